@@ -1,0 +1,34 @@
+"""The exceptions that a user of tokendyn can meet.
+
+Each message says what was given, what was expected, and the remedy. The command line turns every
+:class:`TokendynError` into one line on standard error and its ``exit_code``.
+"""
+
+
+class TokendynError(Exception):
+    """Base of every error that tokendyn raises on purpose."""
+
+    exit_code = 1
+
+
+class BadInputError(TokendynError, ValueError):
+    """The input cannot be used as given: wrong shape, NaN, empty, unreadable, out of range."""
+
+    exit_code = 2
+
+    @classmethod
+    def all_of(cls, what: str, problems: list[str]) -> "BadInputError":
+        """Return one error that lists every problem found in ``what``."""
+        if len(problems) == 1:
+            return cls(f"{what}: {problems[0]}")
+        return cls(f"{what} has {len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+class TheoremError(BadInputError):
+    """The input is allowed, but lies outside the theorem, and strict use was asked for."""
+
+
+class OutputError(TokendynError):
+    """A result could not be written (full disk, no permission, the target exists)."""
+
+    exit_code = 2

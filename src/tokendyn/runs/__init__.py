@@ -1,0 +1,1 @@
+"""Records of runs: provenance and files that are either whole or absent."""

@@ -1,0 +1,139 @@
+"""Files and folders that appear under their final name only when they are whole.
+
+Tensors are stored as safetensors and everything else as JSON with a schema version; pickle is never
+read nor written.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError, OutputError
+
+
+@contextmanager
+def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes ``target`` when the block ends without an error.
+
+    Parameters
+    ----------
+    target
+        The final folder. Its parent is created when missing.
+    overwrite
+        Replace an existing ``target``; without it an existing one is an error, so nothing is lost.
+
+    Raises
+    ------
+    OutputError
+        If the target exists, or the disk refuses; the temporary folder is removed.
+    """
+    target = Path(target)
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        yield temporary
+        temporary.chmod(0o755)
+        _replace_folder(temporary, target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target``; an old target is moved aside first and removed last."""
+    if not target.exists():
+        source.rename(target)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / target.name
+    target.rename(retired)
+    try:
+        source.rename(target)
+    except OSError:
+        retired.rename(target)
+        raise
+    finally:
+        shutil.rmtree(retired.parent, ignore_errors=True)
+
+
+@contextmanager
+def new_file(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that is renamed to it when the block ends without an error."""
+    target = Path(target)
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON (UTF-8, finite numbers only), atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with new_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
+    """Read a JSON record written by tokendyn and check its ``schema`` name and ``schema_version``."""
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInputError(f"{path} is missing; is {path.parent} a folder that tokendyn wrote?") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInputError(f"{path} cannot be read ({error}); write it anew with tokendyn") from None
+    if not isinstance(record, dict) or record.get("schema") != schema:
+        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
+    found_version = record.get("schema_version")
+    if not isinstance(found_version, int) or found_version > version:
+        raise BadInputError(
+            f"{path} has schema version {found_version}; this tokendyn reads up to {version}: update it"
+        )
+    return record
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as safetensors, atomically."""
+    from safetensors.numpy import save_file
+
+    with new_file(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+
+
+def read_tensors(path: str | Path, names: set[str] | None = None) -> dict[str, np.ndarray]:
+    """Read safetensors; with ``names``, all of them must be there."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    try:
+        tensors: dict[str, np.ndarray] = load_file(path)
+    except FileNotFoundError:
+        raise BadInputError(f"{path} is missing; is {path.parent} a folder that tokendyn wrote?") from None
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise BadInputError(f"{path} is not a whole safetensors file ({error})") from None
+    if names is not None and not names <= tensors.keys():
+        raise BadInputError(f"{path} lacks {', '.join(sorted(names - tensors.keys()))}")
+    return tensors

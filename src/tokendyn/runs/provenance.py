@@ -1,0 +1,38 @@
+"""What a result was made with: versions, machine kind, seed, configuration, time."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import tokendyn
+
+_LIBRARIES = ("numpy", "scipy", "numba", "torch", "scikit-learn")
+
+
+def provenance(config: Mapping[str, Any], *, seed: int | None, seconds: float) -> dict[str, Any]:
+    """Return the record that every saved result carries.
+
+    Parameters
+    ----------
+    config
+        The settings that repeat the result, JSON values only.
+    seed
+        Seed of every random choice, None when there was none.
+    seconds
+        Wall time of the computation in seconds.
+    """
+    return {
+        "tokendyn": tokendyn.__version__,
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "device": "cpu",
+        "dtype": "float64",
+        "seed": seed,
+        "config": dict(config),
+        "seconds": round(seconds, 3),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
