@@ -1,0 +1,89 @@
+"""Commands for a fresh machine with only Python 3.11 or newer: demo, test, lint, docs, bench.
+
+Each makes ``.venv`` beside this file when it is missing, installs what the command needs with the versions of
+``constraints.txt``, and runs. Standard library only.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+EXTRAS = {"demo": "", "lint": "test", "test": "test,docs", "docs": "docs", "bench": "bench"}
+
+
+def run(*command: str | Path) -> None:
+    """Run a command in the project folder; stop with its exit code when it fails."""
+    print("+", *(str(part).replace(str(ROOT) + os.sep, "") for part in command), flush=True)
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def install(extra: str) -> None:
+    """Make the virtual environment and install the package with one extra; do nothing when that is done."""
+    inputs = (ROOT / "constraints.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
+    stamp = VENV / f"installed-{extra or 'core'}-{hashlib.sha256(inputs).hexdigest()[:16]}"
+    if stamp.exists():
+        return
+    if not PYTHON.exists():
+        print(f"making {VENV.name} with Python {sys.version.split()[0]}", flush=True)
+        venv.create(VENV, with_pip=True)
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    constraints = ("--constraint", ROOT / "constraints.txt")
+    # torch first and alone: with the pinned build in place nothing later asks for another one.
+    run(*pip, *constraints, "torch")
+    run(*pip, *constraints, "--editable", f".[{extra}]" if extra else ".")
+    stamp.touch()
+
+
+def demo(arguments: list[str]) -> None:
+    """Show every system that is there on real input and end with the path of report.html."""
+    run(PYTHON, "-m", "tokendyn", "demo", *arguments)
+
+
+def lint(arguments: list[str]) -> None:
+    """Check style and types."""
+    run(PYTHON, "-m", "ruff", "check", *arguments)
+    run(PYTHON, "-m", "ruff", "format", "--check")
+    run(PYTHON, "-m", "mypy")
+
+
+def test(arguments: list[str]) -> None:
+    """Check style and types, then run every test."""
+    lint([])
+    run(PYTHON, "-m", "pytest", *arguments)
+
+
+def docs(arguments: list[str]) -> None:
+    """Build the documentation into docs/_build; warnings are errors."""
+    run(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *arguments)
+
+
+def bench(arguments: list[str]) -> None:
+    """Run every benchmark script."""
+    for script in sorted((ROOT / "benchmarks").glob("*.py")):
+        run(PYTHON, script, *arguments)
+
+
+COMMANDS = {"demo": demo, "test": test, "lint": lint, "docs": docs, "bench": bench}
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    options, arguments = parser.parse_known_args()
+    install(EXTRAS[options.command])
+    COMMANDS[options.command](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What every command says and where: people read standard error, programs read standard output."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tokendyn.dynamics import Progress as ProgressCallback
+
+
+def console() -> Console:
+    """Return the console for people: standard error, plain when it is not a terminal."""
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(record: Mapping[str, Any]) -> None:
+    """Write the one machine-readable object of a command to standard output."""
+    json.dump(record, sys.stdout, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ProgressCallback]:
+    """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
+    target = console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,127 @@
+"""``tokendyn simulate``: tokens through a deep attention-only transformer."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from tokendyn.cli.output import console, progress, write_json
+from tokendyn.data.tokens import read_matrix, read_tokens
+from tokendyn.errors import BadInputError
+from tokendyn.particles import simulate as run_simulation
+from tokendyn.particles.clustering import hypothesis_departures
+from tokendyn.particles.report import save_run
+
+
+def simulate(
+    tokens: Path,
+    /,
+    *,
+    out: Path | None = None,
+    alpha: float = 0.5,
+    layers: int = 30,
+    score: Annotated[str | None, Parameter(name=["--score", "-A"])] = None,
+    softmax: float | None = None,
+    tie_tolerance: float = 0.0,
+    array: str | None = None,
+    strict: bool = False,
+    animation: bool = True,
+    mp4: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Run tokens through hardmax attention layers; say who leads, who follows, and where each token ends.
+
+    Writes a folder with the run, the panels figure, an animation, a table of the tokens and report.html.
+
+    Examples
+    --------
+    tokendyn simulate tokens.csv --out run/
+    tokendyn simulate tokens.csv --alpha 0.5 --layers 30 --score "2,0;0,1" --out run/
+    tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/
+    tokendyn simulate --config run.toml tokens.csv --out run/
+
+    Parameters
+    ----------
+    tokens
+        CSV, TSV, npy, npz or safetensors: one token a row; one column of names is allowed.
+    out
+        Folder to write, by default run-NAME beside the tokens. It must not exist.
+    alpha
+        Step parameter, above 0: a token moves by the share alpha / (1 + alpha) in each layer.
+    layers
+        Number of layers.
+    score
+        The matrix A of the scores <A z_i, z_j>: a file, or rows as "2,0;0,1". Identity by default.
+    softmax
+        Inverse temperature: softmax in place of hardmax.
+    tie_tolerance
+        Relative tolerance within which scores tie.
+    array
+        Which array of an npz or safetensors file holds the tokens.
+    strict
+        Refuse input that does not meet the hypotheses of the theorem.
+    animation
+        Write the animation.
+    mp4
+        Write the animation as MP4 (needs ffmpeg) and not as GIF.
+    overwrite
+        Replace the output folder when it exists.
+    dry_run
+        Check the input, say what would be done, and stop.
+    json
+        Write the summary as one JSON object to standard output.
+    """
+    if softmax is not None and not (math.isfinite(softmax) and softmax > 0):
+        raise BadInputError(f"--softmax takes a positive inverse temperature, got {softmax}; leave it out for hardmax")
+    table = read_tokens(tokens, array=array)
+    matrix = None if score is None else _score_matrix(score)
+    folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
+    if dry_run:
+        shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
+        _announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
+        _announce(f"would write {folder}")
+        for departure in hypothesis_departures(table.tokens, shape):
+            _announce(f"note: {departure}")
+        return 0
+    with progress("layers") as report:
+        result = run_simulation(
+            table.tokens,
+            alpha=alpha,
+            score=matrix,
+            layers=layers,
+            inverse_temperature=math.inf if softmax is None else softmax,
+            tie_tolerance=tie_tolerance,
+            labels=table.labels,
+            strict=strict,
+            progress=report,
+        )
+    movie = ("mp4" if mp4 else "gif") if animation else None
+    save_run(result, folder, title=tokens.name, animation=movie, overwrite=overwrite)
+    summary = result.summary()
+    if json:
+        write_json({**summary, "out": str(folder)})
+    for line in result.describe():
+        _announce(line)
+    _announce(f"wrote {folder}; open {folder / 'report.html'}")
+    return 0 if result.trajectory.status == "completed" else 1
+
+
+def _announce(line: str) -> None:
+    console().print(line, soft_wrap=True, markup=False)
+
+
+def _score_matrix(text: str) -> np.ndarray:
+    """Return A from a file, or from rows separated by semicolons."""
+    if Path(text).exists():
+        return read_matrix(text)
+    try:
+        rows = [[float(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")]
+        return np.array(rows, dtype=np.float64)
+    except ValueError:
+        raise BadInputError(
+            f'--score takes a file that exists, or rows such as "2,0;0,1"; got {text[:60]!r}'
+        ) from None

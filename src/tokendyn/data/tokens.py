@@ -1,0 +1,177 @@
+"""Tokens from files: CSV, npy, npz and safetensors, read without ever executing or unpickling anything."""
+
+import csv
+import gzip
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.errors import BadInputError
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
+
+#: Problems of a file that are listed before the rest is only counted.
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Tokens with a name each.
+
+    Attributes
+    ----------
+    tokens
+        ``(tokens, dim)`` float64, finite.
+    labels
+        Names from a text column, or row numbers from 0.
+    """
+
+    tokens: Float[np.ndarray, "tokens dim"]
+    labels: tuple[str, ...]
+
+
+def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
+    """Read a token matrix.
+
+    CSV and TSV (optionally ``.gz``) hold one token a row; a header row is recognised when it holds a cell that is
+    not a number, and one column of names (first column that is not numeric) becomes the labels. Arrays are
+    ``(tokens, dim)``; in npz and safetensors, ``array`` names the one to take when there are several.
+
+    Raises
+    ------
+    BadInputError
+        For a missing, empty, truncated, ragged or non-numeric file; every bad row is named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInputError(f"{path} is not a file; give a file of tokens ({', '.join(SUFFIXES)})")
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    if suffix.lower() not in SUFFIXES:
+        raise BadInputError(f"{path}: unknown kind of file {suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    if suffix.lower() in (".npy", ".npz", ".safetensors"):
+        matrix = _read_array(path, array)
+        return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
+    return _read_delimited(path, "\t" if suffix.lower().startswith(".tsv") else ",")
+
+
+def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
+    """Read a matrix such as ``A`` from any file that :func:`read_tokens` takes."""
+    return read_tokens(path).tokens
+
+
+def _read_delimited(path: Path, delimiter: str) -> TokenTable:
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
+                rows = _rows(stream, delimiter)
+        else:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                rows = _rows(stream, delimiter)
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    except (OSError, EOFError, csv.Error) as error:
+        raise BadInputError(f"{path} cannot be read: {error}") from None
+    if rows and _is_header(rows):
+        rows = rows[1:]
+    if not rows:
+        raise BadInputError(f"{path} holds no token; expected one token a row, its coordinates as columns")
+    return _table(path, rows)
+
+
+def _rows(stream: IO[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not blank, with their line numbers."""
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+
+
+def _number(cell: str) -> float:
+    """Return the number in a cell; NaN stands for text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _is_text(cell: str) -> bool:
+    return math.isnan(_number(cell)) and cell.lower().lstrip("+-") != "nan"
+
+
+def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
+    """Return whether the first row names columns: text where the next row has a number, or nothing but text."""
+    first = rows[0][1]
+    if len(rows) == 1:
+        return all(map(_is_text, first))
+    second = rows[1][1]
+    return any(_is_text(a) and not _is_text(b) for a, b in zip(first, second, strict=False))
+
+
+def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
+    width = len(rows[0][1])
+    name_columns = [column for column in range(width) if _is_text(rows[0][1][column])]
+    if len(name_columns) > 1 or len(name_columns) == width:
+        raise BadInputError(f"{path}, line {rows[0][0]}: expected numbers and at most one column of names")
+    numeric = [column for column in range(width) if column not in name_columns]
+    tokens, labels, problems = [], [], []
+    for line, cells in rows:
+        if len(cells) != width:
+            problems.append(f"line {line} has {len(cells)} columns, the first token has {width}")
+            continue
+        values = [_number(cells[column]) for column in numeric]
+        if not all(map(math.isfinite, values)):
+            bad = next(cells[c] for c, v in zip(numeric, values, strict=True) if not math.isfinite(v))
+            problems.append(f"line {line} holds {bad[:40]!r}, not a finite number")
+            continue
+        tokens.append(values)
+        labels.append(cells[name_columns[0]] if name_columns else str(len(labels)))
+    if problems:
+        more = [f"and {len(problems) - _LISTED} more lines"] if len(problems) > _LISTED else []
+        raise BadInputError.all_of(f"{path}", problems[:_LISTED] + more)
+    return TokenTable(np.array(tokens, dtype=np.float64), tuple(labels))
+
+
+def _read_array(path: Path, name: str | None) -> np.ndarray:
+    try:
+        if path.suffix == ".npy":
+            arrays = {"": np.load(path, allow_pickle=False)}
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files if name in (None, key)}
+        else:
+            from safetensors.numpy import load_file
+
+            arrays = load_file(path)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInputError(f"{path} is not a whole {path.suffix} file of plain numbers ({error})") from None
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise BadInputError(f"{path} is not a whole safetensors file ({error})") from None
+    if path.suffix != ".npy":
+        arrays = _choose(path, arrays, name)
+    (matrix,) = arrays.values()
+    if matrix.ndim == 1:
+        matrix = matrix[:, None]
+    if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub":
+        raise BadInputError(
+            f"{path} holds {matrix.dtype} of shape {matrix.shape}; expected a real (tokens, dim) matrix"
+        )
+    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if bad.size:
+        some = ", ".join(map(str, bad[:_LISTED])) + (" ..." if bad.size > _LISTED else "")
+        raise BadInputError(f"{path}: rows {some} hold NaN or infinity; remove or repair them")
+    return matrix.astype(np.float64)
+
+
+def _choose(path: Path, arrays: dict[str, np.ndarray], name: str | None) -> dict[str, np.ndarray]:
+    """Return the one array that is meant."""
+    if name is not None and name in arrays:
+        return {name: arrays[name]}
+    if name is None and len(arrays) == 1:
+        return arrays
+    known = ", ".join(sorted(arrays)) or "none"
+    raise BadInputError(f"{path}: name one of its arrays with --array (it holds: {known})")

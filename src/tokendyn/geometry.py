@@ -1,0 +1,167 @@
+"""Hulls, projections in the A-norm, and clusters of points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import ConvexHull, QhullError, cKDTree
+
+from tokendyn.errors import BadInputError
+
+#: Extents below this share of the largest coordinate count as zero: the points lie in a smaller affine space.
+RANK_TOLERANCE = 1e-12
+
+#: Highest dimension in which hulls are computed; Qhull's cost grows like n^(d/2).
+MAX_HULL_DIM = 8
+
+
+@dataclass(frozen=True)
+class Polytope:
+    """The convex hull of some points, also when it is flat.
+
+    Attributes
+    ----------
+    indices
+        ``(vertices,)``: which of the points are vertices; counter-clockwise in the plane.
+    vertices
+        ``(vertices, dim)``: where they are.
+    dimension
+        Dimension of the affine hull, 0 for a single point.
+    facets
+        ``(facets, dimension)``: each simplicial facet as indices into ``vertices``.
+    """
+
+    indices: Int[np.ndarray, " vertices"]
+    vertices: Float[np.ndarray, "vertices dim"]
+    dimension: int
+    facets: Int[np.ndarray, "facets corners"]
+    _centre: Float[np.ndarray, " dim"]
+    _basis: Float[np.ndarray, "dimension dim"]
+    _equations: Float[np.ndarray, "facets coefficients"]
+
+    def distance_outside(self, points: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, " points"]:
+        """Return how far each point violates the worst inequality of the polytope; 0 inside.
+
+        This is a lower bound of the Euclidean distance, and zero exactly when that is zero.
+        """
+        offset = points - self._centre
+        inside = offset @ self._basis.T
+        off_plane = np.linalg.norm(offset - inside @ self._basis, axis=1)
+        if self.dimension == 0:
+            return off_plane
+        beyond = (inside @ self._equations[:, :-1].T + self._equations[:, -1]).max(axis=1)
+        return np.maximum(off_plane, np.maximum(beyond, 0.0))
+
+
+def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
+    """Return the convex hull; flat sets are treated in their affine hull.
+
+    Raises
+    ------
+    BadInputError
+        In more than ``MAX_HULL_DIM`` dimensions, or when Qhull cannot resolve the points.
+    """
+    centre = points.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(points - centre, full_matrices=False)
+    extent = max(float(sizes[0]), float(np.abs(points).max()))
+    rank = min(int((sizes > RANK_TOLERANCE * extent).sum()), len(points) - 1)
+    basis = axes[:rank]
+    flat = (points - centre) @ basis.T
+    if rank == 0:
+        return Polytope(
+            np.array([0]), points[:1], 0, np.empty((0, 0), dtype=np.int64), points[0], basis, np.empty((0, 1))
+        )
+    if rank == 1:
+        ends = np.array([flat[:, 0].argmin(), flat[:, 0].argmax()])
+        equations = np.array([[-1.0, flat[ends[0], 0]], [1.0, -flat[ends[1], 0]]])
+        return Polytope(ends, points[ends], 1, np.array([[0], [1]]), centre, basis, equations)
+    if rank > MAX_HULL_DIM:
+        raise BadInputError(f"hulls are computed in at most {MAX_HULL_DIM} dimensions, got {rank}")
+    if rank == points.shape[1]:
+        basis, flat = np.eye(rank), points - centre
+    try:
+        hull = ConvexHull(flat)
+    except QhullError as error:
+        raise BadInputError(
+            f"Qhull cannot resolve the hull of {len(points)} points: {str(error)[:80]}"
+        ) from None
+    place = np.full(len(points), -1)
+    place[hull.vertices] = np.arange(len(hull.vertices))
+    return Polytope(
+        hull.vertices.astype(np.int64),
+        points[hull.vertices],
+        rank,
+        place[hull.simplices].astype(np.int64),
+        centre,
+        basis,
+        hull.equations,
+    )
+
+
+def project_origin(
+    corners: Float[np.ndarray, "corners dim"], root: Float[np.ndarray, "dim dim"]
+) -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " corners"]]:
+    """Return the point of ``aff(corners)`` with the least A-norm, and its barycentric coordinates.
+
+    ``root`` is any ``R`` with ``R^T R = A``: the point minimises ``|R y|`` over the affine hull.
+    """
+    mapped = corners @ root.T
+    shifts = np.linalg.lstsq((mapped[1:] - mapped[0]).T, -mapped[0], rcond=None)[0]
+    barycentric = np.concatenate([[1.0 - shifts.sum()], shifts])
+    return barycentric @ corners, barycentric
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Points grouped by proximity.
+
+    Attributes
+    ----------
+    labels
+        ``(points,)``: number of each point's cluster, from the largest cluster (0) to the smallest.
+    sizes
+        ``(clusters,)``: number of points.
+    centres
+        ``(clusters, dim)``: mean of each cluster.
+    """
+
+    labels: Int[np.ndarray, " points"]
+    sizes: Int[np.ndarray, " clusters"]
+    centres: Float[np.ndarray, "clusters dim"]
+
+
+def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clusters:
+    """Group points that are joined by a chain of steps of about ``gap`` or less (single linkage).
+
+    Points are first gathered into cells of diameter ``gap``, so memory stays linear however many
+    coincide; two clusters nearer than ``gap`` may be told apart, two farther than ``2 gap`` always are.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    cells = np.floor(points / (gap / np.sqrt(points.shape[1])))
+    _, cell_of = np.unique(cells, axis=0, return_inverse=True)
+    cell_of = cell_of.reshape(-1)
+    means = _group_means(points, cell_of)
+    pairs = cKDTree(means).query_pairs(gap, output_type="ndarray")
+    count = len(means)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    labels = component[cell_of]
+    order = np.argsort(-np.bincount(labels), kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    labels = rank[labels].astype(np.int64)
+    return Clusters(labels, np.bincount(labels).astype(np.int64), _group_means(points, labels))
+
+
+def _group_means(points: np.ndarray, group: np.ndarray) -> np.ndarray:
+    sizes = np.bincount(group)
+    return np.stack([np.bincount(group, column) / sizes for column in points.T], axis=1)
+
+
+def same_points(
+    points: Float[np.ndarray, "points dim"], others: Float[np.ndarray, "points dim"], tolerance: float
+) -> Bool[np.ndarray, " points"]:
+    """Return which pairs of points differ by at most ``tolerance`` in every coordinate."""
+    return np.asarray(np.abs(points - others).max(axis=1) <= tolerance)

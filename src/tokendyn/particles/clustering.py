@@ -1,0 +1,285 @@
+"""Clustering in pure-attention transformers (arXiv 2407.01602): run, explain, predict."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from tokendyn.attention import Head
+from tokendyn.attention.step import Backend
+from tokendyn.dynamics import Layer, Progress, Trajectory, checked_tokens, run
+from tokendyn.errors import BadInputError, TheoremError
+from tokendyn.geometry import Polytope, same_points
+from tokendyn.particles.limits import (
+    LimitPrediction,
+    LimitSet,
+    leading_polytope,
+    limit_set,
+    predict_limits,
+)
+from tokendyn.show.scene import TokenScene
+
+
+@dataclass(frozen=True)
+class ClusteringRun:
+    """A run of the clustering model with what the theory says of it.
+
+    Attributes
+    ----------
+    trajectory
+        States, leaders and ties of every layer.
+    alpha, score, inverse_temperature, tie_tolerance
+        Parameters of the run; ``score`` is ``A``, ``inf`` is hardmax.
+    prediction
+        Where each token ends under hardmax, from its leaders.
+    departures
+        Hypotheses of the theorem that the input does not meet, in words; empty when it applies.
+    hardmax
+        The hardmax trajectory of the same tokens: the run itself at hardmax, else its companion.
+    """
+
+    trajectory: Trajectory
+    alpha: float
+    score: Float[np.ndarray, "dim dim"]
+    inverse_temperature: float
+    tie_tolerance: float
+    prediction: LimitPrediction
+    departures: tuple[str, ...]
+    hardmax: Trajectory
+
+    @property
+    def is_hardmax(self) -> bool:
+        """Whether the run itself used hardmax."""
+        return math.isinf(self.inverse_temperature)
+
+    @cached_property
+    def polytope(self) -> Polytope | None:
+        """The limiting polytope K, the hull of the leaders; None without leaders or above dimension 8."""
+        return leading_polytope(self.prediction)
+
+    @cached_property
+    def limit_set(self) -> LimitSet | None:
+        """The set S of possible limits; None when it is not defined (see ``departures``) or too large."""
+        if self.polytope is None:
+            return None
+        try:
+            return limit_set(self.polytope, self.score)
+        except BadInputError:
+            return None
+
+    @property
+    def predicted_states(self) -> Float[np.ndarray, "tokens dim"]:
+        """Where the prediction puts each token after the layers of the run; NaN where not settled by then."""
+        return self.prediction.at(self.trajectory.layers)
+
+    @property
+    def prediction_error(self) -> float:
+        """Largest coordinate difference between the hardmax run and its prediction; NaN if unsettled."""
+        errors = np.abs(self.prediction.at(self.hardmax.layers) - self.hardmax.states[-1])
+        return float(np.nanmax(errors)) if np.isfinite(errors).any() else math.nan
+
+    @property
+    def hardmax_gaps(self) -> Float[np.ndarray, " states"]:
+        """Root mean square distance between the run and the hardmax run, layer by layer."""
+        shared = min(len(self.trajectory.states), len(self.hardmax.states))
+        gaps = self.trajectory.states[:shared] - self.hardmax.states[:shared]
+        return np.asarray(np.sqrt((gaps**2).sum(axis=2).mean(axis=1)))
+
+    def scene(self, title: str = "") -> TokenScene:
+        """Return the run as something to draw."""
+        limits, leaders = self.prediction.limits, self.prediction.leaders
+        leader_of = np.full(len(limits), -1, dtype=np.int64)
+        for place, leader in enumerate(leaders):
+            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
+        return TokenScene(
+            states=self.trajectory.states,
+            followed=self.trajectory.leaders[:, 0],
+            labels=self.trajectory.labels,
+            weights=np.ones(len(limits)),
+            leaders=leaders,
+            leader_layers=self.prediction.leader_layers,
+            leader_of=leader_of,
+            polytope=None if self.polytope is None else self.polytope.vertices,
+            limit_points=None if self.limit_set is None else self.limit_set.points,
+            limit_dimensions=None if self.limit_set is None else self.limit_set.face_dimensions,
+            title=title,
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""
+        trajectory, prediction = self.trajectory, self.prediction
+        axes = [f"x{axis + 1}" for axis in range(trajectory.states.shape[2])]
+        labels = np.array(trajectory.labels, dtype=object)
+        is_leader = np.zeros(len(labels), dtype=bool)
+        is_leader[prediction.leaders] = True
+        columns: dict[str, Any] = {"token": labels}
+        columns |= {f"start_{name}": trajectory.states[0, :, axis] for axis, name in enumerate(axes)}
+        columns |= {f"end_{name}": trajectory.states[-1, :, axis] for axis, name in enumerate(axes)}
+        columns |= {f"limit_{name}": prediction.limits[:, axis] for axis, name in enumerate(axes)}
+        columns["leads"] = is_leader
+        columns["follows_at_first"] = labels[trajectory.leaders[0, 0]]
+        columns["follows_at_last"] = labels[trajectory.leaders[-1, 0]]
+        columns["settled_layer"] = prediction.settled_layers
+        columns["limit_kind"] = prediction.kinds
+        columns["cluster"] = trajectory.clusters().labels
+        columns["distance_to_limit"] = np.linalg.norm(trajectory.states[-1] - prediction.limits, axis=1)
+        return pd.DataFrame(columns)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run in numbers, as JSON values."""
+        kinds = self.prediction.kinds
+        emerging = int((self.prediction.leader_layers > 0).sum())
+        return {
+            "status": self.trajectory.status,
+            "tokens": len(self.trajectory.labels),
+            "dim": int(self.trajectory.states.shape[2]),
+            "layers": self.trajectory.layers,
+            "alpha": self.alpha,
+            "inverse_temperature": None if self.is_hardmax else self.inverse_temperature,
+            "leaders": [self.trajectory.labels[i] for i in self.prediction.leaders],
+            "emerging_leaders": emerging,
+            "clusters": len(self.trajectory.clusters().sizes),
+            "ends_at_vertices": int((kinds == "vertex").sum()),
+            "ends_at_faces": int((kinds == "face").sum()),
+            "unsettled": int((kinds == "unsettled").sum()),
+            "layers_until_settled": int(self.prediction.settled_layers.max()),
+            "prediction_error": None if math.isnan(self.prediction_error) else self.prediction_error,
+            "theorem_applies": not self.departures,
+            "departures": list(self.departures),
+            "seconds": self.trajectory.provenance.get("seconds"),
+        }
+
+
+    def describe(self) -> list[str]:
+        """Return the run in a few sentences."""
+        facts, trajectory = self.summary(), self.trajectory
+        attention = "hardmax" if self.is_hardmax else f"softmax at inverse temperature {self.inverse_temperature:g}"
+        lines = [
+            f"{facts['tokens']} tokens in {facts['dim']} dimensions, {facts['layers']} layers of {attention}, "
+            f"alpha = {self.alpha:g}: {facts['clusters']} clusters at the end"
+        ]
+        names = [trajectory.labels[i] for i in self.prediction.leaders[:8]]
+        more = f" and {len(self.prediction.leaders) - 8} more" if len(self.prediction.leaders) > 8 else ""
+        emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
+        lines.append(f"{len(self.prediction.leaders)} leaders{emerging}: {', '.join(names)}{more}")
+        lines.append(
+            f"hardmax limits, settled after {facts['layers_until_settled']} layers: {facts['ends_at_vertices']} tokens at "
+            f"leaders, {facts['ends_at_faces']} at face projections, {facts['unsettled']} unsettled"
+        )
+        if self.is_hardmax and facts["prediction_error"] is not None:
+            lines.append(f"the run differs from the prediction by at most {facts['prediction_error']:.1e}")
+        if not self.is_hardmax:
+            lines.append(
+                f"root mean square distance from the hardmax run: {self.hardmax_gaps[1]:.2g} after one layer, "
+                f"{self.hardmax_gaps[-1]:.2g} at the end"
+            )
+        if trajectory.status == "diverged":
+            lines.append(f"the run diverged; the {trajectory.layers} finite layers are kept")
+        lines += [f"the theorem does not apply: {departure}" for departure in self.departures]
+        return lines
+
+
+def simulate(
+    tokens: Float[np.ndarray, "tokens dim"],
+    *,
+    alpha: float = 0.5,
+    score: Float[np.ndarray, "dim dim"] | None = None,
+    layers: int = 30,
+    inverse_temperature: float = math.inf,
+    tie_tolerance: float = 0.0,
+    labels: Sequence[str] | None = None,
+    strict: bool = False,
+    backend: Backend = "auto",
+    progress: Progress | None = None,
+) -> ClusteringRun:
+    """Run ``z_i <- z_i + alpha/(1+alpha) (mean over C_i of z_j - z_i)`` (arXiv 2407.01602) and explain it.
+
+    Parameters
+    ----------
+    tokens
+        ``(tokens, dim)`` real, finite.
+    alpha
+        Step parameter ``> 0``.
+    score
+        ``A``, ``(dim, dim)``; None is the identity. The theorem needs it symmetric positive definite.
+    layers
+        Number of layers, at least 1.
+    inverse_temperature
+        ``inf`` is hardmax; a finite value replaces the mean over ``C_i`` by the softmax mean.
+    tie_tolerance
+        See :func:`tokendyn.attention.attend`.
+    labels
+        A name for each token.
+    strict
+        Refuse input that does not meet the hypotheses of the theorem.
+    backend, progress
+        See :func:`tokendyn.dynamics.run`.
+
+    Raises
+    ------
+    BadInputError
+        For bad tokens or parameters.
+    TheoremError
+        With ``strict``, when the theorem does not apply; the message lists the departures.
+    """
+    tokens = checked_tokens(tokens)
+    if layers < 1:
+        raise BadInputError(f"layers must be at least 1, got {layers}")
+    score = np.eye(tokens.shape[1]) if score is None else np.asarray(score)
+    head = Head(score=score, inverse_temperature=inverse_temperature, tie_tolerance=tie_tolerance)
+    if head.score is None or head.score.shape[0] != tokens.shape[1]:
+        raise BadInputError(f"A has shape {score.shape}, but the tokens have {tokens.shape[1]} coordinates")
+    departures = tuple(hypothesis_departures(tokens, head.score))
+    if strict and departures:
+        raise TheoremError.all_of(
+            "the theorem of arXiv 2407.01602 does not apply (drop --strict to run)", [*departures]
+        )
+    config: dict[str, Any] = {
+        "model": "clustering",
+        "alpha": alpha,
+        "score": head.score.tolist(),
+        "layers": layers,
+        "inverse_temperature": None if math.isinf(inverse_temperature) else inverse_temperature,
+        "tie_tolerance": tie_tolerance,
+    }
+    trajectory = run(
+        tokens,
+        [Layer(alpha, (head,))] * layers,
+        labels=labels,
+        backend=backend,
+        config=config,
+        progress=progress,
+    )
+    hardmax = trajectory
+    if not math.isinf(inverse_temperature):
+        hard_head = Head(score=score, tie_tolerance=tie_tolerance)
+        hardmax = run(tokens, [Layer(alpha, (hard_head,))] * layers, labels=labels, backend=backend)
+    prediction = predict_limits(tokens, alpha, head.score, tie_tolerance=tie_tolerance)
+    return ClusteringRun(
+        trajectory, alpha, head.score, inverse_temperature, tie_tolerance, prediction, departures, hardmax
+    )
+
+
+def hypothesis_departures(
+    tokens: Float[np.ndarray, "tokens dim"], score: Float[np.ndarray, "dim dim"]
+) -> list[str]:
+    """Return, in words, which hypotheses of the theorem the input does not meet."""
+    departures = []
+    if not np.allclose(score, score.T, rtol=1e-12, atol=1e-12 * float(np.abs(score).max())):
+        departures.append("A is not symmetric: leaders still freeze what follows them, but S is not defined")
+    elif np.linalg.eigvalsh(score).min() <= 0:
+        departures.append("A is not positive definite: the limit set S is not defined")
+    zero = np.flatnonzero((tokens == 0).all(axis=1))
+    if zero.size:
+        departures.append(f"token {zero[0]} is zero: it has no direction and averages all tokens")
+    repeated = len(tokens) - len(np.unique(tokens, axis=0))
+    if repeated:
+        departures.append(f"{repeated} tokens repeat another one: they count as multiplicity")
+    if len(tokens) == 1:
+        departures.append("there is one token only: it stays where it is")
+    return departures

@@ -1,0 +1,280 @@
+"""Where tokens end: the limit set S of arXiv 2407.01602, and each token's limit from its leaders.
+
+Symbols: ``A`` score matrix, ``c = 1 / (1 + alpha)`` contraction of a layer, ``K`` the limiting polytope
+(hull of the leaders), ``S`` the points of ``K`` that attract.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tokendyn.attention import Head
+from tokendyn.attention.step import canonical_scores
+from tokendyn.dynamics import Layer, checked_tokens
+from tokendyn.errors import BadInputError
+from tokendyn.geometry import Polytope, convex_hull, project_origin, same_points
+
+#: Points nearer than this share of the largest coordinate count as one place.
+COINCIDENCE = 1e-12
+
+#: Inequalities of S are accepted when violated by at most this share of the squared scale.
+S_TOLERANCE = 1e-9
+
+#: Faces are enumerated up to this number of candidates.
+MAX_FACES = 200_000
+
+Kind = Literal["vertex", "face", "unsettled"]
+
+
+@dataclass(frozen=True)
+class LimitSet:
+    """The finite set ``S = {s in K : <A s, y> <= <A s, s> for all y in K}``.
+
+    Attributes
+    ----------
+    points
+        ``(points, dim)``.
+    face_dimensions
+        ``(points,)``: 0 for a vertex of K; otherwise the dimension of the face whose A-projection of the
+        origin the point is (``dim`` for the origin itself, when K contains it).
+    """
+
+    points: Float[np.ndarray, "points dim"]
+    face_dimensions: Int[np.ndarray, " points"]
+
+    def distances(self, tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, " tokens"]:
+        """Return the Euclidean distance of each token from the set."""
+        gaps = [np.linalg.norm(tokens - point, axis=1) for point in self.points]
+        return np.asarray(np.min(gaps, axis=0))
+
+
+def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitSet:
+    """Enumerate S for a polytope and a symmetric positive definite score matrix.
+
+    A point of S is the A-projection of the origin onto the affine hull of the face that holds it in its
+    relative interior. So every simplex of the triangulated boundary (and K itself) is tried, and kept when
+    its projection lies in it and the inequalities of S hold (arXiv 2407.01602; the enumeration is ours).
+
+    Raises
+    ------
+    BadInputError
+        If ``score`` is not symmetric positive definite, or K has too many faces to enumerate.
+    """
+    root = _root(score)
+    vertices = polytope.vertices
+    scale = max(float(np.abs(vertices).max()), np.finfo(float).tiny)
+    slack = S_TOLERANCE * np.abs(score).sum() * scale**2
+    faces = _faces(polytope)
+    found: list[np.ndarray] = []
+    dimensions: list[int] = []
+    for face in faces:
+        point, barycentric = project_origin(vertices[list(face)], root)
+        if barycentric.min() < -S_TOLERANCE:
+            continue
+        _add_point(found, dimensions, point, len(face) - 1, score, vertices, slack, scale)
+    if polytope.dimension > 0:
+        full = polytope.dimension == vertices.shape[1]
+        whole = np.zeros(vertices.shape[1]) if full else project_origin(vertices, root)[0]
+        if polytope.distance_outside(whole[None])[0] <= S_TOLERANCE * scale:
+            _add_point(found, dimensions, whole, polytope.dimension, score, vertices, slack, scale)
+    return LimitSet(np.array(found).reshape(-1, vertices.shape[1]), np.array(dimensions, dtype=np.int64))
+
+
+def _faces(polytope: Polytope) -> list[tuple[int, ...]]:
+    """Return the vertices and all simplices of the triangulated boundary, small ones first."""
+    corners = polytope.facets.shape[1]
+    if len(polytope.facets) * 2**corners > MAX_FACES:
+        raise BadInputError(
+            f"K has {len(polytope.facets)} facets in dimension {corners}: too many faces for S"
+        )
+    faces: set[tuple[int, ...]] = {(vertex,) for vertex in range(len(polytope.vertices))}
+    for facet in polytope.facets:
+        for size in range(2, corners + 1):
+            faces.update(itertools.combinations(sorted(map(int, facet)), size))
+    return sorted(faces, key=lambda face: (len(face), face))
+
+
+def _add_point(
+    found: list[np.ndarray],
+    dimensions: list[int],
+    point: np.ndarray,
+    dimension: int,
+    score: np.ndarray,
+    vertices: np.ndarray,
+    slack: float,
+    scale: float,
+) -> None:
+    normal = score @ point
+    if (vertices @ normal).max() > point @ normal + slack:
+        return
+    if all(np.abs(point - other).max() > S_TOLERANCE * scale for other in found):
+        found.append(point)
+        dimensions.append(dimension)
+
+
+def _root(score: np.ndarray) -> np.ndarray:
+    """Return ``R`` with ``R^T R = A``."""
+    if not np.allclose(score, score.T, rtol=1e-12, atol=0):
+        raise BadInputError("S is defined for a symmetric score matrix A; this one is not symmetric")
+    try:
+        return np.asarray(np.linalg.cholesky(score).T)
+    except np.linalg.LinAlgError:
+        raise BadInputError("S is defined for a positive definite score matrix A; this one is not") from None
+
+
+@dataclass(frozen=True)
+class LimitPrediction:
+    """Where each token ends, in closed form, from the few layers until its leader is fixed.
+
+    Attributes
+    ----------
+    limits
+        ``(tokens, dim)``: the limit of each token; NaN where unsettled.
+    kinds
+        ``(tokens,)`` str: ``"vertex"`` (a leader's place), ``"face"`` (projection onto a face, an exact tie),
+        ``"unsettled"`` (not decided within ``layers`` layers).
+    leaders
+        ``(leaders,)``: the tokens that lead, in the order in which they began to; of coinciding tokens the
+        lowest index stands for all.
+    leader_layers
+        ``(leaders,)``: the layer at which each first led itself; above 0 for an emerging leader.
+    settled_layers
+        ``(tokens,)``: the layer from which the limit is certain; -1 where unsettled.
+    settled_states
+        ``(tokens, dim)``: the token at that layer.
+    alpha
+        Step parameter.
+    layers
+        Attention layers that were needed.
+    """
+
+    limits: Float[np.ndarray, "tokens dim"]
+    kinds: np.ndarray
+    leaders: Int[np.ndarray, " leaders"]
+    leader_layers: Int[np.ndarray, " leaders"]
+    settled_layers: Int[np.ndarray, " tokens"]
+    settled_states: Float[np.ndarray, "tokens dim"]
+    alpha: float
+    layers: int
+
+    def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
+        """Return ``x_i + c^(layer - k_i) (z_i(k_i) - x_i)`` for a layer at which every token is settled.
+
+        ``x_i`` is the limit and ``k_i`` the settled layer. Rows of tokens not settled by then are NaN.
+        """
+        age = (layer - self.settled_layers).astype(np.float64)
+        shrink = (1.0 + self.alpha) ** -np.maximum(age, 0.0)
+        states = self.limits + shrink[:, None] * (self.settled_states - self.limits)
+        states[(age < 0) | (self.settled_layers < 0)] = np.nan
+        return states
+
+
+def predict_limits(
+    tokens: Float[np.ndarray, "tokens dim"],
+    alpha: float,
+    score: Float[np.ndarray, "dim dim"] | None = None,
+    *,
+    tie_tolerance: float = 0.0,
+    max_layers: int = 2000,
+) -> LimitPrediction:
+    """Predict the limit of every token from the leaders.
+
+    Layers are run only until every token follows a point that is known to stay: the freeze theorem (our
+    own) says that a token whose only leader leads itself follows it for ever,
+    ``z_i(k + l) = v + (1 + alpha)^(-l) (z_i(k) - v)``: expand ``<A z_i', z_j'>`` bilinearly, each of the four
+    terms is bounded by that of ``v``. A token that ties between fixed points ``T`` stays tied exactly when
+    ``<A mean(T), t>`` is the same for all ``t`` in ``T``; then it ends at ``mean(T)``, which is the
+    A-projection of the origin onto the face that ``T`` spans. ``A`` need not be symmetric.
+
+    Raises
+    ------
+    BadInputError
+        For bad tokens, a bad matrix or ``alpha <= 0``.
+    """
+    state = checked_tokens(tokens)
+    head = Head(score=score, tie_tolerance=tie_tolerance)
+    layer_map = Layer(alpha, (head,))
+    scale = float(np.abs(state).max()) or 1.0
+    near = COINCIDENCE * scale
+    limits = np.full_like(state, np.nan)
+    kinds = np.full(len(state), "unsettled", dtype="<U9")
+    settled = np.full(len(state), -1, dtype=np.int64)
+    settled_states = np.full_like(state, np.nan)
+    leaders: list[int] = []
+    leader_layers: list[int] = []
+    layer = 0
+    for layer in range(max_layers + 1):
+        moved, (step,) = layer_map(state)
+        open_tokens = settled < 0
+        target = state[step.leaders]
+        one_point = step.tie_spreads <= near
+        leads = open_tokens & one_point & same_points(state, target, near)
+        limits[leads] = target[leads]
+        kinds[leads] = "vertex"
+        new = np.unique(step.leaders[leads])
+        leaders.extend(map(int, new))
+        leader_layers.extend([layer] * len(new))
+
+        at_limit = np.zeros(len(state), dtype=bool)
+        known = kinds != "unsettled"
+        at_limit[known] = same_points(state[known], limits[known], near)
+        follows = open_tokens & ~leads & one_point & at_limit[step.leaders]
+        limits[follows] = limits[step.leaders[follows]]
+        kinds[follows] = kinds[step.leaders[follows]]
+
+        tied = np.flatnonzero(open_tokens & ~one_point)
+        stays = _persistent_ties(state, step.means, tied, head, at_limit, scale)
+        limits[stays] = step.means[stays]
+        kinds[stays] = "face"
+
+        done_now = open_tokens & (kinds != "unsettled")
+        settled[done_now] = layer
+        settled_states[done_now] = state[done_now]
+        if (settled >= 0).all() or not np.isfinite(moved).all():
+            break
+        state = moved
+    return LimitPrediction(
+        limits,
+        kinds,
+        np.array(leaders, dtype=np.int64),
+        np.array(leader_layers, dtype=np.int64),
+        settled,
+        settled_states,
+        alpha,
+        layer + 1,
+    )
+
+
+def _persistent_ties(
+    state: np.ndarray, means: np.ndarray, tied: np.ndarray, head: Head, at_limit: np.ndarray, scale: float
+) -> list[int]:
+    """Return the tied tokens whose tie is between fixed points and survives the move to their mean."""
+    if tied.size == 0 or not at_limit.any():
+        return []
+    queries, keys = head.queries(state), head.keys(state)
+    radius = float(np.sqrt((keys * keys).sum(axis=1)).max())
+    size = max(float(np.abs(head.queries(np.eye(state.shape[1]))).sum()), np.finfo(float).tiny)
+    stays = []
+    for token in tied:
+        scores = canonical_scores(queries[token : token + 1], keys)[0]
+        slack = head.tie_tolerance * float(np.sqrt(queries[token] @ queries[token])) * radius
+        members = np.flatnonzero(scores >= scores.max() - slack)
+        if not at_limit[members].all():
+            continue
+        pulls = canonical_scores(head.queries(means[token : token + 1]), keys[members])[0]
+        if np.ptp(pulls) <= S_TOLERANCE * size * scale**2:
+            stays.append(int(token))
+    return stays
+
+
+def leading_polytope(prediction: LimitPrediction) -> Polytope | None:
+    """Return K, the hull of the leaders; None when no leader was found or the dimension is too high."""
+    if len(prediction.leaders) == 0:
+        return None
+    try:
+        return convex_hull(prediction.limits[prediction.leaders])
+    except BadInputError:
+        return None
