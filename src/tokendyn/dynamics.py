@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import AttentionStep, Head
 from tokendyn.attention.step import Backend
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ScaleError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
@@ -48,10 +48,20 @@ class FeedForward:
     outer: Float[np.ndarray, "dim width"]
     outer_bias: Float[np.ndarray, " dim"]
 
+    def __post_init__(self) -> None:
+        shapes = [np.shape(part) for part in (self.inner, self.inner_bias, self.outer, self.outer_bias)]
+        if len(shapes[0]) != 2 or shapes[1:] != [shapes[0][:1], shapes[0][::-1], shapes[0][1:]]:
+            raise BadInputError(
+                "a feed-forward part needs shapes (width, dim), (width,), (dim, width), (dim,); got "
+                + ", ".join(map(str, shapes))
+            )
+
     def __call__(
         self, tokens: Float[np.ndarray, "*batch tokens dim"]
     ) -> Float[np.ndarray, "*batch tokens dim"]:
         """Apply to ``(..., tokens, dim)``."""
+        if tokens.shape[-1] != self.inner.shape[1]:
+            raise BadInputError(f"a feed-forward part of dim {self.inner.shape[1]} does not fit {tokens.shape}")
         hidden = np.maximum(tokens @ self.inner.T + self.inner_bias, 0.0)
         return tokens + hidden @ self.outer.T + self.outer_bias
 
@@ -115,7 +125,7 @@ class Trajectory:
     labels
         One name per token.
     status
-        ``"completed"``, or ``"diverged"`` when a state was not finite; the finite layers are kept.
+        ``"completed"``, or ``"diverged"`` when a state or a score overflowed; the finite layers are kept.
     provenance
         Versions, configuration, seconds.
     """
@@ -208,30 +218,40 @@ class Trajectory:
         """
         folder = Path(folder)
         record = read_json(folder / "trajectory.json", schema=SCHEMA, version=SCHEMA_VERSION)
-        names = {"states", "leaders", "tie_counts", "tie_spreads"}
-        arrays = read_tensors(folder / "trajectory.safetensors", names)
-        states, leaders = arrays["states"], arrays["leaders"]
+        names = ("states", "leaders", "tie_counts", "tie_spreads")
+        tensors = read_tensors(folder / "trajectory.safetensors", set(names))
+        arrays = {name: tensors[name] for name in names}
         labels = record.get("labels")
-        fits = (
-            states.ndim == 3
-            and leaders.ndim == 3
-            and leaders.shape[0] == states.shape[0] - 1
-            and leaders.shape[2] == states.shape[1]
-            and arrays["tie_counts"].shape == arrays["tie_spreads"].shape == leaders.shape
-        )
         if (
-            not isinstance(labels, list)
-            or len(labels) != states.shape[1]
-            or not fits
+            not _arrays_fit(**arrays)
+            or not isinstance(labels, list)
+            or len(labels) != arrays["states"].shape[1]
             or record.get("status") not in ("completed", "diverged")
+            or not isinstance(record.get("provenance", {}), dict)
         ):
             raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
         return cls(
-            **{name: arrays[name] for name in names},
+            **arrays,
             labels=tuple(map(str, labels)),
             status=record["status"],
             provenance=record.get("provenance", {}),
         )
+
+
+def _arrays_fit(
+    states: np.ndarray, leaders: np.ndarray, tie_counts: np.ndarray, tie_spreads: np.ndarray
+) -> bool:
+    """Return whether arrays read from a file are those of one trajectory."""
+    kinds = [array.dtype for array in (states, leaders, tie_counts, tie_spreads)]
+    return bool(
+        kinds == [np.float64, np.int64, np.int64, np.float64]
+        and states.ndim == leaders.ndim == 3
+        and 0 not in states.shape
+        and (leaders.shape[0], leaders.shape[2]) == (states.shape[0] - 1, states.shape[1])
+        and leaders.shape == tie_counts.shape == tie_spreads.shape
+        and np.isfinite(states).all()
+        and ((leaders >= 0) & (leaders < states.shape[1])).all()
+    )
 
 
 def run(
@@ -278,8 +298,12 @@ def run(
     states, found = [state], []
     status: Literal["completed", "diverged"] = "completed"
     for done, layer in enumerate(layers, start=1):
-        with np.errstate(over="ignore", invalid="ignore"):
-            state, steps = layer(state, weights=weights, backend=backend)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                state, steps = layer(state, weights=weights, backend=backend)
+        except ScaleError:
+            status = "diverged"
+            break
         if not np.isfinite(state).all():
             status = "diverged"
             break

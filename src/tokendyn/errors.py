@@ -24,6 +24,10 @@ class BadInputError(TokendynError, ValueError):
         return cls(f"{what} has {len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
+class ScaleError(BadInputError):
+    """Numbers are so large that products of them overflow float64."""
+
+
 class TheoremError(BadInputError):
     """The input is allowed, but lies outside the theorem, and strict use was asked for."""
 

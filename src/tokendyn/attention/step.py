@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ScaleError
 
 Backend = Literal["auto", "dense", "fused"]
 BACKENDS: tuple[Backend, ...] = ("auto", "dense", "fused")
@@ -93,6 +93,8 @@ def attend(
     BadInputError
         For shapes that do not match, NaN or infinite entries of existing tokens, no token at all, or
         parameters out of range.
+    ScaleError
+        When scores or weighted sums could overflow: infinite scores cannot be compared.
     """
     queries, keys, values = (_as_float64(array) for array in (queries, keys, values))
     _check_parameters(inverse_temperature, tie_tolerance, backend)
@@ -102,6 +104,7 @@ def attend(
     if not mask.all():
         queries, keys, values = (np.where(mask[..., None], array, 0.0) for array in (queries, keys, values))
     _check_finite(queries, keys, values)
+    _check_scale(queries, keys, values, weights)
     slack = _tie_slack(queries, keys, tie_tolerance)
 
     flat = [
@@ -139,6 +142,7 @@ def attention_weights(
     queries, keys = _as_float64(queries), _as_float64(keys)
     _check_parameters(inverse_temperature, tie_tolerance, "auto")
     _check_finite(queries, keys)
+    _check_scale(queries, keys)
     if queries.shape[0] * keys.shape[0] > MAX_DENSE_ENTRIES:
         raise BadInputError(
             f"a {queries.shape[0]} by {keys.shape[0]} weight matrix is too large; pass fewer query rows "
@@ -241,10 +245,12 @@ class Head:
         """Let the tokens attend to each other through this head; see :func:`attend`."""
         if mask is not None:
             tokens = np.where(mask[..., None], tokens, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = self.queries(tokens), self.keys(tokens), self.values(tokens)
+        if np.isfinite(tokens).all() and not all(np.isfinite(part).all() for part in parts):
+            raise ScaleError("the head's matrices map finite tokens beyond the largest float64; scale them down")
         return attend(
-            self.queries(tokens),
-            self.keys(tokens),
-            self.values(tokens),
+            *parts,
             inverse_temperature=self.inverse_temperature,
             tie_tolerance=self.tie_tolerance,
             weights=weights,
@@ -265,7 +271,10 @@ def _apply(
 
 
 def _as_float64(array: np.ndarray) -> np.ndarray:
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise BadInputError("rows of different lengths; every token needs every coordinate") from None
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"expected real numbers, got an array of {array.dtype}")
     return np.asarray(array, dtype=np.float64)
@@ -310,6 +319,18 @@ def _check_finite(*arrays: np.ndarray) -> None:
         if not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise BadInputError(f"NaN or infinite entry at index {where}; remove or mask that token")
+
+
+def _check_scale(
+    queries: np.ndarray, keys: np.ndarray, values: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> None:
+    """Raise when a score, a squared norm or a weighted sum of values could exceed the largest double."""
+    largest = max(float(np.abs(queries).max()), float(np.abs(keys).max()))
+    bounds = [queries.shape[-1] * largest * largest]
+    if values is not None and weights is not None:
+        bounds.append(float(weights.sum(axis=-1).max()) * float(np.abs(values).max()))
+    if not np.isfinite(bounds).all():
+        raise ScaleError(f"scores or sums overflow float64 at entries of {largest:.3g}; scale the tokens down")
 
 
 def _as_mask(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

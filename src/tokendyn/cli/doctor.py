@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.cli.output import console, write_json
+from tokendyn.cli.output import announce, write_json
 from tokendyn.runs.provenance import provenance
 
 #: A module of each extra, by which one sees whether the extra is installed.
@@ -39,7 +39,7 @@ def doctor(*, json: bool = False) -> int:
     else:
         width = max(map(len, facts))
         for name, value in facts.items():
-            console().print(f"{name:<{width}}  {value}", soft_wrap=True, markup=False)
+            announce(f"{name:<{width}}  {value}")
     return 0 if agree else 1
 
 

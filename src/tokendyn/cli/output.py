@@ -31,3 +31,8 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def announce(line: str) -> None:
+    """Say one line to people."""
+    console().print(line, soft_wrap=True, markup=False)

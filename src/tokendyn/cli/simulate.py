@@ -7,12 +7,12 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import console, progress, write_json
+from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.data.tokens import read_matrix, read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
 from tokendyn.particles.clustering import hypothesis_departures
-from tokendyn.particles.report import save_run
+from tokendyn.particles.report import Movie, save_run
 
 
 def simulate(
@@ -82,10 +82,10 @@ def simulate(
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     if dry_run:
         shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
-        _announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
-        _announce(f"would write {folder}")
+        announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
+        announce(f"would write {folder}")
         for departure in hypothesis_departures(table.tokens, shape):
-            _announce(f"note: {departure}")
+            announce(f"note: {departure}")
         return 0
     with progress("layers") as report:
         result = run_simulation(
@@ -99,19 +99,15 @@ def simulate(
             strict=strict,
             progress=report,
         )
-    movie = ("mp4" if mp4 else "gif") if animation else None
+    movie: Movie | None = ("mp4" if mp4 else "gif") if animation else None
     save_run(result, folder, title=tokens.name, animation=movie, overwrite=overwrite)
     summary = result.summary()
     if json:
         write_json({**summary, "out": str(folder)})
     for line in result.describe():
-        _announce(line)
-    _announce(f"wrote {folder}; open {folder / 'report.html'}")
+        announce(line)
+    announce(f"wrote {folder}; open {folder / 'report.html'}")
     return 0 if result.trajectory.status == "completed" else 1
-
-
-def _announce(line: str) -> None:
-    console().print(line, soft_wrap=True, markup=False)
 
 
 def _score_matrix(text: str) -> np.ndarray:
@@ -122,6 +118,4 @@ def _score_matrix(text: str) -> np.ndarray:
         rows = [[float(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")]
         return np.array(rows, dtype=np.float64)
     except ValueError:
-        raise BadInputError(
-            f'--score takes a file that exists, or rows such as "2,0;0,1"; got {text[:60]!r}'
-        ) from None
+        raise BadInputError(f'--score takes a file that exists, or rows such as "2,0;0,1"; got {text[:60]!r}') from None

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.files import read_tensors
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
 
@@ -116,7 +117,9 @@ def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
     if len(name_columns) > 1 or len(name_columns) == width:
         raise BadInputError(f"{path}, line {rows[0][0]}: expected numbers and at most one column of names")
     numeric = [column for column in range(width) if column not in name_columns]
-    tokens, labels, problems = [], [], []
+    tokens: list[list[float]] = []
+    labels: list[str] = []
+    problems: list[str] = []
     for line, cells in rows:
         if len(cells) != width:
             problems.append(f"line {line} has {len(cells)} columns, the first token has {width}")
@@ -137,23 +140,17 @@ def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
 def _read_array(path: Path, name: str | None) -> np.ndarray:
     try:
         if path.suffix == ".npy":
-            arrays = {"": np.load(path, allow_pickle=False)}
+            matrix = np.load(path, allow_pickle=False)
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files if name in (None, key)}
+                matrix = archive[_choose(path, archive.files, name)]
         else:
-            from safetensors.numpy import load_file
-
-            arrays = load_file(path)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            arrays = read_tensors(path)
+            matrix = arrays[_choose(path, list(arrays), name)]
+    except BadInputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInputError(f"{path} is not a whole {path.suffix} file of plain numbers ({error})") from None
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise BadInputError(f"{path} is not a whole safetensors file ({error})") from None
-    if path.suffix != ".npy":
-        arrays = _choose(path, arrays, name)
-    (matrix,) = arrays.values()
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub":
@@ -167,11 +164,11 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
     return matrix.astype(np.float64)
 
 
-def _choose(path: Path, arrays: dict[str, np.ndarray], name: str | None) -> dict[str, np.ndarray]:
-    """Return the one array that is meant."""
-    if name is not None and name in arrays:
-        return {name: arrays[name]}
-    if name is None and len(arrays) == 1:
-        return arrays
-    known = ", ".join(sorted(arrays)) or "none"
-    raise BadInputError(f"{path}: name one of its arrays with --array (it holds: {known})")
+def _choose(path: Path, names: list[str], name: str | None) -> str:
+    """Return the name of the one array that is meant."""
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None or name not in names:
+        known = ", ".join(sorted(names)) or "none"
+        raise BadInputError(f"{path}: name one of its arrays with --array (it holds: {known})")
+    return name

@@ -154,7 +154,6 @@ class ClusteringRun:
             "seconds": self.trajectory.provenance.get("seconds"),
         }
 
-
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
         facts, trajectory = self.summary(), self.trajectory
@@ -168,8 +167,8 @@ class ClusteringRun:
         emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
         lines.append(f"{len(self.prediction.leaders)} leaders{emerging}: {', '.join(names)}{more}")
         lines.append(
-            f"hardmax limits, settled after {facts['layers_until_settled']} layers: {facts['ends_at_vertices']} tokens at "
-            f"leaders, {facts['ends_at_faces']} at face projections, {facts['unsettled']} unsettled"
+            f"limits known after {self.prediction.layers} layers: {facts['ends_at_vertices']} tokens end at leaders, "
+            f"{facts['ends_at_faces']} at face projections, {facts['unsettled']} unsettled"
         )
         if self.is_hardmax and facts["prediction_error"] is not None:
             lines.append(f"the run differs from the prediction by at most {facts['prediction_error']:.1e}")
@@ -230,11 +229,11 @@ def simulate(
     tokens = checked_tokens(tokens)
     if layers < 1:
         raise BadInputError(f"layers must be at least 1, got {layers}")
-    score = np.eye(tokens.shape[1]) if score is None else np.asarray(score)
+    score = np.eye(tokens.shape[1]) if score is None else score
     head = Head(score=score, inverse_temperature=inverse_temperature, tie_tolerance=tie_tolerance)
     if head.score is None or head.score.shape[0] != tokens.shape[1]:
-        raise BadInputError(f"A has shape {score.shape}, but the tokens have {tokens.shape[1]} coordinates")
-    departures = tuple(hypothesis_departures(tokens, head.score))
+        raise BadInputError(f"A has shape {np.shape(score)}, but the tokens have {tokens.shape[1]} coordinates")
+    departures = hypothesis_departures(tokens, head.score)
     if strict and departures:
         raise TheoremError.all_of(
             "the theorem of arXiv 2407.01602 does not apply (drop --strict to run)", [*departures]
@@ -255,19 +254,29 @@ def simulate(
         config=config,
         progress=progress,
     )
-    hardmax = trajectory
+    return complete(trajectory, alpha, head.score, inverse_temperature, tie_tolerance, backend=backend)
+
+
+def complete(
+    trajectory: Trajectory,
+    alpha: float,
+    score: Float[np.ndarray, "dim dim"],
+    inverse_temperature: float,
+    tie_tolerance: float,
+    *,
+    backend: Backend = "auto",
+) -> ClusteringRun:
+    """Return a trajectory with its predicted limits, its departures from the theorem, and its hardmax companion."""
+    tokens, hardmax = trajectory.states[0], trajectory
     if not math.isinf(inverse_temperature):
-        hard_head = Head(score=score, tie_tolerance=tie_tolerance)
-        hardmax = run(tokens, [Layer(alpha, (hard_head,))] * layers, labels=labels, backend=backend)
-    prediction = predict_limits(tokens, alpha, head.score, tie_tolerance=tie_tolerance)
-    return ClusteringRun(
-        trajectory, alpha, head.score, inverse_temperature, tie_tolerance, prediction, departures, hardmax
-    )
+        head = Head(score=score, tie_tolerance=tie_tolerance)
+        hardmax = run(tokens, [Layer(alpha, (head,))] * trajectory.layers, labels=trajectory.labels, backend=backend)
+    prediction = predict_limits(tokens, alpha, score, tie_tolerance=tie_tolerance)
+    departures = tuple(hypothesis_departures(tokens, score))
+    return ClusteringRun(trajectory, alpha, score, inverse_temperature, tie_tolerance, prediction, departures, hardmax)
 
 
-def hypothesis_departures(
-    tokens: Float[np.ndarray, "tokens dim"], score: Float[np.ndarray, "dim dim"]
-) -> list[str]:
+def hypothesis_departures(tokens: Float[np.ndarray, "tokens dim"], score: Float[np.ndarray, "dim dim"]) -> list[str]:
     """Return, in words, which hypotheses of the theorem the input does not meet."""
     departures = []
     if not np.allclose(score, score.T, rtol=1e-12, atol=1e-12 * float(np.abs(score).max())):

@@ -1,6 +1,5 @@
 """The lemmas of arXiv 2407.01602, checked on a trajectory."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,10 @@ from tokendyn.geometry import MAX_HULL_DIM, convex_hull
 #: Rounding allowed in each comparison, relative to the largest quantity compared.
 ROUNDING = 1e-12
 
-_TILE = 512
+_TILE_ROWS = 512
+
+#: Distances held at once, over several layers when the tokens are few.
+_TILE_PAIRS = 2**18
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class LemmaReport:
     hulls
         Tokens outside the convex hull of the layer before.
     leaders
-        Tokens that led themselves alone and then moved.
+        Token and layer pairs at which a token moved that had led itself alone.
     """
 
     norms: int
@@ -48,7 +50,8 @@ def check_lemmas(
 ) -> LemmaReport:
     """Count the violations of the lemmas along a run with one head, hardmax and ``V = I``.
 
-    Costs ``layers * tokens^2`` in time and one tile in memory.
+    Costs ``layers * tokens^2`` in time and one tile in memory. A leader may move within rounding: followers
+    that have converged onto it tie with it.
 
     Raises
     ------
@@ -58,6 +61,8 @@ def check_lemmas(
     states = trajectory.states
     root = np.eye(states.shape[2])
     if score is not None:
+        if not np.allclose(score, score.T, rtol=0, atol=1e-12 * float(np.abs(score).max())):
+            raise BadInputError("the lemmas need a symmetric score matrix A")
         try:
             root = np.linalg.cholesky((score + score.T) / 2).T
         except np.linalg.LinAlgError:
@@ -66,31 +71,51 @@ def check_lemmas(
     norms = np.linalg.norm(mapped, axis=2)
     allowed = ROUNDING * max(float(norms.max()), np.finfo(float).tiny)
     shrinking = int((norms[1:] < norms[:-1] - allowed).sum())
-    distances = sum(
-        _shrunk_pairs(before, after, 1 / (1 + alpha), allowed) for before, after in itertools.pairwise(mapped)
-    )
+    distances = _shrunk_pairs(mapped, 1 / (1 + alpha), allowed)
     own = np.arange(states.shape[1])
     leads = (trajectory.leaders[:, 0] == own) & (trajectory.tie_counts[:, 0] == 1)
-    moved = (states[1:] != states[:-1]).any(axis=2)
+    scale = max(float(np.abs(states).max()), np.finfo(float).tiny)
+    moved = np.abs(states[1:] - states[:-1]).max(axis=2) > ROUNDING * scale
     since = np.maximum.accumulate(leads, axis=0)
-    return LemmaReport(shrinking, distances, _outside_hulls(states), int((since & moved).sum()))
+    return LemmaReport(shrinking, distances, _outside_hulls(trajectory, alpha), int((since & moved).sum()))
 
 
-def _shrunk_pairs(before: np.ndarray, after: np.ndarray, factor: float, allowed: float) -> int:
+def _shrunk_pairs(mapped: np.ndarray, factor: float, allowed: float) -> int:
+    """Count pairs of tokens that come closer in a layer than ``factor`` times their distance before."""
+    layers, tokens = mapped.shape[0] - 1, mapped.shape[1]
+    rows_at_once = min(tokens, _TILE_ROWS)
+    layers_at_once = max(1, _TILE_PAIRS // (rows_at_once * tokens))
     count = 0
-    for start in range(0, len(before), _TILE):
-        rows = slice(start, start + _TILE)
-        old = np.linalg.norm(before[rows, None] - before[None], axis=2)
-        new = np.linalg.norm(after[rows, None] - after[None], axis=2)
-        count += int((new < factor * old - allowed).sum())
+    for first in range(0, layers, layers_at_once):
+        part = mapped[first : first + layers_at_once + 1]
+        for start in range(0, tokens, rows_at_once):
+            gaps = _distances(part[:, start : start + rows_at_once], part)
+            count += int((gaps[1:] < factor * gaps[:-1] - allowed).sum())
     return count // 2
 
 
-def _outside_hulls(states: np.ndarray) -> int:
+def _distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return ``(layers, some, others)`` distances, coordinate by coordinate to keep temporaries small."""
+    squares = np.zeros((some.shape[0], some.shape[1], others.shape[1]))
+    for axis in range(some.shape[2]):
+        squares += (some[:, :, None, axis] - others[:, None, :, axis]) ** 2
+    return np.asarray(np.sqrt(squares))
+
+
+def _outside_hulls(trajectory: Trajectory, alpha: float) -> int:
+    """Count tokens outside the hull of the layer before.
+
+    A token on the segment from its own place to that of its leader is inside; only the layers of the other
+    tokens, those that tie, need their hull.
+    """
+    states = trajectory.states
     if states.shape[2] > MAX_HULL_DIM:
         return 0
     allowed = 1e-10 * max(float(np.abs(states[0]).max()), np.finfo(float).tiny)
+    before, after = states[:-1], states[1:]
+    on_segment = before + alpha / (1 + alpha) * (trajectory.followed_points() - before)
+    open_tokens = np.linalg.norm(after - on_segment, axis=2) > allowed
     return sum(
-        int((convex_hull(before).distance_outside(after) > allowed).sum())
-        for before, after in itertools.pairwise(states)
+        int((convex_hull(before[layer]).distance_outside(after[layer, open_tokens[layer]]) > allowed).sum())
+        for layer in np.flatnonzero(open_tokens.any(axis=1))
     )

@@ -87,9 +87,7 @@ def _faces(polytope: Polytope) -> list[tuple[int, ...]]:
     """Return the vertices and all simplices of the triangulated boundary, small ones first."""
     corners = polytope.facets.shape[1]
     if len(polytope.facets) * 2**corners > MAX_FACES:
-        raise BadInputError(
-            f"K has {len(polytope.facets)} facets in dimension {corners}: too many faces for S"
-        )
+        raise BadInputError(f"K has {len(polytope.facets)} facets in dimension {corners}: too many faces for S")
     faces: set[tuple[int, ...]] = {(vertex,) for vertex in range(len(polytope.vertices))}
     for facet in polytope.facets:
         for size in range(2, corners + 1):

@@ -1,1 +1,78 @@
-"""Figures, animations and HTML pages. They draw scenes and records and know no system's inside."""
+"""Figures, animations and HTML pages. They draw scenes and records and know no system's inside.
+
+Names are imported when first used, so importing this package loads neither matplotlib nor a template.
+The panels are ``tokendyn.show.panels.panels``: a function cannot be re-exported under its module's name.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tokendyn.show.scene import TokenScene
+
+if TYPE_CHECKING:
+    from tokendyn.show.animation import animate
+    from tokendyn.show.explained import ExplainedLeader, ExplainedText, ExplainedToken
+    from tokendyn.show.explanation_page import explanation_fragment, explanation_html, write_explanation
+    from tokendyn.show.report import (
+        Command,
+        KeyFigures,
+        Picture,
+        Provenance,
+        Report,
+        Table,
+        Text,
+        report_html,
+        write_report,
+    )
+    from tokendyn.show.strip import following_strip
+    from tokendyn.show.terminal import explanation_terminal
+
+__all__ = [
+    "Command",
+    "ExplainedLeader",
+    "ExplainedText",
+    "ExplainedToken",
+    "KeyFigures",
+    "Picture",
+    "Provenance",
+    "Report",
+    "Table",
+    "Text",
+    "TokenScene",
+    "animate",
+    "explanation_fragment",
+    "explanation_html",
+    "explanation_terminal",
+    "following_strip",
+    "report_html",
+    "write_explanation",
+    "write_report",
+]
+
+_HOME = {
+    "animate": "animation",
+    "following_strip": "strip",
+    "explanation_terminal": "terminal",
+    **dict.fromkeys(("ExplainedLeader", "ExplainedText", "ExplainedToken"), "explained"),
+    **dict.fromkeys(("explanation_fragment", "explanation_html", "write_explanation"), "explanation_page"),
+    **dict.fromkeys(
+        (
+            "Command",
+            "KeyFigures",
+            "Picture",
+            "Provenance",
+            "Report",
+            "Table",
+            "Text",
+            "report_html",
+            "write_report",
+        ),
+        "report",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -33,6 +33,8 @@ class TokenScene:
         face projection.
     title
         One line for the figure.
+    neutral
+        Position in ``leaders`` of a leader that stands for "no opinion" and is drawn grey; -1 for none.
     """
 
     states: Float[np.ndarray, "states tokens dim"]
@@ -46,6 +48,7 @@ class TokenScene:
     limit_points: Float[np.ndarray, "points dim"] | None = None
     limit_dimensions: Int[np.ndarray, " points"] | None = None
     title: str = ""
+    neutral: int = -1
 
     @property
     def layers(self) -> int:
@@ -56,6 +59,6 @@ class TokenScene:
     def leader_masses(self) -> Float[np.ndarray, " leaders"]:
         """Weight of the tokens that end with each leader, itself included."""
         counted = self.leader_of >= 0
-        return np.bincount(
-            self.leader_of[counted], self.weights[counted], minlength=len(self.leaders)
-        ).astype(np.float64)
+        return np.bincount(self.leader_of[counted], self.weights[counted], minlength=len(self.leaders)).astype(
+            np.float64
+        )

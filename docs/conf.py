@@ -1,0 +1,59 @@
+"""Configuration of the documentation."""
+
+import matplotlib
+
+import tokendyn
+
+matplotlib.use("agg")
+
+project = "tokendyn"
+author = copyright = "The tokendyn developers"
+version = release = tokendyn.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
+html_theme = "furo"
+html_title = "tokendyn"
+html_static_path = ["_static"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autosummary_generate = False
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+suppress_warnings = ["config.cache"]
+
+
+def figure_scraper(block, block_vars, gallery_conf):
+    """Save every matplotlib Figure that a block bound to a new name; tokendyn's figures avoid pyplot."""
+    from matplotlib.figure import Figure
+    from sphinx_gallery.scrapers import figure_rst
+
+    seen = gallery_conf.setdefault("_seen_figures", set())
+    paths = []
+    for value in list(block_vars["example_globals"].values()):
+        if isinstance(value, Figure) and id(value) not in seen:
+            seen.add(id(value))
+            path = next(block_vars["image_path_iterator"])
+            value.savefig(path, dpi=120)
+            paths.append(path)
+    return figure_rst(paths, gallery_conf["src_dir"])
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "image_scrapers": (figure_scraper,),
+    "abort_on_example_error": True,
+    "show_memory": False,
+    "reset_modules": (),
+    "download_all_examples": False,
+}

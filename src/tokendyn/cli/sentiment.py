@@ -1,0 +1,225 @@
+"""``tokendyn sentiment``: train, predict, explain."""
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tokendyn.cli.output import announce, console, progress, write_json
+from tokendyn.data.texts import LabelledTexts, read_texts
+from tokendyn.errors import BadInputError, OutputError
+from tokendyn.runs.files import new_file
+from tokendyn.sentiment import LeaderClassifier, load, save
+
+#: Longest text that ``explain`` reads from a file or from standard input, in characters.
+MAX_CHARACTERS = 2**24
+
+
+def train(
+    reviews: Path,
+    /,
+    *,
+    out: Path,
+    text: str = "text",
+    label: str = "label",
+    active_words: int = 8000,
+    layers: int = 8,
+    alpha: float = 1.0,
+    epochs: int = 8,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Train a classifier that decides at hardmax, and write it as a model folder.
+
+    Examples
+    --------
+    tokendyn sentiment train reviews.csv --text text --label label --out model/
+    tokendyn sentiment train reviews.jsonl --test-fraction 0.2 --seed 1 --out model/
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
+    out
+        Folder to write the model to. It must not exist.
+    text, label
+        Names of the columns.
+    active_words
+        At most so many words carry a value; all others stand at the neutral pole.
+    layers, alpha
+        Depth and step parameter of the attention.
+    epochs
+        Epochs of training through the hardmax layers.
+    test_fraction
+        Share of the texts that is held out and only used to report the accuracy at the end.
+    seed
+        Seed of every random choice.
+    overwrite
+        Replace the model folder when it exists.
+    dry_run
+        Read and check the texts, say what would be done, and stop.
+    json
+        Write the training record as one JSON object to standard output.
+    """
+    if not 0 <= test_fraction < 1:
+        raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists already; choose another --out, or pass --overwrite to replace it")
+    data = read_texts(reviews, text=text, label=label)
+    training, test = split_off(data, test_fraction, seed)
+    if dry_run:
+        announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
+        return 0
+    model = LeaderClassifier(layers=layers, alpha=alpha, active_words=active_words, epochs=epochs, random_state=seed)
+    with progress("epochs") as report:
+        model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
+    record = dict(model.training_)
+    if len(test):
+        record |= evaluate(model, test)
+    save(model, out, overwrite=overwrite)
+    if json:
+        write_json({**record, "out": str(out)})
+    best = model.training_["best"]
+    announce(
+        f"trained on {record['training_texts']} texts in {record['cpu_seconds']:.1f} s of processor time; "
+        f"{best['validation_accuracy']:.1%} of {record['validation_texts']} validation texts right"
+    )
+    if len(test):
+        announce(
+            f"accuracy on {len(test)} texts held out: {record['test_accuracy']:.1%}, "
+            f"with {record['mean_leaders']:.1f} leaders a text"
+        )
+    announce(f'wrote {out}; ask it: tokendyn sentiment explain "a text" --model {out}')
+    return 0
+
+
+def predict(
+    reviews: Path,
+    /,
+    *,
+    model: Path,
+    out: Path | None = None,
+    text: str = "text",
+) -> int:
+    """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
+
+    Examples
+    --------
+    tokendyn sentiment predict new.csv --model model/ --out labelled.csv
+    tokendyn sentiment predict new.csv --model model/ > labelled.csv
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz) with a column of texts.
+    model
+        Folder that train wrote.
+    out
+        CSV file to write; standard output by default.
+    text
+        Name of the column of texts.
+    """
+    classifier = load(model)
+    data = read_texts(reviews, text=text, label=None)
+    probabilities = classifier.predict_proba(data.texts)[:, 1]
+    labels = classifier.predict(data.texts)
+    leaders = classifier.leader_counts(data.texts)
+    header = ("text", "prediction", f"probability_{classifier.classes_[1]}", "leaders")
+    rows = zip(data.texts, labels, (f"{p:.6f}" for p in probabilities), leaders, strict=True)
+    if out is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+        return 0
+    with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    announce(f"labelled {len(data.texts)} texts; wrote {out}")
+    return 0
+
+
+def explain(
+    text: str | None = None,
+    /,
+    *,
+    model: Path,
+    file: Path | None = None,
+    html: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Say why a text is classified as it is: leader words, their places, contributions that add up.
+
+    Examples
+    --------
+    tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/
+    tokendyn sentiment explain --file review.txt --model model/ --html why.html
+    cat review.txt | tokendyn sentiment explain - --model model/ --json
+
+    Parameters
+    ----------
+    text
+        The text, or - to read it from standard input.
+    model
+        Folder that train wrote.
+    file
+        Read the text from this UTF-8 file.
+    html
+        Write a page with the coloured text, the contributions and the moving tokens.
+    json
+        Write the explanation as one JSON object to standard output.
+    """
+    from tokendyn.sentiment.report import explained_text, write_explanation
+    from tokendyn.show import explanation_terminal
+
+    classifier = load(model)
+    explanation = classifier.explain(_text(text, file))
+    if json:
+        write_json(explanation.to_dict())
+    else:
+        console().print(explanation_terminal(explained_text(explanation)))
+    if html is not None:
+        write_explanation(explanation, html)
+        announce(f"wrote {html}")
+    return 0
+
+
+def split_off(data: LabelledTexts, fraction: float, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
+    """Return the texts to train on and a random share to test on."""
+    order = np.random.default_rng(seed).permutation(len(data))
+    held = round(fraction * len(data))
+    return data.take(np.sort(order[held:])), data.take(np.sort(order[:held]))
+
+
+def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:
+    """Return accuracy, mean number of leaders, and how exactly the contributions add up."""
+    labels = np.array(test.labels)
+    logits = model.decision_function(test.texts)
+    sample = range(0, len(test), max(1, len(test) // 1000))
+    gaps = []
+    for row in sample:
+        why = model.explain(test.texts[row])
+        total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
+        gaps.append(abs(total - logits[row]))
+    return {
+        "test_accuracy": float((model.predict(test.texts) == labels).mean()),
+        "mean_leaders": float(model.leader_counts(test.texts).mean()),
+        "largest_sum_error": float(max(gaps)),
+    }
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    """Return the text to explain from its one source."""
+    if (text is None) == (file is None):
+        raise BadInputError('give one text: explain "a text", explain --file FILE, or explain - for standard input')
+    try:
+        if file is not None:
+            with file.open(encoding="utf-8-sig") as stream:
+                text = stream.read(MAX_CHARACTERS + 1)
+        elif text == "-":
+            text = sys.stdin.read(MAX_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"the text cannot be read as UTF-8: {error}") from None
+    if text is None or len(text) > MAX_CHARACTERS:
+        raise BadInputError(f"the text is longer than {MAX_CHARACTERS} characters; cut it")
+    return text

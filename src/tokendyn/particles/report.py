@@ -1,0 +1,145 @@
+"""A clustering run as a folder, and as one HTML page."""
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tokendyn.dynamics import Trajectory
+from tokendyn.errors import BadInputError
+from tokendyn.particles.clustering import ClusteringRun, complete
+from tokendyn.runs.files import new_file, new_folder, read_json, write_json
+from tokendyn.show import (
+    Command,
+    KeyFigures,
+    Picture,
+    Provenance,
+    Report,
+    Table,
+    Text,
+    animate,
+    following_strip,
+    write_report,
+)
+from tokendyn.show.panels import panels
+from tokendyn.show.report import Section
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-clustering", 1
+
+Movie = Literal["gif", "mp4"]
+
+
+def save_run(
+    run: ClusteringRun,
+    folder: str | Path,
+    *,
+    title: str,
+    animation: Movie | None = "gif",
+    command: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a run with its table, figures and report into a new folder.
+
+    Parameters
+    ----------
+    run
+        The run.
+    folder
+        Folder that appears when it is whole.
+    title
+        What was run, for headings.
+    animation
+        Kind of animation to write; None for none.
+    command
+        The command that repeats the run, for the report.
+    overwrite
+        Replace an existing folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or the disk refuses.
+    """
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        run.trajectory.write_into(temporary)
+        config = run.trajectory.provenance.get("config", {})
+        record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command}
+        write_json(temporary / "run.json", record | {"config": config, "summary": run.summary()})
+        run.table().to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
+        write_figures(run, temporary, title)
+        if animation is not None:
+            animate(run.scene(title), temporary / f"animation.{animation}")
+        write_report(run_report(run, title=title, pictures=temporary, command=command), temporary / "report.html")
+
+
+def write_figures(run: ClusteringRun, folder: Path, title: str) -> None:
+    """Write ``panels.png`` and ``strip.png``."""
+    scene = run.scene(title)
+    for name, draw in (("panels", panels), ("strip", following_strip)):
+        with new_file(folder / f"{name}.png") as temporary:
+            draw(scene).savefig(temporary, dpi=150)
+
+
+def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
+    """Read what :func:`save_run` wrote; return the run, its title and its command.
+
+    Raises
+    ------
+    BadInputError
+        If the folder is not a whole clustering run.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "run.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    trajectory = Trajectory.load(folder)
+    config = record.get("config", {})
+    try:
+        alpha, score = float(config["alpha"]), np.array(config["score"], dtype=np.float64)
+        temperature = config["inverse_temperature"]
+        tolerance = float(config["tie_tolerance"])
+    except (KeyError, TypeError, ValueError):
+        raise BadInputError(f"{folder / 'run.json'} lacks the parameters of the run; run it again") from None
+    run = complete(trajectory, alpha, score, math.inf if temperature is None else float(temperature), tolerance)
+    return run, str(record.get("title", folder.name)), str(record.get("command", ""))
+
+
+def run_report(run: ClusteringRun, *, title: str, pictures: Path, command: str = "") -> Report:
+    """Return the page of a run; ``pictures`` is the folder with its figures."""
+    return Report(title, "Clustering in a hardmax transformer", run_sections(run, pictures=pictures, command=command))
+
+
+def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> list[Section]:
+    """Return the parts of the page of a run."""
+    facts = run.summary()
+    shown = ("tokens", "dim", "layers", "alpha", "clusters", "emerging_leaders", "layers_until_settled", "unsettled")
+    sections: list[Section] = [
+        Text("\n".join(run.describe())),
+        KeyFigures({"leaders": len(run.prediction.leaders), **{name: facts[name] for name in shown}}),
+        Picture(
+            pictures / "panels.png",
+            "Tokens, leaders, hulls and the limiting polytope over the layers",
+            "Stars are leaders, their area the mass of the cluster; the colour of a token says whom it follows.",
+            "Layers",
+        ),
+    ]
+    if (pictures / "animation.gif").exists():
+        moving = pictures / "animation.gif"
+        sections.append(Picture(moving, "The tokens moving through the layers", heading="Animation"))
+    sections.append(
+        Picture(pictures / "strip.png", "Which leader each token follows, layer by layer", heading="Who follows whom")
+    )
+    if not run.is_hardmax:
+        gaps = [{"layer": layer, "distance": gap} for layer, gap in enumerate(run.hardmax_gaps)]
+        sections.append(Table(gaps, "Root mean square distance between the softmax run and the hardmax run"))
+    if run.limit_set is not None:
+        kinds = ["vertex" if dimension == 0 else "face projection" for dimension in run.limit_set.face_dimensions]
+        rows = [
+            {"kind": kind, **{f"x{axis + 1}": value for axis, value in enumerate(point)}}
+            for kind, point in zip(kinds, run.limit_set.points, strict=True)
+        ]
+        sections.append(Table(rows, "The set S: where tokens can end", most_rows=40))
+    sections.append(Table(run.table(), "Tokens", most_rows=200))
+    if command:
+        sections.append(Command(command))
+    sections.append(Provenance(run.trajectory.provenance))
+    return sections

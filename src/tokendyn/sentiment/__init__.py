@@ -1,0 +1,43 @@
+"""Sentiment by leaders: a small text classifier that decides at hardmax and says which words decided.
+
+Importing this package is light; each public name is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
+    from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.store import load, save
+    from tokendyn.sentiment.tokenise import find_words
+
+__all__ = [
+    "Explanation",
+    "LeaderClassifier",
+    "LeaderWord",
+    "NeutralPole",
+    "TokenSet",
+    "WordContribution",
+    "find_words",
+    "load",
+    "save",
+]
+
+_HOME = {
+    "Explanation": "explanation",
+    "LeaderClassifier": "classifier",
+    "LeaderWord": "explanation",
+    "NeutralPole": "explanation",
+    "TokenSet": "classifier",
+    "WordContribution": "explanation",
+    "load": "store",
+    "find_words": "tokenise",
+    "save": "store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tokendyn.sentiment.{_HOME[name]}"), name)

@@ -1,0 +1,304 @@
+"""The classifier that decides at hardmax and knows its leaders."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from tokendyn.errors import BadInputError
+from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts
+from tokendyn.sentiment.explanation import Explanation, Span
+from tokendyn.sentiment.reading import read_verdict
+from tokendyn.sentiment.routing import route, route_all, sum_values
+from tokendyn.sentiment.tokenise import find_words
+from tokendyn.sentiment.training import Progress, Recipe, place, train
+from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, encode, with_active
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class TokenSet:
+    """A text as tokens: its distinct words with a value, and one token for all other words.
+
+    Attributes
+    ----------
+    positions
+        Float64 places before the first layer.
+    words
+        The words in the order of the vocabulary; the last is "neutral" when there is such a token.
+    weights
+        Float64, how many words of the text each token stands for. A token of weight m acts as m equal tokens.
+    spans
+        For each token, the places of its words in the original text.
+    has_neutral
+        Whether the last token is the neutral pole.
+    """
+
+    positions: Float[np.ndarray, "tokens 2"]
+    words: tuple[str, ...]
+    weights: Float[np.ndarray, " tokens"]
+    spans: tuple[tuple[Span, ...], ...]
+    has_neutral: bool
+
+
+class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Two-class text classifier whose verdict is the exact sum of what a few leader words contribute.
+
+    Every word is a token in the plane; layers of hardmax attention (arXiv 2407.01602, A = I) move each token
+    towards its leader; the verdict is ``gain * (mean first coordinate) + bias``, through a logistic function.
+    Words that are not among the active ones stand at the neutral pole and contribute nothing. The published
+    architecture: a matrix of embeddings, alpha, a decoder and a bias reproduce every verdict.
+
+    Parameters
+    ----------
+    layers
+        Number of hardmax layers; 0 is a bag of words.
+    alpha
+        Step size of a layer, positive.
+    active_words
+        At most so many words carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
+    min_score
+        A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
+        text has .7, one of two texts of the same class 1.55.
+    leaders
+        Mean number of leaders a text to aim at: fewer make shorter explanations, more a better accuracy.
+    radius
+        Where words stand: see :func:`tokendyn.sentiment.training.place`.
+    gain
+        First coordinate of the decoder.
+    start_epochs, start_learning_rate
+        First stage of the training, without layers.
+    epochs, learning_rate
+        Second stage, through the hardmax layers; the rate falls to 0.
+    batch_size
+        Texts a step; None is a seventieth of the training part, from 8 to 256.
+    word_dropout
+        Chance that a word is left out of a text for one epoch.
+    validation_fraction
+        Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
+    random_state
+        Seed of the split, the order and the dropout; the same seed gives the same model.
+
+    Attributes
+    ----------
+    classes_
+        Both labels, sorted; ``classes_[1]`` is the positive side.
+    words_
+        The active words, sorted by their first occurrence in the training texts.
+    embedding_
+        Float64 (words + 1, 2), the last row the neutral pole.
+    decoder_
+        Float64 (2,): ``(gain, 0)``.
+    intercept_
+        The bias.
+    training_
+        Record of the training: ``texts``, ``training_texts``, ``validation_texts``, ``distinct_words``,
+        ``active_words``, ``batch_size``, ``epochs`` (what each epoch reached), ``best`` (the chosen one of
+        them) and ``cpu_seconds``.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: int = 8,
+        alpha: float = 1.0,
+        active_words: int = 8000,
+        min_score: float = 1.5,
+        leaders: float = 5.0,
+        radius: float = 2.0,
+        gain: float = 20.0,
+        start_epochs: int = 5,
+        start_learning_rate: float = 0.02,
+        epochs: int = 8,
+        learning_rate: float = 0.01,
+        batch_size: int | None = None,
+        word_dropout: float = 0.2,
+        validation_fraction: float = 0.1,
+        random_state: int = 0,
+    ) -> None:
+        self.layers = layers
+        self.alpha = alpha
+        self.active_words = active_words
+        self.min_score = min_score
+        self.leaders = leaders
+        self.radius = radius
+        self.gain = gain
+        self.start_epochs = start_epochs
+        self.start_learning_rate = start_learning_rate
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.word_dropout = word_dropout
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def fit(
+        self, texts: Iterable[Any], labels: Iterable[Any], *, progress: Progress | None = None
+    ) -> "LeaderClassifier":
+        """Learn from texts and their labels.
+
+        Parameters
+        ----------
+        texts
+            Strings: a list, tuple, array or pandas Series.
+        labels
+            One label a text, of two kinds, all strings or all numbers.
+        progress
+            Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
+
+        Raises
+        ------
+        BadInputError
+            If the texts or labels cannot be used, or a parameter is out of range. Nothing is changed then.
+        """
+        began = time.process_time()
+        check_parameters(self.get_params())
+        texts = check_texts(texts)
+        classes, positive = check_labels(labels, len(texts))
+        rng = np.random.default_rng(self.random_state)
+        training, validation = split(positive, self.validation_fraction, rng)
+        counted = count_words(texts)
+        active = choose_active(counted, positive, training, at_most=self.active_words, min_score=float(self.min_score))
+        if not len(active):
+            raise BadInputError(
+                f"no word tells the classes apart: in {len(training)} training texts none has |log-odds| sqrt(df) "
+                f">= {self.min_score}; give more texts, or lower min_score"
+            )
+        ragged = with_active(counted, active)
+        recipe = self._recipe(len(training))
+        result = train(ragged, positive, training, validation, len(active), recipe, rng, progress)
+        points = place(result.values, recipe.radius, result.jitter)
+        words = tuple(counted.names[number] for number in active)
+        self._settle(classes, words, points, np.array([recipe.gain, 0.0]), result.bias)
+        self.training_: dict[str, Any] = {
+            "texts": len(texts),
+            "training_texts": len(training),
+            "validation_texts": len(validation),
+            "distinct_words": len(counted.names),
+            "active_words": len(words),
+            "batch_size": recipe.batch_size,
+            "epochs": result.record,
+            "best": result.record[result.best],
+            "cpu_seconds": round(time.process_time() - began, 3),
+        }
+        return self
+
+    def decision_function(self, texts: Iterable[Any]) -> Float[np.ndarray, " texts"]:
+        """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias."""
+        logits = [self._run(part)[0] for part in self._parts(texts)]
+        return np.concatenate([*logits, np.empty(0)])
+
+    def predict_proba(self, texts: Iterable[Any]) -> Float[np.ndarray, "texts 2"]:
+        """Return the probabilities of both classes, in the order of ``classes_``."""
+        logits = self.decision_function(texts)
+        return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
+
+    def predict(self, texts: Iterable[Any]) -> np.ndarray:
+        """Return the label of each text."""
+        positive = self.decision_function(texts) > 0
+        chosen: np.ndarray = self.classes_[positive.astype(np.int64)]
+        return chosen
+
+    def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
+        """Return how many leaders each text has: the words in ``explain(text).leaders``."""
+        leads = [self._run(part)[1] for part in self._parts(texts)]
+        return np.concatenate([*leads, np.empty(0, np.int64)])
+
+    def tokens_of(self, text: str) -> TokenSet:
+        """Return a text as the weighted tokens that the layers move."""
+        check_is_fitted(self)
+        (text,) = check_texts([text])
+        spans: dict[int, list[Span]] = {}
+        for word, start, end in find_words(text):
+            spans.setdefault(self._number_of.get(word, len(self.words_)), []).append((start, end))
+        numbers = sorted(spans)
+        known = [number for number in numbers if number < len(self.words_)]
+        has_neutral = len(known) < len(numbers)
+        return TokenSet(
+            self.embedding_[np.array(numbers, dtype=np.int64)],
+            tuple(self.words_[number] for number in known) + ("neutral",) * has_neutral,
+            np.array([len(spans[number]) for number in numbers], dtype=np.float64),
+            tuple(tuple(spans[number]) for number in numbers),
+            has_neutral,
+        )
+
+    def explain(self, text: str) -> Explanation:
+        """Return why a text is classified as it is: leaders, spans, contributions that add up, trajectory."""
+        tokens = self.tokens_of(text)
+        passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
+        return read_verdict(
+            text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage,
+            gain=float(self.decoder_[0]), bias=self.intercept_, classes=(self.classes_[0], self.classes_[1]),
+        )  # fmt: skip
+
+    def _recipe(self, training_texts: int) -> Recipe:
+        """Return the settings of the training for a number of texts."""
+        batch = self.batch_size or int(np.clip(training_texts // 70, 8, 256))
+        return Recipe(
+            layers=self.layers,
+            alpha=float(self.alpha),
+            radius=float(self.radius),
+            gain=float(self.gain),
+            leaders=float(self.leaders),
+            start_epochs=self.start_epochs,
+            epochs=self.epochs,
+            start_learning_rate=float(self.start_learning_rate),
+            learning_rate=float(self.learning_rate),
+            batch_size=batch,
+            word_dropout=float(self.word_dropout),
+        )
+
+    def _settle(
+        self,
+        classes: np.ndarray,
+        words: tuple[str, ...],
+        embedding: Float[np.ndarray, "words_and_pole 2"],
+        decoder: Float[np.ndarray, "2"],
+        intercept: float,
+    ) -> None:
+        """Take over a fitted state."""
+        self.classes_, self.words_, self.embedding_ = classes, words, embedding
+        self.decoder_, self.intercept_ = decoder, intercept
+        self._number_of = {word: number for number, word in enumerate(words)}
+
+    def _parts(self, texts: Iterable[Any]) -> list[list[str]]:
+        """Return the checked texts in parts of bounded size."""
+        check_is_fitted(self)
+        checked = check_texts(texts, empty_allowed=True)
+        return [checked[first : first + _CHUNK] for first in range(0, len(checked), _CHUNK)]
+
+    def _run(self, texts: list[str]) -> tuple[Float[np.ndarray, " texts"], Int[np.ndarray, " texts"]]:
+        """Return logits and numbers of leaders."""
+        ragged: Ragged = encode(texts, self._number_of)
+        shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
+        values = np.ascontiguousarray(self.embedding_[:, 0])
+        return sum_values(ragged, shares, values, float(self.decoder_[0]), self.intercept_), leads
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+def split(
+    positive: Bool[np.ndarray, " texts"], fraction: float, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
+    """Return the texts to learn from and those to choose the epoch by, at random and stratified, ascending.
+
+    At least one text of each class is in either part.
+    """
+    held = []
+    for side in (False, True):
+        members = rng.permutation(np.flatnonzero(positive == side))
+        held.append(members[: min(max(round(fraction * len(members)), 1), len(members) - 1)])
+    validation = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(positive)), validation), validation

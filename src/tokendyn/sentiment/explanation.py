@@ -1,0 +1,161 @@
+"""Why a text was classified as it was: its leaders, exactly."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LeaderWord:
+    """A word of the text that others follow, or that stands alone.
+
+    Attributes
+    ----------
+    word, spans
+        The word in normal form and each of its places in the original text.
+    mass
+        Its share w of the verdict: its own tokens and what followers handed to it; all shares sum to 1.
+    value
+        Its learned value s; the sign names the class.
+    contribution
+        ``gain mass value``, its exact part of the logit.
+    followers
+        Words that ended with it.
+    """
+
+    word: str
+    spans: tuple[Span, ...]
+    mass: float
+    value: float
+    contribution: float
+    followers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NeutralPole:
+    """The one token that stands for all words without a value.
+
+    Attributes
+    ----------
+    mass
+        Its share of the verdict; it contributes nothing to the logit.
+    words
+        How many words of the text it stands for.
+    followers
+        Words with a value that ended with it.
+    follows
+        The leader that it ended with, None when it leads itself or is absent.
+    """
+
+    mass: float
+    words: int
+    followers: tuple[str, ...]
+    follows: str | None
+
+
+@dataclass(frozen=True)
+class WordContribution:
+    """Share, value and exact contribution of one distinct word, leader or not."""
+
+    word: str
+    spans: tuple[Span, ...]
+    mass: float
+    value: float
+    contribution: float
+    leader: str | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The verdict on one text and its exact decomposition.
+
+    The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``; so do ``contributions``
+    and ``bias``. This attributes the verdict as the model computed it; it does not say what the verdict would
+    be without a word, since another leader would then take over.
+
+    Attributes
+    ----------
+    text, label
+        The text and the predicted class.
+    probability, logit, bias
+        Probability of ``classes[1]``, its logit, and the logit of a text without words.
+    classes
+        Both classes; ``classes[1]`` is the positive side.
+    leaders
+        Words that are among their own leaders at the last layer, largest ``|contribution|`` first.
+    neutral
+        The pole of the words without a value.
+    residual
+        The contributions of all words that are not leaders, together.
+    contributions
+        Every distinct word with a value, largest ``|contribution|`` first.
+    known_words, unknown_words
+        How many words of the text, repeats included, have a value or none.
+    note
+        What to know about this verdict; empty in the ordinary case.
+    token_labels, token_weights, token_spans
+        The distinct words and, last, "neutral" when there is one; how often each occurs, and where.
+    states
+        Float64 (layers + 1, tokens, 2): the tokens before the first and after each layer.
+    token_leaders
+        Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
+    """
+
+    text: str
+    label: Any
+    probability: float
+    logit: float
+    bias: float
+    classes: tuple[Any, Any]
+    leaders: tuple[LeaderWord, ...]
+    neutral: NeutralPole
+    residual: float
+    contributions: tuple[WordContribution, ...]
+    known_words: int
+    unknown_words: int
+    note: str
+    token_labels: tuple[str, ...]
+    token_weights: Float[np.ndarray, " tokens"] = field(repr=False)
+    token_spans: tuple[tuple[Span, ...], ...] = field(repr=False)
+    states: Float[np.ndarray, "layers_and_one tokens 2"] = field(repr=False)
+    token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
+
+    def as_list(self) -> list[tuple[str, float]]:
+        """Return the leaders as (word, contribution), largest first."""
+        return [(leader.word, leader.contribution) for leader in self.leaders]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the trajectory as JSON values."""
+        return {
+            "text": self.text,
+            "label": _plain(self.label),
+            "probability": self.probability,
+            "logit": self.logit,
+            "bias": self.bias,
+            "classes": [_plain(label) for label in self.classes],
+            "leaders": [_json(leader) for leader in self.leaders],
+            "neutral": _json(self.neutral),
+            "residual": self.residual,
+            "contributions": [_json(word) for word in self.contributions],
+            "known_words": self.known_words,
+            "unknown_words": self.unknown_words,
+            "note": self.note,
+        }
+
+
+def _json(value: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON values: tuples become lists."""
+    return {name: _listed(item) for name, item in asdict(value).items()}
+
+
+def _listed(item: Any) -> Any:
+    return [_listed(part) for part in item] if isinstance(item, tuple | list) else item
+
+
+def _plain(label: Any) -> Any:
+    """Return a label as a plain Python value."""
+    return label.item() if isinstance(label, np.generic) else label

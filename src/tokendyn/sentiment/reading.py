@@ -1,0 +1,102 @@
+"""From a passage through the layers to an explanation."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, Span, WordContribution
+from tokendyn.sentiment.routing import Passage
+
+
+def read_verdict(
+    text: str,
+    labels: tuple[str, ...],
+    weights: Float[np.ndarray, " tokens"],
+    spans: tuple[tuple[Span, ...], ...],
+    has_neutral: bool,
+    passage: Passage,
+    *,
+    gain: float,
+    bias: float,
+    classes: tuple[Any, Any],
+) -> Explanation:
+    """Return the explanation of the verdict ``gain sum_j w_j s_j + bias``, s the first coordinate.
+
+    Parameters
+    ----------
+    text, labels, weights, spans
+        The text and its tokens.
+    has_neutral
+        Whether the last token is the neutral pole.
+    passage
+        The way of these tokens through the layers.
+    gain, bias, classes
+        The decoder.
+    """
+    words = len(labels) - has_neutral
+    parts = gain * passage.shares[:words] * passage.states[0, :words, 0]
+    logit = float(np.sum(parts) + bias)
+    self_led = passage.self_led.tolist()
+    final = passage.leaders[-1].tolist() if len(passage.leaders) else list(range(len(labels)))
+    followers = _followers(labels, words, final, self_led)
+    mass, value, part = passage.shares.tolist(), passage.states[0, :, 0].tolist(), parts.tolist()
+    order = np.argsort(-np.abs(parts), kind="stable").tolist()
+    leaders = tuple(
+        LeaderWord(labels[j], spans[j], mass[j], value[j], part[j], followers[j]) for j in order if self_led[j]
+    )
+    led_by = [None if own else labels[leader] for own, leader in zip(self_led, final, strict=True)]
+    contributions = tuple(WordContribution(labels[j], spans[j], mass[j], value[j], part[j], led_by[j]) for j in order)
+    unknown = int(weights[-1]) if has_neutral else 0
+    return Explanation(
+        text=text,
+        label=classes[int(logit > 0)],
+        probability=float(np.exp(-np.logaddexp(0.0, -logit))),
+        logit=logit,
+        bias=float(bias),
+        classes=classes,
+        leaders=leaders,
+        neutral=_neutral(labels, has_neutral, unknown, passage, final, self_led, followers),
+        residual=float(np.sum(parts[~passage.self_led[:words]])),
+        contributions=contributions,
+        known_words=int(np.sum(weights[:words])),
+        unknown_words=unknown,
+        note=_note(words, unknown),
+        token_labels=labels,
+        token_weights=weights,
+        token_spans=spans,
+        states=passage.states,
+        token_leaders=passage.leaders,
+    )
+
+
+def _followers(labels: tuple[str, ...], words: int, final: list[int], self_led: list[bool]) -> list[tuple[str, ...]]:
+    """Return for each token the words, not leaders themselves, that follow it at the last layer."""
+    found: list[list[str]] = [[] for _ in labels]
+    for j in range(words):
+        if not self_led[j]:
+            found[final[j]].append(labels[j])
+    return [tuple(names) for names in found]
+
+
+def _neutral(
+    labels: tuple[str, ...],
+    has_neutral: bool,
+    unknown: int,
+    passage: Passage,
+    final: list[int],
+    self_led: list[bool],
+    followers: list[tuple[str, ...]],
+) -> NeutralPole:
+    """Return what became of the neutral pole."""
+    if not has_neutral:
+        return NeutralPole(0.0, 0, (), None)
+    follows = None if self_led[-1] else labels[final[-1]]
+    return NeutralPole(float(passage.shares[-1]), unknown, followers[-1], follows)
+
+
+def _note(words: int, unknown: int) -> str:
+    """Say what is special about a verdict."""
+    if words:
+        return ""
+    return f"no {'known ' if unknown else ''}word: the probability is that of the bias alone"

@@ -1,0 +1,63 @@
+"""An explanation as something to show: plain values, a scene of moving words, one HTML page."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tokendyn.sentiment.explanation import Explanation
+from tokendyn.show import ExplainedLeader, ExplainedText, ExplainedToken, TokenScene
+from tokendyn.show import write_explanation as write_page
+
+
+def explained_text(explanation: Explanation) -> ExplainedText:
+    """Return the explanation as plain values."""
+    place = {leader.word: number for number, leader in enumerate(explanation.leaders)}
+    tokens = [
+        ExplainedToken(word.word, word.spans, place.get(word.leader or "", -1), word.contribution)
+        for word in explanation.contributions
+    ]
+    negative, positive = explanation.classes
+    return ExplainedText(
+        text=explanation.text,
+        label=str(explanation.label),
+        probability=explanation.probability,
+        classes=(str(negative), str(positive)),
+        logit=explanation.logit,
+        bias=explanation.bias,
+        leaders=[
+            ExplainedLeader(word.word, word.spans, word.mass, word.value, word.contribution, word.followers)
+            for word in explanation.leaders
+        ],
+        tokens=tokens,
+        residual=explanation.residual,
+        neutral_mass=explanation.neutral.mass,
+        neutral_words=explanation.neutral.words,
+        note=explanation.note,
+    )
+
+
+def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
+    """Return the words of the text as moving tokens; None when the text has no word or the model no layer."""
+    followed = explanation.token_leaders
+    if followed.size == 0:
+        return None
+    own = np.arange(followed.shape[1])
+    led = followed == own
+    leaders = np.flatnonzero(led[-1])
+    place = np.full(len(own), -1, dtype=np.int64)
+    place[leaders] = np.arange(len(leaders))
+    return TokenScene(
+        states=explanation.states,
+        followed=followed,
+        labels=explanation.token_labels,
+        weights=explanation.token_weights,
+        leaders=leaders,
+        leader_layers=led[:, leaders].argmax(axis=0).astype(np.int64),
+        leader_of=place[followed[-1]],
+        title=title,
+    )
+
+
+def write_explanation(explanation: Explanation, path: str | Path) -> None:
+    """Write the page of an explained text: verdict, coloured words, contributions, moving tokens."""
+    write_page(explained_text(explanation), path, scene(explanation), title="Why this verdict")

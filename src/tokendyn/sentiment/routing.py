@@ -1,0 +1,120 @@
+"""The hardmax layers over one text or many, as typed functions around the compiled kernels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tokendyn.sentiment import kernels
+from tokendyn.sentiment.vocabulary import Ragged
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One text on its way through the layers.
+
+    Attributes
+    ----------
+    states
+        Tokens before the first and after each layer.
+    leaders
+        For each layer and token, the lowest index among the tokens that lead it.
+    ties
+        How many tokens lead it.
+    self_led
+        Which tokens are among their own leaders at the last layer; without layers, all.
+    shares
+        Float64 ``w`` with ``sum_j p_j z_j(K) = sum_j w_j z_j(0)``; not negative, sum 1.
+    """
+
+    states: Float[np.ndarray, "layers_and_one tokens 2"]
+    leaders: Int[np.ndarray, "layers tokens"]
+    ties: Int[np.ndarray, "layers tokens"]
+    self_led: Bool[np.ndarray, " tokens"]
+    shares: Float[np.ndarray, " tokens"]
+
+
+def route(
+    positions: Float[np.ndarray, "tokens 2"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
+) -> Passage:
+    """Run one text through the layers and share its mean among its tokens.
+
+    ``z_i <- z_i + alpha/(1+alpha) (mean_{C_i} z - z_i)`` with ``C_i = {j : <z_i,z_j> >= max_l <z_i,z_l>}``
+    (arXiv 2407.01602 with A = I; the mean counts a token of weight m as m tokens), then
+    ``w <- c w + (1-c) P_k^T w`` backwards from the normalised weights, c = 1/(1+alpha) (our own).
+
+    Parameters
+    ----------
+    positions, weights
+        Float64 tokens and their positive weights; no token at all is allowed.
+    alpha
+        Step size, positive.
+    layers
+        Number of layers, 0 or more.
+    """
+    n = len(weights)
+    states = np.empty((layers + 1, 2, n))
+    states[0] = positions.T
+    p = weights / np.sum(weights) if n else weights
+    leaders, ties = np.empty((layers, n), np.int64), np.empty((layers, n), np.int64)
+    spare, chosen = np.empty(n), np.empty(n, np.int64)
+    shares, self_led = np.empty(n), np.ones(n, dtype=bool)
+    if n:
+        c = 1.0 / (1.0 + alpha)
+        kernels.forward(states, p, c, leaders, ties, np.zeros(n, dtype=bool), chosen)
+        kernels.backward(states, p, c, leaders, ties, chosen, shares, spare)
+        if layers:
+            kernels.all_that_lead_themselves(states[layers - 1], leaders[-1], ties[-1], chosen, self_led)
+    return Passage(np.ascontiguousarray(states.transpose(0, 2, 1)), leaders, ties, self_led, shares)
+
+
+def route_all(
+    texts: Ragged,
+    points: Float[np.ndarray, "words_and_pole 2"],
+    alpha: float,
+    layers: int,
+    *,
+    rows: Int[np.ndarray, " chosen"] | None = None,
+    keep: Bool[np.ndarray, " entries"] | None = None,
+    shares: Float[np.ndarray, " entries"] | None = None,
+) -> tuple[Float[np.ndarray, " entries"], Int[np.ndarray, " texts"]]:
+    """Return the share of every entry and the number of leaders of every text.
+
+    Parameters
+    ----------
+    texts
+        The texts.
+    points
+        Float64 place of each active word, and in the last row the neutral pole.
+    alpha, layers
+        As in :func:`route`.
+    rows
+        The texts to run, all by default; entries of other texts are left as they are (0 in new arrays).
+    keep
+        Entries to keep; the others are left out as if the text did not hold them.
+    shares
+        Array to write to.
+    """
+    rows = np.arange(len(texts)) if rows is None else rows
+    keep = np.ones(len(texts.words), dtype=bool) if keep is None else keep
+    shares = np.zeros(len(texts.words)) if shares is None else shares
+    leads = np.zeros(len(texts), dtype=np.int64)
+    columns = np.ascontiguousarray(points.T)
+    c = 1.0 / (1.0 + alpha)
+    kernels.shares(
+        texts.indptr, texts.words, texts.counts, texts.neutral, columns, c, layers, rows, keep, shares, leads
+    )
+    return shares, leads
+
+
+def sum_values(
+    texts: Ragged,
+    shares: Float[np.ndarray, " entries"],
+    values: Float[np.ndarray, " words"],
+    gain: float,
+    bias: float,
+) -> Float[np.ndarray, " texts"]:
+    """Return the logits ``gain sum_j w_j s_j + bias`` of all texts."""
+    out = np.empty(len(texts))
+    kernels.logits(texts.indptr, texts.words, shares, values, gain, bias, np.arange(len(texts)), out)
+    return out

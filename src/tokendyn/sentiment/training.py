@@ -1,0 +1,251 @@
+"""Training at hardmax: the leaders are found exactly, and the gradient of the verdict is exact."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tokendyn.sentiment import kernels
+from tokendyn.sentiment.routing import route_all, sum_values
+from tokendyn.sentiment.vocabulary import Ragged
+
+_SAMPLE = 512
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with the epoch (from 1), the number of epochs, and the validation accuracy."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training run, as the constructor of the classifier explains them."""
+
+    layers: int
+    alpha: float
+    radius: float
+    gain: float
+    leaders: float
+    start_epochs: int
+    epochs: int
+    start_learning_rate: float
+    learning_rate: float
+    batch_size: int
+    word_dropout: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Word values and bias of the best epoch on the validation part, and the record of all epochs.
+
+    Attributes
+    ----------
+    values
+        Float64 s of each active word.
+    bias
+        The bias b.
+    jitter
+        The jitter that places the words.
+    record
+        Two entries an epoch, for its last and its mean iterate: ``stage`` ("start" without layers, or
+        "hardmax"), ``epoch``, ``validation_accuracy``, ``validation_loss`` and, at
+        hardmax, ``jitter`` and ``validation_leaders``.
+    best
+        Index of the chosen entry.
+    """
+
+    values: Float[np.ndarray, " words"]
+    bias: float
+    jitter: float
+    record: list[dict[str, float | int | str]]
+    best: int
+
+
+def place(values: Float[np.ndarray, " words"], radius: float, jitter: float) -> Float[np.ndarray, "words_and_pole 2"]:
+    """Return the tokens of all words, and the neutral pole ``(0, R)`` in the last row.
+
+    ``z = (s, t)`` with ``t = sqrt(max(R^2 - s^2, 0)) exp(jitter (rank|s| - 1/2))``, the rank in (0, 1). Words
+    of equal norm would all lead themselves; the factor makes words of strong value lead (our own).
+    """
+    order = np.argsort(np.abs(values), kind="stable")
+    rank = np.empty(len(values))
+    rank[order] = (np.arange(len(values)) + 0.5) / max(len(values), 1)
+    points = np.zeros((len(values) + 1, 2))
+    points[:-1, 0] = values
+    points[:-1, 1] = np.sqrt(np.maximum(radius**2 - values**2, 0.0)) * np.exp(jitter * (rank - 0.5))
+    points[-1, 1] = radius
+    return points
+
+
+def jitter_for(
+    leaders: float,
+    values: Float[np.ndarray, " words"],
+    texts: Ragged,
+    rows: Int[np.ndarray, " sample"],
+    recipe: Recipe,
+) -> float:
+    """Return the jitter in [0, 1], by bisection, at which the sampled texts have so many leaders on average.
+
+    More jitter, fewer leaders: the fall is not strictly monotone, so the number is met nearly, not exactly.
+    With jitter 0 nearly every word leads itself; if even that gives fewer leaders, the answer is 0 (our own).
+    """
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = 0.5 * (low + high)
+        points = place(values, recipe.radius, middle)
+        _, leads = route_all(texts, points, recipe.alpha, recipe.layers, rows=rows)
+        if np.mean(leads[rows]) > leaders:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def train(
+    texts: Ragged,
+    positive: Bool[np.ndarray, " texts"],
+    training: Int[np.ndarray, " training"],
+    validation: Int[np.ndarray, " validation"],
+    words: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+) -> Trained:
+    """Learn word values: first without layers (a bag of words), then through the hardmax layers.
+
+    Only s is learned, by Adam on the logistic loss of ``gain sum_j w_j s_j + b``; where tokens stand (t) and
+    whom they follow (w) are functions of s. The targets are piecewise constant in s, so ``gain w_j`` is the
+    exact gradient almost everywhere. Before each epoch of the second stage the jitter is set so that validation
+    texts have the wanted number of leaders. The learning rate falls linearly to 0 over the second stage. After each
+    epoch the last iterate and the mean iterate of the epoch are tried on the validation part.
+
+    Parameters
+    ----------
+    texts, positive
+        All texts with their classes.
+    training, validation
+        The texts to learn from, and those that choose the epoch.
+    words
+        Number of active words.
+    recipe
+        The settings.
+    rng
+        Order of the texts and word dropout.
+    progress
+        Called after each epoch; what it raises, and KeyboardInterrupt, pass through.
+    """
+    run = _Run(texts, positive, training, validation, recipe, rng, progress)
+    start = run.stage("start", np.zeros(words), 0.0)
+    return run.stage("hardmax", start.values, start.bias) if recipe.layers and recipe.epochs else start
+
+
+class _Run:
+    """The data and the record that the two stages share."""
+
+    def __init__(
+        self,
+        texts: Ragged,
+        positive: Bool[np.ndarray, " texts"],
+        training: Int[np.ndarray, " training"],
+        validation: Int[np.ndarray, " validation"],
+        recipe: Recipe,
+        rng: np.random.Generator,
+        progress: Progress | None,
+    ) -> None:
+        self.texts, self.positive = texts, positive
+        self.training, self.validation = training, validation
+        self.recipe, self.rng, self.progress = recipe, rng, progress
+        self.record: list[dict[str, float | int | str]] = []
+        self.jitter = 0.0
+
+    def stage(self, name: str, values: Float[np.ndarray, " words"], bias: float) -> Trained:
+        """Train from a start and return the best iterate of the stage."""
+        recipe, hard = self.recipe, name == "hardmax"
+        epochs = recipe.epochs if hard else recipe.start_epochs
+        rate = recipe.learning_rate if hard else recipe.start_learning_rate
+        layers = recipe.layers if hard else 0
+        batches = -(-len(self.training) // recipe.batch_size)
+        adam = _Adam(np.append(values, bias), rate, epochs * batches if hard else None)
+        best = Trained(values, bias, self.jitter, self.record, -1)
+        least = (-1.0, -np.inf)
+        for epoch in range(1, epochs + 1):
+            if hard:
+                sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
+                self.jitter = jitter_for(recipe.leaders, adam.point[:-1], self.texts, sample, recipe)
+            mean = self._epoch(adam, layers)
+            highest = 0.0
+            for candidate in (adam.point.copy(), mean):
+                entry = self._judge(candidate, layers, name, epoch)
+                accuracy, loss = float(entry["validation_accuracy"]), float(entry["validation_loss"])
+                self.record.append(entry)
+                highest = max(highest, accuracy)
+                if (accuracy, -loss) > least:
+                    least = (accuracy, -loss)
+                    which = len(self.record) - 1
+                    best = Trained(candidate[:-1], float(candidate[-1]), self.jitter, self.record, which)
+            if self.progress is not None:
+                done = epoch + (recipe.start_epochs if hard else 0)
+                self.progress(done, recipe.start_epochs + (recipe.epochs if recipe.layers else 0), highest)
+        return best
+
+    def _epoch(self, adam: "_Adam", layers: int) -> Float[np.ndarray, " unknowns"]:
+        """Take one pass over the training part and return the mean of its iterates."""
+        texts, recipe = self.texts, self.recipe
+        keep = self.rng.random(len(texts.words), dtype=np.float32) >= recipe.word_dropout
+        order = self.rng.permutation(self.training)
+        shares = np.zeros(len(texts.words))
+        logits, slope = np.empty(len(texts)), np.empty(len(texts))
+        mean = np.zeros_like(adam.point)
+        batches = range(0, len(order), recipe.batch_size)
+        for first in batches:
+            rows = order[first : first + recipe.batch_size]
+            values, bias = adam.point[:-1], adam.point[-1]
+            points = place(values, recipe.radius, self.jitter)
+            route_all(texts, points, recipe.alpha, layers, rows=rows, keep=keep, shares=shares)
+            kernels.logits(texts.indptr, texts.words, shares, values, recipe.gain, bias, rows, logits)
+            slope[rows] = (_sigmoid(logits[rows]) - self.positive[rows]) / len(rows)
+            gradient = np.zeros_like(adam.point)
+            gradient[-1] = kernels.add_gradient(texts.indptr, texts.words, shares, recipe.gain, slope, rows, gradient)
+            adam.step(gradient)
+            mean += adam.point / len(batches)
+        return mean
+
+    def _judge(
+        self, candidate: Float[np.ndarray, " unknowns"], layers: int, stage: str, epoch: int
+    ) -> dict[str, float | int | str]:
+        """Return accuracy, loss and leaders of a candidate on the validation part."""
+        recipe, rows = self.recipe, self.validation
+        points = place(candidate[:-1], recipe.radius, self.jitter)
+        shares, leads = route_all(self.texts, points, recipe.alpha, layers, rows=rows)
+        logits = sum_values(self.texts, shares, candidate[:-1], recipe.gain, candidate[-1])[rows]
+        truth = self.positive[rows]
+        entry: dict[str, float | int | str] = {
+            "stage": stage,
+            "epoch": epoch,
+            "validation_accuracy": float(np.mean((logits > 0) == truth)),
+            "validation_loss": float(np.mean(np.logaddexp(0.0, np.where(truth, -logits, logits)))),
+        }
+        if layers:
+            entry["jitter"] = self.jitter
+            entry["validation_leaders"] = float(np.mean(leads[rows]))
+        return entry
+
+
+class _Adam:
+    """Adam (Kingma and Ba 2015, beta .9 and .999) on one vector, with a linear fall of the rate if asked for."""
+
+    def __init__(self, point: Float[np.ndarray, " unknowns"], rate: float, steps: int | None) -> None:
+        self.point, self.rate, self.steps = point, rate, steps
+        self.first, self.second, self.taken = np.zeros_like(point), np.zeros_like(point), 0
+
+    def step(self, gradient: Float[np.ndarray, " unknowns"]) -> None:
+        """Move the point against the gradient."""
+        rate = self.rate if self.steps is None else self.rate * (1.0 - self.taken / self.steps)
+        self.taken += 1
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        corrected = np.sqrt(self.second / (1.0 - 0.999**self.taken)) + 1e-8
+        self.point = self.point - rate * self.first / (1.0 - 0.9**self.taken) / corrected
+
+
+def _sigmoid(logit: Float[np.ndarray, " texts"]) -> Float[np.ndarray, " texts"]:
+    """Return ``1/(1 + e^-x)`` without overflow."""
+    return np.exp(-np.logaddexp(0.0, -logit))

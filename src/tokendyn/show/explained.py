@@ -1,0 +1,235 @@
+"""One explained text as plain values, and its words laid out over the original text."""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokendyn.errors import BadInputError
+
+Spans = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class ExplainedLeader:
+    """A word that leads a cluster.
+
+    Attributes
+    ----------
+    word, spans
+        The word, and where it stands in the text: pairs of start and end, counted in characters.
+    mass
+        Share or number of words that end with it.
+    value
+        Position of the leader on the decoder's axis.
+    contribution
+        What its cluster adds to the logit.
+    followers
+        Words that end with it, without itself.
+    """
+
+    word: str
+    spans: Spans
+    mass: float
+    value: float
+    contribution: float
+    followers: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ExplainedToken:
+    """A word of the text: where it stands, which leader it ends with (-1: the neutral pole or none), its share.
+
+    ``contribution`` is what the word itself adds to the logit.
+    """
+
+    word: str
+    spans: Spans
+    leader: int = -1
+    contribution: float = 0.0
+
+
+@dataclass(frozen=True)
+class ExplainedText:
+    """A verdict on a text, with the reasons.
+
+    Attributes
+    ----------
+    text
+        The original text.
+    label
+        The verdict: one of the two classes.
+    probability
+        Probability of the *second* class, the one that a positive logit means.
+    classes
+        The two class names: for a negative and for a positive logit.
+    logit, bias, residual
+        ``logit = bias + residual + sum of the leaders' contributions``. The residual is whatever no leader
+        accounts for.
+    leaders, tokens
+        See :class:`ExplainedLeader`, :class:`ExplainedToken`; ``token.leader`` counts ``leaders`` from 0.
+    neutral_mass, neutral_words
+        Mass of the neutral pole, and how many words of the text are there.
+    note
+        Anything the reader must know, in words.
+    """
+
+    text: str
+    label: str
+    probability: float
+    classes: tuple[str, str]
+    logit: float
+    bias: float
+    leaders: Sequence[ExplainedLeader]
+    tokens: Sequence[ExplainedToken]
+    residual: float = 0.0
+    neutral_mass: float = 0.0
+    neutral_words: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.probability <= 1:
+            problems.append(f"the probability must lie in [0, 1], got {self.probability}")
+        if not all(map(math.isfinite, (self.logit, self.bias, self.residual))):
+            problems.append("logit, bias and residual must be finite")
+        if self.label not in self.classes:
+            problems.append(f"the label {self.label!r} is none of the classes {self.classes}")
+        wrong = [token.word for token in self.tokens if not -1 <= token.leader < len(self.leaders)]
+        if wrong:
+            problems.append(f"{len(wrong)} tokens name a leader that does not exist, the first is {wrong[0]!r}")
+        if problems:
+            raise BadInputError.all_of("the explained text", problems)
+
+    @property
+    def sum(self) -> float:
+        """Bias, residual and contributions added up: the logit."""
+        return math.fsum([self.bias, self.residual, *(leader.contribution for leader in self.leaders)])
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the parts give the logit to 1e-5 (relative above 1)."""
+        return abs(self.sum - self.logit) <= 1e-5 * max(1.0, abs(self.logit))
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the verdict itself."""
+        return self.probability if self.label == self.classes[1] else 1 - self.probability
+
+    @property
+    def by_contribution(self) -> list[int]:
+        """Places of the leaders, the strongest contribution first."""
+        return sorted(range(len(self.leaders)), key=lambda place: -abs(self.leaders[place].contribution))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of text with one look: a word (``token`` set), plain text, or a gap that is not shown."""
+
+    text: str
+    token: ExplainedToken | None = None
+    leads: bool = False
+    gap: int = 0
+
+
+def pieces(explained: ExplainedText, most: int) -> tuple[list[Piece], int]:
+    """Cut the text into words and what is between them.
+
+    Spans outside the text are cut to it; of overlapping ones, leaders and then strong contributions win.
+    A text longer than ``most`` characters is shown around its leaders only.
+
+    Returns
+    -------
+    list of Piece
+        In order; their texts are those shown.
+    int
+        How many occurrences of words are not coloured, because they overlap others.
+    """
+    windows = shown_windows(explained, most)
+    leading = {leader.word for leader in explained.leaders}
+    wanted = _occurrences(explained, leading, windows)
+    kept, dropped = _without_overlaps(wanted)
+    found: list[Piece] = []
+    at, place = 0, 0
+    for start, end in windows:
+        if start > at:
+            found.append(Piece("", gap=start - at))
+        at = start
+        while place < len(kept) and kept[place][0] < end:
+            low, high, token, leads = kept[place]
+            if low > at:
+                found.append(Piece(explained.text[at:low]))
+            found.append(Piece(explained.text[low:high], token, leads))
+            at, place = high, place + 1
+        if at < end:
+            found.append(Piece(explained.text[at:end]))
+            at = end
+    if at < len(explained.text):
+        found.append(Piece("", gap=len(explained.text) - at))
+    return found, dropped
+
+
+Occurrence = tuple[int, int, ExplainedToken, bool]
+
+
+def _occurrences(explained: ExplainedText, leading: set[str], windows: list[tuple[int, int]]) -> list[Occurrence]:
+    """Return the spans that lie in a window, strongest first."""
+    starts = [start for start, _ in windows]
+    found: list[Occurrence] = []
+    for token in explained.tokens:
+        leads = token.leader >= 0 and explained.leaders[token.leader].word == token.word and token.word in leading
+        for low, high in token.spans:
+            place = bisect_left(starts, max(0, low) + 1) - 1
+            if place < 0:
+                continue
+            start, end = windows[place]
+            low, high = max(low, start), min(high, end)  # noqa: PLW2901
+            if low < high:
+                found.append((low, high, token, leads))
+    return sorted(found, key=lambda one: (not one[3], -abs(one[2].contribution), one[0], -one[1]))
+
+
+def _without_overlaps(wanted: list[Occurrence]) -> tuple[list[Occurrence], int]:
+    """Accept occurrences in order of strength unless they touch an accepted one."""
+    starts: list[int] = []
+    accepted: dict[int, Occurrence] = {}
+    for one in wanted:
+        low, high = one[:2]
+        place = bisect_left(starts, low)
+        before = accepted[starts[place - 1]] if place else None
+        if (before is not None and before[1] > low) or (place < len(starts) and starts[place] < high):
+            continue
+        starts.insert(place, low)
+        accepted[low] = one
+    return [accepted[start] for start in starts], len(wanted) - len(accepted)
+
+
+def shown_windows(explained: ExplainedText, most: int) -> list[tuple[int, int]]:
+    """Return which parts of the text are shown: all of it, or windows around its leaders and its beginning."""
+    length = len(explained.text)
+    if length <= most:
+        return [(0, length)] if length else []
+    centres = [0]
+    for place in explained.by_contribution:
+        centres += [low for low, high in explained.leaders[place].spans if 0 <= low < high][:200]
+    reach = max(40, min(300, most // (2 * min(len(centres), 30))))
+    windows: list[tuple[int, int]] = []
+    for centre in dict.fromkeys(centres):
+        window = (max(0, centre - reach), min(length, centre + reach))
+        merged = _merged([*windows, window])
+        if sum(end - start for start, end in merged) > most:
+            break
+        windows = merged
+    return windows
+
+
+def _merged(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(windows):
+        if start >= end:
+            continue
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

@@ -1,0 +1,309 @@
+"""The page of one explained text: verdict, coloured text, contributions, leaders, motion of its words."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokendyn.show.explained import ExplainedText, ExplainedToken, pieces
+from tokendyn.show.palette import NEUTRAL, leader_styles
+from tokendyn.show.report import Picture, render, write_page
+from tokendyn.show.scene import TokenScene
+
+#: Longer texts are shown around their leaders only.
+MOST_CHARACTERS = 20_000
+
+_MOST_BARS, _MOST_ROWS, _MOST_FOLLOWERS = 14, 60, 24
+
+
+def explanation_html(
+    explained: ExplainedText,
+    scene: TokenScene | None = None,
+    pictures: Sequence[Picture] = (),
+    title: str = "Why this verdict",
+) -> str:
+    """Return an explained text as one HTML document that loads nothing.
+
+    Parameters
+    ----------
+    explained
+        The verdict and its reasons.
+    scene
+        The words in motion; drawn as panels and as a strip. Leaders are matched by their labels, so that
+        text and pictures share the colours.
+    pictures
+        Further pictures.
+    title
+        Title of the page.
+    """
+    return render("explanation.html.j2", page=_page(explained, scene, pictures), title=title)
+
+
+def explanation_fragment(
+    explained: ExplainedText, scene: TokenScene | None = None, pictures: Sequence[Picture] = ()
+) -> str:
+    """Return the same as a piece of HTML with its own style, to embed in a notebook or another page."""
+    return render("explanation_fragment.html.j2", page=_page(explained, scene, pictures))
+
+
+def write_explanation(
+    explained: ExplainedText,
+    path: str | Path,
+    scene: TokenScene | None = None,
+    pictures: Sequence[Picture] = (),
+    title: str = "Why this verdict",
+) -> None:
+    """Write :func:`explanation_html` to a file, which appears only when it is whole."""
+    write_page(explanation_html(explained, scene, pictures, title), path)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A piece of text as the template needs it."""
+
+    text: str
+    gap: int = 0
+    leads: bool = False
+    colour: str = ""
+    direction: str = ""
+    sign: str = ""
+    tip: str = ""
+    star: str = ""
+
+    @property
+    def spoken(self) -> str:
+        return self.tip.replace("\n", ", ")
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A signed bar; places are percentages of the track."""
+
+    name: str
+    value: str
+    colour: str
+    left: float
+    width: float
+    zero: float
+    negative: bool
+    total: bool = False
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the table of leaders."""
+
+    colour: str
+    word: str
+    mass: str
+    value: str
+    contribution: str
+    times: str
+    followers: str
+
+
+@dataclass(frozen=True)
+class _Page:
+    """All that the template shows."""
+
+    label: str
+    confidence: str
+    summary: str
+    note: str
+    pieces: list[_Shown]
+    positive: str
+    negative: str
+    text_notes: list[str]
+    bars: list[_Bar]
+    sum_line: str
+    rows: list[_Row]
+    neutral_line: str
+    pictures: list[Picture]
+
+
+def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence[Picture]) -> _Page:
+    colours = leader_colours(explained, scene)
+    found, dropped = pieces(explained, MOST_CHARACTERS)
+    negative, positive = explained.classes
+    drawn = [*_scene_pictures(scene), *pictures]
+    return _Page(
+        label=explained.label,
+        confidence=percent(explained.confidence),
+        summary=_summary(explained),
+        note=explained.note,
+        pieces=[_shown(explained, piece.text, piece.gap, piece.token, piece.leads, colours) for piece in found],
+        positive=positive,
+        negative=negative,
+        text_notes=_text_notes(explained, sum(piece.gap for piece in found), dropped),
+        bars=_bars(explained, colours),
+        sum_line=sum_line(explained),
+        rows=_rows(explained, colours),
+        neutral_line=neutral_line(explained),
+        pictures=drawn,
+    )
+
+
+def leader_colours(explained: ExplainedText, scene: TokenScene | None = None) -> list[str]:
+    """Return a colour for each leader; with a scene, that of the scene's leader of the same label."""
+    masses = np.array([leader.mass for leader in explained.leaders], dtype=np.float64)
+    own = [style.colour for style in leader_styles(masses)]
+    if scene is None:
+        return own
+    styles = leader_styles(scene.leader_masses, scene.neutral)
+    known = {scene.labels[int(token)]: style.colour for token, style in zip(scene.leaders, styles, strict=True)}
+    if not all(leader.word in known for leader in explained.leaders):
+        return own
+    return [known[leader.word] for leader in explained.leaders]
+
+
+def _summary(explained: ExplainedText) -> str:
+    count = len(explained.leaders)
+    if not count:
+        return (
+            f"No word of the text speaks for either class: the verdict comes from the bias ({signed(explained.bias)})."
+        )
+    best = explained.leaders[explained.by_contribution[0]]
+    leads = "One leader decides" if count == 1 else f"{count} leaders decide"
+    return (
+        f"{leads}; the strongest is “{best.word}” with {signed(best.contribution)}. "
+        f"The logit is {signed(explained.logit)}; above zero it means {explained.classes[1]}."
+    )
+
+
+def neutral_line(explained: ExplainedText) -> str:
+    """Return what the neutral pole holds, in words."""
+    if not explained.neutral_words:
+        return "The neutral pole is empty: every known word follows a leader."
+    words = "1 word" if explained.neutral_words == 1 else f"{explained.neutral_words:,} words"
+    return f"The neutral pole gathers {words} (mass {short(explained.neutral_mass)}) and adds nothing to the logit."
+
+
+def sum_line(explained: ExplainedText) -> str:
+    """Return the sum of all parts and the logit, in words; it says so when they differ."""
+    parts = f"Bias, contributions and residual add up to {explained.sum:+.6f}".replace("-", "−")
+    if explained.adds_up:
+        return f"{parts}, the logit; its logistic function is the probability of {explained.classes[1]}."
+    return f"{parts}, but the logit is {signed(explained.logit, 6)}: the parts do not account for all of it."
+
+
+def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str]:
+    notes = []
+    if hidden:
+        notes.append(
+            f"The text has {len(explained.text):,} characters; {hidden:,} of them, "
+            "away from the leaders, are not shown."
+        )
+    if dropped:
+        kind = "1 word overlaps" if dropped == 1 else f"{dropped:,} words overlap"
+        notes.append(f"{kind} a stronger one and is not coloured; its contribution counts all the same.")
+    return notes
+
+
+def _shown(
+    explained: ExplainedText, text: str, gap: int, token: ExplainedToken | None, leads: bool, colours: list[str]
+) -> _Shown:
+    if token is None or token.leader < 0:
+        return _Shown(text, gap)
+    leader = explained.leaders[token.leader]
+    part = leader.contribution if leads else token.contribution
+    sign = "+" if part > 0 else "−" if part < 0 else ""
+    towards = f"towards {explained.classes[part > 0]}" if part else "no direction"
+    if leads:
+        heaviest = max(other.mass for other in explained.leaders)
+        share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
+        tip = (
+            f"“{token.word}” leads: mass {short(leader.mass)}, value {signed(leader.value)}\n"
+            f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
+        )
+        star = f"{max(0.5, 1.45 * share):.2f}"
+    else:
+        tip = f"“{token.word}” follows “{leader.word}”\nadds {signed(token.contribution, 4)}, {towards}"
+        star = ""
+    direction = "td-neg" if part < 0 else ""
+    return _Shown(text, gap, leads, colours[token.leader], direction, sign, tip, star)
+
+
+def contribution_lines(explained: ExplainedText, most: int = _MOST_BARS) -> list[tuple[str, float, int]]:
+    """Return name, part and leader (-1 for none) of every line of the sum; weak leaders share one line."""
+    order = explained.by_contribution
+    lines = [(explained.leaders[i].word, explained.leaders[i].contribution, i) for i in order[:most]]
+    rest = order[most:]
+    if rest:
+        lines.append((f"{len(rest)} weaker leaders", math.fsum(explained.leaders[i].contribution for i in rest), -1))
+    return [*lines, ("residual", explained.residual, -1), ("bias", explained.bias, -1)]
+
+
+def _bars(explained: ExplainedText, colours: list[str]) -> list[_Bar]:
+    lines = [*contribution_lines(explained), ("= logit", explained.sum, -2)]
+    low, high = min(0.0, *(part for _, part, _ in lines)), max(0.0, *(part for _, part, _ in lines))
+    extent = high - low or 1.0
+    zero = 100 * -low / extent
+    bars = []
+    for name, part, place in lines:
+        colour = colours[place] if place >= 0 else NEUTRAL
+        left = round(100 * (min(part, 0.0) - low) / extent, 3)
+        width = round(100 * abs(part) / extent, 3)
+        bars.append(_Bar(name, signed(part), colour, left, width, round(zero, 3), part < 0, place == -2))
+    return bars
+
+
+def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
+    rows = []
+    for place in explained.by_contribution[:_MOST_ROWS]:
+        leader = explained.leaders[place]
+        names = ", ".join(list(leader.followers)[:_MOST_FOLLOWERS])
+        left = len(leader.followers) - _MOST_FOLLOWERS
+        rows.append(
+            _Row(
+                colours[place],
+                leader.word,
+                short(leader.mass),
+                signed(leader.value),
+                signed(leader.contribution, 4),
+                f"{len(leader.spans):,}",
+                (names + (f" and {left} more" if left > 0 else "")) or "–",
+            )
+        )
+    if explained.neutral_words:
+        followers = f"{explained.neutral_words:,} words"
+        rows.append(_Row(NEUTRAL, "(neutral pole)", short(explained.neutral_mass), "–", "0", "–", followers))
+    return rows
+
+
+def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
+    if scene is None:
+        return []
+    from tokendyn.show.panels import chosen_layers, panels
+    from tokendyn.show.strip import following_strip
+
+    layers = ", ".join(map(str, chosen_layers(scene, None)))
+    names = ", ".join(scene.labels[int(token)] for token in scene.leaders[:12])
+    what = f"{len(scene.labels)} tokens at layers {layers}; leaders: {names or 'none'}"
+    return [
+        Picture(
+            panels(scene), f"Panels of {what}.", "Stars are leaders; a token has the colour of the one it follows."
+        ),
+        Picture(
+            following_strip(scene), f"Bands of who follows whom: {what}.", "Who follows whom, from layer to layer."
+        ),
+    ]
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with its sign, and a true minus."""
+    rounded = round(value, digits)
+    return f"{rounded if rounded else 0.0:+.{digits}f}".replace("-", "−")
+
+
+def short(value: float) -> str:
+    """Return a mass or share without needless digits."""
+    return f"{value:,.0f}" if abs(value - round(value)) < 1e-9 and abs(value) >= 1 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Return a probability in percent that never rounds to certainty."""
+    if 0.9995 < share < 1:
+        return "over 99.9 %"
+    return "under 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

@@ -1,0 +1,246 @@
+"""Reports: one HTML file with everything in it, readable anywhere and without a network."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tokendyn.runs.files import new_file
+from tokendyn.show.images import DrawnFigure, data_uri
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+
+#: Tables show at most this many rows, and say so.
+MOST_ROWS = 200
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs, separated by empty lines."""
+
+    text: str
+    heading: str = ""
+    kind: ClassVar[str] = "text"
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The text, cut at empty lines."""
+        return [part.strip() for part in re.split(r"\n\s*\n", self.text) if part.strip()]
+
+
+@dataclass(frozen=True)
+class KeyFigures:
+    """A few numbers or words to see at a glance: name and value."""
+
+    values: Mapping[str, object]
+    heading: str = ""
+    kind: ClassVar[str] = "key_figures"
+
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values as shown."""
+        return [(str(name), shown_value(value, digits=4)) for name, value in self.values.items()]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A pandas DataFrame, or rows as mappings or sequences (then with ``columns``).
+
+    Attributes
+    ----------
+    rows
+        The data; at most ``most_rows`` are shown, with a note.
+    columns
+        Names of the columns; by default those of the data.
+    note
+        A line below.
+    """
+
+    rows: "pd.DataFrame | Sequence[Mapping[str, object]] | Sequence[Sequence[object]]"
+    heading: str = ""
+    columns: Sequence[str] | None = None
+    note: str = ""
+    most_rows: int = MOST_ROWS
+    kind: ClassVar[str] = "table"
+
+    @property
+    def header(self) -> list[str]:
+        """Names of the columns."""
+        if self.columns is not None:
+            return [str(name) for name in self.columns]
+        if hasattr(self.rows, "columns"):
+            return [str(name) for name in self.rows.columns]
+        first = next(iter(self.rows), ())
+        return [str(name) for name in first] if isinstance(first, Mapping) else []
+
+    @property
+    def shown(self) -> list[list["Cell"]]:
+        """The rows that are shown."""
+        if hasattr(self.rows, "itertuples"):
+            frame: Any = self.rows
+            chosen: Any = frame.head(self.most_rows).itertuples(index=False, name=None)
+        else:
+            chosen = self.rows[: self.most_rows]
+        names = self.header
+        return [
+            [Cell.of(value) for value in ([row.get(name, "") for name in names] if isinstance(row, Mapping) else row)]
+            for row in chosen
+        ]
+
+    @property
+    def left_out(self) -> int:
+        """How many rows are not shown."""
+        return max(0, len(self.rows) - self.most_rows)
+
+    @property
+    def total(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    number: bool = False
+
+    @classmethod
+    def of(cls, value: object) -> "Cell":
+        """Return a value as a cell; numbers are set flush right."""
+        logical = type(value).__name__ in ("bool", "bool_")
+        return cls(shown_value(value), hasattr(value, "__float__") and not logical)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib Figure or an image file.
+
+    Attributes
+    ----------
+    picture
+        Figure, or path of a PNG, GIF, JPEG, SVG or WebP file.
+    alt
+        What the picture shows, for who cannot see it.
+    caption
+        A line below.
+    """
+
+    picture: DrawnFigure | str | Path
+    alt: str
+    caption: str = ""
+    heading: str = ""
+    kind: ClassVar[str] = "picture"
+
+    @property
+    def uri(self) -> str:
+        """The picture itself."""
+        return data_uri(self.picture)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to copy, for instance the one that repeats the run."""
+
+    command: str
+    heading: str = "Repeat this run"
+    kind: ClassVar[str] = "command"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the results come from: versions, seed, settings, times; nested mappings are flattened."""
+
+    values: Mapping[str, object]
+    heading: str = "Provenance"
+    kind: ClassVar[str] = "provenance"
+
+    @property
+    def items(self) -> list[tuple[str, str]]:
+        """Dotted names and values."""
+        return _flattened(self.values)
+
+
+Section = Text | KeyFigures | Table | Picture | Command | Provenance
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page: a title, a line below it, and sections in order."""
+
+    title: str
+    subtitle: str = ""
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+
+def report_html(report: Report) -> str:
+    """Return a report as one HTML document: pictures and style are in it, scripts and network are not.
+
+    Every text that comes from the caller is escaped.
+    """
+    return render("report.html.j2", report=report)
+
+
+def write_report(report: Report, path: str | Path) -> None:
+    """Write :func:`report_html` to a file, which appears only when it is whole."""
+    write_page(report_html(report), path)
+
+
+def write_page(html: str, path: str | Path) -> None:
+    """Write a page as UTF-8, atomically."""
+    with new_file(path) as temporary:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+
+
+def render(template: str, **values: object) -> str:
+    """Fill a template of tokendyn; every value is escaped, and what no page can hold is replaced."""
+    return _UNPRINTABLE.sub("\ufffd", environment().get_template(template).render(**values))
+
+
+def environment() -> "jinja2.Environment":
+    """Return the Jinja environment of the package, with escaping always on."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("tokendyn.show"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def shown_value(value: object, digits: int = 6) -> str:
+    """Return a value as a reader wants it: few digits, thousands separated, "yes" and "no"."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None:
+        shown = "–"
+    elif isinstance(value, bool):
+        shown = "yes" if value else "no"
+    elif isinstance(value, int):
+        shown = f"{value:,}"
+    elif isinstance(value, float):
+        shown = f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:.{digits}g}"
+    elif isinstance(value, (list, tuple)):
+        most = [shown_value(entry, digits) for entry in value[:12]]
+        more = f", … ({len(value):,} in all)" if len(value) > 12 else ""
+        shown = ", ".join(most) + more if most else "none"
+    else:
+        shown = str(value)
+    return shown
+
+
+def _flattened(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flattened(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", shown_value(value)))
+    return rows

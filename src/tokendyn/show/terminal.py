@@ -1,0 +1,104 @@
+"""An explained text in the terminal, by rich."""
+
+import re
+
+from rich.console import Group
+from rich.rule import Rule
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from tokendyn.show.explained import ExplainedText, pieces
+from tokendyn.show.explanation_page import (
+    contribution_lines,
+    leader_colours,
+    neutral_line,
+    percent,
+    short,
+    signed,
+    sum_line,
+)
+from tokendyn.show.palette import NEUTRAL
+
+#: Characters of the text that are shown.
+MOST_CHARACTERS = 900
+
+_BAR = 24
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def explanation_terminal(explained: ExplainedText) -> Group:
+    """Return an explained text for ``rich.print``: verdict, coloured excerpt, contributions that add up.
+
+    Leaders are bold and starred, words have the colour of their leader, words against the second class
+    are underlined too. Control characters of the text are replaced, so it cannot steer the terminal.
+    """
+    colours = leader_colours(explained)
+    parts: list[Text | Table | Rule] = [_verdict(explained)]
+    if explained.note:
+        parts.append(Text(_clean(explained.note), style="italic"))
+    parts += [Rule(style="dim"), _excerpt(explained, colours), Rule(style="dim"), _table(explained, colours)]
+    parts += [Text(sum_line(explained), style="dim"), Text(neutral_line(explained), style="dim")]
+    return Group(*parts)
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("·", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _verdict(explained: ExplainedText) -> Text:
+    line = Text()
+    line.append(_clean(explained.label), style="bold")
+    line.append(f"  {percent(explained.confidence)}", style="bold")
+    line.append(f"   logit {signed(explained.logit)}: above zero means {_clean(explained.classes[1])}", style="dim")
+    return line
+
+
+def _excerpt(explained: ExplainedText, colours: list[str]) -> Text:
+    found, _ = pieces(explained, MOST_CHARACTERS)
+    text = Text()
+    for piece in found:
+        if piece.gap:
+            text.append(f" [… {piece.gap:,} characters …] ", style="dim italic")
+        elif piece.token is None or piece.token.leader < 0:
+            text.append(_clean(piece.text), style="dim")
+        else:
+            leader = explained.leaders[piece.token.leader]
+            part = leader.contribution if piece.leads else piece.token.contribution
+            colour = colours[piece.token.leader]
+            style = Style(color=colour, bold=piece.leads, underline=part < 0)
+            star = "★" if piece.leads else ""
+            text.append(star + _clean(piece.text), style=style)
+    return text
+
+
+def _table(explained: ExplainedText, colours: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False, show_footer=True, header_style="dim", footer_style="bold")
+    table.add_column("leader", footer="= logit", overflow="ellipsis", max_width=24, no_wrap=True)
+    table.add_column("mass", justify="right")
+    table.add_column("adds", justify="right", footer=signed(explained.sum))
+    negative, positive = (_clean(name)[: _BAR // 2] for name in explained.classes)
+    table.add_column(f"{negative:>{_BAR // 2}}│{positive}", no_wrap=True)
+    lines = contribution_lines(explained, 10)
+    widest = max((abs(part) for _, part, _ in lines), default=0.0) or 1.0
+    for name, part, place in lines:
+        colour = colours[place] if place >= 0 else NEUTRAL
+        mass = short(explained.leaders[place].mass) if place >= 0 else ""
+        table.add_row(
+            Text(_clean(name), style=Style(color=colour, bold=place >= 0)),
+            mass,
+            signed(part),
+            _bar(part / widest, colour),
+        )
+    return table
+
+
+def _bar(share: float, colour: str) -> Text:
+    half = _BAR // 2
+    blocks = round(abs(share) * half) or (1 if share else 0)
+    bar = "█" * blocks
+    left, right = (bar.rjust(half), "") if share < 0 else (" " * half, bar)
+    line = Text(left, style=Style(color=colour))
+    line.append("│", style="dim")
+    line.append(right, style=Style(color=colour))
+    return line

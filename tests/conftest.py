@@ -1,0 +1,54 @@
+"""What every test runs under: checked shapes, repeatable examples, one thread."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from jaxtyping import config as jaxtyping_config
+from jaxtyping import install_import_hook
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+#: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
+KERNELS = {"tokendyn.attention.fused", "tokendyn.sentiment.kernels"}
+
+
+def _annotated_modules() -> list[str]:
+    """Return all modules but packages (the hook would take in whatever lies under them) and kernels."""
+    files = (file for file in SOURCE.rglob("*.py") if file.stem != "__init__")
+    names = {".".join(file.relative_to(SOURCE).with_suffix("").parts) for file in files}
+    return sorted(names - KERNELS)
+
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+install_import_hook(_annotated_modules(), "beartype.beartype")
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.register_profile("search", deadline=None, database=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_configure() -> None:
+    """Keep torch to one thread, as on shared cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def unchecked():
+    """Switch the shape checks off, so that wrong input reaches tokendyn's own messages as it does for users."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def rng():
+    """Return a generator with the same numbers in every run."""
+    import numpy as np
+
+    return np.random.default_rng(20240701)

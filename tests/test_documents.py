@@ -1,0 +1,67 @@
+"""The README's examples run as written, the examples run, and the documentation builds without warnings."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tokendyn.cli import run as run_command
+from tokendyn.data.texts import small_reviews
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_python_examples_of_the_readme_run_as_written(capsys):
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "leaders" in printed
+    assert names["why"].label == "pos"
+
+
+def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savetxt("tokens.csv", np.random.default_rng(0).normal(size=(12, 2)), delimiter=",")
+    reviews = small_reviews()
+    with open("reviews.csv", "w", encoding="utf-8", newline="") as stream:
+        import csv
+
+        csv.writer(stream).writerows([("text", "label"), *zip(reviews.texts, reviews.labels, strict=True)])
+    for line in blocks("sh")[0].splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "tokendyn"
+        assert run_command(arguments) == 0
+    assert {"run", "model", "why.html"} <= set(os.listdir())
+
+
+def test_the_readme_names_the_commands_of_dev_py():
+    assert "python dev.py demo" in README
+    assert "python dev.py test" in README
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_each_example_runs(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_documentation_builds_without_warnings(tmp_path):
+    pytest.importorskip("sphinx_gallery", reason="install the [docs] extra to build the documentation")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", tmp_path / "html"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,221 @@
+"""Files and folders are whole or absent, and say what is wrong when they cannot be read."""
+
+import errno
+import json
+import math
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from tokendyn.errors import BadInputError, OutputError, TheoremError, TokendynError
+from tokendyn.runs.files import new_file, new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.runs.provenance import provenance
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_appears_when_its_block_ends(tmp_path):
+    target = tmp_path / "a" / "b"
+    with new_folder(target) as temporary:
+        (temporary / "file").write_text("x", encoding="utf-8")
+        assert not target.exists()
+    assert (target / "file").read_text(encoding="utf-8") == "x"
+    assert names(target.parent) == ["b"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+
+
+def fail_midway(manager, target, **options):
+    """Begin to write ``target`` and raise before the end."""
+    with manager(target, **options) as temporary:
+        (temporary / "half" if temporary.is_dir() else temporary).write_text("half", encoding="utf-8")
+        raise RuntimeError("midway")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_error_inside_leaves_no_folder_behind(tmp_path, overwrite):
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway(new_folder, tmp_path / "run", overwrite=overwrite)
+    assert names(tmp_path) == []
+
+
+def test_an_error_while_overwriting_keeps_the_old_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "old").write_text("old", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway(new_folder, tmp_path / "run", overwrite=True)
+    assert names(tmp_path / "run") == ["old"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_overwriting_replaces_the_whole_folder(tmp_path):
+    for name in ("old", "new"):
+        with new_folder(tmp_path / "run", overwrite=True) as temporary:
+            (temporary / name).write_text(name, encoding="utf-8")
+    assert names(tmp_path / "run") == ["new"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_overwriting_a_file_by_a_folder_works(tmp_path):
+    (tmp_path / "run").write_text("a file", encoding="utf-8")
+    with new_folder(tmp_path / "run", overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "run") == ["new"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_an_existing_folder_is_an_output_error_before_any_work(tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OutputError, match="--overwrite"), new_folder(tmp_path / "run"):
+        pytest.fail("the block must not run")
+
+
+def test_a_file_in_the_way_of_the_parent_is_an_output_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"), new_folder(tmp_path / "file" / "run"):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_refuses_is_an_output_error_that_says_why(tmp_path, number, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    for maker, manager in (("mkdtemp", new_folder), ("mkstemp", new_file)):
+        monkeypatch.setattr(f"tokendyn.runs.files.tempfile.{maker}", refuse)
+        with pytest.raises(OutputError, match=os.strerror(number)), manager(tmp_path / "run"):
+            pytest.fail("the block must not run")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("manager", [new_folder, new_file])
+def test_a_disk_that_fills_up_midway_is_an_output_error_and_leaves_nothing(tmp_path, manager):
+    def fill(target):
+        with manager(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match="No space left"):
+        fill(tmp_path / "run")
+    assert names(tmp_path) == []
+
+
+def test_a_file_appears_when_its_block_ends_and_replaces_the_old_one(tmp_path):
+    target = tmp_path / "deep" / "picture.svg"
+    for text in ("one", "two"):
+        with new_file(target) as temporary:
+            assert temporary.suffix == ".svg"
+            temporary.write_text(text, encoding="utf-8")
+        assert target.read_text(encoding="utf-8") == text
+    assert names(target.parent) == ["picture.svg"]
+
+
+def test_an_error_inside_keeps_the_old_file(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="midway"):
+        fail_midway(new_file, target)
+    assert target.read_text(encoding="utf-8") == "old"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_a_folder_in_the_way_of_a_file_is_an_output_error(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match="cannot write"), new_file(tmp_path / "out") as temporary:
+        temporary.touch()
+    assert names(tmp_path) == ["out"]
+
+
+def test_json_is_read_as_written(tmp_path):
+    record = {"schema": "a", "schema_version": 1, "name": "Grüße ☃", "numbers": [0.1, 1e-300, None, True]}
+    write_json(tmp_path / "record.json", record)
+    assert read_json(tmp_path / "record.json", schema="a", version=3) == record
+    assert "Grüße ☃" in (tmp_path / "record.json").read_text(encoding="utf-8")
+
+
+def test_json_refuses_numbers_that_json_does_not_know(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "record.json", {"value": math.nan})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "holds 'list'"),
+        ('{"schema": "b", "schema_version": 1}', "holds 'b', expected 'a'"),
+        ('{"schema": "a"}', "schema version None"),
+        ('{"schema": "a", "schema_version": "1"}', "schema version 1"),
+        ('{"schema": "a", "schema_version": 4}', "update it"),
+        ("[" * 100_000, "cannot be read"),
+    ],
+    ids=["empty", "cut", "list", "schema", "no version", "text version", "newer", "nested"],
+)
+def test_json_that_cannot_be_used_is_refused_with_a_reason(tmp_path, text, message):
+    (tmp_path / "record.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInputError, match=message):
+        read_json(tmp_path / "record.json", schema="a", version=3)
+
+
+@pytest.mark.parametrize("read", [lambda p: read_json(p, schema="a", version=1), read_tensors])
+def test_a_missing_file_and_a_folder_instead_of_a_file_are_bad_input(tmp_path, read):
+    with pytest.raises(BadInputError, match="missing"):
+        read(tmp_path / "none")
+    with pytest.raises(BadInputError, match=r"cannot be read|not a whole"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.bool_, np.uint8])
+def test_tensors_are_read_to_the_bit(tmp_path, dtype, rng):
+    tensors = {
+        "a": (100 * rng.normal(size=(3, 4))).astype(dtype),
+        "strided": (100 * rng.normal(size=(6, 4))).astype(dtype)[::2, ::-1],
+        "empty": np.empty((0, 2), dtype=dtype),
+    }
+    write_tensors(tmp_path / "t.safetensors", tensors)
+    loaded = read_tensors(tmp_path / "t.safetensors", {"a", "strided"})
+    for name, array in tensors.items():
+        assert loaded[name].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[name], array)
+    assert names(tmp_path) == ["t.safetensors"]
+
+
+def test_every_truncation_of_tensors_is_refused(tmp_path):
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": np.arange(4.0)})
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadInputError, match="not a whole"):
+            read_tensors(path)
+
+
+def test_tensors_that_lack_a_name_are_refused(tmp_path):
+    write_tensors(tmp_path / "t.safetensors", {"a": np.ones(2)})
+    with pytest.raises(BadInputError, match="lacks b, c"):
+        read_tensors(tmp_path / "t.safetensors", {"a", "b", "c"})
+
+
+def test_provenance_is_json_with_versions(tmp_path):
+    record = provenance({"alpha": 0.5}, seed=3, seconds=1.23456)
+    assert record["seed"] == 3
+    assert record["seconds"] == 1.235
+    assert set(record["libraries"]) >= {"numpy", "torch", "numba"}
+    write_json(tmp_path / "record.json", record)
+
+
+def test_all_problems_are_one_error():
+    assert str(BadInputError.all_of("tokens.csv", ["row 3 is short"])) == "tokens.csv: row 3 is short"
+    both = TheoremError.all_of("tokens.csv", ["one", "two"])
+    assert str(both) == "tokens.csv has 2 problems:\n  - one\n  - two"
+    assert isinstance(both, (TheoremError, BadInputError, ValueError))
+
+
+def test_every_error_knows_its_exit_code():
+    codes = {kind: kind.exit_code for kind in (TokendynError, BadInputError, TheoremError, OutputError)}
+    assert codes == {TokendynError: 1, BadInputError: 2, TheoremError: 2, OutputError: 2}
+    assert json.dumps(sorted(set(codes.values()))) == "[1, 2]"

@@ -1,0 +1,132 @@
+"""Imports point one way, and importing the package does nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
+CORE = {"attention", "geometry", "dynamics", "metrics"}
+
+#: What the modules of each part may import besides their own part; a part that is not named here may not exist.
+ALLOWED = {
+    "errors": set(),
+    "runs": {"errors"},
+    "attention": {"errors"},
+    "geometry": {"errors"},
+    "dynamics": {"errors", "attention", "geometry", "runs"},
+    "metrics": {"errors", "attention", "geometry", "runs"},
+    "data": {"errors", "runs"} | CORE,
+    "show": {"errors", "geometry", "runs"},
+    **{system: {"errors", "runs", "data", "show"} | CORE for system in SYSTEMS},
+    "claims": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
+    "cli": {"errors", "runs", "data", "show", "claims"} | CORE | SYSTEMS,
+    "__main__": {"cli"},
+}
+
+
+def part(module):
+    """Return the part of the package that a dotted name belongs to; "" is the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def module_name(file):
+    names = list(file.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def imported_modules(source, module, *, is_package):
+    """Return the tokendyn modules that a source text imports anywhere, lazily and for types too."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                drop = node.level - is_package
+                parents = module.split(".")
+                base = ".".join([*parents[: len(parents) - drop], *filter(None, [base])])
+            found.add(base)
+            if base == "tokendyn":
+                found.update(f"{base}.{alias.name}" for alias in node.names)
+    return {name for name in found if name.split(".")[0] == "tokendyn"}
+
+
+MODULES = {module_name(file): file for file in sorted(SOURCE.rglob("*.py"))}
+
+
+def imports_of(module):
+    file = MODULES[module]
+    return imported_modules(file.read_text(encoding="utf-8"), module, is_package=file.stem == "__init__")
+
+
+def test_imports_are_read_in_every_form():
+    source = (
+        "import tokendyn.cli\nfrom tokendyn import show, __version__\nfrom ..runs import files\nfrom . import lemmas\n"
+        "import numpy\ndef f():\n    from tokendyn.exact import x\n"
+    )
+    found = imported_modules(source, "tokendyn.particles.limits", is_package=False)
+    assert {part(name) for name in found} == {"", "cli", "show", "__version__", "runs", "particles", "exact"}
+    inside = imported_modules("from .limits import x\nfrom .. import cli", "tokendyn.particles", is_package=True)
+    assert inside == {"tokendyn.particles.limits", "tokendyn", "tokendyn.cli"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_below(module):
+    own = part(module)
+    if own == "":
+        assert imports_of(module) == set(), "the package itself imports nothing, so that it stays light"
+        return
+    assert own in ALLOWED, f"say in ALLOWED what {own} may import"
+    # `import tokendyn` gives the version, and nothing else.
+    reached = {part(name) for name in imports_of(module)} - {own, "", "__version__"}
+    assert reached <= ALLOWED[own], f"{module} reaches up to {sorted(reached - ALLOWED[own])}"
+
+
+def test_the_rules_themselves_point_one_way():
+    rest, order = dict(ALLOWED), []
+    while rest:
+        ready = {name for name, needs in rest.items() if needs <= set(order)}
+        assert ready, f"a circle among {sorted(rest)}"
+        order.extend(ready)
+        rest = {name: needs for name, needs in rest.items() if name not in ready}
+    assert not any(ALLOWED[system] & SYSTEMS for system in SYSTEMS)
+    assert [name for name, needs in ALLOWED.items() if "cli" in needs] == ["__main__"]
+
+
+def fresh(code):
+    """Run code in a fresh interpreter with warnings as errors and return what it prints."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr == ""
+    return done.stdout
+
+
+_NEW_MODULES = """
+import sys
+before = set(sys.modules)
+import tokendyn
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - set(sys.stdlib_module_names) - {"tokendyn"}))
+"""
+
+
+def test_importing_the_package_prints_nothing_and_needs_the_standard_library_only():
+    assert fresh("import tokendyn") == ""
+    assert fresh(_NEW_MODULES) == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["tokendyn.errors", "tokendyn.runs.files", "tokendyn.cli"])
+def test_light_modules_load_nothing_heavy(module):
+    heavy = {"torch", "numba", "matplotlib", "pandas", "scipy", "sklearn", "xarray", "safetensors", "PIL"}
+    assert fresh(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["attention", "geometry", "dynamics", "particles", "sentiment"])
+def test_computing_modules_load_no_drawing_and_print_nothing(module):
+    code = f"import sys, tokendyn.{module}; print(sorted({{'matplotlib', 'PIL', 'jinja2', 'ot'}} & set(sys.modules)))"
+    assert fresh(code) == "[]\n"
