@@ -56,9 +56,7 @@ class FeedForward:
                 + ", ".join(map(str, shapes))
             )
 
-    def __call__(
-        self, tokens: Float[np.ndarray, "*batch tokens dim"]
-    ) -> Float[np.ndarray, "*batch tokens dim"]:
+    def __call__(self, tokens: Float[np.ndarray, "*batch tokens dim"]) -> Float[np.ndarray, "*batch tokens dim"]:
         """Apply to ``(..., tokens, dim)``."""
         if tokens.shape[-1] != self.inner.shape[1]:
             raise BadInputError(f"a feed-forward part of dim {self.inner.shape[1]} does not fit {tokens.shape}")
@@ -238,9 +236,7 @@ class Trajectory:
         )
 
 
-def _arrays_fit(
-    states: np.ndarray, leaders: np.ndarray, tie_counts: np.ndarray, tie_spreads: np.ndarray
-) -> bool:
+def _arrays_fit(states: np.ndarray, leaders: np.ndarray, tie_counts: np.ndarray, tie_spreads: np.ndarray) -> bool:
     """Return whether arrays read from a file are those of one trajectory."""
     kinds = [array.dtype for array in (states, leaders, tie_counts, tie_spreads)]
     return bool(
@@ -333,9 +329,7 @@ def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     try:
         array = np.asarray(tokens)
     except ValueError:
-        raise BadInputError(
-            "tokens have rows of different lengths; each token needs every coordinate"
-        ) from None
+        raise BadInputError("tokens have rows of different lengths; each token needs every coordinate") from None
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")
     if array.ndim != 2 or 0 in array.shape:

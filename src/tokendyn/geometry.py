@@ -84,9 +84,7 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
     try:
         hull = ConvexHull(flat)
     except QhullError as error:
-        raise BadInputError(
-            f"Qhull cannot resolve the hull of {len(points)} points: {str(error)[:80]}"
-        ) from None
+        raise BadInputError(f"Qhull cannot resolve the hull of {len(points)} points: {str(error)[:80]}") from None
     place = np.full(len(points), -1)
     place[hull.vertices] = np.arange(len(hull.vertices))
     return Polytope(
@@ -161,7 +159,7 @@ def _group_means(points: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 
 def same_points(
-    points: Float[np.ndarray, "points dim"], others: Float[np.ndarray, "points dim"], tolerance: float
+    points: Float[np.ndarray, "points dim"], others: Float[np.ndarray, "*others dim"], tolerance: float
 ) -> Bool[np.ndarray, " points"]:
-    """Return which pairs of points differ by at most ``tolerance`` in every coordinate."""
+    """Return which points differ by at most ``tolerance`` in every coordinate from their partner, or from one point."""
     return np.asarray(np.abs(points - others).max(axis=1) <= tolerance)

@@ -34,9 +34,7 @@ def step_batch(
     log_masses = np.full((batch, tokens), -math.inf)
     for item in range(batch):
         (alive,) = np.nonzero(mask[item])
-        q, k, v, w, s = (
-            torch.from_numpy(array[item, alive]) for array in (queries, keys, values, weights, slack)
-        )
+        q, k, v, w, s = (torch.from_numpy(array[item, alive]) for array in (queries, keys, values, weights, slack))
         for start in range(0, alive.size, TILE_ROWS):
             rows = slice(start, start + TILE_ROWS)
             top = _top_scores(q[rows], k)

@@ -108,8 +108,7 @@ def attend(
     slack = _tie_slack(queries, keys, tie_tolerance)
 
     flat = [
-        array.reshape(-1, *array.shape[len(shape) - 1 :])
-        for array in (queries, keys, values, weights, mask, slack)
+        array.reshape(-1, *array.shape[len(shape) - 1 :]) for array in (queries, keys, values, weights, mask, slack)
     ]
     if backend == "dense":
         from tokendyn.attention import dense
@@ -218,9 +217,7 @@ class Head:
             raise BadInputError(f"query {self.query.shape} and key {self.key.shape} must have the same shape")
         _check_parameters(self.inverse_temperature, self.tie_tolerance, "auto")
 
-    def queries(
-        self, tokens: Float[np.ndarray, "*batch tokens dim"]
-    ) -> Float[np.ndarray, "*batch tokens rank"]:
+    def queries(self, tokens: Float[np.ndarray, "*batch tokens dim"]) -> Float[np.ndarray, "*batch tokens rank"]:
         """Return ``A z_i`` or ``Q z_i``."""
         return _apply(self.score if self.query is None else self.query, tokens)
 
@@ -228,9 +225,7 @@ class Head:
         """Return ``z_j`` or ``K z_j``."""
         return _apply(self.key, tokens)
 
-    def values(
-        self, tokens: Float[np.ndarray, "*batch tokens dim"]
-    ) -> Float[np.ndarray, "*batch tokens dim"]:
+    def values(self, tokens: Float[np.ndarray, "*batch tokens dim"]) -> Float[np.ndarray, "*batch tokens dim"]:
         """Return ``V z_j``."""
         return _apply(self.value, tokens)
 

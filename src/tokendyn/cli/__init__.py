@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 import tokendyn
@@ -15,20 +15,86 @@ from tokendyn.errors import BadInputError, TokendynError
 
 INTERRUPTED = 130
 
+
+def _command(parent: App, name: str, function: str, summary: str, *examples: str) -> None:
+    """Register a command that is imported when it is used, with its line of help and its examples."""
+    epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
+    parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue)
+
+
 app = App(
     name="tokendyn",
     help="Transformers as dynamical systems: run them, see the leaders, classify texts and ask why.",
     version=tokendyn.__version__,
+    help_format="plaintext",
     help_epilogue="Every command takes --config FILE.toml for its options. Start with: tokendyn demo",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
-app.command("tokendyn.cli.simulate:simulate", name="simulate")
 sentiment = App(name="sentiment", help="Train a text classifier that explains itself by its leader words.")
-for _name in ("train", "predict", "explain"):
-    sentiment.command(f"tokendyn.cli.sentiment:{_name}", name=_name)
+_command(
+    app,
+    "simulate",
+    "simulate:simulate",
+    "Run tokens through hardmax attention layers: who leads, who follows, where each ends.\n\n"
+    "Writes a folder with the run, the panels, an animation, a table of the tokens and report.html.",
+    "tokendyn simulate tokens.csv --out run/",
+    'tokendyn simulate tokens.csv --alpha 0.5 --layers 30 --score "2,0;0,1" --out run/',
+    "tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/",
+    "tokendyn simulate --config run.toml tokens.csv --out run/",
+)
+_command(
+    sentiment,
+    "train",
+    "sentiment:train",
+    "Train a classifier that decides at hardmax, and write it as a model folder.",
+    "tokendyn sentiment train reviews.csv --text text --label label --out model/",
+    "tokendyn sentiment train reviews.jsonl --test-fraction 0.2 --seed 1 --out model/",
+)
+_command(
+    sentiment,
+    "predict",
+    "sentiment:predict",
+    "Label every text of a file: CSV in, CSV out, with probability and number of leaders.",
+    "tokendyn sentiment predict new.csv --model model/ --out labelled.csv",
+    "tokendyn sentiment predict new.csv --model model/ > labelled.csv",
+)
+_command(
+    sentiment,
+    "explain",
+    "sentiment:explain",
+    "Say why a text is classified as it is: leader words, their places, contributions that add up.",
+    'tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/',
+    "tokendyn sentiment explain --file review.txt --model model/ --html why.html",
+    "cat review.txt | tokendyn sentiment explain - --model model/ --json",
+)
 app.command(sentiment)
-app.command("tokendyn.cli.report:report", name="report")
-app.command("tokendyn.cli.demo:demo", name="demo")
-app.command("tokendyn.cli.doctor:doctor", name="doctor")
+_command(
+    app,
+    "report",
+    "report:report",
+    "Make the HTML report of a saved run anew: one file, no network.",
+    "tokendyn report run/",
+    "tokendyn report run/ --out page.html",
+)
+_command(
+    app,
+    "demo",
+    "demo:demo",
+    "Show clustering and an explained classifier on real input, in minutes; end with report.html.\n\n"
+    "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
+    "600 short reviews that come with the package.",
+    "tokendyn demo",
+    "TOKENDYN_DATA=data tokendyn demo --out shown/",
+)
+_command(
+    app,
+    "doctor",
+    "doctor:doctor",
+    "Print versions, devices and extras, and run one attention step with each backend.",
+    "tokendyn doctor",
+    "tokendyn doctor --json",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

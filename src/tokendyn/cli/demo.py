@@ -27,11 +27,6 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 0) -> int:
     Uses the IMDb training reviews when the environment variable TOKENDYN_DATA names a folder with
     imdb/reviews-train.csv.gz, else the 600 short reviews that come with the package.
 
-    Examples
-    --------
-    tokendyn demo
-    TOKENDYN_DATA=data tokendyn demo --out shown/
-
     Parameters
     ----------
     out

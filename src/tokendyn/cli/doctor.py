@@ -16,11 +16,6 @@ EXTRAS = {"bench": "pytest_benchmark", "cluster": "distributed", "docs": "sphinx
 def doctor(*, json: bool = False) -> int:
     """Print versions, devices and extras, and run one attention step with each backend.
 
-    Examples
-    --------
-    tokendyn doctor
-    tokendyn doctor --json
-
     Parameters
     ----------
     json

@@ -11,11 +11,6 @@ from tokendyn.show import animate, write_report
 def report(run: Path, /, *, out: Path | None = None) -> int:
     """Make the HTML report of a saved run anew: one file, no network.
 
-    Examples
-    --------
-    tokendyn report run/
-    tokendyn report run/ --out page.html
-
     Parameters
     ----------
     run

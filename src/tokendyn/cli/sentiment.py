@@ -35,11 +35,6 @@ def train(
 ) -> int:
     """Train a classifier that decides at hardmax, and write it as a model folder.
 
-    Examples
-    --------
-    tokendyn sentiment train reviews.csv --text text --label label --out model/
-    tokendyn sentiment train reviews.jsonl --test-fraction 0.2 --seed 1 --out model/
-
     Parameters
     ----------
     reviews
@@ -107,11 +102,6 @@ def predict(
 ) -> int:
     """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
 
-    Examples
-    --------
-    tokendyn sentiment predict new.csv --model model/ --out labelled.csv
-    tokendyn sentiment predict new.csv --model model/ > labelled.csv
-
     Parameters
     ----------
     reviews
@@ -149,12 +139,6 @@ def explain(
     json: bool = False,
 ) -> int:
     """Say why a text is classified as it is: leader words, their places, contributions that add up.
-
-    Examples
-    --------
-    tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/
-    tokendyn sentiment explain --file review.txt --model model/ --html why.html
-    cat review.txt | tokendyn sentiment explain - --model model/ --json
 
     Parameters
     ----------

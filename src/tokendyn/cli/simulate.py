@@ -27,7 +27,7 @@ def simulate(
     tie_tolerance: float = 0.0,
     array: str | None = None,
     strict: bool = False,
-    animation: bool = True,
+    animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -36,13 +36,6 @@ def simulate(
     """Run tokens through hardmax attention layers; say who leads, who follows, and where each token ends.
 
     Writes a folder with the run, the panels figure, an animation, a table of the tokens and report.html.
-
-    Examples
-    --------
-    tokendyn simulate tokens.csv --out run/
-    tokendyn simulate tokens.csv --alpha 0.5 --layers 30 --score "2,0;0,1" --out run/
-    tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/
-    tokendyn simulate --config run.toml tokens.csv --out run/
 
     Parameters
     ----------

@@ -4,9 +4,9 @@ import csv
 import gzip
 import math
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Float
@@ -84,7 +84,7 @@ def _read_delimited(path: Path, delimiter: str) -> TokenTable:
     return _table(path, rows)
 
 
-def _rows(stream: IO[str], delimiter: str) -> list[tuple[int, list[str]]]:
+def _rows(stream: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
     """Return the rows that are not blank, with their line numbers."""
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
     return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]

@@ -13,7 +13,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
     """Return the explanation as plain values."""
     place = {leader.word: number for number, leader in enumerate(explanation.leaders)}
     tokens = [
-        ExplainedToken(word.word, word.spans, place.get(word.leader or "", -1), word.contribution)
+        ExplainedToken(word.word, word.spans, place.get(word.leader or word.word, -1), word.contribution)
         for word in explanation.contributions
     ]
     negative, positive = explanation.classes

@@ -23,7 +23,7 @@ from tokendyn.show.labels import place_labels, shown, text_width, write
 from tokendyn.show.palette import INK, NEUTRAL, QUIET, shaded
 from tokendyn.show.panels import fitted_box, label_space, style_plane, style_space, style_timeline, wishes
 from tokendyn.show.scene import TokenScene
-from tokendyn.show.views import View
+from tokendyn.show.views import Time, View
 
 _SIDE, _DPI = 5.6, 90
 _HOLD_SECONDS = 1.5
@@ -31,7 +31,7 @@ _TURN_DEGREES = 70.0
 _COLOURS = 256
 
 
-def animate(scene: TokenScene, path: str | Path, *, seconds: float = 6.0, fps: int = 12) -> None:
+def animate(scene: TokenScene, path: str | Path, *, seconds: float | int = 6, fps: int = 12) -> None:
     """Write the motion of the tokens, drawn like the panels, as an animation.
 
     Between two layers each token moves on its straight line. Layers share the time by how far the tokens
@@ -65,7 +65,7 @@ def animate(scene: TokenScene, path: str | Path, *, seconds: float = 6.0, fps: i
             _write_mp4(frames, temporary, fps)
 
 
-def _check(path: Path, seconds: float, fps: int) -> None:
+def _check(path: Path, seconds: float | int, fps: int) -> None:
     problems = []
     if path.suffix.lower() not in (".gif", ".mp4"):
         problems.append(f"the file name must end with .gif or .mp4, got {path.name!r}")
@@ -100,8 +100,7 @@ def frame_times(view: View, count: int) -> Float[np.ndarray, " frames"]:
 def _frames(view: View, times: Float[np.ndarray, " frames"]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Yield one picture for each time; what does not move is drawn once, except in 3-D, where all turns."""
     figure, axes = _stage(view)
-    # matplotlib's canvas is not typed.
-    canvas: Any = FigureCanvasAgg(figure)  # type: ignore[no-untyped-call]
+    canvas: Any = FigureCanvasAgg(figure)
     counter = figure.text(
         1 - 0.12 / _SIDE, 1 - 0.12 / figure.get_figheight(), "", ha="right", va="top", fontsize=11, color=INK
     )
@@ -190,7 +189,7 @@ class _Stand:
             # Those below the tokens belong to the ground.
             artist.set_animated(view.dim == 2 and artist.get_zorder() > 2)
 
-    def artists(self, time: float) -> list[Artist]:
+    def artists(self, time: Time) -> list[Artist]:
         """Return what stands at a time."""
         view, axes = self.view, self.axes
         inches = np.array(axes.get_position().size * np.array([_SIDE, axes.figure.get_figheight()]))  # type: ignore[union-attr]
@@ -214,7 +213,7 @@ class _Stand:
             artist.remove()
 
 
-def _draw_moving(view: View, axes: Axes, time: float, progress: float) -> list[Artist]:
+def _draw_moving(view: View, axes: Axes, time: Time, progress: float) -> list[Artist]:
     if view.dim == 1:
         return timelines.draw_until(axes, view, time)
     if view.dim == 3:

@@ -16,7 +16,7 @@ from mpl_toolkits.mplot3d.art3d import (  # type: ignore[import-untyped]
 )
 
 from tokendyn.show.palette import INK, NEUTRAL, QUIET
-from tokendyn.show.views import View, outline
+from tokendyn.show.views import Time, View, outline
 
 #: Fill of the limiting polytope K, and of the hull of one layer.
 K_FILL, HULL_FILL, HULL_LINE = "#E9ECF1", "#C6CCD4", "#A3ABB6"
@@ -30,7 +30,7 @@ VERTEX_MARK, FACE_MARK = "s", "X"
 _MOST_FACETS, _MOST_FACE_MARKS = 400, 60
 
 
-def token_colours(view: View, time: float) -> tuple[Float[np.ndarray, "tokens 4"], np.ndarray]:
+def token_colours(view: View, time: Time) -> tuple[Float[np.ndarray, "tokens 4"], np.ndarray]:
     """Return the colour of each token at a time, and which follow a leader."""
     table = to_rgba_array([style.colour for style in view.styles] + [NEUTRAL])
     follows = view.follows(time)
@@ -70,7 +70,7 @@ def draw_limits(axes: Axes, view: View) -> list[Artist]:
     return drawn
 
 
-def draw_moment(axes: Axes, view: View, time: float, *, arrows: bool = True) -> list[Artist]:
+def draw_moment(axes: Axes, view: View, time: Time, *, arrows: bool = True) -> list[Artist]:
     """Draw the hull, trails, followed tokens, tokens and stars of one time; return what was drawn.
 
     A whole number is a layer; between two, the tokens are on their straight lines.
@@ -84,7 +84,7 @@ def draw_moment(axes: Axes, view: View, time: float, *, arrows: bool = True) -> 
     return drawn + draw_stars(axes, view, time, positions)
 
 
-def draw_stars(axes: Axes, view: View, time: float, positions: Float[np.ndarray, "tokens dim"]) -> list[Artist]:
+def draw_stars(axes: Axes, view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -> list[Artist]:
     """Draw the leaders of a time as stars whose area is the mass of their cluster."""
     present = view.present(time)
     order = present[np.argsort(-view.masses[present], kind="stable")]
@@ -107,7 +107,7 @@ def draw_stars(axes: Axes, view: View, time: float, positions: Float[np.ndarray,
     return drawn
 
 
-def _draw_tokens(axes: Axes, view: View, time: float, positions: np.ndarray) -> list[Artist]:
+def _draw_tokens(axes: Axes, view: View, time: Time, positions: np.ndarray) -> list[Artist]:
     leads = np.zeros(len(positions), dtype=bool)
     leads[view.scene.leaders[view.present(time)]] = True
     if len(positions) > MOST_VECTOR:
@@ -135,7 +135,7 @@ def _draw_tokens(axes: Axes, view: View, time: float, positions: np.ndarray) -> 
     return drawn
 
 
-def _draw_crowd(axes: Axes, view: View, time: float, positions: np.ndarray, leads: np.ndarray) -> list[Artist]:
+def _draw_crowd(axes: Axes, view: View, time: Time, positions: np.ndarray, leads: np.ndarray) -> list[Artist]:
     """Draw very many tokens as small dots, one artist for each colour; they become a bitmap in SVG and PDF."""
     follows = view.follows(time)
     colours = [style.colour for style in view.styles] + [NEUTRAL]
@@ -158,7 +158,7 @@ def _draw_crowd(axes: Axes, view: View, time: float, positions: np.ndarray, lead
     return drawn
 
 
-def _draw_trails(axes: Axes, view: View, time: float) -> list[Artist]:
+def _draw_trails(axes: Axes, view: View, time: Time) -> list[Artist]:
     """Draw the way since layer 0, each piece in the colour of the leader followed on it."""
     count = view.points.shape[1]
     last = min(int(np.ceil(time)), view.still_from + 1, view.scene.layers)
@@ -186,7 +186,7 @@ def trail_tokens(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, MOST_TRAILS)).astype(np.int64))
 
 
-def _draw_arrows(axes: Axes, view: View, time: float, positions: np.ndarray) -> list[Artist]:
+def _draw_arrows(axes: Axes, view: View, time: Time, positions: np.ndarray) -> list[Artist]:
     """Draw thin lines from the tokens to those they follow; none for one that follows several."""
     scene = view.scene
     if time >= scene.layers:

@@ -52,14 +52,16 @@ def shown(label: str, longest: int = LONGEST) -> str:
     return "".join(letter if ord(letter) in codes and letter.isprintable() else "□" for letter in line)
 
 
-def write(axes: Axes, x: float, y: float, text: str, size: float, longest: int = LONGEST, **style: object) -> Text:
+def write(
+    axes: Axes, x: float, y: float, text: str, size: float | int, longest: int = LONGEST, **style: object
+) -> Text:
     """Write a user's text on axes as it is: no mathematics in dollar signs, no missing letters."""
     font = FontProperties(family=list(families()), size=size, weight=str(style.pop("weight", "normal")))
     return axes.text(x, y, shown(text, longest), fontproperties=font, parse_math=False, **style)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=4096)
-def text_width(text: str, size: float, weight: str = "normal") -> float:
+def text_width(text: str, size: float | int, weight: str = "normal") -> float:
     """Return the width of a drawn text in points."""
     font = FontProperties(family=list(families()), weight=weight)
     path = TextPath((0, 0), text.replace("$", r"\$"), size=size, prop=font)

@@ -147,5 +147,5 @@ def mass_text(mass: float) -> str:
     return f"{mass:,.0f}" if abs(mass - round(mass)) < 1e-9 * abs(mass) else f"{mass:.3g}"
 
 
-def _mark(marker: Any, face: str, edge: str, size: float, label: str) -> Line2D:
+def _mark(marker: Any, face: str, edge: str, size: float | int, label: str) -> Line2D:
     return Line2D([], [], ls="none", marker=marker, mfc=face, mec=edge, mew=0.8, ms=size, label=label)

@@ -19,7 +19,7 @@ from tokendyn.show.labels import Wish, place_labels, write
 from tokendyn.show.legends import LegendPlan, draw_leaders, draw_marks, plan_legend
 from tokendyn.show.palette import INK, QUIET
 from tokendyn.show.scene import TokenScene
-from tokendyn.show.views import View
+from tokendyn.show.views import Time, View
 
 #: Layers drawn when none are asked for, with the last one.
 DEFAULT_LAYERS = (0, 1, 2, 5)
@@ -223,7 +223,7 @@ def _head_panel(axes: Axes, view: View, layer: int) -> None:
     figure.text(left + width, top, found, fontsize=8.5, color=QUIET, va="bottom", ha="right")
 
 
-def wishes(view: View, time: float, positions: Float[np.ndarray, "tokens dim"]) -> list[Wish]:
+def wishes(view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -> list[Wish]:
     """Return the labels to write: leaders by mass, then the heaviest tokens, or all when there are few."""
     scene, present = view.scene, view.present(time)
     order = present[np.argsort(-view.masses[present], kind="stable")][: _MOST_LABELS if len(present) <= 24 else 12]
@@ -281,7 +281,7 @@ def style_space(axes: Any, view: View) -> None:
     axes.patch.set_alpha(0)
 
 
-def label_space(axes: Any, view: View, time: float, inches: Float[np.ndarray, " 2"]) -> list[Annotation]:
+def label_space(axes: Any, view: View, time: Time, inches: Float[np.ndarray, " 2"]) -> list[Annotation]:
     """Write the leaders' names in 3-D axes, as seen from where they are looked at now."""
     from mpl_toolkits.mplot3d.proj3d import proj_transform  # type: ignore[import-untyped]
 

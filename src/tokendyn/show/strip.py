@@ -141,13 +141,16 @@ class _Flow:
     @property
     def colours(self) -> Float[np.ndarray, "bands 3"]:
         """Colour of each band."""
-        return np.array([to_rgb(self._style(number)) for number in self.used])
+        return np.array([to_rgb(self._style(number)) for number in self.used.tolist()])
 
     @property
     def names(self) -> list[str]:
         """Name of each band with the mass that ends in it."""
         masses = np.bincount(self.bands[-1], self.view.scene.weights, minlength=len(self.used))
-        return [f"{self._name(number)} ({mass_text(mass)})" for number, mass in zip(self.used, masses, strict=True)]
+        return [
+            f"{self._name(number)} ({mass_text(mass)})"
+            for number, mass in zip(self.used.tolist(), masses.tolist(), strict=True)
+        ]
 
     def _style(self, number: int) -> str:
         return self.view.styles[self.order[number]].colour if number < len(self.order[:_MOST_BANDS]) else NEUTRAL

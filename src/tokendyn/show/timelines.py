@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba_array
 
 from tokendyn.show.drawing import FACE_MARK, HULL_LINE, K_FILL, VERTEX_MARK, token_area, token_colours, trail_tokens
 from tokendyn.show.palette import INK, NEUTRAL
-from tokendyn.show.views import View
+from tokendyn.show.views import Time, View
 
 
 def shown_layers(view: View) -> int:
@@ -39,7 +39,7 @@ def draw_ground(axes: Axes, view: View) -> None:
             axes.scatter(place, points[chosen, 0], zorder=6, clip_on=False, gid=f"S-{marker}", **style)
 
 
-def draw_until(axes: Axes, view: View, time: float) -> list[Artist]:
+def draw_until(axes: Axes, view: View, time: Time) -> list[Artist]:
     """Draw the ways of the tokens until a time, the tokens there, and each star where it begins to lead."""
     time = min(time, float(shown_layers(view)))
     drawn: list[Artist] = [*_draw_hull(axes, view, time), *_draw_ways(axes, view, time)]
@@ -63,17 +63,17 @@ def draw_until(axes: Axes, view: View, time: float) -> list[Artist]:
     return drawn + _draw_stars(axes, view, time)
 
 
-def _draw_hull(axes: Axes, view: View, time: float) -> list[Artist]:
+def _draw_hull(axes: Axes, view: View, time: Time) -> list[Artist]:
     times = _times(time)
     ends = np.array([[(p := view.positions(t)[:, 0]).min(), p.max()] for t in times])
     return list(axes.plot(times, ends, color=HULL_LINE, lw=0.9, zorder=1, gid="hull"))
 
 
-def _times(time: float) -> np.ndarray:
+def _times(time: Time) -> np.ndarray:
     return np.unique(np.append(np.arange(int(time) + 1), time))
 
 
-def _draw_ways(axes: Axes, view: View, time: float) -> list[Artist]:
+def _draw_ways(axes: Axes, view: View, time: Time) -> list[Artist]:
     times = _times(time)
     if len(times) < 2:
         return []
@@ -89,7 +89,7 @@ def _draw_ways(axes: Axes, view: View, time: float) -> list[Artist]:
     return [axes.add_collection(lines, autolim=False)]
 
 
-def _draw_stars(axes: Axes, view: View, time: float) -> list[Artist]:
+def _draw_stars(axes: Axes, view: View, time: Time) -> list[Artist]:
     """Draw each leader's star at the layer from which it leads."""
     places = view.present(time)
     drawn: list[Artist] = []

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +18,9 @@ SAME_PLACE = 1e-9
 
 #: Star areas in points squared: the greatest, that of one ordinary token, and the least that can be seen.
 LARGEST_STAR, UNIT_STAR, SMALLEST_STAR = 420.0, 80.0, 22.0
+
+#: A moment in layers: whole numbers are layers.
+Time = float | int
 
 _LARGEST_COORDINATE = 1e120
 
@@ -143,11 +147,11 @@ class View:
         rows = [_leader_at(scene, layer, self._tolerance) for layer in range(scene.layers)]
         return np.array(rows, dtype=np.int64).reshape(scene.layers, -1)
 
-    def follows(self, time: float) -> Int[np.ndarray, " tokens"]:
+    def follows(self, time: Time) -> Int[np.ndarray, " tokens"]:
         """Return the place of the leader followed at a time; after the last layer, as in the last one."""
         return self.followed_leaders[min(int(time), len(self.followed_leaders) - 1)]
 
-    def positions(self, time: float) -> Float[np.ndarray, "tokens drawn"]:
+    def positions(self, time: Time) -> Float[np.ndarray, "tokens drawn"]:
         """Return the tokens at a time between two layers; they move on straight lines."""
         layer = min(int(time), self.scene.layers)
         if layer == self.scene.layers:
@@ -155,7 +159,7 @@ class View:
         share = time - layer
         return (1 - share) * self.points[layer] + share * self.points[layer + 1]
 
-    def present(self, time: float) -> Int[np.ndarray, " present"]:
+    def present(self, time: Time) -> Int[np.ndarray, " present"]:
         """Return the places of the leaders that lead at a time."""
         return np.flatnonzero(self.scene.leader_layers <= int(time))
 
@@ -184,7 +188,7 @@ class View:
         changed = np.flatnonzero((np.diff(self.followed_leaders, axis=0) != 0).any(axis=1))
         return int(changed[-1]) + 1 if changed.size else 0
 
-    def leader_name(self, place: int) -> str:
+    def leader_name(self, place: SupportsIndex) -> str:
         """Return the label of a leader."""
         return self.scene.labels[int(self.scene.leaders[place])]
 
