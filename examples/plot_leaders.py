@@ -8,7 +8,7 @@ The four configurations of Figure 2 of arXiv 2407.01602, from their coordinates:
 
 from tokendyn.data.configurations import DESCRIPTIONS, configuration
 from tokendyn.particles import simulate
-from tokendyn.show import panels
+from tokendyn.show.panels import panels
 
 # %%
 # A leader that emerges after the first layer, and two that lead from the start.
