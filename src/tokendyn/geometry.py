@@ -54,6 +54,13 @@ class Polytope:
         beyond = (inside @ self._equations[:, :-1].T + self._equations[:, -1]).max(axis=1)
         return np.maximum(off_plane, np.maximum(beyond, 0.0))
 
+    def face_dimension(self, point: Float[np.ndarray, " dim"], tolerance: float) -> int:
+        """Return the dimension of the smallest face that holds a point of the polytope."""
+        place = (np.vstack([point, self.vertices]) - self._centre) @ self._basis.T
+        tight = np.abs(place @ self._equations[:, :-1].T + self._equations[:, -1]) <= tolerance
+        corners = self.vertices[tight[1:, tight[0]].all(axis=1)]
+        return int(np.linalg.matrix_rank(corners[1:] - corners[0], tol=tolerance)) if len(corners) > 1 else 0
+
 
 def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
     """Return the convex hull; flat sets are treated in their affine hull.

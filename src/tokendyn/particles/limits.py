@@ -23,6 +23,9 @@ COINCIDENCE = 1e-12
 #: Inequalities of S are accepted when violated by at most this share of the squared scale.
 S_TOLERANCE = 1e-9
 
+#: Layers for which a tie is followed before it is said to last.
+MAX_TIE_LAYERS = 5000
+
 #: Faces are enumerated up to this number of candidates.
 MAX_FACES = 200_000
 
@@ -69,17 +72,17 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
     slack = S_TOLERANCE * np.abs(score).sum() * scale**2
     faces = _faces(polytope)
     found: list[np.ndarray] = []
-    dimensions: list[int] = []
     for face in faces:
         point, barycentric = project_origin(vertices[list(face)], root)
         if barycentric.min() < -S_TOLERANCE:
             continue
-        _add_point(found, dimensions, point, len(face) - 1, score, vertices, slack, scale)
+        _add_point(found, point, score, vertices, slack, scale)
     if polytope.dimension > 0:
         full = polytope.dimension == vertices.shape[1]
         whole = np.zeros(vertices.shape[1]) if full else project_origin(vertices, root)[0]
         if polytope.distance_outside(whole[None])[0] <= S_TOLERANCE * scale:
-            _add_point(found, dimensions, whole, polytope.dimension, score, vertices, slack, scale)
+            _add_point(found, whole, score, vertices, slack, scale)
+    dimensions = [polytope.face_dimension(point, S_TOLERANCE * scale) for point in found]
     return LimitSet(np.array(found).reshape(-1, vertices.shape[1]), np.array(dimensions, dtype=np.int64))
 
 
@@ -97,9 +100,7 @@ def _faces(polytope: Polytope) -> list[tuple[int, ...]]:
 
 def _add_point(
     found: list[np.ndarray],
-    dimensions: list[int],
     point: np.ndarray,
-    dimension: int,
     score: np.ndarray,
     vertices: np.ndarray,
     slack: float,
@@ -110,12 +111,11 @@ def _add_point(
         return
     if all(np.abs(point - other).max() > S_TOLERANCE * scale for other in found):
         found.append(point)
-        dimensions.append(dimension)
 
 
 def _root(score: np.ndarray) -> np.ndarray:
     """Return ``R`` with ``R^T R = A``."""
-    if not np.allclose(score, score.T, rtol=1e-12, atol=0):
+    if not np.allclose(score, score.T, rtol=0, atol=1e-12 * float(np.abs(score).max())):
         raise BadInputError("S is defined for a symmetric score matrix A; this one is not symmetric")
     try:
         return np.asarray(np.linalg.cholesky(score).T)
@@ -184,8 +184,10 @@ def predict_limits(
     own) says that a token whose only leader leads itself follows it for ever,
     ``z_i(k + l) = v + (1 + alpha)^(-l) (z_i(k) - v)``: expand ``<A z_i', z_j'>`` bilinearly, each of the four
     terms is bounded by that of ``v``. A token that ties between fixed points ``T`` stays tied exactly when
-    ``<A mean(T), t>`` is the same for all ``t`` in ``T``; then it ends at ``mean(T)``, which is the
-    A-projection of the origin onto the face that ``T`` spans. ``A`` need not be symmetric.
+    ``<A mean(T), t>`` is the same for all ``t`` in ``T`` and not less than that of any other token; then it
+    ends at ``mean(T)``, which is the A-projection of the origin onto the face that ``T`` spans. Rounding may
+    break such a tie: the token's way is followed in the arithmetic of the run before it is said to last.
+    ``A`` need not be symmetric.
 
     Raises
     ------
@@ -224,7 +226,7 @@ def predict_limits(
         kinds[follows] = kinds[step.leaders[follows]]
 
         tied = np.flatnonzero(open_tokens & ~one_point)
-        stays = _persistent_ties(state, step.means, tied, head, at_limit, scale)
+        stays = _persistent_ties(state, step.means, tied, layer_map, at_limit, near)
         limits[stays] = step.means[stays]
         kinds[stays] = "face"
 
@@ -232,6 +234,10 @@ def predict_limits(
         settled[done_now] = layer
         settled_states[done_now] = state[done_now]
         if (settled >= 0).all() or not np.isfinite(moved).all():
+            break
+        if np.array_equal(moved, state):
+            rest = settled < 0
+            limits[rest], kinds[rest], settled[rest], settled_states[rest] = state[rest], "face", layer, state[rest]
             break
         state = moved
     return LimitPrediction(
@@ -247,25 +253,47 @@ def predict_limits(
 
 
 def _persistent_ties(
-    state: np.ndarray, means: np.ndarray, tied: np.ndarray, head: Head, at_limit: np.ndarray, scale: float
+    state: np.ndarray, means: np.ndarray, tied: np.ndarray, layer_map: Layer, at_limit: np.ndarray, near: float
 ) -> list[int]:
-    """Return the tied tokens whose tie is between fixed points and survives the move to their mean."""
+    """Return the tied tokens whose tie is between points that stay, and survives the move to their mean."""
     if tied.size == 0 or not at_limit.any():
         return []
+    head = layer_map.heads[0]
     queries, keys = head.queries(state), head.keys(state)
     radius = float(np.sqrt((keys * keys).sum(axis=1)).max())
-    size = max(float(np.abs(head.queries(np.eye(state.shape[1]))).sum()), np.finfo(float).tiny)
     stays = []
     for token in tied:
+        mean = means[token]
         scores = canonical_scores(queries[token : token + 1], keys)[0]
         slack = head.tie_tolerance * float(np.sqrt(queries[token] @ queries[token])) * radius
         members = np.flatnonzero(scores >= scores.max() - slack)
-        if not at_limit[members].all():
+        if not (at_limit[members] | (np.abs(state[members] - mean).max(axis=1) <= near)).all():
             continue
-        pulls = canonical_scores(head.queries(means[token : token + 1]), keys[members])[0]
-        if np.ptp(pulls) <= S_TOLERANCE * size * scale**2:
+        query = head.queries(mean[None])
+        pulls = canonical_scores(query, keys)[0]
+        allowed = S_TOLERANCE * float(np.sqrt((query * query).sum())) * radius
+        if pulls.max() <= pulls[members].min() + allowed and _keeps_tie(state, int(token), members, layer_map, radius):
             stays.append(int(token))
     return stays
+
+
+def _keeps_tie(state: np.ndarray, token: int, members: np.ndarray, layer_map: Layer, radius: float) -> bool:
+    """Follow one token towards the mean of its tie, as the layers compute it, until it stands still."""
+    head, share = layer_map.heads[0], layer_map.alpha / (1 + layer_map.alpha)
+    places, own = state[members].copy(), members == token
+    place = state[token]
+    for _ in range(MAX_TIE_LAYERS):
+        query = head.queries(place[None])
+        scores = canonical_scores(query, head.keys(places))[0]
+        if scores.min() < scores.max() - head.tie_tolerance * float(np.sqrt((query * query).sum())) * radius:
+            return False
+        mean = np.cumsum(places, axis=0)[-1] / len(places)
+        moved = place + share * (mean - place)
+        if np.array_equal(moved, place):
+            return True
+        place = moved
+        places[own] = place
+    return False
 
 
 def leading_polytope(prediction: LimitPrediction) -> Polytope | None:
