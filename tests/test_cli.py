@@ -274,6 +274,6 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tokens, tmp_path, monkeyp
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tokendyn.dynamics.write_tensors", full)
+    monkeypatch.setattr("tokendyn.dynamics.trajectory.write_tensors", full)
     assert "No space left" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run"))
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.csv"]

@@ -466,3 +466,33 @@ def test_a_feed_forward_part_that_does_not_fit_is_refused(rng):
         run(rng.normal(size=(5, 2)), [Layer(feed_forward=part)])
     with pytest.raises(BadInputError, match="needs shapes"):
         FeedForward(np.ones((4, 3)), np.ones(3), np.ones((3, 4)), np.ones(3))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 6])
+def test_freezing_changes_no_state_and_no_point_followed(rng, dim):
+    for alphas in ([0.5] * 25, [3.0] * 25, [0.1, 1.0, 2.5] * 8):
+        root = rng.normal(size=(dim, dim))
+        head = Head(score=root @ root.T + np.eye(dim) if alphas[0] < 3 else rng.normal(size=(dim, dim)))
+        tokens = rng.normal(size=(70, dim))
+        tokens[60:] = tokens[:10]
+        layers = [Layer(alpha, (head,)) for alpha in alphas]
+        frozen, brute = run(tokens, layers), run(tokens, layers, freeze=False)
+        scale = 1e-12 * np.abs(tokens).max()
+        np.testing.assert_allclose(frozen.states, brute.states, rtol=0, atol=scale)
+        np.testing.assert_array_equal(frozen.leaders[0], brute.leaders[0])
+        np.testing.assert_allclose(frozen.followed_points(), brute.followed_points(), rtol=0, atol=scale)
+
+
+def test_layers_outside_the_freeze_theorem_attend_in_full(rng):
+    from tokendyn.dynamics.freeze import may_freeze
+
+    plain = Layer(0.5)
+    assert may_freeze([plain, Layer(2.0)])
+    for other in (
+        Layer(0.5, (Head(score=np.diag([1.0, 2.0])),)),
+        Layer(0.5, (Head(value=np.eye(2)),)),
+        Layer(0.5, (Head(inverse_temperature=2.0),)),
+        Layer(0.5, (Head(), Head())),
+        Layer(0.5, feed_forward=FeedForward(np.eye(2), np.zeros(2), np.eye(2), np.zeros(2))),
+    ):
+        assert not may_freeze([plain, other])

@@ -32,7 +32,7 @@ def random_scene(tokens, dim, seed=0, layers=8):
 
 def drawn(figure):
     """Draw as a file would be, with warnings as errors."""
-    figure.savefig(buffer := io.BytesIO(), format="png")
+    figure.savefig(buffer := io.BytesIO(), format="png", dpi=40)
     return Image.open(buffer)
 
 
@@ -151,14 +151,14 @@ def test_a_projection_is_named_with_its_share_of_the_variance():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 6])
-@pytest.mark.parametrize("tokens", [1, 2, 7])
+@pytest.mark.parametrize("tokens", [1, 7])
 def test_scenes_of_every_size_and_dimension_are_drawn(tokens, dim):
     scene = random_scene(tokens, dim, layers=4)
-    assert drawn(panels(scene)).width == 1000
-    assert drawn(following_strip(scene)).width == 1000
+    assert drawn(panels(scene)).width == 400
+    assert drawn(following_strip(scene)).width == 400
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize("count", [1, 3, 4, 7])
 def test_any_number_of_panels_is_laid_out_inside_the_figure(count):
     figure = panels(emerging_scene(), layers=range(count))
     axes = panel_axes(figure)
@@ -178,7 +178,7 @@ def test_degenerate_places_are_drawn():
 
 
 def test_many_tokens_are_drawn_with_a_stated_sample_of_trails():
-    figure = panels(random_scene(3000, 2, layers=6))
+    figure = panels(random_scene(3000, 2, layers=2))
     notes = [text.get_text() for axes in figure.axes for text in axes.texts if text.get_gid() == "note"]
     assert "Trails of 400 of the 3,000 tokens" in notes[0]
     drawn(figure)
@@ -288,10 +288,10 @@ def test_a_neutral_leader_is_grey_and_takes_no_colour():
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_an_animation_is_a_whole_gif_of_moving_frames(tmp_path, dim):
     path = tmp_path / "motion.gif"
-    animate(random_scene(9, dim), path, seconds=1, fps=6)
+    animate(random_scene(9, dim), path, seconds=1, fps=5)
     with Image.open(path) as film:
         frames = film.n_frames
-        assert 5 <= frames <= 6
+        assert 4 <= frames <= 5
         film.seek(0)
         first = np.asarray(film.convert("RGB")).astype(int)
         film.seek(frames - 1)

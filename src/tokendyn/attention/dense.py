@@ -17,31 +17,34 @@ TILE_KEYS = 1024
 
 def step_batch(
     inverse_temperature: float,
-    queries: Float[np.ndarray, "batch tokens score_dim"],
+    queries: Float[np.ndarray, "batch rows score_dim"],
+    attends: Bool[np.ndarray, "batch rows"],
+    slack: Float[np.ndarray, "batch rows"],
     keys: Float[np.ndarray, "batch tokens score_dim"],
     values: Float[np.ndarray, "batch tokens value_dim"],
     weights: Float[np.ndarray, "batch tokens"],
     mask: Bool[np.ndarray, "batch tokens"],
-    slack: Float[np.ndarray, "batch tokens"],
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    batch, tokens = mask.shape
-    means = np.zeros((batch, tokens, values.shape[2]))
-    leaders = np.full((batch, tokens), -1, dtype=np.int64)
-    tie_counts = np.zeros((batch, tokens), dtype=np.int64)
-    tie_spreads = np.zeros((batch, tokens))
-    top_scores = np.full((batch, tokens), -math.inf)
-    log_masses = np.full((batch, tokens), -math.inf)
+    batch, rows = attends.shape
+    means = np.zeros((batch, rows, values.shape[2]))
+    leaders = np.full((batch, rows), -1, dtype=np.int64)
+    tie_counts = np.zeros((batch, rows), dtype=np.int64)
+    tie_spreads = np.zeros((batch, rows))
+    top_scores = np.full((batch, rows), -math.inf)
+    log_masses = np.full((batch, rows), -math.inf)
     for item in range(batch):
         (alive,) = np.nonzero(mask[item])
-        q, k, v, w, s = (torch.from_numpy(array[item, alive]) for array in (queries, keys, values, weights, slack))
-        for start in range(0, alive.size, TILE_ROWS):
-            rows = slice(start, start + TILE_ROWS)
-            top = _top_scores(q[rows], k)
-            count, leader, spread, mean, mass = _hardmax_rows(q[rows], k, v, w, top - s[rows])
+        (asking,) = np.nonzero(attends[item])
+        q, s = (torch.from_numpy(array[item, asking]) for array in (queries, slack))
+        k, v, w = (torch.from_numpy(array[item, alive]) for array in (keys, values, weights))
+        for start in range(0, asking.size, TILE_ROWS):
+            tile = slice(start, start + TILE_ROWS)
+            top = _top_scores(q[tile], k)
+            count, leader, spread, mean, mass = _hardmax_rows(q[tile], k, v, w, top - s[tile])
             if not math.isinf(inverse_temperature):
-                mean, mass = _softmax_rows(q[rows], k, v, w, top, inverse_temperature)
-            at = (item, alive[rows])
+                mean, mass = _softmax_rows(q[tile], k, v, w, top, inverse_temperature)
+            at = (item, asking[tile])
             means[at] = mean.numpy()
             leaders[at] = alive[leader.numpy()]
             tie_counts[at] = count.numpy()

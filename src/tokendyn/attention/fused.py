@@ -18,38 +18,43 @@ BLOCK = 64
 def step_batch(
     inverse_temperature: float,
     queries: np.ndarray,
+    attends: np.ndarray,
+    slack: np.ndarray,
     keys: np.ndarray,
     values: np.ndarray,
     weights: np.ndarray,
     mask: np.ndarray,
-    slack: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    batch, tokens = mask.shape
-    means = np.zeros((batch, tokens, values.shape[2]))
-    leaders = np.full((batch, tokens), -1, dtype=np.int64)
-    tie_counts = np.zeros((batch, tokens), dtype=np.int64)
-    tie_spreads = np.zeros((batch, tokens))
-    top_scores = np.full((batch, tokens), -math.inf)
-    log_masses = np.full((batch, tokens), -math.inf)
-    inputs = [np.ascontiguousarray(array) for array in (queries, keys, values, weights, slack)]
+    batch, rows = attends.shape
+    means = np.zeros((batch, rows, values.shape[2]))
+    leaders = np.full((batch, rows), -1, dtype=np.int64)
+    tie_counts = np.zeros((batch, rows), dtype=np.int64)
+    tie_spreads = np.zeros((batch, rows))
+    top_scores = np.full((batch, rows), -math.inf)
+    log_masses = np.full((batch, rows), -math.inf)
     for item in range(batch):
-        alive = np.flatnonzero(mask[item])
-        if alive.size == tokens:
-            q, k, v, w, s = (array[item] for array in inputs)
-        else:
-            q, k, v, w, s = (array[item, alive] for array in inputs)
-        mean, leader, count, spread, top, mass = _step(q, k, v, w, s, float(inverse_temperature))
-        at = (item, alive)
+        alive, asking = np.flatnonzero(mask[item]), np.flatnonzero(attends[item])
+        q, s = _chosen(item, asking, queries, slack)
+        k, v, w = _chosen(item, alive, keys, values, weights)
+        mean, leader, count, spread, top, mass = _step(q, s, k, v, w, float(inverse_temperature))
+        at = (item, asking)
         means[at], leaders[at], tie_counts[at] = mean, alive[leader], count
         tie_spreads[at], top_scores[at], log_masses[at] = spread, top, np.log(mass)
     return means, leaders, tie_counts, tie_spreads, top_scores, log_masses
 
 
+def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Return the chosen rows of one item of a batch, contiguous, without a copy when all are chosen."""
+    if places.size == arrays[0].shape[1]:
+        return [np.ascontiguousarray(array[item]) for array in arrays]
+    return [array[item, places] for array in arrays]
+
+
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _step(queries, keys, values, weights, slack, inverse_temperature):
+def _step(queries, slack, keys, values, weights, inverse_temperature):
     n, d = queries.shape
-    blocks = (n + BLOCK - 1) // BLOCK
+    blocks = (len(keys) + BLOCK - 1) // BLOCK
     means = np.zeros((n, values.shape[1]))
     leaders = np.empty(n, dtype=np.int64)
     counts = np.zeros(n, dtype=np.int64)

@@ -60,9 +60,10 @@ def attend(
     tie_tolerance: float = 0.0,
     weights: Float[np.ndarray, "*batch tokens"] | None = None,
     mask: Bool[np.ndarray, "*batch tokens"] | None = None,
+    rows: Int[np.ndarray, " rows"] | None = None,
     backend: Backend = "auto",
 ) -> AttentionStep:
-    r"""Let every token attend to all tokens once.
+    """Let every token, or those of ``rows``, attend to all tokens once.
 
     Softmax at inverse temperature ``beta``: ``p_ij = w_j e^{beta s_ij} / sum_l w_l e^{beta s_il}``.
     Hardmax (``beta = inf``): ``p_ij = w_j / sum_{l in C_i} w_l`` on the leaders
@@ -85,6 +86,8 @@ def attend(
         Positive token weights, by default 1. Multiplicities are weights.
     mask
         True where a token exists. A masked token neither attends nor is attended to.
+    rows
+        Numbers of the tokens that attend, by default all; the result has one entry for each.
     backend
         ``"dense"``: tiled reference. ``"fused"``: compiled kernels. ``"auto"``: fused.
 
@@ -106,10 +109,12 @@ def attend(
     _check_finite(queries, keys, values)
     _check_scale(queries, keys, values, weights)
     slack = _tie_slack(queries, keys, tie_tolerance)
+    attends = mask
+    if rows is not None:
+        queries, slack, attends = queries[..., rows, :], slack[..., rows], mask[..., rows]
 
-    flat = [
-        array.reshape(-1, *array.shape[len(shape) - 1 :]) for array in (queries, keys, values, weights, mask, slack)
-    ]
+    arrays = (queries, attends, slack, keys, values, weights, mask)
+    flat = [array.reshape(-1, *array.shape[len(shape) - 1 :]) for array in arrays]
     if backend == "dense":
         from tokendyn.attention import dense
 
@@ -118,7 +123,7 @@ def attend(
         from tokendyn.attention import fused
 
         outputs = fused.step_batch(inverse_temperature, *flat)
-    return AttentionStep(*(array.reshape(*shape, *array.shape[2:]) for array in outputs))
+    return AttentionStep(*(array.reshape(*attends.shape, *array.shape[2:]) for array in outputs))
 
 
 def attention_weights(
@@ -235,6 +240,7 @@ class Head:
         *,
         weights: Float[np.ndarray, "*batch tokens"] | None = None,
         mask: Bool[np.ndarray, "*batch tokens"] | None = None,
+        rows: Int[np.ndarray, " rows"] | None = None,
         backend: Backend = "auto",
     ) -> AttentionStep:
         """Let the tokens attend to each other through this head; see :func:`attend`."""
@@ -250,6 +256,7 @@ class Head:
             tie_tolerance=self.tie_tolerance,
             weights=weights,
             mask=mask,
+            rows=rows,
             backend=backend,
         )
 

@@ -58,7 +58,7 @@ def draw_limits(axes: Axes, view: View) -> list[Artist]:
     common: dict[str, Any] = {"zorder": 6, "edgecolors": INK}
     drawn: list[Artist] = []
     if (dimensions == 0).any():
-        style = {"s": 24.0 if few else 9.0, "marker": VERTEX_MARK, "facecolors": "none", "linewidths": 0.8}
+        style = {"s": 12.0 if few else 7.0, "marker": VERTEX_MARK, "facecolors": "none", "linewidths": 0.8}
         drawn.append(add_marks(axes, points[dimensions == 0], gid="S-vertices", **style, **common))
     faces = points[dimensions > 0]
     if len(faces):

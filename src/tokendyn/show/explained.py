@@ -220,7 +220,13 @@ def shown_windows(explained: ExplainedText, most: int) -> list[tuple[int, int]]:
         if sum(end - start for start, end in merged) > most:
             break
         windows = merged
-    return windows
+    return [(_word_start(explained.text, start), end) for start, end in windows]
+
+
+def _word_start(text: str, start: int) -> int:
+    """Return the place behind the next blank, so that a window does not begin inside a word."""
+    blank = text.find(" ", start, start + 20) if start else -1
+    return blank + 1 if blank >= 0 else start
 
 
 def _merged(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:

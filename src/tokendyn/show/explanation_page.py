@@ -165,9 +165,9 @@ def _summary(explained: ExplainedText) -> str:
             f"No word of the text speaks for either class: the verdict comes from the bias ({signed(explained.bias)})."
         )
     best = explained.leaders[explained.by_contribution[0]]
-    leads = "One leader decides" if count == 1 else f"{count} leaders decide"
+    leads = "One leader decides:" if count == 1 else f"{count} leaders decide; the strongest is"
     return (
-        f"{leads}; the strongest is “{best.word}” with {signed(best.contribution)}. "
+        f"{leads} “{best.word}” with {signed(best.contribution)}. "
         f"The logit is {signed(explained.logit)}; above zero it means {explained.classes[1]}."
     )
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from tokendyn.show.palette import INK
 
@@ -63,9 +63,8 @@ def write(
 @functools.lru_cache(maxsize=4096)
 def text_width(text: str, size: float | int, weight: str = "normal") -> float:
     """Return the width of a drawn text in points."""
-    font = FontProperties(family=list(families()), weight=weight)
-    path = TextPath((0, 0), text.replace("$", r"\$"), size=size, prop=font)
-    return float(path.get_extents().width) if len(path.vertices) else 0.5 * size * len(text)
+    font = FontProperties(family=list(families()), size=size, weight=weight)
+    return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
 
 
 def place_labels(

@@ -24,7 +24,7 @@ NEUTRAL = "#8A9099"
 #: Text and outlines, and quieter text.
 INK, QUIET = "#20252B", "#666D76"
 
-#: Stars with five, four, six and eight rays (matplotlib markers): one kind for each round of colours.
+#: Stars with five, four and six rays (matplotlib markers): one kind for each round of colours.
 _MARKERS: tuple[str | tuple[int, int, float], ...] = ("*", (4, 1, 0.0), (6, 1, 0.0))
 _ROUNDS = (0.0, -0.45, 0.5)
 

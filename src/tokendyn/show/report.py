@@ -138,6 +138,11 @@ class Picture:
     kind: ClassVar[str] = "picture"
 
     @property
+    def wide(self) -> bool:
+        """Whether narrow screens scroll it sideways instead of making its words too small to read."""
+        return isinstance(self.picture, DrawnFigure)
+
+    @property
     def uri(self) -> str:
         """The picture itself."""
         return data_uri(self.picture)

@@ -46,7 +46,7 @@ def following_strip(scene: TokenScene) -> Figure:
     title = f"Who follows whom: {scene.title}" if scene.title else "Who follows whom"
     notes = _notes(view, columns, rows)
     top = 0.5 + 0.2 * len(notes)
-    left = (max(map(_label_width, scene.labels)) + 12) / 72 if rows else 0.3
+    left = (max(_label_width(label) for label in scene.labels) + 12) / 72 if rows else 0.3
     left = max(left, 0.45)
     right = (max([_label_width(name) for name in flow.names], default=0) + 14) / 72
     total = height + top + 0.4
@@ -65,7 +65,7 @@ def following_strip(scene: TokenScene) -> Figure:
 
 
 def _label_width(label: str) -> float:
-    return text_width(shown(label), _SIZE)
+    return text_width(shown(label), _SIZE, "bold")
 
 
 def _columns(view: View) -> list[int]:

@@ -17,7 +17,7 @@ from tokendyn.show.scene import TokenScene
 SAME_PLACE = 1e-9
 
 #: Star areas in points squared: the greatest, that of one ordinary token, and the least that can be seen.
-LARGEST_STAR, UNIT_STAR, SMALLEST_STAR = 420.0, 80.0, 22.0
+LARGEST_STAR, UNIT_STAR, SMALLEST_STAR = 420.0, 105.0, 40.0
 
 #: A moment in layers: whole numbers are layers.
 Time = float | int

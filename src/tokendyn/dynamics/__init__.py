@@ -1,0 +1,13 @@
+"""Layers as a dynamical system of tokens, and the trajectory that they leave.
+
+A layer moves every token towards what its heads attend to (arXiv 2407.01602, with general value matrices,
+several heads and an optional feed-forward part, which that paper leaves open)::
+
+    z_i <- z_i + alpha / (1 + alpha) * (sum_h m_i^h - z_i),   m_i^h = sum_j p_ij^h V_h z_j
+"""
+
+from tokendyn.dynamics.layers import FeedForward, Layer, checked_tokens
+from tokendyn.dynamics.run import Progress, run
+from tokendyn.dynamics.trajectory import Trajectory
+
+__all__ = ["FeedForward", "Layer", "Progress", "Trajectory", "checked_tokens", "run"]
