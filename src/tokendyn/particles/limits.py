@@ -194,76 +194,93 @@ def predict_limits(
     BadInputError
         For bad tokens, a bad matrix or ``alpha <= 0``.
     """
-    state = checked_tokens(tokens)
-    head = Head(score=score, tie_tolerance=tie_tolerance)
-    layer_map = Layer(alpha, (head,))
-    scale = float(np.abs(state).max()) or 1.0
-    near = COINCIDENCE * scale
-    limits = np.full_like(state, np.nan)
-    kinds = np.full(len(state), "unsettled", dtype="<U9")
-    settled = np.full(len(state), -1, dtype=np.int64)
-    settled_states = np.full_like(state, np.nan)
-    leaders: list[int] = []
-    leader_layers: list[int] = []
+    settling = _Settling(checked_tokens(tokens), Layer(alpha, (Head(score=score, tie_tolerance=tie_tolerance),)))
     layer = 0
     for layer in range(max_layers + 1):
-        moved, (step,) = layer_map(state)
-        open_tokens = settled < 0
-        target = state[step.leaders]
-        one_point = step.tie_spreads <= near
-        leads = open_tokens & one_point & same_points(state, target, near)
-        limits[leads] = target[leads]
-        kinds[leads] = "vertex"
-        new = np.unique(step.leaders[leads])
-        leaders.extend(map(int, new))
-        leader_layers.extend([layer] * len(new))
-
-        at_limit = np.zeros(len(state), dtype=bool)
-        known = kinds != "unsettled"
-        at_limit[known] = same_points(state[known], limits[known], near)
-        follows = open_tokens & ~leads & one_point & at_limit[step.leaders]
-        limits[follows] = limits[step.leaders[follows]]
-        kinds[follows] = kinds[step.leaders[follows]]
-
-        tied = np.flatnonzero(open_tokens & ~one_point)
-        stays = _persistent_ties(state, step.means, tied, layer_map, at_limit, near)
-        limits[stays] = step.means[stays]
-        kinds[stays] = "face"
-
-        done_now = open_tokens & (kinds != "unsettled")
-        settled[done_now] = layer
-        settled_states[done_now] = state[done_now]
-        if (settled >= 0).all() or not np.isfinite(moved).all():
+        if settling.advance(layer):
             break
-        if np.array_equal(moved, state):
-            rest = settled < 0
-            limits[rest], kinds[rest], settled[rest], settled_states[rest] = state[rest], "face", layer, state[rest]
-            break
-        state = moved
     return LimitPrediction(
-        limits,
-        kinds,
-        np.array(leaders, dtype=np.int64),
-        np.array(leader_layers, dtype=np.int64),
-        settled,
-        settled_states,
+        settling.limits,
+        settling.kinds,
+        np.array(settling.leaders, dtype=np.int64),
+        np.array(settling.leader_layers, dtype=np.int64),
+        settling.settled_layers,
+        settling.settled_states,
         alpha,
         layer + 1,
     )
 
 
+class _Settling:
+    """Tokens on their way through the layers, until the limit of each is certain; only open tokens attend."""
+
+    def __init__(self, tokens: Float[np.ndarray, "tokens dim"], layer_map: Layer) -> None:
+        self.state, self.layer_map = tokens, layer_map
+        self.near = COINCIDENCE * (float(np.abs(tokens).max()) or 1.0)
+        self.limits = np.full_like(tokens, np.nan)
+        self.settled_states = np.full_like(tokens, np.nan)
+        self.settled_layers = np.full(len(tokens), -1, dtype=np.int64)
+        self.kinds = np.full(len(tokens), "unsettled", dtype="<U9")
+        self.leaders: list[int] = []
+        self.leader_layers: list[int] = []
+
+    def advance(self, layer: int) -> bool:
+        """Settle what can be settled, then move all tokens by one layer; return whether nothing is left to do."""
+        share = self.layer_map.alpha / (1 + self.layer_map.alpha)
+        rows = np.flatnonzero(self.settled_layers < 0)
+        step = self.layer_map.heads[0].attend(self.state, rows=rows)
+        one_point = step.tie_spreads <= self.near
+        self._settle_leaders(rows, step.leaders, one_point, layer)
+        self._settle_followers(rows, step.leaders, one_point, layer)
+        tied = ~one_point
+        stays = _persistent_ties(self.state, rows[tied], step.means[tied], self.layer_map, self._at_limit(), self.near)
+        self._settle(rows[tied][stays], step.means[tied][stays], "face", layer)
+        target = self.limits.copy()
+        target[rows] = step.means
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = self.state + share * (target - self.state)
+        if np.array_equal(moved, self.state):
+            rest = np.flatnonzero(self.settled_layers < 0)
+            self._settle(rest, self.state[rest], "face", layer)
+        self.state = moved
+        return bool((self.settled_layers >= 0).all() or not np.isfinite(moved).all())
+
+    def _settle(self, rows: np.ndarray, limits: np.ndarray, kinds: np.ndarray | str, layer: int) -> None:
+        self.limits[rows], self.kinds[rows] = limits, kinds
+        self.settled_layers[rows], self.settled_states[rows] = layer, self.state[rows]
+
+    def _settle_leaders(self, rows: np.ndarray, leaders: np.ndarray, one_point: np.ndarray, layer: int) -> None:
+        """Settle the tokens that follow the point on which they sit."""
+        leads = one_point & same_points(self.state[rows], self.state[leaders], self.near)
+        self._settle(rows[leads], self.state[leaders[leads]], "vertex", layer)
+        new = np.unique(leaders[leads])
+        self.leaders.extend(map(int, new))
+        self.leader_layers.extend([layer] * len(new))
+
+    def _settle_followers(self, rows: np.ndarray, leaders: np.ndarray, one_point: np.ndarray, layer: int) -> None:
+        """Settle the tokens that follow a single point that stays."""
+        follows = one_point & (self.settled_layers[rows] < 0) & self._at_limit()[leaders]
+        chosen = leaders[follows]
+        self._settle(rows[follows], self.limits[chosen], self.kinds[chosen], layer)
+
+    def _at_limit(self) -> np.ndarray:
+        """Return which tokens are settled and sit at their limit."""
+        known = self.settled_layers >= 0
+        known[known] = same_points(self.state[known], self.limits[known], self.near)
+        return known
+
+
 def _persistent_ties(
-    state: np.ndarray, means: np.ndarray, tied: np.ndarray, layer_map: Layer, at_limit: np.ndarray, near: float
+    state: np.ndarray, tied: np.ndarray, means: np.ndarray, layer_map: Layer, at_limit: np.ndarray, near: float
 ) -> list[int]:
-    """Return the tied tokens whose tie is between points that stay, and survives the move to their mean."""
+    """Return the places in ``tied`` of the tokens whose tie is between points that stay, and survives the move."""
     if tied.size == 0 or not at_limit.any():
         return []
     head = layer_map.heads[0]
     queries, keys = head.queries(state), head.keys(state)
     radius = float(np.sqrt((keys * keys).sum(axis=1)).max())
     stays = []
-    for token in tied:
-        mean = means[token]
+    for place, (token, mean) in enumerate(zip(tied, means, strict=True)):
         scores = canonical_scores(queries[token : token + 1], keys)[0]
         slack = head.tie_tolerance * float(np.sqrt(queries[token] @ queries[token])) * radius
         members = np.flatnonzero(scores >= scores.max() - slack)
@@ -273,7 +290,7 @@ def _persistent_ties(
         pulls = canonical_scores(query, keys)[0]
         allowed = S_TOLERANCE * float(np.sqrt((query * query).sum())) * radius
         if pulls.max() <= pulls[members].min() + allowed and _keeps_tie(state, int(token), members, layer_map, radius):
-            stays.append(int(token))
+            stays.append(place)
     return stays
 
 
