@@ -95,11 +95,11 @@ def test_a_truncated_gzip_file_is_an_error(tmp_path, cut):
         read_texts(path)
 
 
-def test_a_missing_file_and_a_folder_are_errors(tmp_path):
+def test_a_missing_file_and_a_folder_without_texts_are_errors(tmp_path):
     with pytest.raises(BadInputError, match="does not exist"):
         read_texts(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(BadInputError, match="cannot be read"):
+    with pytest.raises(BadInputError, match="holds no text"):
         read_texts(tmp_path / "folder.csv")
 
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 
-_LONGEST_FIELD = 16 * 2**20
+#: Longest text that is read, in bytes.
+LONGEST_TEXT = 16 * 2**20
 _PROBLEMS_LISTED = 10
 _csv_limit = threading.Lock()
 
@@ -61,12 +62,13 @@ class LabelledTexts:
 
 
 def read_texts(path: str | Path, text: str = "text", label: str | None = "label") -> LabelledTexts:
-    """Read texts, and their labels, from a CSV, TSV or JSON-lines file.
+    """Read texts, and their labels, from a CSV, TSV or JSON-lines file, or from a folder of class folders.
 
     Parameters
     ----------
     path
-        A file in UTF-8 (a byte order mark is accepted) whose name ends in ``.csv``, ``.tsv``, ``.jsonl`` or
+        A folder with one folder for each class (see :func:`tokendyn.data.collections.read_class_folders`), or a
+        file in UTF-8 (a byte order mark is accepted) whose name ends in ``.csv``, ``.tsv``, ``.jsonl`` or
         ``.ndjson``, each optionally followed by ``.gz``. CSV and TSV begin with a header row and quote with
         ``"``. Each line of JSON lines is one object.
     text, label
@@ -79,6 +81,10 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
         ragged, an empty label, a text that is not a string. All rows at fault are counted, ten are listed.
     """
     path = Path(path)
+    if path.is_dir():
+        from tokendyn.data.collections import read_class_folders
+
+        return read_class_folders(path)
     reader = _reader_for(path)
     collected = _Collected(str(path), text, label)
     try:
@@ -229,7 +235,7 @@ def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str)
         except csv.Error as error:
             raise BadInputError(
                 f"{collected.source}: row {collected.rows_seen + 1} (line {reader.line_num}) cannot be read ({error}); "
-                f"check its quotation marks; fields of up to {_LONGEST_FIELD // 2**20} MiB are accepted"
+                f"check its quotation marks; fields of up to {LONGEST_TEXT // 2**20} MiB are accepted"
             ) from None
 
 
@@ -237,7 +243,7 @@ def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str)
 def _long_fields() -> Iterator[None]:
     """Let the csv module read long texts, and put its global limit back."""
     with _csv_limit:
-        before = csv.field_size_limit(_LONGEST_FIELD)
+        before = csv.field_size_limit(LONGEST_TEXT)
         try:
             yield
         finally:

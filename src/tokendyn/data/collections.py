@@ -1,0 +1,121 @@
+"""Texts from a folder of class folders or from a dataset object, and texts that occur in two collections."""
+
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
+from tokendyn.errors import BadInputError
+
+_LISTED = 10
+
+
+def read_class_folders(path: str | Path) -> LabelledTexts:
+    """Read a folder with one folder for each class, one UTF-8 ``.txt`` file for each text.
+
+    Labels are the names of the class folders, in sorted order; files are taken in sorted order. Hidden files and
+    folders are passed over.
+
+    Raises
+    ------
+    BadInputError
+        If the path is no such folder, or files cannot be read as UTF-8 or are too long; they are named.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BadInputError(f"{path} is not a folder; expected one folder for each class, with .txt files in it")
+    texts: list[str] = []
+    labels: list[str] = []
+    problems: list[str] = []
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        for file in sorted(folder.glob("*.txt")):
+            try:
+                texts.append(_whole_text(file))
+                labels.append(folder.name)
+            except (OSError, UnicodeDecodeError, BadInputError) as error:
+                problems.append(f"{file.relative_to(path)}: {error}")
+    if problems:
+        more = [f"and {len(problems) - _LISTED} more files"] if len(problems) > _LISTED else []
+        raise BadInputError.all_of(str(path), problems[:_LISTED] + more)
+    if not texts:
+        raise BadInputError(f"{path} holds no text; expected one folder for each class, with .txt files in it")
+    return LabelledTexts(tuple(texts), tuple(labels), (), str(path))
+
+
+def _whole_text(file: Path) -> str:
+    if file.stat().st_size > LONGEST_TEXT:
+        raise BadInputError(f"longer than {LONGEST_TEXT // 2**20} MiB; cut it")
+    return file.read_bytes().decode("utf-8-sig")
+
+
+def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None = "label") -> LabelledTexts:
+    """Take texts from a ``datasets.Dataset`` or any iterable of records (mappings).
+
+    A label that the dataset's features name (``ClassLabel``) becomes that name; other labels become their string.
+
+    Raises
+    ------
+    BadInputError
+        If records lack a column or hold a text that is not a string; rows are named, the first is 1.
+    """
+    names = _label_names(dataset, label)
+    texts: list[str] = []
+    labels: list[str] = []
+    rows: list[int] = []
+    problems: list[str] = []
+    for row, record in enumerate(dataset, start=1):
+        problem = _problem(record, text, label)
+        if problem:
+            problems.append(f"row {row}: {problem}")
+            continue
+        texts.append(record[text])
+        rows.append(row)
+        if label is not None:
+            value = record[label]
+            labels.append(names[value] if names is not None and isinstance(value, int) else str(value))
+    if problems:
+        more = [f"and {len(problems) - _LISTED} more rows"] if len(problems) > _LISTED else []
+        raise BadInputError.all_of("the dataset", problems[:_LISTED] + more)
+    if not texts:
+        raise BadInputError("the dataset holds no rows; expected at least one text")
+    return LabelledTexts(tuple(texts), None if label is None else tuple(labels), tuple(rows), "dataset")
+
+
+def _label_names(dataset: Iterable[Any], label: str | None) -> list[str] | None:
+    """Return the names that a ``datasets`` object gives to its integer labels."""
+    features = getattr(dataset, "features", None)
+    if label is None or features is None or not hasattr(features, "get"):
+        return None
+    names = getattr(features.get(label), "names", None)
+    return None if names is None else list(names)
+
+
+def _problem(record: Any, text: str, label: str | None) -> str:
+    """Return what is wrong with a record; empty when nothing is."""
+    if not hasattr(record, "keys"):
+        return f"{type(record).__name__}, expected a record with named columns"
+    missing = [name for name in (text, label) if name is not None and name not in record]
+    if missing:
+        return f"no column {missing[0]!r}; found {', '.join(map(repr, record.keys()))}"
+    if not isinstance(record[text], str):
+        return f"{text!r} is {type(record[text]).__name__}, expected a string"
+    if label is not None and record[label] in (None, ""):
+        return f"{label!r} is empty; label the row or remove it"
+    return ""
+
+
+def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, int]]:
+    """Return the pairs of places whose texts are the same in both collections, up to case and white space.
+
+    A text of the training part that occurs in the test part makes the measured accuracy too good.
+    """
+    first: dict[str, int] = {}
+    for place, text in enumerate(one.texts):
+        first.setdefault(_folded(text), place)
+    folded = ((first.get(_folded(text)), place) for place, text in enumerate(other.texts))
+    return [(mate, place) for mate, place in folded if mate is not None]
+
+
+def _folded(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
