@@ -137,10 +137,11 @@ def evaluate_explanations(
 
     - comprehensiveness is :math:`P(x) - P(x \setminus R_f)`: higher is better;
     - sufficiency is :math:`P(x) - P(R_f)`: lower is better, and negative when the words that are left alone
-      make the model surer than the whole text did.
+      make the model surer than the whole text did. It has a ceiling: a model whose logit is a mean over the
+      words is as good as certain of any few supporting words, and then all explainers are equal here.
 
     Further: rank agreement, the Spearman correlation of the scores with those of leave-one-out; size, the
-    number of leaders, or of words with a score (|score| > 1e-9); stability, the share of the five words of
+    number of leaders, or of words with a score (``|score| > 1e-9``); stability, the share of the five words of
     largest ``|score|`` that two seeds have in common, mean over all pairs of seeds; whether the seeds give
     identical scores; wall seconds and number of judged variants of one explanation, mean over the seeds. The
     faithfulness measures are of the first seed.
