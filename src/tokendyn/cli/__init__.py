@@ -68,6 +68,16 @@ _command(
     "tokendyn sentiment explain --file review.txt --model model/ --html why.html",
     "cat review.txt | tokendyn sentiment explain - --model model/ --json",
 )
+_command(
+    sentiment,
+    "evaluate",
+    "evaluate:evaluate",
+    "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
+    "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
+    "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
+    "tokendyn sentiment evaluate held_out.csv --model model/ --explainers leaders,lime,shap,loo,random "
+    "--texts 50 --samples 1000 --out evaluation/",
+)
 app.command(sentiment)
 _command(
     app,
@@ -133,7 +143,7 @@ def _say(message: str) -> None:
 def _command_words(arguments: Sequence[str]) -> str:
     """Return the leading words that name a known command, each followed by a blank."""
     words = ""
-    known = {"simulate", "sentiment", "report", "demo", "doctor", "train", "predict", "explain"}
+    known = {"simulate", "sentiment", "report", "demo", "doctor", "train", "predict", "explain", "evaluate"}
     for word in arguments:
         if word not in known:
             break

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
     from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
 
 __all__ = [
     "Explanation",
+    "FaithfulnessReport",
     "LeaderClassifier",
     "LeaderWord",
     "NeutralPole",
     "TokenSet",
     "WordContribution",
+    "evaluate_explanations",
     "find_words",
     "load",
     "save",
@@ -26,11 +29,13 @@ __all__ = [
 
 _HOME = {
     "Explanation": "explanation",
+    "FaithfulnessReport": "faithfulness",
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
     "TokenSet": "classifier",
     "WordContribution": "explanation",
+    "evaluate_explanations": "faithfulness",
     "load": "store",
     "find_words": "tokenise",
     "save": "store",
