@@ -115,11 +115,13 @@ def predict(
     """
     classifier = load(model)
     data = read_texts(reviews, text=text, label=None)
-    probabilities = classifier.predict_proba(data.texts)[:, 1]
+    probabilities = classifier.predict_proba(data.texts)
+    shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     labels = classifier.predict(data.texts)
     leaders = classifier.leader_counts(data.texts)
-    header = ("text", "prediction", f"probability_{classifier.classes_[1]}", "leaders")
-    rows = zip(data.texts, labels, (f"{p:.6f}" for p in probabilities), leaders, strict=True)
+    header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
+    columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
+    rows = zip(data.texts, labels, *columns, leaders, strict=True)
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
         return 0
@@ -184,7 +186,7 @@ def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:
     for row in sample:
         why = model.explain(test.texts[row])
         total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
-        gaps.append(abs(total - logits[row]))
+        gaps.append(abs(total - np.max(logits[row])))
     return {
         "test_accuracy": float((model.predict(test.texts) == labels).mean()),
         "mean_leaders": float(model.leader_counts(test.texts).mean()),

@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
+    from tokendyn.sentiment.tokens import TokenRule
+    from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
     "Explanation",
     "LeaderClassifier",
     "LeaderWord",
+    "LedBy",
     "NeutralPole",
+    "TokenRule",
     "TokenSet",
+    "Verdict",
     "WordContribution",
     "find_words",
     "load",
@@ -29,7 +34,10 @@ _HOME = {
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
+    "TokenRule": "tokens",
     "TokenSet": "classifier",
+    "LedBy": "verdicts",
+    "Verdict": "verdicts",
     "WordContribution": "explanation",
     "load": "store",
     "find_words": "tokenise",
