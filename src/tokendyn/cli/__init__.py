@@ -50,6 +50,7 @@ _command(
     "Train a classifier that decides at hardmax, and write it as a model folder.",
     "tokendyn sentiment train reviews.csv --text text --label label --out model/",
     "tokendyn sentiment train reviews.jsonl --test-fraction 0.2 --seed 1 --out model/",
+    "tokendyn sentiment train reviews.csv --ngrams 2 --active-words 20000 --out model/",
 )
 _command(
     sentiment,
@@ -67,6 +68,20 @@ _command(
     'tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/',
     "tokendyn sentiment explain --file review.txt --model model/ --html why.html",
     "cat review.txt | tokendyn sentiment explain - --model model/ --json",
+)
+_command(
+    sentiment,
+    "explain-all",
+    "sentiment:explain_all",
+    "Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.",
+    "tokendyn sentiment explain-all new.csv --model model/ --out why.jsonl",
+)
+_command(
+    sentiment,
+    "curve",
+    "sentiment_curve:curve",
+    "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
+    "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 app.command(sentiment)
 _command(
@@ -133,7 +148,7 @@ def _say(message: str) -> None:
 def _command_words(arguments: Sequence[str]) -> str:
     """Return the leading words that name a known command, each followed by a blank."""
     words = ""
-    known = {"simulate", "sentiment", "report", "demo", "doctor", "train", "predict", "explain"}
+    known = {"simulate", "sentiment", "report", "demo", "doctor", "train", "predict", "explain", "explain-all", "curve"}
     for word in arguments:
         if word not in known:
             break

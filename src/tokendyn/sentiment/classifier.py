@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Logits = Float[np.ndarray, "texts *classes"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
-_BATCH = 512
+_BATCH = 1024
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,22 @@ def find_leaders(z, leader, ties, frozen):
             continue
         a, b = z[0, i], z[1, i]
         best, at, count = -np.inf, 0, 0
-        for j in range(n):
-            s = a * z[0, j] + b * z[1, j]
-            for k in range(2, dim):
-                s += z[k, i] * z[k, j]
-            if s > best:
-                best, at, count = s, j, 1
-            elif s == best:
-                count += 1
+        if dim == 2:  # the ordinary case, without an inner loop
+            for j in range(n):
+                s = a * z[0, j] + b * z[1, j]
+                if s > best:
+                    best, at, count = s, j, 1
+                elif s == best:
+                    count += 1
+        else:
+            for j in range(n):
+                s = a * z[0, j] + b * z[1, j]
+                for k in range(2, dim):
+                    s += z[k, i] * z[k, j]
+                if s > best:
+                    best, at, count = s, j, 1
+                elif s == best:
+                    count += 1
         leader[i], ties[i] = at, count
 
 

@@ -11,6 +11,7 @@ from tokendyn.sentiment.tokens import NEGATED, TokenRule, Units, is_negator, neg
 from tokendyn.sentiment.vocabulary import Ragged
 
 _WORDS = TokenRule()
+_MOST_FORMS = 2**17
 Ints = Int[np.ndarray, " _"]
 
 
@@ -31,12 +32,12 @@ class Places:
     indptr: Int[np.ndarray, " entries_and_one"]
     first: Int[np.ndarray, " occurrences"]
     last: Int[np.ndarray, " occurrences"]
-    spans: list[tuple[int, int]]
+    spans: Int[np.ndarray, "words 2"]
 
     def of(self, entry: int) -> tuple[tuple[int, int], ...]:
         """Return the character places of an entry in its text."""
-        chosen = range(self.indptr[entry], self.indptr[entry + 1])
-        return tuple((self.spans[self.first[q]][0], self.spans[self.last[q]][1]) for q in chosen)
+        own = slice(self.indptr[entry], self.indptr[entry + 1])
+        return tuple(zip(self.spans[self.first[own], 0].tolist(), self.spans[self.last[own], 1].tolist(), strict=True))
 
 
 class Lookup:
@@ -68,6 +69,7 @@ class Lookup:
         self.words, self.turned = _table(whole[0], count), _table(turned, count)
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
         self.runs = [_sorted_runs(level, count) for level in runs]
+        self._forms = _Known(self.units)
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
 
     def _unit(self, word: str) -> int:
@@ -106,8 +108,10 @@ class Lookup:
         return ragged, Places(ends, first[order], (first + length - 1)[order], units.spans)
 
     def _lexicon(self) -> Lexicon:
-        """Return a lexicon of the known words; unlike them, it must not outlive the texts it reads."""
-        return _Known(self.units)
+        """Return a lexicon of the known words that remembers written forms, boundedly many."""
+        if len(self._forms) > _MOST_FORMS:
+            self._forms = _Known(self.units)
+        return self._forms
 
     def _find(self, units: Units, texts: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Return the number of tokens of each text, and the known tokens: number, first word, length."""

@@ -66,7 +66,8 @@ class Lexicon(dict[str, int]):
 
     def __missing__(self, surface: str) -> int:
         number = -1 if surface[0] in MARKUP_STARTS + BREAKS else self.number(normal_form(surface))
-        self[surface] = number
+        if len(surface) <= _ORDINARY:
+            self[surface] = number
         return number
 
     def number(self, word: str) -> int:

@@ -55,12 +55,12 @@ class Units:
     numbers, rows
         The words, and the text of each.
     spans
-        The place of each word in its text; None when not asked for.
+        First character and end of each word in its text; None when not asked for.
     """
 
     numbers: Int[np.ndarray, " units"]
     rows: Int[np.ndarray, " units"]
-    spans: list[tuple[int, int]] | None
+    spans: Int[np.ndarray, "units 2"] | None
 
 
 def find_tokens(text: str, rule: TokenRule) -> list[Found]:
@@ -85,26 +85,31 @@ def is_negator(word: str) -> bool:
 
 def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans: bool = False) -> Units:
     """Read many texts as numbers of the lexicon, which learns new words if it may."""
-    numbers, sizes = array("i"), []
-    places: list[tuple[int, int]] = []
+    numbers, starts, lengths, sizes = array("i"), array("i"), array("i"), []
     search = pattern(breaks=rule.needs_sentences)
     number_of = lexicon.__getitem__
     for text in texts:
         before = len(numbers)
         if rule.tokeniser is None:
-            numbers.extend(map(number_of, search.findall(text)))
+            surfaces = search.findall(text)
+            numbers.extend(map(number_of, surfaces))
             if spans:
-                places += [match.span() for match in search.finditer(text)]
-                places.append((0, 0))
+                starts.extend(map(re.Match.start, search.finditer(text)))
+                lengths.extend(map(len, surfaces))
         else:
             found = list(_marked(text, rule))
             numbers.extend(lexicon.number(word) if word else -1 for word, _, _ in found)
             if spans:
-                places += [*((start, end) for _, start, end in found), (0, 0)]
+                starts.extend(start for _, start, _ in found)
+                lengths.extend(end - start for _, start, end in found)
         numbers.append(-1)
+        if spans:
+            starts.append(0)
+            lengths.append(0)
         sizes.append(len(numbers) - before)
     flat = np.array(numbers, dtype=np.int64)
-    return Units(flat, np.repeat(np.arange(len(sizes)), sizes), places if spans else None)
+    places = np.stack([starts, np.add(starts, lengths)], axis=1).astype(np.int64) if spans else None
+    return Units(flat, np.repeat(np.arange(len(sizes)), sizes), places)
 
 
 def negated(numbers: Int[np.ndarray, " units"], negator: Bool[np.ndarray, " words"]) -> Bool[np.ndarray, " units"]:
