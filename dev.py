@@ -59,7 +59,7 @@ def lint(arguments: list[str]) -> None:
 def test(arguments: list[str]) -> None:
     """Check style and types, then run every test."""
     lint([])
-    run(PYTHON, "-m", "pytest", *arguments)
+    run(PYTHON, "-m", "pytest", "--numprocesses", "auto", *arguments)
 
 
 def docs(arguments: list[str]) -> None:

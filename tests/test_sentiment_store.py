@@ -73,6 +73,7 @@ def change_tensors(folder, **changes):
     write_tensors(folder / "model.safetensors", {name: array for name, array in tensors.items() if array is not None})
 
 
+OLD = {name: value for name, value in LeaderClassifier().get_params().items() if name != "tokeniser"}
 NAN = np.full(2, np.nan)
 
 
@@ -94,7 +95,7 @@ NAN = np.full(2, np.nan)
         (lambda f: change_json(f, classes=["pos"]), "two labels"),
         (lambda f: change_json(f, classes=[[], {}]), "two labels"),
         (lambda f: change_json(f, parameters={}), "parameters"),
-        (lambda f: change_json(f, parameters=LeaderClassifier(alpha=-1.0).get_params()), "alpha=-1.0"),
+        (lambda f: change_json(f, parameters=OLD | {"alpha": -1.0}), "alpha=-1.0"),
         (lambda f: change_json(f, training=[]), "training"),
         (lambda f: change_tensors(f, decoder=NAN), "NaN"),
         (lambda f: change_tensors(f, decoder=np.ones(3)), "shape"),

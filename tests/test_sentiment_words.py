@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokendyn.sentiment import find_words
+from tokendyn.sentiment.lookup import encode
 from tokendyn.sentiment.tokenise import Lexicon, normal_form
-from tokendyn.sentiment.vocabulary import choose_active, count_words, encode, with_active
+from tokendyn.sentiment.vocabulary import choose_active, count_words, with_active
 
 
 def words(text):

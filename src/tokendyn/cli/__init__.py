@@ -16,9 +16,14 @@ from tokendyn.errors import BadInputError, TokendynError
 INTERRUPTED = 130
 
 
+#: Words that name commands.
+_names = {"sentiment"}
+
+
 def _command(parent: App, name: str, function: str, summary: str, *examples: str) -> None:
     """Register a command that is imported when it is used, with its line of help and its examples."""
     epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
+    _names.add(name)
     parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue)
 
 
@@ -50,6 +55,7 @@ _command(
     "Train a classifier that decides at hardmax, and write it as a model folder.",
     "tokendyn sentiment train reviews.csv --text text --label label --out model/",
     "tokendyn sentiment train reviews.jsonl --test-fraction 0.2 --seed 1 --out model/",
+    "tokendyn sentiment train reviews.csv --ngrams 2 --active-words 20000 --out model/",
 )
 _command(
     sentiment,
@@ -77,6 +83,20 @@ _command(
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
     "tokendyn sentiment evaluate held_out.csv --model model/ --explainers leaders,lime,shap,loo,random "
     "--texts 50 --samples 1000 --out evaluation/",
+)
+_command(
+    sentiment,
+    "explain-all",
+    "sentiment:explain_all",
+    "Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.",
+    "tokendyn sentiment explain-all new.csv --model model/ --out why.jsonl",
+)
+_command(
+    sentiment,
+    "curve",
+    "sentiment_curve:curve",
+    "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
+    "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 app.command(sentiment)
 _command(
@@ -143,9 +163,8 @@ def _say(message: str) -> None:
 def _command_words(arguments: Sequence[str]) -> str:
     """Return the leading words that name a known command, each followed by a blank."""
     words = ""
-    known = {"simulate", "sentiment", "report", "demo", "doctor", "train", "predict", "explain", "evaluate"}
     for word in arguments:
-        if word not in known:
+        if word not in _names:
             break
         words += word + " "
     return words

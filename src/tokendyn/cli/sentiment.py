@@ -24,6 +24,11 @@ def train(
     text: str = "text",
     label: str = "label",
     active_words: int = 8000,
+    ngrams: int = 1,
+    negation: bool = False,
+    class_weight: str | None = None,
+    leaders: float = 5.0,
+    patience: int | None = None,
     layers: int = 8,
     alpha: float = 1.0,
     epochs: int = 8,
@@ -44,7 +49,17 @@ def train(
     text, label
         Names of the columns.
     active_words
-        At most so many words carry a value; all others stand at the neutral pole.
+        At most so many words carry a value; all others stand at the neutral pole. 20000 suit --ngrams 2.
+    ngrams
+        Runs of up to so many adjacent words are tokens too, such as "not bad".
+    negation
+        Whether a word after a negator is another token, such as "not_good".
+    class_weight
+        "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
+    leaders
+        Mean number of leaders a text to aim at.
+    patience
+        End a stage of the training after so many epochs without a better one.
     layers, alpha
         Depth and step parameter of the attention.
     epochs
@@ -69,7 +84,18 @@ def train(
     if dry_run:
         announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
         return 0
-    model = LeaderClassifier(layers=layers, alpha=alpha, active_words=active_words, epochs=epochs, random_state=seed)
+    model = LeaderClassifier(
+        layers=layers,
+        alpha=alpha,
+        active_words=active_words,
+        ngrams=ngrams,
+        negation=negation,
+        class_weight=class_weight,
+        leaders=leaders,
+        patience=patience,
+        epochs=epochs,
+        random_state=seed,
+    )
     with progress("epochs") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
     record = dict(model.training_)
@@ -115,11 +141,13 @@ def predict(
     """
     classifier = load(model)
     data = read_texts(reviews, text=text, label=None)
-    probabilities = classifier.predict_proba(data.texts)[:, 1]
+    probabilities = classifier.predict_proba(data.texts)
+    shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     labels = classifier.predict(data.texts)
     leaders = classifier.leader_counts(data.texts)
-    header = ("text", "prediction", f"probability_{classifier.classes_[1]}", "leaders")
-    rows = zip(data.texts, labels, (f"{p:.6f}" for p in probabilities), leaders, strict=True)
+    header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
+    columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
+    rows = zip(data.texts, labels, *columns, leaders, strict=True)
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
         return 0
@@ -168,6 +196,34 @@ def explain(
     return 0
 
 
+def explain_all(
+    reviews: Path,
+    /,
+    *,
+    model: Path,
+    out: Path,
+    text: str = "text",
+) -> int:
+    """Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz) with a column of texts.
+    model
+        Folder that train wrote.
+    out
+        JSONL file to write.
+    text
+        Name of the column of texts.
+    """
+    classifier = load(model)
+    data = read_texts(reviews, text=text, label=None)
+    count = classifier.explain_jsonl(data.texts, out)
+    announce(f"explained {count} texts; wrote {out}")
+    return 0
+
+
 def split_off(data: LabelledTexts, fraction: float, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
     """Return the texts to train on and a random share to test on."""
     order = np.random.default_rng(seed).permutation(len(data))
@@ -184,7 +240,7 @@ def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:
     for row in sample:
         why = model.explain(test.texts[row])
         total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
-        gaps.append(abs(total - logits[row]))
+        gaps.append(abs(total - np.max(logits[row])))
     return {
         "test_accuracy": float((model.predict(test.texts) == labels).mean()),
         "mean_leaders": float(model.leader_counts(test.texts).mean()),

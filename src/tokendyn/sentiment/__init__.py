@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
+    from tokendyn.sentiment.tokens import TokenRule
+    from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
     "Explanation",
     "FaithfulnessReport",
     "LeaderClassifier",
     "LeaderWord",
+    "LedBy",
     "NeutralPole",
+    "TokenRule",
     "TokenSet",
+    "Verdict",
     "WordContribution",
     "evaluate_explanations",
     "find_words",
@@ -33,7 +38,10 @@ _HOME = {
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
+    "TokenRule": "tokens",
     "TokenSet": "classifier",
+    "LedBy": "verdicts",
+    "Verdict": "verdicts",
     "WordContribution": "explanation",
     "evaluate_explanations": "faithfulness",
     "load": "store",

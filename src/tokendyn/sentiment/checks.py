@@ -7,11 +7,13 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
+from tokendyn.sentiment.tokens import is_tokeniser
 
 _LISTED = 10
+MOST_CLASSES = 15
 
 
 def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[str]:
@@ -38,14 +40,14 @@ def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[st
     return listed
 
 
-def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Bool[np.ndarray, " texts"]]:
-    """Return both classes, sorted, and which texts are of the second.
+def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.ndarray, " texts"]]:
+    """Return the classes, sorted, and the number of each text's class.
 
     Raises
     ------
     BadInputError
-        If the labels are not as many as the texts, some are missing, kinds are mixed, the classes are not
-        two, or one has fewer than two texts.
+        If the labels are not as many as the texts, some are missing, kinds are mixed, there is one class
+        or more than 15, or one has fewer than two texts.
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise BadInputError("labels must be a sequence of one label a text")
@@ -58,20 +60,54 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Bool[np
         raise BadInputError.all_of("labels", _bounded(shown, len(wrong)))
     kinds = {"strings" if isinstance(label, str) else "numbers" for label in listed}
     if len(kinds) > 1:
-        raise BadInputError("labels mixes strings and numbers; use one kind")
+        odd = next(row for row, label in enumerate(listed) if isinstance(label, str) != isinstance(listed[0], str))
+        raise BadInputError(
+            f"labels mixes strings and numbers: row 0 has {listed[0]!r}, row {odd} has {listed[odd]!r}; use one kind"
+        )
     met = Counter(listed)
-    counts = {label: met[label] for label in sorted(met)[: _LISTED + 1]}
-    if len(counts) != 2:
+    counts = {label: met[label] for label in sorted(met)}
+    if not 2 <= len(counts) <= MOST_CLASSES:
         found = ", ".join(f"{label!r} ({count})" for label, count in list(counts.items())[:_LISTED])
         raise BadInputError(
-            f"labels holds {'one class only' if len(counts) == 1 else 'more than two classes'}: {found}"
-            f"{', ...' if len(counts) > _LISTED else ''}; this classifier tells two classes apart"
+            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
+            f"{', ...' if len(counts) > _LISTED else ''}; this classifier tells 2 to {MOST_CLASSES} classes apart"
         )
     few = [f"class {label!r} has {count} text, expected at least 2" for label, count in counts.items() if count < 2]
     if few:
         raise BadInputError.all_of("labels", few)
-    _, second = counts
-    return np.array(list(counts)), np.array([label == second for label in listed])
+    number = {label: place for place, label in enumerate(counts)}
+    return np.array(list(counts)), np.array([number[label] for label in listed], dtype=np.int64)
+
+
+def text_weights(
+    class_weight: dict[Any, float] | str | None, classes: np.ndarray, which: Int[np.ndarray, " texts"]
+) -> Float[np.ndarray, " texts"] | None:
+    """Return the weight of each text; None when all weigh the same.
+
+    "balanced" weighs a class by ``texts / (classes * texts of the class)``; a dictionary names weights by
+    label, 1 for labels that it leaves out.
+
+    Raises
+    ------
+    BadInputError
+        If the dictionary names a label that does not occur, or a weight is not a positive number.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        return (len(which) / (len(classes) * np.bincount(which)))[which]
+    known = classes.tolist()
+    problems = [
+        f"label {label!r} does not occur; the labels are {known}" for label in class_weight if label not in known
+    ]
+    problems += [
+        f"the weight of {label!r} is {weight!r}, expected a positive number"
+        for label, weight in class_weight.items()
+        if not (_number(weight) and weight > 0)
+    ]
+    if problems:
+        raise BadInputError.all_of("class_weight", problems)
+    return np.array([float(class_weight.get(label, 1.0)) for label in known])[which]
 
 
 def check_parameters(given: dict[str, Any]) -> None:
@@ -94,6 +130,15 @@ def check_parameters(given: dict[str, Any]) -> None:
         problems.append(f"word_dropout={given['word_dropout']!r}; expected a number from 0, below 1")
     if not (_number(given["validation_fraction"]) and 0 < given["validation_fraction"] < 1):
         problems.append(f"validation_fraction={given['validation_fraction']!r}; expected a number between 0 and 1")
+    if given["patience"] is not None and not (_whole(given["patience"]) and given["patience"] >= 1):
+        problems.append(f"patience={given['patience']!r}; expected None or a whole number of at least 1")
+    weight = given["class_weight"]
+    if not (weight is None or isinstance(weight, dict) or (isinstance(weight, str) and weight == "balanced")):
+        problems.append(f"class_weight={weight!r}; expected None, 'balanced' or a dictionary from label to weight")
+    if not isinstance(given["negation"], bool | np.bool_):
+        problems.append(f"negation={given['negation']!r}; expected True or False")
+    if not is_tokeniser(given["tokeniser"]):
+        problems.append(f"tokeniser={given['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
 
@@ -101,6 +146,7 @@ def check_parameters(given: dict[str, Any]) -> None:
 _WHOLE = {
     "layers": 0,
     "active_words": 1,
+    "ngrams": 1,
     "start_epochs": 1,
     "epochs": 0,
     "random_state": 0,

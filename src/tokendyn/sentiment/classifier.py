@@ -1,25 +1,35 @@
 """The classifier that decides at hardmax and knows its leaders."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts
+from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, text_weights
 from tokendyn.sentiment.explanation import Explanation, Span
+from tokendyn.sentiment.heads import log_softmax, make_head
+from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.reading import read_verdict
-from tokendyn.sentiment.routing import route, route_all, sum_values
-from tokendyn.sentiment.tokenise import find_words
+from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
+from tokendyn.sentiment.tokens import TokenRule, find_tokens
 from tokendyn.sentiment.training import Progress, Recipe, place, train
-from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, encode, with_active
+from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
+from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, with_active
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Logits = Float[np.ndarray, "texts *classes"]
+Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
+_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class TokenSet:
         Whether the last token is the neutral pole.
     """
 
-    positions: Float[np.ndarray, "tokens 2"]
+    positions: Float[np.ndarray, "tokens dim"]
     words: tuple[str, ...]
     weights: Float[np.ndarray, " tokens"]
     spans: tuple[tuple[Span, ...], ...]
@@ -48,12 +58,16 @@ class TokenSet:
 
 
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Two-class text classifier whose verdict is the exact sum of what a few leader words contribute.
+    """Text classifier whose verdict is the exact sum of what a few leader words contribute.
 
     Every word is a token in the plane; layers of hardmax attention (arXiv 2407.01602, A = I) move each token
     towards its leader; the verdict is ``gain * (mean first coordinate) + bias``, through a logistic function.
     Words that are not among the active ones stand at the neutral pole and contribute nothing. The published
     architecture: a matrix of embeddings, alpha, a decoder and a bias reproduce every verdict.
+
+    With C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles,
+    which sum to 0, and the last coordinate is that of the neutral pole. The scores are
+    ``gain * (mean of the first C) + biases``, through a softmax; each is as exact a sum over the words.
 
     Parameters
     ----------
@@ -63,6 +77,14 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Step size of a layer, positive.
     active_words
         At most so many words carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
+        With ``ngrams``, words and n-grams together.
+    ngrams
+        Runs of up to so many adjacent words are tokens too, such as "not bad"; 20,000 ``active_words`` suit 2.
+    negation
+        Whether a word after a negator is another token, "not_good", up to the next sentence mark.
+    tokeniser
+        None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
+        three are explained in :class:`tokendyn.sentiment.TokenRule`.
     min_score
         A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
         text has .7, one of two texts of the same class 1.55.
@@ -82,21 +104,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Chance that a word is left out of a text for one epoch.
     validation_fraction
         Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
+    patience
+        A stage of the training ends after so many epochs without a better one; None for all epochs.
+    class_weight
+        None, "balanced", or a dictionary from label to weight: what an error on a text of the class costs.
     random_state
         Seed of the split, the order and the dropout; the same seed gives the same model.
 
     Attributes
     ----------
     classes_
-        Both labels, sorted; ``classes_[1]`` is the positive side.
+        The labels, sorted; of two, ``classes_[1]`` is the positive side.
     words_
         The active words, sorted by their first occurrence in the training texts.
     embedding_
-        Float64 (words + 1, 2), the last row the neutral pole.
+        Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
     decoder_
-        Float64 (2,): ``(gain, 0)``.
+        Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
     intercept_
-        The bias.
+        The bias, or an array of C.
     training_
         Record of the training: ``texts``, ``training_texts``, ``validation_texts``, ``distinct_words``,
         ``active_words``, ``batch_size``, ``epochs`` (what each epoch reached), ``best`` (the chosen one of
@@ -109,6 +135,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         layers: int = 8,
         alpha: float = 1.0,
         active_words: int = 8000,
+        ngrams: int = 1,
+        negation: bool = False,
+        tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
         radius: float = 2.0,
@@ -120,11 +149,16 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int | None = None,
         word_dropout: float = 0.2,
         validation_fraction: float = 0.1,
+        patience: int | None = None,
+        class_weight: dict[Any, float] | str | None = None,
         random_state: int = 0,
     ) -> None:
         self.layers = layers
         self.alpha = alpha
         self.active_words = active_words
+        self.ngrams = ngrams
+        self.negation = negation
+        self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
         self.radius = radius
@@ -136,6 +170,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.word_dropout = word_dropout
         self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.class_weight = class_weight
         self.random_state = random_state
 
     def fit(
@@ -148,7 +184,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts
             Strings: a list, tuple, array or pandas Series.
         labels
-            One label a text, of two kinds, all strings or all numbers.
+            One label a text, all strings or all numbers.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
 
@@ -160,11 +196,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         began = time.process_time()
         check_parameters(self.get_params())
         texts = check_texts(texts)
-        classes, positive = check_labels(labels, len(texts))
+        classes, which = check_labels(labels, len(texts))
+        importance = text_weights(self.class_weight, classes, which)
         rng = np.random.default_rng(self.random_state)
-        training, validation = split(positive, self.validation_fraction, rng)
-        counted = count_words(texts)
-        active = choose_active(counted, positive, training, at_most=self.active_words, min_score=float(self.min_score))
+        training, validation = split(which, self.validation_fraction, rng)
+        rule = self._rule()
+        counted = count_words(texts, rule)
+        active = choose_active(counted, which, training, at_most=self.active_words, min_score=float(self.min_score))
         if not len(active):
             raise BadInputError(
                 f"no word tells the classes apart: in {len(training)} training texts none has |log-odds| sqrt(df) "
@@ -172,10 +210,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         ragged = with_active(counted, active)
         recipe = self._recipe(len(training))
-        result = train(ragged, positive, training, validation, len(active), recipe, rng, progress)
-        points = place(result.values, recipe.radius, result.jitter)
+        head = make_head(which, len(classes), recipe.gain, importance)
+        result = train(ragged, head, training, validation, len(active), recipe, rng, progress)
+        points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
-        self._settle(classes, words, points, np.array([recipe.gain, 0.0]), result.bias)
+        self._settle(classes, words, points, *head.decoder(result.unknowns))
         self.training_: dict[str, Any] = {
             "texts": len(texts),
             "training_texts": len(training),
@@ -189,20 +228,26 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         return self
 
-    def decision_function(self, texts: Iterable[Any]) -> Float[np.ndarray, " texts"]:
-        """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias."""
-        logits = [self._run(part)[0] for part in self._parts(texts)]
-        return np.concatenate([*logits, np.empty(0)])
+    def decision_function(self, texts: Iterable[Any]) -> Logits:
+        """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
 
-    def predict_proba(self, texts: Iterable[Any]) -> Float[np.ndarray, "texts 2"]:
-        """Return the probabilities of both classes, in the order of ``classes_``."""
+        With more than two classes, the score of each.
+        """
+        logits = [self._run(part)[0] for part in self._parts(texts)]
+        return np.concatenate([*logits, np.empty((0, *np.shape(self.intercept_)))])
+
+    def predict_proba(self, texts: Iterable[Any]) -> Float[np.ndarray, "texts classes"]:
+        """Return the probabilities of the classes, in the order of ``classes_``."""
         logits = self.decision_function(texts)
+        if logits.ndim == 2:
+            return np.exp(log_softmax(logits)) if len(logits) else logits
         return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
 
     def predict(self, texts: Iterable[Any]) -> np.ndarray:
         """Return the label of each text."""
-        positive = self.decision_function(texts) > 0
-        chosen: np.ndarray = self.classes_[positive.astype(np.int64)]
+        logits = self.decision_function(texts)
+        number = logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.int64)
+        chosen: np.ndarray = self.classes_[number]
         return chosen
 
     def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
@@ -215,7 +260,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         (text,) = check_texts([text])
         spans: dict[int, list[Span]] = {}
-        for word, start, end in find_words(text):
+        for word, start, end in find_tokens(text, self._lookup.rule):
             spans.setdefault(self._number_of.get(word, len(self.words_)), []).append((start, end))
         numbers = sorted(spans)
         known = [number for number in numbers if number < len(self.words_)]
@@ -234,8 +279,45 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
         return read_verdict(
             text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage,
-            gain=float(self.decoder_[0]), bias=self.intercept_, classes=(self.classes_[0], self.classes_[1]),
+            gain=float(self.decoder_.flat[0]), bias=self.intercept_, classes=tuple(self.classes_),
         )  # fmt: skip
+
+    def explain_many(self, texts: Iterable[Any]) -> Iterator[Verdict]:
+        """Yield for each text what ``explain`` says of verdict and leaders, thousands of texts a second."""
+        for part in self._parts(texts, _BATCH):
+            yield from verdicts(self, part)
+
+    def explain_jsonl(self, texts: Iterable[Any], path: str | Path) -> int:
+        """Write one JSON object a text, as ``explain_many`` yields them, and return how many.
+
+        The file appears whole or not at all.
+        """
+        return write_verdicts(self.explain_many(texts), path)
+
+    def global_leaders(self, texts: Iterable[Any], *, top: int | None = 20, examples: int = 3) -> "pd.DataFrame":
+        """Return which words led the given texts, and what they contributed, largest effect first.
+
+        Parameters
+        ----------
+        texts
+            The texts to look at, such as those of the training or a new set.
+        top
+            How many words at most; None for all.
+        examples
+            How many texts to name a word, those with its largest contributions.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``word``, ``times`` (in how many texts it led), ``total`` (of its contributions to the
+            logit, signed), ``mean`` (a text that it led) and ``examples`` (rows of ``texts``). Sorted by
+            ``|total|``.
+        """
+        return leaders_over(self.explain_many(texts), top=top, examples=examples)
+
+    def _rule(self) -> TokenRule:
+        """Return how texts become tokens."""
+        return TokenRule(self.ngrams, bool(self.negation), self.tokeniser)
 
     def _recipe(self, training_texts: int) -> Recipe:
         """Return the settings of the training for a number of texts."""
@@ -252,53 +334,60 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=float(self.learning_rate),
             batch_size=batch,
             word_dropout=float(self.word_dropout),
+            patience=self.patience,
         )
 
     def _settle(
         self,
         classes: np.ndarray,
         words: tuple[str, ...],
-        embedding: Float[np.ndarray, "words_and_pole 2"],
-        decoder: Float[np.ndarray, "2"],
-        intercept: float,
+        embedding: Float[np.ndarray, "words_and_pole dim"],
+        decoder: Decoder,
+        intercept: float | Float[np.ndarray, " classes"],
     ) -> None:
         """Take over a fitted state."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
         self.decoder_, self.intercept_ = decoder, intercept
         self._number_of = {word: number for number, word in enumerate(words)}
+        self._lookup = Lookup(self._number_of, self._rule())
 
-    def _parts(self, texts: Iterable[Any]) -> list[list[str]]:
+    def _parts(self, texts: Iterable[Any], size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""
         check_is_fitted(self)
         checked = check_texts(texts, empty_allowed=True)
-        return [checked[first : first + _CHUNK] for first in range(0, len(checked), _CHUNK)]
+        return [checked[first : first + size] for first in range(0, len(checked), size)]
 
-    def _run(self, texts: list[str]) -> tuple[Float[np.ndarray, " texts"], Int[np.ndarray, " texts"]]:
+    def _run(self, texts: list[str]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
         """Return logits and numbers of leaders."""
-        ragged: Ragged = encode(texts, self._number_of)
+        ragged: Ragged = self._lookup.encode(texts)
         shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
-        values = np.ascontiguousarray(self.embedding_[:, 0])
-        return sum_values(ragged, shares, values, float(self.decoder_[0]), self.intercept_), leads
+        return self._decode(ragged, shares), leads
+
+    def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Logits:
+        """Return the logits, or the scores of several classes, for the shares of the words."""
+        values, gain = np.ascontiguousarray(self.embedding_[:, :-1]), float(self.decoder_.flat[0])
+        if isinstance(self.intercept_, np.ndarray):
+            return sum_scores(ragged, shares, values, gain, self.intercept_)
+        return sum_values(ragged, shares, values[:, 0], gain, self.intercept_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.one_d_array = True
         tags.input_tags.string = True
-        tags.classifier_tags.multi_class = False
         return tags
 
 
 def split(
-    positive: Bool[np.ndarray, " texts"], fraction: float, rng: np.random.Generator
+    which: Int[np.ndarray, " texts"], fraction: float, rng: np.random.Generator
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
     """Return the texts to learn from and those to choose the epoch by, at random and stratified, ascending.
 
     At least one text of each class is in either part.
     """
     held = []
-    for side in (False, True):
-        members = rng.permutation(np.flatnonzero(positive == side))
+    for side in range(int(np.max(which)) + 1):
+        members = rng.permutation(np.flatnonzero(which == side))
         held.append(members[: min(max(round(fraction * len(members)), 1), len(members) - 1)])
     validation = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(positive)), validation), validation
+    return np.setdiff1d(np.arange(len(which)), validation), validation

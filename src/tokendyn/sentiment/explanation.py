@@ -25,6 +25,9 @@ class LeaderWord:
         ``gain mass value``, its exact part of the logit.
     followers
         Words that ended with it.
+    by_class
+        With more than two classes, its contribution to the score of each; else empty. ``value`` and
+        ``contribution`` are then those towards the predicted class.
     """
 
     word: str
@@ -33,6 +36,7 @@ class LeaderWord:
     value: float
     contribution: float
     followers: tuple[str, ...]
+    by_class: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class WordContribution:
     value: float
     contribution: float
     leader: str | None
+    by_class: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,11 @@ class Explanation:
         The text and the predicted class.
     probability, logit, bias
         Probability of ``classes[1]``, its logit, and the logit of a text without words.
+        With more than two classes, those of the predicted class, and its score for the logit.
     classes
-        Both classes; ``classes[1]`` is the positive side.
+        The classes; of two, ``classes[1]`` is the positive side.
+    probabilities, scores, biases
+        Of each class, when there are more than two; else empty.
     leaders
         Words that are among their own leaders at the last layer, largest ``|contribution|`` first.
     neutral
@@ -100,7 +108,7 @@ class Explanation:
     token_labels, token_weights, token_spans
         The distinct words and, last, "neutral" when there is one; how often each occurs, and where.
     states
-        Float64 (layers + 1, tokens, 2): the tokens before the first and after each layer.
+        Float64 (layers + 1, tokens, dim): the tokens before the first and after each layer.
     token_leaders
         Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
     """
@@ -110,7 +118,7 @@ class Explanation:
     probability: float
     logit: float
     bias: float
-    classes: tuple[Any, Any]
+    classes: tuple[Any, ...]
     leaders: tuple[LeaderWord, ...]
     neutral: NeutralPole
     residual: float
@@ -121,8 +129,18 @@ class Explanation:
     token_labels: tuple[str, ...]
     token_weights: Float[np.ndarray, " tokens"] = field(repr=False)
     token_spans: tuple[tuple[Span, ...], ...] = field(repr=False)
-    states: Float[np.ndarray, "layers_and_one tokens 2"] = field(repr=False)
+    states: Float[np.ndarray, "layers_and_one tokens dim"] = field(repr=False)
     token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
+    probabilities: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+    biases: tuple[float, ...] = ()
+
+    @property
+    def sides(self) -> tuple[Any, Any]:
+        """What a negative and a positive contribution speak for."""
+        if len(self.classes) == 2:
+            return self.classes[0], self.classes[1]
+        return f"not {self.label}", self.label
 
     def as_list(self) -> list[tuple[str, float]]:
         """Return the leaders as (word, contribution), largest first."""
@@ -130,6 +148,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the trajectory as JSON values."""
+        several = {"probabilities": self.probabilities, "scores": self.scores, "biases": self.biases}
         return {
             "text": self.text,
             "label": _plain(self.label),
@@ -144,12 +163,13 @@ class Explanation:
             "known_words": self.known_words,
             "unknown_words": self.unknown_words,
             "note": self.note,
+            **{name: list(numbers) for name, numbers in several.items() if numbers},
         }
 
 
 def _json(value: Any) -> dict[str, Any]:
     """Return a dataclass as JSON values: tuples become lists."""
-    return {name: _listed(item) for name, item in asdict(value).items()}
+    return {name: _listed(item) for name, item in asdict(value).items() if name != "by_class" or item}
 
 
 def _listed(item: Any) -> Any:

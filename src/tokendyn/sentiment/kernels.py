@@ -15,21 +15,31 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=Fal
 def find_leaders(z, leader, ties, frozen):
     """Write the lowest leader and the number of leaders of every token that is not frozen.
 
-    Canonical tie rule: ``s_ij = z_i0 z_j0 + z_i1 z_j1`` left to right, unfused; j leads i when
+    Canonical tie rule: ``s_ij = z_i0 z_j0 + z_i1 z_j1 + ...`` left to right, unfused; j leads i when
     ``s_ij >= max_l s_il``.
     """
-    n = z.shape[1]
+    dim, n = z.shape
     for i in range(n):
         if frozen[i]:
             continue
         a, b = z[0, i], z[1, i]
         best, at, count = -np.inf, 0, 0
-        for j in range(n):
-            s = a * z[0, j] + b * z[1, j]
-            if s > best:
-                best, at, count = s, j, 1
-            elif s == best:
-                count += 1
+        if dim == 2:  # the ordinary case, without an inner loop
+            for j in range(n):
+                s = a * z[0, j] + b * z[1, j]
+                if s > best:
+                    best, at, count = s, j, 1
+                elif s == best:
+                    count += 1
+        else:
+            for j in range(n):
+                s = a * z[0, j] + b * z[1, j]
+                for k in range(2, dim):
+                    s += z[k, i] * z[k, j]
+                if s > best:
+                    best, at, count = s, j, 1
+                elif s == best:
+                    count += 1
         leader[i], ties[i] = at, count
 
 
@@ -55,6 +65,8 @@ def tied_leaders(z, i, chosen):
     count = 0
     for j in range(z.shape[1]):
         s = a * z[0, j] + b * z[1, j]
+        for k in range(2, z.shape[0]):
+            s += z[k, i] * z[k, j]
         if s > best:
             best, count = s, 0
         if s == best:
@@ -101,19 +113,20 @@ def forward(states, p, c, leaders, ties, frozen, chosen):
             searched = k + 1
         for i in range(n):
             if ties[k, i] == 1:
-                v = leaders[k, i]
-                x, y = z[0, v], z[1, v]
+                chosen[0], count = leaders[k, i], 1
             else:
                 count = tied_leaders(z, i, chosen)
-                total, x, y = 0.0, 0.0, 0.0
-                for q in range(count):
-                    j = chosen[q]
-                    total += p[j]
-                    x += p[j] * z[0, j]
-                    y += p[j] * z[1, j]
-                x, y = x / total, y / total
-            out[0, i] = z[0, i] + (1.0 - c) * (x - z[0, i])
-            out[1, i] = z[1, i] + (1.0 - c) * (y - z[1, i])
+            total = 0.0
+            for q in range(count):
+                total += p[chosen[q]]
+            for d in range(z.shape[0]):
+                x = z[d, chosen[0]]
+                if count > 1:
+                    x = 0.0
+                    for q in range(count):
+                        x += p[chosen[q]] * z[d, chosen[q]]
+                    x /= total
+                out[d, i] = z[d, i] + (1.0 - c) * (x - z[d, i])
     return searched
 
 
@@ -144,17 +157,18 @@ def backward(states, p, c, leaders, ties, chosen, w, spare):
 
 
 @_compiled
-def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share, leads):
-    """Run the texts ``rows``; write the share of every kept word of them and the number of leaders.
+def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share, leads, led):
+    """Run the texts ``rows``; write the share of every kept word, whether it leads, and the number of leaders.
 
-    ``points`` is ``(2, words + 1)``, its last column the neutral pole. ``keep[q] == 0`` leaves the q-th entry
+    ``points`` is ``(dim, words + 1)``, its last column the neutral pole. ``keep[q] == 0`` leaves the q-th entry
     out (word dropout). ``leads`` counts the tokens that carry a contribution and lead themselves at the last
     layer; without layers every word does.
     """
     widest = 1
     for r in rows:
         widest = max(widest, indptr[r + 1] - indptr[r] + 1)
-    all_states = np.empty((layers + 1, 2, widest))
+    dim = points.shape[0]
+    all_states = np.empty((layers + 1, dim, widest))
     all_leaders = np.empty((layers, widest), np.int64)
     all_ties = np.empty((layers, widest), np.int64)
     all_frozen = np.empty(widest, np.bool_)
@@ -167,18 +181,19 @@ def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share
         total = 0.0
         for q in range(indptr[r], indptr[r + 1]):
             share[q] = 0.0
+            led[q] = False
             if keep[q]:
                 place[n] = q
                 all_p[n] = weights[q]
                 total += weights[q]
-                all_states[0, 0, n] = points[0, words[q]]
-                all_states[0, 1, n] = points[1, words[q]]
+                for d in range(dim):
+                    all_states[0, d, n] = points[d, words[q]]
                 n += 1
         if neutral[r] > 0:
             all_p[n] = neutral[r]
             total += neutral[r]
-            all_states[0, 0, n] = points[0, pole]
-            all_states[0, 1, n] = points[1, pole]
+            for d in range(dim):
+                all_states[0, d, n] = points[d, pole]
             n += 1
         leads[r] = 0
         if n == 0:
@@ -195,6 +210,7 @@ def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share
             share[place[i]] = w[i]
             if layers == 0 or leads_itself(states[layers - 1], i, leaders[layers - 1], ties[layers - 1], chosen):
                 leads[r] += 1
+                led[place[i]] = True
 
 
 @_compiled
@@ -216,3 +232,26 @@ def add_gradient(indptr, words, share, gain, slope, rows, gradient):
         for q in range(indptr[r], indptr[r + 1]):
             gradient[words[q]] += slope[r] * gain * share[q]
     return total
+
+
+@_compiled
+def scores(indptr, words, share, values, gain, bias, rows, out):
+    """Write ``out[r, c] = gain sum_j w_j s_jc + bias_c`` for the texts ``rows``."""
+    classes = values.shape[1]
+    for r in rows:
+        out[r] = 0.0
+        for q in range(indptr[r], indptr[r + 1]):
+            for c in range(classes):
+                out[r, c] += share[q] * values[words[q], c]
+        for c in range(classes):
+            out[r, c] = gain * out[r, c] + bias[c]
+
+
+@_compiled
+def add_gradients(indptr, words, share, gain, slope, rows, gradient):
+    """Add ``slope[r, c] gain w_j`` to the gradient of value c of every word j of the texts ``rows``."""
+    classes = slope.shape[1]
+    for r in rows:
+        for q in range(indptr[r], indptr[r + 1]):
+            for c in range(classes):
+                gradient[words[q], c] += slope[r, c] * gain * share[q]

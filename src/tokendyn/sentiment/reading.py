@@ -18,10 +18,12 @@ def read_verdict(
     passage: Passage,
     *,
     gain: float,
-    bias: float,
-    classes: tuple[Any, Any],
+    bias: float | Float[np.ndarray, " classes"],
+    classes: tuple[Any, ...],
 ) -> Explanation:
     """Return the explanation of the verdict ``gain sum_j w_j s_j + bias``, s the first coordinate.
+
+    With more than two classes s has one coordinate a class, and the predicted class is explained.
 
     Parameters
     ----------
@@ -35,25 +37,35 @@ def read_verdict(
         The decoder.
     """
     words = len(labels) - has_neutral
-    parts = gain * passage.shares[:words] * passage.states[0, :words, 0]
-    logit = float(np.sum(parts) + bias)
+    biases = np.atleast_1d(np.asarray(bias, dtype=np.float64))
+    all_parts = gain * passage.shares[:words, None] * passage.states[0, :words, : len(biases)]
+    scores = np.array([float(np.sum(column)) for column in np.ascontiguousarray(all_parts.T)]) + biases
+    chosen = int(np.argmax(scores))
+    parts, logit = np.ascontiguousarray(all_parts[:, chosen]), float(scores[chosen])
+    several = len(biases) > 1
+    by_class = [tuple(row) for row in all_parts.tolist()] if several else [()] * words
+    probabilities = np.exp(scores - np.logaddexp.reduce(scores)) if several else np.exp(-np.logaddexp(0.0, -scores))
     self_led = passage.self_led.tolist()
     final = passage.leaders[-1].tolist() if len(passage.leaders) else list(range(len(labels)))
     followers = _followers(labels, words, final, self_led)
-    mass, value, part = passage.shares.tolist(), passage.states[0, :, 0].tolist(), parts.tolist()
+    mass, value, part = passage.shares.tolist(), passage.states[0, :, chosen].tolist(), parts.tolist()
     order = np.argsort(-np.abs(parts), kind="stable").tolist()
     leaders = tuple(
-        LeaderWord(labels[j], spans[j], mass[j], value[j], part[j], followers[j]) for j in order if self_led[j]
+        LeaderWord(labels[j], spans[j], mass[j], value[j], part[j], followers[j], by_class[j])
+        for j in order
+        if self_led[j]
     )
     led_by = [None if own else labels[leader] for own, leader in zip(self_led, final, strict=True)]
-    contributions = tuple(WordContribution(labels[j], spans[j], mass[j], value[j], part[j], led_by[j]) for j in order)
+    contributions = tuple(
+        WordContribution(labels[j], spans[j], mass[j], value[j], part[j], led_by[j], by_class[j]) for j in order
+    )
     unknown = int(weights[-1]) if has_neutral else 0
     return Explanation(
         text=text,
-        label=classes[int(logit > 0)],
-        probability=float(np.exp(-np.logaddexp(0.0, -logit))),
+        label=classes[chosen if several else int(logit > 0)],
+        probability=float(probabilities[chosen]),
         logit=logit,
-        bias=float(bias),
+        bias=float(biases[chosen]),
         classes=classes,
         leaders=leaders,
         neutral=_neutral(labels, has_neutral, unknown, passage, final, self_led, followers),
@@ -67,6 +79,9 @@ def read_verdict(
         token_spans=spans,
         states=passage.states,
         token_leaders=passage.leaders,
+        probabilities=tuple(probabilities.tolist()) if several else (),
+        scores=tuple(scores.tolist()) if several else (),
+        biases=tuple(biases.tolist()) if several else (),
     )
 
 

@@ -16,7 +16,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         ExplainedToken(word.word, word.spans, place.get(word.leader or word.word, -1), word.contribution)
         for word in explanation.contributions
     ]
-    negative, positive = explanation.classes
+    negative, positive = explanation.sides
     return ExplainedText(
         text=explanation.text,
         label=str(explanation.label),

@@ -27,7 +27,7 @@ class Passage:
         Float64 ``w`` with ``sum_j p_j z_j(K) = sum_j w_j z_j(0)``; not negative, sum 1.
     """
 
-    states: Float[np.ndarray, "layers_and_one tokens 2"]
+    states: Float[np.ndarray, "layers_and_one tokens dim"]
     leaders: Int[np.ndarray, "layers tokens"]
     ties: Int[np.ndarray, "layers tokens"]
     self_led: Bool[np.ndarray, " tokens"]
@@ -35,7 +35,7 @@ class Passage:
 
 
 def route(
-    positions: Float[np.ndarray, "tokens 2"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
+    positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
 ) -> Passage:
     """Run one text through the layers and share its mean among its tokens.
 
@@ -53,7 +53,7 @@ def route(
         Number of layers, 0 or more.
     """
     n = len(weights)
-    states = np.empty((layers + 1, 2, n))
+    states = np.empty((layers + 1, positions.shape[1], n))
     states[0] = positions.T
     p = weights / np.sum(weights) if n else weights
     leaders, ties = np.empty((layers, n), np.int64), np.empty((layers, n), np.int64)
@@ -70,13 +70,14 @@ def route(
 
 def route_all(
     texts: Ragged,
-    points: Float[np.ndarray, "words_and_pole 2"],
+    points: Float[np.ndarray, "words_and_pole dim"],
     alpha: float,
     layers: int,
     *,
     rows: Int[np.ndarray, " chosen"] | None = None,
     keep: Bool[np.ndarray, " entries"] | None = None,
     shares: Float[np.ndarray, " entries"] | None = None,
+    led: Bool[np.ndarray, " entries"] | None = None,
 ) -> tuple[Float[np.ndarray, " entries"], Int[np.ndarray, " texts"]]:
     """Return the share of every entry and the number of leaders of every text.
 
@@ -94,15 +95,18 @@ def route_all(
         Entries to keep; the others are left out as if the text did not hold them.
     shares
         Array to write to.
+    led
+        Array to write to: which entries are leaders.
     """
     rows = np.arange(len(texts)) if rows is None else rows
     keep = np.ones(len(texts.words), dtype=bool) if keep is None else keep
     shares = np.zeros(len(texts.words)) if shares is None else shares
+    led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
     columns = np.ascontiguousarray(points.T)
     c = 1.0 / (1.0 + alpha)
     kernels.shares(
-        texts.indptr, texts.words, texts.counts, texts.neutral, columns, c, layers, rows, keep, shares, leads
+        texts.indptr, texts.words, texts.counts, texts.neutral, columns, c, layers, rows, keep, shares, leads, led
     )
     return shares, leads
 
@@ -117,4 +121,17 @@ def sum_values(
     """Return the logits ``gain sum_j w_j s_j + bias`` of all texts."""
     out = np.empty(len(texts))
     kernels.logits(texts.indptr, texts.words, shares, values, gain, bias, np.arange(len(texts)), out)
+    return out
+
+
+def sum_scores(
+    texts: Ragged,
+    shares: Float[np.ndarray, " entries"],
+    values: Float[np.ndarray, "words classes"],
+    gain: float,
+    bias: Float[np.ndarray, " classes"],
+) -> Float[np.ndarray, "texts classes"]:
+    """Return the scores ``gain sum_j w_j s_jc + b_c`` of all texts and classes."""
+    out = np.empty((len(texts), len(bias)))
+    kernels.scores(texts.indptr, texts.words, shares, values, gain, bias, np.arange(len(texts)), out)
     return out

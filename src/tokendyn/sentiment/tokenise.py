@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 # Tags and entities separate words but are none; they begin with "<" or "&", which no word does.
 _MARKUP = r"</?[A-Za-z][^<>]{0,500}>|<!--[^<>]*-->|&(?:[A-Za-z]{2,8}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});"
+MARKUP_STARTS = "<&"
+BREAKS = ".!?;:\u2026\u0964\u061f\u061b\u3002\uff01\uff1f\uff1b\uff1a"
 _APOSTROPHES = "\u2019\u02bc\uff07"
 _ORDINARY = 40  # longer words are not remembered, so that the memory stays small
 _STRAIGHT = str.maketrans(_APOSTROPHES, "'" * len(_APOSTROPHES))
@@ -26,10 +28,13 @@ def find_words(text: str) -> list[tuple[str, int, int]]:
         Any string; the time is linear in its length.
     """
     return [
-        (_remembered(match[0]) if len(match[0]) <= _ORDINARY else normal_form(match[0]), *match.span())
-        for match in _pattern().finditer(text)
-        if match[0][0] not in "<&"
+        (word_of(match[0]), *match.span()) for match in pattern().finditer(text) if match[0][0] not in MARKUP_STARTS
     ]
+
+
+def word_of(surface: str) -> str:
+    """Return :func:`normal_form`, from memory when the word is an ordinary one."""
+    return _remembered(surface) if len(surface) <= _ORDINARY else normal_form(surface)
 
 
 def normal_form(surface: str) -> str:
@@ -44,38 +49,49 @@ def _remembered(surface: str) -> str:
 
 
 class Lexicon(dict[str, int]):
-    """The words met so far, numbered from 0 in order; a dictionary from written forms to these numbers.
+    """Words numbered from 0 in order; a dictionary from written forms to these numbers.
 
     Bulk counting asks for the same written forms again and again, so each is normalised once only.
-    Markup has the number -1.
+    Markup and sentence marks have the number -1.
+
+    Parameters
+    ----------
+    known
+        Words with their numbers; none by default. New words are added to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: dict[str, int] | None = None) -> None:
         super().__init__()
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {} if known is None else known
 
     def __missing__(self, surface: str) -> int:
-        number = -1
-        if surface[0] not in "<&":
-            number = self.numbers.setdefault(normal_form(surface), len(self.numbers))
-        self[surface] = number
+        number = -1 if surface[0] in MARKUP_STARTS + BREAKS else self.number(normal_form(surface))
+        if len(surface) <= _ORDINARY:
+            self[surface] = number
         return number
+
+    def number(self, word: str) -> int:
+        """Return the number of a word in normal form."""
+        return self.numbers.setdefault(word, len(self.numbers))
 
     def encode(self, text: str) -> Sequence[int]:
         """Return the numbers of the words of a text in order: those of :func:`find_words`."""
-        numbers = [self[surface] for surface in _pattern().findall(text)]
+        numbers = [self[surface] for surface in pattern().findall(text)]
         return [number for number in numbers if number >= 0] if -1 in numbers else numbers
 
 
 @functools.cache
-def _pattern() -> re.Pattern[str]:
-    r"""Return the pattern of a word or a piece of markup; every alternative is linear in the text's length.
+def pattern(*, breaks: bool = False) -> re.Pattern[str]:
+    r"""Return the pattern of a word, a piece of markup or, if asked for, marks that end a sentence.
+
+    Every alternative is linear in the text's length.
 
     Python's ``\w`` lacks most combining marks, without which Hindi or decomposed accents fall apart.
     """
     mark, plain = f"[{_combining_marks()}]", r"[^\W_]"
     apostrophe = f"['{_APOSTROPHES}]"
-    return re.compile(f"{_MARKUP}|{plain}+(?:{mark}+{plain}*|{apostrophe}{plain}+)*")
+    ends = f"|[{BREAKS}]+" if breaks else ""
+    return re.compile(f"{_MARKUP}|{plain}+(?:{mark}+{plain}*|{apostrophe}{plain}+)*{ends}")
 
 
 def _combining_marks() -> str:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from tokendyn.sentiment import kernels
-from tokendyn.sentiment.routing import route_all, sum_values
+from tokendyn.sentiment.heads import Head, Values
+from tokendyn.sentiment.routing import route_all
 from tokendyn.sentiment.vocabulary import Ragged
 
 _SAMPLE = 512
@@ -30,6 +30,7 @@ class Recipe:
     learning_rate: float
     batch_size: int
     word_dropout: float
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,8 @@ class Trained:
 
     Attributes
     ----------
-    values
-        Float64 s of each active word.
-    bias
-        The bias b.
+    unknowns
+        What was learned, as the head keeps it: the values s of the active words, then the bias.
     jitter
         The jitter that places the words.
     record
@@ -52,32 +51,34 @@ class Trained:
         Index of the chosen entry.
     """
 
-    values: Float[np.ndarray, " words"]
-    bias: float
+    unknowns: Float[np.ndarray, " unknowns"]
     jitter: float
     record: list[dict[str, float | int | str]]
     best: int
 
 
-def place(values: Float[np.ndarray, " words"], radius: float, jitter: float) -> Float[np.ndarray, "words_and_pole 2"]:
+def place(values: Values, radius: float, jitter: float) -> Float[np.ndarray, "words_and_pole dim"]:
     """Return the tokens of all words, and the neutral pole ``(0, R)`` in the last row.
 
     ``z = (s, t)`` with ``t = sqrt(max(R^2 - s^2, 0)) exp(jitter (rank|s| - 1/2))``, the rank in (0, 1). Words
     of equal norm would all lead themselves; the factor makes words of strong value lead (our own).
+    Where s is a vector, one coordinate a class, the same holds with its norm for ``|s|``.
     """
-    order = np.argsort(np.abs(values), kind="stable")
+    strength = np.abs(values) if values.ndim == 1 else np.linalg.norm(values, axis=1)
+    order = np.argsort(strength, kind="stable")
     rank = np.empty(len(values))
     rank[order] = (np.arange(len(values)) + 0.5) / max(len(values), 1)
-    points = np.zeros((len(values) + 1, 2))
-    points[:-1, 0] = values
-    points[:-1, 1] = np.sqrt(np.maximum(radius**2 - values**2, 0.0)) * np.exp(jitter * (rank - 0.5))
-    points[-1, 1] = radius
+    columns = values.reshape(len(values), -1)
+    points = np.zeros((len(values) + 1, columns.shape[1] + 1))
+    points[:-1, :-1] = columns
+    points[:-1, -1] = np.sqrt(np.maximum(radius**2 - strength**2, 0.0)) * np.exp(jitter * (rank - 0.5))
+    points[-1, -1] = radius
     return points
 
 
 def jitter_for(
     leaders: float,
-    values: Float[np.ndarray, " words"],
+    values: Values,
     texts: Ragged,
     rows: Int[np.ndarray, " sample"],
     recipe: Recipe,
@@ -101,7 +102,7 @@ def jitter_for(
 
 def train(
     texts: Ragged,
-    positive: Bool[np.ndarray, " texts"],
+    head: Head,
     training: Int[np.ndarray, " training"],
     validation: Int[np.ndarray, " validation"],
     words: int,
@@ -119,8 +120,10 @@ def train(
 
     Parameters
     ----------
-    texts, positive
-        All texts with their classes.
+    texts
+        All texts.
+    head
+        The decoder with their classes.
     training, validation
         The texts to learn from, and those that choose the epoch.
     words
@@ -132,9 +135,9 @@ def train(
     progress
         Called after each epoch; what it raises, and KeyboardInterrupt, pass through.
     """
-    run = _Run(texts, positive, training, validation, recipe, rng, progress)
-    start = run.stage("start", np.zeros(words), 0.0)
-    return run.stage("hardmax", start.values, start.bias) if recipe.layers and recipe.epochs else start
+    run = _Run(texts, head, training, validation, recipe, rng, progress)
+    start = run.stage("start", head.start(words))
+    return run.stage("hardmax", start.unknowns) if recipe.layers and recipe.epochs else start
 
 
 class _Run:
@@ -143,47 +146,49 @@ class _Run:
     def __init__(
         self,
         texts: Ragged,
-        positive: Bool[np.ndarray, " texts"],
+        head: Head,
         training: Int[np.ndarray, " training"],
         validation: Int[np.ndarray, " validation"],
         recipe: Recipe,
         rng: np.random.Generator,
         progress: Progress | None,
     ) -> None:
-        self.texts, self.positive = texts, positive
+        self.texts, self.head = texts, head
         self.training, self.validation = training, validation
         self.recipe, self.rng, self.progress = recipe, rng, progress
         self.record: list[dict[str, float | int | str]] = []
         self.jitter = 0.0
 
-    def stage(self, name: str, values: Float[np.ndarray, " words"], bias: float) -> Trained:
+    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"]) -> Trained:
         """Train from a start and return the best iterate of the stage."""
         recipe, hard = self.recipe, name == "hardmax"
         epochs = recipe.epochs if hard else recipe.start_epochs
         rate = recipe.learning_rate if hard else recipe.start_learning_rate
         layers = recipe.layers if hard else 0
         batches = -(-len(self.training) // recipe.batch_size)
-        adam = _Adam(np.append(values, bias), rate, epochs * batches if hard else None)
-        best = Trained(values, bias, self.jitter, self.record, -1)
-        least = (-1.0, -np.inf)
+        adam = _Adam(unknowns, rate, epochs * batches if hard else None)
+        best = Trained(unknowns, self.jitter, self.record, -1)
+        least, since = (-1.0, -np.inf), 0
         for epoch in range(1, epochs + 1):
             if hard:
                 sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
-                self.jitter = jitter_for(recipe.leaders, adam.point[:-1], self.texts, sample, recipe)
+                self.jitter = jitter_for(recipe.leaders, self.head.values(adam.point), self.texts, sample, recipe)
             mean = self._epoch(adam, layers)
-            highest = 0.0
+            highest, since = 0.0, since + 1
             for candidate in (adam.point.copy(), mean):
                 entry = self._judge(candidate, layers, name, epoch)
                 accuracy, loss = float(entry["validation_accuracy"]), float(entry["validation_loss"])
                 self.record.append(entry)
                 highest = max(highest, accuracy)
                 if (accuracy, -loss) > least:
-                    least = (accuracy, -loss)
+                    least, since = (accuracy, -loss), 0
                     which = len(self.record) - 1
-                    best = Trained(candidate[:-1], float(candidate[-1]), self.jitter, self.record, which)
+                    best = Trained(candidate, self.jitter, self.record, which)
             if self.progress is not None:
                 done = epoch + (recipe.start_epochs if hard else 0)
                 self.progress(done, recipe.start_epochs + (recipe.epochs if recipe.layers else 0), highest)
+            if recipe.patience is not None and since >= recipe.patience:
+                break
         return best
 
     def _epoch(self, adam: "_Adam", layers: int) -> Float[np.ndarray, " unknowns"]:
@@ -192,19 +197,14 @@ class _Run:
         keep = self.rng.random(len(texts.words), dtype=np.float32) >= recipe.word_dropout
         order = self.rng.permutation(self.training)
         shares = np.zeros(len(texts.words))
-        logits, slope = np.empty(len(texts)), np.empty(len(texts))
         mean = np.zeros_like(adam.point)
         batches = range(0, len(order), recipe.batch_size)
         for first in batches:
             rows = order[first : first + recipe.batch_size]
-            values, bias = adam.point[:-1], adam.point[-1]
-            points = place(values, recipe.radius, self.jitter)
+            points = place(self.head.values(adam.point), recipe.radius, self.jitter)
             route_all(texts, points, recipe.alpha, layers, rows=rows, keep=keep, shares=shares)
-            kernels.logits(texts.indptr, texts.words, shares, values, recipe.gain, bias, rows, logits)
-            slope[rows] = (_sigmoid(logits[rows]) - self.positive[rows]) / len(rows)
-            gradient = np.zeros_like(adam.point)
-            gradient[-1] = kernels.add_gradient(texts.indptr, texts.words, shares, recipe.gain, slope, rows, gradient)
-            adam.step(gradient)
+            adam.step(self.head.gradient(adam.point, texts, shares, rows))
+            adam.point = self.head.centred(adam.point)
             mean += adam.point / len(batches)
         return mean
 
@@ -213,15 +213,15 @@ class _Run:
     ) -> dict[str, float | int | str]:
         """Return accuracy, loss and leaders of a candidate on the validation part."""
         recipe, rows = self.recipe, self.validation
-        points = place(candidate[:-1], recipe.radius, self.jitter)
+        points = place(self.head.values(candidate), recipe.radius, self.jitter)
         shares, leads = route_all(self.texts, points, recipe.alpha, layers, rows=rows)
-        logits = sum_values(self.texts, shares, candidate[:-1], recipe.gain, candidate[-1])[rows]
-        truth = self.positive[rows]
+        right, losses = self.head.judge(candidate, self.texts, shares, rows)
+        importance = None if self.head.importance is None else self.head.importance[rows]
         entry: dict[str, float | int | str] = {
             "stage": stage,
             "epoch": epoch,
-            "validation_accuracy": float(np.mean((logits > 0) == truth)),
-            "validation_loss": float(np.mean(np.logaddexp(0.0, np.where(truth, -logits, logits)))),
+            "validation_accuracy": _mean(right, importance),
+            "validation_loss": _mean(losses, importance),
         }
         if layers:
             entry["jitter"] = self.jitter
@@ -246,6 +246,6 @@ class _Adam:
         self.point = self.point - rate * self.first / (1.0 - 0.9**self.taken) / corrected
 
 
-def _sigmoid(logit: Float[np.ndarray, " texts"]) -> Float[np.ndarray, " texts"]:
-    """Return ``1/(1 + e^-x)`` without overflow."""
-    return np.exp(-np.logaddexp(0.0, -logit))
+def _mean(of: np.ndarray, weights: Float[np.ndarray, " texts"] | None) -> float:
+    """Return a mean, weighted if weights are given."""
+    return float(np.mean(of)) if weights is None else float(np.average(of, weights=weights))

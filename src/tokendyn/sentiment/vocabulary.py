@@ -7,6 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.tokenise import Lexicon
+from tokendyn.sentiment.tokens import NEGATED, TokenRule, is_negator, negated, read_units
+
+_WORDS = TokenRule()
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,23 @@ class Ragged:
 
 @dataclass(frozen=True)
 class CountedTexts:
-    """Many texts with the counts of all their words, before any is chosen.
+    """Many texts with the counts of all their tokens, before any is chosen.
 
     Attributes
     ----------
     indptr, words, counts
-        As in :class:`Ragged`, over all words.
+        As in :class:`Ragged`, over all tokens.
     names
-        The words by number.
+        The tokens by number.
+    sizes
+        How many tokens each text has, those included that were not numbered.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
     words: Int[np.ndarray, " entries"]
     counts: Float[np.ndarray, " entries"]
     names: tuple[str, ...]
+    sizes: Int[np.ndarray, " texts"]
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -61,26 +67,99 @@ class CountedTexts:
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
 
 
-def count_words(texts: Sequence[str]) -> CountedTexts:
-    """Tokenise and count every word of every text."""
+def count_words(texts: Sequence[str], rule: TokenRule = _WORDS) -> CountedTexts:
+    """Tokenise and count every token of every text.
+
+    Single words are numbered first, by first occurrence, then negated words, then n-grams; n-grams that only
+    one text holds are counted in ``sizes`` alone, since nothing can be learned from them.
+    """
     lexicon = Lexicon()
-    words, counts, sizes = [], [], [0]
-    for text in texts:
-        numbers, times = np.unique(np.array(lexicon.encode(text), dtype=np.int32), return_counts=True)
-        words.append(numbers)
-        counts.append(times)
-        sizes.append(len(numbers))
-    return CountedTexts(
-        np.cumsum(np.array(sizes, dtype=np.int64)),
-        np.concatenate([*words, np.empty(0, np.int32)]),
-        np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
-        tuple(lexicon.numbers),
-    )
+    units = read_units(texts, rule, lexicon)
+    words, numbers = len(lexicon.numbers), units.numbers
+    marked = numbers
+    if rule.negation:
+        marked = _mark(numbers, lexicon)
+    names = list(lexicon.numbers)
+    sizes = np.bincount(units.rows[numbers >= 0], minlength=len(texts))
+    parts = [_tally(marked, units.rows, len(names))]
+    base, runs, spelled = len(names), numbers, names
+    for length in range(2, rule.ngrams + 1):
+        keys, runs = _extend(runs, numbers[length - 1 :], words)
+        rows = units.rows[: len(runs)]
+        sizes = sizes + np.bincount(rows[runs >= 0], minlength=len(texts))
+        row, run, count = _tally(runs, rows, len(keys))
+        kept = np.bincount(run, minlength=len(keys)) > 1
+        renamed = np.cumsum(kept) - 1 + base
+        inside = kept[run]
+        parts.append((row[inside], renamed[run[inside]], count[inside]))
+        base += int(np.sum(kept))
+        spelled = _spell(keys, spelled, names, words, kept if length == rule.ngrams else None)
+        names += spelled if length == rule.ngrams else [name for name, keep in zip(spelled, kept, strict=True) if keep]
+    return _counted(parts, names, sizes)
+
+
+def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:
+    """Return the words with those after a negator replaced by their negated forms."""
+    names = list(lexicon.numbers)
+    after = negated(numbers, np.array([is_negator(name) for name in names], dtype=bool))
+    new = np.full(len(names), -1, dtype=np.int64)
+    for number in np.unique(numbers[after]).tolist():
+        new[number] = lexicon.number(NEGATED + names[number])
+    return np.where(after, np.append(new, -1)[numbers], numbers)
+
+
+def _extend(
+    runs: Int[np.ndarray, " starts"], following: Int[np.ndarray, " ends"], words: int
+) -> tuple[Int[np.ndarray, " keys"], Int[np.ndarray, " ends"]]:
+    """Return runs one word longer: their keys ``run words + word``, ascending, and at each place which it is."""
+    runs = runs[: len(following)]
+    valid = (runs >= 0) & (following >= 0)
+    keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
+    longer = np.full(len(following), -1, dtype=np.int64)
+    longer[valid] = inverse
+    return keys, longer
+
+
+def _tally(
+    numbers: Int[np.ndarray, " places"], rows: Int[np.ndarray, " places"], names: int
+) -> tuple[Int[np.ndarray, " entries"], Int[np.ndarray, " entries"], Int[np.ndarray, " entries"]]:
+    """Return text, number and count of the distinct tokens of every text."""
+    valid = numbers >= 0
+    keys, counts = np.unique(rows[valid] * max(names, 1) + numbers[valid], return_counts=True)
+    row, number = np.divmod(keys, max(names, 1))
+    return row, number, counts
+
+
+def _spell(
+    keys: Int[np.ndarray, " keys"],
+    shorter: Sequence[str],
+    names: Sequence[str],
+    words: int,
+    kept: Bool[np.ndarray, " keys"] | None,
+) -> list[str]:
+    """Return the n-grams as written, all or those kept."""
+    chosen = keys if kept is None else keys[kept]
+    first, last = np.divmod(chosen, max(words, 1))
+    return [f"{shorter[a]} {names[b]}" for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+
+
+def _counted(
+    parts: list[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
+    names: list[str],
+    sizes: Int[np.ndarray, " texts"],
+) -> CountedTexts:
+    """Join the tallies of words and n-grams."""
+    rows, numbers, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    if len(parts) > 1:
+        order = np.argsort(rows, kind="stable")
+        rows, numbers, counts = rows[order], numbers[order], counts[order]
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(sizes)))]).astype(np.int64)
+    return CountedTexts(indptr, numbers.astype(np.int32), counts.astype(np.float64), tuple(names), sizes)
 
 
 def choose_active(
     counted: CountedTexts,
-    positive: Bool[np.ndarray, " texts"],
+    positive: Bool[np.ndarray, " texts"] | Int[np.ndarray, " texts"],
     part: Int[np.ndarray, " part"],
     *,
     at_most: int,
@@ -96,7 +175,8 @@ def choose_active(
     counted
         All texts.
     positive
-        Which texts are of the positive class.
+        Which texts are of the positive class; or the class of each text, from 0 on. With more than two classes
+        the score of a word is the largest among those of one class against the others.
     part
         The texts to look at: the training part, never the validation part.
     at_most
@@ -108,12 +188,16 @@ def choose_active(
     chosen[part] = True
     rows = counted.rows()
     inside = chosen[rows]
-    words, good = counted.words[inside], positive[rows[inside]]
+    words, which = counted.words[inside], positive.astype(np.int64)
+    sides = [1] if np.max(which, initial=0) < 2 else range(int(np.max(which)) + 1)
     total = np.bincount(words, minlength=len(counted.names))
-    with_positive = np.bincount(words[good], minlength=len(counted.names))
-    base = np.log(np.sum(positive[part]) + 2.0) - np.log(np.sum(~positive[part]) + 2.0)
-    log_odds = np.log(with_positive + 1.0) - np.log(total - with_positive + 1.0) - base
-    score = np.abs(log_odds) * np.sqrt(total)
+    score = np.zeros(len(counted.names))
+    for side in sides:
+        good = which[rows[inside]] == side
+        with_positive = np.bincount(words[good], minlength=len(counted.names))
+        base = np.log(np.sum(which[part] == side) + 2.0) - np.log(np.sum(which[part] != side) + 2.0)
+        log_odds = np.log(with_positive + 1.0) - np.log(total - with_positive + 1.0) - base
+        score = np.maximum(score, np.abs(log_odds) * np.sqrt(total))
     candidates = np.flatnonzero((score >= min_score) & (total > 0))
     best = candidates[np.argsort(-score[candidates], kind="stable")[:at_most]]
     return np.sort(best)
@@ -127,19 +211,7 @@ def with_active(counted: CountedTexts, active: Int[np.ndarray, " active"]) -> Ra
     kept = new >= 0
     rows = counted.rows()
     size = np.bincount(rows[kept], minlength=len(counted))
-    neutral = np.bincount(rows[~kept], weights=counted.counts[~kept], minlength=len(counted))
+    neutral = counted.sizes - np.bincount(rows[kept], weights=counted.counts[kept], minlength=len(counted))
     indptr = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     order = np.lexsort((new[kept], rows[kept]))
     return Ragged(indptr, new[kept][order], counted.counts[kept][order], neutral.astype(np.float64))
-
-
-def encode(texts: Sequence[str], number_of: dict[str, int]) -> Ragged:
-    """Return new texts over known active words; ``number_of`` maps a word to its number from 0 on."""
-    counted = count_words(texts)
-    met = np.array([number_of.get(name, -1) for name in counted.names], dtype=np.int64)
-    known = np.flatnonzero(met >= 0)
-    ragged = with_active(counted, known)
-    words = met[known][ragged.words] if len(known) else ragged.words
-    rows = np.repeat(np.arange(len(ragged)), np.diff(ragged.indptr))
-    order = np.lexsort((words, rows))
-    return Ragged(ragged.indptr, words[order].astype(np.int32), ragged.counts[order], ragged.neutral)

@@ -1,0 +1,101 @@
+"""``tokendyn sentiment curve``: accuracy against leaders a text, over models."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.data.texts import read_texts
+from tokendyn.errors import BadInputError
+from tokendyn.runs.files import new_folder
+from tokendyn.sentiment import LeaderClassifier
+
+
+def curve(
+    reviews: Path,
+    /,
+    *,
+    out: Path,
+    leaders: tuple[float, ...] = (1.5, 2.0, 3.0, 5.0, 8.0, 12.0),
+    text: str = "text",
+    label: str = "label",
+    active_words: int = 8000,
+    ngrams: int = 1,
+    negation: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Draw accuracy against leaders a text: one model for each wish, judged on its validation texts.
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
+    out
+        Folder to write curve.csv and curve.png to. It must not exist.
+    leaders
+        Mean numbers of leaders a text to aim at, each given by its own --leaders.
+    text, label
+        Names of the columns.
+    active_words, ngrams, negation
+        As for train.
+    seed
+        Seed of every random choice.
+    overwrite
+        Replace the folder when it exists.
+    json
+        Write the points as one JSON object to standard output.
+    """
+    wrong = [wish for wish in leaders if not wish > 0]
+    if wrong or not leaders:
+        raise BadInputError(f"--leaders must be one or more positive numbers, got {wrong or 'none'}")
+    with new_folder(out, overwrite=overwrite) as place:
+        data = read_texts(reviews, text=text, label=label)
+        rows = []
+        with progress("models") as report:
+            for done, wish in enumerate(sorted(set(leaders)), start=1):
+                model = LeaderClassifier(
+                    leaders=wish, active_words=active_words, ngrams=ngrams, negation=negation, random_state=seed
+                ).fit(data.texts, data.labels or ())
+                rows.append(point(model))
+                report(done, len(set(leaders)))
+        table = pd.DataFrame(rows)
+        table.to_csv(place / "curve.csv", index=False)
+        draw(table, place / "curve.png")
+    if json:
+        write_json({"points": rows, "out": str(out)})
+    for row in rows:
+        announce(f"{row['leaders']:6.2f} leaders a text: {row['validation_accuracy']:.1%} of validation texts right")
+    announce(f"wrote {out / 'curve.csv'} and {out / 'curve.png'}; train a point: tokendyn sentiment train --leaders N")
+    return 0
+
+
+def point(model: LeaderClassifier) -> dict[str, float]:
+    """Return what a model reached at its chosen epoch."""
+    best = model.training_["best"]
+    return {
+        "leaders_wished": float(model.leaders),
+        "leaders": float(best.get("validation_leaders", 0.0)),
+        "validation_accuracy": float(best["validation_accuracy"]),
+        "validation_loss": float(best["validation_loss"]),
+        "validation_texts": int(model.training_["validation_texts"]),
+        "cpu_seconds": float(model.training_["cpu_seconds"]),
+    }
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw the curve, with a bar of one standard error of each accuracy."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    accuracy = table["validation_accuracy"].to_numpy()
+    error = (accuracy * (1 - accuracy) / table["validation_texts"].to_numpy()) ** 0.5
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.errorbar(table["leaders"], 100 * accuracy, yerr=100 * error, marker="o", capsize=3)
+    axes.set_xlabel("leaders a text (mean over validation texts)")
+    axes.set_ylabel("validation accuracy, %")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,174 @@
+"""New texts over a known vocabulary: only its words and n-grams are looked up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from tokendyn.sentiment.tokenise import Lexicon
+from tokendyn.sentiment.tokens import NEGATED, TokenRule, Units, is_negator, negated, read_units
+from tokendyn.sentiment.vocabulary import Ragged
+
+_WORDS = TokenRule()
+_MOST_FORMS = 2**17
+Ints = Int[np.ndarray, " _"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the entries of a :class:`Ragged` stand in their texts.
+
+    Attributes
+    ----------
+    indptr
+        Entry e has the occurrences ``indptr[e]`` to ``indptr[e + 1]``.
+    first, last
+        Of each occurrence, the index of its first and its last word in ``spans``.
+    spans
+        Character places of all words of all texts.
+    """
+
+    indptr: Int[np.ndarray, " entries_and_one"]
+    first: Int[np.ndarray, " occurrences"]
+    last: Int[np.ndarray, " occurrences"]
+    spans: Int[np.ndarray, "words 2"]
+
+    def of(self, entry: int) -> tuple[tuple[int, int], ...]:
+        """Return the character places of an entry in its text."""
+        own = slice(self.indptr[entry], self.indptr[entry + 1])
+        return tuple(zip(self.spans[self.first[own], 0].tolist(), self.spans[self.last[own], 1].tolist(), strict=True))
+
+
+class Lookup:
+    """A fixed vocabulary of words, negated words and n-grams.
+
+    Parameters
+    ----------
+    number_of
+        The tokens with their numbers from 0 on.
+    rule
+        How texts become tokens.
+    """
+
+    def __init__(self, number_of: dict[str, int], rule: TokenRule = _WORDS) -> None:
+        self.rule, self.size = rule, len(number_of)
+        self.units: dict[str, int] = {}
+        runs: list[dict[tuple[int, int], int]] = [{} for _ in range(rule.ngrams - 1)]
+        whole: list[dict[int, int]] = [{} for _ in range(rule.ngrams)]
+        turned: dict[int, int] = {}
+        for name, number in number_of.items():
+            parts = name.split(" ") if rule.ngrams > 1 else [name]
+            at = self._unit(parts[0])
+            for level, part in enumerate(parts[1:]):
+                at = runs[level].setdefault((at, self._unit(part)), len(runs[level]))
+            whole[len(parts) - 1][at] = number
+            if rule.negation and len(parts) == 1 and name.startswith(NEGATED):
+                turned[self._unit(name[len(NEGATED) :])] = number
+        count = len(self.units) + 2  # the last two stand for all other words, and for negators among them
+        self.words, self.turned = _table(whole[0], count), _table(turned, count)
+        self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
+        self.runs = [_sorted_runs(level, count) for level in runs]
+        self._forms = _Known(self.units)
+        self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
+
+    def _unit(self, word: str) -> int:
+        return self.units.setdefault(word, len(self.units))
+
+    def encode(self, texts: Sequence[str]) -> Ragged:
+        """Return new texts over the vocabulary."""
+        return self._read(texts, spans=False)[0]
+
+    def encode_with_places(self, texts: Sequence[str]) -> tuple[Ragged, Places]:
+        """Return new texts over the vocabulary, and where each entry stands in its text."""
+        ragged, places = self._read(texts, spans=True)
+        assert places is not None
+        return ragged, places
+
+    def _read(self, texts: Sequence[str], *, spans: bool) -> tuple[Ragged, Places | None]:
+        units = read_units(texts, self.rule, self._lexicon(), spans=spans)
+        sizes, numbers, first, length = self._find(units, len(texts))
+        rows = units.rows[first]
+        order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
+        rows, numbers = rows[order], numbers[order]
+        new = np.ones(len(rows), dtype=bool)
+        new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
+        starts = np.flatnonzero(new)
+        ends = np.append(starts, len(rows))
+        known = np.bincount(rows, minlength=len(texts))
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[starts], minlength=len(texts)))]).astype(np.int64)
+        ragged = Ragged(
+            indptr,
+            numbers[starts].astype(np.int32),
+            np.diff(ends).astype(np.float64),
+            (sizes - known).astype(np.float64),
+        )
+        if units.spans is None:
+            return ragged, None
+        return ragged, Places(ends, first[order], (first + length - 1)[order], units.spans)
+
+    def _lexicon(self) -> Lexicon:
+        """Return a lexicon of the known words that remembers written forms, boundedly many."""
+        if len(self._forms) > _MOST_FORMS:
+            self._forms = _Known(self.units)
+        return self._forms
+
+    def _find(self, units: Units, texts: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return the number of tokens of each text, and the known tokens: number, first word, length."""
+        words = units.numbers
+        single = np.append(self.words, -1)[words]
+        if self.rule.negation:
+            after = negated(words, self.negator)
+            single = np.where(after, np.append(self.turned, -1)[words], single)
+        found, runs, complete = [single], words, words >= 0
+        sizes = np.bincount(units.rows[complete], minlength=texts)
+        for (keys, names), whole in zip(self.runs, self.whole, strict=True):
+            following = words[len(found) :]
+            complete = complete[: len(following)] & (following >= 0)
+            sizes = sizes + np.bincount(units.rows[: len(complete)][complete], minlength=texts)
+            runs = _follow(runs[: len(following)], following, keys, names, len(self.words))
+            found.append(np.append(whole, -1)[runs])
+        where = [np.flatnonzero(level >= 0) for level in found]
+        numbers = np.concatenate([level[place] for level, place in zip(found, where, strict=True)])
+        length = np.repeat(np.arange(1, len(found) + 1), [len(place) for place in where])
+        return sizes, numbers, np.concatenate(where), length
+
+
+class _Known(Lexicon):
+    """A fixed lexicon that still tells negators from other unknown words."""
+
+    def number(self, word: str) -> int:
+        """Return the number of a word in normal form."""
+        known = self.numbers.get(word)
+        return len(self.numbers) + is_negator(word) if known is None else known
+
+
+def encode(texts: Sequence[str], number_of: dict[str, int], rule: TokenRule = _WORDS) -> Ragged:
+    """Return new texts over known tokens; ``number_of`` maps a token to its number from 0 on."""
+    return Lookup(number_of, rule).encode(texts)
+
+
+def _table(numbers: dict[int, int], size: int) -> Ints:
+    """Return a dictionary as an array, -1 where it has no entry."""
+    table = np.full(size, -1, dtype=np.int64)
+    table[list(numbers)] = list(numbers.values())
+    return table
+
+
+def _sorted_runs(runs: dict[tuple[int, int], int], words: int) -> tuple[Ints, Ints]:
+    """Return the keys ``run words + word``, ascending, and the longer run that each stands for."""
+    keys = np.array([run * words + word for run, word in runs], dtype=np.int64)
+    order = np.argsort(keys, kind="stable")
+    return keys[order], np.array(list(runs.values()), dtype=np.int64)[order]
+
+
+def _follow(runs: Ints, following: Ints, keys: Ints, names: Ints, words: int) -> Ints:
+    """Return which known run each one word longer is, -1 for none."""
+    longer = np.full(len(following), -1, dtype=np.int64)
+    if not len(keys):
+        return longer
+    valid = np.flatnonzero((runs >= 0) & (following >= 0) & (following < words - 2))
+    wanted = runs[valid] * words + following[valid]
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    longer[valid] = np.where(keys[place] == wanted, names[place], -1)
+    return longer

@@ -1,0 +1,141 @@
+"""Verdicts with their leaders over many texts: fast, in a table, or as lines of JSON."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokendyn.runs.files import new_file
+from tokendyn.sentiment.explanation import Span
+from tokendyn.sentiment.routing import route_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokendyn.sentiment.classifier import LeaderClassifier
+
+
+@dataclass(frozen=True, slots=True)
+class LedBy:
+    """A leader word of a text: the same fields as in :class:`LeaderWord`, without its followers."""
+
+    word: str
+    spans: tuple[Span, ...]
+    mass: float
+    value: float
+    contribution: float
+    by_class: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verdict with its leaders: the same fields as in :class:`Explanation`, without the trajectory.
+
+    The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``.
+    """
+
+    label: Any
+    probability: float
+    logit: float
+    bias: float
+    leaders: tuple[LedBy, ...]
+    residual: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as JSON values."""
+        return {
+            "label": self.label,
+            "probability": self.probability,
+            "logit": self.logit,
+            "bias": self.bias,
+            "leaders": [_leader(led) for led in self.leaders],
+            "residual": self.residual,
+        }
+
+
+def verdicts(model: "LeaderClassifier", texts: list[str]) -> Iterator[Verdict]:
+    """Yield the verdicts of a fitted classifier on a batch of texts, in order."""
+    ragged, places = model._lookup.encode_with_places(texts)
+    led = np.zeros(len(ragged.words), dtype=bool)
+    shares, _ = route_all(ragged, model.embedding_, float(model.alpha), model.layers, led=led)
+    scores = model._decode(ragged, shares)
+    rows = np.repeat(np.arange(len(texts)), np.diff(ragged.indptr))
+    several = scores.ndim == 2
+    pole = scores.argmax(axis=1) if several else np.zeros(len(texts), dtype=np.int64)
+    logits = scores[np.arange(len(texts)), pole] if several else scores
+    gain, biases = float(model.decoder_.flat[0]), np.atleast_1d(model.intercept_)
+    entry_values = model.embedding_[ragged.words, pole[rows]]
+    parts = gain * shares * entry_values
+    residuals = np.bincount(rows, weights=np.where(led, 0.0, parts), minlength=len(texts)).tolist()
+    chosen = np.flatnonzero(led)
+    chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
+    bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
+    columns = (chosen, ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen])
+    by_class: Iterable[tuple[float, ...]] = repeat((), len(chosen))
+    if several:
+        whole = gain * shares[chosen, None] * model.embedding_[ragged.words[chosen], :-1]
+        by_class = map(tuple, whole.tolist())
+    leaders = [
+        LedBy(model.words_[number], places.of(entry), mass, value, part, each)
+        for entry, number, mass, value, part, each in zip(
+            *(column.tolist() for column in columns), by_class, strict=True
+        )
+    ]
+    negative = np.logaddexp.reduce(scores, axis=1) - logits if several else np.logaddexp(0.0, -logits)
+    probabilities = np.exp(-negative).tolist()
+    labels = model.classes_.tolist()
+    for row, logit in enumerate(logits.tolist()):
+        own = tuple(leaders[bounds[row] : bounds[row + 1]])
+        label = labels[pole[row] if several else logit > 0]
+        yield Verdict(label, probabilities[row], logit, float(biases[pole[row]]), own, residuals[row])
+
+
+def write_verdicts(found: Iterable[Verdict], path: str | Path) -> int:
+    """Write verdicts as lines of JSON with their row from 1 on, whole or not at all; return how many."""
+    count = 0
+    with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        for count, verdict in enumerate(found, start=1):
+            record = {"row": count, **verdict.to_dict()}
+            stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    return count
+
+
+def _leader(led: LedBy) -> dict[str, Any]:
+    """Return a leader as JSON values."""
+    record: dict[str, Any] = {
+        "word": led.word,
+        "spans": [list(span) for span in led.spans],
+        "mass": led.mass,
+        "value": led.value,
+        "contribution": led.contribution,
+    }
+    if led.by_class:
+        record["by_class"] = list(led.by_class)
+    return record
+
+
+def leaders_over(found: Iterable[Verdict], *, top: int | None, examples: int) -> "pd.DataFrame":
+    """Return the words that led, with count, signed effect and example rows, largest effect first."""
+    import pandas as pd
+
+    led: dict[str, list[tuple[int, float]]] = {}
+    for row, verdict in enumerate(found):
+        for leader in verdict.leaders:
+            led.setdefault(leader.word, []).append((row, leader.contribution))
+    table = pd.DataFrame(
+        {
+            "word": list(led),
+            "times": [len(met) for met in led.values()],
+            "total": [sum(part for _, part in met) for met in led.values()],
+            "mean": [sum(part for _, part in met) / len(met) for met in led.values()],
+            "examples": [
+                [row for row, _ in sorted(met, key=lambda one: -abs(one[1]))[:examples]] for met in led.values()
+            ],
+        }
+    )
+    order = np.argsort(-np.abs(table["total"].to_numpy(dtype=np.float64)), kind="stable")
+    return table.iloc[order[:top]].reset_index(drop=True)
