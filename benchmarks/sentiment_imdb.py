@@ -129,8 +129,8 @@ def main() -> None:
     texts, labels = list(corpus.texts), np.array(corpus.labels)
     print(f"{corpus.source}: {len(texts)} texts, read in {reading:.1f} s; compiling took {compiling:.1f} s")
     print(
-        "seed  tokens           accuracy  TF-IDF+LR  tuned  leaders  CPU s (train)  LR CPU s  texts/s  "
-        "explained/s  explain ms  bytes    largest gap"
+        "seed  tokens           accuracy  TF-IDF+LR  tuned  leaders  CPU s (train)  LR CPU s"
+        "  texts/s  explained/s  explain ms  bytes    largest gap"
     )
     rows = []
     for seed in range(arguments.seeds):
