@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
     from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.published import PublishedHardmax
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
 
@@ -17,6 +18,7 @@ __all__ = [
     "LeaderClassifier",
     "LeaderWord",
     "NeutralPole",
+    "PublishedHardmax",
     "TokenSet",
     "WordContribution",
     "find_words",
@@ -29,6 +31,7 @@ _HOME = {
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
+    "PublishedHardmax": "published",
     "TokenSet": "classifier",
     "WordContribution": "explanation",
     "load": "store",
