@@ -65,6 +65,21 @@ def test_forward_and_gradient_are_those_of_torch(rng, dim, scale, temperature, a
         np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-8 * max(1.0, np.abs(reference).max()))
 
 
+@pytest.mark.parametrize("dim", [5, 8, 16])
+def test_scores_kept_from_the_layer_before_are_those_computed_anew(rng, dim):
+    n, before = 37, rng.normal(size=(dim, 48))
+    before[:, n:] = np.nan
+    after, moved = before.copy(), np.array([0, 7, 36])
+    after[:, moved] = rng.normal(size=(dim, 3))
+    kept, anew = np.full((48, 48), np.nan), np.full((48, 48), np.nan)
+    tops = np.empty((2, 48))
+    kernels.score_all(before, n, kept, tops[0])
+    kernels.score_moved(after, n, kept, tops[0], moved)
+    kernels.score_all(after, n, anew, tops[1])
+    assert np.array_equal(kept[:n, :n], anew[:n, :n])
+    assert np.array_equal(tops[0, :n], tops[1, :n])
+
+
 def test_the_gradient_is_the_slope_of_the_loss(rng):
     _, merged, positive = random_texts(rng)
     network, rows = random_network(rng, 2, scale=0.1), np.arange(12)

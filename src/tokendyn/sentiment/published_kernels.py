@@ -82,6 +82,24 @@ def score_row(zt, j, end, row):
 
 
 @_compiled
+def score_moved(zt, n, s, top, moved):
+    """Bring the scores of the layer before up to date when only the tokens ``moved`` have moved; same bits."""
+    end = padded(n)
+    for j in moved:
+        row = s[j]
+        score_row(zt, j, end, row)
+        for r in range(n):
+            s[r, j] = row[r]
+    for r in range(end):
+        top[r] = -np.inf
+    for j in range(n):
+        row = s[j]
+        for r in range(end):
+            score, best = row[r], top[r]
+            top[r] = score if score > best else best
+
+
+@_compiled
 def padded(n):
     """Return the next multiple of ``LANES``."""
     return (n + LANES - 1) // LANES * LANES
@@ -138,18 +156,38 @@ def follow_mean(z, i, h, who, share, total, same, out):
 
 
 @_compiled
-def layer(z, m, n, h, sharpness, reach, out, zt, s, top, start, who, share, used):
-    """Move all tokens by one layer, ``z_i + h (u_i - z_i)``; append the survivors of each row; return their end.
-
-    Row i owns ``who[start[i]:start[i+1]]`` with the normalised weights ``share``.
-    """
+def place_tokens(z, n, zt, again):
+    """Write the tokens coordinate by coordinate; return which of them differ from what was there before."""
     d = z.shape[1]
-    for a in range(d):
-        for i in range(n):
+    moved = np.empty(n, np.int64)
+    count = 0
+    for i in range(n):
+        same = again
+        for a in range(d):
+            same = same and zt[a, i] == z[i, a]
             zt[a, i] = z[i, a]
+        if not same:
+            moved[count] = i
+            count += 1
+    for a in range(d):
         for i in range(n, padded(n)):
             zt[a, i] = np.nan
-    score_all(zt, n, s, top)
+    return moved[:count]
+
+
+@_compiled
+def layer(z, m, n, h, sharpness, reach, out, zt, s, top, start, who, share, used, again):
+    """Move all tokens by one layer, ``z_i + h (u_i - z_i)``; append the survivors of each row; return their end.
+
+    Row i owns ``who[start[i]:start[i+1]]`` with the normalised weights ``share``. If ``again``, then ``zt``, ``s``
+    and ``top`` are those of the layer before: a token that leads itself alone stays, and its scores are kept.
+    """
+    d = z.shape[1]
+    moved = place_tokens(z, n, zt, again)
+    if again and d > 4 and 2 * moved.shape[0] < n:
+        score_moved(zt, n, s, top, moved)
+    else:
+        score_all(zt, n, s, top)
     start[0] = used
     for i in range(n):
         least = top[i] - reach
@@ -256,8 +294,8 @@ def logits(indptr, words, counts, rows, embedding, decoder, bias, h, temperature
         if n == 0:
             continue
         reach = (DEPTH + math.log(total)) * temperature
-        for _ in range(layers):
-            layer(z, m, n, h, sharpness, reach, after, zt, s, top, start, who, share, 0)
+        for k in range(layers):
+            layer(z, m, n, h, sharpness, reach, after, zt, s, top, start, who, share, 0, k > 0)
             z, after = after, z
         out[place] += mean_value(z, m, n, total, decoder)
         if layers > 0:
@@ -284,7 +322,9 @@ def add_gradient(
         reach = (DEPTH + math.log(max(total, 1.0))) * temperature
         used = 0
         for k in range(layers if n else 0):
-            used = layer(states[k], m, n, h, sharpness, reach, states[k + 1], zt, s, top, start[k], who, share, used)
+            used = layer(
+                states[k], m, n, h, sharpness, reach, states[k + 1], zt, s, top, start[k], who, share, used, k > 0
+            )
         last = states[layers]
         logit = bias + mean_value(last, m, n, total, decoder)
         signed = -logit if positive[r] else logit
