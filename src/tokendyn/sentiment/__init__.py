@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
     from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+    from tokendyn.sentiment.published import PublishedHardmax
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
     from tokendyn.sentiment.tokens import TokenRule
@@ -22,6 +23,7 @@ __all__ = [
     "LeaderWord",
     "LedBy",
     "NeutralPole",
+    "PublishedHardmax",
     "TokenRule",
     "TokenSet",
     "Verdict",
@@ -39,6 +41,7 @@ _HOME = {
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
     "TokenRule": "tokens",
+    "PublishedHardmax": "published",
     "TokenSet": "classifier",
     "LedBy": "verdicts",
     "Verdict": "verdicts",
