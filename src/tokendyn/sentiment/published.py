@@ -326,18 +326,20 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 def merge_words(texts: Sequence[str], at_most: int) -> CountedTexts:
     """Return texts as distinct words with counts, each text cut after ``at_most`` words."""
     lexicon = Lexicon()
-    words, counts, sizes = [], [], [0]
+    words, counts, distinct, sizes = [], [], [0], []
     for text in texts:
         first = np.array(lexicon.encode(text)[:at_most], dtype=np.int32)
         numbers, times = np.unique(first, return_counts=True)
         words.append(numbers)
         counts.append(times)
-        sizes.append(len(numbers))
+        distinct.append(len(numbers))
+        sizes.append(len(first))
     return CountedTexts(
-        np.cumsum(np.array(sizes, dtype=np.int64)),
+        np.cumsum(np.array(distinct, dtype=np.int64)),
         np.concatenate([*words, np.empty(0, np.int32)]),
         np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
         tuple(lexicon.numbers),
+        np.array(sizes, dtype=np.int64),
     )
 
 
