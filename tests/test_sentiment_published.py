@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def random_texts(rng, texts=12, words=25, longest=40):
     lists = [rng.integers(0, words, size=rng.integers(1, longest)) for _ in range(texts)]
     counted = merge_words([" ".join(f"w{n}" for n in one) for one in lists], longest)
     number = np.array([int(name[1:]) for name in counted.names], dtype=np.int32)
-    merged = type(counted)(counted.indptr, number[counted.words], counted.counts, counted.names)
+    merged = dataclasses.replace(counted, words=number[counted.words])
     return lists, merged, rng.random(texts) < 0.5
 
 

@@ -201,9 +201,12 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         began = time.process_time()
         _check(self.get_params())
         texts = check_texts(texts)
-        classes, positive = check_labels(labels, len(texts))
+        classes, which = check_labels(labels, len(texts))
+        if len(classes) != 2:
+            raise BadInputError(f"the published model has two classes, the labels have {len(classes)}")
+        positive = which == 1
         rng = np.random.default_rng(self.random_state)
-        training, validation = split(positive, self.validation_fraction, rng)
+        training, validation = split(which, self.validation_fraction, rng)
         counted = merge_words(texts, self.max_tokens)
         known = np.zeros(len(counted.names), dtype=bool)
         known[counted.words[np.isin(counted.rows(), training)]] = True
