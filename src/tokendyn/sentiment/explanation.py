@@ -1,10 +1,13 @@
 """Why a text was classified as it was: its leaders, exactly."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Span = tuple[int, int]
 
@@ -145,6 +148,28 @@ class Explanation:
     def as_list(self) -> list[tuple[str, float]]:
         """Return the leaders as (word, contribution), largest first."""
         return [(leader.word, leader.contribution) for leader in self.leaders]
+
+    def to_html(self) -> str:
+        """Return one HTML page that works from a file: verdict, coloured text, contributions, moving tokens."""
+        from tokendyn.sentiment.report import explained_text, scene
+        from tokendyn.show import explanation_html
+
+        return explanation_html(explained_text(self), scene(self))
+
+    def _repr_html_(self) -> str:
+        """Return the same as a piece of HTML, for notebooks."""
+        from tokendyn.sentiment.report import explained_text
+        from tokendyn.show import explanation_fragment
+
+        return explanation_fragment(explained_text(self))
+
+    def plot(self) -> "Figure | None":
+        """Return the words of the text as moving tokens, layer by layer; None when there is no token or layer."""
+        from tokendyn.sentiment.report import scene
+        from tokendyn.show.panels import panels
+
+        moving = scene(self)
+        return None if moving is None else panels(moving)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the trajectory as JSON values."""
