@@ -1,6 +1,6 @@
 """PublishedHardmax beside a straightforward torch version of the same model: CPU seconds an epoch, and accuracy.
 
-``OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENDYN_DATA=/work/shared/data python benchmarks/published.py``
+``OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 TOKENDYN_DATA=DATA python benchmarks/published.py``
 
 Both train on the same texts (IMDb training file, seeded 80/20 split, 128 tokens, the estimator's own 10 %
 validation part left out), vocabulary, batches and Adam, one thread. The torch version pads, masks and takes float32,

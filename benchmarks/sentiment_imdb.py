@@ -1,6 +1,6 @@
 """Leader classifier beside TF-IDF and logistic regression, each on words and on words with pairs, on one split.
 
-``OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/sentiment_imdb.py --data /work/shared/data``
+``OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/sentiment_imdb.py --data DATA``
 
 The split is 80/20, seeded; every choice is made inside the 80 %. CPU seconds hold tokenising and training, and
 for the leader classifier reading too; compiling is done first and reported apart.
