@@ -54,6 +54,7 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
         leaders=leaders,
         leader_layers=led[:, leaders].argmax(axis=0).astype(np.int64),
         leader_of=place[followed[-1]],
+        neutral=int(place[-1]) if explanation.neutral.words else -1,
         title=title,
     )
 
