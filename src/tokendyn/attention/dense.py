@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tokendyn.attention.step import nothing_found
+
 TILE_ROWS = 64
 TILE_KEYS = 1024
 
@@ -26,14 +28,9 @@ def step_batch(
     mask: Bool[np.ndarray, "batch tokens"],
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    batch, rows = attends.shape
-    means = np.zeros((batch, rows, values.shape[2]))
-    leaders = np.full((batch, rows), -1, dtype=np.int64)
-    tie_counts = np.zeros((batch, rows), dtype=np.int64)
-    tie_spreads = np.zeros((batch, rows))
-    top_scores = np.full((batch, rows), -math.inf)
-    log_masses = np.full((batch, rows), -math.inf)
-    for item in range(batch):
+    found = nothing_found(attends.shape, values.shape[2])
+    means, leaders, tie_counts, tie_spreads, top_scores, log_masses = found
+    for item in range(len(attends)):
         (alive,) = np.nonzero(mask[item])
         (asking,) = np.nonzero(attends[item])
         q, s = (torch.from_numpy(array[item, asking]) for array in (queries, slack))
@@ -51,7 +48,7 @@ def step_batch(
             tie_spreads[at] = spread.numpy()
             top_scores[at] = top.numpy()
             log_masses[at] = mass.log().numpy()
-    return means, leaders, tie_counts, tie_spreads, top_scores, log_masses
+    return found
 
 
 def _score_tile(queries: Tensor, keys: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from tokendyn.attention.step import nothing_found
+
 ROWS = 256
 BLOCK = 64
 
@@ -26,14 +28,9 @@ def step_batch(
     mask: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    batch, rows = attends.shape
-    means = np.zeros((batch, rows, values.shape[2]))
-    leaders = np.full((batch, rows), -1, dtype=np.int64)
-    tie_counts = np.zeros((batch, rows), dtype=np.int64)
-    tie_spreads = np.zeros((batch, rows))
-    top_scores = np.full((batch, rows), -math.inf)
-    log_masses = np.full((batch, rows), -math.inf)
-    for item in range(batch):
+    found = nothing_found(attends.shape, values.shape[2])
+    means, leaders, tie_counts, tie_spreads, top_scores, log_masses = found
+    for item in range(len(attends)):
         alive, asking = np.flatnonzero(mask[item]), np.flatnonzero(attends[item])
         q, s = _chosen(item, asking, queries, slack)
         k, v, w = _chosen(item, alive, keys, values, weights)
@@ -41,7 +38,7 @@ def step_batch(
         at = (item, asking)
         means[at], leaders[at], tie_counts[at] = mean, alive[leader], count
         tie_spreads[at], top_scores[at], log_masses[at] = spread, top, np.log(mass)
-    return means, leaders, tie_counts, tie_spreads, top_scores, log_masses
+    return found
 
 
 def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:

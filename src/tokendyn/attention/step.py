@@ -126,6 +126,18 @@ def attend(
     return AttentionStep(*(array.reshape(*attends.shape, *array.shape[2:]) for array in outputs))
 
 
+def nothing_found(shape: tuple[int, ...], value_dim: int) -> tuple[np.ndarray, ...]:
+    """Return the fields of :class:`AttentionStep` as they are for masked tokens, for a backend to fill in."""
+    return (
+        np.zeros((*shape, value_dim)),
+        np.full(shape, -1, dtype=np.int64),
+        np.zeros(shape, dtype=np.int64),
+        np.zeros(shape),
+        np.full(shape, -math.inf),
+        np.full(shape, -math.inf),
+    )
+
+
 def attention_weights(
     queries: Float[np.ndarray, "rows score_dim"],
     keys: Float[np.ndarray, "tokens score_dim"],
