@@ -4,6 +4,9 @@ Each message says what was given, what was expected, and the remedy. The command
 :class:`TokendynError` into one line on standard error and its ``exit_code``.
 """
 
+#: Problems of one input that are listed before the rest is only counted.
+LISTED = 10
+
 
 class TokendynError(Exception):
     """Base of every error that tokendyn raises on purpose."""
@@ -15,6 +18,12 @@ class BadInputError(TokendynError, ValueError):
     """The input cannot be used as given: wrong shape, NaN, empty, unreadable, out of range."""
 
     exit_code = 2
+
+    @classmethod
+    def first_of(cls, what: str, problems: list[str], kind: str) -> "BadInputError":
+        """Return one error that lists the first ``LISTED`` problems and counts the other lines, files or rows."""
+        more = [f"and {len(problems) - LISTED} more {kind}"] if len(problems) > LISTED else []
+        return cls.all_of(what, problems[:LISTED] + more)
 
     @classmethod
     def all_of(cls, what: str, problems: list[str]) -> "BadInputError":

@@ -141,10 +141,8 @@ def predict(
     """
     classifier = load(model)
     data = read_texts(reviews, text=text, label=None)
-    probabilities = classifier.predict_proba(data.texts)
+    labels, probabilities, leaders = classifier.predict_all(data.texts)
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
-    labels = classifier.predict(data.texts)
-    leaders = classifier.leader_counts(data.texts)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
     columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
     rows = zip(data.texts, labels, *columns, leaders, strict=True)
@@ -233,17 +231,16 @@ def split_off(data: LabelledTexts, fraction: float, seed: int) -> tuple[Labelled
 
 def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:
     """Return accuracy, mean number of leaders, and how exactly the contributions add up."""
-    labels = np.array(test.labels)
-    logits = model.decision_function(test.texts)
-    sample = range(0, len(test), max(1, len(test) // 1000))
+    predicted, _, leaders = model.predict_all(test.texts)
+    sample = test.texts[:: max(1, len(test) // 1000)]
     gaps = []
-    for row in sample:
-        why = model.explain(test.texts[row])
+    for text, logit in zip(sample, model.decision_function(sample), strict=True):
+        why = model.explain(text)
         total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
-        gaps.append(abs(total - np.max(logits[row])))
+        gaps.append(abs(total - np.max(logit)))
     return {
-        "test_accuracy": float((model.predict(test.texts) == labels).mean()),
-        "mean_leaders": float(model.leader_counts(test.texts).mean()),
+        "test_accuracy": float((predicted == np.array(test.labels)).mean()),
+        "mean_leaders": float(leaders.mean()),
         "largest_sum_error": float(max(gaps)),
     }
 

@@ -8,8 +8,6 @@ from typing import Any
 from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
 
-_LISTED = 10
-
 
 def read_class_folders(path: str | Path) -> LabelledTexts:
     """Read a folder with one folder for each class, one UTF-8 ``.txt`` file for each text.
@@ -36,8 +34,7 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
             except (OSError, UnicodeDecodeError, BadInputError) as error:
                 problems.append(f"{file.relative_to(path)}: {error}")
     if problems:
-        more = [f"and {len(problems) - _LISTED} more files"] if len(problems) > _LISTED else []
-        raise BadInputError.all_of(str(path), problems[:_LISTED] + more)
+        raise BadInputError.first_of(str(path), problems, "files")
     if not texts:
         raise BadInputError(f"{path} holds no text; expected one folder for each class, with .txt files in it")
     return LabelledTexts(tuple(texts), tuple(labels), (), str(path))
@@ -75,8 +72,7 @@ def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None =
             value = record[label]
             labels.append(names[value] if names is not None and isinstance(value, int) else str(value))
     if problems:
-        more = [f"and {len(problems) - _LISTED} more rows"] if len(problems) > _LISTED else []
-        raise BadInputError.all_of("the dataset", problems[:_LISTED] + more)
+        raise BadInputError.first_of("the dataset", problems, "rows")
     if not texts:
         raise BadInputError("the dataset holds no rows; expected at least one text")
     return LabelledTexts(tuple(texts), None if label is None else tuple(labels), tuple(rows), "dataset")

@@ -11,13 +11,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.files import read_tensors
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
-
-#: Problems of a file that are listed before the rest is only counted.
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -132,8 +129,7 @@ def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
         tokens.append(values)
         labels.append(cells[name_columns[0]] if name_columns else str(len(labels)))
     if problems:
-        more = [f"and {len(problems) - _LISTED} more lines"] if len(problems) > _LISTED else []
-        raise BadInputError.all_of(f"{path}", problems[:_LISTED] + more)
+        raise BadInputError.first_of(f"{path}", problems, "lines")
     return TokenTable(np.array(tokens, dtype=np.float64), tuple(labels))
 
 
@@ -159,7 +155,7 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         )
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad.size:
-        some = ", ".join(map(str, bad[:_LISTED])) + (" ..." if bad.size > _LISTED else "")
+        some = ", ".join(map(str, bad[:LISTED])) + (" ..." if bad.size > LISTED else "")
         raise BadInputError(f"{path}: rows {some} hold NaN or infinity; remove or repair them")
     return matrix.astype(np.float64)
 

@@ -233,27 +233,26 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         With more than two classes, the score of each.
         """
-        logits = [self._run(part)[0] for part in self._parts(texts)]
-        return np.concatenate([*logits, np.empty((0, *np.shape(self.intercept_)))])
+        return self._judge(texts)[0]
 
     def predict_proba(self, texts: Iterable[Any]) -> Float[np.ndarray, "texts classes"]:
         """Return the probabilities of the classes, in the order of ``classes_``."""
-        logits = self.decision_function(texts)
-        if logits.ndim == 2:
-            return np.exp(log_softmax(logits)) if len(logits) else logits
-        return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
+        return self._probabilities(self.decision_function(texts))
 
     def predict(self, texts: Iterable[Any]) -> np.ndarray:
         """Return the label of each text."""
-        logits = self.decision_function(texts)
-        number = logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.int64)
-        chosen: np.ndarray = self.classes_[number]
-        return chosen
+        return self._labels(self.decision_function(texts))
 
     def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
         """Return how many leaders each text has: the words in ``explain(text).leaders``."""
-        leads = [self._run(part)[1] for part in self._parts(texts)]
-        return np.concatenate([*leads, np.empty(0, np.int64)])
+        return self._judge(texts)[1]
+
+    def predict_all(
+        self, texts: Iterable[Any]
+    ) -> tuple[np.ndarray, Float[np.ndarray, "texts classes"], Int[np.ndarray, " texts"]]:
+        """Return label, probabilities and number of leaders of each text, in one pass."""
+        logits, leads = self._judge(texts)
+        return self._labels(logits), self._probabilities(logits), leads
 
     def tokens_of(self, text: str) -> TokenSet:
         """Return a text as the weighted tokens that the layers move."""
@@ -356,6 +355,22 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
+
+    def _judge(self, texts: Iterable[Any]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+        """Return logits and numbers of leaders of any number of texts."""
+        runs = [self._run(part) for part in self._parts(texts)]
+        logits = np.concatenate([*(run[0] for run in runs), np.empty((0, *np.shape(self.intercept_)))])
+        return logits, np.concatenate([*(run[1] for run in runs), np.empty(0, np.int64)])
+
+    def _labels(self, logits: Logits) -> np.ndarray:
+        number = logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.int64)
+        chosen: np.ndarray = self.classes_[number]
+        return chosen
+
+    def _probabilities(self, logits: Logits) -> Float[np.ndarray, "texts classes"]:
+        if logits.ndim == 2:
+            return np.exp(log_softmax(logits)) if len(logits) else logits
+        return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
 
     def _run(self, texts: list[str]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
         """Return logits and numbers of leaders."""
