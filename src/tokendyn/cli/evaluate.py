@@ -7,7 +7,8 @@ import numpy as np
 
 from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.data.texts import read_texts
-from tokendyn.errors import BadInputError, OutputError
+from tokendyn.errors import BadInputError
+from tokendyn.runs.files import check_free
 from tokendyn.sentiment import find_words, load
 
 
@@ -64,8 +65,7 @@ def evaluate(
     ]
     if problems:
         raise BadInputError.all_of("the command", problems)
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already; choose another --out, or pass --overwrite to replace it")
+    check_free(out, overwrite=overwrite)
     names = [name.strip() for name in explainers.split(",") if name.strip()]
     classifier = load(model)
     data = read_texts(reviews, text=text, label=None)

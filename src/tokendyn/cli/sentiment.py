@@ -8,8 +8,8 @@ import numpy as np
 
 from tokendyn.cli.output import announce, console, progress, write_json
 from tokendyn.data.texts import LabelledTexts, read_texts
-from tokendyn.errors import BadInputError, OutputError
-from tokendyn.runs.files import new_file
+from tokendyn.errors import BadInputError
+from tokendyn.runs.files import check_free, new_file
 from tokendyn.sentiment import LeaderClassifier, load, save
 
 #: Longest text that ``explain`` reads from a file or from standard input, in characters.
@@ -77,8 +77,7 @@ def train(
     """
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already; choose another --out, or pass --overwrite to replace it")
+    check_free(out, overwrite=overwrite)
     data = read_texts(reviews, text=text, label=label)
     training, test = split_off(data, test_fraction, seed)
     if dry_run:

@@ -1,6 +1,7 @@
 """``tokendyn simulate``: tokens through a deep attention-only transformer."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
 from tokendyn.particles.clustering import hypothesis_departures
 from tokendyn.particles.report import Movie, save_run
+from tokendyn.runs.files import check_free
 
 
 def simulate(
@@ -80,6 +82,7 @@ def simulate(
         for departure in hypothesis_departures(table.tokens, shape):
             announce(f"note: {departure}")
         return 0
+    check_free(folder, overwrite=overwrite)
     with progress("layers") as report:
         result = run_simulation(
             table.tokens,
@@ -93,7 +96,15 @@ def simulate(
             progress=report,
         )
     movie: Movie | None = ("mp4" if mp4 else "gif") if animation else None
-    save_run(result, folder, title=tokens.name, animation=movie, overwrite=overwrite)
+    command = shlex.join(
+        ["tokendyn", "simulate", str(tokens), "--alpha", str(alpha), "--layers", str(layers)]
+        + (["--score", score] if score else [])
+        + (["--softmax", str(softmax)] if softmax else [])
+        + (["--tie-tolerance", str(tie_tolerance)] if tie_tolerance else [])
+        + (["--array", array] if array else [])
+        + ["--out", str(folder)]
+    )
+    save_run(result, folder, title=tokens.name, animation=movie, command=command, overwrite=overwrite)
     summary = result.summary()
     if json:
         write_json({**summary, "out": str(folder)})

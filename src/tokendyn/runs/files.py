@@ -18,6 +18,12 @@ import numpy as np
 from tokendyn.errors import BadInputError, OutputError
 
 
+def check_free(target: str | Path, *, overwrite: bool) -> None:
+    """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work."""
+    if Path(target).exists() and not overwrite:
+        raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+
+
 @contextmanager
 def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``target`` when the block ends without an error.
@@ -35,8 +41,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the target exists, or the disk refuses; the temporary folder is removed.
     """
     target = Path(target)
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+    check_free(target, overwrite=overwrite)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
