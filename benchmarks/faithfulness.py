@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder that holds imdb/reviews-train.csv.gz; default: TOKENDYN_DATA")
     parser.add_argument("--corpus", choices=("imdb", "small"), default="imdb")
-    parser.add_argument("--explainers", default="leaders,value,lime,shap,loo,random")
+    parser.add_argument("--explainers", default="leaders,contributions,value,lime,shap,loo,random")
     parser.add_argument("--texts", type=int, default=100)
     parser.add_argument("--samples", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--seed", type=int, default=0)

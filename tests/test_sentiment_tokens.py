@@ -86,13 +86,14 @@ def test_bulk_counting_and_looking_up_agree_with_one_text_at_a_time(texts, rule)
         met = {counted.names[j]: n for j, n in zip(counted.words[own], counted.counts[own], strict=True)}
         assert counted.sizes[row] == len(found)
         assert met == {name: tokens(text, rule).count(name) for name in tokens(text, rule) if name in counted.names}
-        entries = range(ragged.indptr[row], ragged.indptr[row + 1])
-        spans = {names[ragged.words[e]]: list(places.of(e)) for e in entries}
+        entries = np.arange(ragged.indptr[row], ragged.indptr[row + 1])
+        spans = {names[j]: list(found) for j, found in zip(ragged.words[entries], places.of(entries), strict=True)}
         assert spans == {
             name: [(a, b) for token, a, b in found if token == name] for name, _, _ in found if name in known
         }
         assert all(len(spans[names[ragged.words[e]]]) == ragged.counts[e] for e in entries)
         assert ragged.neutral[row] == len(found) - sum(map(len, spans.values()))
+        assert list(places.of_unknown(row)) == [(a, b) for token, a, b in found if token not in known]
 
 
 def test_pairs_of_one_text_only_are_counted_but_not_named():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
-    from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
     from tokendyn.sentiment.published import PublishedHardmax
     from tokendyn.sentiment.store import load, save
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
+    "Departure",
     "Explanation",
     "FaithfulnessReport",
     "LeaderClassifier",
@@ -45,6 +46,7 @@ _HOME = {
     "TokenSet": "classifier",
     "LedBy": "verdicts",
     "Verdict": "verdicts",
+    "Departure": "explanation",
     "WordContribution": "explanation",
     "evaluate_explanations": "faithfulness",
     "load": "store",

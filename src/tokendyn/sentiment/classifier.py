@@ -18,7 +18,7 @@ from tokendyn.sentiment.heads import log_softmax, make_head
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
-from tokendyn.sentiment.tokens import TokenRule, find_tokens
+from tokendyn.sentiment.tokens import TokenRule
 from tokendyn.sentiment.training import Progress, Recipe, place, train
 from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
 from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, with_active
@@ -258,26 +258,23 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a text as the weighted tokens that the layers move."""
         check_is_fitted(self)
         (text,) = check_texts([text])
-        spans: dict[int, list[Span]] = {}
-        for word, start, end in find_tokens(text, self._lookup.rule):
-            spans.setdefault(self._number_of.get(word, len(self.words_)), []).append((start, end))
-        numbers = sorted(spans)
-        known = [number for number in numbers if number < len(self.words_)]
-        has_neutral = len(known) < len(numbers)
+        ragged, places = self._lookup.encode_with_places([text])
+        has_neutral = bool(ragged.neutral[0] > 0)
+        pole = [len(self.words_)] * has_neutral
         return TokenSet(
-            self.embedding_[np.array(numbers, dtype=np.int64)],
-            tuple(self.words_[number] for number in known) + ("neutral",) * has_neutral,
-            np.array([len(spans[number]) for number in numbers], dtype=np.float64),
-            tuple(tuple(spans[number]) for number in numbers),
+            self.embedding_[np.concatenate([ragged.words, np.array(pole, dtype=np.int32)])],
+            tuple(self.words_[number] for number in ragged.words.tolist()) + ("neutral",) * has_neutral,
+            np.concatenate([ragged.counts, ragged.neutral[ragged.neutral > 0]]),
+            (*places.of(np.arange(len(ragged.words))), *([places.of_unknown(0)] * has_neutral)),
             has_neutral,
         )
 
     def explain(self, text: str) -> Explanation:
-        """Return why a text is classified as it is: leaders, spans, contributions that add up, trajectory."""
+        """Return why a text is classified as it is: leaders, spans, contributions that add up, what would turn it."""
         tokens = self.tokens_of(text)
         passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
         return read_verdict(
-            text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage,
+            text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage, alpha=float(self.alpha),
             gain=float(self.decoder_.flat[0]), bias=self.intercept_, classes=tuple(self.classes_),
         )  # fmt: skip
 
@@ -347,8 +344,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Take over a fitted state."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
         self.decoder_, self.intercept_ = decoder, intercept
-        self._number_of = {word: number for number, word in enumerate(words)}
-        self._lookup = Lookup(self._number_of, self._rule())
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
 
     def _parts(self, texts: Iterable[Any], size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""

@@ -166,6 +166,20 @@ Explainer = Callable[[Judge, int, int], WordScores]
 
 
 def leaders(judge: Judge, seed: int, samples: int) -> WordScores:
+    """Score words by succession: those taken out until the verdict turns, in order; then by value.
+
+    The first word of :attr:`Explanation.succession` has the largest score, the last of them 2; other words have
+    their learned value towards the verdict, scaled into (-1, 1). The size is the number of leaders.
+    """
+    why = judge.model.explain(judge.cut.text)  # type: ignore[attr-defined]
+    places = {gone.spans: 1.0 + rank for rank, gone in enumerate(reversed(why.succession), start=1)}
+    side = _side(judge)
+    largest = 1.0 + max((abs(float(word.value)) for word in why.contributions), default=0.0)
+    parts = [(word.spans, places.get(word.spans, side * float(word.value) / largest)) for word in why.contributions]
+    return WordScores(judge.cut.share_out(parts), len(why.leaders))
+
+
+def contributions(judge: Judge, seed: int, samples: int) -> WordScores:
     """Score words by their exact contributions to the logit; the size is the number of leaders."""
     why = judge.model.explain(judge.cut.text)  # type: ignore[attr-defined]
     parts = [(word.spans, float(word.contribution)) for word in why.contributions]
@@ -234,6 +248,7 @@ def shap(judge: Judge, seed: int, samples: int) -> WordScores:
 
 EXPLAINERS: dict[str, Explainer] = {
     "leaders": leaders,
+    "contributions": contributions,
     "value": value,
     "lime": lime,
     "shap": shap,
@@ -259,7 +274,7 @@ def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
             close = difflib.get_close_matches(str(name), EXPLAINERS, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(EXPLAINERS)}"
             problems.append(f"no explainer {name!r}; {hint}")
-        elif name in ("leaders", "value") and not callable(getattr(model, "explain", None)):
+        elif name in ("leaders", "contributions", "value") and not callable(getattr(model, "explain", None)):
             kind = type(model).__name__
             problems.append(f"{name!r} needs a model with explain(text), {kind} has none; leave {name!r} out")
         elif name in _PACKAGES and not _can_import(name):

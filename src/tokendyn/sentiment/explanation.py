@@ -1,7 +1,7 @@
 """Why a text was classified as it was: its leaders, exactly."""
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -64,8 +64,7 @@ class NeutralPole:
     follows: str | None
 
 
-@dataclass(frozen=True)
-class WordContribution:
+class WordContribution(NamedTuple):
     """Share, value and exact contribution of one distinct word, leader or not."""
 
     word: str
@@ -77,13 +76,30 @@ class WordContribution:
     by_class: tuple[float, ...] = ()
 
 
+class Departure(NamedTuple):
+    """A word that is taken out of the text, in the order of succession.
+
+    Attributes
+    ----------
+    word, spans
+        The word and its places.
+    margin
+        By how much the verdict leads without this word and those before it: its score less the largest of
+        another class; of two classes, the logit towards the verdict. Negative once the verdict has turned.
+    """
+
+    word: str
+    spans: tuple[Span, ...]
+    margin: float
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The verdict on one text and its exact decomposition.
 
     The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``; so do ``contributions``
     and ``bias``. This attributes the verdict as the model computed it; it does not say what the verdict would
-    be without a word, since another leader would then take over.
+    be without a word, since another leader would then take over. That is what ``succession`` says.
 
     Attributes
     ----------
@@ -104,6 +120,10 @@ class Explanation:
         The contributions of all words that are not leaders, together.
     contributions
         Every distinct word with a value, largest ``|contribution|`` first.
+    succession
+        Words taken out one after the other, each time the one without which the verdict leads least, until it
+        turns or no more word lowers it (at most 32): see :func:`tokendyn.sentiment.succession.take_out`. With
+        n-grams, tokens are taken out as if the words around them stayed.
     known_words, unknown_words
         How many words of the text, repeats included, have a value or none.
     note
@@ -126,6 +146,7 @@ class Explanation:
     neutral: NeutralPole
     residual: float
     contributions: tuple[WordContribution, ...]
+    succession: tuple[Departure, ...]
     known_words: int
     unknown_words: int
     note: str
@@ -137,6 +158,11 @@ class Explanation:
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
+
+    @property
+    def turns(self) -> bool:
+        """Whether the verdict turns when the words of ``succession`` are gone."""
+        return bool(self.succession) and self.succession[-1].margin < 0
 
     @property
     def sides(self) -> tuple[Any, Any]:
@@ -185,6 +211,7 @@ class Explanation:
             "neutral": _json(self.neutral),
             "residual": self.residual,
             "contributions": [_json(word) for word in self.contributions],
+            "succession": [_json(gone) for gone in self.succession],
             "known_words": self.known_words,
             "unknown_words": self.unknown_words,
             "note": self.note,
@@ -193,8 +220,9 @@ class Explanation:
 
 
 def _json(value: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON values: tuples become lists."""
-    return {name: _listed(item) for name, item in asdict(value).items() if name != "by_class" or item}
+    """Return a dataclass or named tuple as JSON values: tuples become lists."""
+    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value._asdict()
+    return {name: _listed(item) for name, item in fields.items() if name != "by_class" or item}
 
 
 def _listed(item: Any) -> Any:

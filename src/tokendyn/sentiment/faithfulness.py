@@ -153,12 +153,14 @@ def evaluate_explanations(
     Parameters
     ----------
     model
-        Anything with ``predict_proba(list of strings)``; for "leaders" and "value", ``explain(text)`` too.
+        Anything with ``predict_proba(list of strings)``; for "leaders", "contributions" and "value",
+        ``explain(text)`` too.
     texts
         Strings, each with at least one word.
     explainers
-        Of "leaders" (exact contributions to the logit), "value" (learned values alone), "lime", "shap" (these
-        two need ``tokendyn[bench]``), "loo" (leave one word out), "random".
+        Of "leaders" (succession: the words that have to go for the verdict to turn, then by value),
+        "contributions" (exact, to the logit), "value" (learned values alone), "lime", "shap" (these two need
+        ``tokendyn[bench]``), "loo" (leave one word out), "random".
     seed, seeds
         Explanations are made with the seeds ``seed``, ..., ``seed + seeds - 1``.
     fractions

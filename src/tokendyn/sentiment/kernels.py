@@ -12,35 +12,53 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=Fal
 
 
 @_compiled
-def find_leaders(z, leader, ties, frozen):
-    """Write the lowest leader and the number of leaders of every token that is not frozen.
+def working_room(dim, tokens):
+    """Return the space that :func:`find_leaders` works in."""
+    return np.empty((dim, tokens)), np.empty(tokens), np.empty(tokens), np.empty(tokens), np.empty(tokens)
+
+
+@_compiled
+def find_leaders(z, leader, ties, known, room, who):
+    """Write the lowest leader and the number of leaders of every token whose leader is not known.
 
     Canonical tie rule: ``s_ij = z_i0 z_j0 + z_i1 z_j1 + ...`` left to right, unfused; j leads i when
-    ``s_ij >= max_l s_il``.
+    ``s_ij >= max_l s_il``. The innermost loop runs over the asking tokens, so that it vectorises.
     """
     dim, n = z.shape
+    q, score, best, at, count = room
+    asking = 0
     for i in range(n):
-        if frozen[i]:
+        if not known[i]:
+            for k in range(dim):
+                q[k, asking] = z[k, i]
+            best[asking], at[asking], count[asking] = -np.inf, 0.0, 0.0
+            who[asking] = i
+            asking += 1
+    q0, q1 = q[0], q[1]
+    for j in range(n):
+        a, b = z[0, j], z[1, j]
+        if dim == 2:  # the ordinary case
+            for r in range(asking):
+                s = q0[r] * a + q1[r] * b
+                above = s > best[r]
+                count[r] = 1.0 if above else (count[r] + 1.0 if s == best[r] else count[r])
+                at[r] = j if above else at[r]
+                best[r] = s if above else best[r]
             continue
-        a, b = z[0, i], z[1, i]
-        best, at, count = -np.inf, 0, 0
-        if dim == 2:  # the ordinary case, without an inner loop
-            for j in range(n):
-                s = a * z[0, j] + b * z[1, j]
-                if s > best:
-                    best, at, count = s, j, 1
-                elif s == best:
-                    count += 1
-        else:
-            for j in range(n):
-                s = a * z[0, j] + b * z[1, j]
-                for k in range(2, dim):
-                    s += z[k, i] * z[k, j]
-                if s > best:
-                    best, at, count = s, j, 1
-                elif s == best:
-                    count += 1
-        leader[i], ties[i] = at, count
+        for r in range(asking):
+            score[r] = q0[r] * a + q1[r] * b
+        for k in range(2, dim):
+            a = z[k, j]
+            for r in range(asking):
+                score[r] = score[r] + q[k, r] * a
+        for r in range(asking):
+            s = score[r]
+            above = s > best[r]
+            count[r] = 1.0 if above else (count[r] + 1.0 if s == best[r] else count[r])
+            at[r] = j if above else at[r]
+            best[r] = s if above else best[r]
+    for r in range(asking):
+        leader[who[r]], ties[who[r]] = int(at[r]), int(count[r])
 
 
 @_compiled
@@ -92,23 +110,26 @@ def all_that_lead_themselves(z, leader, ties, chosen, out):
 
 
 @_compiled
-def forward(states, p, c, leaders, ties, frozen, chosen):
+def forward(states, p, c, leaders, ties, known, room, chosen):
     """Fill ``states[1:]``, ``leaders`` and ``ties`` from ``states[0]``; return the layers really searched.
 
-    ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, the mean weighted by ``p``. Once every token is frozen the
-    map from tokens to leaders repeats, and so do the later rows of ``leaders``.
+    ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, the mean weighted by ``p``. Where ``known`` is set, row 0 of
+    ``leaders`` and ``ties`` is given. Once every token is frozen the map from tokens to leaders repeats, and so
+    do the later rows of ``leaders``. ``known`` becomes who is frozen; ``room`` and ``chosen`` are working space.
     """
     layers, n = leaders.shape
     searched = 0
     whole = False
-    frozen[:] = False
+    frozen = known
     for k in range(layers):
         z, out = states[k], states[k + 1]
         if k > 0:
             leaders[k] = leaders[k - 1]
             ties[k] = ties[k - 1]
         if not whole:
-            find_leaders(z, leaders[k], ties[k], frozen)
+            find_leaders(z, leaders[k], ties[k], frozen, room, chosen)
+            if k == 0:
+                frozen[:] = False
             whole = freeze(leaders[k], ties[k], frozen)
             searched = k + 1
         for i in range(n):
@@ -171,7 +192,8 @@ def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share
     all_states = np.empty((layers + 1, dim, widest))
     all_leaders = np.empty((layers, widest), np.int64)
     all_ties = np.empty((layers, widest), np.int64)
-    all_frozen = np.empty(widest, np.bool_)
+    all_known = np.empty(widest, np.bool_)
+    room = working_room(dim, widest)
     chosen = np.empty(widest, np.int64)
     all_p, all_w, all_spare = np.empty(widest), np.empty(widest), np.empty(widest)
     place = np.empty(widest, np.int64)
@@ -203,7 +225,8 @@ def shares(indptr, words, weights, neutral, points, c, layers, rows, keep, share
             p[i] /= total
         states, leaders, ties = all_states[:, :, :n], all_leaders[:, :n], all_ties[:, :n]
         w = all_w[:n]
-        forward(states, p, c, leaders, ties, all_frozen[:n], chosen)
+        all_known[:n] = False
+        forward(states, p, c, leaders, ties, all_known[:n], room, chosen)
         backward(states, p, c, leaders, ties, chosen, w, all_spare[:n])
         active = n - 1 if neutral[r] > 0 else n
         for i in range(active):

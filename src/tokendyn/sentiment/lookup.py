@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Int
 
+from tokendyn.sentiment.explanation import Span
+from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.tokenise import Lexicon
-from tokendyn.sentiment.tokens import NEGATED, TokenRule, Units, is_negator, negated, read_units
+from tokendyn.sentiment.tokens import NEGATED, NEGATORS, TokenRule, Units, is_negator, negated, read_units
 from tokendyn.sentiment.vocabulary import Ragged
 
 _WORDS = TokenRule()
@@ -25,6 +28,8 @@ class Places:
         Entry e has the occurrences ``indptr[e]`` to ``indptr[e + 1]``.
     first, last
         Of each occurrence, the index of its first and its last word in ``spans``.
+    unknown
+        First and last word of all tokens that are no entries, and their text.
     spans
         Character places of all words of all texts.
     """
@@ -32,12 +37,26 @@ class Places:
     indptr: Int[np.ndarray, " entries_and_one"]
     first: Int[np.ndarray, " occurrences"]
     last: Int[np.ndarray, " occurrences"]
+    unknown: Int[np.ndarray, "others 3"]
     spans: Int[np.ndarray, "words 2"]
 
-    def of(self, entry: int) -> tuple[tuple[int, int], ...]:
-        """Return the character places of an entry in its text."""
-        own = slice(self.indptr[entry], self.indptr[entry + 1])
-        return tuple(zip(self.spans[self.first[own], 0].tolist(), self.spans[self.last[own], 1].tolist(), strict=True))
+    def of(self, entries: Ints) -> list[tuple[Span, ...]]:
+        """Return the character places of each of some entries in its text."""
+        counts = self.indptr[entries + 1] - self.indptr[entries]
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        chosen = np.repeat(self.indptr[entries] - bounds[:-1], counts) + np.arange(bounds[-1])
+        found = self._between(self.first[chosen], self.last[chosen])
+        return [tuple(found[a:b]) for a, b in pairwise(bounds.tolist())]
+
+    def of_unknown(self, row: int) -> tuple[Span, ...]:
+        """Return the character places of the tokens of a text that are no entries, by place and length."""
+        first, last, _ = self.unknown[self.unknown[:, 2] == row].T
+        order = np.lexsort((last, first))
+        return tuple(self._between(first[order], last[order]))
+
+    def _between(self, first: Ints, last: Ints) -> list[Span]:
+        """Return the character places from first to last words."""
+        return list(zip(self.spans[first, 0].tolist(), self.spans[last, 1].tolist(), strict=True))
 
 
 class Lookup:
@@ -70,6 +89,8 @@ class Lookup:
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
         self.runs = [_sorted_runs(level, count) for level in runs]
         self._forms = _Known(self.units)
+        others = len(self.units)
+        self._table = WordTable({**dict.fromkeys(NEGATORS, others + 1), **self.units}, others)
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
 
     def _unit(self, word: str) -> int:
@@ -86,8 +107,12 @@ class Lookup:
         return ragged, places
 
     def _read(self, texts: Sequence[str], *, spans: bool) -> tuple[Ragged, Places | None]:
-        units = read_units(texts, self.rule, self._lexicon(), spans=spans)
-        sizes, numbers, first, length = self._find(units, len(texts))
+        units = self._units(texts, spans=spans)
+        numbers, first, length = self._find(units)
+        sizes = np.bincount(units.rows[first], minlength=len(texts))
+        unknown = numbers < 0
+        others = (first[unknown], length[unknown])
+        numbers, first, length = numbers[~unknown], first[~unknown], length[~unknown]
         rows = units.rows[first]
         order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
         rows, numbers = rows[order], numbers[order]
@@ -105,7 +130,13 @@ class Lookup:
         )
         if units.spans is None:
             return ragged, None
-        return ragged, Places(ends, first[order], (first + length - 1)[order], units.spans)
+        without = np.stack([others[0], others[0] + others[1] - 1, units.rows[others[0]]], axis=1)
+        return ragged, Places(ends, first[order], (first + length - 1)[order], without, units.spans)
+
+    def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
+        if self.rule.tokeniser is not None:
+            return read_units(texts, self.rule, self._lexicon(), spans=spans)
+        return self._table.read(texts, self._lexicon().__getitem__, breaks=self.rule.needs_sentences, spans=spans)
 
     def _lexicon(self) -> Lexicon:
         """Return a lexicon of the known words that remembers written forms, boundedly many."""
@@ -113,25 +144,24 @@ class Lookup:
             self._forms = _Known(self.units)
         return self._forms
 
-    def _find(self, units: Units, texts: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return the number of tokens of each text, and the known tokens: number, first word, length."""
+    def _find(self, units: Units) -> tuple[Ints, Ints, Ints]:
+        """Return all tokens: number (-1 of one that is not known), first word, length in words."""
         words = units.numbers
         single = np.append(self.words, -1)[words]
         if self.rule.negation:
             after = negated(words, self.negator)
             single = np.where(after, np.append(self.turned, -1)[words], single)
-        found, runs, complete = [single], words, words >= 0
-        sizes = np.bincount(units.rows[complete], minlength=texts)
+        complete = words >= 0
+        where, found, runs = [np.flatnonzero(complete)], [single], words
         for (keys, names), whole in zip(self.runs, self.whole, strict=True):
             following = words[len(found) :]
             complete = complete[: len(following)] & (following >= 0)
-            sizes = sizes + np.bincount(units.rows[: len(complete)][complete], minlength=texts)
             runs = _follow(runs[: len(following)], following, keys, names, len(self.words))
+            where.append(np.flatnonzero(complete))
             found.append(np.append(whole, -1)[runs])
-        where = [np.flatnonzero(level >= 0) for level in found]
         numbers = np.concatenate([level[place] for level, place in zip(found, where, strict=True)])
         length = np.repeat(np.arange(1, len(found) + 1), [len(place) for place in where])
-        return sizes, numbers, np.concatenate(where), length
+        return numbers, np.concatenate(where), length
 
 
 class _Known(Lexicon):

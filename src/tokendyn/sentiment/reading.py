@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, Span, WordContribution
+from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, Span, WordContribution
 from tokendyn.sentiment.routing import Passage
+from tokendyn.sentiment.succession import take_out
 
 
 def read_verdict(
@@ -17,6 +18,7 @@ def read_verdict(
     has_neutral: bool,
     passage: Passage,
     *,
+    alpha: float,
     gain: float,
     bias: float | Float[np.ndarray, " classes"],
     classes: tuple[Any, ...],
@@ -33,6 +35,8 @@ def read_verdict(
         Whether the last token is the neutral pole.
     passage
         The way of these tokens through the layers.
+    alpha
+        Step size of the layers.
     gain, bias, classes
         The decoder.
     """
@@ -59,10 +63,18 @@ def read_verdict(
     contributions = tuple(
         WordContribution(labels[j], spans[j], mass[j], value[j], part[j], led_by[j], by_class[j]) for j in order
     )
+    verdict = chosen if several else int(logit > 0)
+    gone, margins = take_out(
+        passage.states[0], weights, words,
+        alpha=alpha, layers=len(passage.leaders), gain=gain, bias=biases, verdict=verdict,
+    )  # fmt: skip
+    succession = tuple(
+        Departure(labels[j], spans[j], margin) for j, margin in zip(gone.tolist(), margins.tolist(), strict=True)
+    )
     unknown = int(weights[-1]) if has_neutral else 0
     return Explanation(
         text=text,
-        label=classes[chosen if several else int(logit > 0)],
+        label=classes[verdict],
         probability=float(probabilities[chosen]),
         logit=logit,
         bias=float(biases[chosen]),
@@ -71,6 +83,7 @@ def read_verdict(
         neutral=_neutral(labels, has_neutral, unknown, passage, final, self_led, followers),
         residual=float(np.sum(parts[~passage.self_led[:words]])),
         contributions=contributions,
+        succession=succession,
         known_words=int(np.sum(weights[:words])),
         unknown_words=unknown,
         note=_note(words, unknown),

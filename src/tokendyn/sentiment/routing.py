@@ -61,7 +61,8 @@ def route(
     shares, self_led = np.empty(n), np.ones(n, dtype=bool)
     if n:
         c = 1.0 / (1.0 + alpha)
-        kernels.forward(states, p, c, leaders, ties, np.zeros(n, dtype=bool), chosen)
+        room = kernels.working_room(positions.shape[1], n)
+        kernels.forward(states, p, c, leaders, ties, np.zeros(n, dtype=bool), room, chosen)
         kernels.backward(states, p, c, leaders, ties, chosen, shares, spare)
         if layers:
             kernels.all_that_lead_themselves(states[layers - 1], leaders[-1], ties[-1], chosen, self_led)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 _MARKUP = r"</?[A-Za-z][^<>]{0,500}>|<!--[^<>]*-->|&(?:[A-Za-z]{2,8}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});"
 MARKUP_STARTS = "<&"
 BREAKS = ".!?;:\u2026\u0964\u061f\u061b\u3002\uff01\uff1f\uff1b\uff1a"
-_APOSTROPHES = "\u2019\u02bc\uff07"
+APOSTROPHES = "\u2019\u02bc\uff07"
 _ORDINARY = 40  # longer words are not remembered, so that the memory stays small
-_STRAIGHT = str.maketrans(_APOSTROPHES, "'" * len(_APOSTROPHES))
+_STRAIGHT = str.maketrans(APOSTROPHES, "'" * len(APOSTROPHES))
 
 
 def find_words(text: str) -> list[tuple[str, int, int]]:
@@ -88,19 +88,24 @@ def pattern(*, breaks: bool = False) -> re.Pattern[str]:
 
     Python's ``\w`` lacks most combining marks, without which Hindi or decomposed accents fall apart.
     """
-    mark, plain = f"[{_combining_marks()}]", r"[^\W_]"
-    apostrophe = f"['{_APOSTROPHES}]"
+    mark, plain = f"[{_as_ranges(combining_marks())}]", r"[^\W_]"
+    apostrophe = f"['{APOSTROPHES}]"
     ends = f"|[{BREAKS}]+" if breaks else ""
     return re.compile(f"{_MARKUP}|{plain}+(?:{mark}+{plain}*|{apostrophe}{plain}+)*{ends}")
 
 
-def _combining_marks() -> str:
-    """Return the body of a character class of the marks (Mn, Mc) of the Basic Multilingual Plane."""
+@functools.cache
+def combining_marks() -> list[int]:
+    """Return the marks (Mn, Mc) of the Basic Multilingual Plane, ascending."""
+    return [code for code in range(0x300, 0x10000) if unicodedata.category(chr(code)) in ("Mn", "Mc")]
+
+
+def _as_ranges(codes: list[int]) -> str:
+    """Return ascending code points as the body of a character class."""
     ranges: list[list[int]] = []
-    for code in range(0x300, 0x10000):
-        if unicodedata.category(chr(code)) in ("Mn", "Mc"):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
+    for code in codes:
+        if ranges and ranges[-1][1] == code - 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
     return "".join(f"\\u{low:04x}-\\u{high:04x}" for low, high in ranges)

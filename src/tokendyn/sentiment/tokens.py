@@ -14,7 +14,7 @@ from tokendyn.sentiment.tokenise import BREAKS, MARKUP_STARTS, Lexicon, pattern,
 
 Found = tuple[str, int, int]
 NEGATED = "not_"
-_NEGATORS = frozenset({"not", "no", "never", "cannot", "nor", "neither", "without", "hardly", "barely", "scarcely"})
+NEGATORS = frozenset({"not", "no", "never", "cannot", "nor", "neither", "without", "hardly", "barely", "scarcely"})
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_tokens(text: str, rule: TokenRule) -> list[Found]:
 
 def is_negator(word: str) -> bool:
     """Return whether a word negates what follows it."""
-    return word in _NEGATORS or word.endswith("n't")
+    return word in NEGATORS or word.endswith("n't")
 
 
 def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans: bool = False) -> Units:

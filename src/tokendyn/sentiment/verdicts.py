@@ -74,15 +74,15 @@ def verdicts(model: "LeaderClassifier", texts: list[str]) -> Iterator[Verdict]:
     chosen = np.flatnonzero(led)
     chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
     bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
-    columns = (chosen, ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen])
+    columns = (ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen])
     by_class: Iterable[tuple[float, ...]] = repeat((), len(chosen))
     if several:
         whole = gain * shares[chosen, None] * model.embedding_[ragged.words[chosen], :-1]
         by_class = map(tuple, whole.tolist())
     leaders = [
-        LedBy(model.words_[number], places.of(entry), mass, value, part, each)
-        for entry, number, mass, value, part, each in zip(
-            *(column.tolist() for column in columns), by_class, strict=True
+        LedBy(model.words_[number], spans, mass, value, part, each)
+        for spans, number, mass, value, part, each in zip(
+            places.of(chosen), *(column.tolist() for column in columns), by_class, strict=True
         )
     ]
     negative = np.logaddexp.reduce(scores, axis=1) - logits if several else np.logaddexp(0.0, -logits)

@@ -1,0 +1,93 @@
+"""The known words of many texts at once, by a compiled scan."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8, UInt32
+
+from tokendyn.sentiment import scan_kernels
+from tokendyn.sentiment.tokenise import APOSTROPHES, BREAKS, combining_marks
+from tokendyn.sentiment.tokens import Units
+
+#: Code points that are read at once, so that memory stays bounded.
+_AT_ONCE = 2**22
+
+
+class WordTable:
+    """A fixed set of words with their numbers, to find in texts.
+
+    Parameters
+    ----------
+    numbers
+        The words in normal form with their numbers.
+    others
+        The number of every other word; ``others + 1`` of one that ends in n't.
+    """
+
+    def __init__(self, numbers: dict[str, int], others: int) -> None:
+        plain = {word: number for word, number in numbers.items() if word.isascii()}
+        self._others = others
+        self._known = np.array(list(plain.values()), dtype=np.int64)
+        self._letters = np.frombuffer("".join(plain).encode("ascii"), dtype=np.uint8)
+        self._bounds = np.concatenate([[0], np.cumsum([len(word) for word in plain], dtype=np.int64)]).astype(np.int64)
+        self._slots = np.empty(2 ** (2 * len(plain) + 2).bit_length(), dtype=np.int64)
+        scan_kernels.fill_slots(self._letters, self._bounds, self._slots)
+
+    def read(self, texts: Sequence[str], number_of: Callable[[str], int], *, breaks: bool, spans: bool) -> Units:
+        """Return the texts as numbered words; ``number_of`` is asked for words as written that are not ASCII."""
+        parts = [self._read(texts[first:last], number_of, breaks) for first, last in _portions(texts)]
+        numbers, starts, ends, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        places = np.stack([starts, ends], axis=1) if spans else None
+        return Units(numbers, np.repeat(np.arange(len(sizes)), sizes), places)
+
+    def _read(
+        self, texts: Sequence[str], number_of: Callable[[str], int], breaks: bool
+    ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"], Int[np.ndarray, " units"], Int[np.ndarray, " t"]]:
+        lengths = np.array([len(text) for text in texts], dtype=np.int64)
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        codes: UInt32[np.ndarray, " letters"] = np.frombuffer(
+            "".join(texts).encode("utf-32-le", "surrogatepass"), dtype=np.uint32
+        )
+        room = np.empty((3, len(codes) + len(texts)), dtype=np.int64)
+        sizes = np.empty(len(texts), dtype=np.int64)
+        count = scan_kernels.scan(
+            codes, bounds, _kinds(), breaks, self._letters, self._bounds, self._slots, self._known, self._others,
+            room[0], room[1], room[2], sizes,
+        )  # fmt: skip
+        numbers, starts, ends = (row[:count].copy() for row in room)
+        asked = np.flatnonzero(numbers == scan_kernels.ASK)
+        if len(asked):
+            rows = np.searchsorted(np.cumsum(sizes), asked, side="right").tolist()
+            places = zip(asked.tolist(), rows, starts[asked].tolist(), ends[asked].tolist(), strict=True)
+            for unit, row, start, end in places:
+                numbers[unit] = number_of(texts[row][start:end])
+        return numbers, starts, ends, sizes
+
+
+def _portions(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Return runs of texts of bounded length together, at least one text each."""
+    bounds, letters = [0], 0
+    for place, text in enumerate(texts):
+        letters += len(text)
+        if letters > _AT_ONCE and place > bounds[-1]:
+            bounds.append(place)
+            letters = len(text)
+    return list(zip(bounds, [*bounds[1:], len(texts)], strict=True))
+
+
+@functools.cache
+def _kinds() -> UInt8[np.ndarray, " codes"]:
+    """Return what each code point is to the scan."""
+    letters = bytes(map(str.isalnum, map(chr, range(0x110000))))
+    kinds = np.frombuffer(letters, dtype=np.uint8) * np.uint8(scan_kernels.LETTER)
+    kinds[combining_marks()] = scan_kernels.MARK
+    for marks, kind in (
+        (APOSTROPHES + "'", scan_kernels.APOSTROPHE),
+        (BREAKS, scan_kernels.BREAK),
+        ("<", scan_kernels.TAG),
+        ("&", scan_kernels.ENTITY),
+    ):
+        places = np.array([ord(mark) for mark in marks])
+        kinds[places] = np.where(kinds[places] == scan_kernels.LETTER, scan_kernels.LETTER, kind)
+    return kinds
