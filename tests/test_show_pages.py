@@ -310,6 +310,7 @@ def test_a_verdict_without_leaders_comes_from_the_bias(text):
     html = explanation_html(one)
     assert "the verdict comes from the bias (−0.040)" in html
     assert "51.0 %" in html
+    assert "What they add (+0.001)" in explanation_html(explained(leaders=[], tokens=[], residual=0.001))
     assert "comes from" not in explanation_html(explained())
 
 

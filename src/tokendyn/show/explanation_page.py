@@ -77,7 +77,6 @@ class _Shown:
 
     text: str
     gap: int = 0
-    leads: bool = False
     colour: str = ""
     looks: str = ""
     sign: str = ""
@@ -192,6 +191,11 @@ def leader_colours(explained: ExplainedText, scene: TokenScene | None = None) ->
 
 def _summary(explained: ExplainedText) -> str:
     count = len(explained.leaders)
+    if not count and explained.residual:
+        return (
+            f"No word leads: all end at the neutral pole. What they add ({signed(explained.residual)}) and "
+            f"the bias ({signed(explained.bias)}) decide."
+        )
     if not count:
         return (
             f"No word of the text speaks for either class: the verdict comes from the bias ({signed(explained.bias)})."
@@ -248,10 +252,11 @@ def _shown(
     leader = explained.leaders[token.leader]
     part = leader.contribution if piece.leads else token.contribution
     towards = f"towards {explained.classes[part > 0]}" if part else "no direction"
-    common = {"colour": colours[token.leader], "number": str(numbers[token.leader]), "token": at}
+    colour, number = colours[token.leader], str(numbers[token.leader])
+    looks = _direction(part)
     if not piece.leads:
         tip = f"“{token.word}” follows “{leader.word}”\nadds {signed(token.contribution, 4)}, {towards}"
-        return _Shown(piece.text, looks=_direction(part), tip=tip, **common)
+        return _Shown(piece.text, colour=colour, looks=looks, tip=tip, number=number, token=at)
     heaviest = max(other.mass for other in explained.leaders)
     share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
     tip = (
@@ -260,7 +265,7 @@ def _shown(
     )
     sign = "+" if part > 0 else "−" if part < 0 else ""
     star = f"{max(0.5, 1.45 * share):.2f}"
-    return _Shown(piece.text, leads=True, looks=_direction(part) + " td-lead", sign=sign, tip=tip, star=star, **common)
+    return _Shown(piece.text, 0, colour, looks + " td-lead", sign, tip, star, number, at)
 
 
 def _direction(part: float) -> str:

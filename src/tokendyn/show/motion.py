@@ -124,14 +124,18 @@ def motion(scene: TokenScene, colours: dict[str, str], numbers: dict[str, int]) 
     at = drawn[-1].tolist()
     marks = [
         Mark(
-            new[old], names[old], *at[old],
-            looks[last.follows[old]].colour if last.follows[old] >= 0 else NEUTRAL,
-            *at[last.followed[old]],
+            token=new[old],
+            word=names[old],
+            x=at[old][0],
+            y=at[old][1],
+            colour=looks[last.follows[old]].colour if last.follows[old] >= 0 else NEUTRAL,
+            to_x=at[last.followed[old]][0],
+            to_y=at[last.followed[old]][1],
         )
         for old in map(int, tokens)
-    ]  # fmt: skip
+    ]
     stars = [
-        Star(place, look.title, look.colour, *at[look.token], last.sizes[place], last.names[place])
+        Star(place, look.title, look.colour, at[look.token][0], at[look.token][1], last.sizes[place], last.names[place])
         for place, look in enumerate(looks)
     ]
     left_out = len(scene.labels) - len(tokens)
@@ -300,7 +304,7 @@ def _place_names(
     names: list[tuple[float, float] | None] = [None] * len(titles)
     shown = [place for place in np.argsort(-mass, kind="stable").tolist() if sizes[place]]
     centres = at.tolist()
-    taken = [_around(*centres[place], 0.7 * sizes[place], 0.7 * sizes[place]) for place in shown]
+    taken = [_around(x, y, 0.7 * sizes[place], 0.7 * sizes[place]) for place in shown for x, y in [centres[place]]]
     for place in shown[:MOST_NAMES]:
         half = (_text_width(titles[place]) / 2, 0.55 * _FONT)
         for dx, dy in _offsets(sizes[place], half):
