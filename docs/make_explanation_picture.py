@@ -12,9 +12,7 @@ from tokendyn.sentiment import LeaderClassifier
 
 reviews = small_reviews()
 model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
-why = model.explain(
-    "I feared the worst, but this is a warm, brilliant film: not a dull minute, though the ending is weak."
-)
+why = model.explain("I feared the worst, but this is a warm, brilliant film.")
 target = Path(__file__).parent / "images" / "explanation.png"
 with tempfile.TemporaryDirectory() as folder:
     page = Path(folder) / "why.html"
