@@ -1,11 +1,16 @@
 """Reports and explanations: self-contained, escaped, and honest about their sums."""
 
+import base64
+import hashlib
 import io
+import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -53,8 +58,11 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.found.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -113,6 +121,19 @@ def full_report(word="word"):
             Provenance({"config": {word: word, "list": list(range(50))}}),
         ],
     )
+
+
+SCRIPT = (resources.files("tokendyn.show") / "templates" / "motion.js").read_text(encoding="utf-8")
+
+
+def without_the_script(html):
+    """Return a page without our own script and its data, each of which must be there once."""
+    assert html.count(f"<script>{SCRIPT}</script>") == 1
+    without, found = re.subn(
+        r'<script type="application/json">[^<>&]*</script>', "", html.replace(f"<script>{SCRIPT}</script>", "")
+    )
+    assert found == 1
+    return without
 
 
 def assert_loads_nothing(html):
@@ -225,8 +246,8 @@ def test_an_explanation_loads_nothing_and_escapes_everything():
 
 def test_the_text_is_shown_whole_with_its_line_breaks():
     html = explanation_html(explained())
-    body = html[html.index('<div class="td-text">') : html.index("</div>\n<ul")]
-    shown = "".join(Elements(body + "</div>").words).replace("★", "").replace("Wonderful+", "Wonderful")
+    body = html[html.index('<div class="td-text" dir="auto">') : html.index("</div>\n<ul")]
+    shown = "".join(Elements(body + "</div>").words)
     for sign in ("+", "−"):
         shown = shown.replace(sign, "")
     assert shown == TEXT
@@ -239,7 +260,7 @@ def test_words_have_the_colour_of_their_leader_and_a_sign_that_needs_no_colour()
     assert len(words) == 5
     for attributes in words:
         negative = "awful" in attributes["data-tip"] or "thin" in attributes["data-tip"]
-        assert attributes["style"] == f"--c:{colours[negative]}"
+        assert attributes["style"].startswith(f"--c:{colours[negative]};")
         assert ("td-neg" in attributes["class"]) == negative
         assert attributes["tabindex"] == "0"
         assert attributes["aria-label"]
@@ -248,9 +269,7 @@ def test_words_have_the_colour_of_their_leader_and_a_sign_that_needs_no_colour()
 
 def test_the_area_of_a_text_star_is_its_mass():
     html = explanation_html(explained())
-    sizes = [
-        float(size) for size in re.findall(r'class="td-star" aria-hidden="true" style="font-size:([\d.]+)em', html)
-    ]
+    sizes = [float(size) for size in re.findall(r'td-lead" style="--c:#\w+;--s:([\d.]+)"', html)]
     assert (max(sizes) / min(sizes)) ** 2 == pytest.approx(4, rel=0.03)
 
 
@@ -291,17 +310,135 @@ def test_a_verdict_without_leaders_comes_from_the_bias(text):
     html = explanation_html(one)
     assert "the verdict comes from the bias (−0.040)" in html
     assert "51.0 %" in html
+    assert "What they add (+0.001)" in explanation_html(explained(leaders=[], tokens=[], residual=0.001))
     assert "comes from" not in explanation_html(explained())
 
 
-def test_a_scene_gives_its_colours_and_its_pictures_to_the_page():
-    scene = simulate(np.array([[1.0, 1.0], [-1.2, 0.8], [0.1, -1.0], [0.2, 0.1]]), layers=3,
-                     labels=["other", "awful", "wonderful", "thin"]).scene()  # fmt: skip
+WORDS = ("other", "awful", "wonderful", "thin")
+PLACES = np.array([[1.0, 1.0], [-1.2, 0.8], [0.1, -1.0], [0.2, 0.1]])
+
+
+def moving(labels=WORDS, places=PLACES, layers=3):
+    return simulate(places, layers=layers, labels=list(labels)).scene()
+
+
+def data_of(html):
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', html).group(1))
+
+
+def test_a_scene_gives_its_colours_its_slider_and_its_pictures_to_the_page():
+    scene = moving()
     colours = [style.colour for style in leader_styles(scene.leader_masses)]
     assert leader_colours(explained(), scene) == [colours[2], colours[1]]
     html = explanation_html(explained(), scene)
     assert html.count("data:image/png;base64") == 2
-    assert_loads_nothing(html)
+    assert_loads_nothing(without_the_script(html))
+    piece = explanation_fragment(explained(), scene)
+    assert "data:image" not in piece
+    assert_loads_nothing(without_the_script(piece))
+
+
+def test_a_leader_that_the_scene_ties_away_keeps_a_colour_of_its_own():
+    colours = leader_colours(explained(), moving(("other", "awful", "tied", "thin")))
+    assert len(set(colours)) == 2
+
+
+def test_the_slider_knows_every_layer_as_the_scene_does():
+    scene = moving()
+    data = data_of(explanation_fragment(explained(), scene))
+    assert [stop["layer"] for stop in data["stops"]] == [0, 1, 2, 3]
+    assert data["words"] == list(WORDS)
+    for layer, stop in enumerate(data["stops"]):
+        assert stop["to"] == scene.followed[min(layer, 2)].tolist()
+        drawn = np.array(stop["xy"]).reshape(-1, 2) * [1, -1]
+        real = scene.states[layer]
+        scale = np.linalg.norm(drawn[0] - drawn[1]) / np.linalg.norm(real[0] - real[1])
+        assert np.allclose(drawn - drawn[0], scale * (real - real[0]), atol=0.3)
+    assert "the words where they stand" in data["stops"][0]["said"]
+
+
+def test_only_our_own_script_runs_on_the_page():
+    html = explanation_html(explained(), moving())
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'\"" in html
+    assert "script-src" not in explanation_html(explained())
+
+
+def test_pieces_on_one_page_cannot_clash():
+    names = [
+        name for _, attributes in Elements(explanation_fragment(explained(), moving())).found for name in attributes
+    ]
+    assert not {"id", "for", "name", "aria-labelledby"} & set(names)
+
+
+def test_the_slider_can_be_named_and_reached_and_is_hidden_without_scripts():
+    found = Elements(explanation_fragment(explained(), moving())).found
+    slider = next(attributes for tag, attributes in found if tag == "input")
+    assert slider["type"] == "range"
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "3", "3")
+    assert slider["aria-valuetext"].startswith("Layer 3 of 3")
+    assert any("hidden" in attributes for tag, attributes in found if attributes.get("class") == "td-control")
+    words = [attributes for _, attributes in found if attributes.get("data-t") and "data-tip" in attributes]
+    assert {WORDS[int(word["data-t"])] for word in words} == {"awful", "wonderful", "thin"}
+
+
+@pytest.mark.parametrize("places", [PLACES[:, :1], np.hstack([PLACES, PLACES[:, ::-1] ** 2]), 0 * PLACES + 1])
+def test_words_move_in_any_dimension_and_when_all_coincide(places):
+    data = data_of(explanation_fragment(explained(), moving(places=places)))
+    for stop in data["stops"]:
+        assert np.isfinite(stop["xy"]).all()
+        assert 0 <= min(stop["xy"]) <= max(stop["xy"]) <= 640
+
+
+def test_very_many_tokens_and_layers_are_thinned():
+    rng = np.random.default_rng(0)
+    labels = [f"word{number}" for number in range(1500)]
+    html = explanation_fragment(explained(), moving(labels, rng.normal(size=(1500, 2)), layers=60))
+    data = data_of(html)
+    assert len(data["words"]) == 800
+    assert len(data["stops"]) == 41
+    assert (data["stops"][0]["layer"], data["stops"][-1]["layer"]) == (0, 60)
+    assert "700 rarer words are not drawn" in html
+
+
+@pytest.mark.parametrize(
+    "word",
+    [EVIL, "</script><script>alert(1)</script>", "<!--<script>", "\"'`${1}\\", "פלא\u202e", "😀", "\u2028\ud800\x00"],
+)
+def test_no_word_escapes_from_the_slider(word):
+    text = f"{word} wonderful"
+    leaders = [ExplainedLeader(word, [(0, len(word))], 1.0, 1.0, 0.55)]
+    one = explained(text=text, leaders=leaders, tokens=[ExplainedToken(word, [(0, len(word))], 0, 0.5)])
+    for labels in (("a", "b", word, "c"), (word,) * 4):
+        html = explanation_fragment(one, moving(labels))
+        rest = without_the_script(html)
+        assert_loads_nothing(rest)
+        assert "<script" not in rest
+        assert word in data_of(html)["words"]
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="put chromium on the path to run the slider in a browser")
+def test_the_slider_recolours_the_words_in_a_browser(tmp_path):
+    scene = moving()
+    page = explanation_html(explained(), scene)
+    set_to = (
+        "for (const s of document.querySelectorAll('.td-slider')) { s.value = 0; s.dispatchEvent(new Event('input')) }"
+    )
+    pieces_ = explanation_fragment(explained(), scene) * 2
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    (tmp_path / "moved.html").write_text(f"<meta charset=utf-8>{pieces_}<script>{set_to}</script>", encoding="utf-8")
+
+    def seen(name):
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        command = [shutil.which("chromium"), *options, profile, "--dump-dom", (tmp_path / name).as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    assert 'data-ready="yes"' in seen("page.html")
+    moved = seen("moved.html")
+    assert moved.count('data-ready="yes"') == 2
+    assert moved.count("Layer 0 of 3, the words where they stand") >= 4
+    assert moved.count("at layer 0") >= 8
 
 
 def test_wrong_values_are_refused_together():

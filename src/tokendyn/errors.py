@@ -23,14 +23,14 @@ class BadInputError(TokendynError, ValueError):
     def first_of(cls, what: str, problems: list[str], kind: str) -> "BadInputError":
         """Return one error that lists the first ``LISTED`` problems and counts the other lines, files or rows."""
         more = [f"and {len(problems) - LISTED} more {kind}"] if len(problems) > LISTED else []
-        return cls.all_of(what, problems[:LISTED] + more)
+        return cls.all_of(what, problems[:LISTED] + more, len(problems))
 
     @classmethod
-    def all_of(cls, what: str, problems: list[str]) -> "BadInputError":
-        """Return one error that lists every problem found in ``what``."""
+    def all_of(cls, what: str, problems: list[str], count: int | None = None) -> "BadInputError":
+        """Return one error that lists every problem found in ``what``; ``count`` of them when lines stand for more."""
         if len(problems) == 1:
             return cls(f"{what}: {problems[0]}")
-        return cls(f"{what} has {len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
+        return cls(f"{what} has {count or len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
 class ScaleError(BadInputError):

@@ -222,7 +222,8 @@ def explain_all(
 
 
 def split_off(data: LabelledTexts, fraction: float, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Return the texts to train on and a random share to test on."""
+    """Return the texts to train on and a random share to test on; labels that occur once are refused."""
+    data.check_classes()
     order = np.random.default_rng(seed).permutation(len(data))
     held = round(fraction * len(data))
     return data.take(np.sort(order[held:])), data.take(np.sort(order[:held]))
@@ -254,8 +255,10 @@ def _text(text: str | None, file: Path | None) -> str:
                 text = stream.read(MAX_CHARACTERS + 1)
         elif text == "-":
             text = sys.stdin.read(MAX_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"the text cannot be read as UTF-8: {error}") from None
+    except OSError as error:
+        raise BadInputError(f"{file or 'standard input'} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"the text is not UTF-8 ({error.reason}); save it as UTF-8") from None
     if text is None or len(text) > MAX_CHARACTERS:
         raise BadInputError(f"the text is longer than {MAX_CHARACTERS} characters; cut it")
     return text

@@ -18,7 +18,8 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     Raises
     ------
     BadInputError
-        If the path is no such folder, or files cannot be read as UTF-8 or are too long; they are named.
+        If the path is no such folder, a class has no text, or files cannot be read as UTF-8 or are too long;
+        all are named.
     """
     path = Path(path)
     if not path.is_dir():
@@ -27,7 +28,10 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     labels: list[str] = []
     problems: list[str] = []
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        for file in sorted(folder.glob("*.txt")):
+        files = sorted(folder.glob("*.txt"))
+        if not files:
+            problems.append(f"{folder.name}: the folder of this class holds no .txt file; add texts or remove it")
+        for file in files:
             try:
                 texts.append(_whole_text(file))
                 labels.append(folder.name)

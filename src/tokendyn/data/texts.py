@@ -10,6 +10,7 @@ import math
 import os
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,18 @@ class LabelledTexts:
             self.source,
         )
 
+    def check_classes(self) -> None:
+        """Raise BadInputError for every label that one text only has, such as a misspelt one."""
+        counts = Counter(self.labels or ())
+        kinds = [label for label, count in counts.items() if count > 1]
+        problems = [
+            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class{meant(label, kinds)}"
+            for row, label in zip(self.rows or range(1, len(self) + 1), self.labels or (), strict=bool(self.labels))
+            if counts[label] == 1
+        ]
+        if problems:
+            raise BadInputError.first_of(self.source, problems, "rows")
+
 
 def read_texts(path: str | Path, text: str = "text", label: str | None = "label") -> LabelledTexts:
     """Read texts, and their labels, from a CSV, TSV or JSON-lines file, or from a folder of class folders.
@@ -92,11 +105,14 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
             reader(stream, collected)
     except FileNotFoundError:
         raise BadInputError(f"{path} does not exist; give the path of a CSV, TSV or JSONL file") from None
-    except UnicodeDecodeError as error:
+    except UnicodeDecodeError:
+        raise BadInputError(f"{path} is not UTF-8: {_what_instead(path)}") from None
+    except gzip.BadGzipFile as error:
         raise BadInputError(
-            f"{path} is not UTF-8 (byte {error.start} of a block, after row {collected.rows_seen}): save it as UTF-8"
+            f"{path} is not a gzip file ({error}; {collected.rows_seen} rows could be read): "
+            "fetch it again, or take .gz from its name if it is plain text"
         ) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise BadInputError(
             f"{path} is not a whole gzip file ({error}; {collected.rows_seen} rows could be read): fetch it again"
         ) from None
@@ -213,6 +229,26 @@ def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
         yield io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
 
 
+def _what_instead(path: Path) -> str:
+    """Say what a file that is not UTF-8 seems to be, where, and what to do."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        beginning = stream.read(1024)
+        if beginning.startswith(b"\x1f\x8b"):
+            return "it is compressed by gzip; let its name end in .gz"
+        if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return "it is UTF-16; save it as UTF-8"
+        if b"\0" in beginning:
+            return "it is no text but a binary file; give a CSV, TSV or JSONL file"
+        stream.seek(0)
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                near = line[max(0, error.start - 10) : error.start + 10]
+                return f"line {number} holds {near!r}, perhaps Windows-1252 or Latin-1; save the file as UTF-8"
+    return "save it as UTF-8"
+
+
 def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str) -> None:
     """Read CSV or TSV with a header row."""
     with _long_fields():
@@ -288,10 +324,14 @@ def _no_column(name: str, found: Iterable[Any]) -> str:
     listed = ", ".join(repr(other[:40]) for other in names[:_PROBLEMS_LISTED]) + (
         ", ..." if len(names) > _PROBLEMS_LISTED else ""
     )
-    folded = {other.strip().casefold(): other for other in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1)
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else ""
-    return f"no column {name!r}; found {listed or 'none'}{hint}"
+    return f"no column {name!r}; found {listed or 'none'}{meant(name, names)}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the known name that looks like the given one, or nothing."""
+    folded = {other.strip().casefold(): other for other in known}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def _kind(value: Any) -> str:

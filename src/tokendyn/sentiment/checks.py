@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.data.texts import meant
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment.tokens import is_tokeniser
 
@@ -28,13 +29,15 @@ def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[st
         raise BadInputError("texts is one string; give a list of strings, such as [text]")
     if isinstance(texts, np.ndarray) and texts.ndim != 1:
         raise BadInputError(f"texts is an array of shape {texts.shape}; give one dimension of strings")
-    if not isinstance(texts, Iterable):
+    if hasattr(texts, "columns"):
+        raise BadInputError("texts is a table; give one column of strings, such as table['text']")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set):
         raise BadInputError(f"texts is {type(texts).__name__}; give a list of strings")
     listed = [str(text) if isinstance(text, np.str_) else text for text in texts]
     wrong = [row for row, text in enumerate(listed) if not isinstance(text, str)]
     if wrong:
-        shown = [f"texts[{row}] is {_kind(listed[row])}, expected a string" for row in wrong[:_LISTED]]
-        raise BadInputError.all_of("texts", _bounded(shown, len(wrong)))
+        shown = [f"texts[{row}] is {_kind(listed[row])}, expected a string" for row in wrong]
+        raise BadInputError.first_of("texts", shown, "texts")
     if not listed and not empty_allowed:
         raise BadInputError("texts is empty; give at least two texts of each class")
     return listed
@@ -56,8 +59,8 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         raise BadInputError(f"there are {texts} texts and {len(listed)} labels; give one label a text")
     wrong = [row for row, label in enumerate(listed) if not isinstance(label, str | int) and not _number(label)]
     if wrong:
-        shown = [f"labels[{row}] is {_kind(listed[row])}, expected a string or number" for row in wrong[:_LISTED]]
-        raise BadInputError.all_of("labels", _bounded(shown, len(wrong)))
+        shown = [f"labels[{row}] is {_kind(listed[row])}, expected a string or number" for row in wrong]
+        raise BadInputError.first_of("labels", shown, "labels")
     kinds = {"strings" if isinstance(label, str) else "numbers" for label in listed}
     if len(kinds) > 1:
         odd = next(row for row, label in enumerate(listed) if isinstance(label, str) != isinstance(listed[0], str))
@@ -72,7 +75,12 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
             f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
             f"{', ...' if len(counts) > _LISTED else ''}; this classifier tells 2 to {MOST_CLASSES} classes apart"
         )
-    few = [f"class {label!r} has {count} text, expected at least 2" for label, count in counts.items() if count < 2]
+    kept = [str(label) for label, count in counts.items() if count > 1]
+    few = [
+        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{meant(str(label), kept)}"
+        for label, count in counts.items()
+        if count < 2
+    ]
     if few:
         raise BadInputError.all_of("labels", few)
     number = {label: place for place, label in enumerate(counts)}
@@ -161,14 +169,9 @@ def _number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
-def _bounded(shown: Sequence[str], total: int) -> list[str]:
-    more = [f"and {total - len(shown)} more"] if total > len(shown) else []
-    return [*shown, *more]
-
-
 def _kind(value: Any) -> str:
-    if value is None:
-        return "missing (None)"
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return f"missing ({value}); remove or fill the row"
     if isinstance(value, float) and math.isnan(value):
         return "NaN; remove or fill the row"
     return f"{type(value).__name__} {str(value)[:40]!r}"

@@ -183,11 +183,11 @@ class Explanation:
         return explanation_html(explained_text(self), scene(self))
 
     def _repr_html_(self) -> str:
-        """Return the same as a piece of HTML, for notebooks."""
-        from tokendyn.sentiment.report import explained_text
+        """Return the same as a piece of HTML, for notebooks: the slider without the pictures."""
+        from tokendyn.sentiment.report import explained_text, scene
         from tokendyn.show import explanation_fragment
 
-        return explanation_fragment(explained_text(self))
+        return explanation_fragment(explained_text(self), scene(self))
 
     def plot(self) -> "Figure | None":
         """Return the words of the text as moving tokens, layer by layer; None when there is no token or layer."""

@@ -56,7 +56,16 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
         leader_of=place[followed[-1]],
         neutral=int(place[-1]) if explanation.neutral.words else -1,
         title=title,
+        ends=_ends(explanation),
     )
+
+
+def _ends(explanation: Explanation) -> tuple[str, str]:
+    """Return what the two ends of the first coordinate mean: the classes, when it is the decoder's axis."""
+    if len(explanation.classes) > 2:
+        return ("", "")
+    negative, positive = explanation.sides
+    return str(negative), str(positive)
 
 
 def write_explanation(explanation: Explanation, path: str | Path) -> None:

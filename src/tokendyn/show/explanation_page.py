@@ -1,5 +1,7 @@
 """The page of one explained text: verdict, coloured text, contributions, leaders, motion of its words."""
 
+import base64
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tokendyn.show.explained import ExplainedText, ExplainedToken, pieces
+from tokendyn.show.explained import ExplainedText, Piece, pieces
+from tokendyn.show.motion import Motion, motion
 from tokendyn.show.palette import NEUTRAL, leader_styles
-from tokendyn.show.report import Picture, render, write_page
+from tokendyn.show.report import Picture, render, source, write_page
 from tokendyn.show.scene import TokenScene
 
 #: Longer texts are shown around their leaders only.
@@ -26,26 +29,35 @@ def explanation_html(
 ) -> str:
     """Return an explained text as one HTML document that loads nothing.
 
+    Its one script moves the slider; the page's policy admits it by its hash and no other. Without scripts the
+    last layer is shown.
+
     Parameters
     ----------
     explained
         The verdict and its reasons.
     scene
-        The words in motion; drawn as panels and as a strip. Leaders are matched by their labels, so that
-        text and pictures share the colours.
+        The words in motion: a slider moves them through the layers and recolours the text; panels and a strip
+        show the same in print. Words are matched by their labels, so that text and pictures share the colours.
     pictures
         Further pictures.
     title
         Title of the page.
     """
-    return render("explanation.html.j2", page=_page(explained, scene, pictures), title=title)
+    page = _page(explained, scene, [*_scene_pictures(scene), *pictures])
+    script = source("motion.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render("explanation.html.j2", page=page, title=title, script=script, digest=digest)
 
 
 def explanation_fragment(
     explained: ExplainedText, scene: TokenScene | None = None, pictures: Sequence[Picture] = ()
 ) -> str:
-    """Return the same as a piece of HTML with its own style, to embed in a notebook or another page."""
-    return render("explanation_fragment.html.j2", page=_page(explained, scene, pictures))
+    """Return the same as a piece of HTML with its own style, to embed in a notebook or another page.
+
+    It has no ``id``, so that any number of pieces share a page. A scene gives the slider, not the pictures.
+    """
+    return render("explanation_fragment.html.j2", page=_page(explained, scene, pictures), script=source("motion.js"))
 
 
 def write_explanation(
@@ -61,16 +73,17 @@ def write_explanation(
 
 @dataclass(frozen=True)
 class _Shown:
-    """A piece of text as the template needs it."""
+    """A piece of text as the template needs it; ``token`` is its token in the plane, -1 for none."""
 
     text: str
     gap: int = 0
-    leads: bool = False
     colour: str = ""
-    direction: str = ""
+    looks: str = ""
     sign: str = ""
     tip: str = ""
-    star: str = ""
+    star: str = "1"
+    number: str = ""
+    token: int = -1
 
     @property
     def spoken(self) -> str:
@@ -82,6 +95,7 @@ class _Bar:
     """A signed bar; places are percentages of the track."""
 
     name: str
+    number: str
     value: str
     colour: str
     left: float
@@ -96,6 +110,7 @@ class _Row:
     """A row of the table of leaders."""
 
     colour: str
+    number: str
     word: str
     mass: str
     value: str
@@ -120,20 +135,22 @@ class _Page:
     sum_line: str
     rows: list[_Row]
     neutral_line: str
-    pictures: list[Picture]
+    pictures: Sequence[Picture]
+    motion: Motion | None
 
 
 def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence[Picture]) -> _Page:
     colours = leader_colours(explained, scene)
     found, dropped = pieces(explained, MOST_CHARACTERS)
     negative, positive = explained.classes
-    drawn = [*_scene_pictures(scene), *pictures]
+    moving = _motion(explained, scene, colours)
+    numbers = _numbers(explained)
     return _Page(
         label=explained.label,
         confidence=percent(explained.confidence),
         summary=_summary(explained),
         note=explained.note,
-        pieces=[_shown(explained, piece.text, piece.gap, piece.token, piece.leads, colours) for piece in found],
+        pieces=[_shown(explained, piece, colours, numbers, moving) for piece in found],
         positive=positive,
         negative=negative,
         text_notes=_text_notes(explained, sum(piece.gap for piece in found), dropped),
@@ -141,25 +158,44 @@ def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence
         sum_line=sum_line(explained),
         rows=_rows(explained, colours),
         neutral_line=neutral_line(explained),
-        pictures=drawn,
+        pictures=pictures,
+        motion=moving,
     )
+
+
+def _motion(explained: ExplainedText, scene: TokenScene | None, colours: list[str]) -> Motion | None:
+    """Return what the slider moves, leaders coloured and numbered as in the text."""
+    if scene is None or not scene.layers or not scene.labels:
+        return None
+    words = [leader.word for leader in explained.leaders]
+    return motion(scene, dict(zip(words, colours, strict=True)), dict(zip(words, _numbers(explained), strict=True)))
+
+
+def _numbers(explained: ExplainedText) -> list[int]:
+    """Return the number of each leader, 1 for the strongest: it tells them apart where colours do not."""
+    rank = {place: number for number, place in enumerate(explained.by_contribution, start=1)}
+    return [rank[place] for place in range(len(rank))]
 
 
 def leader_colours(explained: ExplainedText, scene: TokenScene | None = None) -> list[str]:
     """Return a colour for each leader; with a scene, that of the scene's leader of the same label."""
-    masses = np.array([leader.mass for leader in explained.leaders], dtype=np.float64)
-    own = [style.colour for style in leader_styles(masses)]
     if scene is None:
-        return own
-    styles = leader_styles(scene.leader_masses, scene.neutral)
-    known = {scene.labels[int(token)]: style.colour for token, style in zip(scene.leaders, styles, strict=True)}
-    if not all(leader.word in known for leader in explained.leaders):
-        return own
-    return [known[leader.word] for leader in explained.leaders]
+        masses = np.array([leader.mass for leader in explained.leaders], dtype=np.float64)
+        return [style.colour for style in leader_styles(masses)]
+    places = {scene.labels[int(token)]: place for place, token in reversed(list(enumerate(scene.leaders)))}
+    others = [leader.word for leader in explained.leaders if leader.word not in places]
+    places |= {word: len(scene.leaders) + number for number, word in enumerate(others)}
+    styles = leader_styles(np.append(scene.leader_masses, np.zeros(len(others))), scene.neutral)
+    return [styles[places[leader.word]].colour for leader in explained.leaders]
 
 
 def _summary(explained: ExplainedText) -> str:
     count = len(explained.leaders)
+    if not count and explained.residual:
+        return (
+            f"No word leads: all end at the neutral pole. What they add ({signed(explained.residual)}) and "
+            f"the bias ({signed(explained.bias)}) decide."
+        )
     if not count:
         return (
             f"No word of the text speaks for either class: the verdict comes from the bias ({signed(explained.bias)})."
@@ -202,27 +238,38 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
 
 
 def _shown(
-    explained: ExplainedText, text: str, gap: int, token: ExplainedToken | None, leads: bool, colours: list[str]
+    explained: ExplainedText, piece: Piece, colours: list[str], numbers: list[int], moving: Motion | None
 ) -> _Shown:
-    if token is None or token.leader < 0:
-        return _Shown(text, gap)
+    token = piece.token
+    at = moving.token_of.get(token.word, -1) if moving and token else -1
+    if token is None or (token.leader < 0 and at < 0):
+        return _Shown(piece.text, piece.gap)
+    if token.leader < 0:
+        tip = f"“{token.word}” ends with no leader\nadds {signed(token.contribution, 4)}"
+        number = moving.number_at_the_end(at) if moving else ""
+        looks = _direction(token.contribution) + " td-free"
+        return _Shown(piece.text, colour=NEUTRAL, looks=looks, tip=tip, number=number, token=at)
     leader = explained.leaders[token.leader]
-    part = leader.contribution if leads else token.contribution
-    sign = "+" if part > 0 else "−" if part < 0 else ""
+    part = leader.contribution if piece.leads else token.contribution
     towards = f"towards {explained.classes[part > 0]}" if part else "no direction"
-    if leads:
-        heaviest = max(other.mass for other in explained.leaders)
-        share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
-        tip = (
-            f"“{token.word}” leads: mass {short(leader.mass)}, value {signed(leader.value)}\n"
-            f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
-        )
-        star = f"{max(0.5, 1.45 * share):.2f}"
-    else:
+    colour, number = colours[token.leader], str(numbers[token.leader])
+    looks = _direction(part)
+    if not piece.leads:
         tip = f"“{token.word}” follows “{leader.word}”\nadds {signed(token.contribution, 4)}, {towards}"
-        star = ""
-    direction = "td-neg" if part < 0 else ""
-    return _Shown(text, gap, leads, colours[token.leader], direction, sign, tip, star)
+        return _Shown(piece.text, colour=colour, looks=looks, tip=tip, number=number, token=at)
+    heaviest = max(other.mass for other in explained.leaders)
+    share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
+    tip = (
+        f"“{token.word}” leads: mass {short(leader.mass)}, value {signed(leader.value)}\n"
+        f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
+    )
+    sign = "+" if part > 0 else "−" if part < 0 else ""
+    star = f"{max(0.5, 1.45 * share):.2f}"
+    return _Shown(piece.text, 0, colour, looks + " td-lead", sign, tip, star, number, at)
+
+
+def _direction(part: float) -> str:
+    return " td-neg" if part < 0 else ""
 
 
 def contribution_lines(explained: ExplainedText, most: int = _MOST_BARS) -> list[tuple[str, float, int]]:
@@ -240,24 +287,27 @@ def _bars(explained: ExplainedText, colours: list[str]) -> list[_Bar]:
     low, high = min(0.0, *(part for _, part, _ in lines)), max(0.0, *(part for _, part, _ in lines))
     extent = high - low or 1.0
     zero = 100 * -low / extent
+    numbers = _numbers(explained)
     bars = []
     for name, part, place in lines:
         colour = colours[place] if place >= 0 else NEUTRAL
         left = round(100 * (min(part, 0.0) - low) / extent, 3)
         width = round(100 * abs(part) / extent, 3)
-        bars.append(_Bar(name, signed(part), colour, left, width, round(zero, 3), part < 0, place == -2))
+        number = str(numbers[place]) if place >= 0 else ""
+        bars.append(_Bar(name, number, signed(part), colour, left, width, round(zero, 3), part < 0, place == -2))
     return bars
 
 
 def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
     rows = []
-    for place in explained.by_contribution[:_MOST_ROWS]:
+    for number, place in enumerate(explained.by_contribution[:_MOST_ROWS], start=1):
         leader = explained.leaders[place]
         names = ", ".join(list(leader.followers)[:_MOST_FOLLOWERS])
         left = len(leader.followers) - _MOST_FOLLOWERS
         rows.append(
             _Row(
                 colours[place],
+                str(number),
                 leader.word,
                 short(leader.mass),
                 signed(leader.value),
@@ -268,7 +318,7 @@ def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
         )
     if explained.neutral_words:
         followers = f"{explained.neutral_words:,} words"
-        rows.append(_Row(NEUTRAL, "(neutral pole)", short(explained.neutral_mass), "–", "0", "–", followers))
+        rows.append(_Row(NEUTRAL, "0", "(neutral pole)", short(explained.neutral_mass), "–", "0", "–", followers))
     return rows
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -205,6 +206,11 @@ def write_page(html: str, path: str | Path) -> None:
 def render(template: str, **values: object) -> str:
     """Fill a template of tokendyn; every value is escaped, and what no page can hold is replaced."""
     return _UNPRINTABLE.sub("\ufffd", environment().get_template(template).render(**values))
+
+
+def source(name: str) -> str:
+    """Return a file of the templates as it is, such as a script."""
+    return (resources.files("tokendyn.show") / "templates" / name).read_text(encoding="utf-8")
 
 
 def environment() -> "jinja2.Environment":

@@ -35,6 +35,8 @@ class TokenScene:
         One line for the figure.
     neutral
         Position in ``leaders`` of a leader that stands for "no opinion" and is drawn grey; -1 for none.
+    ends
+        What a small and a large first coordinate speak for, in words; empty when they speak for nothing.
     """
 
     states: Float[np.ndarray, "states tokens dim"]
@@ -49,6 +51,7 @@ class TokenScene:
     limit_dimensions: Int[np.ndarray, " points"] | None = None
     title: str = ""
     neutral: int = -1
+    ends: tuple[str, str] = ("", "")
 
     @property
     def layers(self) -> int:
