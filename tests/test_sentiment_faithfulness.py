@@ -43,7 +43,7 @@ class Linear:
             for word, spans in zip(cut.words, cut.spans, strict=True)
             if word in self.effects
         ]
-        return SimpleNamespace(contributions=tuple(parts), leaders=tuple(parts))
+        return SimpleNamespace(contributions=tuple(parts), leaders=tuple(parts), succession=())
 
 
 def set_of(text):
@@ -165,7 +165,7 @@ def test_progress_counts_texts_times_explainers_and_calls_are_counted():
         ("good film", ("loo",), {}, "one string"),
         (["good", 3], ("loo",), {}, r"texts\[1\] is int"),
         (["good"], ("leader",), {}, "no explainer 'leader'; did you mean 'leaders'"),
-        (["good"], ("gradients",), {}, "choose among leaders, value, lime, shap, loo, random"),
+        (["good"], ("gradients",), {}, "choose among leaders, contributions, value, lime, shap, loo, random"),
         (["good"], (), {}, "none is named"),
         (["good"], "loo", {}, "one string"),
         (["good"], ("loo",), {"fractions": (0.1, 1.5)}, "above 0 and at most 1"),
@@ -233,16 +233,19 @@ def trained():
     return LeaderClassifier(epochs=2).fit(data.texts[:500], data.labels[:500])
 
 
-def test_the_scores_of_the_classifier_are_its_contributions(trained):
-    from tokendyn.sentiment.explainers import leaders
+def test_contributions_add_up_and_leaders_rank_by_succession(trained):
+    from tokendyn.sentiment.explainers import contributions, leaders
 
     for text in small_reviews().texts[500:520]:
         judge = Judge(trained, CutText.of(text))
-        why, found = trained.explain(text), leaders(judge, 0, 0)
+        why, found = trained.explain(text), contributions(judge, 0, 0)
         side = 1 if why.label == trained.classes_[1] else -1
         assert found.size == len(why.leaders)
         np.testing.assert_allclose(side * found.values.sum() + why.bias, why.logit, atol=1e-9)
         assert judge.probability >= 0.5
+        ranked = np.argsort(-leaders(judge, 0, 0).values, kind="stable")
+        first = [judge.cut.words[owner] for owner in ranked[: len(why.succession)]]
+        assert first == [gone.word for gone in why.succession]
 
 
 def test_the_command_writes_table_figure_and_page(trained, tmp_path, capsys):
