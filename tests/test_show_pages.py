@@ -488,3 +488,27 @@ def test_show_knows_no_system():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_and_the_terminal_say_what_would_turn_the_verdict():
+    from rich.console import Console
+
+    from tokendyn.show import ExplainedText, explanation_html, explanation_terminal
+
+    def shown(succession):
+        parts = {"label": "pos", "probability": 0.9, "classes": ("neg", "pos"), "logit": 1.0, "bias": 1.0}
+        text = ExplainedText(text="good <b>", leaders=[], tokens=[], succession=succession, **parts)
+        console = Console(width=200, record=True, file=io.StringIO())
+        console.print(explanation_terminal(text))
+        return explanation_html(text), console.export_text()
+
+    for words, wanted in (
+        ([("good", 0.5), ("<b>", -0.1)], "the verdict turns, taken out in this order: good, "),
+        ([("good", 0.5)], "the verdict is weakest and still stands, taken out in this order: good."),
+        ([(f"w{i}", 1.0) for i in range(14)], "w11 and 2 more."),
+    ):
+        html, terminal = shown(words)
+        assert wanted in html
+        assert wanted in terminal
+    assert "verdict turns" not in shown([])[0]
+    assert "good, &lt;b&gt;." in shown([("good", 0.5), ("<b>", -0.1)])[0]

@@ -33,6 +33,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         neutral_mass=explanation.neutral.mass,
         neutral_words=explanation.neutral.words,
         note=explanation.note,
+        succession=[(gone.word, gone.margin) for gone in explanation.succession],
     )
 
 

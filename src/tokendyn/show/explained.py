@@ -72,6 +72,8 @@ class ExplainedText:
         Mass of the neutral pole, and how many words of the text are there.
     note
         Anything the reader must know, in words.
+    succession
+        Words taken out one after the other, and by how much the verdict leads without this and those before it.
     """
 
     text: str
@@ -86,6 +88,7 @@ class ExplainedText:
     neutral_mass: float = 0.0
     neutral_words: int = 0
     note: str = ""
+    succession: Sequence[tuple[str, float]] = ()
 
     def __post_init__(self) -> None:
         problems = []

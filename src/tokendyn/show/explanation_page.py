@@ -18,7 +18,7 @@ from tokendyn.show.scene import TokenScene
 #: Longer texts are shown around their leaders only.
 MOST_CHARACTERS = 20_000
 
-_MOST_BARS, _MOST_ROWS, _MOST_FOLLOWERS = 14, 60, 24
+_MOST_BARS, _MOST_ROWS, _MOST_FOLLOWERS, _MOST_GONE = 14, 60, 24, 12
 
 
 def explanation_html(
@@ -133,6 +133,7 @@ class _Page:
     text_notes: list[str]
     bars: list[_Bar]
     sum_line: str
+    succession_line: str
     rows: list[_Row]
     neutral_line: str
     pictures: Sequence[Picture]
@@ -156,6 +157,7 @@ def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence
         text_notes=_text_notes(explained, sum(piece.gap for piece in found), dropped),
         bars=_bars(explained, colours),
         sum_line=sum_line(explained),
+        succession_line=succession_line(explained),
         rows=_rows(explained, colours),
         neutral_line=neutral_line(explained),
         pictures=pictures,
@@ -222,6 +224,18 @@ def sum_line(explained: ExplainedText) -> str:
     if explained.adds_up:
         return f"{parts}, the logit; its logistic function is the probability of {explained.classes[1]}."
     return f"{parts}, but the logit is {signed(explained.logit, 6)}: the parts do not account for all of it."
+
+
+def succession_line(explained: ExplainedText) -> str:
+    """Return which words have to go for the verdict to turn, in words; empty when nothing is known of it."""
+    if not explained.succession:
+        return ""
+    names = ", ".join(word for word, _ in explained.succession[:_MOST_GONE])
+    more = len(explained.succession) - _MOST_GONE
+    names += f" and {more} more" if more > 0 else ""
+    if explained.succession[-1][1] < 0:
+        return f"Without these words the verdict turns, taken out in this order: {names}."
+    return f"Without these words the verdict is weakest and still stands, taken out in this order: {names}."
 
 
 def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str]:

@@ -16,6 +16,7 @@ from tokendyn.show.explanation_page import (
     percent,
     short,
     signed,
+    succession_line,
     sum_line,
 )
 from tokendyn.show.palette import NEUTRAL
@@ -39,6 +40,9 @@ def explanation_terminal(explained: ExplainedText) -> Group:
         parts.append(Text(_clean(explained.note), style="italic"))
     parts += [Rule(style="dim"), _excerpt(explained, colours), Rule(style="dim"), _table(explained, colours)]
     parts += [Text(sum_line(explained), style="dim"), Text(neutral_line(explained), style="dim")]
+    turning = succession_line(explained)
+    if turning:
+        parts.append(Text(_clean(turning)))
     return Group(*parts)
 
 
