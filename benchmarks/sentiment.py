@@ -20,8 +20,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from tokendyn.data.collections import split_texts  # noqa: E402
-from tokendyn.data.texts import LabelledTexts, imdb_reviews, movie_sentences, small_reviews  # noqa: E402
+from tokendyn.data.collections import movie_sentences, split_texts  # noqa: E402
+from tokendyn.data.texts import LabelledTexts, imdb_reviews, small_reviews  # noqa: E402
 from tokendyn.runs.files import write_json  # noqa: E402
 from tokendyn.runs.provenance import provenance  # noqa: E402
 from tokendyn.sentiment.comparison import folds, measure  # noqa: E402

@@ -1,5 +1,6 @@
-"""Texts from a folder of class folders or from a dataset object, and texts that occur in two collections."""
+"""Texts from a folder of class folders, a dataset object or two files; texts that repeat, and how to split them."""
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -106,6 +107,40 @@ def _problem(record: Any, text: str, label: str | None) -> str:
     if label is not None and record[label] in (None, ""):
         return f"{label!r} is empty; label the row or remove it"
     return ""
+
+
+def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
+    """Return the 5,331 positive and 5,331 negative film sentences of Pang and Lee (2005), which do not ship.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds ``movie_sentences/rt-polarity.pos`` and ``.neg`` (UTF-8, one sentence a line); by
+        default the environment variable TOKENDYN_DATA.
+
+    Raises
+    ------
+    BadInputError
+        If the variable is not set or a file is not there; the message says what to do.
+    """
+    folder = folder or os.environ.get("TOKENDYN_DATA") or None
+    if folder is None:
+        raise BadInputError(
+            "the film sentences do not ship with tokendyn: set TOKENDYN_DATA to a folder that holds "
+            "movie_sentences/rt-polarity.pos and rt-polarity.neg, or use small_reviews()"
+        )
+    texts: list[str] = []
+    labels: list[str] = []
+    for label in ("pos", "neg"):
+        path = Path(folder) / "movie_sentences" / f"rt-polarity.{label}"
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInputError(f"{path} cannot be read ({error}); TOKENDYN_DATA must name its folder") from None
+        kept = [line.strip() for line in lines if line.strip()]
+        texts += kept
+        labels += [label] * len(kept)
+    return LabelledTexts(tuple(texts), tuple(labels), (), "movie sentences (rt-polarity)")
 
 
 def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, int]]:
