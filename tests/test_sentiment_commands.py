@@ -142,3 +142,39 @@ def test_training_says_which_texts_repeat_and_keeps_them_on_one_side(tmp_path, c
     assert 10 < record["moved_texts"] < 50
     assert f"100 texts repeat an earlier one; {record['moved_texts']} changed sides" in said.err
     assert "1 different texts occur with different labels" in said.err
+
+
+def test_a_comparison_is_a_table_a_figure_and_a_page(reviews, tmp_path, capsys):
+    out = tmp_path / "comparison"
+    command = ["sentiment", "compare", str(reviews), "--ngrams", "2", "--seed", "2", "--out", str(out)]
+    assert run([*command, "--dry-run"]) == 0
+    assert "on 480 texts, test on 120" in capsys.readouterr().err
+    assert not out.exists()
+    assert run([*command, "--published", "--published-epochs", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["table"]
+    assert [row["classifier"] for row in rows] == [
+        "leaders",
+        "TF-IDF + LR, words",
+        "TF-IDF + LR, words and pairs",
+        "fastText-like",
+        "as published, d = 16",
+    ]
+    assert all(0.75 < row["low"] < row["accuracy"] < row["high"] for row in rows[:3])
+    table = pd.read_csv(out / "table.csv")
+    assert table["accuracy"].tolist() == [row["accuracy"] for row in rows]
+    assert (out / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((out / "comparison.json").read_text())["table"] == rows
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "fastText-like" in page
+    assert "tokendyn sentiment compare" in page
+    assert run(command) == 2
+
+
+def test_a_comparison_that_cannot_be_made_is_refused_before_the_work(tmp_path, capsys):
+    path = tmp_path / "three.csv"
+    path.write_text("text,label\n" + "".join(f"text {n},{'abc'[n % 3]}\n" for n in range(30)))
+    out = tmp_path / "out"
+    assert run(["sentiment", "compare", str(path), "--published", "--out", str(out)]) == 2
+    assert "tells 2 classes apart, the labels have 3" in capsys.readouterr().err
+    assert run(["sentiment", "compare", str(path), "--test-fraction", "1.5", "--out", str(out)]) == 2
+    assert not out.exists()

@@ -91,7 +91,9 @@ class _Graph:
     """
 
     def __init__(self, onnx: Any) -> None:
-        self.onnx, self.nodes, self.constants = onnx, [], {}
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
 
     def model(self, classifier: "LeaderClassifier") -> Any:
         """Return the whole as an ONNX model with its metadata."""
