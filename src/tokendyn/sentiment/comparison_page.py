@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from tokendyn.runs.files import new_folder, write_json
 from tokendyn.sentiment.comparison import MEASURES, Comparison
@@ -37,6 +38,9 @@ def comparison_figure(found: Comparison) -> Figure:
     bars.set_yticks(range(len(rows)), names)
     bars.invert_yaxis()
     cost.set_xscale("log")
+    cost.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    cost.xaxis.set_major_formatter("{x:g}")
+    cost.xaxis.set_minor_formatter(NullFormatter())
     _quiet(bars, "accuracy on the test texts, %", "Accuracy, 95 % intervals")
     _quiet(cost, "processor seconds to train", "Accuracy, %, against time")
     return figure
