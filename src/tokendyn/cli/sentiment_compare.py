@@ -67,7 +67,9 @@ def compare(
     if not 0 < test_fraction < 1:
         raise BadInputError(f"--test-fraction must be between 0 and 1, got {test_fraction}")
     check_free(out, overwrite=overwrite)
-    parts = split_texts(read_texts(reviews, text=text, label=label), test_fraction, seed)
+    data = read_texts(reviews, text=text, label=label)
+    data.check_classes()
+    parts = split_texts(data, test_fraction, seed)
     parameters = {"active_words": active_words, "ngrams": ngrams, "negation": negation, "leaders": leaders}
     contenders = usual_contenders(published=published, published_epochs=published_epochs, **parameters)
     check_contenders(parts.training, parts.test, contenders)
