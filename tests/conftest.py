@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 KERNELS = {
     "tokendyn.attention.fused",
     "tokendyn.sentiment.kernels",
+    "tokendyn.sentiment.peer_kernels",
     "tokendyn.sentiment.published_kernels",
     "tokendyn.sentiment.scan_kernels",
     "tokendyn.sentiment.succession_kernels",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokendyn.data.collections import from_dataset, read_class_folders, repeated_texts
+from tokendyn.data.collections import from_dataset, read_class_folders, repeated_texts, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts
 from tokendyn.errors import BadInputError
 
@@ -71,3 +71,28 @@ def test_texts_that_occur_in_both_parts_are_found_up_to_case_and_white_space():
     one = LabelledTexts(("A good  film.", "bad"), None)
     other = LabelledTexts(("worse", "a good film.\n"), None)
     assert repeated_texts(one, other) == [(0, 1)]
+
+
+def test_texts_that_are_the_same_stay_on_one_side_of_a_split():
+    texts = [f"text {number % 40}" for number in range(100)]
+    data = LabelledTexts(tuple(texts), tuple("pn"[number % 2] for number in range(100)))
+    found = split_texts(data, 0.3, seed=1)
+    assert not repeated_texts(found.training, found.test)
+    assert len(found.training) + len(found.test) == 100
+    assert (found.repeated, found.disputed) == (60, 0)
+    assert found.moved > 0
+    again = split_texts(data, 0.3, seed=1)
+    assert again.test.texts == found.test.texts
+    disputed = LabelledTexts(("A film", "a  film", "other"), ("p", "n", "n"))
+    assert split_texts(disputed, 0.5, seed=0).disputed == 1
+
+
+def test_a_split_of_different_texts_holds_out_exactly_the_share():
+    data = LabelledTexts(tuple(f"text {number}" for number in range(50)), None, tuple(range(1, 51)))
+    found = split_texts(data, 0.2, seed=3)
+    assert (len(found.test), found.repeated, found.disputed, found.moved) == (10, 0, 0, 0)
+    assert sorted(found.training.rows + found.test.rows) == list(range(1, 51))
+    assert list(found.test.rows) == sorted(found.test.rows)
+    assert len(split_texts(data, 0.0, seed=3).test) == 0
+    with pytest.raises(BadInputError, match=r"\[0, 1\)"):
+        split_texts(data, 1.0, seed=3)

@@ -1,11 +1,13 @@
 import csv
 import gzip
+import io
 import json
 import os
+import sys
 
 import pytest
 
-from tokendyn.data.texts import imdb_reviews, read_texts, small_reviews
+from tokendyn.data.texts import imdb_reviews, read_texts, small_reviews, stream_texts
 from tokendyn.errors import BadInputError
 
 NEEDS_IMDB = pytest.mark.skipif(
@@ -124,3 +126,78 @@ def test_the_imdb_reviews_are_read_whole():
     corpus = imdb_reviews()
     assert len(corpus) == 25_000
     assert corpus.labels.count("pos") == 12_500
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("count", [1, 4, 8, 9])
+def test_a_stream_gives_the_texts_of_the_file_in_parts(tmp_path, ending, count):
+    if "jsonl" in ending:
+        content = "".join(json.dumps({"text": f"text {n}", "label": "x"}) + "\n\n" for n in range(count))
+    else:
+        content = "text\tlabel\n".replace("\t", "," if "csv" in ending else "\t")
+        content += "".join(f"text {n}{',' if 'csv' in ending else chr(9)}x\n\n" for n in range(count))
+    path = write(tmp_path / f"a{ending}", content)
+    heard = []
+    parts = list(stream_texts(path, label="label", part=4, progress=lambda done, of: heard.append((done, of))))
+    assert [len(part) for part in parts] == [min(4, count - first) for first in range(0, count, 4)]
+    assert [text for part in parts for text in part.texts] == list(read_texts(path).texts)
+    assert [row for part in parts for row in part.rows] == list(range(1, count + 1))
+    assert all(part.labels == ("x",) * len(part) for part in parts)
+    assert heard[-1] == (path.stat().st_size, path.stat().st_size)
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+def test_a_stream_names_the_same_rows_as_the_reader_and_stops_before_them(tmp_path):
+    rows = [f"text {number},x" if number not in (7, 18) else "one,two,three" for number in range(1, 31)]
+    path = write(tmp_path / "a.csv", "\n".join(["text,label", *rows]))
+    with pytest.raises(BadInputError) as whole:
+        read_texts(path)
+    met = []
+    with pytest.raises(BadInputError) as streamed:
+        met.extend(part.rows for part in stream_texts(path, part=5))
+    assert str(streamed.value) == str(whole.value)
+    assert "row 7:" in str(whole.value)
+    assert "row 18:" in str(whole.value)
+    assert [rows for part in stream_texts(write(tmp_path / "b.csv", "text\na\n")) for rows in part.rows] == [1]
+
+
+@pytest.mark.parametrize("content", ["", "text,label\n", "other\nx\n"])
+def test_a_stream_without_a_row_says_what_the_reader_says(tmp_path, content):
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(BadInputError) as whole:
+        read_texts(path, label=None)
+    with pytest.raises(BadInputError) as streamed:
+        list(stream_texts(path))
+    assert str(streamed.value) == str(whole.value)
+
+
+def test_a_cut_gzip_file_is_noticed_by_a_stream_too(tmp_path):
+    path = write(tmp_path / "a.csv.gz", "text,label\n" + "".join(f"text {n * 7919 % 1000},x\n" for n in range(5000)))
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(BadInputError, match="not a whole gzip file"):
+        list(stream_texts(path, part=10))
+
+
+def test_a_stream_reads_standard_input_and_leaves_it_open(monkeypatch):
+    source = io.TextIOWrapper(io.BytesIO("\ufefftext,n\nà la carte,1\n".encode()))
+    monkeypatch.setattr(sys, "stdin", source)
+    (part,) = stream_texts("-", progress=lambda done, of: pytest.fail("its size is not known"))
+    assert part.texts == ("à la carte",)
+    assert part.source == "standard input"
+    assert not source.buffer.closed
+
+
+def test_other_files_can_be_read_between_the_parts_of_a_stream(tmp_path):
+    path = write(tmp_path / "a.csv", "text\n" + "word\n" * 6)
+    before = csv.field_size_limit()
+    for _ in stream_texts(path, part=2):
+        assert len(read_texts(path, label=None)) == 6
+        assert csv.field_size_limit() == before
+
+
+def test_a_text_that_utf_8_cannot_hold_is_refused(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl", '{"text": "fine \\ud83d\\ude00", "label": 1}\n{"text": "half \\ud83d", "label": 1}\n'
+    )
+    with pytest.raises(BadInputError, match="row 2: half a surrogate pair"):
+        read_texts(path)

@@ -63,7 +63,7 @@ _command(
     "sentiment:predict",
     "Label every text of a file: CSV in, CSV out, with probability and number of leaders.",
     "tokendyn sentiment predict new.csv --model model/ --out labelled.csv",
-    "tokendyn sentiment predict new.csv --model model/ > labelled.csv",
+    "zcat new.csv.gz | tokendyn sentiment predict - --model model/ > labelled.csv",
 )
 _command(
     sentiment,
@@ -97,6 +97,22 @@ _command(
     "sentiment_curve:curve",
     "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
     "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
+)
+_command(
+    sentiment,
+    "compare",
+    "sentiment_compare:compare",
+    "Compare the classifier with TF-IDF and logistic regression, and a fastText-like model, on one split of your file."
+    "\n\nWrites a folder with the table, a figure and report.html.",
+    "tokendyn sentiment compare reviews.csv --out comparison/",
+    "tokendyn sentiment compare reviews.csv --ngrams 2 --active-words 20000 --published --seed 1 --out comparison/",
+)
+_command(
+    sentiment,
+    "export",
+    "sentiment_export:export",
+    "Write the scoring path of a model as an ONNX file, for onnxruntime in any language. Needs tokendyn[onnx].",
+    "tokendyn sentiment export model/ --out model.onnx",
 )
 app.command(sentiment)
 _command(

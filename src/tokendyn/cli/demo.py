@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 from tokendyn.cli.output import announce, progress
-from tokendyn.cli.sentiment import evaluate, split_off
+from tokendyn.cli.sentiment import evaluate
+from tokendyn.data.collections import split_texts
 from tokendyn.data.configurations import DESCRIPTIONS, configuration
 from tokendyn.data.texts import LabelledTexts, imdb_reviews, small_reviews
 from tokendyn.particles import simulate
@@ -61,7 +62,8 @@ def _clustering(folder: Path, seed: int) -> list[Section]:
 def _sentiment(folder: Path, seed: int) -> list[Section]:
     """Train a classifier, measure it on held-out reviews, explain one of them."""
     data = imdb_reviews() if os.environ.get("TOKENDYN_DATA") else small_reviews()
-    training, test = split_off(data, SHARE_HELD_OUT, seed)
+    parts = split_texts(data, SHARE_HELD_OUT, seed)
+    training, test = parts.training, parts.test
     announce(f"sentiment: training on {len(training)} reviews ({data.source})")
     model = LeaderClassifier(random_state=seed)
     with progress("epochs") as report:

@@ -2,16 +2,23 @@
 
 import csv
 import sys
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 
 from tokendyn.cli.output import announce, console, progress, write_json
-from tokendyn.data.texts import LabelledTexts, read_texts
+from tokendyn.data.collections import Split, split_texts
+from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.sentiment import LeaderClassifier, load, save
+from tokendyn.sentiment.verdicts import write_verdicts
 
+#: A file, a text or - for standard input.
+_Source = Parameter(allow_leading_hyphen=True)
 #: Longest text that ``explain`` reads from a file or from standard input, in characters.
 MAX_CHARACTERS = 2**24
 
@@ -65,7 +72,8 @@ def train(
     epochs
         Epochs of training through the hardmax layers.
     test_fraction
-        Share of the texts that is held out and only used to report the accuracy at the end.
+        Share of the texts that is held out and only used to report the accuracy at the end. Texts that are the
+        same, up to case and white space, stay on one side.
     seed
         Seed of every random choice.
     overwrite
@@ -79,8 +87,11 @@ def train(
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     check_free(out, overwrite=overwrite)
     data = read_texts(reviews, text=text, label=label)
-    training, test = split_off(data, test_fraction, seed)
+    data.check_classes()
+    parts = split_texts(data, test_fraction, seed)
+    training, test = parts.training, parts.test
     if dry_run:
+        announce_repeats(parts)
         announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
         return 0
     model = LeaderClassifier(
@@ -97,7 +108,7 @@ def train(
     )
     with progress("epochs") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
-    record = dict(model.training_)
+    record = model.training_ | {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
     if len(test):
         record |= evaluate(model, test)
     save(model, out, overwrite=overwrite)
@@ -108,6 +119,7 @@ def train(
         f"trained on {record['training_texts']} texts in {record['cpu_seconds']:.1f} s of processor time; "
         f"{best['validation_accuracy']:.1%} of {record['validation_texts']} validation texts right"
     )
+    announce_repeats(parts)
     if len(test):
         announce(
             f"accuracy on {len(test)} texts held out: {record['test_accuracy']:.1%}, "
@@ -118,7 +130,7 @@ def train(
 
 
 def predict(
-    reviews: Path,
+    reviews: Annotated[Path, _Source],
     /,
     *,
     model: Path,
@@ -127,10 +139,12 @@ def predict(
 ) -> int:
     """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
 
+    Files of any size are read and written in parts; --out appears when it is whole.
+
     Parameters
     ----------
     reviews
-        CSV, TSV or JSONL (also .gz) with a column of texts.
+        CSV, TSV or JSONL (also .gz) with a column of texts; or - for CSV from standard input.
     model
         Folder that train wrote.
     out
@@ -139,23 +153,31 @@ def predict(
         Name of the column of texts.
     """
     classifier = load(model)
-    data = read_texts(reviews, text=text, label=None)
-    labels, probabilities, leaders = classifier.predict_all(data.texts)
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
-    columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
-    rows = zip(data.texts, labels, *columns, leaders, strict=True)
+    count = 0
+
+    with new_file(out) if out is not None else nullcontext() as temporary, ExitStack() as opened:
+        stream = sys.stdout
+        if temporary is not None:
+            stream = opened.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
+        report = opened.enter_context(progress("bytes read"))
+        for number, part in enumerate(stream_texts(reviews, text, progress=report)):
+            if number == 0:  # so that a file without a row writes nothing
+                writer.writerow(header)
+            labels, probabilities, leaders = classifier.predict_all(part.texts)
+            columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
+            writer.writerows(zip(part.texts, labels, *columns, leaders, strict=True))
+            count += len(part)
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
         return 0
-    with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
-    announce(f"labelled {len(data.texts)} texts; wrote {out}")
+    announce(f"labelled {count} texts; wrote {out}")
     return 0
 
 
 def explain(
-    text: str | None = None,
+    text: Annotated[str | None, _Source] = None,
     /,
     *,
     model: Path,
@@ -194,7 +216,7 @@ def explain(
 
 
 def explain_all(
-    reviews: Path,
+    reviews: Annotated[Path, _Source],
     /,
     *,
     model: Path,
@@ -203,10 +225,12 @@ def explain_all(
 ) -> int:
     """Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.
 
+    Files of any size are read and written in parts; --out appears when it is whole.
+
     Parameters
     ----------
     reviews
-        CSV, TSV or JSONL (also .gz) with a column of texts.
+        CSV, TSV or JSONL (also .gz) with a column of texts; or - for CSV from standard input.
     model
         Folder that train wrote.
     out
@@ -215,18 +239,21 @@ def explain_all(
         Name of the column of texts.
     """
     classifier = load(model)
-    data = read_texts(reviews, text=text, label=None)
-    count = classifier.explain_jsonl(data.texts, out)
+    with progress("bytes read") as report:
+        parts = stream_texts(reviews, text, progress=report)
+        count = write_verdicts((one for part in parts for one in classifier.explain_many(part.texts)), out)
     announce(f"explained {count} texts; wrote {out}")
     return 0
 
 
-def split_off(data: LabelledTexts, fraction: float, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Return the texts to train on and a random share to test on; labels that occur once are refused."""
-    data.check_classes()
-    order = np.random.default_rng(seed).permutation(len(data))
-    held = round(fraction * len(data))
-    return data.take(np.sort(order[held:])), data.take(np.sort(order[:held]))
+def announce_repeats(parts: Split) -> None:
+    """Say which texts occur more than once, and what a split did about them."""
+    if not parts.repeated:
+        return
+    moved = f"; {parts.moved} changed sides so that no text is in both parts" if len(parts.test) else ""
+    announce(f"{parts.repeated} texts repeat an earlier one{moved}")
+    if parts.disputed:
+        announce(f"{parts.disputed} different texts occur with different labels; look at them")
 
 
 def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:

@@ -1,9 +1,13 @@
-"""Texts from a folder of class folders or from a dataset object, and texts that occur in two collections."""
+"""Texts from a folder of class folders, a dataset object or two files; texts that repeat, and how to split them."""
 
+import os
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
@@ -105,6 +109,40 @@ def _problem(record: Any, text: str, label: str | None) -> str:
     return ""
 
 
+def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
+    """Return the 5,331 positive and 5,331 negative film sentences of Pang and Lee (2005), which do not ship.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds ``movie_sentences/rt-polarity.pos`` and ``.neg`` (UTF-8, one sentence a line); by
+        default the environment variable TOKENDYN_DATA.
+
+    Raises
+    ------
+    BadInputError
+        If the variable is not set or a file is not there; the message says what to do.
+    """
+    folder = folder or os.environ.get("TOKENDYN_DATA") or None
+    if folder is None:
+        raise BadInputError(
+            "the film sentences do not ship with tokendyn: set TOKENDYN_DATA to a folder that holds "
+            "movie_sentences/rt-polarity.pos and rt-polarity.neg, or use small_reviews()"
+        )
+    texts: list[str] = []
+    labels: list[str] = []
+    for label in ("pos", "neg"):
+        path = Path(folder) / "movie_sentences" / f"rt-polarity.{label}"
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInputError(f"{path} cannot be read ({error}); TOKENDYN_DATA must name its folder") from None
+        kept = [line.strip() for line in lines if line.strip()]
+        texts += kept
+        labels += [label] * len(kept)
+    return LabelledTexts(tuple(texts), tuple(labels), (), "movie sentences (rt-polarity)")
+
+
 def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, int]]:
     """Return the pairs of places whose texts are the same in both collections, up to case and white space.
 
@@ -115,6 +153,72 @@ def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, 
         first.setdefault(_folded(text), place)
     folded = ((first.get(_folded(text)), place) for place, text in enumerate(other.texts))
     return [(mate, place) for mate, place in folded if mate is not None]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two parts of a collection that share no text.
+
+    Attributes
+    ----------
+    training, test
+        The parts, each in the order of the collection.
+    repeated
+        How many texts repeat an earlier one, up to case and white space.
+    disputed
+        How many different texts occur with different labels.
+    moved
+        How many texts changed sides because another one like them stands there.
+    """
+
+    training: LabelledTexts
+    test: LabelledTexts
+    repeated: int
+    disputed: int
+    moved: int
+
+
+def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
+    """Hold out a random share of the texts; texts that are the same stay on one side.
+
+    Texts are drawn at random; of those that are the same, up to case and white space, the one drawn first
+    decides the side of all. So the share is met nearly when texts repeat, and exactly when none does.
+
+    Parameters
+    ----------
+    data
+        The texts.
+    fraction
+        Share to hold out, in [0, 1).
+    seed
+        Seed of the draw.
+
+    Raises
+    ------
+    BadInputError
+        If the share is out of range.
+    """
+    if not 0 <= fraction < 1:
+        raise BadInputError(f"the share to hold out must be in [0, 1), got {fraction}")
+    order = np.random.default_rng(seed).permutation(len(data))
+    held = round(fraction * len(data))
+    drawn = np.zeros(len(data), dtype=bool)
+    drawn[order[:held]] = True
+    folded = [_folded(text) for text in data.texts]
+    side: dict[str, bool] = {}
+    for place in order:
+        side.setdefault(folded[place], bool(drawn[place]))
+    test = np.array([side[text] for text in folded], dtype=bool)
+    labels: dict[str, set[str]] = {}
+    for text, label in zip(folded, data.labels or (), strict=False):
+        labels.setdefault(text, set()).add(label)
+    return Split(
+        data.take(np.flatnonzero(~test)),
+        data.take(np.flatnonzero(test)),
+        len(data) - len(side),
+        sum(len(given) > 1 for given in labels.values()),
+        int(np.sum(test != drawn)),
+    )
 
 
 def _folded(text: str) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import sys
 import threading
 import zlib
 from collections import Counter
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from tokendyn.errors import BadInputError
 #: Longest text that is read, in bytes.
 LONGEST_TEXT = 16 * 2**20
 _PROBLEMS_LISTED = 10
+_MOST_CHARACTERS = 2**24  # of a part of a stream
 _csv_limit = threading.Lock()
 
 
@@ -100,13 +102,76 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
         return read_class_folders(path)
     reader = _reader_for(path)
     collected = _Collected(str(path), text, label)
+    with _said_plainly(collected, path), _opened(path) as (stream, _):
+        for _ in reader(stream, collected):
+            pass
+    return collected.result()
+
+
+def stream_texts(
+    path: str | Path,
+    text: str = "text",
+    label: str | None = None,
+    *,
+    part: int = 2048,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[LabelledTexts]:
+    """Yield the texts of a file in parts, so that a file of any size is read in bounded memory.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_texts`; or ``-`` for CSV, plain, from standard input. A folder of class folders is one
+        part.
+    text, label
+        Names of the columns; ``label=None`` reads texts only.
+    part
+        Most texts of a part; a part of long texts ends after 16 million characters.
+    progress
+        Called after each part with the bytes read and the size of the file (of the compressed file, if it is);
+        never called for standard input.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`read_texts`, with the same rows. Once a row is at fault no part is yielded any more, and the error
+        comes at the end of the file, so that it lists the other rows too; parts before it have been yielded.
+    """
+    file = None if str(path) == "-" else Path(path)
+    if file is not None and file.is_dir():
+        yield read_texts(file, text, label)
+        return
+    reader = _reader_for(file or Path("standard-input.csv"))
+    collected = _Collected("standard input" if file is None else str(file), text, label)
+    yielded = False
+    with _said_plainly(collected, file), _opened(file) as (stream, binary):
+        size = 0 if file is None else os.fstat(binary.fileno()).st_size
+        for _ in reader(stream, collected):
+            if len(collected.texts) < part and collected.characters < _MOST_CHARACTERS:
+                continue
+            found = collected.take_off()
+            if not collected.problems:
+                yielded = True
+                yield found
+            if progress is not None and size:
+                progress(binary.tell(), size)
+    if not yielded or collected.problems or collected.texts:
+        yield collected.result()
+    if progress is not None and size:
+        progress(size, size)
+
+
+@contextmanager
+def _said_plainly(collected: "_Collected", file: Path | None) -> Iterator[None]:
+    """Turn what can go wrong with a file into one message."""
+    path = collected.source
     try:
-        with _open_text(path) as stream:
-            reader(stream, collected)
+        yield
     except FileNotFoundError:
         raise BadInputError(f"{path} does not exist; give the path of a CSV, TSV or JSONL file") from None
     except UnicodeDecodeError:
-        raise BadInputError(f"{path} is not UTF-8: {_what_instead(path)}") from None
+        what = "save it as UTF-8" if file is None else _what_instead(file)
+        raise BadInputError(f"{path} is not UTF-8: {what}") from None
     except gzip.BadGzipFile as error:
         raise BadInputError(
             f"{path} is not a gzip file ({error}; {collected.rows_seen} rows could be read): "
@@ -118,7 +183,6 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
         ) from None
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
-    return collected.result()
 
 
 def small_reviews() -> LabelledTexts:
@@ -168,6 +232,7 @@ class _Collected:
     problems: list[str] = field(default_factory=list)
     rows_seen: int = 0
     rows_at_fault: int = 0
+    characters: int = 0
 
     def add(self, text: Any, label: Any) -> None:
         """Take one row; labels may be numbers or truth values, and are kept as their text."""
@@ -186,6 +251,7 @@ class _Collected:
             return
         self.rows.append(self.rows_seen)
         self.texts.append(text)
+        self.characters += len(text)
         if self.label is not None:
             self.labels.append(label.strip())
 
@@ -203,12 +269,18 @@ class _Collected:
             raise BadInputError.all_of(self.source, self.problems)
         if not self.texts:
             raise BadInputError(f"{self.source} holds no rows of data; expected at least one text")
+        return self.take_off()
+
+    def take_off(self) -> LabelledTexts:
+        """Return the texts met since the last time, and forget them."""
         labels = None if self.label is None else tuple(self.labels)
-        return LabelledTexts(tuple(self.texts), labels, tuple(self.rows), self.source)
+        found = LabelledTexts(tuple(self.texts), labels, tuple(self.rows), self.source)
+        self.texts, self.labels, self.rows, self.characters = [], [], [], 0
+        return found
 
 
-def _reader_for(path: Path) -> Callable[[io.TextIOWrapper, _Collected], None]:
-    """Return the reader of the file's format, by its name."""
+def _reader_for(path: Path) -> Callable[[io.TextIOWrapper, _Collected], Iterator[None]]:
+    """Return the reader of the file's format, by its name; it yields after each row."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".csv"):
         return lambda stream, collected: _read_table(stream, collected, ",")
@@ -222,11 +294,19 @@ def _reader_for(path: Path) -> Callable[[io.TextIOWrapper, _Collected], None]:
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    """Open a file as UTF-8 text with its line ends as they are."""
-    zipped = path.name.lower().endswith(".gz")
-    with gzip.open(path) if zipped else path.open("rb") as binary:
-        yield io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+def _opened(path: Path | None) -> Iterator[tuple[io.TextIOWrapper, BinaryIO]]:
+    """Open a file, None for standard input, as UTF-8 text with its line ends as they are; and as bytes."""
+    if path is None:
+        stream = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+        try:
+            yield stream, sys.stdin.buffer
+        finally:
+            stream.detach()  # standard input stays open
+        return
+    with path.open("rb") as binary:
+        zipped = path.name.lower().endswith(".gz")
+        whole = gzip.GzipFile(fileobj=binary) if zipped else binary
+        yield io.TextIOWrapper(whole, encoding="utf-8-sig", newline=""), binary
 
 
 def _what_instead(path: Path) -> str:
@@ -249,63 +329,73 @@ def _what_instead(path: Path) -> str:
     return "save it as UTF-8"
 
 
-def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str) -> None:
+def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str) -> Iterator[None]:
     """Read CSV or TSV with a header row."""
-    with _long_fields():
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, None)
-            if header is None:
-                raise BadInputError(f"{collected.source} is empty; expected a header row and rows of data")
-            at = _columns([name.strip() for name in header], collected)
-            for row in reader:
-                if not row:
-                    continue
-                collected.rows_seen += 1
-                if len(row) != len(header):
-                    collected.refuse(
-                        f"{len(row)} fields, the header has {len(header)}; quote texts that hold {delimiter!r}"
-                    )
-                    continue
-                collected.add(row[at[0]], row[at[1]] if len(at) > 1 else None)
-        except csv.Error as error:
-            raise BadInputError(
-                f"{collected.source}: row {collected.rows_seen + 1} (line {reader.line_num}) cannot be read ({error}); "
-                f"check its quotation marks; fields of up to {LONGEST_TEXT // 2**20} MiB are accepted"
-            ) from None
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Let the csv module read long texts, and put its global limit back."""
-    with _csv_limit:
-        before = csv.field_size_limit(LONGEST_TEXT)
-        try:
-            yield
-        finally:
-            csv.field_size_limit(before)
-
-
-def _read_json_lines(stream: io.TextIOWrapper, collected: _Collected) -> None:
-    """Read one JSON object a line."""
-    wanted = [collected.text] + ([] if collected.label is None else [collected.label])
-    for line in stream:
-        if not line.strip():
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    header = _next_row(reader, collected)
+    if header is None:
+        raise BadInputError(f"{collected.source} is empty; expected a header row and rows of data")
+    at = _columns([name.strip() for name in header], collected)
+    while (row := _next_row(reader, collected)) is not None:
+        if not row:
             continue
         collected.rows_seen += 1
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            collected.refuse(f"not JSON ({error})")
-            continue
-        if not isinstance(record, dict):
-            collected.refuse(f"{_kind(record)}, expected an object")
-            continue
-        absent = [name for name in wanted if name not in record]
-        if absent:
-            collected.refuse("; ".join(_no_column(name, record) for name in absent))
-            continue
+        if len(row) == len(header):
+            collected.add(row[at[0]], row[at[1]] if len(at) > 1 else None)
+        else:
+            collected.refuse(f"{len(row)} fields, the header has {len(header)}; quote texts that hold {delimiter!r}")
+        yield
+
+
+def _next_row(reader: Any, collected: _Collected) -> list[str] | None:
+    """Return the next row, None at the end; the csv module's global limit is raised for so long only."""
+    try:
+        with _csv_limit:
+            before = csv.field_size_limit(LONGEST_TEXT)
+            try:
+                return next(reader, None)
+            finally:
+                csv.field_size_limit(before)
+    except csv.Error as error:
+        raise BadInputError(
+            f"{collected.source}: row {collected.rows_seen + 1} (line {reader.line_num}) cannot be read ({error}); "
+            f"check its quotation marks; fields of up to {LONGEST_TEXT // 2**20} MiB are accepted"
+        ) from None
+
+
+def _read_json_lines(stream: io.TextIOWrapper, collected: _Collected) -> Iterator[None]:
+    """Read one JSON object a line."""
+    for line in stream:
+        if line.strip():
+            collected.rows_seen += 1
+            _add_record(line, collected)
+            yield
+
+
+def _add_record(line: str, collected: _Collected) -> None:
+    """Take one line of JSON lines."""
+    try:
+        record = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        collected.refuse(f"not JSON ({error})")
+        return
+    if not isinstance(record, dict):
+        collected.refuse(f"{_kind(record)}, expected an object")
+        return
+    wanted = [collected.text] + ([] if collected.label is None else [collected.label])
+    absent = [name for name in wanted if name not in record]
+    if absent:
+        collected.refuse("; ".join(_no_column(name, record) for name in absent))
+    elif _half_characters(record, wanted):
+        collected.refuse("half a surrogate pair stands in it; write the character whole")
+    else:
         collected.add(record[collected.text], record[collected.label] if collected.label is not None else None)
+
+
+def _half_characters(record: dict[str, Any], names: list[str]) -> bool:
+    """Return whether a value holds what JSON can escape but UTF-8 cannot hold."""
+    values = [record[name] for name in names if isinstance(record[name], str)]
+    return any("\ud800" <= character <= "\udfff" for value in values if not value.isascii() for character in value)
 
 
 def _columns(header: list[str], collected: _Collected) -> list[int]:

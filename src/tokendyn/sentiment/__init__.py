@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
+    from tokendyn.sentiment.comparison import compare_classifiers
     from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+    from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.published import PublishedHardmax
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
@@ -29,9 +31,12 @@ __all__ = [
     "TokenSet",
     "Verdict",
     "WordContribution",
+    "compare_classifiers",
     "evaluate_explanations",
+    "export_onnx",
     "find_words",
     "load",
+    "onnx_inputs",
     "save",
 ]
 
@@ -48,7 +53,10 @@ _HOME = {
     "Verdict": "verdicts",
     "Departure": "explanation",
     "WordContribution": "explanation",
+    "compare_classifiers": "comparison",
     "evaluate_explanations": "faithfulness",
+    "export_onnx": "onnx",
+    "onnx_inputs": "onnx",
     "load": "store",
     "find_words": "tokenise",
     "save": "store",

@@ -311,6 +311,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
 
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the scoring path as an ONNX file: see :func:`tokendyn.sentiment.export_onnx`."""
+        from tokendyn.sentiment.onnx import export_onnx
+
+        export_onnx(self, path)
+
     def _rule(self) -> TokenRule:
         """Return how texts become tokens."""
         return TokenRule(self.ngrams, bool(self.negation), self.tokeniser)

@@ -1,0 +1,214 @@
+"""The scoring path of a classifier as an ONNX graph: from token numbers with counts to probabilities."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.utils.validation import check_is_fitted
+
+import tokendyn
+from tokendyn.errors import BadInputError
+from tokendyn.runs.files import new_file
+from tokendyn.sentiment.checks import check_texts
+from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from tokendyn.sentiment.classifier import LeaderClassifier
+
+#: Operator set of the graph, and version of the format: read by onnxruntime 1.12 and later.
+OPSET, FORMAT = 17, 8
+_HOW = (
+    "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
+    "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0."
+)
+
+
+def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
+    """Write the scoring path of a fitted classifier as an ONNX file, float64 throughout.
+
+    Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, the neutral pole
+    ``len(words_)`` among them; ``counts`` float64 (texts, tokens), how often each occurs, 0 for padding. Outputs:
+    ``probabilities`` (texts, classes) and ``logits``, (texts,) for two classes and (texts, classes) for more. The
+    graph runs the K layers with the canonical tie rule (products summed left to right, unfused; all tokens of the
+    largest score lead), takes the mean over tokens, and decodes. A text without a token has the bias as logit.
+
+    The tokeniser is not in the graph; the metadata hold the tokens, the classes, the rule of the tokeniser and how
+    the inputs are made. :func:`onnx_inputs` makes them. One layer takes memory of texts x tokens x tokens numbers.
+
+    Parameters
+    ----------
+    model
+        A fitted classifier.
+    path
+        The file, which appears when it is whole; an existing one is replaced.
+
+    Raises
+    ------
+    BadInputError
+        If the classifier is not fitted, or the package onnx is missing.
+    OutputError
+        If the file cannot be written.
+    """
+    if not hasattr(model, "embedding_"):
+        raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
+    try:
+        import onnx
+    except ImportError:
+        raise BadInputError("export needs the package onnx: pip install tokendyn[onnx]") from None
+    built = _Graph(onnx).model(model)
+    onnx.checker.check_model(built, full_check=True)
+    with new_file(path) as temporary:
+        onnx.save_model(built, str(temporary))
+
+
+def onnx_inputs(
+    model: "LeaderClassifier", texts: Iterable[Any]
+) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"]]:
+    """Return ``words`` and ``counts`` of some texts for the graph of :func:`export_onnx`.
+
+    Tokens ascend and the neutral pole comes last, as in the classifier itself; the widest text sets the width.
+    """
+    check_is_fitted(model)
+    ragged = model._lookup.encode(check_texts(texts, empty_allowed=True))
+    sizes = np.diff(ragged.indptr)
+    width = int(np.max(sizes + (ragged.neutral > 0), initial=1))
+    words = np.full((len(ragged), width), len(model.words_), dtype=np.int64)
+    counts = np.zeros((len(ragged), width))
+    filled = np.arange(width) < sizes[:, None]
+    words[filled], counts[filled] = ragged.words, ragged.counts
+    unknown = np.flatnonzero(ragged.neutral > 0)
+    counts[unknown, sizes[unknown]] = ragged.neutral[unknown]
+    return {"words": words, "counts": counts}
+
+
+class _Graph:
+    """Nodes and constants as they are added, one method a step of the model.
+
+    Symbols: ``z`` tokens (texts, tokens) one coordinate each, ``p`` weights (sum 1 a text), ``C`` who leads whom.
+    """
+
+    def __init__(self, onnx: Any) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def model(self, classifier: "LeaderClassifier") -> Any:
+        """Return the whole as an ONNX model with its metadata."""
+        helper, double = self.onnx.helper, self.onnx.TensorProto.DOUBLE
+        several = len(classifier.classes_) > 2
+        self._score(classifier, several=several)
+        grid = ["texts", "tokens"]
+        graph = helper.make_graph(
+            self.nodes,
+            "tokendyn_sentiment",
+            [
+                helper.make_tensor_value_info("words", self.onnx.TensorProto.INT64, grid),
+                helper.make_tensor_value_info("counts", double, grid),
+            ],
+            [
+                helper.make_tensor_value_info("probabilities", double, ["texts", len(classifier.classes_)]),
+                helper.make_tensor_value_info(
+                    "logits", double, ["texts", len(classifier.classes_)] if several else ["texts"]
+                ),
+            ],
+            [self.onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        built = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=FORMAT,
+            producer_name="tokendyn",
+            producer_version=tokendyn.__version__,
+        )
+        helper.set_model_props(built, _metadata(classifier))
+        return built
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        output = output or f"v{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), [output], **attributes))
+        return output
+
+    def constant(self, value: Any, name: str = "") -> str:
+        """Add an array, float64 or int64, and return its name; equal small ones are kept once."""
+        array = np.asarray(value, dtype=np.int64 if np.asarray(value).dtype.kind in "iu" else np.float64)
+        name = name or f"c_{array.dtype}_{array.shape}_{array.tolist()}"
+        self.constants[name] = array
+        return name
+
+    def total(self, values: str, axis: int) -> str:
+        """Sum along an axis, which is dropped."""
+        return self.add("ReduceSum", values, self.constant([axis]), keepdims=0)
+
+    def _score(self, classifier: "LeaderClassifier", *, several: bool) -> None:
+        """Add everything from the inputs to the outputs."""
+        there = self.add("Greater", "counts", self.constant(0.0))
+        pole = self.constant(len(classifier.words_))
+        tokens = self.add(
+            "Gather", self.constant(classifier.embedding_, "embedding"), self.add("Where", there, "words", pole)
+        )
+        dim = classifier.embedding_.shape[1]
+        z = [self.add("Gather", tokens, self.constant(k), axis=2) for k in range(dim)]
+        counts = self.add("Where", there, "counts", self.constant(0.0))
+        whole = self.add("ReduceSum", counts, self.constant([1]), keepdims=1)
+        p = self.add("Div", counts, self.add("Max", whole, self.constant(np.finfo(np.float64).tiny)))
+        for _ in range(classifier.layers):
+            z = self._layer(z, p, there, float(classifier.alpha))
+        means = [self.total(self.add("Mul", p, one), 1) for one in z[:-1]]
+        self._decode(means, classifier, several=several)
+
+    def _layer(self, z: list[str], p: str, there: str, alpha: float) -> list[str]:
+        """Add ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, ``C_i = {j : <z_i,z_j> = max_l <z_i,z_l>}``."""
+        rows = [self.add("Unsqueeze", one, self.constant([2])) for one in z]
+        columns = [self.add("Unsqueeze", one, self.constant([1])) for one in z]
+        scores = ""
+        for row, column in zip(rows, columns, strict=True):
+            product = self.add("Mul", row, column)
+            scores = self.add("Add", scores, product) if scores else product
+        key = self.add("Unsqueeze", there, self.constant([1]))
+        masked = self.add("Where", key, scores, self.constant(-np.inf))
+        leads = self.add("Equal", masked, self.add("ReduceMax", masked, axes=[2], keepdims=1))
+        share = self.add("Where", leads, self.add("Unsqueeze", p, self.constant([1])), self.constant(0.0))
+        among = self.add("Cast", leads, to=self.onnx.TensorProto.DOUBLE)
+        alone = self.add("Equal", self.total(among, 2), self.constant(1.0))
+        weight = self.add("Max", self.total(share, 2), self.constant(np.finfo(np.float64).tiny))
+        moved = []
+        for one, column in zip(z, columns, strict=True):
+            # A single leader is taken as it is: p z / p could differ from z in the last bit.
+            single = self.total(self.add("Where", leads, column, self.constant(0.0)), 2)
+            mean = self.add("Div", self.total(self.add("Mul", share, column), 2), weight)
+            target = self.add("Where", alone, single, mean)
+            way = self.add("Mul", self.constant(1.0 - 1.0 / (1.0 + alpha)), self.add("Sub", target, one))
+            moved.append(self.add("Add", one, way))
+        return moved
+
+    def _decode(self, means: list[str], classifier: "LeaderClassifier", *, several: bool) -> None:
+        """Add ``logit = gain mean + bias`` and its probabilities."""
+        gain, bias = self.constant(float(classifier.decoder_.flat[0])), self.constant(classifier.intercept_, "bias")
+        if several:
+            stacked = [self.add("Unsqueeze", mean, self.constant([1])) for mean in means]
+            joined = self.add("Concat", *stacked, axis=1)
+            self.add("Add", self.add("Mul", gain, joined), bias, output="logits")
+            self.add("Softmax", "logits", output="probabilities", axis=1)
+            return
+        self.add("Add", self.add("Mul", gain, means[0]), bias, output="logits")
+        column = self.add("Unsqueeze", "logits", self.constant([1]))
+        both = self.add("Concat", self.add("Sub", column, column), column, axis=1)
+        self.add("Softmax", both, output="probabilities", axis=1)
+
+
+def _metadata(classifier: "LeaderClassifier") -> dict[str, str]:
+    """Return what a user of the file needs to know beside the graph."""
+    rule = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
+    own = classifier.tokeniser is not None
+    return {
+        "schema": f"{SCHEMA}-onnx",
+        "schema_version": str(SCHEMA_VERSION),
+        "inputs": _HOW,
+        "classes": json.dumps(classifier.classes_.tolist(), ensure_ascii=False),
+        "tokens": json.dumps(list(classifier.words_), ensure_ascii=False),
+        "token_rule": json.dumps(rule | {"tokeniser": "of the user's own" if own else "tokendyn find_words"}),
+    }
