@@ -196,7 +196,7 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     Raises
     ------
     BadInputError
-        If the share is out of range.
+        If the share is out of range, or too few texts differ for two sides.
     """
     if not 0 <= fraction < 1:
         raise BadInputError(f"the share to hold out must be in [0, 1), got {fraction}")
@@ -209,6 +209,11 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     for place in order:
         side.setdefault(folded[place], bool(drawn[place]))
     test = np.array([side[text] for text in folded], dtype=bool)
+    if held and (test.all() or not test.any()):
+        raise BadInputError(
+            f"{len(data)} texts hold only {len(side)} that differ: too few to hold out {fraction:.0%} of them; "
+            "give more texts, or hold out none"
+        )
     labels: dict[str, set[str]] = {}
     for text, label in zip(folded, data.labels or (), strict=False):
         labels.setdefault(text, set()).add(label)

@@ -35,7 +35,7 @@ MEASURES = {
     "nonzero": "words with a score",
     "stability": "shared part of the five words of largest |score| between two seeds",
     "identical": "1 when the scores of all seeds are equal to the last bit",
-    "seconds": "wall time of one explanation",
+    "seconds": "processor time of one explanation",
     "model_calls": "variants of the text that the model judges for one explanation",
 }
 
@@ -143,7 +143,7 @@ def evaluate_explanations(
     Further: rank agreement, the Spearman correlation of the scores with those of leave-one-out; size, the
     number of leaders, or of words with a score (``|score| > 1e-9``); stability, the share of the five words of
     largest ``|score|`` that two seeds have in common, mean over all pairs of seeds; whether the seeds give
-    identical scores; wall seconds and number of judged variants of one explanation, mean over the seeds. The
+    identical scores; seconds of processor time and number of judged variants of one explanation, mean over the seeds. The
     faithfulness measures are of the first seed.
 
     Words are those of :func:`tokendyn.sentiment.find_words`. Taking a word out puts a space for each of its
@@ -244,12 +244,12 @@ def _measure(
 ) -> dict[str, float]:
     """Explain one text with every seed, and measure."""
     runs: list[WordScores] = []
-    judge.calls, began = 0, time.perf_counter()
+    judge.calls, began = 0, time.process_time()
     for run in range(seeds):
         # A seed for each text, so that the texts before it do not matter.
         own = int(np.random.SeedSequence([seed + run, number]).generate_state(1)[0])
         runs.append(EXPLAINERS[name](judge, own, samples))
-    seconds, calls = (time.perf_counter() - began) / seeds, judge.calls / seeds
+    seconds, calls = (time.process_time() - began) / seeds, judge.calls / seeds
     values = runs[0].values
     removed, kept = drops(judge, values, fractions)
     same = all(np.array_equal(values, run.values) for run in runs[1:])

@@ -12,7 +12,7 @@ from tokendyn.sentiment.succession_kernels import succession
 #: Words taken out at most.
 AT_MOST = 32
 
-#: Of the words that lead others, so many of largest support and of largest value are tried each time.
+#: Of the words that lead others, so many of largest support and of largest value are tried for the first to go.
 _LOOKED_AT = 3
 
 

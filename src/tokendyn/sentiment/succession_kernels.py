@@ -94,7 +94,7 @@ def margin_without(out, z, p, place, c, lead, tie, rest, directions, offsets, ro
 
 
 @_compiled
-def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, looked_at, whole, rest, room):
+def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room):
     """Return the place of the word without which the margin is least, and this margin; -1 if none lowers it."""
     dim, m = z.shape[0], len(place)
     states, leaders, ties, known, chosen = whole
@@ -117,11 +117,14 @@ def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, looke
             found = margin_of(less, mass - p[j] if m > 1 else 0.0, directions, offsets)
             if found < best:
                 best, out = found, i
-    for look in range(2 * looked_at):
-        i = strongest(leads, support if look < looked_at else worth, tried, words)
+    now = margin_of(total, mass, directions, offsets)
+    before = drops[place[:words]]
+    for look in range(3 * tries):
+        i = strongest(leads, support if look < tries else worth if look < 2 * tries else before, tried, words)
         if i >= 0:
             tried[i] = True
             found = margin_without(i, z, p, place, c, lead, tie, rest, directions, offsets, room)
+            drops[place[i]] = now - found
             if found < best:
                 best, out = found, i
     return out, best
@@ -145,16 +148,18 @@ def succession(z, p, words, c, layers, directions, offsets, looked_at, at_most, 
 
     ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
     way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
-    value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again. It ends when
-    the margin is negative (the verdict has turned), nothing more lowers it, or after ``at_most`` words.
+    value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
+    first word one of each, and the one whose last try lowered the margin most. It ends when the margin is negative
+    (the verdict has turned), nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
     whole, rest, room = working_space(layers, dim, n), working_space(layers, dim, n), working_room(dim, n)
-    place = np.arange(n)
+    place, drops = np.arange(n), np.zeros(n)
     margin = np.inf
     for count in range(at_most):
+        tries = looked_at if count == 0 else 1
         out, margin = next_to_go(
-            margin, words - count, z, p, place, c, layers, directions, offsets, looked_at, whole, rest, room
+            margin, words - count, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room
         )
         if out < 0:
             return count
