@@ -143,8 +143,8 @@ def evaluate_explanations(
     Further: rank agreement, the Spearman correlation of the scores with those of leave-one-out; size, the
     number of leaders, or of words with a score (``|score| > 1e-9``); stability, the share of the five words of
     largest ``|score|`` that two seeds have in common, mean over all pairs of seeds; whether the seeds give
-    identical scores; seconds of processor time and number of judged variants of one explanation, mean over the seeds. The
-    faithfulness measures are of the first seed.
+    identical scores; seconds of processor time and number of judged variants of one explanation, mean over the
+    seeds. The faithfulness measures are of the first seed.
 
     Words are those of :func:`tokendyn.sentiment.find_words`. Taking a word out puts a space for each of its
     occurrences and leaves all else as it is. Each explainer explains three words once before the clock
