@@ -122,8 +122,9 @@ class Explanation:
         Every distinct word with a value, largest ``|contribution|`` first.
     succession
         Words taken out one after the other, each time the one without which the verdict leads least, until it
-        turns or no more word lowers it (at most 32): see :func:`tokendyn.sentiment.succession.take_out`. With
-        n-grams, tokens are taken out as if the words around them stayed.
+        has clearly turned (another class leads by 1) or no more word lowers it (at most 32): see
+        :func:`tokendyn.sentiment.succession.take_out`. With n-grams, tokens are taken out as if the words around
+        them stayed.
     known_words, unknown_words
         How many words of the text, repeats included, have a value or none.
     note
@@ -161,8 +162,8 @@ class Explanation:
 
     @property
     def turns(self) -> bool:
-        """Whether the verdict turns when the words of ``succession`` are gone."""
-        return bool(self.succession) and self.succession[-1].margin < 0
+        """Whether the verdict turns while the words of ``succession`` go."""
+        return any(gone.margin < 0 for gone in self.succession)
 
     @property
     def sides(self) -> tuple[Any, Any]:

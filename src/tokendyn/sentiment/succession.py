@@ -12,6 +12,9 @@ from tokendyn.sentiment.succession_kernels import succession
 #: Words taken out at most.
 AT_MOST = 32
 
+#: Margin at which no more words are taken out: of two classes, the other one then has the probability .73.
+TURNED = -1.0
+
 #: Of the words that lead others, so many of largest support and of largest value are tried for the first to go.
 _LOOKED_AT = 3
 
@@ -54,17 +57,17 @@ def take_out(
     Returns
     -------
     order
-        Int64 tokens in the order of being taken out; ends with the one that turns the verdict, or where no more
-        word lowers the margin.
+        Int64 tokens in the order of being taken out, until the margin is below :data:`TURNED` or no more word
+        lowers it.
     margins
-        Float64 margin without this word and those before it; the last is negative when the verdict has turned.
+        Float64 margin without this word and those before it; negative once the verdict has turned.
     """
     directions, offsets = _against_others(positions.shape[1], gain, bias, verdict)
     most = min(at_most, words)
     order, margins = np.empty(most, np.int64), np.empty(most)
     count = succession(
         np.ascontiguousarray(positions.T), weights, words, 1.0 / (1.0 + alpha), layers, directions, offsets,
-        _LOOKED_AT, most, order, margins,
+        _LOOKED_AT, TURNED, most, order, margins,
     )  # fmt: skip
     return order[:count], margins[:count]
 

@@ -143,21 +143,21 @@ def working_space(layers, dim, n):
 
 
 @_compiled
-def succession(z, p, words, c, layers, directions, offsets, looked_at, at_most, order, margins):
+def succession(z, p, words, c, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
     ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
     way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
     value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
-    first word one of each, and the one whose last try lowered the margin most. It ends when the margin is negative
-    (the verdict has turned), nothing more lowers it, or after ``at_most`` words.
+    first word two of each, and the two whose last try lowered the margin most. It ends when the margin is below
+    ``until``, nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
     whole, rest, room = working_space(layers, dim, n), working_space(layers, dim, n), working_room(dim, n)
     place, drops = np.arange(n), np.zeros(n)
     margin = np.inf
     for count in range(at_most):
-        tries = looked_at if count == 0 else 1
+        tries = looked_at if count == 0 else 2
         out, margin = next_to_go(
             margin, words - count, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room
         )
@@ -165,6 +165,6 @@ def succession(z, p, words, c, layers, directions, offsets, looked_at, at_most, 
             return count
         order[count], margins[count] = place[out], margin
         place = np.concatenate((place[:out], place[out + 1 :]))
-        if margin < 0:
+        if margin < until:
             return count + 1
     return at_most

@@ -230,12 +230,11 @@ def succession_line(explained: ExplainedText) -> str:
     """Return which words have to go for the verdict to turn, in words; empty when nothing is known of it."""
     if not explained.succession:
         return ""
-    names = ", ".join(word for word, _ in explained.succession[:_MOST_GONE])
-    more = len(explained.succession) - _MOST_GONE
-    names += f" and {more} more" if more > 0 else ""
-    if explained.succession[-1][1] < 0:
-        return f"Without these words the verdict turns, taken out in this order: {names}."
-    return f"Without these words the verdict is weakest and still stands, taken out in this order: {names}."
+    turned = next((place for place, (_, margin) in enumerate(explained.succession) if margin < 0), None)
+    gone = [word for word, _ in explained.succession[: None if turned is None else turned + 1]]
+    names = ", ".join(gone[:_MOST_GONE]) + (f" and {len(gone) - _MOST_GONE} more" if len(gone) > _MOST_GONE else "")
+    stands = "is weakest and still stands" if turned is None else "turns"
+    return f"Without these words the verdict {stands}, taken out in this order: {names}."
 
 
 def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str]:
