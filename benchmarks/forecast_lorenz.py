@@ -18,7 +18,7 @@ import numpy as np
 from tokendyn.forecast import TDDMD, TDTF
 
 DT, LYAPUNOV, THRESHOLD, HORIZON = 0.02, 0.9056, 0.4, 1200
-X_ONLY = {"delays": 5, "stride": 5, "units": 150, "noise": 3e-6, "iterations": 85, "gate": False}
+X_ONLY = {"delays": 5, "stride": 5, "units": 150, "noise": 3e-6, "iterations": 90, "gate": False}
 ALL = {"delays": 2, "stride": 1, "units": 150, "noise": 1e-6, "ridge": 1e-12, "iterations": 40, "gate": False}
 NOISE_1 = {"delays": 2, "stride": 1, "units": 60, "noise": 1e-3, "ridge": 1e-9, "iterations": 20, "smoothing": 10}
 NOISE_5 = {"delays": 2, "stride": 1, "units": 40, "noise": 5e-3, "ridge": 1e-8, "iterations": 20, "smoothing": 10}

@@ -8,6 +8,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.network import forward, jacobian
+from tokendyn.forecast.smoothing import smoothed
 from tokendyn.forecast.training import first_network, normalise, shaken, windows_of
 from tokendyn.forecast.varpro import Problem, levenberg_marquardt, normal_equations, solve_output
 
@@ -162,6 +163,15 @@ def test_an_interrupted_fit_continues_from_its_checkpoint(tmp_path):
         TDTF(delays=3, units=7, iterations=10, gate=False, checkpoint=file).fit(series)
 
 
+def test_the_finish_on_closed_loops_is_kept_only_where_validation_likes_it():
+    series = pendulum(400)
+    parameters = {"delays": 3, "units": 6, "iterations": 5, "gate": False, "validation_fraction": 0.2}
+    before, after = (TDTF(finish=finish, **parameters).fit(series).training_ for finish in (0, 4))
+    assert before["chosen"] == after["chosen"]
+    assert after["finished"]
+    assert after["error"] < before["error"]
+
+
 def test_a_budget_ends_the_training_with_a_status():
     model = TDTF(delays=3, units=6, iterations=50, gate=False, budget=0.0).fit(pendulum(300))
     assert (model.training_["status"], model.training_["iterations"]) == ("budget", 1)
@@ -197,13 +207,21 @@ def test_noise_moves_windows_and_leaves_the_next_snapshot_true():
     np.testing.assert_allclose(moved[:, -1] + targets, following, atol=1e-12)
 
 
-def test_smoothing_rounds_lower_the_closed_loop_error_of_noisy_data():
-    clean = pendulum(600)
+def test_smoothing_brings_a_noisy_series_nearer_to_the_truth():
+    clean = pendulum(400)
     noisy = clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
-    parameters = {"delays": 3, "stride": 2, "units": 8, "iterations": 6, "noise": 2e-2, "gate": False}
-    raw, model = (TDTF(smoothing=rounds, **parameters).fit(noisy) for rounds in (0, 4))
-    errors = [np.abs(one.forecast(clean[:5], 100).values - clean[5:105]).max() for one in (raw, model)]
-    assert errors[1] < 0.5 * errors[0]
+    model = TDTF(delays=2, stride=2, units=16, iterations=15, gate=False).fit(clean)
+    y, truth = model.units_.snapshots(noisy), model.units_.snapshots(clean)
+    (brought,) = smoothed(model.cell_, [y], [np.empty((400, 0))], guess=[y], ratio=100.0)
+    assert np.sqrt(((brought - truth) ** 2).mean()) < 0.5 * np.sqrt(((y - truth) ** 2).mean())
+
+
+def test_a_fit_with_smoothing_rounds_sees_a_smoother_series():
+    clean = pendulum(400)
+    noisy = clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
+    parameters = {"delays": 3, "stride": 3, "units": 8, "iterations": 5, "noise": 2e-2, "ridge": 1e-5, "gate": False}
+    raw, model = (TDTF(smoothing=rounds, **parameters).fit(noisy).training_ for rounds in (0, 3))
+    assert model["history"][-1]["one_step"] < 0.8 * raw["history"][-1]["one_step"]
 
 
 @pytest.mark.parametrize(

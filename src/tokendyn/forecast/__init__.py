@@ -7,6 +7,7 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 from tokendyn.forecast.base import Backtest, Forecast, Forecaster
 from tokendyn.forecast.ensemble import EnsembleTDTF
 from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
+from tokendyn.forecast.paper import PaperTDTF
 from tokendyn.forecast.search import Found, auto_forecaster
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.forecast.tddmd import TDDMD
@@ -21,6 +22,7 @@ __all__ = [
     "Forecaster",
     "Found",
     "OrbitReading",
+    "PaperTDTF",
     "Spectrum",
     "auto_forecaster",
     "local_eigenvalues",

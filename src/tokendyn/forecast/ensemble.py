@@ -78,7 +78,8 @@ class EnsembleTDTF(Forecaster):
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the members' states, their arrays by number."""
-        records, tensors = [], {}
+        records: list[dict[str, Any]] = []
+        tensors: dict[str, np.ndarray] = {}
         for number, model in enumerate(self.members_):
             record, arrays = model._state()
             records.append(record)

@@ -58,6 +58,9 @@ class TDTF(Forecaster):
         Standard deviation of the first weights W_1; the windows are whitened.
     iterations
         Steps of Levenberg-Marquardt.
+    finish
+        Steps of Levenberg-Marquardt on closed loops as long as two windows, after the others; kept where the
+        validation error falls.
     gate
         Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
     smoothing
@@ -100,6 +103,7 @@ class TDTF(Forecaster):
         ridge: float = 1e-12,
         unit_scale: float = 0.5,
         iterations: int = 50,
+        finish: int = 0,
         gate: bool = True,
         smoothing: int = 0,
         validation_fraction: float = 0.1,
@@ -120,6 +124,7 @@ class TDTF(Forecaster):
         self.ridge = ridge
         self.unit_scale = unit_scale
         self.iterations = iterations
+        self.finish = finish
         self.gate = gate
         self.smoothing = smoothing
         self.validation_fraction = validation_fraction
@@ -142,7 +147,8 @@ class TDTF(Forecaster):
         """Return what is wrong with the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("units", self.units, 0) + check_count("keys", self.keys)
-        problems += check_count("iterations", self.iterations, 0) + check_count("smoothing", self.smoothing, 0)
+        problems += check_count("iterations", self.iterations, 0) + check_count("finish", self.finish, 0)
+        problems += check_count("smoothing", self.smoothing, 0)
         problems += check_count("random_state", self.random_state, 0) + rank_problems(self.rank)
         for name in ("noise", "ridge", "unit_scale", "validation_fraction"):
             problems += check_number(name, getattr(self, name))

@@ -11,6 +11,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.cell import Cell, Units, tokens_of
 from tokendyn.forecast.embedding import window_length
+from tokendyn.forecast.finish import finish, segments_of
 from tokendyn.forecast.network import Network, Tokens
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
 from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
@@ -37,6 +38,7 @@ class Settings:
     ridge: float
     unit_scale: float
     iterations: int
+    finish: int
     gate: bool
     validation_fraction: float
     validation_horizon: int | None
@@ -71,6 +73,8 @@ class Record:
     linear_error, error
         Validation error of the linear model and of the chosen one: the geometric mean over origins and leads of
         the closed-loop error in standard deviations; None without a validation part.
+    finished
+        Whether the finish on closed loops was kept.
     history
         One row for each time that validation was asked: iteration, one_step (root mean square), error.
     """
@@ -80,6 +84,7 @@ class Record:
     chosen: int = 0
     linear_error: float | None = None
     error: float | None = None
+    finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -175,6 +180,8 @@ def train(
         damping=damping,
     )
     search.measure(network, solved)
+    if settings.finish and record.chosen and record.status == "complete":
+        search.finish()
     progress(1.0, f"kept iteration {record.chosen} of {record.iterations}")
     return search.best or cell_of(network, solved, settings), record
 
@@ -290,6 +297,24 @@ class _Search:
         if error is None or error < self.bar:
             self.best, self.bar = cell, np.inf if error is None else error
             self.record.chosen, self.record.error = self.record.iterations, error
+
+    def finish(self) -> None:
+        """Go on from the best cell on short closed loops; keep what the held part likes better."""
+        settings, start = self.settings, self.best
+        steps = 2 * window_length(settings.delays, settings.stride) - 1
+        loops = segments_of(self.data.series, self.data.inputs, settings.delays, settings.stride, max(steps, 10), 400)
+        if start is None or loops is None:
+            return
+
+        def accept(cell: Cell, cost: float) -> bool:
+            error = validation_error(cell, self.data)
+            self.progress(1.0, f"finish: closed loop {np.sqrt(cost):.2e}")
+            if error is None or error < self.bar:
+                self.best, self.record.finished = cell, True
+                self.bar, self.record.error = np.inf if error is None else error, error
+            return settings.budget is None or time.perf_counter() - self.began < settings.budget
+
+        finish(start, loops, linear=settings.linear, iterations=settings.finish, accept=accept)
 
     def write(self, network: Network, damping: float) -> None:
         """Write what a resumed fit needs, if a file is given."""

@@ -132,13 +132,13 @@ def levenberg_marquardt(
     accept
         Called after each of them with the damping of the next; the search ends when it returns False.
     damping
-        Of the first step, relative to the diagonal of the normal equations.
+        Of the first step, relative to a tenth of the mean diagonal of the normal equations; the same for every weight,
+        as the windows are whitened. Scaled by each weight's own diagonal it took twice the iterations.
     """
     solved = solve_output(problem, network)
     for _ in range(iterations):
         matrix, gradient = normal_equations(problem, network, solved)
-        diagonal = np.diag(matrix).copy()
-        scale = np.maximum(diagonal, 1e-9 * diagonal.max())
+        scale = np.full(len(matrix), 0.1 * np.trace(matrix) / len(matrix))
         growth, found = 2.0, False
         while not found and damping < _LARGEST_DAMPING:
             step = _damped_step(matrix, gradient, damping * scale)
