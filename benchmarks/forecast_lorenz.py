@@ -111,6 +111,8 @@ def main():
     for task in options.task:
         if task in tasks:
             parameters, columns, noise = tasks[task]
+            if options.quick and "smoothing" in parameters:
+                parameters = parameters | {"smoothing": 2}
             measure(task, parameters | quick, columns, noise, seeds=seeds, **size)
     if {"speed", "long"} & set(options.task):
         model, series = measure("x-only", X_ONLY | quick, [0], 0.0, seeds=range(1), **size)
