@@ -133,7 +133,7 @@ def levenberg_marquardt(
         Called after each of them with the damping of the next; the search ends when it returns False.
     damping
         Of the first step, relative to a tenth of the mean diagonal of the normal equations; the same for every weight,
-        as the windows are whitened. Scaled by each weight's own diagonal it took twice the iterations.
+        as the windows are whitened.
     """
     solved = solve_output(problem, network)
     for _ in range(iterations):
