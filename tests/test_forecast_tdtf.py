@@ -237,3 +237,14 @@ def test_a_fit_with_smoothing_rounds_sees_a_smoother_series():
 def test_bad_parameters_are_named(parameters, message):
     with pytest.raises(BadInputError, match=message):
         TDTF(**parameters).fit(waves(100))
+
+
+def test_learning_from_every_second_window_gives_another_fit_and_zero_is_refused():
+    rng = np.random.default_rng(5)
+    series = rng.standard_normal((60, 2)).cumsum(axis=0)
+    settings = {"delays": 2, "units": 4, "iterations": 3, "validation_fraction": 0.0, "gate": False, "noise": 0.0}
+    thin = TDTF(every=2, **settings).fit(series)
+    assert thin.training_["iterations"] == 3
+    assert not np.array_equal(thin.one_step(series), TDTF(**settings).fit(series).one_step(series))
+    with pytest.raises(BadInputError, match="every"):
+        TDTF(every=0).fit(series)

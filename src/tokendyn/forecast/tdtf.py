@@ -49,6 +49,9 @@ class TDTF(Forecaster):
         "sin", "tanh" or "identity".
     linear
         Whether there is L.
+    every
+        Learn from every so-many-th window of a series: windows that overlap say nearly the same, and training time
+        is in proportion to their number. The linear model, validation and smoothing use all of them.
     noise
         Standard deviation, as a share of that of the data, of what is added to the windows in training, the
         target unchanged: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
@@ -99,6 +102,7 @@ class TDTF(Forecaster):
         keys: int = 4,
         activation: str = "sin",
         linear: bool = True,
+        every: int = 1,
         noise: float = 1e-5,
         ridge: float = 1e-12,
         unit_scale: float = 0.5,
@@ -120,6 +124,7 @@ class TDTF(Forecaster):
         self.keys = keys
         self.activation = activation
         self.linear = linear
+        self.every = every
         self.noise = noise
         self.ridge = ridge
         self.unit_scale = unit_scale
@@ -148,7 +153,7 @@ class TDTF(Forecaster):
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("units", self.units, 0) + check_count("keys", self.keys)
         problems += check_count("iterations", self.iterations, 0) + check_count("finish", self.finish, 0)
-        problems += check_count("smoothing", self.smoothing, 0)
+        problems += check_count("smoothing", self.smoothing, 0) + check_count("every", self.every)
         problems += check_count("random_state", self.random_state, 0) + rank_problems(self.rank)
         for name in ("noise", "ridge", "unit_scale", "validation_fraction"):
             problems += check_number(name, getattr(self, name))

@@ -34,6 +34,7 @@ class Settings:
     keys: int
     activation: str
     linear: bool
+    every: int
     noise: float
     ridge: float
     unit_scale: float
@@ -163,6 +164,7 @@ def train(
     tokens, targets = shaken(tokens, following, settings.noise, rng)
     record = Record()
     best = _linear_cell(network, tokens, targets, settings)
+    tokens, targets = tokens[:: settings.every], targets[:: settings.every]
     record.linear_error = record.error = validation_error(best, data) if settings.linear else None
     if not settings.units:
         return best, record
