@@ -11,7 +11,12 @@ from jaxtyping import install_import_hook
 SOURCE = Path(__file__).parents[1] / "src"
 
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
-KERNELS = {"tokendyn.attention.fused", "tokendyn.sentiment.kernels", "tokendyn.sentiment.published_kernels"}
+KERNELS = {
+    "tokendyn.attention.fused",
+    "tokendyn.forecast.rollout_kernels",
+    "tokendyn.sentiment.kernels",
+    "tokendyn.sentiment.published_kernels",
+}
 
 
 def _annotated_modules() -> list[str]:

@@ -7,5 +7,6 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 from tokendyn.forecast.base import Backtest, Forecast, Forecaster
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.forecast.tddmd import TDDMD
+from tokendyn.forecast.tdtf import TDTF
 
-__all__ = ["TDDMD", "Backtest", "Forecast", "Forecaster", "Spectrum"]
+__all__ = ["TDDMD", "TDTF", "Backtest", "Forecast", "Forecaster", "Spectrum"]
