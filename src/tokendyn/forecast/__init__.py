@@ -5,8 +5,25 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 """
 
 from tokendyn.forecast.base import Backtest, Forecast, Forecaster
+from tokendyn.forecast.ensemble import EnsembleTDTF
+from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
+from tokendyn.forecast.search import Found, auto_forecaster
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.forecast.tdtf import TDTF
 
-__all__ = ["TDDMD", "TDTF", "Backtest", "Forecast", "Forecaster", "Spectrum"]
+__all__ = [
+    "TDDMD",
+    "TDTF",
+    "Backtest",
+    "EnsembleTDTF",
+    "Forecast",
+    "Forecaster",
+    "Found",
+    "OrbitReading",
+    "Spectrum",
+    "auto_forecaster",
+    "local_eigenvalues",
+    "local_spectrum",
+    "read_orbit",
+]

@@ -339,6 +339,13 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         status: Status = "complete" if finite == steps else "diverged"
         return Forecast(values[:finite], status, finite, self.dt_, None if spread is None else spread[:finite])
 
+    def _parameter_record(self) -> dict[str, Any]:
+        """Return the parameters as JSON values, to rebuild the model from."""
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params(deep=False).items()
+        }
+
     @abstractmethod
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""

@@ -26,7 +26,7 @@ def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> N
         If the folder exists and ``overwrite`` is not set, or cannot be written.
     """
     fitted, tensors = model._state()
-    parameters = {name: _plain(value) for name, value in model.get_params(deep=False).items()}
+    parameters = model._parameter_record()
     record = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -88,8 +88,3 @@ def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, 
         raise ValueError("a tensor holds NaN or infinity")
     model._restore(record["fitted"], tensors)
     return model
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as a Python one, for JSON."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -50,8 +50,8 @@ class TDTF(Forecaster):
     linear
         Whether there is L.
     noise
-        Standard deviation, as a share of that of the data, of what is added to the windows and taken away from
-        them in training, the target unchanged: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
+        Standard deviation, as a share of that of the data, of what is added to the windows in training, the
+        target unchanged: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
     ridge
         Weight of the penalty on the output layer.
     unit_scale

@@ -182,16 +182,12 @@ def train(
 def shaken(
     tokens: Tokens, following: np.ndarray, noise: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return every window with noise added and with the same noise taken away, and the increments to the truth.
+    """Return every window with noise added, and the increments from there to the true next snapshot.
 
-    The target stays the true next snapshot, so that the model learns to forget the noise. In pairs the noise is
-    a penalty on the gain of the model and nothing else: the residual's cross term with it cancels.
+    The targets stay true, so that the model learns to forget the noise: a penalty on its gain.
     """
-    if not noise:
-        return tokens, following - tokens[:, -1, : following.shape[1]]
-    moved = noise * rng.standard_normal(tokens.shape)
-    both = np.concatenate([tokens + moved, tokens - moved])
-    return both, np.concatenate([following, following]) - both[:, -1, : following.shape[1]]
+    moved = tokens + noise * rng.standard_normal(tokens.shape)
+    return moved, following - moved[:, -1, : following.shape[1]]
 
 
 def first_network(tokens: Tokens, settings: Settings, rng: np.random.Generator) -> Network:
