@@ -14,6 +14,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 KERNELS = {
     "tokendyn.attention.fused",
     "tokendyn.forecast.rollout_kernels",
+    "tokendyn.data.flow.kernels",
+    "tokendyn.data.systems.kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.published_kernels",
 }
