@@ -307,8 +307,8 @@ def ensemble_calibration(
     (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), equation 21), in scales; ``coverage[p]`` the share of
     truths inside the central interval of level p of the members' quantiles (those of rank ``q (M + 1)``, for which a
     calibrated ensemble covers p; of M members the widest interval has level (M - 1)/(M + 1)); ``spread`` the root
-    mean variance times (M + 1)/M and ``error`` the root mean squared error of the ensemble mean, which are equal for a calibrated
-    ensemble (Fortin et al., J. Hydrometeorol. 15 (2014), equation 15); and the rank correlation of the two over time.
+    mean variance times (M + 1)/M and ``error`` the root mean squared error of the ensemble mean, which are
+    equal for a calibrated ensemble (Fortin et al., J. Hydrometeorol. 15 (2014), equation 15); and the rank correlation of the two over time.
 
     Raises
     ------

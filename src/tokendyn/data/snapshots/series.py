@@ -1,6 +1,6 @@
 """A uniformly sampled series of snapshots, and what has to hold of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,8 @@ def snapshots(
     input_names: Sequence[str] | None = None,
     fill: str | None = None,
     source: str = "snapshots",
+    *,
+    constant_allowed: bool = False,
 ) -> Snapshots:
     """Check numbers and return them as :class:`Snapshots`.
 
@@ -104,6 +106,8 @@ def snapshots(
         ``"linear"`` or ``"previous"`` fills NaN gaps and missing times; None makes them an error.
     source
         Where the numbers come from, for messages.
+    constant_allowed
+        Accept constant features: in one of several series, say.
 
     Raises
     ------
@@ -130,7 +134,7 @@ def snapshots(
         places = np.arange(len(table))
     else:
         at, places, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    table, found = _checked(table, labels, places, len(at), fill)
+    table, found = _checked(table, labels, places, len(at), fill, constant_allowed)
     problems += found
     if driving is not None:
         driving, found = _checked(driving, input_labels, places, len(at), fill, constant_allowed=True)
@@ -221,8 +225,7 @@ def _checked(
     places: np.ndarray,
     length: int,
     fill: str | None,
-    *,
-    constant_allowed: bool = False,
+    constant_allowed: bool,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the table on the whole grid, gaps filled when asked, and what is wrong."""
     problems = []
@@ -261,8 +264,3 @@ def listed(rows: Bool[np.ndarray, " rows"] | Num[np.ndarray, " rows"]) -> str:
     shown = ", ".join(str(int(place) + 1) for place in places[:LISTED])
     more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
     return f"row{'s' if len(places) > 1 else ''} {shown}{more}"
-
-
-def as_list(series: "Snapshots | Sequence[Snapshots]") -> Iterator[Snapshots]:
-    """Iterate over one or several series."""
-    return iter([series] if isinstance(series, Snapshots) else series)
