@@ -304,11 +304,12 @@ def ensemble_calibration(
     """Return how well the spread of an ensemble tells its error.
 
     ``crps`` is the continuous ranked probability score ``mean |m - x| - 1/2 mean |m - m'|`` over members m, m'
-    (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), equation 21), in scales; ``coverage[p]`` the share of
+    (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), equation 21), in scales. ``coverage[p]`` is the share of
     truths inside the central interval of level p of the members' quantiles (those of rank ``q (M + 1)``, for which a
-    calibrated ensemble covers p; of M members the widest interval has level (M - 1)/(M + 1)); ``spread`` the root
-    mean variance times (M + 1)/M and ``error`` the root mean squared error of the ensemble mean, which are
-    equal for a calibrated ensemble (Fortin et al., J. Hydrometeorol. 15 (2014), equation 15); and the rank correlation of the two over time.
+    calibrated ensemble covers p; of M members the widest interval has level ``(M - 1)/(M + 1)``). ``spread`` is the
+    root mean variance times ``(M + 1)/M`` and ``error`` the root mean squared error of the ensemble mean, which are
+    equal for a calibrated ensemble (Fortin et al., J. Hydrometeorol. 15 (2014), equation 15);
+    ``spread_error_correlation`` is the rank correlation of the two over time.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class Columns:
         The name that the source itself marks as time, if it does.
     """
 
-    shapes: dict[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
     get: Callable[[str], Any]
     source: str
     time: str | None = None

@@ -79,10 +79,9 @@ def read_trajectories(
         if labels.ndim != 1:
             raise BadInputError(f"{found.source}: {series!r} has shape {labels.shape}; expected one label for each row")
         keys, first, place = np.unique(labels.astype(str), return_index=True, return_inverse=True)
-        flat = np.flatnonzero(np.ptp(chosen.values, axis=0) == 0) if np.isfinite(chosen.values).all() else []
-        if len(flat):
-            names = ", ".join(repr(chosen.names[i]) for i in flat)
-            raise BadInputError(f"{found.source}: {names} is constant; leave it out")
+        flat = [name for name, column in zip(chosen.names, chosen.values.T, strict=True) if np.ptp(column) == 0]
+        if flat:
+            raise BadInputError(f"{found.source}: {', '.join(map(repr, flat))} is constant; leave it out")
         made, problems = [], []
         for key in np.argsort(first):
             try:
