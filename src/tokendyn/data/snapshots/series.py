@@ -28,8 +28,7 @@ class Snapshots:
     names
         One name for each feature.
     inputs
-        Known inputs (control, forcing, motion) at the same times, ``(time, inputs)``, or None. Row k acts on
-        the step from row k to row k + 1.
+        Known inputs (control, forcing, motion) at the same times, ``(time, inputs)``, or None.
     input_names
         One name for each input.
     source
