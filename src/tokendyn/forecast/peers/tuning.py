@@ -52,15 +52,16 @@ def tune(
     budget: float,
     inputs: Any = None,
     rollouts: int = 8,
+    longest: int | None = None,
     most: int = 1000,
     seed: int = 0,
     first: dict[str, Any] | None = None,
 ) -> Tuned:
-    """Search settings on the end of a training series and fit the best to all of it.
+    """Search settings on held-out parts of the training data and fit the best to all of it.
 
-    The series is cut so that the last part, long enough for ``rollouts`` spread starts of ``horizon`` steps but at most
-    30 %, is for validation. Settings are drawn until the CPU time is spent; each is fitted to the first part and
-    rolled out from every start.
+    Of one series the last part is for validation: long enough for ``rollouts`` spread starts of ``horizon`` steps but
+    at most 30 %. Of several, the last 30 % of the series are. Settings are drawn until the CPU time is spent; each is
+    fitted to the rest and rolled out from every start.
 
     Parameters
     ----------
@@ -69,13 +70,15 @@ def tune(
     space
         Draws settings from a generator.
     series, dt, inputs
-        One training series ``(time, features)``, its step, its inputs.
+        One training series ``(time, features)`` or a list of them, the step, and the inputs of each.
     horizon
         Steps of a validation rollout: those of the task, or fewer.
     budget
         CPU seconds of the search; at least one setting is tried whatever it costs.
     rollouts
         Starts in the validation part.
+    longest
+        Longest window that the task allows.
     most
         Settings at most.
     seed
@@ -90,52 +93,86 @@ def tune(
     TokendynError
         If no setting could be fitted and rolled out.
     """
-    series = np.asarray(series, dtype=np.float64)
-    cut = len(series) - min(int(0.3 * len(series)), horizon * rollouts + horizon)
-    if len(series) - cut <= horizon + 1:
-        raise BadInputError(f"{len(series)} snapshots are too few to validate {horizon} steps; lower the horizon")
+    split = _split(series, inputs, horizon, rollouts)
     rng, began = np.random.default_rng(seed), time.process_time()
     best: tuple[float, dict[str, Any]] | None = None
     tried = failed = 0
-    while tried < most and (tried == 0 or best is None or time.process_time() - began < budget):
+    while tried < most and (best is None or time.process_time() - began < budget):
         parameters = dict(first) if tried == 0 and first is not None else space(rng)
         tried += 1
         try:
-            error = validation_error(kind(**parameters), series, dt, inputs, cut, horizon, rollouts)
+            error = _validation_error(kind(**parameters), split, dt, horizon, longest)
         except TokendynError:
             failed += 1
-            if failed > 20 and best is None:
+            if failed > _PATIENCE and best is None:
                 break
             continue
         if best is None or error < best[0]:
             best = (error, parameters)
     if best is None:
         name = getattr(kind, "__name__", "the model")
-        raise TokendynError(f"none of {tried} settings of {name} could be fitted to {len(series)} snapshots")
+        raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
     model = kind(**best[1]).fit(series, dt=dt, inputs=inputs)
     return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
 
 
-def validation_error(
-    model: Forecaster, series: np.ndarray, dt: float, inputs: Any, cut: int, horizon: int, rollouts: int
-) -> float:
-    """Fit to the rows before ``cut`` and return the mean cut NRMSE of rollouts whose truth lies behind it."""
-    model.fit(series[:cut], dt=dt, inputs=None if inputs is None else inputs[:cut])
-    # Windows may reach into the training part; what is forecast may not.
-    starts = np.unique(np.linspace(cut, len(series) - horizon, rollouts).astype(int))
+#: Settings that may fail before the search gives up when none has worked.
+_PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What is fitted, and where validation starts: series, its inputs, and rows of the first forecast snapshots."""
+
+    learned: list[np.ndarray]
+    pushes: list[np.ndarray] | None
+    held: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]]
+
+
+def _split(series: Any, inputs: Any, horizon: int, rollouts: int) -> _Split:
+    """Hold out the last part of one series, or the last of several."""
+    several = isinstance(series, list | tuple)
+    arrays = [np.asarray(one, dtype=np.float64) for one in (series if several else [series])]
+    pushes = None if inputs is None else [np.asarray(one) for one in (inputs if several else [inputs])]
+    if len(arrays) > 1:
+        count = max(round(0.3 * len(arrays)), 1)
+        each = -(-rollouts // count)
+        held = []
+        for place in range(len(arrays) - count, len(arrays)):
+            last = len(arrays[place]) - horizon
+            starts = np.unique(np.linspace(last // 10, last, each).astype(int))
+            held.append((arrays[place], None if pushes is None else pushes[place], starts[starts > 0]))
+        return _Split(arrays[:-count], None if pushes is None else pushes[:-count], held)
+    one, push = arrays[0], None if pushes is None else pushes[0]
+    cut = len(one) - min(int(0.3 * len(one)), horizon * rollouts + horizon)
+    if len(one) - cut <= horizon + 1:
+        raise BadInputError(f"{len(one)} snapshots are too few to validate {horizon} steps; lower the horizon")
+    # Windows may reach into the learned part; what is forecast may not.
+    starts = np.unique(np.linspace(cut, len(one) - horizon, rollouts).astype(int))
+    return _Split([one[:cut]], None if push is None else [push[:cut]], [(one, push, starts)])
+
+
+def _validation_error(model: Forecaster, split: _Split, dt: float, horizon: int, longest: int | None) -> float:
+    """Fit to what is learned and return the mean cut NRMSE of the rollouts over what is held out."""
+    model.fit(split.learned, dt=dt, inputs=split.pushes)
     span = model.window_length_
-    starts = starts[starts >= span]
-    if not len(starts):
-        raise BadInputError(f"a window of {span} snapshots does not fit before the validation part")
-    windows = np.stack([series[start - span : start] for start in starts])
-    driven = None if inputs is None else np.stack([inputs[start - span : start + horizon] for start in starts])
+    if longest is not None and span > longest:
+        raise BadInputError(f"a window of {span} snapshots is longer than the task's {longest}")
     errors = []
-    for start, forecast in zip(starts, model.forecast_many(windows, horizon, driven), strict=True):
-        if forecast.status != "complete":
-            errors.append(WORST)
+    for one, push, all_starts in split.held:
+        starts = all_starts[all_starts >= span]
+        if not len(starts):
             continue
-        difference = (forecast.values - series[start : start + horizon]) / model.scale_
-        errors.append(min(float(np.sqrt((difference**2).mean())), WORST))
+        windows = np.stack([one[start - span : start] for start in starts])
+        driven = None if push is None else np.stack([push[start - span : start + horizon] for start in starts])
+        for start, forecast in zip(starts, model.forecast_many(windows, horizon, driven), strict=True):
+            if forecast.status != "complete":
+                errors.append(WORST)
+                continue
+            difference = (forecast.values - one[start : start + horizon]) / model.scale_
+            errors.append(min(float(np.sqrt((difference**2).mean())), WORST))
+    if not errors:
+        raise BadInputError(f"a window of {span} snapshots fits before no validation start")
     return float(np.mean(errors))
 
 
