@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,8 +60,8 @@ def flow_tasks(*, quick: bool, progress: Progress | None = None) -> list[Task]:
     """Simulate the flows and return their tasks."""
     say = progress or (lambda share, line: None)
     points, horizon = (1100, 200) if quick else (3500, 1000)
-    grid = {"resolution": 8, "length": 20.0, "height": 10.0, "upstream": 6.0} if quick else {}
-    wing = {"resolution": 20, "length": 7.0, "height": 4.0} if quick else {"resolution": 24}
+    grid: dict[str, Any] = {"resolution": 8, "length": 20.0, "height": 10.0, "upstream": 6.0} if quick else {}
+    wing: dict[str, Any] = {"resolution": 20, "length": 7.0, "height": 4.0} if quick else {"resolution": 24}
     say(0.0, "simulating the cylinder")
     natural = cylinder_flow(points=points, discard=100.0, **grid).series
     say(0.0, "simulating the cylinder that turns")

@@ -11,7 +11,7 @@ from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, 
 from tokendyn.metrics import dominant_frequency
 
 #: Frequencies, growth rates, amplitudes and noise of each signal; time in seconds.
-SIGNALS = {
+SIGNALS: dict[str, tuple[tuple[float, ...], tuple[float, ...] | float, tuple[float, ...], float]] = {
     "commensurate": ((0.5, 1.0, 1.5), 0.0, (1.0, 0.5, 0.3), 0.0),
     "quasi-periodic": ((0.5, 0.5 * np.sqrt(2), 0.5 * np.sqrt(5)), 0.0, (1.0, 0.7, 0.4), 0.0),
     "damped": ((0.5, 1.3), (-0.02, -0.01), (1.0, 1.0), 0.0),
