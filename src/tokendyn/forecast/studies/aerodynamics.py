@@ -13,6 +13,9 @@ from tokendyn.forecast.base import Progress
 from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished
 from tokendyn.metrics import dominant_frequency
 
+#: What is tried first: windows of 75 snapshots, two to three shedding periods, reduced to their main directions.
+FIRST = {"delays": 16, "stride": 5, "rank": 16, "noise": 3e-4}
+
 
 def aerodynamics(
     *,
@@ -45,11 +48,11 @@ def aerodynamics(
     contenders(models)  # a wrong name is told before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):
-        chosen = contenders(models, inputs=task.train[0].inputs is not None, quick=quick)
+        chosen = contenders(models, inputs=task.train[0].inputs is not None, quick=quick, ours=FIRST)
         parts.append((task, *compare(task, chosen, budget, seed, progress)))
     wake = wake_task()
     if wake is not None and not quick:
-        outcomes, failures = compare(wake, contenders(models, partial=False), budget, seed, progress)
+        outcomes, failures = compare(wake, contenders(models, partial=False, ours=FIRST), budget, seed, progress)
         for outcome in outcomes:
             outcome.row.update(cycle_errors(wake, outcome))
         parts.append((wake, outcomes, failures))

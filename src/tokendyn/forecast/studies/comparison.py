@@ -136,6 +136,7 @@ def contenders(
     partial: bool = True,
     quick: bool = False,
     longest: int = 100,
+    ours: dict[str, Any] | None = None,
 ) -> tuple[Contender, ...]:
     """Return the models of a study.
 
@@ -151,6 +152,8 @@ def contenders(
         Small models only, and not the encoder.
     longest
         Longest window that the task allows.
+    ours
+        Settings of TD-TF that are tried first; five delays by default.
 
     Raises
     ------
@@ -161,13 +164,14 @@ def contenders(
     from tokendyn.forecast.peers import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
 
     small = {"units": 30, "iterations": 8} if quick else {"units": 100, "iterations": 40}
+    start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
     warmup = {"warmup": min(longest, 100)}
 
     def esn(rng: np.random.Generator) -> dict[str, Any]:
         return SPACES["ESN"](rng) | warmup
 
     found = [
-        Contender("TD-TF", TDTF, _tdtf_space(small), {"delays": 5, "stride": min(3, longest // 5)} | small, "ours"),
+        Contender("TD-TF", TDTF, _tdtf_space(small), small | start | (small if quick else {}), "ours"),
         Contender("TD-DMD", TDDMD, _tddmd, {"delays": min(20, longest), "stride": 1}, "linear"),
         Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], {"delays": min(60, longest)}, "linear", one_series=True),
         Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),

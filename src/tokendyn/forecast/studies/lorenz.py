@@ -10,6 +10,9 @@ from tokendyn.forecast.base import Progress
 from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished
 from tokendyn.metrics import histogram_distance, spectral_distance
 
+#: What is tried first when only x is seen, and when all columns are.
+FIRST = {"x": {"delays": 5, "stride": 5, "units": 150}, "all": {"delays": 2, "stride": 1}}
+
 
 def lorenz(
     *,
@@ -49,9 +52,9 @@ def lorenz(
         tasks.append(_task(name, train, test, starts, level, seed))
     parts = []
     for task in tasks:
-        outcomes, failures = compare(
-            task, contenders(models, partial=task.name == "x", quick=quick), budget, seed, progress
-        )
+        seen = "x" if task.name == "x" else "all"
+        chosen = contenders(models, partial=seen == "x", quick=quick, ours=FIRST[seen])
+        outcomes, failures = compare(task, chosen, budget, seed, progress)
         for outcome in outcomes:
             outcome.row.update(long_run(task, outcome, long))
         parts.append((task, outcomes, failures))
