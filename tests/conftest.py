@@ -13,6 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
     "tokendyn.attention.fused",
+    "tokendyn.data.flow.kernels",
+    "tokendyn.data.systems.kernels",
     "tokendyn.forecast.rollout_kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.peer_kernels",

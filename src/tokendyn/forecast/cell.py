@@ -1,6 +1,7 @@
 """The fitted recursion of TD-TF: one step, the closed loop, and the local linear operator."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -99,7 +100,8 @@ class Cell:
         arrays = (net.query, net.query_bias, net.key, net.position, net.values, net.weights, net.bias, self.readout)
         weights = [np.ascontiguousarray(array) for array in (self.linear, self.offset, *arrays)]
         kind = ACTIVATIONS.index(net.activation)
-        rollout(orbit, np.ascontiguousarray(drive), self.stride, LIMIT, *weights, kind)
+        arguments: list[Any] = [orbit, np.ascontiguousarray(drive), self.stride, LIMIT, *weights, kind]
+        rollout(*arguments)
         return orbit[span:]
 
     def operators(self, tokens: Tokens) -> Float[np.ndarray, "samples delays features width"]:
