@@ -116,14 +116,14 @@ def _cut_off(
     reach = float(np.linalg.norm(tokens, axis=1).max())
     directions, thresholds, margins, errors = [], [], [], [0.0]
     strangers = tokens[foreign]
-    for turn in range(4):
-        todo = sorted(open_)
-        for first in range(0, len(todo), 64):
-            batch = [j for j in todo[first : first + 64] if j in open_]
-            chosen = [_candidate(sets, j, foreign, distance, turn) for j in batch]
+    todo = sorted(open_)
+    for first in range(0, len(todo), 64):
+        batch = todo[first : first + 64]
+        for turn in range(4):
+            chosen = [_candidate(sets, j, foreign, distance, turn) for j in batch if j in open_]
             keep = [x for x in chosen if x >= 0]
             if not keep:
-                continue
+                break
             v = (from_center[keep] / np.maximum(distance[keep], 1e-300)[:, None]).astype(dtype).astype(np.float64)
             highest = (strangers @ v.T).max(axis=0, initial=-np.inf)
             own = tokens[mine] @ v.T
@@ -140,10 +140,10 @@ def _cut_off(
                 thresholds.append(value - gap / 2)
                 margins.append(gap)
                 errors.append(error)
-    if open_:
-        j = min(open_)
-        why = f"sequence {j} has no token that a half-space cuts off from all tokens of other labels"
-        raise _unsure(why, codes, j, 0.0, 8 * max(errors))
+        if not open_.isdisjoint(batch):
+            j = min(open_.intersection(batch))
+            why = f"sequence {j} has no token that a half-space cuts off from all tokens of other labels"
+            raise _unsure(why, codes, j, 0.0, 8 * max(errors))
     shape = (len(directions), tokens.shape[1])
     return np.array(directions).reshape(shape), np.array(thresholds), np.array(margins), max(errors)
 
