@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OPSET = 17
 
 #: Blocks that torch.export unrolls at most.
-MOST_UNROLLED = 2000
+MOST_UNROLLED = 500
 
 
 def to_onnx(model: "ExactTransformer", path: str | Path) -> Path:
@@ -66,10 +66,11 @@ def _model(onnx: Any, model: "ExactTransformer") -> Any:
     initializers += [
         numpy_helper.from_array(np.array([0, 0, 0, 0, 0, dim - model.input_dim], np.int64), "pads"),
         numpy_helper.from_array(np.array([1], np.int64), "one"),
-        numpy_helper.from_array(np.array([2], np.int64), "two_axis"),
         numpy_helper.from_array(np.array(list(model.construction.outputs), np.int64), "places"),
         numpy_helper.from_array(np.array(-np.inf, model.dtype), "minus_infinity"),
-        numpy_helper.from_array(np.array(model.beta or 1.0, model.dtype), "beta"),
+        numpy_helper.from_array(np.array([2], np.int64), "two_axis")
+        if model.beta is None
+        else numpy_helper.from_array(np.array(model.beta, model.dtype), "beta"),
     ]
     node = helper.make_node
     body = _body(onnx, kind, {name: array.shape[1:] for name, array in scanned.items()}, model.beta is not None)
