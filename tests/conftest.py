@@ -13,6 +13,9 @@ SOURCE = Path(__file__).parents[1] / "src"
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
     "tokendyn.attention.fused",
+    "tokendyn.exact.kernels",
+    "tokendyn.exact.planner_kernels",
+    "tokendyn.exact.set_kernels",
     "tokendyn.forecast.rollout_kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.peer_kernels",

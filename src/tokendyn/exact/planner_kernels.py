@@ -6,8 +6,8 @@ that hold it have one label; a *run* is a stretch of adjacent pure symbols of on
 inside a run takes those sequences out with their label, and their tokens vanish from the line, which lets further
 runs grow together. When no run can be asked for, a query on a cluster of symbols splits the class in two.
 
-Runs are kept in a union-find forest; a heap holds (upper bound of the sequences in a run, run) and is corrected
-when an entry is taken out. So a token is touched a logarithmic number of times.
+Runs are kept in a union-find forest; a heap holds (upper bound of the sequences in a run, run). A run has one valid
+entry, that with the key ``bound[run]``; others are passed over. So a token is touched a logarithmic number of times.
 
 Symbols of the code: ``K`` incidences (sequence, symbol) of a class, sorted by symbol, then label; a *group* is the
 incidences of one symbol and one label; ``v`` values; ``lft`` leftmost live symbol of a run.
@@ -53,6 +53,14 @@ def _pop(keys, runs, size):
 
 
 @_compiled
+def _offer(heap, live, root):
+    """Put a run on the heap with the number of its live incidences, unless that entry is there."""
+    if heap[3][root] != live[root]:
+        heap[3][root] = live[root]
+        _push(heap[0], heap[1], heap[2], live[root], root)
+
+
+@_compiled
 def _find(parent, i):
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -85,7 +93,7 @@ def _join(s, end, prv, nxt, label, parent, live, lft, heap):
         other = _find(parent, q)
         if other != root:
             root = _union(parent, live, lft, root, other)
-    _push(heap[0], heap[1], heap[2], live[root], root)
+    _offer(heap, live, root)
 
 
 @_compiled
@@ -181,14 +189,13 @@ def _evaluate(root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive,
 @_compiled
 def _search(margin, v, prv, nxt, label, parent, live, lft, blocked, sptr, iseq, alive, stamp, mark, heap):
     """Return (sequences, first, last) of the interval that takes most sequences out; 0 if there is none."""
-    keys, runs, size = heap
+    keys, runs, size, bound = heap
     while size[0] > 0:
-        key, run = _pop(keys, runs, size)
-        root = _find(parent, run)
-        if lft[root] < 0 or live[root] == 0:
+        key, root = _pop(keys, runs, size)
+        if _find(parent, root) != root or key != bound[root]:
             continue
-        if key > live[root]:
-            _push(keys, runs, size, live[root], root)
+        bound[root] = 0
+        if lft[root] < 0 or live[root] == 0:
             continue
         count, first, last = _evaluate(
             root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive, stamp, mark
@@ -196,8 +203,9 @@ def _search(margin, v, prv, nxt, label, parent, live, lft, blocked, sptr, iseq, 
         if count == 0:
             continue
         if size[0] == 0 or count >= keys[0]:
-            _push(keys, runs, size, live[root], root)  # what is left of the run, if the query does not use it up
+            _offer(heap, live, root)  # what is left of the run, if the query does not use it up
             return count, first, last
+        bound[root] = count
         _push(keys, runs, size, count, root)
     return 0, -1, -1
 
@@ -305,7 +313,7 @@ def _peel(members, starts, symbols, values, labels, labels_left, margin, lag, cl
     live, blocked = np.zeros(S, np.int64), np.zeros(S, np.int64)
     stamp, mark = np.zeros(n, np.int64), np.zeros(1, np.int64)
     room = 4 * S + 4 * K + 16  # every push but those that follow a pop has a symbol or an incidence of its own
-    heap = (np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64))
+    heap = (np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64), np.full(S, -1))
     for s in range(S):
         groups[s] = gptr[s + 1] - gptr[s]
         if groups[s] == 1:
@@ -366,8 +374,7 @@ def _peel(members, starts, symbols, values, labels, labels_left, margin, lag, cl
                 _remove(e, isym, group, gcount, glabel, gptr, groups, prv, nxt, label, parent, live, lft, heap)
                 s = isym[e]
                 if lag and label[s] >= 0:
-                    root = _find(parent, s)
-                    _push(heap[0], heap[1], heap[2], live[root], root)
+                    _offer(heap, live, _find(parent, s))
     if left > 1:
         while head[0] < S and groups[head[0]] == 0:
             head[0] += 1

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float, Int
 
-Numbers = Float[np.ndarray, " any"]
-Places = Int[np.ndarray, " any"]
+Numbers = Float[np.ndarray, " _any"]
+Places = Int[np.ndarray, " _any"]
 
 
 @dataclass(frozen=True)
