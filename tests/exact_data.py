@@ -10,7 +10,9 @@ def gauss(sequences=60, tokens=5, dim=3, labels=3, seed=0):
 
 def ragged(sequences=60, dim=2, labels=2, seed=1):
     rng = np.random.default_rng(seed)
-    return [rng.normal(size=(n, dim)) for n in rng.integers(1, 9, sequences)], rng.integers(0, labels, sequences).tolist()
+    return [rng.normal(size=(n, dim)) for n in rng.integers(1, 9, sequences)], rng.integers(
+        0, labels, sequences
+    ).tolist()
 
 
 def vocabulary(sequences=120, words=50, seed=2):

@@ -8,8 +8,6 @@ from exact_data import FAMILIES, gauss, ragged, vocabulary
 from tokendyn import exact
 from tokendyn.exact import ragged as kernel
 
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 DEEP = ("narrow", "fused")
 
 
@@ -281,7 +279,9 @@ def test_coarse_multiplication_is_refused():
 # --- sequence to sequence --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("attention", "dtype"), [("hardmax", "float64"), ("hardmax", "float32"), ("softmax", "float64")])
+@pytest.mark.parametrize(
+    ("attention", "dtype"), [("hardmax", "float64"), ("hardmax", "float32"), ("softmax", "float64")]
+)
 def test_outputs_of_sequences_are_bitwise_equal_as_sets(attention, dtype):
     rng = np.random.default_rng(0)
     sequences, _ = ragged(sequences=40)

@@ -126,7 +126,7 @@ def test_a_gap_within_the_rounding_error_is_refused():
 
 def test_integers_beyond_float32_are_named_and_float64_helps():
     sequences = [np.array([[1, 2]]), np.array([[3, 4], [2**24 + 1, 5]])]
-    with pytest.raises(exact.PrecisionError, match=r"sequence 1, position 1: 16777217 .* float64"):
+    with pytest.raises(exact.PrecisionError, match=r"sequence 1, position 1: 16777217 .*float64"):
         exact.compile(sequences, [0, 1], dtype="float32")
     assert exact.compile(sequences, [0, 1]).predict(sequences) == [0, 1]
     with pytest.raises(exact.PrecisionError, match="ranks"):

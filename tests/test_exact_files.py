@@ -16,8 +16,6 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact import check_certificate
 from tokendyn.runs.files import read_tensors, write_tensors
 
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 CHOICES = [
     {"strategy": "narrow"},
     {"strategy": "fused", "dtype": "float32"},

@@ -344,9 +344,7 @@ def _read(path: Path, label: str | None, source: dict[str, Any], embedding: Path
             if source["embedding"]
             else "the model was built with hashed words; leave --embedding out"
         )
-    return read_text_sequences(
-        path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding
-    )
+    return read_text_sequences(path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding)
 
 
 def _stats(model: ExactTransformer) -> dict[str, Any]:

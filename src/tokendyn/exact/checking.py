@@ -1,7 +1,7 @@
 """Look at sequences and labels before anything is built: every problem at once."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.sequences import contradictions, encode_labels, gather, token_sets, unique_sets
+from tokendyn.exact.sequences import Given, contradictions, encode_labels, gather, token_sets, unique_sets
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class InputReport:
 
 
 def check(
-    sequences: Sequence[Any] | np.ndarray,
+    sequences: Given,
     labels: Iterable[Hashable],
     *,
     dtype: str = "float64",

@@ -15,6 +15,7 @@ from tokendyn.exact.directions import KINDS, project
 from tokendyn.exact.errors import CertificateError, OutputLengthError, PrecisionError, SeparationError
 from tokendyn.exact.plan import ROOT, Plan, make_plan, needed_gap
 from tokendyn.exact.sequences import (
+    Given,
     Sequences,
     TokenSets,
     contradictions,
@@ -37,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Data:
     """Sequences to build from: all of them, and the distinct ones."""
 
     all: Sequences
@@ -49,7 +50,7 @@ class _Given:
 
 
 def compile(
-    sequences: Sequence[Any] | np.ndarray,
+    sequences: Given,
     labels: Iterable[Hashable],
     *,
     strategy: str = "auto",
@@ -147,7 +148,7 @@ def compile(
 
 
 def compile_seq2seq(
-    sequences: Sequence[Any] | np.ndarray,
+    sequences: Given,
     outputs: Sequence[Any],
     *,
     attention: str = "hardmax",
@@ -200,9 +201,7 @@ def compile_seq2seq(
         needed_gap(plan.line, dtype, min_margin), float(plan.width().min(initial=np.inf)), None, plan.queries, plan,
     )  # fmt: skip
     settings = {"strategy": "seq2seq", "direction": direction, "trials": trials, "seed": seed}
-    model = ExactTransformer(
-        construction, (), given.all, targets, attention=attention, beta=beta, settings=settings
-    )
+    model = ExactTransformer(construction, (), given.all, targets, attention=attention, beta=beta, settings=settings)
     return _certified(model, certify, workers, progress)
 
 
@@ -228,13 +227,13 @@ def _check_options(
 
 
 def _read(
-    sequences: Sequence[Any] | np.ndarray,
+    sequences: Given,
     labels: Iterable[Hashable],
     dtype: str,
     positions: bool,
     multiplicity: str,
     strategy: str,
-) -> _Given:
+) -> _Data:
     """Check everything, merge sequences that are the same, and refuse contradictions."""
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
@@ -245,10 +244,10 @@ def _read(
     raise_contradiction(contradictions(which, kept, codes), names, codes, same)
     distinct = ready if len(kept) == len(ready) else ready.take(kept)
     sets = sets if distinct is ready else token_sets(distinct)
-    return _Given(ready, names, codes, distinct, sets, codes[kept])
+    return _Data(ready, names, codes, distinct, sets, codes[kept])
 
 
-def _construct(given: _Given, options: dict[str, Any]) -> Construction:
+def _construct(given: _Data, options: dict[str, Any]) -> Construction:
     """Return the construction of a strategy; ``auto`` and ``bank`` try several."""
     strategy = options["strategy"]
     frequency = options["multiplicity"] == "frequency"
@@ -264,21 +263,22 @@ def _construct(given: _Given, options: dict[str, Any]) -> Construction:
     return _one(tried[-1], given, options)
 
 
-def _one(name: str, given: _Given, options: dict[str, Any]) -> Construction:
+def _one(name: str, given: _Data, options: dict[str, Any]) -> Construction:
     sequences, sets, codes = given.distinct, given.sets, given.distinct_codes
     margin, seed, direction = options["min_margin"], options["seed"], options["direction"]
+    longest = int(given.all.lengths.max())
     counts_matter = options["multiplicity"] == "frequency" and name not in _COUNTING
     if counts_matter:
         kept, which = unique_sets(sets)
         same = f"set of tokens, and strategy={name!r} does not see how often each occurs"
         raise_contradiction(contradictions(which, kept, codes), given.labels, codes, same)
     if name == "half-space":
-        return shallow.half_space_bank(sequences, sets, codes, margin)
+        return shallow.half_space_bank(sequences, sets, codes, margin, longest)
     if name in ("slab", "fingerprint", "hat"):
         build = {
-            "slab": lambda line: shallow.slab_bank(line, sequences, sets, codes, margin),
-            "fingerprint": lambda line: shallow.fingerprint(line, sequences, sets, codes, margin),
-            "hat": lambda line: shallow.hat_fingerprint(line, sequences, sets, codes, margin, seed),
+            "slab": lambda line: shallow.slab_bank(line, sequences, sets, codes, margin, longest),
+            "fingerprint": lambda line: shallow.fingerprint(line, sequences, sets, codes, margin, longest),
+            "hat": lambda line: shallow.hat_fingerprint(line, sequences, sets, codes, margin, longest, seed),
         }[name]
         return shallow.first_that_works(build, sequences, sets, direction, seed)
     plan = make_plan(
@@ -295,15 +295,11 @@ def _one(name: str, given: _Given, options: dict[str, Any]) -> Construction:
     )  # fmt: skip
 
 
-def _certified(
-    model: ExactTransformer, certify: bool, workers: int, progress: Progress | None
-) -> ExactTransformer:
+def _certified(model: ExactTransformer, certify: bool, workers: int, progress: Progress | None) -> ExactTransformer:
     if certify:
         done = model.certificate.verify(workers=workers, progress=progress)
         if not done.passed:
-            raise CertificateError(
-                f"the final run is not exact: {done}; use strategy='fused' with attention='hardmax'"
-            )
+            raise CertificateError(f"the final run is not exact: {done}; use strategy='fused' with attention='hardmax'")
     return model
 
 
@@ -328,7 +324,7 @@ def _read_outputs(outputs: Sequence[Any], dtype: str) -> list[np.ndarray]:
     return arrays
 
 
-def _check_output_lengths(given: _Given, wanted: list[np.ndarray]) -> None:
+def _check_output_lengths(given: _Data, wanted: list[np.ndarray]) -> None:
     distinct = np.diff(token_sets(given.all).starts)
     for j, output in enumerate(wanted):
         if len(output) > distinct[j]:
@@ -340,7 +336,7 @@ def _check_output_lengths(given: _Given, wanted: list[np.ndarray]) -> None:
 
 
 def _groups(
-    plan: Plan, given: _Given, wanted: list[np.ndarray], dtype: str, min_margin: float
+    plan: Plan, given: _Data, wanted: list[np.ndarray], dtype: str, min_margin: float
 ) -> tuple[deep.Outputs, np.ndarray]:
     """Cut the tokens of each distinct sequence at its largest gaps; return the groups and all tokens' targets."""
     kept, which = unique_sets(token_sets(given.all))
@@ -378,8 +374,6 @@ def _groups(
 
 def _final_classes(plan: Plan, sets: TokenSets) -> list[int]:
     """Return the class number that each distinct sequence ends with."""
-
-
     by_class: dict[int, list[int]] = {}
     for query, cls in enumerate(plan.asked.tolist()):
         by_class.setdefault(cls, []).append(query)
@@ -399,11 +393,9 @@ def _final_classes(plan: Plan, sets: TokenSets) -> list[int]:
 
 
 def _targets(
-    plan: Plan, given: _Given, which: np.ndarray, cuts_of: list[np.ndarray], wanted: list[np.ndarray]
+    plan: Plan, given: _Data, which: np.ndarray, cuts_of: list[np.ndarray], wanted: list[np.ndarray]
 ) -> np.ndarray:
     """Return what every token of all sequences must end with."""
-
-
     targets = []
     points = project(given.all.tokens, plan.line.direction, plan.line.name).values
     for j in range(len(given.all)):

@@ -1,6 +1,5 @@
 """The construction as a scikit-learn classifier."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
+from tokendyn.exact.sequences import Given
 
 
 class ExactClassifier(ClassifierMixin, BaseEstimator):
@@ -69,7 +69,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         self.unseen_label = unseen_label
         self.random_state = random_state
 
-    def fit(self, X: Sequence[Any] | np.ndarray, y: Sequence[Any] | np.ndarray) -> "ExactClassifier":
+    def fit(self, X: Given, y: Given) -> "ExactClassifier":
         """Build the transformer.
 
         Raises
@@ -90,7 +90,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = self.transformer_.input_dim - int(self.positions)
         return self
 
-    def predict(self, X: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def predict(self, X: Given) -> np.ndarray:
         """Return the label of each sequence; with ``abstain``, ``unseen_label`` for input that was not given."""
         check_is_fitted(self)
         sequences = _sequences(X)
@@ -103,7 +103,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
             out[place] = label if sure else self.unseen_label
         return out
 
-    def is_known(self, X: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def is_known(self, X: Given) -> np.ndarray:
         """Return for each sequence whether its set of tokens was given to :meth:`fit`."""
         check_is_fitted(self)
         return self.transformer_.is_known(_sequences(X))
@@ -115,7 +115,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _sequences(X: Sequence[Any] | np.ndarray) -> Sequence[Any] | np.ndarray:
+def _sequences(X: Given) -> Given:
     """Return input as sequences; the rows of a matrix are sequences of one token."""
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()

@@ -238,7 +238,7 @@ def _schedule(queries: Int[np.ndarray, "queries 6"]) -> tuple[Int[np.ndarray, " 
     for place, cls in enumerate(queries[:, 0].tolist()):
         waiting.setdefault(cls, []).append(place)
     load = _load(queries, waiting)
-    following = {cls: 0 for cls in waiting}
+    following = dict.fromkeys(waiting, 0)
     later: list[tuple[int, int]] = [(0, 0)] if 0 in waiting else []
     ready: list[tuple[int, int]] = []
     order, slots = [], []

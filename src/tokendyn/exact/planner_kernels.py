@@ -197,9 +197,7 @@ def _search(margin, v, prv, nxt, label, parent, live, lft, blocked, sptr, iseq, 
         bound[root] = 0
         if lft[root] < 0 or live[root] == 0:
             continue
-        count, first, last = _evaluate(
-            root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive, stamp, mark
-        )
+        count, first, last = _evaluate(root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive, stamp, mark)
         if count == 0:
             continue
         if size[0] == 0 or count >= keys[0]:
@@ -457,9 +455,7 @@ def plan_queries(starts, symbols, values, labels, margin, lag):
         tally[own] = 0
         alive = np.ones(members.shape[0], np.int64)
         before = filled[0]
-        left = _peel_local(
-            members, starts, symbols, values, sub, local, margin, lag, cls, out, filled, alive, split
-        )
+        left = _peel_local(members, starts, symbols, values, sub, local, margin, lag, cls, out, filled, alive, split)
         for q in range(before, filled[0]):
             queries[q, 2] = own[queries[q, 2]]
         if left == 1:
@@ -489,6 +485,4 @@ def _peel_local(members, starts, symbols, values, sub, local, margin, lag, cls, 
     for i in range(members.shape[0]):
         local_symbols[local_starts[i] : local_starts[i + 1]] = symbols[starts[members[i]] : starts[members[i] + 1]]
     numbers = np.arange(members.shape[0])
-    return _peel(
-        numbers, local_starts, local_symbols, values, sub, local, margin, lag, cls, out, filled, alive, split
-    )
+    return _peel(numbers, local_starts, local_symbols, values, sub, local, margin, lag, cls, out, filled, alive, split)

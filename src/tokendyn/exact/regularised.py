@@ -4,9 +4,9 @@
 construction bounds the least value. That the shallow bank is the start, being one attention layer deep, is our choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
 from tokendyn.exact.module import TransformerBlocks
+from tokendyn.exact.sequences import Given
 from tokendyn.exact.transformer import ExactTransformer
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class LossCurves:
 
 
 def regularised_training(
-    sequences: Sequence[Any] | np.ndarray,
-    labels: Sequence[Any] | np.ndarray,
+    sequences: Given,
+    labels: Given,
     *,
     regularisation: float = 1e-6,
     epochs: int = 300,

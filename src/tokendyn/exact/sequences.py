@@ -69,9 +69,11 @@ class TokenSets:
     rows: Int[np.ndarray, " distinct"]
 
 
-def gather(
-    sequences: Sequence[Any] | Sequences | np.ndarray, dtype: str = "float64", *, positions: bool = False
-) -> Sequences:
+#: What a user may give: a list of ``(tokens, dim)`` arrays, or one ``(sequences, tokens, dim)`` array.
+Given = Sequence[Any] | np.ndarray | Sequences
+
+
+def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False) -> Sequences:
     """Check sequences and put them into one array of the given type.
 
     Parameters

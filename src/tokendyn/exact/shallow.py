@@ -46,7 +46,9 @@ def _unsure(why: str, codes: Codes, i: int, gap: float, needed: float) -> Separa
 # --- bank of half-spaces -------------------------------------------------------------------------------------------
 
 
-def half_space_bank(sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float) -> Construction:
+def half_space_bank(
+    sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, longest: int
+) -> Construction:
     """Return 2 blocks: detectors ``relu((<v, x> - theta) scale)`` for each label, a mean, a readout.
 
     Needs, for every sequence of a label other than the most frequent one, a token that a half-space cuts off from
@@ -76,11 +78,8 @@ def half_space_bank(sequences: Sequences, sets: TokenSets, codes: Codes, min_mar
         worst_error = max(worst_error, error)
         scale = np.ldexp(1.0, 3 - np.frexp(margins)[1])  # a detector that fires is at least 1
         if len(thresholds):
-            write.units(
-                0, -thresholds * scale, range(dim), directions * scale[:, None], [at[f"h{y}"]], np.ones((1, 1))
-            )
+            write.units(0, -thresholds * scale, range(dim), directions * scale[:, None], [at[f"h{y}"]], np.ones((1, 1)))
         detectors += len(thresholds)
-    longest = int(sequences.lengths.max())
     write.attend(0, (0, 0.0), (0, 0.0))
     width = math.ldexp(1.0, -(math.frexp(longest)[1] + 2))  # a hit is at least 1/2 before the mean
     total = default + sum(y - default for y in range(count))
@@ -160,7 +159,9 @@ def _candidate(sets: TokenSets, j: int, foreign: np.ndarray, distance: np.ndarra
 # --- bank of slabs ---------------------------------------------------------------------------------------------------
 
 
-def slab_bank(line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float) -> Construction:
+def slab_bank(
+    line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, longest: int
+) -> Construction:
     """Return 4 blocks: trapezoids on label-pure intervals, a mean, a threshold, a readout.
 
     Needs, for every sequence of a label other than the most frequent one, a token in an interval that holds only
@@ -184,9 +185,8 @@ def slab_bank(line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, m
     at = {name: place for place, name in enumerate(names)}
     write = Writer()
     _project(write, line, at["p"])
-    longest = int(sequences.lengths.max())
     reach = 2 * float(np.abs(line.values).max()) + 1
-    noise = {y: 0.0 for y in labels}
+    noise = dict.fromkeys(labels, 0.0)
     for y, low, high, gap in intervals:
         w = _power_below(gap / 4)
         l, h = low - gap / 4, high + gap / 4
@@ -258,7 +258,9 @@ def _pure_intervals(
 # --- fingerprints ----------------------------------------------------------------------------------------------------
 
 
-def fingerprint(line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float) -> Construction:
+def fingerprint(
+    line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, longest: int
+) -> Construction:
     """Return 4 blocks: ``p = <a, x>``, its mean over the sequence, ramps from one label to the next, a readout.
 
     Needs means that differ where labels differ. Repetitions count: the mean is over all tokens.
@@ -273,12 +275,12 @@ def fingerprint(line: Line, sequences: Sequences, sets: TokenSets, codes: Codes,
     _project(write, line, 0)
     write.attend(0, (0, 0.0), (0, 0.0))
     write.value(0, 0, 1)
-    means, error = _means(line.values, line.error, sequences, sets)
-    return _ramps("fingerprint", write, names, 1, means, error, sequences, codes, min_margin, len(line.direction))
+    means, error = _means(line.values, line.error, sequences, sets, longest)
+    return _ramps("fingerprint", write, names, 1, means, error, sequences, codes, min_margin, longest)
 
 
 def hat_fingerprint(
-    line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, seed: int = 0
+    line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, longest: int, seed: int = 0
 ) -> Construction:
     """Return 5 blocks: trapezoids on a few tokens with random heights, their mean, ramps, a readout.
 
@@ -314,11 +316,9 @@ def hat_fingerprint(
     write.value(1, 1, 2)
     unit = float(np.finfo(sequences.tokens.dtype).eps) / 2
     reach = 2 * float(np.abs(line.values).max(initial=0.0)) + 1
-    steps = (4 * len(used) + int(sequences.lengths.max()) + 4) * unit
+    steps = (4 * len(used) + longest + 4) * unit
     error = steps / (1 - steps) * (float(np.sum(4 * reach * heights / w)) + float(heights.sum()))
-    return _ramps(
-        "hat", write, ["p", "g", "m"], 2, dense @ heights, error, sequences, codes, min_margin, len(line.direction)
-    )
+    return _ramps("hat", write, ["p", "g", "m"], 2, dense @ heights, error, sequences, codes, min_margin, longest)
 
 
 def _project(write: Writer, line: Line, p: int) -> None:
@@ -329,12 +329,14 @@ def _project(write: Writer, line: Line, p: int) -> None:
         write.unit(0, 0.0, {int(k): sign * float(a[k]) for k in used}, {p: sign})
 
 
-def _means(values: np.ndarray, error: float, sequences: Sequences, sets: TokenSets) -> tuple[np.ndarray, float]:
+def _means(
+    values: np.ndarray, error: float, sequences: Sequences, sets: TokenSets, longest: int
+) -> tuple[np.ndarray, float]:
     """Return the mean of the values over each sequence, repetitions counted, and its error in any order."""
     held = values[sets.members]
     total = np.add.reduceat(held * sets.counts, sets.starts[:-1])
     size = np.add.reduceat(np.abs(held) * sets.counts, sets.starts[:-1]) / sequences.lengths
-    steps = (int(sequences.lengths.max()) + 4) * float(np.finfo(sequences.tokens.dtype).eps) / 2
+    steps = (longest + 4) * float(np.finfo(sequences.tokens.dtype).eps) / 2
     return total / sequences.lengths, error + 2 * steps / (1 - steps) * float(size.max())
 
 
@@ -399,7 +401,7 @@ def _ramps(
     sequences: Sequences,
     codes: Codes,
     min_margin: float,
-    input_dim: int,
+    longest: int,
 ) -> Construction:
     """Add ramps from mean to label and the exact readout, which start at the block after that of channel m."""
     count = _check_labels(codes, strategy)
@@ -433,21 +435,21 @@ def _ramps(
     middle = left + (right - left) / 2
     for edge, sign in ((-1, 1.0), (1, -1.0)):
         if len(change):
-            write.units(
-                block, -(middle + edge * w / 2), [m], np.ones((1, 1)), [z], (sign * step / w)[:, None]
-            )
+            write.units(block, -(middle + edge * w / 2), [m], np.ones((1, 1)), [z], (sign * step / w)[:, None])
     for y in range(count):
         write.unit(block + 1, -(y + 0.25), {z: 1.0}, {z + 1 + y: 1.0})
         write.unit(block + 1, y - 0.25, {z: -1.0}, {z + 1 + y: 1.0})
         for bias, sign in ((2.0, 1.0), (1.0, -1.0)):
             write.unit(block + 2, bias, {z + 1 + y: -4.0}, {len(names) - 1: sign * y})
     return Construction(
-        strategy, write.weights(block + 3), tuple(names), max(input_dim, len(names)), (len(names) - 1,), gap,
-        error, needed, math.inf, int(sequences.lengths.max()), len(change),
+        strategy, write.weights(block + 3), tuple(names), max(sequences.tokens.shape[1], len(names)),
+        (len(names) - 1,), gap, error, needed, math.inf, longest, len(change),
     )  # fmt: skip
 
 
-def first_that_works(build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int) -> Construction:
+def first_that_works(
+    build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int
+) -> Construction:
     """Return what ``build(line)`` gives on the first direction that works; raise its first error if none does."""
     failure: Exception | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):

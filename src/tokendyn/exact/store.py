@@ -184,7 +184,9 @@ def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[st
     w = {name: tensors[f"weights.{name}"] for name in _WEIGHTS}
     problems = []
     for name, array in w.items():
-        whole = name in ("units", "attends") or name.endswith(("starts", "channels")) or name in ("value_in", "value_out")
+        whole = (
+            name in ("units", "attends") or name.endswith(("starts", "channels")) or name in ("value_in", "value_out")
+        )
         kind = "int64" if whole else dtype
         if array.ndim != 1 or str(array.dtype) != kind:
             problems.append(f"model.safetensors: weights.{name} is {array.dtype}{array.shape}, expected {kind} (any,)")

@@ -1,6 +1,5 @@
 """A built transformer: its module, its predictions, its certificate."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from tokendyn.exact import ragged
 from tokendyn.exact.certificate import Certificate, Progress, bitwise_beta, sufficient_beta
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.errors import CertificateError
-from tokendyn.exact.sequences import Sequences, fingerprint_of, gather
+from tokendyn.exact.sequences import Given, Sequences, fingerprint_of, gather
 from tokendyn.exact.weights import Weights
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class ExactTransformer:
         made = self.construction
         return TransformerBlocks(self.weights, self.input_dim, made.dim, made.outputs, self.beta)
 
-    def prepare(self, sequences: Sequence[Any] | np.ndarray) -> Sequences:
+    def prepare(self, sequences: Given) -> Sequences:
         """Check sequences and put them into the form that the transformer reads.
 
         Raises
@@ -170,7 +169,7 @@ class ExactTransformer:
         return ready
 
     def residuals(
-        self, sequences: Sequence[Any] | Sequences, *, workers: int = 1, progress: Progress | None = None
+        self, sequences: Given, *, workers: int = 1, progress: Progress | None = None
     ) -> Float[np.ndarray, "tokens channels"]:
         """Return the last residuals of all tokens, one sequence after the other, by the fast kernel."""
         ready = self.prepare(sequences)
@@ -182,7 +181,7 @@ class ExactTransformer:
 
     def outputs(
         self,
-        sequences: Sequence[Any] | Sequences,
+        sequences: Given,
         *,
         backend: str = "ragged",
         device: str = "cpu",
@@ -218,7 +217,7 @@ class ExactTransformer:
 
     def predict(
         self,
-        sequences: Sequence[Any] | Sequences,
+        sequences: Given,
         *,
         abstain: bool = False,
         backend: str = "ragged",
@@ -247,7 +246,7 @@ class ExactTransformer:
         known = self.is_known(ready) if abstain else np.ones(len(ready), dtype=bool)
         return [self.labels[place] if sure else None for place, sure in zip(places, known, strict=True)]
 
-    def is_known(self, sequences: Sequence[Any] | Sequences) -> np.ndarray:
+    def is_known(self, sequences: Given) -> np.ndarray:
         """Return for each sequence whether its set of tokens is one that the transformer was built from."""
         ready = self.prepare(sequences)
         return np.array([fingerprint_of(ready[j]) in self._known for j in range(len(ready))], dtype=bool)
