@@ -249,7 +249,7 @@ def test_softmax_decides_as_hardmax_at_beta_min_and_not_below_six_tenths_of_it()
         return np.abs(residuals[:, list(model.construction.outputs)] - model.targets).max()
 
     assert largest_difference(least) < 1e-12
-    assert largest_difference(0.6 * least) == 1
+    assert largest_difference(0.6 * least) > 0.5
 
 
 def test_softmax_is_refused_outside_its_certificate():

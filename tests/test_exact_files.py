@@ -145,7 +145,7 @@ def test_a_damaged_record_is_refused(folder, tmp_path, field):
             exact.load(broken)
 
 
-# --- other runtimes ----------------------------------------------------------------------------------------------------
+# --- other runtimes ------------------------------------------------------------------------------------------------
 
 
 def padded(model):

@@ -20,8 +20,8 @@ def sufficient_beta(width: float, longest: int) -> float:
     """Return an inverse temperature at which softmax decides as hardmax, in exact arithmetic.
 
     ``beta >= max(1, ln(2 (n_max - 1))) / (2 w_min)``: with ``s >= 2``, tokens that are not hit weigh at most
-    ``e^(-2 beta r)``, and ``(n - 1) r e^(-2 beta r)`` falls for ``r >= w``, so that b is at most ``w/2`` on hits; and b,
-    a mean of values of at least w, is at least w otherwise. Our own. Rounded up.
+    ``e^(-2 beta r)``, and ``(n - 1) r e^(-2 beta r)`` falls for ``r >= w``, so that b is at most ``w/2`` on hits; and
+    b, a mean of values of at least w, is at least w otherwise. Our own. Rounded up.
     """
     if not math.isfinite(width):
         return 1.0
@@ -176,7 +176,6 @@ class Certificate:
 
 def _ratio(value: Any) -> float:
     """Return a rational of either library as a float."""
-    numerator, denominator = getattr(value, "p", None), getattr(value, "q", None)
-    if numerator is None:
+    if hasattr(value, "numerator"):
         return float(value)
-    return int(numerator) / int(denominator)
+    return int(value.p) / int(value.q)

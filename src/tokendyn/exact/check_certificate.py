@@ -16,6 +16,7 @@ import json
 import struct
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         tensors = read_safetensors(options.folder / "model.safetensors")
         blocks = load_blocks(tensors)
         (_, starts), (shape, tokens), (_, targets) = (tensors[name] for name in ("starts", "tokens", "targets"))
-        longest = max(b - a for a, b in zip(starts[:-1], starts[1:], strict=True))
+        longest = max(b - a for a, b in pairwise(starts))
         problems = inequality_problems(record, longest)
         outputs, dim = record["outputs"], record["dim"]
     except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:

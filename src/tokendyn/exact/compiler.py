@@ -51,7 +51,7 @@ class _Data:
 
 def compile(
     sequences: Given,
-    labels: Iterable[Hashable],
+    labels: Iterable[Any],
     *,
     strategy: str = "auto",
     attention: str = "hardmax",
@@ -329,8 +329,8 @@ def _check_output_lengths(given: _Data, wanted: list[np.ndarray]) -> None:
     for j, output in enumerate(wanted):
         if len(output) > distinct[j]:
             raise OutputLengthError(
-                f"sequence {j} has {distinct[j]} distinct tokens, and its output has {len(output)} entries; shorten the "
-                "output, or give the sequence more tokens (such as a separator with a position)",
+                f"sequence {j} has {distinct[j]} distinct tokens, and its output has {len(output)} entries; shorten "
+                "the output, or give the sequence more tokens (such as a separator with a position)",
                 j,
             )
 

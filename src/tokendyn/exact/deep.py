@@ -83,7 +83,7 @@ def build_outputs(plan: Plan, outputs: Outputs) -> Weights:
     write = 2 * plan.queries + 1 + 2 * np.arange(len(outputs.owner))
     at_r = np.full(len(write), at["r"])
     parts = [
-        _first(plan, at, np.zeros(width), list(o)),
+        _first(plan, at, np.zeros(width), o.tolist()),
         _asking(ask, plan.asked, plan.low, plan.high, plan.gap, at, r),
         _attending(ask, at, r),
         _answering(ask + 1, plan, at, r, with_output=False),

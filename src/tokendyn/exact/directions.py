@@ -56,7 +56,7 @@ def _error(tokens: np.ndarray, direction: np.ndarray, used: np.ndarray, size: np
     info = np.finfo(tokens.dtype)
     largest = float(size.max(initial=0.0))
     underflow = 2.0 * len(used) * float(info.smallest_subnormal)
-    coarse = min((_lowest_bit(tokens[:, k], direction[k]) for k in used), default=0.0)
+    coarse = min((_lowest_bit(tokens[:, k], float(direction[k])) for k in used), default=0.0)
     if coarse >= float(info.smallest_subnormal) and largest < coarse * 2.0 ** (info.nmant + 1):
         return 0.0  # all products and partial sums are multiples of `coarse` that fit the mantissa
     if len(used) == 1 and np.frexp(float(direction[used[0]]))[0] == 0.5 and coarse >= float(info.smallest_subnormal):

@@ -8,10 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
-from tokendyn.exact.sequences import Given
 
 
-class ExactClassifier(ClassifierMixin, BaseEstimator):
+class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Learn labelled sequences by heart, in closed form: every given sequence gets its label, certified.
 
     It does not generalise: what it says of other input is what the intervals happen to say. Use ``abstain``.
@@ -69,7 +68,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         self.unseen_label = unseen_label
         self.random_state = random_state
 
-    def fit(self, X: Given, y: Given) -> "ExactClassifier":
+    def fit(self, X: Any, y: Any) -> "ExactClassifier":
         """Build the transformer.
 
         Raises
@@ -90,7 +89,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         self.n_features_in_ = self.transformer_.input_dim - int(self.positions)
         return self
 
-    def predict(self, X: Given) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Return the label of each sequence; with ``abstain``, ``unseen_label`` for input that was not given."""
         check_is_fitted(self)
         sequences = _sequences(X)
@@ -103,7 +102,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
             out[place] = label if sure else self.unseen_label
         return out
 
-    def is_known(self, X: Given) -> np.ndarray:
+    def is_known(self, X: Any) -> np.ndarray:
         """Return for each sequence whether its set of tokens was given to :meth:`fit`."""
         check_is_fitted(self)
         return self.transformer_.is_known(_sequences(X))
@@ -115,7 +114,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _sequences(X: Given) -> Given:
+def _sequences(X: Any) -> Any:
     """Return input as sequences; the rows of a matrix are sequences of one token."""
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Question:
-    """Is there a token with p in [low, high]?
+    """A question: is there a token with p in [low, high].
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Explanation:
 
     @property
     def path(self) -> tuple[int, ...]:
-        """The classes that the sequence was in, from 2, without repetition; 1 at the end if a question gave the label."""
+        """The classes that the sequence was in, from 2, without repetition; 1 at the end if a question gave it."""
         classes = [ROOT]
         for question in self.questions:
             if question.next_class != classes[-1]:

@@ -147,8 +147,8 @@ def to_exported_program(model: "ExactTransformer") -> "torch.export.ExportedProg
 
     if model.weights.blocks > MOST_UNROLLED:
         raise BadInputError(
-            f"torch.export unrolls the {model.weights.blocks} blocks (at most {MOST_UNROLLED}); use to_onnx, whose graph "
-            "does not grow with them"
+            f"torch.export unrolls the {model.weights.blocks} blocks (at most {MOST_UNROLLED}); use to_onnx, whose "
+            "graph does not grow with them"
         )
     kind = torch.float64 if model.dtype == "float64" else torch.float32
     tokens, mask = torch.zeros(2, 3, model.input_dim, dtype=kind), torch.ones(2, 3, dtype=torch.bool)

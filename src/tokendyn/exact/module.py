@@ -29,7 +29,13 @@ class TransformerBlocks(nn.Module):
         None for hardmax, else the softmax's.
     """
 
-    eta: Tensor
+    U: Tensor
+    c: Tensor
+    W: Tensor
+    q: Tensor
+    k: Tensor
+    v_in: Tensor
+    v_out: Tensor
 
     def __init__(
         self,
@@ -92,7 +98,7 @@ class TransformerBlocks(nn.Module):
 
 
 def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:
-    """Return the dense stacks ``U (L, width, D)``, ``c``, ``W (L, D, width)``, ``q``, ``k (L, D)``, ``v_in``, ``v_out``.
+    """Return the dense stacks ``U (L, width, D)``, ``c``, ``W (L, D, width)``, ``q, k (L, D)``, ``v_in``, ``v_out``.
 
     Values: ``V_k = v_out_k v_in_k`` with ``v_in (L, rank, D)`` and ``v_out (L, D, rank)``.
     """

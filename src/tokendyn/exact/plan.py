@@ -139,8 +139,8 @@ def make_plan(
     most = 2 ** (np.finfo(dtype).nmant + 1)
     if ROOT + 2 * len(codes) >= most:
         raise PrecisionError(
-            f"{len(codes)} sequences need class numbers up to {2 * len(codes)}, and {dtype} holds integers up to {most}; "
-            "use dtype='float64'"
+            f"{len(codes)} sequences need class numbers up to {2 * len(codes)}, and {dtype} holds integers up to "
+            f"{most}; use dtype='float64'"
         )
     return plan
 

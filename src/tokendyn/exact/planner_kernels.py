@@ -274,7 +274,9 @@ def _incidences(members, starts, symbols, labels):
 
 
 @_compiled
-def _peel(members, starts, symbols, values, labels, labels_left, margin, lag, cls, out, filled, alive, split):
+def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pass all of them on)
+    members, starts, symbols, values, labels, labels_left, margin, lag, cls, out, filled, alive, split
+):
     """Query a class until one label is left or only a split helps; return how many labels are left.
 
     ``out`` holds the query columns, ``split`` receives the symbols of the split and its hits get ``alive = 2``.

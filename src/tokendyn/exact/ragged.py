@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.exact.kernels import forward
+from tokendyn.exact import kernels
 from tokendyn.exact.sequences import Sequences
 from tokendyn.exact.weights import Weights
 
 Progress = Callable[[int, int], None]
+
+kernel: Callable[..., Any] = kernels.forward
 
 #: Tokens of one piece of work.
 _PIECE = 20_000
@@ -51,9 +54,8 @@ def run(
         first, last = piece
         starts = sequences.starts[first : last + 1]
         tokens = sequences.tokens[starts[0] : starts[-1]]
-        out: np.ndarray = forward(
-            tokens, starts - starts[0], dim, *arrays, beta, inverse_temperature is not None, states
-        )
+        settings = (beta, inverse_temperature is not None, states)
+        out: np.ndarray = kernel(tokens, starts - starts[0], dim, *arrays, *settings)
         return out
 
     done = []
@@ -72,7 +74,7 @@ def trace(
     states = np.zeros((weights.blocks, len(tokens), dim), dtype=tokens.dtype)
     beta = tokens.dtype.type(1.0 if inverse_temperature is None else inverse_temperature)
     soft = inverse_temperature is not None
-    forward(tokens, np.array([0, len(tokens)]), dim, *weights.arrays().values(), beta, soft, states)
+    kernel(tokens, np.array([0, len(tokens)]), dim, *weights.arrays().values(), beta, soft, states)
     return states
 
 

@@ -4,9 +4,9 @@
 construction bounds the least value. That the shallow bank is the start, being one attention layer deep, is our choice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class LossCurves:
 
 def regularised_training(
     sequences: Given,
-    labels: Given,
+    labels: Sequence[Any] | np.ndarray,
     *,
     regularisation: float = 1e-6,
     epochs: int = 300,

@@ -189,8 +189,8 @@ def slab_bank(
     noise = dict.fromkeys(labels, 0.0)
     for y, low, high, gap in intervals:
         w = _power_below(gap / 4)
-        l, h = low - gap / 4, high + gap / 4
-        for edge, sign in ((l - w, 1.0), (l, -1.0), (h, -1.0), (h + w, 1.0)):
+        left, right = low - gap / 4, high + gap / 4
+        for edge, sign in ((left - w, 1.0), (left, -1.0), (right, -1.0), (right + w, 1.0)):
             write.unit(1, -edge, {at["p"]: 1.0}, {at[f"h{y}"]: sign / w})
         noise[y] += 4 * reach / w
     unit = float(np.finfo(dtype).eps) / 2
@@ -237,7 +237,8 @@ def _pure_intervals(
     open_ = codes != default
     found = []
     runs = [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True) if label[a] >= 0]
-    for a, b in sorted(runs, key=lambda run: starts[run[0]] - starts[run[1] + 1]):
+    for first, last in sorted(runs, key=lambda run: starts[run[0]] - starts[run[1] + 1]):
+        a, b = first, last
         while a < b and before[a] < needed:
             a += 1
         while b > a and after[b] < needed:

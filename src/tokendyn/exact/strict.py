@@ -9,8 +9,8 @@ and place at once, and a query (class c, interval [l, h], new class c') is two b
 - B, feed-forward: ``s <- s/2``, and 2c + 1 as well as 2c + 2 go to c', by three steps between the integers.
 
 At the end each class goes to the number of its label (one block each), and numbers to labels. ``L = 2 Q + 2 +
-classes <= 3 N + 1``. A trapezoid does not cancel to zero on its right in floating point, so the labels are exact in rational
-arithmetic and only near in floats; prefer ``narrow``.
+classes <= 3 N + 1``. A trapezoid does not cancel to zero on its right in floating point, so the labels are exact in
+rational arithmetic and only near in floats; prefer ``narrow``.
 """
 
 import math

@@ -1,6 +1,7 @@
 """A small notebook for weights that are written down unit by unit (the shallow and the strict constructions)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class Writer:
         self._blocks.append(np.full(n, block))
         self._bias.append(bias)
         for kept, channels, weights in ((self._in, reads, read_weights), (self._out, writes, write_weights)):
-            weights = np.broadcast_to(weights, (n, len(channels)))
-            kept.append((np.repeat(number, len(channels)), np.tile(np.array(channels, int), n), weights.reshape(-1)))
+            whole = np.broadcast_to(weights, (n, len(channels))).reshape(-1)
+            kept.append((np.repeat(number, len(channels)), np.tile(np.array(channels, int), n), whole))
 
     def attend(self, block: int, query: tuple[int, float], key: tuple[int, float]) -> None:
         """Add attention with the scores ``query_i key_j``; a query of weight 0 makes it uniform."""
@@ -55,7 +56,7 @@ class Writer:
     def weights(self, blocks: int, forgetting: Sequence[int] = (0,)) -> Weights:
         """Return the weights."""
 
-        def columns(rows: Sequence[tuple[float, ...]], count: int) -> list[np.ndarray]:
+        def columns(rows: Sequence[Any], count: int) -> list[np.ndarray]:
             table = np.array(rows, dtype=np.float64).reshape(-1, count)
             return [table[:, i] for i in range(count)]
 
