@@ -22,7 +22,7 @@ def test_the_questions_lead_to_the_label_that_the_weights_give(strategy):
         assert set(why.path) <= set(classes.astype(int))
         assert classes[-1] == why.path[-1]
         for question in why.questions:
-            assert (trace["b"][question.block - 1] == 0).all() == question.yes
+            assert (trace["b"][question.block] == 0).all() == question.yes
             inside = (why.projections >= question.low) & (why.projections <= question.high)
             assert question.hits == tuple(np.flatnonzero(inside))
 

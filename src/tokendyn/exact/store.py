@@ -162,6 +162,8 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
         problems.append(f"model.json: dim is {record['dim']}")
     elif not all(isinstance(place, int) and 0 <= place < record["dim"] for place in record["outputs"]):
         problems.append("model.json: outputs are not channels")
+    if not all(isinstance(name, str) for name in record["channels"]):
+        problems.append("model.json: channels are not names")
     if not record["outputs"]:
         problems.append("model.json: there are no outputs")
     missing = [name for name in _NUMBERS if not isinstance(record["margins"].get(name, ""), int | float | type(None))]
