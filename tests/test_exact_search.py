@@ -45,7 +45,7 @@ def datasets(draw):
     pool = draw(st.lists(st.tuples(*[number] * dim), min_size=1, max_size=8))
     if draw(st.booleans()):
         scale = 2.0 ** draw(st.integers(-60, -30))
-        pool += [tuple(x * (1 + scale) for x in token) for token in pool]
+        pool += [tuple(x * (1 + scale) if abs(x) < 1e308 else x for x in token) for token in pool]
     sequence = st.lists(st.sampled_from(pool), min_size=1, max_size=6)
     sequences = draw(st.lists(sequence, min_size=1, max_size=14))
     sequences += draw(st.lists(st.sampled_from(sequences), max_size=2))
