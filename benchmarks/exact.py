@@ -156,7 +156,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
                 some = [row for row in rows if (row["strategy"], row["length"]) == (strategy, length)]
                 count, value = ([row[key] for row in some] for key in ("sequences", what))
                 slope = np.polyfit(np.log(count), np.log(value), 1)[0]
-                axes.loglog(count, value, style, color=colour, ms=4, label=f"{strategy}, n = {length}: slope {slope:.2f}")
+                axes.loglog(
+                    count, value, style, color=colour, ms=4, label=f"{strategy}, n = {length}: slope {slope:.2f}"
+                )
         limit = np.array([min(row["sequences"] for row in rows), max(row["sequences"] for row in rows)])
         if what == "blocks":
             axes.loglog(limit, 2 * limit - 1, ":", color="#666D76", label="2N - 1")
