@@ -62,6 +62,12 @@ def half_space_bank(
     """
     count = _check_labels(codes, "bank")
     tokens = sequences.tokens[sets.rows].astype(np.float64)
+    most = 2.0 ** (int(np.finfo(sequences.tokens.dtype).maxexp) // 4)
+    if float(np.abs(tokens).max()) > most:
+        raise PrecisionError(
+            f"coordinates reach {np.abs(tokens).max():.3g}, and half-spaces are built up to {most:.3g} in "
+            f"{sequences.tokens.dtype}; divide the tokens by a power of two, or use strategy='fused'"
+        )
     default = int(np.bincount(codes).argmax())
     owner = np.repeat(np.arange(len(codes)), np.diff(sets.starts))
     dim = tokens.shape[1]
@@ -111,6 +117,7 @@ def _cut_off(
     for place in np.flatnonzero(codes[owner] == y):
         of_token.setdefault(int(sets.members[place]), []).append(int(owner[place]))
     info = np.finfo(dtype)
+    smallest = 2.0 ** (int(info.minexp) // 4)  # 1/gap is a weight
     steps = (tokens.shape[1] + 4) * float(info.eps) / 2
     reach = float(np.linalg.norm(tokens, axis=1).max())
     directions, thresholds, margins, errors = [], [], [], [0.0]
@@ -130,7 +137,7 @@ def _cut_off(
                 value = float(tokens[x] @ v[column])
                 error = steps / (1 - steps) * float(np.linalg.norm(v[column])) * reach
                 gap = value - float(highest[column])
-                if gap < max(8 * error, min_margin, 1e-300) or not any(j in open_ for j in of_token[x]):
+                if gap < max(8 * error, min_margin, smallest) or not any(j in open_ for j in of_token[x]):
                     continue
                 beyond = mine[own[:, column] >= value - 2 * error]
                 open_.difference_update(*(of_token[t] for t in beyond.tolist()))
