@@ -160,6 +160,13 @@ def test_shares_of_tokens_tell_sequences_apart_when_frequencies_count(strategy):
     assert model.predict([np.array([b, a])]) == ["x"]
 
 
+def test_a_mean_is_planned_for_every_proportion_in_which_a_set_occurs():
+    a, b, c = [1.0], [0.0], [0.1]
+    sequences = [np.array([a, b]), np.array([a, a, c]), np.array([a, a, a, b])]
+    for strategy in ("auto", "fingerprint", "hat"):
+        assert exact.compile(sequences, [0, 1, 0], strategy=strategy).predict(sequences) == [0, 1, 0]
+
+
 def test_hats_tell_sets_of_the_same_mean_apart():
     sequences = [np.array([[-1.0], [1.0]]), np.array([[-2.0], [2.0]]), np.array([[0.0]])]
     with pytest.raises(exact.SeparationError):

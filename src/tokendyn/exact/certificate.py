@@ -54,7 +54,7 @@ class Verification:
     wrong
         Numbers of the sequences with a token whose output is not the label.
     largest_difference
-        Largest |output - label| over all tokens; 0.0 means equal to the last bit.
+        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit.
     seconds
         Processor time.
     """

@@ -267,6 +267,10 @@ def _one(name: str, given: _Data, options: dict[str, Any]) -> Construction:
     sequences, sets, codes = given.distinct, given.sets, given.distinct_codes
     margin, seed, direction = options["min_margin"], options["seed"], options["direction"]
     longest = int(given.all.lengths.max())
+    if name in _COUNTING:  # equal sets in other proportions have other means: each must be seen
+        kept, _ = unique_sets(token_sets(given.all), frequencies=True)
+        sequences, codes = given.all.take(kept), given.codes[kept]
+        sets = token_sets(sequences)
     counts_matter = options["multiplicity"] == "frequency" and name not in _COUNTING
     if counts_matter:
         kept, which = unique_sets(sets)
