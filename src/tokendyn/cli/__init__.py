@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 #: Words that name commands.
-_names = {"sentiment"}
+_names = {"sentiment", "classify"}
 
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str) -> None:
@@ -115,6 +115,54 @@ _command(
     "tokendyn sentiment export model/ --out model.onnx",
 )
 app.command(sentiment)
+classify = App(name="classify", help="Build a transformer that labels given sequences exactly, without training.")
+_command(
+    classify,
+    "check",
+    "classify:check",
+    "Look at sequences before building: contradictions, duplicates, gaps.",
+    "tokendyn classify check sequences.jsonl",
+    "tokendyn classify check reviews.csv --text text",
+)
+_command(
+    classify,
+    "build",
+    "classify:build",
+    "Build a transformer that gives every sequence its label, verify it, and write it as a model folder.",
+    "tokendyn classify build sequences.jsonl --out model/",
+    "tokendyn classify build tokens.csv --strategy narrow --dtype float32 --out model/",
+    "tokendyn classify build reviews.csv --text text --out model/",
+)
+_command(
+    classify,
+    "verify",
+    "classify:verify",
+    "Run all sequences of a model again; with --exact in rational arithmetic. Exit code 1 if one is wrong.",
+    "tokendyn classify verify model/",
+    "tokendyn classify verify model/ --exact --json",
+)
+_command(
+    classify,
+    "predict",
+    "classify:predict",
+    "Label every sequence of a file: CSV out, with whether the sequence is one of the given ones.",
+    "tokendyn classify predict new.jsonl --model model/ --abstain --out labels.csv",
+)
+_command(
+    classify,
+    "explain",
+    "classify:explain",
+    "Say which questions a sequence was asked, which it answered with yes, and the classes that it went through.",
+    "tokendyn classify explain sequences.jsonl --id 7 --model model/ --figure path.png",
+)
+_command(
+    classify,
+    "export",
+    "classify:export",
+    "Write a model as an ONNX file.",
+    "tokendyn classify export model/ --onnx model.onnx",
+)
+app.command(classify)
 _command(
     app,
     "report",

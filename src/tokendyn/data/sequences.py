@@ -1,0 +1,248 @@
+"""Readers of labelled sequences of tokens: JSON lines, CSV with an id column, and texts whose words are tokens."""
+
+import csv
+import gzip
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tokendyn.data.texts import read_texts
+from tokendyn.data.tokens import read_tokens
+from tokendyn.errors import BadInputError
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+#: Bits of a hashed coordinate: exact in float32.
+_HASH_BITS = 24
+
+
+@dataclass(frozen=True)
+class LabelledSequences:
+    """Sequences in the order of their file.
+
+    Attributes
+    ----------
+    ids
+        A name for each sequence: its id, or its row from 1.
+    sequences
+        ``(tokens, dim)`` arrays.
+    labels
+        One label a sequence, or None if they were not asked for.
+    words
+        The words of each sequence when it was a text, else None.
+    """
+
+    ids: tuple[str, ...]
+    sequences: tuple[np.ndarray, ...]
+    labels: tuple[Any, ...] | None
+    words: tuple[tuple[str, ...], ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+def read_sequences(path: str | Path, *, label: str | None = "label") -> LabelledSequences:
+    """Read sequences of tokens from ``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each optionally ``.gz``.
+
+    JSON lines: ``{"id": ..., "tokens": [[...], ...], "label": ...}``, the id optional. CSV and TSV: a header with
+    ``id``, the label's column, and coordinates; one token a row, and rows of one id are one sequence.
+
+    Parameters
+    ----------
+    path
+        The file, UTF-8.
+    label
+        Name of the label, None to read sequences only.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, or lines are unusable; all of them are counted, ten are listed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInputError(f"{path} is not a file; give sequences as .jsonl or .csv")
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    readers = {".jsonl": _read_lines, ".ndjson": _read_lines, ".csv": _read_table, ".tsv": _read_table}
+    if kind.lower() not in readers:
+        raise BadInputError(f"{path}: unknown kind of file {kind!r}; expected one of {', '.join(readers)} (or .gz)")
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+            return readers[kind.lower()](path, stream, label)
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    except (OSError, EOFError, csv.Error) as error:
+        raise BadInputError(f"{path} cannot be read: {error}") from None
+
+
+def _read_lines(path: Path, stream: IO[str], label: str | None) -> LabelledSequences:
+    ids, sequences, labels = [], [], []
+    problems = []
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            tokens = _numbers(record["tokens"])
+            labels.append(None if label is None else _hashable(record[label]))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+            problems.append(f"line {number}: {what}")
+            continue
+        ids.append(str(record.get("id", number)))
+        sequences.append(tokens)
+    return _collected(path, ids, sequences, labels, label, problems, "lines")
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """Return tokens as a matrix; JSON's NaN and infinity are left for the check that names their position."""
+    tokens = np.array(value)
+    if tokens.dtype.kind not in "fiu":
+        raise ValueError("tokens are not rows of numbers of the same length")
+    return tokens[:, None] if tokens.ndim == 1 and len(tokens) else tokens
+
+
+def _hashable(value: Any) -> Any:
+    """Return a label; lists become tuples."""
+    if isinstance(value, dict):
+        raise ValueError("the label is an object, expected a string, a number or a list of them")
+    return tuple(_hashable(part) for part in value) if isinstance(value, list) else value
+
+
+def _read_table(path: Path, stream: IO[str], label: str | None) -> LabelledSequences:
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    rows = csv.reader(stream, delimiter=delimiter, strict=True)
+    header = [cell.strip() for cell in next(rows, [])]
+    missing = [name for name in ("id", label) if name is not None and name not in header]
+    if missing:
+        raise BadInputError(
+            f"{path}: no column {missing[0]!r}; found {', '.join(map(repr, header)) or 'an empty file'}"
+        )
+    at_id = header.index("id")
+    at_label = header.index(label) if label is not None else -1
+    numeric = [place for place, name in enumerate(header) if place not in (at_id, at_label) and name != "label"]
+    if not numeric:
+        raise BadInputError(f"{path}: there is no column of coordinates beside id and label")
+    tokens: dict[str, list[list[float]]] = {}
+    label_of: dict[str, str] = {}
+    problems = []
+    for row in rows:
+        if not any(map(str.strip, row)):
+            continue
+        problem = _take_row(row, header, at_id, at_label, numeric, tokens, label_of)
+        if problem:
+            problems.append(f"line {rows.line_num}: {problem}")
+    labels: list[Any] = [label_of.get(name) for name in tokens]
+    return _collected(path, list(tokens), [np.array(t) for t in tokens.values()], labels, label, problems, "lines")
+
+
+def _take_row(
+    row: list[str],
+    header: list[str],
+    at_id: int,
+    at_label: int,
+    numeric: list[int],
+    tokens: dict[str, list[list[float]]],
+    label_of: dict[str, str],
+) -> str:
+    """Add one row to its sequence; return what is wrong with it."""
+    if len(row) != len(header):
+        return f"{len(row)} columns, the header has {len(header)}"
+    try:
+        values = [float(row[place]) for place in numeric]
+    except ValueError as error:
+        return str(error)
+    if not all(map(math.isfinite, values)):
+        return "NaN or infinity"
+    name = row[at_id].strip()
+    if at_label >= 0 and label_of.setdefault(name, row[at_label]) != row[at_label]:
+        return f"the label of id {name!r} is {row[at_label]!r} here and {label_of[name]!r} above"
+    tokens.setdefault(name, []).append(values)
+    return ""
+
+
+def _collected(
+    path: Path,
+    ids: list[str],
+    sequences: list[np.ndarray],
+    labels: list[Any],
+    label: str | None,
+    problems: list[str],
+    kind: str,
+) -> LabelledSequences:
+    if problems:
+        raise BadInputError.first_of(str(path), problems, kind)
+    if not sequences:
+        raise BadInputError(f"{path} holds no sequence")
+    return LabelledSequences(tuple(ids), tuple(sequences), None if label is None else tuple(labels))
+
+
+def read_text_sequences(
+    path: str | Path,
+    *,
+    text: str = "text",
+    label: str | None = "label",
+    hash_dim: int = 3,
+    embedding: str | Path | None = None,
+) -> LabelledSequences:
+    """Read texts, each a sequence of its words.
+
+    Parameters
+    ----------
+    path, text, label
+        As for :func:`tokendyn.data.texts.read_texts`.
+    hash_dim
+        Coordinates of a hashed word (see :func:`hashed_word`); used without an embedding.
+    embedding
+        A file of tokens with a column of names (see :func:`tokendyn.data.tokens.read_tokens`): the vector of each
+        word. Other words are left out.
+
+    Raises
+    ------
+    BadInputError
+        If a file cannot be read, or texts have no (known) word: these are listed with their rows.
+    """
+    data = read_texts(path, text=text, label=label)
+    if hash_dim < 1:
+        raise BadInputError(f"hash_dim={hash_dim}; expected at least 1")
+    table: dict[str, np.ndarray] | None = None
+    if embedding is not None:
+        vectors = read_tokens(embedding)
+        table = {name.casefold(): row for name, row in zip(vectors.labels, vectors.tokens, strict=True)}
+    known: dict[str, np.ndarray] = {}
+    sequences, words, problems = [], [], []
+    for row, content in zip(data.rows, data.texts, strict=True):
+        found = [word for word in _words(content) if table is None or word in table]
+        if not found:
+            problems.append(f"row {row}: the text has no {'known ' if table is not None else ''}word")
+            continue
+        vectors_of = [
+            known.setdefault(word, table[word] if table is not None else hashed_word(word, hash_dim)) for word in found
+        ]
+        sequences.append(np.stack(vectors_of))
+        words.append(tuple(found))
+    if problems:
+        raise BadInputError.first_of(str(path), problems, "rows")
+    return LabelledSequences(tuple(map(str, data.rows)), tuple(sequences), data.labels, tuple(words))
+
+
+def _words(text: str) -> Iterator[str]:
+    return (match.group().casefold() for match in _WORD.finditer(text))
+
+
+def hashed_word(word: str, dim: int) -> np.ndarray:
+    """Return a vector in [-1, 1)^dim for a word: 24 bits of a hash a coordinate, the same on every machine.
+
+    With ``dim >= 2`` two of a million words share their vector with a chance below 1 in 500.
+    """
+    digest = hashlib.shake_128(word.encode()).digest(dim * _HASH_BITS // 8)
+    numbers = [int.from_bytes(digest[3 * k : 3 * k + 3], "big") for k in range(dim)]
+    return np.array(numbers, dtype=np.float64) * 2.0 ** (1 - _HASH_BITS) - 1.0

@@ -1,0 +1,81 @@
+"""Transformers built in closed form from labelled sequences, certified in exact arithmetic; no training.
+
+Importing this package is light; each public name is imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendyn.exact.certificate import Certificate, Verification
+    from tokendyn.exact.checking import InputReport, check
+    from tokendyn.exact.compiler import compile, compile_seq2seq
+    from tokendyn.exact.errors import (
+        CertificateError,
+        ContradictoryLabelsError,
+        OutputLengthError,
+        PrecisionError,
+        SeparationError,
+    )
+    from tokendyn.exact.estimator import ExactClassifier
+    from tokendyn.exact.explanation import Explanation, Trace
+    from tokendyn.exact.export import to_exported_program, to_onnx
+    from tokendyn.exact.regularised import LossCurves, regularised_training
+    from tokendyn.exact.store import load, save
+    from tokendyn.exact.transformer import ExactTransformer, Stats
+
+_HOME = {
+    "Certificate": "certificate",
+    "Verification": "certificate",
+    "InputReport": "checking",
+    "check": "checking",
+    "compile": "compiler",
+    "compile_seq2seq": "compiler",
+    "CertificateError": "errors",
+    "ContradictoryLabelsError": "errors",
+    "OutputLengthError": "errors",
+    "PrecisionError": "errors",
+    "SeparationError": "errors",
+    "ExactClassifier": "estimator",
+    "Explanation": "explanation",
+    "Trace": "explanation",
+    "to_exported_program": "export",
+    "to_onnx": "export",
+    "LossCurves": "regularised",
+    "regularised_training": "regularised",
+    "load": "store",
+    "save": "store",
+    "ExactTransformer": "transformer",
+    "Stats": "transformer",
+}
+
+__all__ = [
+    "Certificate",
+    "CertificateError",
+    "ContradictoryLabelsError",
+    "ExactClassifier",
+    "ExactTransformer",
+    "Explanation",
+    "InputReport",
+    "LossCurves",
+    "OutputLengthError",
+    "PrecisionError",
+    "SeparationError",
+    "Stats",
+    "Trace",
+    "Verification",
+    "check",
+    "compile",
+    "compile_seq2seq",
+    "load",
+    "regularised_training",
+    "save",
+    "to_exported_program",
+    "to_onnx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tokendyn.exact.{_HOME[name]}"), name)

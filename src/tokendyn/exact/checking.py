@@ -1,0 +1,108 @@
+"""Look at sequences and labels before anything is built: every problem at once."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import LISTED
+from tokendyn.exact.directions import candidates
+from tokendyn.exact.sequences import Given, contradictions, encode_labels, gather, token_sets, unique_sets
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """What was found in sequences and labels.
+
+    Attributes
+    ----------
+    sequences, tokens, dim
+        How many sequences and tokens, and coordinates of a token.
+    shortest, longest
+        Tokens of the shortest and the longest sequence.
+    labels
+        How often each label occurs.
+    distinct_tokens
+        Number of distinct tokens.
+    duplicates
+        Sequences whose set of tokens occurred before, with the same label.
+    contradictions
+        Pairs of sequences that are the same and have different labels.
+    smallest_gap
+        The smallest distance between two tokens on the first direction that would be tried, and what it is called.
+    """
+
+    sequences: int
+    tokens: int
+    dim: int
+    shortest: int
+    longest: int
+    labels: dict[Any, int]
+    distinct_tokens: int
+    duplicates: int
+    contradictions: tuple[tuple[int, int], ...]
+    smallest_gap: tuple[float, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the labels can be learned: no contradiction."""
+        return not self.contradictions
+
+    def describe(self) -> list[str]:
+        """Return lines for people."""
+        shown = ", ".join(f"{label!r} {count}" for label, count in list(self.labels.items())[:LISTED])
+        more = f" and {len(self.labels) - LISTED} more" if len(self.labels) > LISTED else ""
+        lines = [
+            f"{self.sequences} sequences, {self.shortest} to {self.longest} tokens of {self.dim} coordinates, "
+            f"{self.tokens} in all, {self.distinct_tokens} distinct",
+            f"labels: {shown}{more}",
+            f"smallest gap along {self.smallest_gap[1]}: {self.smallest_gap[0]:.3g}",
+        ]
+        if self.duplicates:
+            lines.append(f"{self.duplicates} sequences repeat an earlier one with the same label")
+        for i, j in self.contradictions[:LISTED]:
+            lines.append(f"sequences {i} and {j} are the same and have different labels")
+        if len(self.contradictions) > LISTED:
+            lines.append(f"and {len(self.contradictions) - LISTED} more such pairs")
+        return lines
+
+
+def check(
+    sequences: Given,
+    labels: Iterable[Hashable],
+    *,
+    dtype: str = "float64",
+    multiplicity: str = "set",
+    positions: bool = False,
+    direction: str = "auto",
+    seed: int = 0,
+) -> InputReport:
+    """Look for duplicates, contradictions and gaps, without building anything.
+
+    Parameters
+    ----------
+    sequences, labels, dtype, multiplicity, positions, direction, seed
+        As for :func:`tokendyn.exact.compile`.
+
+    Raises
+    ------
+    BadInputError
+        For empty sequences, NaN, infinity or shapes that do not fit; all of them are listed.
+    """
+    ready = gather(sequences, dtype, positions=positions)
+    names, codes = encode_labels(labels, len(ready))
+    sets = token_sets(ready)
+    kept, which = unique_sets(sets, frequencies=multiplicity == "frequency")
+    pairs = contradictions(which, kept, codes)
+    line = next(iter(candidates(ready.tokens[sets.rows], direction, seed)))
+    values = np.unique(line.values)
+    gap = float(np.diff(values).min()) if len(values) > 1 else float("inf")
+    lengths = ready.lengths
+    counted = Counter(codes.tolist())
+    return InputReport(
+        len(ready), len(ready.tokens), int(ready.tokens.shape[1]) - positions, int(lengths.min()), int(lengths.max()),
+        {name: counted[place] for place, name in enumerate(names)}, len(sets.rows),
+        len(ready) - len(kept) - len(pairs), tuple((int(i), int(j)) for i, j in pairs), (gap, line.name),
+    )  # fmt: skip

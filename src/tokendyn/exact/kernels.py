@@ -1,0 +1,131 @@
+"""The compiled forward pass over ragged sequences: rank-1 attention costs as much as reading the tokens.
+
+With scores ``q_i k_j`` the leaders of token i are the tokens with the largest ``k_j`` if ``q_i > 0``, the smallest if
+``q_i < 0``, and all of them if ``q_i = 0``: two numbers for each sequence instead of a matrix.
+"""
+
+import numba
+import numpy as np
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+
+
+@_compiled
+def _feed_forward(x, n, first, last, eta, bias, in_starts, in_channels, in_weights, out_starts, out_channels,
+                  out_weights, hidden):  # fmt: skip
+    """``x <- eta x + W relu(U x + c)`` for the first n rows of x."""
+    for i in range(n):
+        for u in range(first, last):
+            total = bias[u]
+            for e in range(in_starts[u], in_starts[u + 1]):
+                total += in_weights[e] * x[i, in_channels[e]]
+            hidden[u - first] = total if total > 0 else bias.dtype.type(0)
+        if eta == 0:
+            x[i, :] = 0
+        for u in range(first, last):
+            h = hidden[u - first]
+            if h > 0:
+                for e in range(out_starts[u], out_starts[u + 1]):
+                    x[i, out_channels[e]] += out_weights[e] * h
+
+
+@_compiled
+def _mean_at(x, n, channel, key_channel, wanted):
+    """Return the mean of a channel over the tokens whose key is ``wanted``."""
+    total, count = x[0, 0] * 0, 0
+    for j in range(n):
+        if x[j, key_channel] == wanted:
+            total += x[j, channel]
+            count += 1
+    return total / count
+
+
+@_compiled
+def _hard(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, means):
+    """Hardmax attention: add ``V`` times the mean of the leaders."""
+    low = high = x[0, k_at]
+    for j in range(1, n):
+        low, high = min(low, x[j, k_at]), max(high, x[j, k_at])
+    if k < 0:
+        low, high = high, low
+    # means[0]: of the tokens with the largest key, means[1]: with the smallest, means[2]: of all
+    for e in range(first, last):
+        means[0, e - first] = means[1, e - first] = means[2, e - first] = np.nan
+    for i in range(n):
+        score = q * x[i, q_at]
+        kind = 0 if score > 0 else (1 if score < 0 else 2)
+        for e in range(first, last):
+            if np.isnan(means[kind, e - first]):
+                if kind == 2:
+                    total = x[0, 0] * 0
+                    for j in range(n):
+                        total += x[j, value_in[e]]
+                    means[kind, e - first] = total / n
+                else:
+                    means[kind, e - first] = _mean_at(x, n, value_in[e], k_at, high if kind == 0 else low)
+        # written to a channel that no value is read from, so the order of tokens does not matter
+        for e in range(first, last):
+            x[i, value_out[e]] += value[e] * means[kind, e - first]
+
+
+@_compiled
+def _soft(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, beta, means):
+    """Softmax attention; tokens with the same query share one pass."""
+    known, have = 0.0, False
+    for i in range(n):
+        score = beta * q * x[i, q_at]
+        if not have or score != known:
+            known, have = score, True
+            top = -np.inf
+            for j in range(n):
+                top = max(top, score * (k * x[j, k_at]))
+            norm = 0.0
+            for e in range(first, last):
+                means[0, e - first] = 0
+            for j in range(n):
+                weight = np.exp(score * (k * x[j, k_at]) - top)
+                norm += weight
+                for e in range(first, last):
+                    means[0, e - first] += weight * x[j, value_in[e]]
+            for e in range(first, last):
+                means[0, e - first] /= norm
+        for e in range(first, last):
+            x[i, value_out[e]] += value[e] * means[0, e - first]
+
+
+@_compiled
+def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_weights, out_starts, out_channels,
+            out_weights, attends, q_at, q, k_at, k, value_starts, value_in, value_out, value, beta, soft,
+            states):  # fmt: skip
+    """Run every sequence through all blocks and return the last residuals ``(tokens, dim)``.
+
+    ``states`` is empty, or ``(blocks, tokens, dim)`` and receives the residuals after each block.
+    """
+    longest, widest, rank = 0, 0, 0
+    blocks = eta.shape[0]
+    for j in range(starts.shape[0] - 1):
+        longest = max(longest, starts[j + 1] - starts[j])
+    for b in range(blocks):
+        widest = max(widest, units[b + 1] - units[b])
+        rank = max(rank, value_starts[b + 1] - value_starts[b])
+    x = np.zeros((longest, dim), tokens.dtype)
+    hidden = np.zeros(widest, tokens.dtype)
+    means = np.zeros((3, max(rank, 1)), tokens.dtype)
+    out = np.zeros((tokens.shape[0], dim), tokens.dtype)
+    for j in range(starts.shape[0] - 1):
+        n = starts[j + 1] - starts[j]
+        x[:n, :] = 0
+        x[:n, : tokens.shape[1]] = tokens[starts[j] : starts[j + 1]]
+        for b in range(blocks):
+            _feed_forward(x, n, units[b], units[b + 1], eta[b], bias, in_starts, in_channels, in_weights, out_starts,
+                          out_channels, out_weights, hidden)  # fmt: skip
+            if attends[b]:
+                first, last = value_starts[b], value_starts[b + 1]
+                if soft and q[b] != 0:
+                    _soft(x, n, q_at[b], q[b], k_at[b], k[b], first, last, value_in, value_out, value, beta, means)
+                else:
+                    _hard(x, n, q_at[b], q[b], k_at[b], k[b], first, last, value_in, value_out, value, means)
+            if states.shape[0]:
+                states[b, starts[j] : starts[j + 1]] = x[:n]
+        out[starts[j] : starts[j + 1]] = x[:n]
+    return out

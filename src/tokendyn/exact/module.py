@@ -1,0 +1,124 @@
+"""The dense reference: a plain torch module of transformer blocks whose weights are stacked tensors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from tokendyn.exact.weights import Weights
+
+
+class TransformerBlocks(nn.Module):
+    """Blocks of feed-forward and attention, nothing else.
+
+    Block k: ``x <- eta_k x + W_k relu(U_k x + c_k)``, then ``x_i <- x_i + v_out_k sum_j a_ij (v_in_k x_j)`` with the
+    scores ``<q_k, x_i> <k_k, x_j>``, which are a matrix of rank 1. Hardmax shares the weight among all keys that
+    reach the maximum.
+
+    Parameters
+    ----------
+    weights
+        The weights by nonzeros, in the type that the module is to have.
+    input_dim, dim
+        Coordinates of a token, and channels of the residual stream; tokens are padded with zeros.
+    output_channels
+        Channels that are returned.
+    inverse_temperature
+        None for hardmax, else the softmax's.
+    """
+
+    U: Tensor
+    c: Tensor
+    W: Tensor
+    q: Tensor
+    k: Tensor
+    v_in: Tensor
+    v_out: Tensor
+
+    def __init__(
+        self,
+        weights: Weights,
+        input_dim: int,
+        dim: int,
+        output_channels: Sequence[int],
+        inverse_temperature: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_dim, self.dim = input_dim, dim
+        self.output_channels = list(output_channels)
+        self.inverse_temperature = inverse_temperature
+        self.forgets = [bool(eta == 0) for eta in weights.eta]
+        self.attends = [bool(flag) for flag in weights.attends]
+        self.uniform = [bool(q == 0) for q in weights.query_weights]
+        for name, array in stacked(weights, dim).items():
+            self.register_parameter(name, nn.Parameter(torch.from_numpy(array), requires_grad=False))
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens input_dim"],
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens outputs"]:
+        """Return the output channels of every token.
+
+        Parameters
+        ----------
+        tokens
+            ``(batch, tokens, dim)``.
+        mask
+            ``(batch, tokens)``, True for tokens and False for padding; None if nothing is padding.
+        """
+        x = nn.functional.pad(tokens, (0, self.dim - self.input_dim))
+        if mask is None:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        for block in range(len(self.attends)):
+            hidden = torch.relu(x @ self.U[block].T + self.c[block])
+            update = hidden @ self.W[block].T
+            x = update if self.forgets[block] else x + update
+            if self.attends[block]:
+                values = x @ self.v_in[block].T
+                x = x + self._weights(x, mask, block) @ values @ self.v_out[block].T
+        return x[..., self.output_channels]
+
+    def _weights(
+        self, x: Float[Tensor, "batch tokens dim"], mask: Bool[Tensor, "batch tokens"], block: int
+    ) -> Float[Tensor, "batch tokens tokens"]:
+        """Return the attention weights of a block: rows add up to 1, padding has none."""
+        keys = mask[:, None, :]
+        if self.uniform[block]:
+            shares = keys.to(x.dtype).expand(-1, x.shape[1], -1)
+            return shares / shares.sum(dim=-1, keepdim=True)
+        scores = (x @ self.q[block])[:, :, None] * (x @ self.k[block])[:, None, :]
+        scores = scores.masked_fill(~keys, -torch.inf)
+        if self.inverse_temperature is not None:
+            return torch.softmax(self.inverse_temperature * scores, dim=-1)
+        leaders = (scores == scores.amax(dim=-1, keepdim=True)).to(x.dtype)
+        return leaders / leaders.sum(dim=-1, keepdim=True)
+
+
+def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:
+    """Return the dense stacks ``U (L, width, D)``, ``c``, ``W (L, D, width)``, ``q, k (L, D)``, ``v_in``, ``v_out``.
+
+    Values: ``V_k = v_out_k v_in_k`` with ``v_in (L, rank, D)`` and ``v_out (L, D, rank)``.
+    """
+    blocks, width, rank = weights.blocks, max(weights.width, 1), max(weights.value_rank, 1)
+    kind = weights.bias.dtype
+    U, W = np.zeros((blocks, width, dim), kind), np.zeros((blocks, dim, width), kind)
+    c = np.zeros((blocks, width), kind)
+    block = np.repeat(np.arange(blocks), np.diff(weights.units))
+    unit = np.arange(len(weights.bias)) - weights.units[block]
+    c[block, unit] = weights.bias
+    rows = np.repeat(np.arange(len(unit)), np.diff(weights.in_starts))
+    U[block[rows], unit[rows], weights.in_channels] = weights.in_weights
+    rows = np.repeat(np.arange(len(unit)), np.diff(weights.out_starts))
+    W[block[rows], weights.out_channels, unit[rows]] = weights.out_weights
+    q, k = np.zeros((blocks, dim), kind), np.zeros((blocks, dim), kind)
+    q[np.arange(blocks), weights.query_channels] = weights.query_weights
+    k[np.arange(blocks), weights.key_channels] = weights.key_weights
+    v_in, v_out = np.zeros((blocks, rank, dim), kind), np.zeros((blocks, dim, rank), kind)
+    block = np.repeat(np.arange(blocks), np.diff(weights.value_starts))
+    place = np.arange(len(block)) - weights.value_starts[block]
+    v_in[block, place, weights.value_in] = weights.value_weights
+    v_out[block, weights.value_out, place] = 1
+    return {"U": U, "c": c, "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}

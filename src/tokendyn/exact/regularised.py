@@ -1,0 +1,178 @@
+"""Training the constructed architecture with Tikhonov regularisation, from the construction and from random starts.
+
+``J(theta) = 1/N sum_j 1/n_j sum_i |o_ij - y_j|^2 + lambda |theta|^2``, as in arXiv 2502.02270 (v2), where the
+construction bounds the least value. That the shallow bank is the start, being one attention layer deep, is our choice.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tokendyn.errors import BadInputError
+from tokendyn.exact.compiler import compile as compile_transformer
+from tokendyn.exact.module import TransformerBlocks
+from tokendyn.exact.sequences import Given
+from tokendyn.exact.transformer import ExactTransformer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Progress = Callable[[int, int], None]
+
+#: The stacks that are trained; q and k of a bank are zero and stay so.
+_TRAINED = ("U", "c", "W")
+
+
+@dataclass(frozen=True)
+class LossCurves:
+    """Losses of every start, one number an epoch, the first before any step.
+
+    Attributes
+    ----------
+    names
+        ``"bank"`` and ``"random 0"``, ``"random 1"``, ...
+    loss
+        ``(starts, epochs + 1)``: the regularised loss J.
+    misfit
+        The part of it without the regularisation.
+    accuracy
+        Share of the sequences whose output rounds to the label.
+    regularisation
+        lambda.
+    """
+
+    names: tuple[str, ...]
+    loss: Float[np.ndarray, "starts epochs"]
+    misfit: Float[np.ndarray, "starts epochs"]
+    accuracy: Float[np.ndarray, "starts epochs"]
+    regularisation: float
+
+    def plot(self) -> "Figure":
+        """Return a figure with loss, misfit and accuracy side by side, one line a start."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 3), layout="constrained")
+        panels = figure.subplots(1, 3)
+        for axes, title in zip(panels, ("loss", "misfit", "accuracy"), strict=True):
+            for name, values in zip(self.names, getattr(self, title), strict=True):
+                bank = name == "bank"
+                axes.plot(values, color="#D55E00" if bank else "#8A9099", linewidth=2 if bank else 1, label=name)
+            axes.set(title=title, xlabel="epoch")
+            if title != "accuracy":
+                axes.set_yscale("symlog" if np.min(getattr(self, title)) <= 0 else "log")
+        panels[0].legend(fontsize=7)
+        return figure
+
+
+def regularised_training(
+    sequences: Given,
+    labels: Sequence[Any] | np.ndarray,
+    *,
+    regularisation: float = 1e-6,
+    epochs: int = 300,
+    learning_rate: float = 1e-3,
+    random_starts: int = 3,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LossCurves:
+    """Train the bank's architecture from the bank's weights and from random ones, by Adam over all sequences at once.
+
+    Parameters
+    ----------
+    sequences, labels
+        As for :func:`tokendyn.exact.compile`; a bank must exist for them.
+    regularisation
+        lambda, at least 0.
+    epochs, learning_rate
+        Full-batch steps of Adam.
+    random_starts
+        How many random starts: every trained stack normal, with the variance of He's initialisation.
+    seed
+        Seed of the random starts.
+    progress
+        Called with epochs done, over all starts, and their number.
+
+    Raises
+    ------
+    BadInputError
+        If an option is out of range, or no bank exists for the sequences.
+    """
+    if not (regularisation >= 0 and epochs >= 1 and learning_rate > 0 and random_starts >= 0):
+        raise BadInputError(
+            f"regularisation={regularisation}, epochs={epochs}, learning_rate={learning_rate}, random_starts="
+            f"{random_starts}; expected numbers of at least 0, 1, more than 0, at least 0"
+        )
+    model = compile_transformer(sequences, labels, strategy="bank")
+    tokens, mask, wanted = _batch(model)
+    names = ("bank", *(f"random {k}" for k in range(random_starts)))
+    curves = []
+    for number, _ in enumerate(names):
+        module = _fresh(model)
+        if number:
+            _randomise(module, torch.Generator().manual_seed(seed + number))
+        curves.append(_train(module, tokens, mask, wanted, regularisation, epochs, learning_rate))
+        if progress is not None:
+            progress((number + 1) * epochs, len(names) * epochs)
+    stacked = np.array(curves)
+    return LossCurves(names, stacked[:, :, 0], stacked[:, :, 1], stacked[:, :, 2], regularisation)
+
+
+def _batch(model: ExactTransformer) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all sequences padded to one length, their mask and their label numbers."""
+    given = model.sequences
+    longest = int(given.lengths.max())
+    mask = np.arange(longest)[None, :] < given.lengths[:, None]
+    tokens = np.zeros((len(given), longest, model.input_dim))
+    tokens[mask] = given.tokens
+    return torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(model.targets[given.starts[:-1], 0])
+
+
+def _fresh(model: ExactTransformer) -> TransformerBlocks:
+    made = model.construction
+    module = TransformerBlocks(model.weights, model.input_dim, made.dim, made.outputs)
+    for name in _TRAINED:
+        getattr(module, name).requires_grad_(True)
+    return module
+
+
+def _randomise(module: TransformerBlocks, generator: torch.Generator) -> None:
+    """Replace the trained stacks by normal numbers of variance 2 / fan-in; biases become 0."""
+    with torch.no_grad():
+        for name in _TRAINED:
+            stack = getattr(module, name)
+            if name == "c":
+                stack.zero_()
+            else:
+                stack.copy_(torch.randn(stack.shape, generator=generator, dtype=stack.dtype))
+                stack.mul_((2 / stack.shape[-1]) ** 0.5)
+
+
+def _train(
+    module: TransformerBlocks,
+    tokens: Tensor,
+    mask: Tensor,
+    wanted: Tensor,
+    regularisation: float,
+    epochs: int,
+    learning_rate: float,
+) -> list[tuple[float, float, float]]:
+    """Return (loss, misfit, accuracy) before the first and after every epoch."""
+    trained = [getattr(module, name) for name in _TRAINED]
+    optimiser = torch.optim.Adam(trained, lr=learning_rate)
+    record = []
+    for _ in range(epochs + 1):
+        optimiser.zero_grad()
+        output = module(tokens, mask)[..., 0]
+        share = mask / mask.sum(dim=1, keepdim=True)
+        misfit = ((output - wanted[:, None]) ** 2 * share).sum(dim=1).mean()
+        loss = misfit + regularisation * sum((stack**2).sum() for stack in trained)
+        right = (torch.round(output[:, 0]) == wanted).double().mean()
+        record.append((float(loss.detach()), float(misfit.detach()), float(right)))
+        loss.backward()
+        optimiser.step()
+    return record

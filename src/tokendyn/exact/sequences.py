@@ -1,0 +1,255 @@
+"""Labelled sequences as one ragged array, checked, with the token sets that occur in them."""
+
+import hashlib
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tokendyn.errors import LISTED, BadInputError
+from tokendyn.exact.errors import ContradictoryLabelsError, PrecisionError
+from tokendyn.exact.set_kernels import distinct_per_sequence, hash_rows, hash_sequences, same_sequences
+
+Values = Float[np.ndarray, "tokens dim"]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of tokens, one after the other.
+
+    Attributes
+    ----------
+    tokens
+        ``(tokens, dim)`` float32 or float64, finite, without negative zeros.
+    starts
+        ``(sequences + 1,)``: sequence ``j`` holds the rows ``starts[j]`` to ``starts[j + 1]``.
+    """
+
+    tokens: Values
+    starts: Int[np.ndarray, " sequences_and_end"]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, place: int) -> Values:
+        return self.tokens[self.starts[place] : self.starts[place + 1]]
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " sequences"]:
+        """Tokens of each sequence."""
+        return np.diff(self.starts)
+
+    def take(self, places: Int[np.ndarray, " chosen"]) -> "Sequences":
+        """Return the chosen sequences, in that order."""
+        lengths = self.lengths[places]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[places] - starts[:-1], lengths)
+        return Sequences(self.tokens[rows], starts)
+
+
+@dataclass(frozen=True)
+class TokenSets:
+    """Which distinct tokens each sequence holds.
+
+    Attributes
+    ----------
+    starts, members
+        Sequence ``j`` holds the token numbers ``members[starts[j]:starts[j + 1]]``, ascending and distinct.
+    counts
+        How often each of them occurs in the sequence.
+    rows
+        A row of ``Sequences.tokens`` for each token number.
+    """
+
+    starts: Int[np.ndarray, " sequences_and_end"]
+    members: Int[np.ndarray, " incidences"]
+    counts: Int[np.ndarray, " incidences"]
+    rows: Int[np.ndarray, " distinct"]
+
+
+#: What a user may give: a list of ``(tokens, dim)`` arrays, or one ``(sequences, tokens, dim)`` array.
+Given = Sequence[Any] | np.ndarray | Sequences
+
+
+def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False) -> Sequences:
+    """Check sequences and put them into one array of the given type.
+
+    Parameters
+    ----------
+    sequences
+        A list of ``(tokens, dim)`` arrays of any lengths, or one ``(sequences, tokens, dim)`` array.
+    dtype
+        ``"float64"`` or ``"float32"``.
+    positions
+        Append a coordinate: the position of the token in its sequence, from 0, divided by a power of two that is
+        larger than every length up to 2**20 (so that it is exact, and the same for every set of sequences).
+
+    Raises
+    ------
+    BadInputError
+        For no sequence, empty ones, wrong shapes, NaN or infinity: all of them, with sequence and position.
+    PrecisionError
+        If integers do not fit the type.
+    """
+    if dtype not in ("float32", "float64"):
+        raise BadInputError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
+    if isinstance(sequences, Sequences):
+        arrays: list[np.ndarray] = [sequences[j] for j in range(len(sequences))]
+    else:
+        if not hasattr(sequences, "__len__"):
+            sequences = list(sequences)
+        arrays = [np.asarray(sequence) for sequence in sequences]
+    _check_shapes(arrays)
+    lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    joined = np.concatenate(arrays)
+    tokens = _cast(joined, dtype, starts)
+    if positions:
+        places = (np.arange(len(tokens)) - np.repeat(starts[:-1], lengths)) * 2.0**-20
+        tokens = np.concatenate([tokens, places[:, None].astype(dtype)], axis=1)
+    return Sequences(np.ascontiguousarray(tokens), starts)
+
+
+def _check_shapes(arrays: list[np.ndarray]) -> None:
+    """Raise one error for all sequences that are no finite ``(tokens, dim)`` matrix of the same dim."""
+    if not arrays:
+        raise BadInputError("no sequence was given; expected at least one (tokens, dim) array")
+    dims = [array.shape[1] for array in arrays if array.ndim == 2 and array.shape[1]]
+    dim = dims[0] if dims else 0
+    problems = [
+        f"sequence {j} {problem}" for j, array in enumerate(arrays) if (problem := _shape_problem(array, dim)) != ""
+    ]
+    if problems:
+        raise BadInputError.first_of("the sequences", problems, "sequences")
+
+
+def _shape_problem(array: np.ndarray, dim: int) -> str:
+    if array.dtype.kind not in "fiub":
+        return f"holds {array.dtype}, expected real numbers (if its rows differ in length, make them alike)"
+    if array.ndim != 2:
+        return f"has shape {array.shape}, expected (tokens, dim): tokens of one number are array[:, None]"
+    if array.shape[0] == 0:
+        return "is empty; remove it, or give it a token that stands for nothing"
+    if array.shape[1] != dim or dim == 0:
+        return f"has tokens of {array.shape[1]} coordinates, the first has {dim}"
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        return f"holds NaN or infinity at position {place}; remove or repair that token"
+    return ""
+
+
+def _cast(joined: np.ndarray, dtype: str, starts: np.ndarray) -> Values:
+    """Return tokens in the wanted type, without negative zeros."""
+    with np.errstate(over="ignore"):
+        tokens = joined.astype(dtype)
+    bad = ~np.isfinite(tokens)
+    if joined.dtype.kind in "iu":
+        bad |= tokens.astype(object) != joined.astype(object) if joined.dtype.itemsize == 8 else tokens != joined
+    if bad.any():
+        row = int(np.flatnonzero(bad.any(axis=1))[0])
+        sequence = int(np.searchsorted(starts, row, side="right")) - 1
+        value = joined[row][bad[row]][0]
+        remedy = "use dtype='float64'" if dtype == "float32" else "make the integers smaller, such as their ranks"
+        raise PrecisionError(
+            f"sequence {sequence}, position {row - starts[sequence]}: {value} is not exact in {dtype}; {remedy}"
+        )
+    return tokens + tokens.dtype.type(0.0)  # -0.0 + 0.0 is 0.0
+
+
+def encode_labels(labels: Iterable[Hashable], sequences: int) -> tuple[tuple[Any, ...], Int[np.ndarray, " sequences"]]:
+    """Return the distinct labels in the order in which they first occur, and the number of each sequence's label.
+
+    Raises
+    ------
+    BadInputError
+        If there is not one label a sequence, or a label is not hashable.
+    """
+    given = list(labels.tolist() if isinstance(labels, np.ndarray) else labels)
+    if len(given) != sequences:
+        raise BadInputError(f"{sequences} sequences and {len(given)} labels; expected one label a sequence")
+    number: dict[Any, int] = {}
+    codes = np.empty(sequences, dtype=np.int64)
+    for place, label in enumerate(given):
+        try:
+            codes[place] = number.setdefault(label, len(number))
+        except TypeError:
+            raise BadInputError(
+                f"the label of sequence {place} is a {type(label).__name__}, which is not hashable; "
+                "use a tuple or a string"
+            ) from None
+    return tuple(number), codes
+
+
+def token_sets(sequences: Sequences) -> TokenSets:
+    """Return the distinct tokens of each sequence; equal means equal in every coordinate."""
+    numbers, rows = _number_rows(sequences.tokens)
+    starts, members, counts = distinct_per_sequence(numbers, sequences.starts)
+    return TokenSets(starts, members, counts, rows)
+
+
+def _number_rows(tokens: Values) -> tuple[np.ndarray, np.ndarray]:
+    """Return a number for each row, the same for equal rows, and one row for each number."""
+    bits = tokens.view(np.uint32 if tokens.dtype == np.float32 else np.uint64).astype(np.uint64)
+    _, rows, numbers = np.unique(hash_rows(bits), return_index=True, return_inverse=True)
+    if not np.array_equal(tokens[rows][numbers], tokens):  # two rows share a hash: sort them whole instead
+        _, rows, numbers = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
+    return numbers.reshape(-1).astype(np.int64), rows.astype(np.int64)
+
+
+def unique_sets(
+    sets: TokenSets, *, frequencies: bool = False
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " sequences"]]:
+    """Return the first sequence of each distinct token set, and for each sequence its place among those.
+
+    With ``frequencies``, sequences are the same only if their tokens also occur in the same proportions.
+    """
+    total = np.gcd.reduceat(sets.counts, sets.starts[:-1]) if frequencies else None
+    counts = sets.counts // np.repeat(total, np.diff(sets.starts)) if total is not None else np.zeros_like(sets.counts)
+    _, first, which = np.unique(
+        hash_sequences(sets.starts, sets.members, counts), return_index=True, return_inverse=True
+    )
+    which = which.reshape(-1)
+    if not same_sequences(sets.starts, sets.members, counts, first[which]):
+        found: dict[bytes, int] = {}
+        parts = (slice(a, b) for a, b in zip(sets.starts[:-1], sets.starts[1:], strict=True))
+        keys = [sets.members[part].tobytes() + counts[part].tobytes() for part in parts]
+        which = np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)
+        first = np.unique(which, return_index=True)[1]
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order].astype(np.int64), rank[which].astype(np.int64)
+
+
+def contradictions(
+    which: Int[np.ndarray, " sequences"], kept: Int[np.ndarray, " kept"], codes: Int[np.ndarray, " sequences"]
+) -> Int[np.ndarray, "pairs 2"]:
+    """Return pairs of sequences (the first of its set, a later one) that are the same and differ in the label."""
+    later = np.flatnonzero(codes != codes[kept][which])
+    return np.stack([kept[which[later]], later], axis=1)
+
+
+def raise_contradiction(pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any], codes: np.ndarray, same: str) -> None:
+    """Raise a ContradictoryLabelsError for the pairs, which have the same ``same``; return if there is none."""
+    if len(pairs) == 0:
+        return
+    lines = [
+        f"sequences {i} and {j} have the same {same}, and the labels {labels[codes[i]]!r} and {labels[codes[j]]!r}"
+        for i, j in pairs[:LISTED]
+    ]
+    more = f"\n  and {len(pairs) - LISTED} more pairs" if len(pairs) > LISTED else ""
+    remedy = (
+        "keep one of the two, or tell them apart: positions=True makes order count, and multiplicity='frequency' "
+        "makes repetitions count"
+    )
+    raise ContradictoryLabelsError(
+        "\n  ".join(lines) + more + f"; {remedy}", first=int(pairs[0][0]), second=int(pairs[0][1])
+    )
+
+
+def fingerprint_of(tokens: Values) -> str:
+    """Return a hash of the set of tokens, the same for every order and multiplicity."""
+    distinct = np.unique(np.ascontiguousarray(tokens), axis=0)
+    return hashlib.blake2b(distinct.tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,240 @@
+"""A built transformer as a folder: ``model.safetensors`` and ``model.json``."""
+
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+from tokendyn.exact.construction import Construction
+from tokendyn.exact.directions import Line
+from tokendyn.exact.plan import Plan
+from tokendyn.exact.sequences import Sequences
+from tokendyn.exact.transformer import ExactTransformer
+from tokendyn.exact.weights import Weights
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.runs.provenance import provenance
+
+SCHEMA = "tokendyn-exact"
+SCHEMA_VERSION = 1
+_PLAN = ("asked", "moved", "change", "low", "high", "gap", "rest", "slots")
+_WEIGHTS = tuple(field.name for field in fields(Weights))
+_NUMBERS = ("gap", "error", "needed", "width")
+_FIELDS = ("strategy", "channels", "dim", "outputs", "attention", "beta", "dtype", "labels", "longest", "queries")
+
+
+def save(model: ExactTransformer, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write a transformer, its sequences and its certificate to a folder that appears whole or not at all.
+
+    ``python -m tokendyn.exact.check_certificate FOLDER``, or that file alone, checks it without torch and numpy.
+
+    Raises
+    ------
+    BadInputError
+        If a label is of a kind that JSON cannot hold (strings, numbers, booleans, None and tuples of them can).
+    OutputError
+        If the folder exists, or cannot be written.
+    """
+    made = model.construction
+    record = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "strategy": made.strategy,
+        "channels": list(made.channels),
+        "dim": made.dim,
+        "outputs": list(made.outputs),
+        "dtype": model.dtype,
+        "attention": model.attention,
+        "beta": model.beta,
+        "labels": [_pack(label) for label in model.labels],
+        "positions": model.positions,
+        "multiplicity": model.multiplicity,
+        "longest": made.longest,
+        "queries": made.queries,
+        "bitwise": made.bitwise,
+        "margins": {name: _finite(getattr(made, name)) for name in _NUMBERS},
+        "certificate": model.certificate.to_dict(),
+        "plan": None,
+        "settings": model.settings,
+        "provenance": provenance(model.settings, seed=model.settings.get("seed"), seconds=0.0) | {"dtype": model.dtype},
+    }
+    tensors = {f"weights.{name}": array for name, array in model.weights.arrays().items()}
+    tensors |= {"tokens": model.sequences.tokens, "starts": model.sequences.starts, "targets": model.targets}
+    if made.plan is not None:
+        plan = made.plan
+        record["plan"] = {
+            "start": plan.start, "lagged": plan.lagged, "line": plan.line.name, "line_error": plan.line.error,
+        }  # fmt: skip
+        tensors |= {f"plan.{name}": getattr(plan, name) for name in _PLAN}
+        tensors["plan.direction"] = plan.line.direction
+    with new_folder(folder, overwrite=overwrite) as place:
+        write_json(place / "model.json", record)
+        write_tensors(place / "model.safetensors", tensors)
+
+
+def load(folder: str | Path) -> ExactTransformer:
+    """Read a transformer that :func:`save` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is not a folder; give one that `tokendyn classify build` wrote")
+    record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    names = {f"weights.{name}" for name in _WEIGHTS} | {"tokens", "starts", "targets"}
+    tensors = read_tensors(folder / "model.safetensors", names)
+    problems = [f"model.json lacks {name!r}" for name in (*_FIELDS, "margins") if name not in record]
+    problems = problems or _record_problems(record) or _problems(record, tensors)
+    if problems:
+        raise BadInputError.all_of(str(folder), [*problems[:-1], problems[-1] + "; build and save the model anew"])
+    plan = _plan(record["plan"], tensors) if record.get("plan") else None
+    margins = {name: math.inf if record["margins"][name] is None else record["margins"][name] for name in _NUMBERS}
+    made = Construction(
+        record["strategy"],
+        Weights(**{name: tensors[f"weights.{name}"] for name in _WEIGHTS}),
+        tuple(record["channels"]),
+        record["dim"],
+        tuple(record["outputs"]),
+        longest=record["longest"],
+        queries=record["queries"],
+        plan=plan,
+        bitwise=bool(record.get("bitwise", True)),
+        **margins,
+    )
+    return ExactTransformer(
+        made,
+        tuple(_unpack(label) for label in record["labels"]),
+        Sequences(tensors["tokens"], tensors["starts"]),
+        tensors["targets"],
+        attention=record["attention"],
+        beta=record["beta"],
+        positions=bool(record.get("positions", False)),
+        multiplicity=record.get("multiplicity", "set"),
+        settings=record.get("settings") or {},
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _pack(label: Any) -> Any:
+    """Return a label as JSON knows it; tuples become ``{"tuple": [...]}``."""
+    if isinstance(label, tuple):
+        return {"tuple": [_pack(part) for part in label]}
+    label = label.item() if isinstance(label, np.generic) else label
+    if label is None or isinstance(label, str | bool | int) or (isinstance(label, float) and math.isfinite(label)):
+        return label
+    raise BadInputError(
+        f"the label {str(label)[:60]!r} is a {type(label).__name__}, which a saved model cannot hold; use strings, "
+        "numbers, booleans, None or tuples of them"
+    )
+
+
+def _unpack(label: Any) -> Any:
+    return tuple(_unpack(part) for part in label["tuple"]) if isinstance(label, dict) else label
+
+
+def _record_problems(record: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the JSON part alone."""
+    problems = []
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "strategy": str, "channels": list, "dim": int, "outputs": list, "attention": str, "labels": list,
+        "queries": int, "margins": dict, "beta": (int, float, type(None)), "longest": (int, type(None)),
+    }  # fmt: skip
+    problems += [
+        f"model.json: {name} is a {type(record[name]).__name__}"
+        for name, kind in kinds.items()
+        if not isinstance(record[name], kind) or isinstance(record[name], bool)
+    ]
+    if problems:
+        return problems
+    if record["dtype"] not in ("float32", "float64"):
+        problems.append(f"model.json: dtype is {record['dtype']!r}")
+    if record["attention"] not in ("hardmax", "softmax"):
+        problems.append(f"model.json: attention is {record['attention']!r}")
+    if not 0 < record["dim"] < 2**24:
+        problems.append(f"model.json: dim is {record['dim']}")
+    elif not all(isinstance(place, int) and 0 <= place < record["dim"] for place in record["outputs"]):
+        problems.append("model.json: outputs are not channels")
+    if not all(isinstance(name, str) for name in record["channels"]):
+        problems.append("model.json: channels are not names")
+    if not record["outputs"]:
+        problems.append("model.json: there are no outputs")
+    missing = [name for name in _NUMBERS if not isinstance(record["margins"].get(name, ""), int | float | type(None))]
+    if missing:
+        problems.append(f"model.json: margins lack {', '.join(missing)}")
+    if not all(_is_label(label) for label in record["labels"]):
+        problems.append("model.json: labels are not strings, numbers, booleans, None or tuples")
+    return problems
+
+
+def _is_label(label: Any) -> bool:
+    if isinstance(label, dict):
+        return set(label) == {"tuple"} and isinstance(label["tuple"], list) and all(map(_is_label, label["tuple"]))
+    return label is None or isinstance(label, str | int | float | bool)
+
+
+def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
+    """Return what is wrong with the tensors: the compiled kernels do not look."""
+    dtype, dim = record["dtype"], record["dim"]
+    w = {name: tensors[f"weights.{name}"] for name in _WEIGHTS}
+    problems = []
+    for name, array in w.items():
+        whole = (
+            name in ("units", "attends") or name.endswith(("starts", "channels")) or name in ("value_in", "value_out")
+        )
+        kind = "int64" if whole else dtype
+        if array.ndim != 1 or str(array.dtype) != kind:
+            problems.append(f"model.safetensors: weights.{name} is {array.dtype}{array.shape}, expected {kind} (any,)")
+        elif not whole and not np.isfinite(array).all():
+            problems.append(f"model.safetensors: weights.{name} holds NaN or infinity")
+    tokens, starts, targets = tensors["tokens"], tensors["starts"], tensors["targets"]
+    shapes = (tokens.ndim == 2 and 0 < tokens.shape[-1] <= dim, starts.ndim == 1, targets.ndim == 2)
+    if not all(shapes) or str(tokens.dtype) != dtype or starts.dtype != np.int64:
+        problems.append("model.safetensors: tokens, starts or targets have the wrong shape or type")
+    if problems:
+        return problems
+    blocks, units = len(w["eta"]), len(w["bias"])
+    problems += _starts_problem("starts", starts, len(starts) - 1, len(tokens))
+    if len(starts) < 2 or (np.diff(starts) <= 0).any() or targets.shape != (len(tokens), len(record["outputs"])):
+        problems.append("model.safetensors: starts or targets do not fit the tokens")
+    problems += _starts_problem("weights.units", w["units"], blocks, units)
+    problems += _starts_problem("weights.in_starts", w["in_starts"], units, len(w["in_weights"]))
+    problems += _starts_problem("weights.out_starts", w["out_starts"], units, len(w["out_weights"]))
+    problems += _starts_problem("weights.value_starts", w["value_starts"], blocks, len(w["value_weights"]))
+    pairs = (
+        ("in_channels", "in_weights"), ("out_channels", "out_weights"), ("value_in", "value_weights"),
+        ("value_out", "value_weights"), ("query_channels", "eta"), ("key_channels", "eta"),
+    )  # fmt: skip
+    for name, mate in pairs:
+        if len(w[name]) != len(w[mate]) or (w[name] < 0).any() or (w[name] >= dim).any():
+            problems.append(f"model.safetensors: weights.{name} are not channels below {dim}")
+    for name in ("attends", "query_weights", "key_weights"):
+        if len(w[name]) != blocks:
+            problems.append(f"model.safetensors: weights.{name} has {len(w[name])} entries for {blocks} blocks")
+    return problems
+
+
+def _starts_problem(name: str, starts: np.ndarray, rows: int, end: int) -> list[str]:
+    if len(starts) != rows + 1 or starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
+        return [f"model.safetensors: {name} do not rise from 0 to {end} in {rows + 1} steps"]
+    return []
+
+
+def _plan(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Plan:
+    try:
+        arrays = {name: tensors[f"plan.{name}"] for name in _PLAN}
+        direction = tensors["plan.direction"]
+        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]))
+        plan = Plan(line=line, start=int(record["start"]), lagged=bool(record["lagged"]), **arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"the plan of the model cannot be read ({error}); build and save the model anew") from None
+    if any(len(arrays[name]) != plan.queries for name in _PLAN if name != "rest") or direction.ndim != 1:
+        raise BadInputError("the arrays of the plan differ in length; build and save the model anew")
+    return plan

@@ -1,0 +1,167 @@
+"""``tokendyn classify`` as a user meets it, and the readers of sequences."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from tokendyn.cli import run
+from tokendyn.data.sequences import hashed_word, read_sequences, read_text_sequences
+from tokendyn.errors import BadInputError
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+LINES = [
+    {"id": "a", "tokens": [[0.1, 2], [0.3, 1]], "label": "x"},
+    {"id": "b", "tokens": [[0.1, 2], [0.7, 1]], "label": "y"},
+    {"id": "c", "tokens": [[0.9, 2]], "label": "x"},
+]
+TABLE = "id,label,x0,x1\na,x,0.1,2\na,x,0.3,1\nb,y,0.1,2\nb,y,0.7,1\nc,x,0.9,2\n"
+
+
+@pytest.fixture
+def sequences(tmp_path):
+    path = tmp_path / "sequences.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return path
+
+
+@pytest.fixture
+def model(sequences, tmp_path):
+    assert run(["classify", "build", str(sequences), "--strategy", "fused", "--out", str(tmp_path / "model")]) == 0
+    return tmp_path / "model"
+
+
+def refused(capsys, *arguments, code=2):
+    capsys.readouterr()
+    assert run(["classify", *map(str, arguments)]) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Traceback" not in said.err
+    return said.err
+
+
+def test_build_verify_predict_explain_export(model, sequences, tmp_path, capsys):
+    assert {path.name for path in model.iterdir()} == {"model.json", "model.safetensors"}
+    capsys.readouterr()
+    assert run(["classify", "verify", str(model), "--exact", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["passed"], done["largest_difference"]) == (True, 0.0)
+    out = tmp_path / "labels.csv"
+    assert run(["classify", "predict", str(sequences), "--model", str(model), "--out", str(out)]) == 0
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["id"], row["prediction"], row["known"]) for row in rows] == [
+        ("a", "x", "yes"), ("b", "y", "yes"), ("c", "x", "yes"),
+    ]  # fmt: skip
+    capsys.readouterr()
+    picture = tmp_path / "why.png"
+    arguments = ["classify", "explain", sequences, "--model", model, "--id", "b", "--json", "--figure", picture]
+    assert run(list(map(str, arguments))) == 0
+    why = json.loads(capsys.readouterr().out)
+    assert (why["id"], why["label"], why["known"]) == ("b", "y", True)
+    assert picture.stat().st_size > 1000
+    assert run(["classify", "export", str(model), "--onnx", str(tmp_path / "model.onnx")]) == 0
+    assert "exists already" in refused(capsys, "export", model, "--onnx", tmp_path / "model.onnx")
+
+
+def test_a_table_gives_the_same_sequences_as_lines(sequences, tmp_path):
+    path = tmp_path / "tokens.csv.gz"
+    path.write_bytes(gzip.compress(TABLE.encode()))
+    one, other = read_sequences(sequences), read_sequences(path)
+    assert one.ids == other.ids
+    assert one.labels == other.labels
+    assert all(np.array_equal(a, b) for a, b in zip(one.sequences, other.sequences, strict=True))
+
+
+def test_texts_are_sequences_of_hashed_words(tmp_path, capsys):
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label\nA warm film,pos\nA dull film!,neg\nWarm and dull,pos\n")
+    model = tmp_path / "model"
+    assert run(["classify", "check", str(path), "--text", "text"]) == 0
+    assert run(["classify", "build", str(path), "--text", "text", "--out", str(model), "--strategy", "narrow"]) == 0
+    capsys.readouterr()
+    new = tmp_path / "new.csv"
+    new.write_text("text\nfilm a DULL\nunheard words\n")
+    assert run(["classify", "predict", str(new), "--model", str(model), "--abstain"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["id,prediction,known", "1,neg,yes", "2,,no"]
+    assert run(["classify", "explain", str(new), "--model", str(model)]) == 0
+    assert "label 'neg'" in capsys.readouterr().err
+
+
+def test_texts_are_sequences_of_given_vectors(tmp_path, capsys):
+    words, texts = tmp_path / "words.csv", tmp_path / "texts.csv"
+    words.write_text("word,x,y\nwarm,1,0\ndull,-1,0.5\n")
+    texts.write_text("text,label\nwarm film,pos\ndull film,neg\n")
+    data = read_text_sequences(texts, embedding=words)
+    assert data.words == (("warm",), ("dull",))
+    assert data.sequences[1].tolist() == [[-1, 0.5]]
+    model = tmp_path / "model"
+    options = ["--text", "text", "--embedding", str(words)]
+    assert run(["classify", "build", str(texts), *options, "--out", str(model)]) == 0
+    assert "embedding" in refused(capsys, "predict", texts, "--model", model)
+    assert run(["classify", "predict", str(texts), "--model", str(model), "--embedding", str(words)]) == 0
+    texts.write_text("text,label\nfilm,pos\n")
+    assert "row 1" in refused(capsys, "build", texts, *options, "--out", tmp_path / "other")
+
+
+def test_hashed_words_are_the_same_on_every_machine_and_exact_in_float32():
+    vector = hashed_word("wonderful", 2)
+    assert np.array_equal(vector, vector.astype(np.float32))
+    assert vector.tolist() == [hashed_word("wonderful", 1)[0], vector[1]]
+    assert (np.abs(vector) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", "", "no sequence"),
+        ("a.jsonl", '{"tokens": [[1, 2], [3]], "label": 1}\n', "line 1"),
+        ("a.jsonl", '{"tokens": [["x"]], "label": 1}\n{"label": 2}\nnonsense\n', "3 problems"),
+        ("a.jsonl", '{"tokens": [[1]]}\n', "label"),
+        ("a.jsonl", '{"tokens": [[1]], "label": {}}\n', "object"),
+        ("a.jsonl", '{"tokens": [[NaN]], "label": 1}\n', "position 0"),
+        ("a.csv", "", "empty"),
+        ("a.csv", "id,x\na,1\n", "label"),
+        ("a.csv", "id,label\na,1\n", "coordinates"),
+        ("a.csv", "id,label,x\na,1\n", "line 2"),
+        ("a.csv", "id,label,x\na,1,inf\n", "infinity"),
+        ("a.csv", "id,label,x\na,1,2\na,2,3\n", "above"),
+        ("a.csv", b"id,label,x\n\xff,1,2\n", "UTF-8"),
+        ("a.txt", "x", "unknown kind"),
+    ],
+)
+def test_unusable_files_are_refused_and_nothing_is_written(tmp_path, capsys, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert message in refused(capsys, "build", path, "--out", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_contradictions_are_found_before_building(tmp_path, capsys):
+    path = tmp_path / "s.csv"
+    path.write_text("id,label,x\na,1,2\nb,2,2\n")
+    assert "different labels" in refused(capsys, "check", path)
+    assert "the labels '1' and '2'" in refused(capsys, "build", path, "--out", tmp_path / "model")
+
+
+def test_a_model_that_is_not_exact_any_more_ends_with_code_1(model, capsys):
+    from tokendyn.runs.files import read_tensors, write_tensors
+
+    tensors = read_tensors(model / "model.safetensors")
+    tensors["weights.out_weights"][-3] += 1
+    write_tensors(model / "model.safetensors", tensors)
+    assert "wrong" in refused(capsys, "verify", model, code=1)
+
+
+def test_dry_runs_existing_folders_and_typos(sequences, model, tmp_path, capsys):
+    assert run(["classify", "build", str(sequences), "--dry-run", "--out", str(tmp_path / "new")]) == 0
+    assert not (tmp_path / "new").exists()
+    assert "--overwrite" in refused(capsys, "build", sequences, "--out", model)
+    assert "strategy" in refused(capsys, "build", sequences, "--strategy", "deep", "--out", tmp_path / "new")
+    assert "not a folder" in refused(capsys, "verify", tmp_path / "none")
+    assert "no sequence with the id" in refused(capsys, "explain", sequences, "--model", model, "--id", "z")
+    with pytest.raises(BadInputError):
+        read_sequences(tmp_path / "none.csv")

@@ -1,0 +1,181 @@
+"""Bad input is one error with places and a remedy, and the remedy works when it is followed."""
+
+import numpy as np
+import pytest
+from exact_data import gauss
+
+from tokendyn import exact
+from tokendyn.errors import BadInputError
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.mark.parametrize(
+    ("second", "remedy"),
+    [
+        ([[2.0, 3.0], [0.0, 1.0]], {"positions": True}),
+        ([[0.0, 1.0], [0.0, 1.0], [2.0, 3.0]], {"multiplicity": "frequency"}),
+        ([[-0.0, 1.0], [2.0, 3.0]], None),
+    ],
+    ids=["order", "multiplicity", "sign of zero"],
+)
+def test_the_same_set_with_two_labels_is_refused(second, remedy):
+    sequences = [np.array([[5.0, 5.0]]), np.array([[0.0, 1.0], [2.0, 3.0]]), np.array(second)]
+    with pytest.raises(exact.ContradictoryLabelsError, match="sequences 1 and 2") as caught:
+        exact.compile(sequences, ["a", "b", "c"])
+    assert (caught.value.first, caught.value.second) == (1, 2)
+    assert isinstance(caught.value, ValueError)
+    report = exact.check(sequences, ["a", "b", "c"])
+    assert report.contradictions == ((1, 2),)
+    assert not report.ok
+    if remedy is not None:
+        assert exact.compile(sequences, ["a", "b", "c"], **remedy).predict(sequences) == ["a", "b", "c"]
+    assert exact.compile(sequences, ["a", "b", "b"]).predict(sequences) == ["a", "b", "b"]
+
+
+def test_the_check_counts_duplicates_and_lists_all_contradictions():
+    token = np.array([[1.0, 2.0]])
+    report = exact.check([token, token, token, token, token + 1], [0, 0, 1, 2, 0])
+    assert report.duplicates == 1
+    assert report.contradictions == ((0, 2), (0, 3))
+    assert report.labels == {0: 3, 1: 1, 2: 1}
+    assert any("0 and 3" in line for line in report.describe())
+
+
+def test_all_unusable_sequences_are_named_with_their_positions():
+    good = np.zeros((2, 2))
+    bad = [good, np.empty((0, 2)), np.array([[0.0, 1], [np.nan, 0]]), np.array([[np.inf, 0]]), np.zeros((2, 3)), ["x"]]
+    with pytest.raises(BadInputError) as caught:
+        exact.compile(bad, range(6))
+    message = str(caught.value)
+    assert "5 problems" in message
+    places = ["1 is empty", "2 holds NaN or infinity at position 1", "3 holds NaN", "4 has", "5"]
+    for part in (f"sequence {place}" for place in places):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("sequences", "labels", "message"),
+    [
+        ([], [], "no sequence"),
+        ([np.zeros((1, 2))], [], "1 sequences and 0 labels"),
+        ([np.zeros((1, 2))], [[1]], "not hashable"),
+        ([np.zeros(3)], [0], "shape"),
+        ([[[1.0], [2.0, 3.0]]], [0], "alike|shape|inhomogeneous"),
+    ],
+)
+def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):
+    with pytest.raises(ValueError, match=message):
+        exact.compile(sequences, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "deep"}, "strategy='deep'"),
+        ({"attention": "linear"}, "attention"),
+        ({"direction": "up"}, "direction"),
+        ({"dtype": "bfloat16"}, "float32"),
+        ({"multiplicity": "bag"}, "multiplicity"),
+        ({"trials": 0}, "trials"),
+        ({"min_margin": -1.0}, "min_margin"),
+        ({"min_margin": float("nan")}, "min_margin"),
+    ],
+)
+def test_an_unknown_option_is_refused(options, message):
+    with pytest.raises(BadInputError, match=message):
+        exact.compile(*gauss(), **options)
+
+
+def test_tokens_that_merge_in_float32_are_refused_and_float64_helps():
+    base = np.array([[1.0]])
+    sequences = [base, base * (1 + 2.0**-30)]
+    with pytest.raises(exact.ContradictoryLabelsError):
+        exact.compile(sequences, [0, 1], dtype="float32")
+    assert exact.compile(sequences, [0, 1]).predict(sequences) == [0, 1]
+
+
+def test_sequences_that_merge_on_the_line_are_refused_and_another_direction_helps():
+    sequences = [np.array([[0.0, 1.0]]), np.array([[0.0, 2.0]]), np.array([[1.0, 1.0]])]
+    labels = [0, 1, 1]
+    with pytest.raises(exact.SeparationError, match="direction='auto'") as caught:
+        exact.compile(sequences, labels, strategy="narrow", direction="coordinate")
+    assert (caught.value.first, caught.value.second) == (0, 1)
+    assert caught.value.gap < caught.value.needed
+    assert exact.compile(sequences, labels, strategy="narrow").predict(sequences) == labels
+
+
+def test_a_margin_that_is_too_large_is_refused_and_a_lower_one_helps():
+    sequences, labels = gauss()
+    with pytest.raises(exact.SeparationError, match="lower min_margin"):
+        exact.compile(sequences, labels, strategy="narrow", min_margin=3.0)
+    assert exact.compile(sequences, labels, strategy="narrow", min_margin=1e-6).predict(sequences) == labels
+
+
+def test_a_gap_within_the_rounding_error_is_refused():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(20, 3, 64)).astype(np.float32)
+    other = base.copy()
+    other[:, :, 0] = np.nextafter(other[:, :, 0], np.float32(9))
+    sequences, labels = [*base, *other], [0] * 20 + [1] * 20
+    with pytest.raises(exact.SeparationError, match="float64"):
+        exact.compile(sequences, labels, strategy="fused", dtype="float32", direction="random")
+    assert exact.compile(sequences, labels, strategy="fused", direction="random").predict(sequences) == labels
+    assert exact.compile(sequences, labels, strategy="fused", dtype="float32").predict(sequences) == labels
+
+
+def test_integers_beyond_float32_are_named_and_float64_helps():
+    sequences = [np.array([[1, 2]]), np.array([[3, 4], [2**24 + 1, 5]])]
+    with pytest.raises(exact.PrecisionError, match=r"sequence 1, position 1: 16777217 .*float64"):
+        exact.compile(sequences, [0, 1], dtype="float32")
+    assert exact.compile(sequences, [0, 1]).predict(sequences) == [0, 1]
+    with pytest.raises(exact.PrecisionError, match="ranks"):
+        exact.compile([np.array([[2**53 + 1]])], [0])
+
+
+@pytest.mark.parametrize("strategy", ["slab", "fingerprint", "hat", "strict"])
+def test_shallow_constructions_refuse_float32_that_is_too_coarse_and_name_one_that_works(strategy):
+    sequences, labels = gauss(sequences=200, tokens=8)
+    with pytest.raises((exact.PrecisionError, exact.SeparationError), match=r"strategy='(fused|narrow)'"):
+        exact.compile(sequences, labels, strategy=strategy, dtype="float32")
+    assert exact.compile(sequences, labels, strategy="fused", dtype="float32").predict(sequences) == labels
+
+
+def test_too_many_labels_for_channels_are_refused():
+    sequences, _ = gauss(sequences=100)
+    with pytest.raises(exact.PrecisionError, match="fused"):
+        exact.compile(sequences, range(100), strategy="fingerprint")
+    assert exact.compile(sequences, range(100)).predict(sequences) == list(range(100))
+
+
+def test_sequences_without_a_token_of_their_own_have_no_bank():
+    tokens = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    sequences, labels = [tokens[[0, 1]], tokens[[1, 2]], tokens[[0, 2]], tokens], [0, 1, 0, 1]
+    with pytest.raises(exact.SeparationError, match="fused"):
+        exact.compile(sequences, labels, strategy="bank")
+    assert exact.compile(sequences, labels).predict(sequences) == labels
+
+
+def test_an_output_longer_than_the_distinct_tokens_is_refused():
+    sequences = [np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 1.0], [3.0, 1.0]])]
+    with pytest.raises(exact.OutputLengthError, match="sequence 1 has 1 distinct tokens") as caught:
+        exact.compile_seq2seq(sequences, [[1.0, 2.0], [1.0, 2.0]])
+    assert caught.value.sequence == 1
+    assert isinstance(caught.value, ValueError)
+    exact.compile_seq2seq(sequences, [[1.0, 2.0], [1.0]])
+
+
+@pytest.mark.parametrize("outputs", [[[1.0], [np.nan]], [[1.0], []], [[1.0], [[1.0, 2.0]]], []])
+def test_unusable_outputs_are_refused(outputs):
+    with pytest.raises(BadInputError):
+        exact.compile_seq2seq([np.zeros((1, 1)), np.ones((1, 1))], outputs)
+
+
+def test_tokens_of_another_dimension_are_refused_at_prediction():
+    model = exact.compile(*gauss(dim=3))
+    with pytest.raises(BadInputError, match="2 coordinates, and this transformer was built for 3"):
+        model.predict([np.zeros((1, 2))])
+    with pytest.raises(BadInputError, match="backend"):
+        model.predict(gauss()[0], backend="gpu")
+    assert model.predict([np.zeros((1, 3))], abstain=True) == [None]
+    assert model.predict(gauss(dim=3)[0], abstain=True) == gauss(dim=3)[1]

@@ -1,0 +1,131 @@
+"""Explanation, trace, the scikit-learn classifier, and regularised training."""
+
+import numpy as np
+import pytest
+from exact_data import gauss, ragged, vocabulary
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from tokendyn import exact
+from tokendyn.errors import BadInputError
+
+
+@pytest.mark.parametrize("strategy", ["narrow", "fused"])
+def test_the_questions_lead_to_the_label_that_the_weights_give(strategy):
+    sequences, labels = vocabulary(sequences=60)
+    model = exact.compile(sequences, labels, strategy=strategy)
+    for sequence, label in zip(sequences, labels, strict=True):
+        why = model.explain(sequence)
+        assert (why.label, why.known) == (label, True)
+        trace = model.trace(sequence)
+        classes = trace["s"][:, 0]
+        assert set(why.path) <= set(classes.astype(int))
+        assert classes[-1] == why.path[-1]
+        for question in why.questions:
+            assert (trace["b"][question.block] == 0).all() == question.yes
+            inside = (why.projections >= question.low) & (why.projections <= question.high)
+            assert question.hits == tuple(np.flatnonzero(inside))
+
+
+def test_an_explanation_can_be_read_drawn_and_written():
+    sequences, labels = ragged()
+    why = exact.compile(sequences, labels, strategy="narrow").explain(sequences[5])
+    assert str(why).count("\n") == len(why.questions)
+    assert why.to_dict()["path"] == list(why.path)
+    axes = why.plot().axes[0]
+    assert len(axes.get_yticks()) == len(why.questions)
+    stranger = exact.compile(sequences, labels, strategy="fused").explain(np.array([[9.0, 9.0]]))
+    assert not stranger.known
+    assert "no guarantee" in str(stranger)
+
+
+def test_a_construction_without_questions_says_so():
+    sequences, labels = gauss()
+    model = exact.compile(sequences, labels, strategy="fingerprint")
+    with pytest.raises(BadInputError, match="trace"):
+        model.explain(sequences[0])
+    with pytest.raises(BadInputError, match="p, m, z"):
+        model.trace(sequences[0])["q"]
+    assert np.array_equal(model.trace(sequences[0])["o"][-1], np.full(5, model.targets[0, 0]))
+
+
+def test_the_named_channels_hold_what_their_names_say():
+    sequences, labels = ragged()
+    model = exact.compile(sequences, labels, strategy="narrow", direction="coordinate")
+    trace = model.trace(sequences[0])
+    axis = int(np.flatnonzero(model.construction.plan.line.direction)[0])
+    assert np.array_equal(trace["p"], np.tile(sequences[0][:, axis], (model.stats.blocks, 1)))
+    assert np.array_equal(trace["o"][-1], np.full(len(sequences[0]), model.targets[0, 0]))
+    assert (trace["r"][::2] == 0).all()
+    assert (trace["b"][::2] == 0).all()
+
+
+def test_the_numbers_of_a_transformer_are_those_of_its_module():
+    model = exact.compile(*ragged(), strategy="narrow")
+    stats, module = model.stats, model.module
+    assert module.U.shape == (stats.blocks, stats.width, stats.dim)
+    stacks = [getattr(module, name) for name in ("U", "c", "W", "q", "k", "v_in")]
+    assert sum(int((stack != 0).sum()) for stack in stacks) == stats.nonzeros
+    assert all(int(np.linalg.matrix_rank(module.v_out[b] @ module.v_in[b])) <= 1 for b in range(stats.blocks))
+    assert f"{stats.blocks} blocks" in repr(model)
+
+
+# --- scikit-learn ----------------------------------------------------------------------------------------------------
+
+
+def test_the_classifier_takes_lists_cubes_and_matrices():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["x", "y", "z"], 40)
+    for data in (list(rng.normal(size=(40, 3, 2))), rng.normal(size=(40, 3, 2)), rng.normal(size=(40, 4))):
+        model = exact.ExactClassifier().fit(data, labels)
+        assert model.score(data, labels) == 1
+        assert model.predict(data).dtype == labels.dtype
+        assert model.classes_.tolist() == ["x", "y", "z"]
+    assert model.n_features_in_ == 4
+    assert model.fit(data.tolist(), labels).score(data, labels) == 1
+
+
+def test_the_classifier_follows_the_conventions():
+    model = exact.ExactClassifier(strategy="fused", dtype="float32", min_margin=1e-4)
+    again = clone(model)
+    assert again.get_params() == model.get_params()
+    with pytest.raises(ValueError, match="not fitted"):
+        check_is_fitted(model)
+    sequences, labels = gauss()
+    assert model.fit(sequences, labels) is model
+    assert model.transformer_.strategy == "fused"
+    assert model.transformer_.certificate.delta_min >= 1e-4
+    with pytest.raises(BadInputError, match="one label"):
+        model.fit(sequences, np.zeros((60, 2)))
+
+
+def test_the_classifier_abstains_on_unseen_input():
+    sequences, labels = gauss()
+    model = exact.ExactClassifier(abstain=True, unseen_label=-1).fit(sequences, labels)
+    strangers = gauss(seed=9)[0]
+    assert (model.predict(strangers) == -1).all()
+    assert (model.predict(sequences) == labels).all()
+    assert model.is_known([*sequences, *strangers]).sum() == len(sequences)
+
+
+# --- regularised training --------------------------------------------------------------------------------------------
+
+
+def test_training_from_the_bank_stays_below_training_from_chance():
+    sequences, labels = gauss(sequences=30, tokens=3, dim=16, labels=2)
+    curves = exact.regularised_training(sequences, labels, epochs=15, random_starts=2, seed=0)
+    assert curves.names == ("bank", "random 0", "random 1")
+    assert curves.loss.shape == (3, 16)
+    assert curves.misfit[0, 0] == 0
+    assert curves.accuracy[0, 0] == 1
+    assert curves.loss[0, -1] < curves.loss[0, 0]
+    assert (curves.loss[0] < curves.loss[1:]).all()
+    again = exact.regularised_training(sequences, labels, epochs=15, random_starts=2, seed=0)
+    assert np.array_equal(again.loss, curves.loss)
+    assert len(curves.plot().axes) == 3
+
+
+@pytest.mark.parametrize("options", [{"regularisation": -1.0}, {"epochs": 0}, {"learning_rate": 0.0}])
+def test_a_bad_training_option_is_refused(options):
+    with pytest.raises(BadInputError, match="expected numbers"):
+        exact.regularised_training(*gauss(), **options)
