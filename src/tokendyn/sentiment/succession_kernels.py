@@ -69,7 +69,10 @@ def strongest(leads, support, tried, words):
 
 @_compiled
 def known_without(out, lead, tie, known, rest_lead, rest_tie):
-    """Write what is known at the first layer when token ``out`` goes: whom those follow that did not follow it."""
+    """Write what is known at the first layer when token ``out`` goes: whom those follow that did not follow it.
+
+    The arrays may be written over themselves.
+    """
     for q in range(len(known)):
         i = q if q < out else q + 1
         leader = lead[0, i]
@@ -99,7 +102,6 @@ def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, tries
     dim, m = z.shape[0], len(place)
     states, leaders, ties, known, chosen = whole
     at, lead, tie = states[:, :, :m], leaders[:, :m], ties[:, :m]
-    known[:m] = False
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
     mass = pass_through(z, p, place, c, at, lead, tie, known[:m], room, chosen, total)
     leads, tried = np.empty(m, np.bool_), np.zeros(m, np.bool_)
@@ -149,15 +151,17 @@ def succession(z, p, words, c, layers, directions, offsets, looked_at, until, at
     ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
     way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
     value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
-    first word two of each, and the two whose last try lowered the margin most. It ends when the margin is below
+    first word one of each, and the one whose last try lowered the margin most. It ends when the margin is below
     ``until``, nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
     whole, rest, room = working_space(layers, dim, n), working_space(layers, dim, n), working_room(dim, n)
+    _, leaders, ties, known, _ = whole
+    known[:] = False
     place, drops = np.arange(n), np.zeros(n)
     margin = np.inf
     for count in range(at_most):
-        tries = looked_at if count == 0 else 2
+        tries = looked_at if count == 0 else 1
         out, margin = next_to_go(
             margin, words - count, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room
         )
@@ -165,6 +169,9 @@ def succession(z, p, words, c, layers, directions, offsets, looked_at, until, at
             return count
         order[count], margins[count] = place[out], margin
         place = np.concatenate((place[:out], place[out + 1 :]))
+        known[: len(place)] = False
+        if layers > 0:
+            known_without(out, leaders, ties, known[: len(place)], leaders, ties)
         if margin < until:
             return count + 1
     return at_most
