@@ -19,6 +19,8 @@ from tokendyn.runs.files import read_tensors, write_tensors
 
 #: Errors of a validation rollout count up to this many standard deviations, and down to this share of one.
 _WORST, _BEST = 2.0, 1e-8
+#: Validation errors that differ by less than this share are the same: the later iteration, which fits better, is kept.
+_ALIKE = 0.1
 #: The nonlinear part must lower the logarithm of the validation error by so much, or the linear model is kept.
 _WORTH = 0.02
 
@@ -296,8 +298,9 @@ class _Search:
         one_step = float(np.sqrt((solved.residuals**2).mean()))
         row = {"iteration": self.record.iterations, "one_step": one_step}
         self.record.history.append(row if error is None else row | {"error": error})
-        if error is None or error < self.bar:
-            self.best, self.bar = cell, np.inf if error is None else error
+        alike = self.record.chosen and error is not None and error < (1 + _ALIKE) * self.bar
+        if error is None or error < self.bar or alike:
+            self.best, self.bar = cell, np.inf if error is None else min(error, self.bar)
             self.record.chosen, self.record.error = self.record.iterations, error
 
     def finish(self) -> None:
