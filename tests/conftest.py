@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
     "tokendyn.attention.fused",
+    "tokendyn.forecast.rollout_kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.peer_kernels",
     "tokendyn.sentiment.published_kernels",

@@ -1,0 +1,90 @@
+"""Noisy series brought onto the dynamics of a model: weak-constraint smoothing by Gauss-Newton.
+
+The smoothed series minimises ``sum_k |z_k - y_k|^2 + ratio sum_k |z_{k+1} - f(window of z at k)|^2`` (Y. Tremolet,
+Q. J. R. Meteorol. Soc. 132, 2483 (2006)), with ``ratio`` the variance of the noise of a snapshot over that of the
+model's step. The normal equations are banded, as a step reaches back one window only.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg
+from jaxtyping import Float
+
+from tokendyn.forecast.cell import Cell, tokens_of
+
+#: A step of Gauss-Newton that does not lower the cost is halved so many times before it is given up.
+_HALVINGS = 6
+
+
+def smoothed(
+    cell: Cell,
+    series: Sequence[np.ndarray],
+    inputs: Sequence[np.ndarray],
+    *,
+    guess: Sequence[np.ndarray],
+    ratio: float,
+    rounds: int = 3,
+) -> list[np.ndarray]:
+    """Return each normalised series smoothed.
+
+    Parameters
+    ----------
+    cell
+        The model.
+    series, inputs
+        Normalised noisy series (time, features) and their inputs.
+    guess
+        Where Gauss-Newton starts, such as the last smoothed series.
+    ratio
+        Weight of the model against the data.
+    rounds
+        Steps of Gauss-Newton.
+    """
+    out = []
+    for noisy, driven, current in zip(series, inputs, guess, strict=True):
+        state, cost = current, _cost(cell, noisy, driven, current, ratio)
+        for _ in range(rounds):
+            step = _step(cell, noisy, driven, state, ratio)
+            for halving in range(_HALVINGS):
+                trial = state + 0.5**halving * step
+                reached = _cost(cell, noisy, driven, trial, ratio)
+                if reached < cost:
+                    state, cost = trial, reached
+                    break
+        out.append(state)
+    return out
+
+
+def _cost(cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float) -> float:
+    """Return what is minimised."""
+    tokens = tokens_of(state, driven, len(cell.linear), cell.stride)
+    misses = state[len(state) - len(tokens) :] - cell.step(tokens)
+    return float(((state - noisy) ** 2).sum() + ratio * (misses**2).sum())
+
+
+def _step(
+    cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float
+) -> Float[np.ndarray, "time features"]:
+    """Return one step of Gauss-Newton."""
+    samples, features = state.shape
+    delays, stride = len(cell.linear), cell.stride
+    tokens = tokens_of(state, driven, delays, stride)
+    first = samples - len(tokens)
+    misses = state[first:] - cell.step(tokens)
+    local = cell.operators(tokens)[..., :features]
+    rows = np.arange(len(tokens) * features).reshape(len(tokens), features)
+    values, at, by = [np.ones(rows.size)], [rows.ravel()], [(rows + first * features).ravel()]
+    for delay in range(delays):
+        newest = first - 1 - (delays - 1 - delay) * stride
+        columns = rows + newest * features
+        values.append(-local[:, delay].ravel())
+        at.append(np.repeat(rows[:, :, None], features, axis=2).ravel())
+        by.append(np.repeat(columns[:, None, :], features, axis=1).ravel())
+    shape = (rows.size, samples * features)
+    defect = sp.csc_matrix((np.concatenate(values), (np.concatenate(at), np.concatenate(by))), shape=shape)
+    matrix = sp.identity(samples * features, format="csc") + ratio * (defect.T @ defect)
+    downhill = (noisy - state).ravel() - ratio * (defect.T @ misses.ravel())
+    solver = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="NATURAL", options={"SymmetricMode": True})
+    return np.asarray(solver.solve(downhill)).reshape(samples, features)

@@ -1,0 +1,119 @@
+"""What a linear operator of snapshots says: eigenvalues, frequencies, growth, modes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Complex, Float
+
+Matrix = Float[np.ndarray, "state state"]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues of a linear recursion, the largest contribution first.
+
+    ``x(k) - rest = sum_i modes[:, i] eigenvalues[i]^k amplitudes[i]``, k counted from the last snapshot of the
+    window that the amplitudes belong to.
+
+    Attributes
+    ----------
+    eigenvalues
+        Of one time step.
+    modes
+        The newest snapshot's block of each eigenvector, (features, modes); eigenvectors have norm 1.
+    amplitudes
+        Coefficient of each eigenvector in that window.
+    rest
+        The snapshot that the recursion leaves at rest.
+    dt
+        Time of one step.
+    """
+
+    eigenvalues: Complex[np.ndarray, " modes"]
+    modes: Complex[np.ndarray, "features modes"]
+    amplitudes: Complex[np.ndarray, " modes"]
+    rest: Float[np.ndarray, " features"]
+    dt: float
+
+    @property
+    def frequencies(self) -> Float[np.ndarray, " modes"]:
+        """Frequency of each mode in Hz (cycles per unit of dt), negative for the conjugate partner."""
+        return np.angle(self.eigenvalues) / (2 * np.pi * self.dt)
+
+    @property
+    def growth_rates(self) -> Float[np.ndarray, " modes"]:
+        """Growth of each mode in 1/s, ``log |eigenvalue| / dt``; that of a zero eigenvalue is minus infinity."""
+        with np.errstate(divide="ignore"):
+            return np.log(np.abs(self.eigenvalues)) / self.dt
+
+    @property
+    def contributions(self) -> Float[np.ndarray, " modes"]:
+        """Size of each mode in the newest snapshot of the window: |amplitude| times the norm of its mode."""
+        return np.abs(self.amplitudes) * np.linalg.norm(self.modes, axis=0)
+
+
+def companion(
+    coefficients: Float[np.ndarray, "delays features features"], stride: int
+) -> Float[np.ndarray, "state state"]:
+    """Return the block companion matrix of ``x_{k+1} = sum_j A_j x_{k-(m-1-j)s}`` on the whole window.
+
+    Parameters
+    ----------
+    coefficients
+        ``A_j``, the oldest delay first.
+    stride
+        Steps between the delays.
+
+    Returns
+    -------
+    C with ``h_{k+1} = C h_k`` for the stacked snapshots ``h_k = (x_{k-(m-1)s}, x_{k-(m-1)s+1}, ..., x_k)``, of
+    ``((m - 1) s + 1) features`` rows.
+    """
+    delays, features, _ = coefficients.shape
+    span = (delays - 1) * stride + 1
+    matrix = np.eye(span * features, k=features)
+    matrix[-features:] = 0.0
+    rows = matrix[-features:].reshape(features, span, features)
+    rows[:, ::stride] = coefficients.transpose(1, 0, 2)
+    return matrix
+
+
+def stabilised(matrix: Matrix) -> Matrix:
+    """Return the matrix with every eigenvalue outside the unit circle moved radially onto it.
+
+    The blocks on the diagonal of the real Schur form are scaled by 1/|eigenvalue|; unlike a change of eigenvalues
+    between eigenvectors this needs no inverse, so that a defective operator stays harmless. Our own choice.
+    """
+    form, basis = scipy.linalg.schur(matrix, output="real")
+    i, n = 0, len(form)
+    while i < n:
+        size = 2 if i + 1 < n and form[i + 1, i] != 0.0 else 1
+        block = form[i : i + size, i : i + size]
+        modulus = np.sqrt(abs(np.linalg.det(block))) if size == 2 else abs(block[0, 0])
+        if modulus > 1.0:
+            form[i : i + size, i : i + size] = block / modulus
+        i += size
+    return basis @ form @ basis.T
+
+
+def spectrum_of(
+    matrix: Matrix,
+    decoder: Float[np.ndarray, "features state"],
+    state: Float[np.ndarray, " state"],
+    rest: Float[np.ndarray, " features"],
+    dt: float,
+) -> Spectrum:
+    """Return the spectrum of ``z' = matrix z``, ``x = rest + decoder z``, with the amplitudes in ``state``."""
+    eigenvalues, vectors = np.linalg.eig(matrix)
+    amplitudes = np.linalg.lstsq(vectors, state.astype(np.complex128), rcond=None)[0]
+    modes = decoder @ vectors
+    size = np.abs(amplitudes) * np.linalg.norm(modes, axis=0)
+    order = np.lexsort((-eigenvalues.imag, -np.round(np.log10(np.maximum(size, 1e-300)), 9)))
+    return Spectrum(
+        eigenvalues[order].astype(np.complex128),
+        modes[:, order].astype(np.complex128),
+        amplitudes[order],
+        rest,
+        dt,
+    )

@@ -1,0 +1,90 @@
+"""A fitted forecaster as a folder: ``model.safetensors`` and ``model.json``."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import Forecaster
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.runs.provenance import provenance
+
+SCHEMA = "tokendyn-forecast"
+SCHEMA_VERSION = 1
+_RANGES = ("low_", "high_", "scale_")
+_COUNTS = ("n_features_", "n_inputs_", "window_length_")
+_TIMES = ("dt_", "fit_seconds_")
+
+
+def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write a fitted forecaster to a folder that appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists and ``overwrite`` is not set, or cannot be written.
+    """
+    fitted, tensors = model._state()
+    parameters = model._parameter_record()
+    record = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "kind": type(model).__name__,
+        "parameters": parameters,
+        "data": {name: int(getattr(model, name)) for name in _COUNTS} | {name: getattr(model, name) for name in _TIMES},
+        "fitted": fitted,
+        "provenance": provenance(parameters, seed=parameters.get("random_state"), seconds=model.fit_seconds_),
+    }
+    with new_folder(folder, overwrite=overwrite) as place:
+        write_json(place / "model.json", record)
+        write_tensors(place / "model.safetensors", tensors | {name: getattr(model, name) for name in _RANGES})
+
+
+def load(folder: str | Path) -> Forecaster:
+    """Read a forecaster that :func:`save` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If the folder or a file in it is missing, truncated, of a newer schema, of an unknown kind, or does not
+        fit together.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is not a folder; give one that a forecaster was saved to")
+    record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    tensors = read_tensors(folder / "model.safetensors", set(_RANGES))
+    kind = record.get("kind")
+    if kind not in Forecaster.kinds:
+        known = ", ".join(sorted(Forecaster.kinds))
+        raise BadInputError(f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it)")
+    try:
+        return _rebuild(Forecaster.kinds[kind], record, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BadInputError(
+            f"{folder}: model.json and model.safetensors do not fit together ({error}); fit and save anew"
+        ) from None
+
+
+def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Forecaster:
+    """Return the model of a record; ValueError, KeyError or TypeError if something in it does not fit."""
+    model = kind(**record["parameters"])
+    problems = model._parameter_problems()
+    if problems:
+        raise BadInputError.all_of("parameters", problems)
+    data = record["data"]
+    for name in _COUNTS:
+        if not isinstance(data[name], int) or data[name] < 0:
+            raise ValueError(f"{name} is {data[name]!r}, expected a count")
+        setattr(model, name, data[name])
+    for name in _TIMES:
+        setattr(model, name, float(data[name]))
+    for name in _RANGES:
+        if tensors[name].shape != (model.n_features_,):
+            raise ValueError(f"{name} has shape {tensors[name].shape}, expected ({model.n_features_},)")
+        setattr(model, name, tensors[name])
+    if any(not np.isfinite(array).all() for array in tensors.values()):
+        raise ValueError("a tensor holds NaN or infinity")
+    model._restore(record["fitted"], tensors)
+    return model

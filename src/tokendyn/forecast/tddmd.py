@@ -1,0 +1,344 @@
+"""Time-delayed dynamic mode decomposition: the linear recursion of delays that fits best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.checks import check_count, check_number, check_series
+from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
+from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised
+
+
+class TDDMD(Forecaster):
+    """Linear forecast from delays, ``x_{k+1} = sum_j A_j x_{k-js} + B w_k + b``, by truncated least squares.
+
+    The windows of all series are the rows of one Hankel matrix H; ``A = V S^+ U^T Y`` of its truncated SVD
+    ``H = U S V^T`` (H. Arbabi and I. Mezic, SIAM J. Appl. Dyn. Syst. 16, 2096 (2017); ridge: ``s / (s^2 + ridge
+    samples)``). ``w_k`` holds the inputs ``u_i, u_{i+1}`` at each snapshot i of the window.
+
+    Parameters
+    ----------
+    delays, stride
+        Snapshots of a window, and the steps between them.
+    rank
+        Singular values kept: a count, a share of the energy (a float below 1), or None for all above rounding.
+    ridge
+        Weight of the penalty on the coefficients, as a share of the variance of one unit.
+    intercept
+        Fit b; the windows and targets are then centred before the SVD.
+    scale
+        Divide each column by its standard deviation before the SVD, so that the truncation does not depend on units.
+    stable
+        Move eigenvalues outside the unit circle radially onto it.
+    reduced
+        Propagate the whole window in the span of the kept singular vectors, ``z_{k+1} = U^* H' V S^{-1} z_k``,
+        as PyDMD's HankelDMD does, instead of the recursion. Without truncation both agree. For stride 1 and no
+        inputs; with ``intercept=False, scale=False`` it is HankelDMD on one series.
+
+    Attributes
+    ----------
+    coefficients_
+        ``A_j``, (delays, features, features), the oldest delay first.
+    input_coefficients_
+        B, (features, delays * 2 * inputs).
+    intercept_
+        b, (features,).
+    rank_
+        Singular values kept.
+    singular_values_
+        All of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        delays: int = 10,
+        stride: int = 1,
+        rank: int | float | None = None,
+        ridge: float = 0.0,
+        intercept: bool = True,
+        scale: bool = True,
+        stable: bool = False,
+        reduced: bool = False,
+    ) -> None:
+        self.delays = delays
+        self.stride = stride
+        self.rank = rank
+        self.ridge = ridge
+        self.intercept = intercept
+        self.scale = scale
+        self.stable = stable
+        self.reduced = reduced
+
+    def spectrum(self, window: Any = None) -> Spectrum:
+        """Return eigenvalues, modes, frequencies in Hz, growth rates and amplitudes.
+
+        Parameters
+        ----------
+        window
+            The snapshots (at least ``window_length_``) in which amplitudes are measured; None for the first
+            window of the training data.
+        """
+        self._check_fitted()
+        array = self.first_window_ if window is None else check_series(window, "window", features=self.n_features_)
+        if len(array) < self.window_length_:
+            raise BadInputError(f"the window has {len(array)} snapshots, expected at least {self.window_length_}")
+        space = self._space or self._companion_space()
+        state = space.encode(array[None, -self.window_length_ :])[0]
+        identity = np.eye(len(space.operator))
+        rest = np.linalg.lstsq(identity - space.operator, space.offset, rcond=None)[0]
+        resting = space.centre + space.decoder @ rest
+        return spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
+
+    def _parameter_problems(self) -> list[str]:
+        """Return what is wrong with the parameters."""
+        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
+        problems += check_number("ridge", self.ridge) + rank_problems(self.rank)
+        if self.reduced and self.stride != 1:
+            problems.append(f"stride is {self.stride} and reduced=True, expected stride 1, or reduced=False")
+        return problems
+
+    def _window_length(self) -> int:
+        """Return ``(delays - 1) stride + 1``."""
+        return window_length(self.delays, self.stride)
+
+    def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        """Solve the least-squares problem over all series."""
+        if self.reduced and self.n_inputs_:
+            raise BadInputError("reduced=True has no inputs; use reduced=False with inputs")
+        if self.reduced and any(len(one) < self.window_length_ + 1 for one in series):
+            raise BadInputError("reduced=True needs two windows of each series")
+        progress(0.0, "least squares")
+        columns, targets = regression(series, inputs, self.delays, self.stride)
+        solved = truncated_least_squares(
+            columns, targets, rank=self.rank, ridge=self.ridge, intercept=self.intercept, scale=self.scale
+        )
+        states = self.delays * self.n_features_
+        self.coefficients_ = np.ascontiguousarray(
+            solved.matrix[:states].reshape(self.delays, self.n_features_, -1).transpose(0, 2, 1)
+        )
+        self.input_coefficients_ = np.ascontiguousarray(solved.matrix[states:].T)
+        self.intercept_, self.rank_, self.singular_values_ = solved.intercept, solved.rank, solved.singular_values
+        self.first_window_ = series[0][: self.window_length_].copy()
+        self._space = self._make_space(series, solved)
+        progress(1.0, f"rank {self.rank_}")
+
+    def _make_space(self, series: Sequence[np.ndarray], solved: "LeastSquares") -> "StateSpace | None":
+        """Return the state space to propagate in, or None for the plain recursion."""
+        if self.reduced:
+            space = _reduced_space(series, solved, self.delays)
+        elif self.stable:
+            space = self._companion_space()
+        else:
+            return None
+        operator = stabilised(space.operator) if self.stable else space.operator
+        parts = (space.encoder, operator, space.decoder, space.driver, space.offset, space.centre)
+        return StateSpace(*(np.ascontiguousarray(part) for part in parts))
+
+    def _companion_space(self) -> "StateSpace":
+        """Return the recursion as a state space of whole windows, centred at the middle of the training range."""
+        centre = (self.low_ + self.high_) / 2 if self.intercept else np.zeros(self.n_features_)
+        operator = companion(self.coefficients_, self.stride)
+        size = len(operator)
+        decoder = np.eye(self.n_features_, size, k=size - self.n_features_)
+        still = self.coefficients_.sum(axis=0) @ centre + self.intercept_ - centre
+        driver = decoder.T @ self.input_coefficients_
+        return StateSpace(np.eye(size), operator, decoder, driver, decoder.T @ still, centre)
+
+    def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Predict each snapshot from the true ones before it."""
+        if self._space is not None:
+            states = self._space.encode(delay_windows(series[:-1], self.window_length_, 1))
+            drive = input_windows(inputs, self.delays, self.stride).reshape(len(states), -1)
+            return self._space.decode(self._space.advance(states, drive))
+        columns, _ = regression([series], [inputs], self.delays, self.stride)
+        return columns @ self._matrix() + self.intercept_
+
+    def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
+        """Roll out the recursion, or the state space."""
+        drives = np.stack([input_windows(one, self.delays, self.stride).reshape(steps, -1) for one in inputs])
+        values = np.full((len(windows), steps, self.n_features_), np.nan)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._space is not None:
+                state = self._space.encode(windows)
+                for step in range(steps):
+                    state = self._space.advance(state, drives[:, step])
+                    values[:, step] = self._space.decode(state)
+                return values, None
+            matrix, span = self._matrix(), self.window_length_
+            orbit = np.concatenate([windows, values], axis=1)
+            for step in range(steps):
+                window = orbit[:, step : step + span : self.stride].reshape(len(windows), -1)
+                row = np.concatenate([window, drives[:, step]], axis=1)
+                orbit[:, step + span] = row @ matrix + self.intercept_
+        return orbit[:, span:], None
+
+    def _matrix(self) -> np.ndarray:
+        """Return A and B as one matrix that acts on the rows of :func:`regression`."""
+        states = self.coefficients_.transpose(0, 2, 1).reshape(-1, self.n_features_)
+        return np.concatenate([states, self.input_coefficients_.T])
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return coefficients and, where there is one, the state space."""
+        tensors = {name: getattr(self, f"{name}_") for name in _TENSORS}
+        if self._space is not None:
+            tensors |= {f"space_{name}": getattr(self._space, name) for name in StateSpace.__dataclass_fields__}
+        return {"rank": self.rank_}, tensors
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Set coefficients and state space."""
+        features, drives = self.n_features_, 2 * self.delays * self.n_inputs_
+        expected = {
+            "coefficients": (self.delays, features, features),
+            "input_coefficients": (features, drives),
+            "intercept": (features,),
+            "first_window": (self.window_length_, features),
+        }
+        for name, shape in expected.items():
+            if tensors[name].shape != shape:
+                raise ValueError(f"{name} has shape {tensors[name].shape}, expected {shape}")
+        for name in _TENSORS:
+            setattr(self, f"{name}_", tensors[name])
+        self.rank_ = int(record["rank"])
+        self._space = None
+        if self.reduced or self.stable:
+            self._space = StateSpace(*(tensors[f"space_{name}"] for name in StateSpace.__dataclass_fields__))
+
+
+_TENSORS = ("coefficients", "input_coefficients", "intercept", "singular_values", "first_window")
+
+
+@dataclass(frozen=True)
+class LeastSquares:
+    """Solution of ``targets = columns matrix + intercept``; see :func:`truncated_least_squares`.
+
+    Attributes
+    ----------
+    matrix
+        (columns, targets).
+    intercept
+        (targets,).
+    rank
+        Singular values kept.
+    singular_values
+        All of them, of the centred and scaled columns.
+    basis
+        The kept right singular vectors, (columns, rank).
+    pseudo_inverse
+        (rank, samples): ``S^+ U^T``.
+    centre, units
+        What was subtracted from the columns, and what they were divided by.
+    """
+
+    matrix: Float[np.ndarray, "columns targets"]
+    intercept: Float[np.ndarray, " targets"]
+    rank: int
+    singular_values: Float[np.ndarray, " values"]
+    basis: Float[np.ndarray, "columns rank"]
+    pseudo_inverse: Float[np.ndarray, "rank samples"]
+    centre: Float[np.ndarray, " columns"]
+    units: Float[np.ndarray, " columns"]
+
+
+@dataclass(frozen=True)
+class StateSpace:
+    """``z' = operator z + driver w + offset`` and ``x = centre + decoder z``, from ``z = encoder (h - centre)``."""
+
+    encoder: Float[np.ndarray, "state window"]
+    operator: Float[np.ndarray, "state state"]
+    decoder: Float[np.ndarray, "features state"]
+    driver: Float[np.ndarray, "state drive"]
+    offset: Float[np.ndarray, " state"]
+    centre: Float[np.ndarray, " features"]
+
+    def encode(self, windows: Float[np.ndarray, "batch window features"]) -> Float[np.ndarray, "batch state"]:
+        """Return the state of each window."""
+        return (windows - self.centre).reshape(len(windows), -1) @ self.encoder.T
+
+    def advance(
+        self, states: Float[np.ndarray, "batch state"], drive: Float[np.ndarray, "batch drive"]
+    ) -> Float[np.ndarray, "batch state"]:
+        """Return the states one step later."""
+        return states @ self.operator.T + drive @ self.driver.T + self.offset
+
+    def decode(self, states: Float[np.ndarray, "batch state"]) -> Float[np.ndarray, "batch features"]:
+        """Return the snapshot of each state."""
+        return self.centre + states @ self.decoder.T
+
+
+def regression(
+    series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], delays: int, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows (window, inputs of the window) of all series, and the next snapshot of each."""
+    rows, targets = [], []
+    for one, driven in zip(series, inputs, strict=True):
+        states = hankel(one[:-1], delays, stride)
+        drive = input_windows(driven, delays, stride).reshape(len(states), -1)
+        rows.append(np.concatenate([states, drive], axis=1))
+        targets.append(one[window_length(delays, stride) :])
+    return np.concatenate(rows), np.concatenate(targets)
+
+
+def truncated_least_squares(
+    columns: Float[np.ndarray, "samples columns"],
+    targets: Float[np.ndarray, "samples targets"],
+    *,
+    rank: int | float | None,
+    ridge: float,
+    intercept: bool,
+    scale: bool,
+) -> LeastSquares:
+    """Solve least squares by the SVD of the columns, truncated and with a ridge; see :class:`TDDMD`."""
+    width = columns.shape[1]
+    centre = columns.mean(axis=0) if intercept else np.zeros(width)
+    target_centre = targets.mean(axis=0) if intercept else np.zeros(targets.shape[1])
+    units = columns.std(axis=0) if scale else np.ones(width)
+    units[units == 0.0] = 1.0
+    left, values, right = np.linalg.svd((columns - centre) / units, full_matrices=False)
+    kept = kept_rank(values, rank, columns.shape)
+    inverse = values[:kept] / (values[:kept] ** 2 + ridge * len(columns))
+    pseudo_inverse = inverse[:, None] * left[:, :kept].T
+    basis = np.ascontiguousarray(right[:kept].T)
+    matrix = basis @ (pseudo_inverse @ (targets - target_centre)) / units[:, None]
+    return LeastSquares(matrix, target_centre - centre @ matrix, kept, values, basis, pseudo_inverse, centre, units)
+
+
+def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | None, shape: tuple[int, ...]) -> int:
+    """Return how many singular values are kept: never those at the level of rounding."""
+    sound = max(int((values > values[0] * max(shape) * np.finfo(float).eps).sum()), 1)
+    if rank is None:
+        return sound
+    if isinstance(rank, int | np.integer):
+        return min(int(rank), sound)
+    energy = np.cumsum(values**2) / np.sum(values**2)
+    return min(int((energy < rank).sum()) + 1, sound)
+
+
+def rank_problems(rank: Any) -> list[str]:
+    """Return what is wrong with a rank."""
+    if rank is None or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 1):
+        return []
+    if isinstance(rank, float) and 0 < rank < 1:
+        return []
+    return [f"rank is {rank!r}, expected a count >= 1, a share of the energy between 0 and 1, or None"]
+
+
+def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: int) -> StateSpace:
+    """Return the propagation of whole windows in the span of the kept singular vectors."""
+    features = series[0].shape[1]
+    following = np.concatenate([hankel(one[1:], delays, 1) for one in series])
+    centre = solved.centre[-features:]
+    stacked = np.tile(centre, delays)
+    later = (following - following.mean(axis=0) if solved.centre.any() else following) / solved.units
+    operator = (solved.pseudo_inverse @ later @ solved.basis).T
+    means = (following.mean(axis=0) - stacked) / solved.units if solved.centre.any() else np.zeros(len(stacked))
+    before = (solved.centre - stacked) / solved.units
+    offset = solved.basis.T @ means - operator @ (solved.basis.T @ before)
+    encoder = solved.basis.T / solved.units
+    decoder = (solved.basis * solved.units[:, None])[-features:]
+    return StateSpace(encoder, operator, decoder, np.zeros((len(operator), 0)), offset, centre)

@@ -1,0 +1,250 @@
+"""TD-TF: one query, one head, one layer of units over delays; a nonlinear generalisation of TD-DMD."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.cell import Cell, Units, tokens_of
+from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.embedding import window_length
+from tokendyn.forecast.network import ACTIVATIONS, ARRAYS, Network
+from tokendyn.forecast.smoothing import smoothed
+from tokendyn.forecast.tddmd import rank_problems
+from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
+
+#: Weight of the model against the data in the first and the last round of smoothing: models sharpen meanwhile.
+_SOFT, _HARD = 4.0, 40.0
+
+
+class TDTF(Forecaster):
+    """Time-delayed transformer: ``x_{k+1} = x_k + L(h_k) + W_2 act(W_1 c(h_k) + b_1)``.
+
+    ``c = sum_j alpha_j V_j t_j`` and ``alpha = softmax_j((W_q t_k + b_q) . (W_k t_j + p_j))`` over the tokens
+    ``t_j = (x_{k-js}, u_{k-js}, u_{k-js+1})``: one query, that of the newest snapshot, so that a step costs in
+    proportion to the delays. L is TD-DMD. Our own design after the abstract of arXiv 2602.08478;
+    :class:`PaperTDTF` keeps its literal form.
+
+    The output layer is solved by least squares inside, and Levenberg-Marquardt moves the inner weights (variable
+    projection). The last part of each series is held out; closed loops over it choose the iteration, and whether
+    the nonlinear part is worth having at all: a linear system gets TD-DMD.
+
+    Parameters
+    ----------
+    delays, stride
+        Snapshots of a window, and the steps between them.
+    units
+        Nonlinear units; 0 for TD-DMD alone.
+    rank
+        Length of the context c: a count, a share of the energy of the windows, or None for all directions.
+    attention
+        Whether alpha is learned; else it is uniform, and V_j stays what whitens the windows.
+    keys
+        Length of query and keys.
+    activation
+        "sin", "tanh" or "identity".
+    linear
+        Whether there is L.
+    noise
+        Standard deviation, as a share of that of the data, of what is added to the windows in training, the
+        target unchanged: 1e-6 to 1e-5 for clean data, up to 1e-2 for stability.
+    ridge
+        Weight of the penalty on the output layer.
+    unit_scale
+        Standard deviation of the first weights W_1; the windows are whitened.
+    iterations
+        Steps of Levenberg-Marquardt.
+    finish
+        Steps of Levenberg-Marquardt on closed loops as long as two windows, after the others; kept where the
+        validation error falls.
+    gate
+        Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
+    smoothing
+        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
+    validation_fraction, validation_horizon
+        Last part of each series that is held out (0 for none), and the steps of a closed loop over it; None for
+        two thirds of that part, at most 600.
+    budget
+        Seconds after which training stops with what it has; ``training_["status"]`` then says "budget".
+    checkpoint
+        File that every fifth iteration is written to, and that an interrupted fit continues from.
+    random_state
+        Seed of the first weights and of the noise.
+
+    Attributes
+    ----------
+    cell_
+        The fitted recursion in normalised units.
+    units_
+        Centre and scale of features and inputs.
+    parameters_
+        Numbers that training set.
+    training_
+        ``status``, ``iterations``, ``chosen``, ``linear_error``, ``error``, ``history``: see
+        :class:`tokendyn.forecast.training.Record`.
+    """
+
+    def __init__(
+        self,
+        *,
+        delays: int = 5,
+        stride: int = 1,
+        units: int = 100,
+        rank: int | float | None = None,
+        attention: bool = True,
+        keys: int = 4,
+        activation: str = "sin",
+        linear: bool = True,
+        noise: float = 1e-5,
+        ridge: float = 1e-12,
+        unit_scale: float = 0.5,
+        iterations: int = 50,
+        finish: int = 0,
+        gate: bool = True,
+        smoothing: int = 0,
+        validation_fraction: float = 0.1,
+        validation_horizon: int | None = None,
+        budget: float | None = None,
+        checkpoint: str | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.delays = delays
+        self.stride = stride
+        self.units = units
+        self.rank = rank
+        self.attention = attention
+        self.keys = keys
+        self.activation = activation
+        self.linear = linear
+        self.noise = noise
+        self.ridge = ridge
+        self.unit_scale = unit_scale
+        self.iterations = iterations
+        self.finish = finish
+        self.gate = gate
+        self.smoothing = smoothing
+        self.validation_fraction = validation_fraction
+        self.validation_horizon = validation_horizon
+        self.budget = budget
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+
+    @property
+    def parameters_(self) -> int:
+        """Count the numbers that training set."""
+        return self.cell_.parameters
+
+    def tokens(self, series: np.ndarray, inputs: np.ndarray) -> Float[np.ndarray, "samples delays width"]:
+        """Return the normalised tokens of every window of a series that has a next snapshot."""
+        z, w = self.units_.snapshots(series), self.units_.inputs(inputs)
+        return tokens_of(z, w, self.delays, self.stride)
+
+    def _parameter_problems(self) -> list[str]:
+        """Return what is wrong with the parameters."""
+        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
+        problems += check_count("units", self.units, 0) + check_count("keys", self.keys)
+        problems += check_count("iterations", self.iterations, 0) + check_count("finish", self.finish, 0)
+        problems += check_count("smoothing", self.smoothing, 0)
+        problems += check_count("random_state", self.random_state, 0) + rank_problems(self.rank)
+        for name in ("noise", "ridge", "unit_scale", "validation_fraction"):
+            problems += check_number(name, getattr(self, name))
+        if not problems and self.validation_fraction > 0.5:
+            problems.append(f"validation_fraction is {self.validation_fraction}, expected at most 0.5")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation is {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if self.validation_horizon is not None:
+            problems += check_count("validation_horizon", self.validation_horizon)
+        if self.budget is not None:
+            problems += check_number("budget", self.budget)
+        return problems
+
+    def _window_length(self) -> int:
+        """Return ``(delays - 1) stride + 1``."""
+        return window_length(self.delays, self.stride)
+
+    def settings(self) -> Settings:
+        """Return what the training needs to know."""
+        names = Settings.__dataclass_fields__.keys() - {"keys", "seed"}
+        keys = self.keys if self.attention else 0
+        return Settings(**{name: getattr(self, name) for name in names}, keys=keys, seed=self.random_state)
+
+    def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        """Train, and with ``smoothing`` rounds train again on what the model makes of the series."""
+        settings = self.settings()
+        data = normalise(series, inputs, settings)
+        self.units_ = data.units
+        checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
+        if not self.smoothing:
+            self.cell_, record = train(data, settings, progress=progress, checkpoint=checkpoint)
+        else:
+            self.cell_, record = self._fit_smoothed(data, settings, progress)
+        self.training_ = asdict(record)
+
+    def _fit_smoothed(self, data: Normalised, settings: Settings, progress: Progress) -> tuple[Cell, Record]:
+        """Alternate a fit and a smoothing; the rounds before the last are short."""
+        rounds = self.smoothing
+        short = replace(settings, iterations=min(settings.iterations, 6), gate=False)
+
+        def told(done: int) -> Progress:
+            return lambda share, line: progress((done + share) / (rounds + 1), f"round {done}: {line}")
+
+        smooth, network = data, None
+        for done in range(rounds):
+            cell, _ = train(smooth, short, progress=told(done), start=network)
+            network = cell.network if len(cell.network.bias) else None
+            ratio = _SOFT * (_HARD / _SOFT) ** (done / max(rounds - 1, 1))
+            series = smoothed(cell, data.series, data.inputs, guess=smooth.series, ratio=ratio)
+            smooth = replace(smooth, series=series)
+        return train(smooth, settings, progress=told(rounds), start=network)
+
+    def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Predict each snapshot from the true ones before it."""
+        return self.units_.restore(self.cell_.step(self.tokens(series, inputs)))
+
+    def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
+        """Roll out each window by the compiled loop."""
+        z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
+        values = np.empty((len(windows), steps, self.n_features_))
+        empty = np.zeros((steps, self.delays, 0))
+        for i, window in enumerate(z):
+            drive = empty
+            if self.n_inputs_:
+                padded = np.zeros((len(w[i]), self.n_features_))
+                drive = tokens_of(padded, w[i], self.delays, self.stride)[:, :, self.n_features_ :]
+            values[i] = self.cell_.roll(window, steps, drive)
+        return self.units_.restore(values), None
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the cell, the units and the record of the training."""
+        tensors = {f"network_{name}": getattr(self.cell_.network, name) for name in ARRAYS}
+        tensors |= {name: getattr(self.cell_, name) for name in ("linear", "offset", "readout")}
+        return {"training": self.training_}, tensors | {"centre": self.units_.centre, "width": self.units_.scale}
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Set the cell and the units; ValueError where shapes do not fit."""
+        features, width = self.n_features_, self.n_features_ + 2 * self.n_inputs_
+        arrays: dict[str, Any] = {name: tensors[f"network_{name}"] for name in ARRAYS}
+        network = Network(**arrays, activation=self.activation)
+        rank, units, keys = network.values.shape[1], len(network.bias), len(network.query_bias)
+        expected = {
+            "network_query": (keys, width),
+            "network_key": (keys, width),
+            "network_position": (self.delays, keys),
+            "network_values": (self.delays, rank, width),
+            "network_weights": (units, rank),
+            "linear": (self.delays, features, width),
+            "offset": (features,),
+            "readout": (features, units),
+            "centre": (features + self.n_inputs_,),
+            "width": (features + self.n_inputs_,),
+        }
+        wrong = [name for name, shape in expected.items() if tensors[name].shape != shape]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} have the wrong shape")
+        self.units_ = Units(tensors["centre"], tensors["width"], features)
+        self.cell_ = Cell(self.stride, tensors["linear"], tensors["offset"], network, tensors["readout"])
+        self.training_ = record["training"]

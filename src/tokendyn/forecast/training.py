@@ -1,0 +1,364 @@
+"""How TD-TF learns: least squares first, variable projection, and validation rollouts that choose."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.cell import Cell, Units, tokens_of
+from tokendyn.forecast.embedding import window_length
+from tokendyn.forecast.finish import finish, segments_of
+from tokendyn.forecast.network import Network, Tokens
+from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
+from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
+from tokendyn.runs.files import read_tensors, write_tensors
+
+#: Errors of a validation rollout count up to this many standard deviations, and down to this share of one.
+_WORST, _BEST = 2.0, 1e-8
+#: The nonlinear part must lower the logarithm of the validation error by so much, or the linear model is kept.
+_WORTH = 0.02
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything of the training that is not data; the parameters of the same names in TDTF explain them."""
+
+    delays: int
+    stride: int
+    rank: int | float | None
+    units: int
+    keys: int
+    activation: str
+    linear: bool
+    noise: float
+    ridge: float
+    unit_scale: float
+    iterations: int
+    finish: int
+    gate: bool
+    validation_fraction: float
+    validation_horizon: int | None
+    budget: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """Series in normalised units: the part to learn from and the part that validates."""
+
+    units: Units
+    series: list[np.ndarray]
+    inputs: list[np.ndarray]
+    held: list[np.ndarray]
+    held_inputs: list[np.ndarray]
+    horizon: int
+
+
+@dataclass
+class Record:
+    """What happened in a fit, for ``training_``.
+
+    Attributes
+    ----------
+    status
+        "complete", or "budget" when the time ended it.
+    iterations
+        Steps of Levenberg-Marquardt that were done.
+    chosen
+        The iteration whose weights were kept; 0 for the linear model.
+    linear_error, error
+        Validation error of the linear model and of the chosen one: the geometric mean over origins and leads of
+        the closed-loop error in standard deviations; None without a validation part.
+    finished
+        Whether the finish on closed loops was kept.
+    history
+        One row for each time that validation was asked: iteration, one_step (root mean square), error.
+    """
+
+    status: str = "complete"
+    iterations: int = 0
+    chosen: int = 0
+    linear_error: float | None = None
+    error: float | None = None
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def normalise(series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], settings: Settings) -> Normalised:
+    """Return normalised series, the last ``validation_fraction`` of each long enough one held out."""
+    columns = [np.concatenate([one, driven], axis=1) for one, driven in zip(series, inputs, strict=True)]
+    stacked = np.concatenate(columns)
+    scale = stacked.std(axis=0)
+    scale[scale == 0.0] = 1.0
+    units = Units(stacked.mean(axis=0), scale, series[0].shape[1])
+    span = window_length(settings.delays, settings.stride)
+    learned, learned_inputs, held, held_inputs = [], [], [], []
+    for one, driven in zip(series, inputs, strict=True):
+        z, w = units.snapshots(one), units.inputs(driven)
+        kept = int(len(z) * settings.validation_fraction)
+        cut = len(z) - kept if kept >= 20 and len(z) - kept > 2 * span else len(z)
+        learned.append(z[:cut])
+        learned_inputs.append(w[:cut])
+        if cut < len(z):
+            held.append(z[max(cut - span, 0) :])
+            held_inputs.append(w[max(cut - span, 0) :])
+    longest = max((len(one) - span for one in held), default=0)
+    horizon = settings.validation_horizon or min(600, max(longest * 2 // 3, 1))
+    return Normalised(units, learned, learned_inputs, held, held_inputs, min(horizon, max(longest, 1)))
+
+
+def windows_of(data: Normalised, settings: Settings) -> tuple[Tokens, np.ndarray]:
+    """Return the tokens of all windows to learn from, and the snapshot after each."""
+    span = window_length(settings.delays, settings.stride)
+    tokens = [tokens_of(z, w, settings.delays, settings.stride) for z, w in zip(data.series, data.inputs, strict=True)]
+    return np.concatenate(tokens), np.concatenate([z[span:] for z in data.series])
+
+
+def validation_error(cell: Cell, data: Normalised, *, origins: int = 24) -> float | None:
+    """Return the geometric mean of the closed-loop error over origins and leads, None without a held part.
+
+    Each error is the root mean square over features in standard deviations, between 1e-8 and 2: for chaos its
+    logarithm grows linearly until the forecast is worthless, so that the mean counts valid time; elsewhere it is
+    an ordinary error.
+    """
+    delays = len(cell.linear)
+    span = window_length(delays, cell.stride)
+    logs = []
+    total = sum(max(len(z) - span - data.horizon + 1, 0) for z in data.held)
+    for z, w in zip(data.held, data.held_inputs, strict=True):
+        starts = np.arange(0, len(z) - span - data.horizon + 1, max(total // origins, 1))
+        for start in starts:
+            rows = slice(start, start + span + data.horizon)
+            drive = tokens_of(z[rows], w[rows], delays, cell.stride)[:, :, z.shape[1] :]
+            truth = z[rows][span:]
+            with np.errstate(invalid="ignore", over="ignore"):
+                error = np.sqrt(((cell.roll(z[rows][:span], data.horizon, drive) - truth) ** 2).mean(axis=1))
+            logs.append(np.log(np.clip(np.nan_to_num(error, nan=_WORST), _BEST, _WORST)).mean())
+    return float(np.exp(np.mean(logs))) if logs else None
+
+
+def train(
+    data: Normalised,
+    settings: Settings,
+    *,
+    progress: Callable[[float, str], None],
+    checkpoint: Path | None = None,
+    start: Network | None = None,
+) -> tuple[Cell, Record]:
+    """Return the cell that validation prefers, and what happened.
+
+    The linear model is solved first. Then Levenberg-Marquardt moves the inner weights; every fifth iteration a
+    closed loop over the held part is measured, and the best is kept. The linear model stays when the nonlinear
+    part is not worth it. Without a held part the last iteration is taken. ``start`` are inner weights to go on
+    from.
+    """
+    began = time.perf_counter()
+    tokens, following = windows_of(data, settings)
+    rng = np.random.default_rng(settings.seed)
+    network = start or first_network(tokens, settings, rng)
+    tokens, targets = shaken(tokens, following, settings.noise, rng)
+    record = Record()
+    best = _linear_cell(network, tokens, targets, settings)
+    record.linear_error = record.error = validation_error(best, data) if settings.linear else None
+    if not settings.units:
+        return best, record
+    search = _Search(data, settings, record, progress, began, checkpoint)
+    if settings.linear and settings.gate and record.linear_error is not None:
+        search.best = best
+        search.bar = record.linear_error * np.exp(-_WORTH)
+    problem = Problem(tokens, targets, settings.ridge, settings.linear)
+    network, damping, done = search.resume(network)
+    network, solved = levenberg_marquardt(
+        problem,
+        network,
+        iterations=settings.iterations - done,
+        accept=search.accept,
+        damping=damping,
+    )
+    search.measure(network, solved)
+    if settings.finish and record.chosen and record.status == "complete":
+        search.finish()
+    progress(1.0, f"kept iteration {record.chosen} of {record.iterations}")
+    return search.best or cell_of(network, solved, settings), record
+
+
+def shaken(
+    tokens: Tokens, following: np.ndarray, noise: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return every window with noise added, and the increments from there to the true next snapshot.
+
+    The targets stay true, so that the model learns to forget the noise: a penalty on its gain.
+    """
+    moved = tokens + noise * rng.standard_normal(tokens.shape)
+    return moved, following - moved[:, -1, : following.shape[1]]
+
+
+def first_network(tokens: Tokens, settings: Settings, rng: np.random.Generator) -> Network:
+    """Return the network that training starts from.
+
+    The values are the blocks of the whitened right singular vectors of the Hankel matrix, so that uniform
+    attention gives a context of unit variance; each unit is centred on a window of the data.
+    """
+    samples, delays, width = tokens.shape
+    flat = tokens.reshape(samples, -1)
+    _, singular, right = np.linalg.svd(flat, full_matrices=False)
+    rank = kept_rank(singular, settings.rank, flat.shape)
+    whitening = right[:rank] * (np.sqrt(samples) / singular[:rank, None])
+    values = delays * whitening.reshape(rank, delays, width).transpose(1, 0, 2)
+    weights = settings.unit_scale * rng.standard_normal((settings.units, rank))
+    centres = (flat @ whitening.T)[rng.integers(0, samples, settings.units)]
+    keys = settings.keys
+    return Network(
+        query=0.1 * rng.standard_normal((keys, width)),
+        query_bias=0.1 * rng.standard_normal(keys),
+        key=0.1 * rng.standard_normal((keys, width)),
+        position=0.1 * rng.standard_normal((delays, keys)),
+        values=np.ascontiguousarray(values),
+        weights=weights,
+        bias=-(weights * centres).sum(axis=1),
+        activation=settings.activation,
+    )
+
+
+def cell_of(network: Network, solved: Solved, settings: Settings) -> Cell:
+    """Return the cell of inner weights and their output layer."""
+    delays, _, width = network.values.shape
+    features, units = solved.readout.shape[1], len(network.bias)
+    linear = np.zeros((delays, features, width))
+    if settings.linear:
+        window = solved.readout[1 : 1 + delays * width]
+        linear = np.ascontiguousarray(window.reshape(delays, width, features).transpose(0, 2, 1))
+    readout = np.ascontiguousarray(solved.readout[len(solved.readout) - units :].T)
+    return Cell(settings.stride, linear, solved.readout[0].copy(), network, readout)
+
+
+def _linear_cell(network: Network, tokens: Tokens, targets: np.ndarray, settings: Settings) -> Cell:
+    """Return TD-DMD as a cell: least squares of the increments on the whole window, no unit."""
+    bare = replace(network, weights=network.weights[:0], bias=network.bias[:0])
+    samples, delays, width = tokens.shape
+    solved = truncated_least_squares(
+        tokens.reshape(samples, -1),
+        targets,
+        rank=None,
+        ridge=settings.ridge,
+        intercept=True,
+        scale=False,
+    )
+    features = targets.shape[1]
+    linear = np.ascontiguousarray(solved.matrix.reshape(delays, width, features).transpose(0, 2, 1))
+    return Cell(settings.stride, linear, solved.intercept, bare, np.empty((features, 0)))
+
+
+@dataclass
+class _Search:
+    """The best cell so far, and when to stop."""
+
+    data: Normalised
+    settings: Settings
+    record: Record
+    progress: Callable[[float, str], None]
+    began: float
+    checkpoint: Path | None
+    best: Cell | None = None
+    bar: float = np.inf
+    every: int = 5
+    measured: int = -1
+
+    def accept(self, network: Network, solved: Solved, damping: float) -> bool:
+        """Take note of an iteration; say whether to go on."""
+        self.record.iterations += 1
+        self.progress(
+            self.record.iterations / self.settings.iterations,
+            f"iteration {self.record.iterations}: one step {np.sqrt((solved.residuals**2).mean()):.2e}",
+        )
+        if self.record.iterations % self.every == 0:
+            self.measure(network, solved)
+            self.write(network, damping)
+        spent = time.perf_counter() - self.began
+        if self.settings.budget is not None and spent >= self.settings.budget:
+            self.record.status = "budget"
+            return False
+        return True
+
+    def measure(self, network: Network, solved: Solved) -> None:
+        """Roll out over the held part and keep the cell if it is the best."""
+        if self.measured == self.record.iterations:
+            return
+        self.measured = self.record.iterations
+        cell = cell_of(network, solved, self.settings)
+        error = validation_error(cell, self.data)
+        one_step = float(np.sqrt((solved.residuals**2).mean()))
+        row = {"iteration": self.record.iterations, "one_step": one_step}
+        self.record.history.append(row if error is None else row | {"error": error})
+        if error is None or error < self.bar:
+            self.best, self.bar = cell, np.inf if error is None else error
+            self.record.chosen, self.record.error = self.record.iterations, error
+
+    def finish(self) -> None:
+        """Go on from the best cell on short closed loops; keep what the held part likes better."""
+        settings, start = self.settings, self.best
+        steps = 2 * window_length(settings.delays, settings.stride) - 1
+        loops = segments_of(self.data.series, self.data.inputs, settings.delays, settings.stride, max(steps, 10), 400)
+        if start is None or loops is None:
+            return
+
+        def accept(cell: Cell, cost: float) -> bool:
+            error = validation_error(cell, self.data)
+            self.progress(1.0, f"finish: closed loop {np.sqrt(cost):.2e}")
+            if error is None or error < self.bar:
+                self.best, self.record.finished = cell, True
+                self.bar, self.record.error = np.inf if error is None else error, error
+            return settings.budget is None or time.perf_counter() - self.began < settings.budget
+
+        finish(start, loops, linear=settings.linear, iterations=settings.finish, accept=accept)
+
+    def write(self, network: Network, damping: float) -> None:
+        """Write what a resumed fit needs, if a file is given."""
+        if self.checkpoint is None:
+            return
+        tensors = {"weights": network.pack(), "damping": np.array([damping])}
+        tensors["iterations"] = np.array([self.record.iterations, self.record.chosen], dtype=np.float64)
+        tensors["history"] = np.array(
+            [[row["iteration"], row["one_step"], row.get("error", np.nan)] for row in self.record.history]
+        )
+        tensors["print"] = self.fingerprint()
+        if self.best is not None and self.record.chosen:
+            tensors |= {f"best_{name}": getattr(self.best, name) for name in ("linear", "offset", "readout")}
+            tensors["best_weights"] = self.best.network.pack()
+        write_tensors(self.checkpoint, tensors)
+
+    def resume(self, network: Network) -> tuple[Network, float, int]:
+        """Return where to start: weights, damping and iterations done, from the checkpoint if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return network, 1e-2, 0
+        found = read_tensors(self.checkpoint, {"weights", "damping", "iterations", "history", "print"})
+        if not np.array_equal(found["print"], self.fingerprint()):
+            raise BadInputError(
+                f"{self.checkpoint} belongs to other data or parameters; give another checkpoint, or remove it"
+            )
+        done, self.record.chosen = (int(count) for count in found["iterations"])
+        self.record.iterations = self.measured = done
+        for iteration, one_step, error in found["history"]:
+            row = {"iteration": int(iteration), "one_step": float(one_step)}
+            self.record.history.append(row if np.isnan(error) else row | {"error": float(error)})
+        if self.record.chosen:
+            kept = network.unpack(found["best_weights"])
+            self.best = Cell(
+                self.settings.stride, found["best_linear"], found["best_offset"], kept, found["best_readout"]
+            )
+            errors = {row["iteration"]: row.get("error") for row in self.record.history}
+            self.record.error = errors[self.record.chosen]
+            self.bar = np.inf if self.record.error is None else self.record.error
+        return network.unpack(found["weights"]), float(found["damping"][0]), done
+
+    def fingerprint(self) -> np.ndarray:
+        """Return numbers that tell one fit from another: of its data and of its parameters."""
+        plain = replace(self.settings, budget=None, iterations=0)
+        digest = hashlib.sha256(repr(plain).encode())
+        for one in [*self.data.series, *self.data.inputs, *self.data.held]:
+            digest.update(np.ascontiguousarray(one).tobytes())
+        return np.frombuffer(digest.digest(), dtype=np.uint8).copy()

@@ -1,0 +1,239 @@
+"""TD-TF: the contract, TD-DMD as a special case, derivatives, training, gate, checkpoint."""
+
+import numpy as np
+import pytest
+from forecast_contract import ForecasterContract, driven, waves
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast import TDDMD, TDTF
+from tokendyn.forecast.cell import tokens_of
+from tokendyn.forecast.network import forward, jacobian
+from tokendyn.forecast.smoothing import smoothed
+from tokendyn.forecast.training import first_network, normalise, shaken, windows_of
+from tokendyn.forecast.varpro import Problem, levenberg_marquardt, normal_equations, solve_output
+
+
+class TestContract(ForecasterContract):
+    @classmethod
+    def make(cls):
+        return TDTF(delays=3, stride=2, units=8, iterations=4, noise=1e-4, gate=False)
+
+
+class TestFrozenContract(ForecasterContract):
+    @classmethod
+    def make(cls):
+        return TDTF(delays=4, units=6, iterations=3, attention=False, activation="tanh", noise=1e-4)
+
+
+def pendulum(steps, *, dt=0.1, start=(2.0, 0.0)):
+    """Angle of a pendulum, (steps, 1), by leapfrog steps of dt / 20."""
+    angle, speed, h, rows = *start, dt / 20, []
+    for _ in range(steps):
+        rows.append(angle)
+        for _ in range(20):
+            speed -= 0.5 * h * np.sin(angle)
+            angle += h * speed
+            speed -= 0.5 * h * np.sin(angle)
+    return np.array(rows)[:, None]
+
+
+@pytest.mark.parametrize(("delays", "stride", "units"), [(5, 2, 10), (8, 1, 16)])
+def test_frozen_attention_and_linear_units_are_tddmd(delays, stride, units):
+    series = waves(500, noise=0.05)
+    linear = TDDMD(delays=delays, stride=stride).fit(series)
+    same = TDTF(
+        delays=delays,
+        stride=stride,
+        units=units,
+        attention=False,
+        activation="identity",
+        linear=False,
+        noise=0.0,
+        ridge=0.0,
+        gate=False,
+        iterations=1,
+        validation_fraction=0.0,
+    ).fit(series)
+    ours, theirs = same.forecast(series[:20], 50), linear.forecast(series[:20], 50)
+    np.testing.assert_allclose(ours.values, theirs.values, atol=1e-10)
+    assert same.parameters_ > linear.coefficients_.size
+
+
+def problem_of(series, model):
+    settings = model.settings()
+    data = normalise([series], [np.empty((len(series), 0))], settings)
+    tokens, following = windows_of(data, settings)
+    rng = np.random.default_rng(1)
+    network = first_network(tokens, settings, rng)
+    tokens, targets = shaken(tokens, following, 1e-3, rng)
+    return Problem(tokens, targets, 1e-9, True), network
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("activation", ["sin", "tanh"])
+def test_derivatives_by_the_weights_are_those_of_differences(attention, activation):
+    model = TDTF(delays=4, units=5, attention=attention, activation=activation)
+    problem, network = problem_of(waves(60), model)
+    readout = np.random.default_rng(2).standard_normal(5)
+    rows = jacobian(network, problem.tokens, forward(network, problem.tokens), readout)
+    vector = network.pack()
+    for number in range(0, len(vector), 7):
+        step = np.zeros(len(vector))
+        step[number] = 1e-6
+        up, down = (forward(network.unpack(vector + sign * step), problem.tokens).units @ readout for sign in (1, -1))
+        np.testing.assert_allclose(rows[:, number], (up - down) / 2e-6, rtol=1e-6, atol=1e-6)
+
+
+def test_the_projected_gradient_is_that_of_the_cost():
+    problem, network = problem_of(waves(80), TDTF(delays=4, units=5))
+    _, downhill = normal_equations(problem, network, solve_output(problem, network))
+    vector = network.pack()
+    for number in range(0, len(vector), 9):
+        step = np.zeros(len(vector))
+        step[number] = 1e-5
+        up, down = (solve_output(problem, network.unpack(vector + sign * step)).cost for sign in (1, -1))
+        slope = (up - down) / 2e-5 * len(problem.tokens)
+        np.testing.assert_allclose(slope, -2 * downhill[number], rtol=1e-3, atol=1e-7 * np.abs(downhill).max())
+
+
+def test_the_output_layer_is_the_penalised_least_squares_solution():
+    problem, network = problem_of(waves(80), TDTF(delays=4, units=5))
+    solved = solve_output(problem, network)
+    samples = len(problem.tokens)
+    columns = np.concatenate([np.ones((samples, 1)), problem.tokens.reshape(samples, -1), solved.passed.units], axis=1)
+    penalty = problem.ridge * samples * np.diag([0.0] + [1.0] * (columns.shape[1] - 1))
+    expected = np.linalg.solve(columns.T @ columns + penalty, columns.T @ problem.targets)
+    np.testing.assert_allclose(solved.readout, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_levenberg_marquardt_lowers_the_cost_each_time():
+    problem, network = problem_of(pendulum(300), TDTF(delays=3, units=6))
+    costs = [solve_output(problem, network).cost]
+    levenberg_marquardt(
+        problem, network, iterations=8, accept=lambda network, solved, damping: costs.append(solved.cost) is None
+    )
+    assert len(costs) == 9
+    assert (np.diff(costs) < 0).all()
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_the_local_operator_is_the_derivative_of_the_next_snapshot(attention):
+    series, push = driven(200)
+    model = TDTF(
+        delays=3, stride=2, units=6, iterations=3, attention=attention, gate=False, noise=1e-2, ridge=1e-6
+    ).fit(series, inputs=push)
+    tokens = model.tokens(series, push)[:5]
+    local = model.cell_.operators(tokens)
+    assert local.shape == (5, 3, 1, 3)
+    for delay in range(3):
+        for column in range(3):
+            step = np.zeros_like(tokens)
+            step[:, delay, column] = 1e-6
+            slope = (model.cell_.step(tokens + step) - model.cell_.step(tokens - step)) / 2e-6
+            np.testing.assert_allclose(local[:, delay, :, column], slope, rtol=1e-5, atol=1e-7)
+
+
+def test_the_nonlinear_part_forecasts_a_pendulum_that_tddmd_cannot():
+    series = [pendulum(200, start=(angle, 0.0)) for angle in (0.5, 1.0, 1.5, 2.0)]
+    model = TDTF(delays=2, stride=2, units=16, iterations=20, validation_fraction=0.2).fit(series, dt=0.1)
+    linear = TDDMD(delays=4).fit(series, dt=0.1)
+    window, truth = pendulum(210, start=(1.0, 0.7))[:10], pendulum(210, start=(1.0, 0.7))[10:]
+    ours, theirs = (np.abs(one.forecast(window, 200).values - truth).max() for one in (model, linear))
+    assert model.training_["chosen"] > 0
+    assert ours < 1e-3 * theirs
+
+
+def test_a_linear_system_gets_the_linear_model():
+    model = TDTF(delays=4, units=8, iterations=5, noise=1e-6).fit(waves(400, noise=0.0))
+    assert model.training_["chosen"] == 0
+    assert model.training_["error"] == model.training_["linear_error"]
+    assert model.cell_.readout.size == 0
+    assert model.parameters_ == 4 * 2 * 2 + 2
+
+
+def test_an_interrupted_fit_continues_from_its_checkpoint(tmp_path):
+    series = pendulum(300)
+    whole = TDTF(delays=3, units=6, iterations=10, gate=False).fit(series)
+    file = str(tmp_path / "fit.safetensors")
+    TDTF(delays=3, units=6, iterations=5, gate=False, checkpoint=file).fit(series)
+    resumed = TDTF(delays=3, units=6, iterations=10, gate=False, checkpoint=file).fit(series)
+    assert resumed.training_["iterations"] == 10
+    np.testing.assert_array_equal(resumed.cell_.readout, whole.cell_.readout)
+    with pytest.raises(BadInputError, match="other data or parameters"):
+        TDTF(delays=3, units=7, iterations=10, gate=False, checkpoint=file).fit(series)
+
+
+def test_the_finish_on_closed_loops_is_kept_only_where_validation_likes_it():
+    series = pendulum(400)
+    parameters = {"delays": 3, "units": 6, "iterations": 5, "gate": False, "validation_fraction": 0.2}
+    before, after = (TDTF(finish=finish, **parameters).fit(series).training_ for finish in (0, 4))
+    assert before["chosen"] == after["chosen"]
+    assert after["finished"]
+    assert after["error"] < before["error"]
+
+
+def test_a_budget_ends_the_training_with_a_status():
+    model = TDTF(delays=3, units=6, iterations=50, gate=False, budget=0.0).fit(pendulum(300))
+    assert (model.training_["status"], model.training_["iterations"]) == ("budget", 1)
+
+
+def test_progress_is_told():
+    told = []
+    TDTF(delays=3, units=6, iterations=6, gate=False).fit(
+        pendulum(300), progress=lambda share, line: told.append((share, line))
+    )
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert "one step" in told[0][1]
+
+
+def test_a_step_of_the_closed_loop_is_the_cells_step():
+    series, push = driven(120)
+    model = TDTF(delays=3, stride=3, units=6, iterations=3, gate=False).fit(series, inputs=push)
+    tokens = tokens_of(model.units_.snapshots(series), model.units_.inputs(push), 3, 3)
+    np.testing.assert_allclose(
+        model.units_.restore(model.cell_.step(tokens)), model.one_step(series, push), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_noise_moves_windows_and_leaves_the_next_snapshot_true():
+    series = waves(50)
+    settings = TDTF(delays=3).settings()
+    data = normalise([series], [np.empty((50, 0))], settings)
+    tokens, following = windows_of(data, settings)
+    moved, targets = shaken(tokens, following, 0.1, np.random.default_rng(0))
+    assert 0.08 < (moved - tokens).std() < 0.12
+    np.testing.assert_allclose(moved[:, -1] + targets, following, atol=1e-12)
+
+
+def test_smoothing_brings_a_noisy_series_nearer_to_the_truth():
+    clean = pendulum(400)
+    noisy = clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
+    model = TDTF(delays=2, stride=2, units=16, iterations=15, gate=False).fit(clean)
+    y, truth = model.units_.snapshots(noisy), model.units_.snapshots(clean)
+    (brought,) = smoothed(model.cell_, [y], [np.empty((400, 0))], guess=[y], ratio=100.0)
+    assert np.sqrt(((brought - truth) ** 2).mean()) < 0.5 * np.sqrt(((y - truth) ** 2).mean())
+
+
+def test_a_fit_with_smoothing_rounds_sees_a_smoother_series():
+    clean = pendulum(400)
+    noisy = clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
+    parameters = {"delays": 3, "stride": 3, "units": 8, "iterations": 5, "noise": 2e-2, "ridge": 1e-5, "gate": False}
+    raw, model = (TDTF(smoothing=rounds, **parameters).fit(noisy).training_ for rounds in (0, 3))
+    assert model["history"][-1]["one_step"] < 0.8 * raw["history"][-1]["one_step"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"units": -1}, "units is -1"),
+        ({"activation": "relu"}, "activation is 'relu'"),
+        ({"noise": float("nan")}, "noise is nan"),
+        ({"validation_fraction": 0.9}, "at most 0.5"),
+        ({"budget": -1.0}, "budget is -1"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, message):
+    with pytest.raises(BadInputError, match=message):
+        TDTF(**parameters).fit(waves(100))
