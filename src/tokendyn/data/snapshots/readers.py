@@ -1,0 +1,201 @@
+"""Snapshots from files and tables, with every check that a forecast relies on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokendyn.data.snapshots.columns import Columns, open_columns
+from tokendyn.data.snapshots.series import Snapshots, listed, snapshots
+from tokendyn.errors import BadInputError
+
+#: Most features of one series; a field with more is reduced by POD.
+MOST_FEATURES = 20_000
+
+
+def read_snapshots(
+    table: Any,
+    time: str | None = None,
+    columns: Sequence[str] | None = None,
+    inputs: Sequence[str] = (),
+    fill: str | None = None,
+    dt: float | None = None,
+) -> Snapshots:
+    """Read one series of snapshots from a file, or take it from a table in memory.
+
+    Parameters
+    ----------
+    table
+        A path (``.csv``, ``.tsv``, both also ``.gz``; ``.parquet``, ``.npz``, ``.npy``, ``.h5``, ``.nc``), a
+        DataFrame, an xarray Dataset or DataArray, a mapping of arrays, or an array ``(time, features)``.
+    time
+        Column with the times, as numbers or as dates (then the unit is the second). By default a column named
+        ``time`` or ``t``, if there is one; else rows are ``dt`` apart (1 by default).
+    columns
+        Columns, arrays or variables to forecast; by default all but time and inputs. Arrays of more than one
+        dimension give one feature for each entry beyond the first axis.
+    inputs
+        Columns with known inputs.
+    fill
+        ``"linear"`` or ``"previous"`` fills NaN gaps and missing times; by default they are errors.
+    dt
+        Time between rows; with a time column, the step that is expected.
+
+    Raises
+    ------
+    BadInputError
+        For a file that cannot be read whole, columns that are not there (the message says which are), text, complex,
+        infinite or missing numbers, constant columns, and times that are unsorted, duplicate, missing or not
+        uniform; rows are named, the first row of data is 1.
+    """
+    with open_columns(table) as found:
+        chosen = _choose(found, time, columns, inputs, None)
+        return chosen.series(slice(None), fill, dt, found.source)
+
+
+def read_trajectories(
+    table: Any,
+    series: str,
+    time: str | None = None,
+    columns: Sequence[str] | None = None,
+    inputs: Sequence[str] = (),
+    fill: str | None = None,
+    dt: float | None = None,
+) -> list[Snapshots]:
+    """Read several series from one table, told apart by the column ``series``, in order of first appearance.
+
+    Parameters are those of :func:`read_snapshots`. A feature may be constant in one series, not in all. Rows are
+    counted within their series.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`read_snapshots`, for every series at once, and when their time steps differ.
+    """
+    with open_columns(table) as found:
+        chosen = _choose(found, time, columns, inputs, series)
+        labels = found.need(series)
+        if labels.ndim != 1:
+            raise BadInputError(f"{found.source}: {series!r} has shape {labels.shape}; expected one label for each row")
+        keys, first, place = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+        flat = [name for name, column in zip(chosen.names, chosen.values.T, strict=True) if np.ptp(column) == 0]
+        if flat:
+            raise BadInputError(f"{found.source}: {', '.join(map(repr, flat))} is constant; leave it out")
+        made, problems = [], []
+        for key in np.argsort(first):
+            try:
+                rows = np.flatnonzero(place == key)
+                made.append(chosen.series(rows, fill, dt, f"{found.source}, series {str(keys[key])!r}", constant=True))
+            except BadInputError as error:
+                problems.append(str(error))
+        if made and max(s.dt for s in made) > min(s.dt for s in made) * (1 + 1e-3):
+            problems.append(f"time steps run from {min(s.dt for s in made):g} to {max(s.dt for s in made):g}")
+        if problems:
+            raise BadInputError.first_of("the series", problems, "series")
+        return made
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The columns of one table that make its series."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    times: np.ndarray | None
+    inputs: np.ndarray | None
+    input_names: tuple[str, ...]
+
+    def series(
+        self, rows: Any, fill: str | None, dt: float | None, source: str, *, constant: bool = False
+    ) -> Snapshots:
+        return snapshots(
+            self.values[rows],
+            dt,
+            None if self.times is None else self.times[rows],
+            self.names,
+            None if self.inputs is None else self.inputs[rows],
+            self.input_names,
+            fill,
+            source,
+            constant_allowed=constant,
+        )
+
+
+def _choose(
+    found: Columns, time: str | None, columns: Sequence[str] | None, inputs: Sequence[str], series: str | None
+) -> _Chosen:
+    """Read the wanted columns; collect what is wrong with them into one error."""
+    if not found.shapes:
+        raise BadInputError(f"{found.source} holds no columns; expected numbers over time")
+    if isinstance(columns, str) or isinstance(inputs, str):
+        raise BadInputError(f"columns and inputs are lists of names; got {columns!r} and {inputs!r}")
+    time = time or found.time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
+    special = {time, series, *inputs}
+    wanted = [name for name in found.shapes if name not in special] if columns is None else list(columns)
+    twice = sorted({name for name in wanted if wanted.count(name) > 1 or (columns is not None and name in special)})
+    problems = [f"{name!r} is asked for twice" for name in twice]
+    absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in found.shapes]
+    for name in absent:
+        try:
+            found.need(name)
+        except BadInputError as error:
+            problems.append(str(error).removeprefix(f"{found.source} "))
+    if problems:
+        raise BadInputError.all_of(found.source, problems)
+    if not wanted:
+        raise BadInputError(f"{found.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
+    lengths = {name: found.shapes[name][0] if found.shapes[name] else 0 for name in (*wanted, *inputs)}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise BadInputError(f"{found.source}: lengths differ ({told}); choose columns of one length")
+    values, names = _together(found, wanted)
+    driving, input_names = _together(found, list(inputs)) if inputs else (None, ())
+    times = None if time is None else _times(found, time, len(values))
+    return _Chosen(values, names, times, driving, input_names)
+
+
+def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return columns side by side and one name for each."""
+    count = sum(int(np.prod(found.shapes[name][1:])) for name in wanted)
+    if count > MOST_FEATURES:
+        raise BadInputError(f"{found.source}: {count} features, at most {MOST_FEATURES}; reduce the field by POD")
+    parts, names, problems = [], [], []
+    for name in wanted:
+        part = found.need(name)
+        if part.dtype.kind not in "fiubc":
+            problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers")
+            continue
+        width = int(np.prod(part.shape[1:]))
+        names += [name] if part.ndim == 1 else [f"{name}{i}" for i in range(width)]
+        parts.append(part.reshape(len(part), width))
+    if problems:
+        raise BadInputError.first_of(found.source, problems, "columns")
+    return np.concatenate(parts, axis=1), tuple(names)
+
+
+def _not_numbers(part: np.ndarray) -> str:
+    """Say which entries of a column are not numbers."""
+    import pandas as pd
+
+    if part.ndim != 1 or part.dtype.kind not in "OUST":
+        return f"holds {part.dtype}"
+    entries = pd.Series(part)
+    wrong = np.flatnonzero((pd.to_numeric(entries, errors="coerce").isna() & entries.notna()).to_numpy())
+    return f"is text, {str(part[wrong[0]])[:40]!r}, in {listed(wrong)}" if len(wrong) else "is text"
+
+
+def _times(found: Columns, name: str, length: int) -> np.ndarray:
+    """Return times as numbers; dates become seconds since the first row."""
+    import pandas as pd
+
+    times = found.need(name)
+    if times.shape != (length,):
+        raise BadInputError(f"{found.source}: time {name!r} has shape {times.shape}; expected {length} times")
+    if times.dtype.kind in "fiu":
+        return times
+    dates = pd.to_datetime(pd.Series(times), errors="coerce", utc=True)
+    wrong = dates.isna().to_numpy()
+    if wrong.any() or times.dtype.kind in "bc":
+        raise BadInputError(f"{found.source}: time {name!r} is neither number nor date in {listed(wrong)}")
+    return (dates - dates.iloc[0]).dt.total_seconds().to_numpy()

@@ -1,0 +1,265 @@
+"""A uniformly sampled series of snapshots, and what has to hold of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Num
+
+from tokendyn.errors import LISTED, BadInputError
+
+#: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
+UNIFORM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshots:
+    """Snapshots of a system at equal distances in time.
+
+    Attributes
+    ----------
+    values
+        One row for each time, ``(time, features)``, float64, finite.
+    times
+        Time of each row, ``times[0] + k dt``.
+    dt
+        Time between rows, in the unit of the times.
+    names
+        One name for each feature.
+    inputs
+        Known inputs (control, forcing, motion) at the same times, ``(time, inputs)``, or None.
+    input_names
+        One name for each input.
+    source
+        Where the series comes from, for messages and records.
+    """
+
+    values: Float[np.ndarray, "time features"]
+    times: Float[np.ndarray, " time"]
+    dt: float
+    names: tuple[str, ...]
+    inputs: Float[np.ndarray, "time inputs"] | None = None
+    input_names: tuple[str, ...] = ()
+    source: str = "snapshots"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "Snapshots":
+        """Return the rows of a slice; a step above 1 thins the series and lengthens ``dt``."""
+        if not isinstance(rows, slice) or (rows.step is not None and rows.step < 1):
+            raise BadInputError(f"snapshots are cut by slices that run forward, such as [100:] or [::5]; got {rows!r}")
+        inputs = None if self.inputs is None else self.inputs[rows]
+        dt = self.dt * (rows.step or 1)
+        return Snapshots(self.values[rows], self.times[rows], dt, self.names, inputs, self.input_names, self.source)
+
+    def select(self, names: Sequence[str]) -> "Snapshots":
+        """Return the named features, in that order."""
+        absent = [name for name in names if name not in self.names]
+        if absent or not names:
+            raise BadInputError(f"no feature {', '.join(map(repr, absent))}; there are {', '.join(self.names)}")
+        places = [self.names.index(name) for name in names]
+        values = np.ascontiguousarray(self.values[:, places])
+        return Snapshots(values, self.times, self.dt, tuple(names), self.inputs, self.input_names, self.source)
+
+    def split(self, share: float) -> tuple["Snapshots", "Snapshots"]:
+        """Return the first ``share`` of the rows and the rest."""
+        if not 0 < share < 1:
+            raise BadInputError(f"share is {share}, expected a number between 0 and 1")
+        cut = round(share * len(self))
+        return self[:cut], self[cut:]
+
+    def with_noise(self, level: float, seed: int) -> "Snapshots":
+        """Return the series with Gaussian noise of ``level`` standard deviations of each feature added."""
+        noise = np.random.default_rng(seed).normal(size=self.values.shape)
+        values = self.values + level * self.values.std(axis=0) * noise
+        return Snapshots(values, self.times, self.dt, self.names, self.inputs, self.input_names, self.source)
+
+
+def snapshots(
+    values: Any,
+    dt: float | None = None,
+    times: Any = None,
+    names: Sequence[str] | None = None,
+    inputs: Any = None,
+    input_names: Sequence[str] | None = None,
+    fill: str | None = None,
+    source: str = "snapshots",
+    *,
+    constant_allowed: bool = False,
+) -> Snapshots:
+    """Check numbers and return them as :class:`Snapshots`.
+
+    Parameters
+    ----------
+    values
+        ``(time, features)`` or, for one feature, ``(time,)``.
+    dt, times
+        The time step or the time of each row; with neither the step is 1.
+    names, input_names
+        Names of features and of inputs; ``x0, x1, ...`` and ``u0, u1, ...`` by default.
+    inputs
+        ``(time, inputs)`` or ``(time,)``.
+    fill
+        ``"linear"`` or ``"previous"`` fills NaN gaps and missing times; None makes them an error.
+    source
+        Where the numbers come from, for messages.
+    constant_allowed
+        Accept constant features: in one of several series, say.
+
+    Raises
+    ------
+    BadInputError
+        With all that is wrong: complex, infinite or missing values, constant features, times that are unsorted,
+        duplicate, missing or non-uniform (rows named; the first row of data is 1).
+    """
+    if fill not in (None, *FILLS):
+        raise BadInputError(f"fill is {fill!r}; expected one of {', '.join(FILLS)}, or nothing")
+    table = _numbers(values, source)
+    driving = None if inputs is None else _numbers(inputs, f"{source}, inputs")
+    labels = _names(names, table.shape[1], "x", source)
+    input_labels = () if driving is None else _names(input_names, driving.shape[1], "u", source)
+    if driving is not None and len(driving) != len(table):
+        raise BadInputError(f"{source}: {len(table)} snapshots but {len(driving)} rows of inputs; expected as many")
+    if len(table) < 2:
+        raise BadInputError(f"{source}: {len(table)} snapshots; expected at least 2")
+    problems: list[str] = []
+    if times is None:
+        step = 1.0 if dt is None else float(dt)
+        if not (np.isfinite(step) and step > 0):
+            raise BadInputError(f"{source}: dt is {step}; expected a time above 0")
+        at = step * np.arange(len(table))
+        places = np.arange(len(table))
+    else:
+        at, places, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
+    table, found = _checked(table, labels, places, len(at), fill, constant_allowed)
+    problems += found
+    if driving is not None:
+        driving, found = _checked(driving, input_labels, places, len(at), fill, constant_allowed=True)
+        problems += found
+    if problems:
+        raise BadInputError.first_of(source, problems, "problems")
+    return Snapshots(table, at, step, labels, driving, input_labels, source)
+
+
+FILLS = ("linear", "previous")
+
+
+def _numbers(values: Any, source: str) -> np.ndarray:
+    """Return real numbers as ``(rows, columns)`` of float64."""
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        raise BadInputError(
+            f"{source} is complex; a forecast is of real series: give real and imaginary part as two columns"
+        )
+    if array.dtype.kind not in "fiub":
+        raise BadInputError(f"{source} holds {array.dtype}, expected numbers")
+    array = array.astype(np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise BadInputError(f"{source} has shape {array.shape}; expected (time, features): reduce fields by POD first")
+    return array
+
+
+def _names(names: Sequence[str] | None, count: int, letter: str, source: str) -> tuple[str, ...]:
+    found = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
+    if len(found) != count:
+        raise BadInputError(f"{source}: {len(found)} names for {count} columns")
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise BadInputError(f"{source}: the name {', '.join(map(repr, twice))} occurs twice")
+    return found
+
+
+def check_times(
+    times: Num[np.ndarray, " rows"], dt: float | None = None, *, filling: bool = False
+) -> tuple[Float[np.ndarray, " time"], Num[np.ndarray, " rows"], float, list[str]]:
+    """Return the uniform grid of times, the place of each row on it, the step, and what is wrong.
+
+    A row belongs to grid point ``round((t - t_0) / dt)`` and may lie :data:`UNIFORM` steps beside it plus the
+    rounding of the times. With ``filling`` missing grid points are no problem.
+    """
+    if times.ndim != 1 or len(times) < 2 or times.dtype.kind not in "fiu":
+        return times, np.arange(len(times)), 1.0, ["times must be numbers, one for each of two or more rows"]
+    times = times.astype(np.float64)
+    if not np.isfinite(times).all():
+        return times, np.arange(len(times)), 1.0, [f"times are not finite in {listed(~np.isfinite(times))}"]
+    problems, steps = [], np.diff(times)
+    if (steps < 0).any():
+        problems.append(f"times run backwards in {listed(np.flatnonzero(steps < 0) + 1)}; sort the rows by time")
+    if (steps == 0).any():
+        problems.append(f"times occur twice in {listed(np.flatnonzero(steps == 0) + 1)}; keep one row for each time")
+    if problems:
+        return times, np.arange(len(times)), 1.0, problems
+    step = float(np.median(steps)) if dt is None else float(dt)
+    if not (np.isfinite(step) and step > 0):
+        return times, np.arange(len(times)), 1.0, [f"dt is {step}; expected a time above 0"]
+    if dt is None:
+        # The mean of the usual steps is finer than one difference of rounded times.
+        step = float(steps[np.abs(steps - step) <= 0.01 * step].mean())
+    allowed = UNIFORM + 4 * np.spacing(np.abs(times).max()) / step
+    counts = np.round(steps / step).astype(np.int64)
+    beside = np.abs(steps / step - counts) > allowed * np.maximum(counts, 1)
+    if beside.any() or (counts < 1).any():
+        rows = np.flatnonzero(beside | (counts < 1)) + 1
+        return (
+            times,
+            np.arange(len(times)),
+            step,
+            [f"times are not uniform (step {step:.6g}): {listed(rows)}; resample the series to equal steps"],
+        )
+    places = np.concatenate([[0], np.cumsum(counts)])
+    if (counts > 1).any() and not filling:
+        rows = np.flatnonzero(counts > 1) + 1
+        missing = int(places[-1] + 1 - len(times))
+        problems.append(f"{missing} times are missing before {listed(rows)}; fill them with --fill linear or previous")
+    return times[0] + step * np.arange(places[-1] + 1), places, step, problems
+
+
+def _checked(
+    table: np.ndarray,
+    names: tuple[str, ...],
+    places: np.ndarray,
+    length: int,
+    fill: str | None,
+    constant_allowed: bool,
+) -> tuple[np.ndarray, list[str]]:
+    """Return the table on the whole grid, gaps filled when asked, and what is wrong."""
+    problems = []
+    infinite, empty = np.isinf(table), np.isnan(table)
+    for column, name in enumerate(names):
+        if infinite[:, column].any():
+            problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
+        if empty[:, column].all():
+            problems.append(f"{name!r} holds no number; leave it out")
+        elif empty[:, column].any() and fill is None:
+            problems.append(f"{name!r} is NaN in {listed(empty[:, column])}; fill gaps with --fill linear or previous")
+        elif not constant_allowed and np.ptp(table[~empty[:, column], column]) == 0:
+            problems.append(f"{name!r} is constant; leave it out")
+    if problems or (length != len(places) and fill is None):
+        return table, problems
+    if length == len(places) and not empty.any():
+        return np.ascontiguousarray(table), problems
+    filled = np.empty((length, table.shape[1]))
+    for column in range(table.shape[1]):
+        known = ~empty[:, column]
+        filled[:, column] = _filled(places[known], table[known, column], length, fill or "linear")
+    return filled, problems
+
+
+def _filled(places: np.ndarray, values: np.ndarray, length: int, fill: str) -> np.ndarray:
+    """Return values on the whole grid; before the first and after the last known one the nearest is kept."""
+    grid = np.arange(length)
+    if fill == "linear":
+        return np.interp(grid, places, values)
+    return values[np.maximum(np.searchsorted(places, grid, side="right") - 1, 0)]
+
+
+def listed(rows: Bool[np.ndarray, " rows"] | Num[np.ndarray, " rows"]) -> str:
+    """Name rows for a message, the first row of data is 1; places and truth values are accepted."""
+    places = np.flatnonzero(rows) if rows.dtype == bool else rows
+    shown = ", ".join(str(int(place) + 1) for place in places[:LISTED])
+    more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
+    return f"row{'s' if len(places) > 1 else ''} {shown}{more}"

@@ -1,0 +1,250 @@
+"""One rule that tunes every model, ours and the peers': random search on validation rollouts within a time budget."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster
+
+#: Errors of single rollouts are cut here, so that one divergence does not decide alone.
+WORST = 2.0
+
+Space = Callable[[np.random.Generator], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best settings of one kind of model, fitted to the whole training series.
+
+    Attributes
+    ----------
+    model
+        Fitted with the best settings.
+    parameters
+        The settings.
+    validation_error
+        Mean over validation rollouts of their NRMSE, each cut at ``WORST``.
+    tried, failed
+        Settings that were tried, and those of them that could not be fitted.
+    seconds
+        CPU time of the search.
+    """
+
+    model: Forecaster
+    parameters: dict[str, Any]
+    validation_error: float
+    tried: int
+    failed: int
+    seconds: float
+
+
+def tune(
+    kind: Callable[..., Forecaster],
+    space: Space,
+    series: Any,
+    dt: float,
+    *,
+    horizon: int,
+    budget: float,
+    inputs: Any = None,
+    rollouts: int = 8,
+    longest: int | None = None,
+    most: int = 1000,
+    seed: int = 0,
+    first: dict[str, Any] | None = None,
+) -> Tuned:
+    """Search settings on held-out parts of the training data and fit the best to all of it.
+
+    Of one series the last part is for validation: long enough for ``rollouts`` spread starts of ``horizon`` steps but
+    at most 30 %. Of several, the last 30 % of the series are. Settings are drawn until the CPU time is spent; each is
+    fitted to the rest and rolled out from every start.
+
+    Parameters
+    ----------
+    kind
+        Class of the model.
+    space
+        Draws settings from a generator.
+    series, dt, inputs
+        One training series ``(time, features)`` or a list of them, the step, and the inputs of each.
+    horizon
+        Steps of a validation rollout: those of the task, or fewer.
+    budget
+        CPU seconds of the search; at least one setting is tried whatever it costs.
+    rollouts
+        Starts in the validation part.
+    longest
+        Longest window that the task allows.
+    most
+        Settings at most.
+    seed
+        For the draws.
+    first
+        Settings to try before any that are drawn.
+
+    Raises
+    ------
+    BadInputError
+        If the series is too short.
+    TokendynError
+        If no setting could be fitted and rolled out.
+    """
+    split = _split(series, inputs, horizon, rollouts)
+    rng, began = np.random.default_rng(seed), time.process_time()
+    best: tuple[float, dict[str, Any]] | None = None
+    tried = failed = 0
+    while tried < most and (best is None or time.process_time() - began < budget):
+        parameters = dict(first) if tried == 0 and first is not None else space(rng)
+        tried += 1
+        try:
+            error = _validation_error(kind(**parameters), split, dt, horizon, longest)
+        except TokendynError:
+            failed += 1
+            if failed > _PATIENCE and best is None:
+                break
+            continue
+        if best is None or error < best[0]:
+            best = (error, parameters)
+    if best is None:
+        name = getattr(kind, "__name__", "the model")
+        raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
+    model = kind(**best[1]).fit(series, dt=dt, inputs=inputs)
+    return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
+
+
+#: Settings that may fail before the search gives up when none has worked.
+_PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What is fitted, and where validation starts: series, its inputs, and rows of the first forecast snapshots."""
+
+    learned: list[np.ndarray]
+    pushes: list[np.ndarray] | None
+    held: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]]
+
+
+def _split(series: Any, inputs: Any, horizon: int, rollouts: int) -> _Split:
+    """Hold out the last part of one series, or the last of several."""
+    several = isinstance(series, list | tuple)
+    arrays = [np.asarray(one, dtype=np.float64) for one in (series if several else [series])]
+    pushes = None if inputs is None else [np.asarray(one) for one in (inputs if several else [inputs])]
+    if len(arrays) > 1:
+        count = max(round(0.3 * len(arrays)), 1)
+        each = -(-rollouts // count)
+        held = []
+        for place in range(len(arrays) - count, len(arrays)):
+            last = len(arrays[place]) - horizon
+            starts = np.unique(np.linspace(last // 10, last, each).astype(int))
+            held.append((arrays[place], None if pushes is None else pushes[place], starts[starts > 0]))
+        return _Split(arrays[:-count], None if pushes is None else pushes[:-count], held)
+    one, push = arrays[0], None if pushes is None else pushes[0]
+    cut = len(one) - min(int(0.3 * len(one)), horizon * rollouts + horizon)
+    if len(one) - cut <= horizon + 1:
+        raise BadInputError(f"{len(one)} snapshots are too few to validate {horizon} steps; lower the horizon")
+    # Windows may reach into the learned part; what is forecast may not.
+    starts = np.unique(np.linspace(cut, len(one) - horizon, rollouts).astype(int))
+    return _Split([one[:cut]], None if push is None else [push[:cut]], [(one, push, starts)])
+
+
+def _validation_error(model: Forecaster, split: _Split, dt: float, horizon: int, longest: int | None) -> float:
+    """Fit to what is learned and return the mean cut NRMSE of the rollouts over what is held out."""
+    model.fit(split.learned, dt=dt, inputs=split.pushes)
+    span = model.window_length_
+    if longest is not None and span > longest:
+        raise BadInputError(f"a window of {span} snapshots is longer than the task's {longest}")
+    errors = []
+    for one, push, all_starts in split.held:
+        starts = all_starts[all_starts >= span]
+        if not len(starts):
+            continue
+        windows = np.stack([one[start - span : start] for start in starts])
+        driven = None if push is None else np.stack([push[start - span : start + horizon] for start in starts])
+        for start, forecast in zip(starts, model.forecast_many(windows, horizon, driven), strict=True):
+            if forecast.status != "complete":
+                errors.append(WORST)
+                continue
+            difference = (forecast.values - one[start : start + horizon]) / model.scale_
+            errors.append(min(float(np.sqrt((difference**2).mean())), WORST))
+    if not errors:
+        raise BadInputError(f"a window of {span} snapshots fits before no validation start")
+    return float(np.mean(errors))
+
+
+def _log(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _esn(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "units": int(rng.choice([200, 400, 600])),
+        "spectral_radius": float(rng.uniform(0.2, 1.5)),
+        "leak": float(rng.choice([1.0, rng.uniform(0.1, 1.0)])),
+        "input_scaling": _log(rng, 0.02, 2.0),
+        "bias": float(rng.uniform(0.0, 1.0)),
+        "ridge": _log(rng, 1e-10, 1e-3),
+        "noise": float(rng.choice([0.0, _log(rng, 1e-5, 1e-2)])),
+        "squares": bool(rng.random() < 0.5),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
+def _nvar(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(rng.integers(1, 9)),
+        "stride": int(rng.choice([1, 2, 3, 5, 8, 12])),
+        "order": int(rng.integers(2, 6)),
+        "ridge": _log(rng, 1e-13, 1e-3),
+        "noise": float(rng.choice([0.0, _log(rng, 1e-5, 1e-2)])),
+    }
+
+
+def _pysindy(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "degree": int(rng.integers(1, 4)),
+        "threshold": _log(rng, 1e-4, 1.0),
+        "alpha": _log(rng, 1e-9, 1e-1),
+        "smooth": bool(rng.random() < 0.5),
+    }
+
+
+def _hankel(rng: np.random.Generator) -> dict[str, Any]:
+    return {"delays": int(_log(rng, 2.0, 400.0)), "rank": int(rng.choice([0, int(_log(rng, 2.0, 100.0))]))}
+
+
+def _encoder(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(rng.choice([4, 8, 16, 32])),
+        "stride": int(rng.choice([1, 2, 4])),
+        "width": int(rng.choice([16, 32, 64])),
+        "layers": int(rng.integers(1, 3)),
+        "updates": int(rng.choice([500, 1500])),
+        "learning_rate": _log(rng, 5e-4, 1e-2),
+        "noise": float(rng.choice([0.0, _log(rng, 1e-4, 3e-2)])),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
+def _seasonal(rng: np.random.Generator) -> dict[str, Any]:
+    return {"period": int(rng.integers(2, 400))}
+
+
+def _nothing(_: np.random.Generator) -> dict[str, Any]:
+    return {}
+
+
+#: What is searched for each kind of peer.
+SPACES: dict[str, Space] = {
+    "ESN": _esn,
+    "NVAR": _nvar,
+    "PySINDy": _pysindy,
+    "PyDMDHankel": _hankel,
+    "TorchEncoder": _encoder,
+    "SeasonalNaive": _seasonal,
+    "Persistence": _nothing,
+}

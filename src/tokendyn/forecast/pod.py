@@ -1,0 +1,286 @@
+"""Proper orthogonal decomposition: fields to a few coefficients and back, also for fields larger than memory."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.field_files import Field, open_field
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-pod", 1
+Basis = TypeVar("Basis", bound="POD")
+
+
+class POD(BaseEstimator):  # type: ignore[misc]
+    """The modes that carry most of a field's variance (Lumley 1967; method of snapshots: Sirovich 1987).
+
+    With the mean removed, ``X - mean = U S Phi`` in the inner product ``<a, b> = sum_p w_p a_p b_p``; modes are the
+    rows of Phi, orthonormal in it, and coefficients ``(X - mean) W Phi^T``. A field that fits into ``chunk_bytes``
+    is decomposed by the thin SVD. A larger one is read in pieces: the correlation of its snapshots (or, when there are
+    more snapshots than points, of its points) is added up over the pieces and its eigenvectors are taken; modes whose
+    singular value lies below 1e-7 of the first are lost in rounding then.
+
+    Parameters
+    ----------
+    modes
+        Number of modes, or the share of the variance that they have to hold, in (0, 1).
+    chunk_bytes
+        Memory for one piece of the field. The modes themselves, the mean, and the correlation come on top:
+        ``8 (modes + 1) points + 16 min(time, points)^2`` bytes.
+
+    Attributes
+    ----------
+    modes_
+        ``(modes, *space)``; the entry of largest magnitude of each is positive.
+    mean_
+        ``(*space)``.
+    weights_
+        ``w``, ``(*space)``.
+    singular_values_
+        S of the modes that are kept.
+    energies_
+        Share of the variance that each kept mode holds.
+    """
+
+    modes_: Float[np.ndarray, "modes ..."]
+    mean_: Float[np.ndarray, "..."]
+    weights_: Float[np.ndarray, "..."]
+    singular_values_: Float[np.ndarray, " modes"]
+    energies_: Float[np.ndarray, " modes"]
+
+    def __init__(self, modes: int | float = 10, chunk_bytes: int = 2**28):
+        self.modes = modes
+        self.chunk_bytes = chunk_bytes
+
+    def fit(self: Basis, field: Any, *, variable: str | None = None, weights: Any = None) -> Basis:
+        """Find the modes of a field.
+
+        Parameters
+        ----------
+        field
+            An array ``(time, *space)``, a memory map, or a path: see :func:`~tokendyn.forecast.field_files.open_field`.
+        variable
+            Name of the field in its file.
+        weights
+            Positive weights of the points, of any shape that broadcasts to space: cell areas, say.
+
+        Raises
+        ------
+        BadInputError
+            For a file that cannot be read, values that are not finite, fewer than two snapshots, a constant field,
+            or more modes than there can be.
+        """
+        with open_field(field, variable) as opened:
+            self._check(opened)
+            self.weights_ = _weights(weights, opened.shape[1:])
+            if 8 * int(np.prod(opened.shape)) <= self.chunk_bytes:
+                self._fit_whole(opened)
+            elif opened.shape[0] <= int(np.prod(opened.shape[1:])):
+                self._fit_snapshots(opened)
+            else:
+                self._fit_points(opened)
+        largest = np.abs(self.modes_.reshape(len(self.modes_), -1)).argmax(axis=1)
+        signs = np.sign(self.modes_.reshape(len(self.modes_), -1)[np.arange(len(largest)), largest])
+        self.modes_ *= signs.reshape(-1, *[1] * self.mean_.ndim)
+        return self
+
+    @classmethod
+    def from_basis(cls: type[Basis], modes: Any, mean: Any = None, weights: Any = None) -> Basis:
+        """Return a POD with given modes ``(modes, *space)``, made orthonormal in the weights if they are not.
+
+        Raises
+        ------
+        BadInputError
+            If the modes are not finite or depend on each other, or shapes do not fit.
+        """
+        given = np.array(modes, dtype=np.float64)
+        if given.ndim < 2 or not np.isfinite(given).all():
+            raise BadInputError(f"modes have shape {given.shape}; expected finite numbers (modes, *space)")
+        pod = cls(modes=len(given))
+        pod.weights_ = _weights(weights, given.shape[1:])
+        pod.mean_ = np.zeros(given.shape[1:]) if mean is None else np.array(mean, dtype=np.float64)
+        if pod.mean_.shape != given.shape[1:]:
+            raise BadInputError(f"the mean has shape {pod.mean_.shape}, the modes {given.shape[1:]}; expected the same")
+        root = np.sqrt(pod.weights_).ravel()
+        q, r = np.linalg.qr((given.reshape(len(given), -1) * root).T)
+        sizes = np.abs(np.diag(r))
+        if len(given) > root.size or sizes.min() <= 1e-12 * sizes.max():
+            raise BadInputError(f"the {len(given)} modes depend on each other; leave some out")
+        pod.modes_ = ((q * np.sign(np.diag(r))).T / root).reshape(given.shape)
+        pod.singular_values_, pod.energies_ = np.full(len(given), np.nan), np.full(len(given), np.nan)
+        return pod
+
+    def transform(self, field: Any, *, variable: str | None = None) -> Float[np.ndarray, "time modes"]:
+        """Return the coefficients of a field, read in pieces when it is large.
+
+        Raises
+        ------
+        BadInputError
+            As :meth:`fit`, or if the points are not those of the basis.
+        """
+        self._check_fitted()
+        with open_field(field, variable) as opened:
+            if opened.shape[1:] != self.mean_.shape:
+                raise BadInputError(f"{opened.source} has points {opened.shape[1:]}; the basis has {self.mean_.shape}")
+            weighted = (self.modes_ * self.weights_).reshape(len(self.modes_), -1)
+            coefficients = np.empty((opened.shape[0], len(self.modes_)))
+            for piece in opened.pieces(self.chunk_bytes // 16, over_time=True):
+                block = opened.piece(piece) - self.mean_
+                coefficients[piece[0]] = block.reshape(len(block), -1) @ weighted.T
+        return coefficients
+
+    def inverse_transform(self, coefficients: Float[np.ndarray, "time modes"]) -> Float[np.ndarray, "time ..."]:
+        """Return the fields ``mean + coefficients Phi``.
+
+        Raises
+        ------
+        BadInputError
+            If the coefficients are not one for each mode.
+        """
+        self._check_fitted()
+        if coefficients.ndim != 2 or coefficients.shape[1] != len(self.modes_):
+            raise BadInputError(
+                f"coefficients have shape {coefficients.shape}; expected (time, {len(self.modes_)}), one for each mode"
+            )
+        fields = coefficients @ self.modes_.reshape(len(self.modes_), -1)
+        return fields.reshape(-1, *self.mean_.shape) + self.mean_
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the basis to a folder, ``pod.json`` and ``pod.safetensors``, whole or not at all."""
+        self._check_fitted()
+        known = bool(np.isfinite(self.energies_).all())
+        record = {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "parameters": self.get_params(),
+            "energies": known,
+        }
+        tensors = {"modes": self.modes_, "mean": self.mean_, "weights": self.weights_}
+        with new_folder(path, overwrite=overwrite) as place:
+            write_json(place / "pod.json", record)
+            spectrum = {"singular_values": self.singular_values_, "energies": self.energies_}
+            write_tensors(place / "pod.safetensors", tensors | (spectrum if known else {}))
+
+    @classmethod
+    def load(cls: type[Basis], path: str | Path) -> Basis:
+        """Read a basis that :meth:`save` wrote.
+
+        Raises
+        ------
+        BadInputError
+            If a file is missing, truncated, of a newer schema, or does not fit.
+        """
+        path = Path(path)
+        record = read_json(path / "pod.json", schema=SCHEMA, version=SCHEMA_VERSION)
+        tensors = read_tensors(path / "pod.safetensors", {"modes", "mean", "weights"})
+        try:
+            pod = cls(**record["parameters"])
+            pod.modes_, pod.mean_, pod.weights_ = tensors["modes"], tensors["mean"], tensors["weights"]
+            unknown = np.full(len(pod.modes_), np.nan)
+            pod.singular_values_ = tensors.get("singular_values", unknown)
+            pod.energies_ = tensors.get("energies", unknown)
+            fits = pod.modes_.shape[1:] == pod.mean_.shape == pod.weights_.shape
+            if not fits or pod.energies_.shape != pod.modes_.shape[:1] or not np.isfinite(pod.modes_).all():
+                raise ValueError("shapes differ or modes are not finite")
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(f"{path}: pod.json and pod.safetensors do not fit together ({error})") from None
+        return pod
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether there is a basis."""
+        return hasattr(self, "modes_")
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError("this POD has no basis; call fit(field), or POD.from_basis")
+
+    def _check(self, field: Field) -> None:
+        """Raise if the parameters do not suit the field."""
+        most = min(field.shape[0] - 1, int(np.prod(field.shape[1:])))
+        problems = []
+        if isinstance(self.modes, bool) or not (0 < self.modes < 1 or self.modes == int(self.modes) >= 1):
+            problems.append(f"modes is {self.modes!r}; expected a whole number, or a share between 0 and 1")
+        elif self.modes > most:
+            problems.append(f"{self.modes} modes of {field.shape[0]} snapshots; at most {most}")
+        if not isinstance(self.chunk_bytes, int) or self.chunk_bytes < 2**10:
+            problems.append(f"chunk_bytes is {self.chunk_bytes!r}; expected 1024 or more")
+        if field.shape[0] < 2:
+            problems.append(f"{field.source} has {field.shape[0]} snapshots; expected 2 or more")
+        if problems:
+            raise BadInputError.all_of("POD", problems)
+
+    def _keep(self, squares: np.ndarray, total: float, source: str) -> int:
+        """Set the spectrum from all squared singular values, largest first, and return how many modes are kept."""
+        if not total > 0:
+            raise BadInputError(f"{source} is constant over time; nothing is left when its mean is removed")
+        shares = np.maximum(squares, 0) / total
+        if self.modes < 1:
+            count = int(np.searchsorted(shares.cumsum(), self.modes * (1 - 1e-12)) + 1)
+        else:
+            count = int(self.modes)
+        count = min(count, max(int((shares > 1e-28 * len(shares)).sum()), 1))
+        self.energies_, self.singular_values_ = shares[:count], np.sqrt(shares[:count] * total)
+        return count
+
+    def _fit_whole(self, field: Field) -> None:
+        """Thin SVD in memory."""
+        values = field.piece(tuple(slice(0, n) for n in field.shape))
+        self.mean_ = values.mean(axis=0)
+        root = np.sqrt(self.weights_)
+        _, s, phi = np.linalg.svd(((values - self.mean_) * root).reshape(len(values), -1), full_matrices=False)
+        kept = self._keep(s**2, float((s**2).sum()), field.source)
+        self.modes_ = phi[:kept].reshape(kept, *field.shape[1:]) / root
+
+    def _fit_snapshots(self, field: Field) -> None:
+        """Read pieces of space, add up the correlation of snapshots, read again for the modes."""
+        count, space = field.shape[0], field.shape[1:]
+        self.mean_ = np.empty(space)
+        gram = np.zeros((count, count))
+        # A piece, its copy without mean, and its product are in memory at once.
+        pieces = list(field.pieces(self.chunk_bytes // 24, over_time=False))
+        for piece in pieces:
+            values = field.piece(piece)
+            self.mean_[piece[1:]] = values.mean(axis=0)
+            block = ((values - self.mean_[piece[1:]]) * np.sqrt(self.weights_[piece[1:]])).reshape(count, -1)
+            gram += block @ block.T
+        squares, vectors = np.linalg.eigh(gram)
+        squares, vectors = squares[::-1], vectors[:, ::-1]
+        kept = self._keep(squares, float(np.trace(gram)), field.source)
+        self.modes_ = np.empty((kept, *space))
+        left = vectors[:, :kept] / self.singular_values_
+        for piece in pieces:
+            values = field.piece(piece) - self.mean_[piece[1:]]
+            modes = left.T @ values.reshape(count, -1)
+            self.modes_[(slice(None), *piece[1:])] = modes.reshape(kept, *values.shape[1:])
+
+    def _fit_points(self, field: Field) -> None:
+        """Read pieces of time, add up the mean, then the correlation of points; its eigenvectors are the modes."""
+        space, points = field.shape[1:], int(np.prod(field.shape[1:]))
+        pieces = list(field.pieces(self.chunk_bytes // 24, over_time=True))
+        self.mean_ = np.zeros(space)
+        for piece in pieces:
+            self.mean_ += field.piece(piece).sum(axis=0) / field.shape[0]
+        root = np.sqrt(self.weights_)
+        correlation = np.zeros((points, points))
+        for piece in pieces:
+            block = ((field.piece(piece) - self.mean_) * root).reshape(-1, points)
+            correlation += block.T @ block
+        squares, vectors = np.linalg.eigh(correlation)
+        kept = self._keep(squares[::-1], float(np.trace(correlation)), field.source)
+        self.modes_ = vectors[:, ::-1][:, :kept].T.reshape(kept, *space) / root
+
+
+def _weights(weights: Any, space: tuple[int, ...]) -> np.ndarray:
+    """Return positive weights on every point."""
+    try:
+        found = np.broadcast_to(np.asarray(1.0 if weights is None else weights, dtype=np.float64), space).copy()
+    except ValueError:
+        raise BadInputError(f"weights have shape {np.shape(weights)}; expected one that fits points {space}") from None
+    if not (np.isfinite(found).all() and (found > 0).all()):
+        raise BadInputError("weights must be finite and above 0; leave points of weight 0 out")
+    return found

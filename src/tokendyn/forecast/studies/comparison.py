@@ -1,0 +1,354 @@
+"""What all validation studies share: tasks, the models that take part, and one way to tune and to compare them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.peers.tuning import SPACES, Space, Tuned, tune
+from tokendyn.metrics import normalised_error, valid_prediction_times
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training series, and starts in another series from which to forecast.
+
+    Attributes
+    ----------
+    name
+        For tables.
+    train
+        One series, or several.
+    tests
+        Series in which forecasts start; they may begin with rows of the training series, as history.
+    lead
+        Rows of each test before its first start.
+    horizon, starts
+        Steps of each forecast, and starts in each test.
+    validate
+        Steps of a validation rollout.
+    truths
+        What the tests are compared with when they are noisy; the tests themselves by default.
+    exponent
+        Largest Lyapunov exponent: valid times are then in Lyapunov times.
+    """
+
+    name: str
+    train: tuple[Snapshots, ...]
+    tests: tuple[Snapshots, ...]
+    lead: int
+    horizon: int
+    starts: int
+    validate: int
+    truths: tuple[Snapshots, ...] | None = None
+    exponent: float = 1.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One kind of model and what is searched for it.
+
+    Attributes
+    ----------
+    name
+        For tables.
+    kind
+        The class.
+    space
+        Draws settings.
+    first
+        Settings that are tried before any that are drawn.
+    group
+        "ours", "linear", or "peer".
+    one_series
+        It learns from one series only.
+    """
+
+    name: str
+    kind: Callable[..., Forecaster]
+    space: Space
+    first: dict[str, Any]
+    group: str
+    one_series: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one model did on one task; ``forecasts`` are NaN behind a divergence."""
+
+    contender: Contender
+    tuned: Tuned
+    forecasts: Float[np.ndarray, "starts time features"]
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The result of a study.
+
+    Attributes
+    ----------
+    name
+        Its name on the command line.
+    rows
+        The table: one row for each task and model.
+    arrays
+        What its figures are drawn from, by ``task/what``.
+    settings
+        Profile, seed, budget, and the settings that the search chose, as JSON can hold them.
+    failures
+        Models that could not be fitted, and why.
+    """
+
+    name: str
+    rows: tuple[dict[str, Any], ...]
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+    failures: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the table as aligned text."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        cells = [[_cell(row.get(name)) for name in names] for row in self.rows]
+        widths = [max([len(name), *(len(line[i]) for line in cells)]) for i, name in enumerate(names)]
+        return [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in [names, *cells]
+        ] + [f"not fitted: {failure}" for failure in self.failures]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def contenders(
+    names: Sequence[str] | None = None,
+    *,
+    inputs: bool = False,
+    partial: bool = True,
+    quick: bool = False,
+    longest: int = 100,
+    ours: dict[str, Any] | None = None,
+) -> tuple[Contender, ...]:
+    """Return the models of a study.
+
+    Parameters
+    ----------
+    names
+        Only these; all by default.
+    inputs
+        Leave out those that take no inputs.
+    partial
+        The state is not wholly seen: PySINDy, which has no delays, is left out.
+    quick
+        Small models only, and not the encoder.
+    longest
+        Longest window that the task allows.
+    ours
+        Settings of TD-TF that are tried first; five delays by default.
+
+    Raises
+    ------
+    BadInputError
+        For a name that there is not.
+    """
+    from tokendyn.forecast import TDDMD, TDTF
+    from tokendyn.forecast.peers import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
+
+    small = {"units": 30, "iterations": 8} if quick else {"units": 100, "iterations": 40}
+    start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
+    warmup = {"warmup": min(longest, 100)}
+
+    def esn(rng: np.random.Generator) -> dict[str, Any]:
+        return SPACES["ESN"](rng) | warmup
+
+    found = [
+        Contender("TD-TF", TDTF, _tdtf_space(small), small | start | (small if quick else {}), "ours"),
+        Contender("TD-DMD", TDDMD, _tddmd, {"delays": min(20, longest), "stride": 1}, "linear"),
+        Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], {"delays": min(60, longest)}, "linear", one_series=True),
+        Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),
+        Contender("NVAR", NVAR, SPACES["NVAR"], {"delays": 3, "stride": min(3, longest // 3)}, "peer"),
+        Contender("PySINDy", PySINDy, SPACES["PySINDy"], {}, "peer"),
+        Contender("encoder", TorchEncoder, SPACES["TorchEncoder"], {"delays": min(16, longest)}, "peer"),
+    ]
+    known = [contender.name for contender in found]
+    absent = [name for name in names or () if name not in known]
+    if absent:
+        raise BadInputError(f"no model {', '.join(map(repr, absent))}; there are {', '.join(known)}")
+    out = ({"PyDMD"} if inputs else set()) | ({"PySINDy"} if partial else set()) | ({"encoder"} if quick else set())
+    return tuple(one for one in found if one.name not in out and (names is None or one.name in names))
+
+
+def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(np.exp(rng.uniform(np.log(2), np.log(200)))),
+        "stride": int(rng.choice([1, 2, 4])),
+        "rank": [None, int(np.exp(rng.uniform(np.log(3), np.log(80))))][int(rng.integers(2))],
+        "ridge": float(np.exp(rng.uniform(np.log(1e-13), np.log(1e-4)))),
+    }
+
+
+def _tdtf_space(fixed: dict[str, Any]) -> Space:
+    def draw(rng: np.random.Generator) -> dict[str, Any]:
+        return fixed | {
+            "delays": int(rng.choice([2, 3, 5, 8, 12, 20])),
+            "stride": int(rng.choice([1, 2, 3, 5, 8])),
+            "rank": [None, int(rng.choice([6, 10, 16]))][int(rng.integers(2))],
+            "attention": bool(rng.random() < 0.7),
+            "noise": float(np.exp(rng.uniform(np.log(1e-6), np.log(3e-3)))),
+            "random_state": int(rng.integers(1000)),
+        }
+
+    return draw
+
+
+def compare(
+    task: Task, models: Sequence[Contender], budget: float, seed: int, progress: Progress | None = None
+) -> tuple[list[Outcome], list[str]]:
+    """Tune each model on the training series, forecast from every start of the tests, and return what came out.
+
+    Nothing of the tests is seen before the settings are chosen.
+
+    Parameters
+    ----------
+    task, models
+        What is compared.
+    budget
+        CPU seconds of the search, the same for every model.
+    seed
+        For the searches.
+    progress
+        Called with the share that is done and a line.
+
+    Raises
+    ------
+    BadInputError
+        If the tests are too short.
+    """
+    outcomes, failures = [], []
+    for place, contender in enumerate(models):
+        if progress is not None:
+            progress(place / len(models), f"{task.name}: {contender.name}")
+        if contender.one_series and len(task.train) > 1:
+            failures.append(f"{task.name}, {contender.name}: learns from one series only")
+            continue
+        try:
+            outcomes.append(_outcome(task, contender, budget, seed))
+        except BadInputError:
+            raise
+        except TokendynError as error:
+            failures.append(f"{task.name}, {contender.name}: {error}")
+    return outcomes, failures
+
+
+def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outcome:
+    """Tune and measure one model."""
+    driving = [one.inputs for one in task.train]
+    tuned = tune(
+        contender.kind,
+        contender.space,
+        [one.values for one in task.train],
+        task.train[0].dt,
+        longest=task.lead,
+        horizon=task.validate,
+        budget=budget,
+        inputs=None if driving[0] is None else driving,
+        seed=seed,
+        first=contender.first,
+    )
+    began = time.process_time()
+    forecasts, truths = rollouts(task, tuned.model)
+    seconds = time.process_time() - began
+    errors = np.sqrt((normalised_error(forecasts, truths, tuned.model.scale_) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, tuned.model.dt_, task.exponent, 0.4, tuned.model.scale_)
+    row = {
+        "task": task.name,
+        "model": contender.name,
+        "group": contender.group,
+        "nrmse": float(np.median(errors)),
+        "worst": float(errors.max()),
+        "valid_time": valid.median,
+        "lower": valid.lower,
+        "upper": valid.upper,
+        "diverged": int(np.isnan(forecasts).any(axis=(1, 2)).sum()),
+        "starts": len(forecasts),
+        "parameters": getattr(tuned.model, "parameters_", None),
+        "tried": tuned.tried,
+        "fit_seconds": tuned.model.fit_seconds_,
+        "search_seconds": tuned.seconds,
+        "microseconds_a_step": 1e6 * seconds / forecasts[..., 0].size,
+    }
+    return Outcome(contender, tuned, forecasts, row)
+
+
+def rollouts(
+    task: Task, model: Forecaster
+) -> tuple[Float[np.ndarray, "starts time features"], Float[np.ndarray, "starts time features"]]:
+    """Return the forecasts from every start of a task, NaN behind a divergence, and the truths.
+
+    Raises
+    ------
+    BadInputError
+        If a window does not fit before the first start, or the tests are too short.
+    """
+    span = model.window_length_
+    if span > task.lead:
+        raise BadInputError(f"{task.name}: a window of {span} snapshots, but {task.lead} before the first start")
+    windows, driven, truths = [], [], []
+    for test, truth in zip(task.tests, task.truths or task.tests, strict=True):
+        last = len(test) - task.horizon
+        if last < task.lead:
+            raise BadInputError(f"{task.name}: a test of {len(test)} snapshots; needs {task.lead + task.horizon}")
+        for start in np.unique(np.linspace(task.lead, last, task.starts).astype(int)):
+            windows.append(test.values[start - span : start])
+            truths.append(truth.values[start : start + task.horizon])
+            if test.inputs is not None:
+                driven.append(test.inputs[start - span : start + task.horizon])
+    values = np.full((len(windows), task.horizon, model.n_features_), np.nan)
+    found = model.forecast_many(np.stack(windows), task.horizon, np.stack(driven) if driven else None)
+    for row, forecast in zip(values, found, strict=True):
+        row[: forecast.finite_steps] = forecast.values
+    return values, np.stack(truths)
+
+
+def arrays_of(task: Task, outcomes: Sequence[Outcome], kept: int = 3) -> dict[str, np.ndarray]:
+    """Return truth and forecasts of the first ``kept`` starts, for figures."""
+    if not outcomes:
+        return {}
+    truths = rollouts(task, outcomes[0].tuned.model)[1]
+    found = {f"{task.name}/truth": truths[:kept], f"{task.name}/dt": np.array(task.train[0].dt)}
+    return found | {f"{task.name}/{outcome.contender.name}": outcome.forecasts[:kept] for outcome in outcomes}
+
+
+def chosen(task: Task, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the settings that the search chose, by ``task/model``."""
+    return {
+        f"{task.name}/{outcome.contender.name}": outcome.tuned.parameters
+        | {"validation_error": outcome.tuned.validation_error}
+        for outcome in outcomes
+    }
+
+
+def finished(
+    name: str,
+    parts: Sequence[tuple[Task, list[Outcome], list[str]]],
+    settings: dict[str, Any],
+    arrays: dict[str, np.ndarray] | None = None,
+) -> Study:
+    """Put the parts of a study together."""
+    return Study(
+        name,
+        tuple(outcome.row for _, outcomes, _ in parts for outcome in outcomes),
+        {name: array for task, outcomes, _ in parts for name, array in arrays_of(task, outcomes).items()}
+        | (arrays or {}),
+        settings | {"chosen": {k: v for task, outcomes, _ in parts for k, v in chosen(task, outcomes).items()}},
+        tuple(failure for _, _, failures in parts for failure in failures),
+    )

@@ -1,0 +1,132 @@
+"""The validation studies: no test data in training, one table, models by name; short runs of cheap models."""
+
+import os
+
+import numpy as np
+import pytest
+
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.peers import NVAR, Persistence, SeasonalNaive
+from tokendyn.forecast.studies import STUDIES, aerodynamics, reaction_diffusion, synthetic
+from tokendyn.forecast.studies.aerodynamics import cycle_errors, wake_task
+from tokendyn.forecast.studies.comparison import Contender, Task, compare, contenders, finished, rollouts
+from tokendyn.forecast.studies.synthetic import SIGNALS, signal_task
+
+PERIODIC = Contender("naive", SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}, "peer")
+
+
+def wave(points=300, period=25):
+    turn = 2 * np.pi * np.arange(points) / period
+    values = np.stack([np.sin(turn), np.cos(turn)], axis=1)
+    return Snapshots(values, 0.1 * np.arange(points), 0.1, ("a", "b"))
+
+
+TASK = Task("wave", (wave()[:200],), (wave()[100:],), 100, 60, 4, 30)
+
+
+def test_a_model_that_is_right_wins_and_forecasts_start_where_they_should():
+    (outcome,), failures = compare(TASK, [PERIODIC], 1.0, 0)
+    assert failures == []
+    assert outcome.tuned.parameters["period"] == 25
+    assert outcome.row["nrmse"] < 1e-12
+    assert outcome.row["starts"] == 4
+    _, truths = rollouts(TASK, outcome.tuned.model)
+    np.testing.assert_array_equal(truths[0], wave().values[200:260])
+    np.testing.assert_array_equal(truths[-1], wave().values[240:])
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_no_test_start_lies_in_the_training_rows(name):
+    task = signal_task(name, 400, seed=0)
+    assert task.tests[0].times[task.lead] > task.train[0].times[-1]
+    assert len(task.tests[0]) >= task.lead + task.horizon
+
+
+def test_what_fails_is_named_and_the_others_go_on():
+    wrong = Contender("wrong", SeasonalNaive, lambda _: {"period": 0}, {"period": 0}, "peer")
+    single = Contender("single", Persistence, lambda _: {}, {}, "peer", one_series=True)
+    outcomes, failures = compare(TASK, [wrong, PERIODIC], 0.5, 0)
+    assert [outcome.contender.name for outcome in outcomes] == ["naive"]
+    assert "none of 21 settings" in failures[0]
+    several = Task("two", (wave(), wave(200)), (wave(),), 50, 60, 2, 30)
+    outcomes, failures = compare(several, [single, PERIODIC], 0.5, 0)
+    assert "one series only" in failures[0]
+    assert outcomes[0].row["nrmse"] < 1e-12
+
+
+def test_windows_and_tests_that_do_not_fit_are_refused():
+    model = SeasonalNaive(period=150).fit(wave().values, dt=0.1)
+    with pytest.raises(BadInputError, match="150 snapshots, but 100"):
+        rollouts(TASK, model)
+    short = Task("short", (wave(),), (wave(120),), 100, 60, 1, 30)
+    with pytest.raises(BadInputError, match="needs 160"):
+        rollouts(short, Persistence().fit(wave().values, dt=0.1))
+
+
+def test_a_divergence_is_counted_and_never_a_number():
+    grow = Contender("grow", NVAR, lambda _: {}, {"delays": 1, "order": 5, "ridge": 0.0, "noise": 0.0}, "peer")
+    rng = np.random.default_rng(0)
+    noise = Snapshots(np.cumsum(rng.normal(size=(300, 1)), axis=0), 0.1 * np.arange(300), 0.1, ("x",))
+    (outcome,), _ = compare(Task("walk", (noise[:200],), (noise[100:],), 50, 100, 3, 20), [grow], 0.1, 0)
+    broken = np.isnan(outcome.forecasts).any(axis=(1, 2))
+    assert outcome.row["diverged"] == broken.sum()
+    assert np.isfinite(outcome.row["nrmse"]) or broken.any()
+
+
+def test_the_cycle_of_a_forecast_is_measured():
+    (outcome,), _ = compare(TASK, [PERIODIC], 1.0, 0)
+    task = Task("wave", TASK.train, (wave(160),), 100, 60, 1, 30)
+    outcome.forecasts[0] = 1.1 * task.tests[0].values[100:]
+    found = cycle_errors(task, outcome)
+    assert found["amplitude_error"] == pytest.approx(0.1)
+    assert found["frequency_error"] < 1e-9
+
+
+def test_a_study_of_signals_is_one_table():
+    study = synthetic(quick=True, budget=0.2, models=["TD-DMD", "NVAR"])
+    assert [row["model"] for row in study.rows] == ["TD-DMD", "NVAR"] * 2
+    clean = study.rows[0]
+    assert clean["nrmse"] < 1e-6
+    assert clean["frequency_error"] < 0.02
+    assert len(study.lines()) == 5
+    assert study.arrays["noisy/truth"].shape == study.arrays["noisy/NVAR"].shape
+    assert study.settings["chosen"]["noisy/NVAR"]["validation_error"] > 0
+    again = synthetic(quick=True, budget=1e-9, models=["TD-DMD"])
+    assert again.rows[0]["nrmse"] == synthetic(quick=True, budget=1e-9, models=["TD-DMD"]).rows[0]["nrmse"]
+
+
+def test_reaction_diffusion_is_measured_in_the_field():
+    study = reaction_diffusion(quick=True, budget=0.2, models=["TD-DMD", "PyDMD", "NVAR"])
+    for row in study.rows:
+        assert row["field_error"] >= row["floor"] * (1 - 1e-9)
+    assert "one series only" in study.failures[0]
+    assert study.arrays["energies/4"].sum() <= 1
+
+
+def test_models_are_chosen_by_name():
+    assert [one.name for one in contenders(["ESN", "TD-DMD"])] == ["TD-DMD", "ESN"]
+    assert "PySINDy" in [one.name for one in contenders(partial=False)]
+    assert "PyDMD" not in [one.name for one in contenders(inputs=True)]
+    with pytest.raises(BadInputError, match="no model 'LSTM'; there are TD-TF"):
+        aerodynamics(models=["LSTM"])
+    assert set(STUDIES) == {"synthetic", "aerodynamics", "lorenz", "reaction-diffusion"}
+
+
+def test_the_wake_is_left_out_when_its_data_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.delenv("TOKENDYN_DATA", raising=False)
+    assert wake_task() is None
+    assert wake_task(tmp_path) is None
+
+
+def test_sixty_per_cent_of_the_wake_are_learned():
+    if wake_task() is None:
+        pytest.skip("set TOKENDYN_DATA to a folder with cylinder_wake/pod_coefficients.csv")
+    task = wake_task(os.environ["TOKENDYN_DATA"])
+    assert (len(task.train[0]), task.horizon, task.lead) == (1800, 1200, 1800)
+
+
+def test_an_empty_study_says_what_failed():
+    study = finished("none", [(TASK, [], ["wave, x: no library"])], {})
+    assert (study.rows, study.arrays) == ((), {})
+    assert study.lines()[-1] == "not fitted: wave, x: no library"
