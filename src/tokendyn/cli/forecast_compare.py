@@ -3,6 +3,7 @@
 import importlib.util
 import shlex
 import time as clock
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +87,7 @@ def compare(
     read = read_series(data, time, columns, inputs, series, fill)
     task = hold_out(read, horizon, test_fraction, name=data.stem)
     longest = max(min(len(one) for one in (*task.train, *task.tests)) // 10, 2)
-    chosen, absent = _contenders(names_of(models), bool(read[0].input_names), min(longest, 100))
+    chosen, absent = _contenders(names_of(models), bool(read[0].input_names), min(longest, 100), seconds)
     announce(told(read))
     for line in absent:
         announce(f"left out: {line}")
@@ -173,13 +174,15 @@ def study(
     return _say(found, out, json=json)
 
 
-def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> tuple[list[Contender], list[str]]:
+def _contenders(
+    wished: list[str] | None, inputs: bool, longest: int, seconds: float
+) -> tuple[list[Contender], list[str]]:
     """Return the models that take part, and a line for each that cannot."""
     usual = usual_contenders(inputs=inputs, partial=False, longest=longest)
-    paper = {"delays": min(10, longest), "budget": 60.0}
     known = [
-        *usual[:2],
-        Contender("paper", PaperTDTF, _paper, paper, "ours"),
+        _bounded(usual[0], seconds),
+        usual[1],
+        _bounded(Contender("paper", PaperTDTF, _paper, {"delays": min(10, longest)}, "ours"), seconds),
         *usual[2:],
         Contender("persistence", Persistence, SPACES["Persistence"], {}, "peer"),
         Contender("seasonal", SeasonalNaive, SPACES["SeasonalNaive"], {}, "peer"),
@@ -194,6 +197,12 @@ def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> tuple[l
     return [one for one in chosen if one.name not in missing], absent
 
 
+def _bounded(contender: Contender, seconds: float) -> Contender:
+    """Return a contender of which no single fit takes much longer than the search may."""
+    fixed = {"budget": seconds}
+    return replace(contender, space=lambda rng: contender.space(rng) | fixed, first=contender.first | fixed)
+
+
 def _paper(rng: np.random.Generator) -> dict[str, Any]:
     """Draw settings of the literal transformer."""
     return {
@@ -203,7 +212,6 @@ def _paper(rng: np.random.Generator) -> dict[str, Any]:
         "learning_rate": float(np.exp(rng.uniform(np.log(5e-4), np.log(1e-2)))),
         "noise": float(rng.choice([0.0, 1e-4, 1e-3, 1e-2])),
         "epochs": int(rng.choice([60, 200])),
-        "budget": 60.0,
         "random_state": int(rng.integers(1000)),
     }
 

@@ -18,7 +18,9 @@ MOST_PANELS, MOST_MODES = 4, 12
 #: Line styles beside colours, so that lines can be told apart without them.
 STYLES = ("-", "--", "-.", ":")
 #: Errors are drawn within these bounds.
-_LEAST, _MOST = 1e-12, 1e3
+_LEAST, _MOST = 1e-16, 1e3
+#: Modes that contribute less than this share of the largest are not labelled, nor drawn one by one.
+_NEGLIGIBLE = 1e-6
 
 
 def forecast_figure(
@@ -97,11 +99,12 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
         alpha=0.55,
         linewidth=0,
     )
-    for place in places[:3]:
+    labelled = places[weights[places] > _NEGLIGIBLE * weights.max()][:3]
+    for place, above in zip(labelled, (10, -18, 24), strict=False):
         rates.annotate(
             f"{spectrum.frequencies[place]:.4g} Hz",
             (spectrum.frequencies[place], spectrum.growth_rates[place]),
-            xytext=(0, 9),
+            xytext=(0, above),
             textcoords="offset points",
             ha="center",
             fontsize=8,
@@ -115,7 +118,8 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
 
 def modes_figure(spectrum: Spectrum, names: Sequence[str]) -> Figure:
     """Draw size and phase of the modes that contribute most: bars for few features, lines for many."""
-    places = np.flatnonzero(spectrum.frequencies >= 0)[:MOST_PANELS]
+    weights = spectrum.contributions
+    places = np.flatnonzero((spectrum.frequencies >= 0) & (weights >= _NEGLIGIBLE * weights.max()))[:MOST_PANELS]
     figure = new_figure(9.5, 1.0 + 1.5 * len(places))
     for axes, place in zip(figure.subplots(len(places), 1, sharex=True, squeeze=False)[:, 0], places, strict=True):
         mode = spectrum.modes[:, place] * spectrum.amplitudes[place]
@@ -144,11 +148,14 @@ def attention_figure(reading: OrbitReading, dt: float, stride: int) -> Figure:
     ages = stride * dt * np.arange(delays - 1, -1, -1)
     figure = new_figure(9.5, 3.6)
     heat, mean = figure.subplots(1, 2, width_ratios=[2.6, 1])
+    low, high = float(reading.attention.min()), float(reading.attention.max())
+    bounds = (low, high) if high - low > 1e-3 else (0.0, 1.0)
     image = heat.imshow(
         reading.attention.T,
         aspect="auto",
         cmap="cividis",
-        vmin=0.0,
+        vmin=bounds[0],
+        vmax=bounds[1],
         extent=(0.0, samples * dt, -0.5, delays - 0.5),
         interpolation="nearest",
         origin="lower",
@@ -174,7 +181,7 @@ def attention_figure(reading: OrbitReading, dt: float, stride: int) -> Figure:
 
 
 def local_eigenvalues_figure(
-    eigenvalues: Complex[np.ndarray, "samples modes"], linear: Complex[np.ndarray, " modes_of_linear"]
+    eigenvalues: Complex[np.ndarray, "samples modes"], linear: Complex[np.ndarray, " modes_of_linear"], step: float
 ) -> Figure:
     """Draw the eigenvalues of the local operators along an orbit over those of TD-DMD.
 
@@ -184,6 +191,8 @@ def local_eigenvalues_figure(
         Of :func:`tokendyn.forecast.local_eigenvalues`.
     linear
         ``TDDMD.spectrum().eigenvalues``.
+    step
+        Time between two rows of the first.
     """
     figure = new_figure(9.5, 4.4)
     circle, over = figure.subplots(1, 2, width_ratios=[1, 1.35])
@@ -196,16 +205,21 @@ def local_eigenvalues_figure(
         linear.real, linear.imag, s=34, marker="x", color=LEADER_COLOURS[1], linewidth=1.2, label="TD-DMD, one for all"
     )
     circle.set_title("eigenvalues of one step", fontsize=9.5, color=INK)
+    times = step * np.arange(len(eigenvalues))
     moduli = np.sort(np.abs(eigenvalues), axis=1)[:, ::-1]
     for number in range(min(3, moduli.shape[1])):
         over.plot(
-            moduli[:, number], linewidth=1.0, label=f"local, {('largest', 'second', 'third')[number]}", **line(number)
+            times,
+            moduli[:, number],
+            linewidth=1.0,
+            label=f"local, {('largest', 'second', 'third')[number]}",
+            **line(number),
         )
     over.axhline(
         np.abs(linear).max(), color=LEADER_COLOURS[1], linewidth=1.2, linestyle=(0, (6, 2)), label="TD-DMD, largest"
     )
     over.axhline(1.0, color=INK, linewidth=0.8)
-    quiet(over, "snapshot along the orbit", "modulus of the eigenvalue")
+    quiet(over, "time along the orbit", "modulus of the eigenvalue")
     handles, labels = (
         a + b for a, b in zip(circle.get_legend_handles_labels(), over.get_legend_handles_labels(), strict=True)
     )

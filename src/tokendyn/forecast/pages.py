@@ -101,7 +101,9 @@ def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[
     learned = test[:first] if first > 2 * model.window_length_ else test
     linear.fit(learned.values, dt=model.dt_, inputs=learned.inputs)
     found["eigenvalues"] = (
-        local_eigenvalues_figure(local_eigenvalues(some, model.stride), linear.spectrum().eigenvalues),
+        local_eigenvalues_figure(
+            local_eigenvalues(some, model.stride), linear.spectrum().eigenvalues, every * model.dt_
+        ),
         f"Eigenvalues of the local operators at every {every}. window, beside those of TD-DMD with the same delays.",
     )
     return found
