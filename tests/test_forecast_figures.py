@@ -58,7 +58,7 @@ def test_a_forecast_that_runs_away_does_not_hide_the_truth():
     assert 1 < high < 3
 
 
-def test_a_forecast_of_other_features_is_refused():
+def test_a_forecast_of_other_features_is_refused(unchecked):
     with pytest.raises(BadInputError, match="the truth"):
         forecast_figure(wave(9), {"model": np.zeros((9, 3))}, 1.0, ["p", "q"], np.ones(2))
 

@@ -163,9 +163,9 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show clustering and an explained classifier on real input, in minutes; end with report.html.\n\n"
+    "Show clustering, an explained classifier and a forecast of a wake, in minutes; end with report.html.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
-    "600 short reviews that come with the package.",
+    "600 short reviews that come with the package. The flow is simulated.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
 )

@@ -67,6 +67,7 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Sn
     """
     with open_columns(table) as found:
         columns = [found.need(name) for name in names]
+        time = time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
         times = found.need(time) if time is not None and time in found.shapes else None
         wrong = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "fiu"]
         if wrong:

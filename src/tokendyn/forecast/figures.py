@@ -25,7 +25,7 @@ _NEGLIGIBLE = 1e-6
 
 def forecast_figure(
     truth: Float[np.ndarray, "steps features"],
-    forecasts: Mapping[str, Float[np.ndarray, "some features"]],
+    forecasts: Mapping[str, Float[np.ndarray, "_ features"]],
     dt: float,
     names: Sequence[str],
     scale: Float[np.ndarray, " features"],
