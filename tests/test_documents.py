@@ -16,6 +16,7 @@ from tokendyn.data.texts import small_reviews
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial-sentiment.md").read_text(encoding="utf-8")
+HOWTO = (ROOT / "docs" / "howto-forecast.md").read_text(encoding="utf-8")
 
 
 def blocks(language, document=README):
@@ -39,11 +40,14 @@ def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
         import csv
 
         csv.writer(stream).writerows([("text", "label"), *zip(reviews.texts, reviews.labels, strict=True)])
+    turn = 0.2 * np.arange(500)
+    flow = np.stack([0.1 * np.arange(500), np.sin(turn), np.cos(turn)], axis=1)
+    np.savetxt("flow.csv", flow, delimiter=",", header="t,lift,drag", comments="")
     for line in blocks("sh")[0].splitlines():
         program, *arguments = shlex.split(line)
         assert program == "tokendyn"
         assert run_command(arguments) == 0
-    assert {"run", "model", "why.html"} <= set(os.listdir())
+    assert {"run", "model", "why.html", "forecaster", "forecast.csv"} <= set(os.listdir())
 
 
 def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):
@@ -58,6 +62,18 @@ def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):
     assert names["accuracy"] > 0.7
     assert "brilliant" in capsys.readouterr().out
     assert 'type="range"' in Path("why.html").read_text(encoding="utf-8")
+
+
+def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv, in_python = blocks("python", HOWTO)
+    names = {}
+    exec(compile(write_csv, "howto-forecast.md", "exec"), names)
+    for line in blocks("sh", HOWTO)[0].splitlines():
+        assert run_command(shlex.split(line)[1:]) == 0
+    exec(compile(in_python, "howto-forecast.md", "exec"), names)
+    assert {"model", "forecast.csv", "model-python"} <= set(os.listdir())
+    assert names["held"].nrmse < 1e-6
 
 
 def test_the_readme_names_the_commands_of_dev_py():

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 #: Words that name commands.
-_names = {"sentiment", "classify"}
+_names = {"sentiment", "classify", "forecast"}
 
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str) -> None:
@@ -37,6 +37,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 sentiment = App(name="sentiment", help="Train a text classifier that explains itself by its leader words.")
+forecast = App(name="forecast", help="Forecast snapshots from delays: fit, predict, compare, validation studies.")
 _command(
     app,
     "simulate",
@@ -164,6 +165,41 @@ _command(
 )
 app.command(classify)
 _command(
+    forecast,
+    "fit",
+    "forecast:fit",
+    "Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.",
+    "tokendyn forecast fit data.csv --time t --horizon 200 --out model/",
+    "tokendyn forecast fit data.csv --time t --auto --budget 2m --figures --out model/",
+    "tokendyn forecast fit runs.parquet --time t --series run --inputs pitch --delays 16 --stride 5 --out model/",
+)
+_command(
+    forecast,
+    "predict",
+    "forecast:predict",
+    "Forecast in closed loop from the end of the data: CSV with times and columns. Exits with 1 when it diverges.",
+    "tokendyn forecast predict model/ data.csv --steps 500 --out forecast.csv",
+    "tokendyn forecast predict model/ data.csv --steps 500 --future motion.csv > forecast.csv",
+)
+_command(
+    forecast,
+    "compare",
+    "forecast_compare:compare",
+    "Compare TD-TF, TD-DMD, the literal transformer and every peer that is installed, tuned alike, on your file.\n\n"
+    "Writes a folder with the table, the forecasts, figures and report.html. Peers need tokendyn[bench].",
+    "tokendyn forecast compare data.csv --time t --horizon 200 --out comparison/",
+    "tokendyn forecast compare data.csv --models TD-TF,TD-DMD,ESN --budget 2m --out comparison/",
+)
+_command(
+    forecast,
+    "study",
+    "forecast_compare:study",
+    "Run a validation study: generate its data, tune every model alike, and write table, figures and report.",
+    "tokendyn forecast study lorenz --quick --out lorenz/",
+    "tokendyn forecast study aerodynamics --out aerodynamics/",
+)
+app.command(forecast)
+_command(
     app,
     "report",
     "report:report",
@@ -175,9 +211,9 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show clustering and an explained classifier on real input, in minutes; end with report.html.\n\n"
+    "Show clustering, an explained classifier and a forecast of a wake, in minutes; end with report.html.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
-    "600 short reviews that come with the package.",
+    "600 short reviews that come with the package. The flow is simulated.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
 )

@@ -1,0 +1,373 @@
+"""``tokendyn forecast fit`` and ``predict``: from a table of snapshots to a model, and from a model to a forecast."""
+
+import csv
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, seconds_of, shares, told
+from tokendyn.cli.output import announce, write_json
+from tokendyn.data.snapshots import UNIFORM, Snapshots
+from tokendyn.errors import BadInputError
+from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster
+from tokendyn.forecast.held_out import HeldOut, hold_out, measure
+from tokendyn.forecast.studies.comparison import Task
+from tokendyn.runs.files import check_free, new_file, new_folder, read_json
+from tokendyn.runs.files import write_json as write_record
+from tokendyn.runs.provenance import provenance
+
+KINDS: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
+SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-data", 1
+#: What a search gets when no budget is given.
+_BUDGET = "2m"
+
+
+def fit(
+    data: Path,
+    /,
+    *,
+    out: Path,
+    time: str | None = None,
+    columns: str | None = None,
+    inputs: str | None = None,
+    series: str | None = None,
+    fill: Literal["linear", "previous"] | None = None,
+    model: Literal["tdtf", "tddmd", "paper"] = "tdtf",
+    delays: int | None = None,
+    stride: int | None = None,
+    rank: int | float | None = None,
+    units: int | None = None,
+    noise: float | None = None,
+    smoothing: int | None = None,
+    finish: int | None = None,
+    iterations: int | None = None,
+    members: int | None = None,
+    auto: bool = False,
+    budget: str | None = None,
+    horizon: int = 200,
+    test_fraction: float = 0.2,
+    figures: bool = False,
+    seed: int = 0,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.
+
+    Parameters
+    ----------
+    data
+        CSV, TSV (both also .gz), Parquet, npz, npy, HDF5 or NetCDF: one row for each time.
+    out
+        Folder to write the model to. It must not exist.
+    time
+        Column with the times, numbers or dates at equal steps; "time" or "t" by default, if there is one.
+    columns
+        What to forecast, with commas between; all but time and inputs by default.
+    inputs
+        Columns with control or forcing that is known ahead, with commas between.
+    series
+        Column that tells several series apart.
+    fill
+        Fill gaps: linear or previous. By default they are errors.
+    model
+        tdtf, tddmd (linear), or paper (the literal transformer).
+    delays, stride
+        Snapshots in a window, and the steps between them.
+    rank
+        Directions of the windows that are kept: a count, or a share of the energy below 1.
+    units, noise, smoothing, finish, iterations
+        Of tdtf: nonlinear units; noise on the windows; rounds of smoothing for noisy data; steps of the finish on
+        closed loops; iterations.
+    members
+        Fit so many tdtf from different seeds; their spread comes with every forecast.
+    auto
+        Search delays, stride, units, attention and noise on validation rollouts, and say why.
+    budget
+        Time for the search, or after which training stops with what it has: 90s, 2m, 1h.
+    horizon
+        Steps of the forecasts that the model is tested with.
+    test_fraction
+        Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
+        from everything.
+    figures
+        Also write figures and report.html into the folder.
+    seed
+        Seed of every random choice.
+    overwrite
+        Replace the folder when it exists.
+    dry_run
+        Read and check the data, say what would be done, and stop.
+    json
+        Write the record as one JSON object to standard output.
+    """
+    if not 0 <= test_fraction < 1:
+        raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
+    given = {
+        "delays": delays, "stride": stride, "rank": rank, "units": units, "noise": noise, "smoothing": smoothing,
+        "finish": finish, "iterations": iterations, "members": members,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
+    if auto:
+        _refuse_settings(model, given)
+    made = None if auto else _model(model, given, budget, seed)
+    seconds = seconds_of(budget or _BUDGET)
+    check_free(out, overwrite=overwrite)
+    read = read_series(data, time, columns, inputs, series, fill)
+    task = hold_out(read, horizon, test_fraction, name=data.name) if test_fraction else None
+    learned = list(task.train) if task else read
+    announce(told(read))
+    if dry_run:
+        what = f"search for {seconds:g} s" if auto else f"fit {made}"
+        announce(f"would {what} on {sum(map(len, learned))} snapshots, and write {out}")
+        return 0
+    account = ""
+    if made is None:
+        made, account = _search(learned, out, seconds, seed)
+        announce(account)
+    else:
+        values, driven = arrays_of(learned)
+        with shares("fit") as report:
+            made.fit(values, dt=learned[0].dt, inputs=driven, progress=report)
+    held = measure(task, made) if task else None
+    about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
+    record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
+    command = _command(data, out, {**given, "model": model, "time": time, "columns": columns, "inputs": inputs,
+        "series": series, "fill": fill, "budget": budget, "horizon": horizon, "test_fraction": test_fraction,
+        "seed": seed}, {"auto": auto, "figures": figures})  # fmt: skip
+    _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
+    _state_file(out).unlink(missing_ok=True)
+    if json:
+        training = getattr(made, "training_", None)
+        write_json({"model": type(made).__name__, "training": _finite(training or {}), **record, "out": str(out)})
+    announce(f"fitted {type(made).__name__} in {made.fit_seconds_:.1f} s; {_validation(made)}")
+    if held is not None:
+        announce(held.line())
+    announce(f"wrote {out}; ask it: tokendyn forecast predict {out} {data} --steps {horizon} --out forecast.csv")
+    return 0
+
+
+def predict(
+    model: Path,
+    data: Path,
+    /,
+    *,
+    steps: int,
+    out: Path | None = None,
+    time: str | None = None,
+    columns: str | None = None,
+    inputs: str | None = None,
+    future: Path | None = None,
+    fill: Literal["linear", "previous"] | None = None,
+    overwrite: bool = False,
+    json: bool = False,
+) -> int:
+    """Forecast in closed loop from the end of the data: CSV with times and columns.
+
+    Exits with 1 when the forecast diverges; the finite part is written.
+
+    Parameters
+    ----------
+    model
+        Folder that fit wrote.
+    data
+        Table with one series, as for fit; its last rows are the window.
+    steps
+        Snapshots to forecast.
+    out
+        CSV file to write; standard output by default.
+    time, columns, inputs
+        As for fit; what the model was fitted with by default.
+    future
+        Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data.
+    fill
+        Fill gaps: linear or previous.
+    overwrite
+        Replace the file when it exists.
+    json
+        Write status and numbers as one JSON object to standard output; needs --out.
+    """
+    if steps < 1:
+        raise BadInputError(f"--steps is {steps}; expected at least 1")
+    if json and out is None:
+        raise BadInputError("--json and the forecast would both go to standard output; give --out too")
+    if out is not None:
+        check_free(out, overwrite=overwrite)
+    known = Forecaster.load(model)
+    about = _about(model)
+    time = time if time is not None else about.get("time")
+    wished = names_of(columns) or about.get("columns")
+    driving = names_of(inputs) or about.get("inputs") or []
+    (given,) = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), None, fill)
+    _check_fits(known, given, about)
+    driven = None
+    if known.n_inputs_:
+        if future is None:
+            raise BadInputError(f"the model has inputs {', '.join(driving)}; give those to come with --future FILE")
+        driven = np.concatenate([given.inputs, future_inputs(future, driving, time, given, steps)])
+    forecast = known.forecast(given.values, steps, driven)
+    _write_forecast(forecast, given, time or "time", out, overwrite)
+    if json:
+        write_json({"status": forecast.status, "finite_steps": forecast.finite_steps, "steps": steps, "out": str(out)})
+    if forecast.status != "complete":
+        announce(f"diverged after {forecast.finite_steps} of {steps} steps; the finite part was written")
+        return 1
+    announce(f"complete: {steps} steps after time {given.times[-1]:g}" + (f"; wrote {out}" if out else ""))
+    return 0
+
+
+def _refuse_settings(model: str, given: dict[str, Any]) -> None:
+    """Say what a search chooses itself."""
+    wrong = [f"--{name}" for name in given] + ([f"--model {model}"] if model != "tdtf" else [])
+    if wrong:
+        raise BadInputError(f"--auto chooses the settings of tdtf itself; leave out {', '.join(wrong)}")
+
+
+def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> Forecaster:
+    """Return the model that was asked for, not fitted."""
+    chosen = KINDS[kind]
+    settings = {name: value for name, value in given.items() if name != "members"}
+    if budget is not None:
+        settings["budget"] = seconds_of(budget)
+    known = chosen().get_params(deep=False)
+    wrong = [f"--{name}" for name in settings if name not in known]
+    if "members" in given and kind != "tdtf":
+        wrong.append("--members")
+    if wrong:
+        raise BadInputError(f"--model {kind} has no {', '.join(wrong)}; leave it out, or choose another model")
+    if "random_state" in known:
+        settings["random_state"] = seed
+    made = chosen(**settings)
+    if "members" in given and isinstance(made, TDTF):
+        made = EnsembleTDTF(member=made, members=given["members"], random_state=seed)
+    problems = made._parameter_problems()
+    if problems:
+        raise BadInputError.all_of("the command", problems)
+    return made
+
+
+def _search(learned: list[Snapshots], out: Path, seconds: float, seed: int) -> tuple[Forecaster, str]:
+    """Search settings; what was tried is kept beside ``out`` until the model is written."""
+    values, driven = arrays_of(learned)
+    state = _state_file(out)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    if state.exists():
+        announce(f"going on from {state}")
+    try:
+        with shares("search") as report:
+            found = auto_forecaster(
+                values,
+                dt=learned[0].dt,
+                inputs=driven,
+                budget=seconds,
+                random_state=seed,
+                resume=state,
+                progress=report,
+            )
+    except KeyboardInterrupt:
+        if state.exists():
+            announce(f"what was tried so far is in {state}; the same command goes on from there")
+        raise
+    return found.model, found.account()
+
+
+def _state_file(out: Path) -> Path:
+    return out.with_name(f"{out.name}.search.json")
+
+
+def _write(
+    model: Forecaster,
+    out: Path,
+    record: dict[str, Any],
+    tested: tuple[Task, HeldOut] | None,
+    account: str,
+    command: str,
+    overwrite: bool,
+) -> None:
+    """Write model, names of the columns, and figures, whole or not at all."""
+    with new_folder(out, overwrite=overwrite) as temporary:
+        model.save(temporary, overwrite=True)
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION}
+        write_record(temporary / "data.json", head | record | {"account": account, "command": command})
+        if tested is None:
+            return
+        from tokendyn.forecast.pages import model_figures, model_report, write_pictures
+        from tokendyn.show import write_report
+
+        task, held = tested
+        drawn = model_figures(model, held, task.tests[0], task.lead, record["columns"])
+        write_pictures(drawn, temporary)
+        settings = model._parameter_record()
+        made = provenance(settings, seed=settings.get("random_state"), seconds=model.fit_seconds_)
+        page = model_report(model, held, drawn, source=record["source"], account=account, command=command, made=made)
+        write_report(page, temporary / "report.html")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """Return what ``fit`` noted about the data; nothing for a model that was saved from Python."""
+    path = folder / "data.json"
+    return read_json(path, schema=SCHEMA, version=SCHEMA_VERSION) if path.exists() else {}
+
+
+def _check_fits(model: Forecaster, given: Snapshots, about: dict[str, Any]) -> None:
+    """Say what of the data does not suit the model."""
+    problems = []
+    if len(given.names) != model.n_features_:
+        problems.append(f"{len(given.names)} columns ({', '.join(given.names)}), the model has {model.n_features_}")
+    if len(given.input_names) != model.n_inputs_:
+        problems.append(f"{len(given.input_names)} inputs, the model has {model.n_inputs_}; name them with --inputs")
+    if abs(given.dt / model.dt_ - 1) > UNIFORM:
+        problems.append(f"time step {given.dt:g}, the model was fitted at {model.dt_:g}; resample the data")
+    if len(given) < model.window_length_:
+        problems.append(f"{len(given)} snapshots, the model's window has {model.window_length_}")
+    if problems:
+        raise BadInputError.all_of(given.source, problems)
+
+
+def _write_forecast(forecast: Forecast, given: Snapshots, time: str, out: Path | None, overwrite: bool) -> None:
+    """Write times, columns and, for an ensemble, their spread."""
+    header, table = [time, *given.names], [given.times[-1] + forecast.times, *forecast.values.T]
+    if forecast.spread is not None:
+        header += [f"{name}_spread" for name in given.names]
+        table += list(forecast.spread.T)
+    with ExitStack() as opened:
+        stream = sys.stdout
+        if out is not None:
+            check_free(out, overwrite=overwrite)
+            stream = opened.enter_context(opened.enter_context(new_file(out)).open("w", encoding="utf-8", newline=""))
+        writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
+        writer.writerow(header)
+        rows = zip(*table, strict=True)
+        writer.writerows([f"{row[0]:.12g}", *(repr(float(number)) for number in row[1:])] for row in rows)
+
+
+def _validation(model: Forecaster) -> str:
+    """Say what validation preferred."""
+    record = getattr(model, "training_", None)
+    if not record or record.get("error") is None:
+        return "it has no validation part"
+    if isinstance(model, TDTF):
+        kept = f"iteration {record['chosen']} was kept" if record["chosen"] else "the linear model was kept"
+        return f"validation error {record['error']:.3g}, that of TD-DMD {record['linear_error']:.3g}; {kept}"
+    return f"validation error of one step {record['error']:.3g}"
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as JSON can hold it."""
+    from tokendyn.forecast.pages import plain
+
+    found: dict[str, Any] = plain(record)
+    return found
+
+
+def _command(data: Path, out: Path, options: dict[str, Any], flags: dict[str, bool]) -> str:
+    """Return the command that repeats a fit."""
+    words = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
+    ]
+    words += [f"--{name}" for name, value in flags.items() if value]
+    return f"tokendyn forecast fit {shlex.quote(str(data))} {' '.join(words)} --out {shlex.quote(str(out))}"

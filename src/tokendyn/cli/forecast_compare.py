@@ -1,0 +1,226 @@
+"""``tokendyn forecast compare`` and ``study``: models side by side, on the user's data and on generated systems."""
+
+import importlib.util
+import shlex
+import time as clock
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tokendyn.cli.forecast_data import lines, names_of, read_series, seconds_of, told
+from tokendyn.cli.output import announce, write_json
+from tokendyn.errors import BadInputError
+from tokendyn.forecast import PaperTDTF
+from tokendyn.forecast.held_out import hold_out
+from tokendyn.forecast.pages import study_record, write_study
+from tokendyn.forecast.peers import SPACES, Persistence, SeasonalNaive
+from tokendyn.forecast.studies import STUDIES, Study
+from tokendyn.forecast.studies.comparison import Contender, finished
+from tokendyn.forecast.studies.comparison import compare as compare_models
+from tokendyn.forecast.studies.comparison import contenders as usual_contenders
+from tokendyn.runs.files import check_free
+from tokendyn.runs.provenance import provenance
+
+#: Libraries that peers need.
+_NEEDS = {"PyDMD": "pydmd", "ESN": "reservoirpy", "PySINDy": "pysindy"}
+_TITLES = {
+    "synthetic": "Synthetic signals",
+    "aerodynamics": "Unsteady aerodynamics",
+    "lorenz": "Lorenz 63",
+    "reaction-diffusion": "Reaction-diffusion",
+}
+
+
+def compare(
+    data: Path,
+    /,
+    *,
+    out: Path,
+    time: str | None = None,
+    columns: str | None = None,
+    inputs: str | None = None,
+    series: str | None = None,
+    fill: Literal["linear", "previous"] | None = None,
+    horizon: int = 200,
+    budget: str = "30s",
+    models: str | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Compare TD-TF, TD-DMD, the literal transformer and every peer that is installed, tuned alike, on a file.
+
+    Writes a folder with the table, the forecasts, figures and report.html. Peers need tokendyn[bench].
+
+    Parameters
+    ----------
+    data
+        Table of snapshots, as for fit.
+    out
+        Folder to write. It must not exist.
+    time, columns, inputs, series, fill
+        As for fit.
+    horizon
+        Steps of each forecast.
+    budget
+        Processor time of the search of each model: 30s, 2m.
+    models
+        Only these, with commas between: TD-TF, TD-DMD, paper, PyDMD, ESN, NVAR, PySINDy, encoder, persistence,
+        seasonal.
+    test_fraction
+        Share that is held out, on which all are compared.
+    seed
+        Seed of every random choice.
+    overwrite
+        Replace the folder when it exists.
+    dry_run
+        Read and check the data, say what would be done, and stop.
+    json
+        Write the table as one JSON object to standard output.
+    """
+    seconds = seconds_of(budget)
+    check_free(out, overwrite=overwrite)
+    read = read_series(data, time, columns, inputs, series, fill)
+    task = hold_out(read, horizon, test_fraction, name=data.stem)
+    longest = max(min(len(one) for one in (*task.train, *task.tests)) // 10, 2)
+    chosen, absent = _contenders(names_of(models), bool(read[0].input_names), min(longest, 100), seconds)
+    announce(told(read))
+    for line in absent:
+        announce(f"left out: {line}")
+    if dry_run:
+        announce(f"would tune {', '.join(one.name for one in chosen)} for {seconds:g} s each, and write {out}")
+        return 0
+    began = clock.perf_counter()
+    with lines("models") as report:
+        outcomes, failures = compare_models(task, chosen, seconds, seed, report)
+    settings = {"seed": seed, "budget": seconds, "horizon": horizon, "names": list(read[0].names)}
+    study = finished("compare", [(task, outcomes, [*absent, *failures])], settings)
+    made = provenance({**settings, "source": data.name}, seed=seed, seconds=clock.perf_counter() - began)
+    options = {"time": time, "columns": columns, "inputs": inputs, "series": series, "fill": fill, "models": models}
+    words = "".join(f" --{name} {shlex.quote(value)}" for name, value in options.items() if value is not None)
+    command = (
+        f"tokendyn forecast compare {shlex.quote(str(data))}{words} --horizon {horizon} --budget {budget} "
+        f"--test-fraction {test_fraction:g} --seed {seed} --out {shlex.quote(str(out))}"
+    )
+    subtitle = f"{data.name}: {told(read)}; forecasts of {horizon} steps"
+    write_study(
+        study, out, title="Forecasters beside each other", subtitle=subtitle, command=command, made=made,
+        overwrite=overwrite,
+    )  # fmt: skip
+    return _say(study, out, json=json)
+
+
+def study(
+    name: Literal["synthetic", "aerodynamics", "lorenz", "reaction-diffusion"],
+    /,
+    *,
+    out: Path,
+    quick: bool = False,
+    budget: str | None = None,
+    models: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Run a validation study: generate its data, tune every model alike, and write table, figures and report.
+
+    Parameters
+    ----------
+    name
+        synthetic, aerodynamics, lorenz or reaction-diffusion.
+    out
+        Folder to write: table.csv, study.json, arrays.npz, figures, report.html. It must not exist.
+    quick
+        Short series, small grids, small models: a minute or two.
+    budget
+        Processor time of the search of each model on each task; the study's own by default.
+    models
+        Only these, with commas between: TD-TF, TD-DMD, PyDMD, ESN, NVAR, PySINDy, encoder.
+    seed
+        Seed of every random choice.
+    overwrite
+        Replace the folder when it exists.
+    dry_run
+        Say what would be done, and stop.
+    json
+        Write the table as one JSON object to standard output.
+    """
+    seconds = None if budget is None else seconds_of(budget)
+    wished = names_of(models)
+    usual_contenders(wished)  # a wrong name is told before anything is generated
+    check_free(out, overwrite=overwrite)
+    profile = "quick" if quick else "full"
+    if dry_run:
+        announce(f"would run the study {name} ({profile}), and write {out}")
+        return 0
+    began = clock.perf_counter()
+    with lines(name) as report:
+        found = STUDIES[name](quick=quick, seed=seed, budget=seconds, models=wished, progress=report)
+    settings: dict[str, Any] = {"study": name, "profile": profile, "budget": found.settings["budget"]}
+    made = provenance(settings, seed=seed, seconds=clock.perf_counter() - began)
+    words = f"{' --quick' * quick}{f' --budget {budget}' if budget else ''}"
+    words += f" --models {shlex.quote(models)}" if models else ""
+    command = f"tokendyn forecast study {name}{words} --seed {seed} --out {shlex.quote(str(out))}"
+    unit = "Lyapunov times" if name == "lorenz" else "time"
+    write_study(
+        found, out, title=_TITLES[name], subtitle=f"A validation study, {profile} profile", command=command, made=made,
+        unit=unit, overwrite=overwrite,
+    )  # fmt: skip
+    return _say(found, out, json=json)
+
+
+def _contenders(
+    wished: list[str] | None, inputs: bool, longest: int, seconds: float
+) -> tuple[list[Contender], list[str]]:
+    """Return the models that take part, and a line for each that cannot."""
+    usual = usual_contenders(inputs=inputs, partial=False, longest=longest)
+    known = [
+        _bounded(usual[0], seconds),
+        usual[1],
+        _bounded(Contender("paper", PaperTDTF, _paper, {"delays": min(10, longest)}, "ours"), seconds),
+        *usual[2:],
+        Contender("persistence", Persistence, SPACES["Persistence"], {}, "peer"),
+        Contender("seasonal", SeasonalNaive, SPACES["SeasonalNaive"], {}, "peer"),
+    ]
+    names = [one.name for one in known]
+    wrong = [name for name in wished or () if name not in names]
+    if wrong:
+        raise BadInputError(f"no model {', '.join(map(repr, wrong))} for these data; there are {', '.join(names)}")
+    chosen = [one for one in known if wished is None or one.name in wished]
+    missing = {one.name for one in chosen if one.name in _NEEDS and importlib.util.find_spec(_NEEDS[one.name]) is None}
+    absent = [f"{name} needs {_NEEDS[name]}: pip install 'tokendyn[bench]'" for name in names if name in missing]
+    return [one for one in chosen if one.name not in missing], absent
+
+
+def _bounded(contender: Contender, seconds: float) -> Contender:
+    """Return a contender of which no single fit takes much longer than the search may."""
+    fixed = {"budget": seconds}
+    return replace(contender, space=lambda rng: contender.space(rng) | fixed, first=contender.first | fixed)
+
+
+def _paper(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw settings of the literal transformer."""
+    return {
+        "delays": int(rng.choice([2, 5, 10, 20])),
+        "stride": int(rng.choice([1, 2, 4])),
+        "width": int(rng.choice([16, 32, 64])),
+        "learning_rate": float(np.exp(rng.uniform(np.log(5e-4), np.log(1e-2)))),
+        "noise": float(rng.choice([0.0, 1e-4, 1e-3, 1e-2])),
+        "epochs": int(rng.choice([60, 200])),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
+def _say(found: Study, out: Path, *, json: bool) -> int:
+    """Print the table; fail when no model could be fitted."""
+    if json:
+        write_json(study_record(found) | {"out": str(out)})
+    for line in found.lines():
+        announce(line)
+    announce(f"wrote {out}; open {out / 'report.html'}")
+    return 0 if found.rows else 1

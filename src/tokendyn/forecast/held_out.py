@@ -1,0 +1,137 @@
+"""What is held out of a user's series, and how a model does on it in closed loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.studies.comparison import Task, rollouts
+from tokendyn.metrics import normalised_error, valid_prediction_times
+
+#: Closed-loop error beyond which a forecast no longer counts as valid, in standard deviations.
+THRESHOLD = 0.4
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Closed-loop forecasts from several starts, and what they are worth.
+
+    Attributes
+    ----------
+    nrmse, worst
+        Median and largest over the starts of the root mean square error, in standard deviations of the training data;
+        infinite where a rollout diverged.
+    valid_time, lower, upper
+        Quartiles of the time until the error first exceeds :data:`THRESHOLD`, in the unit of the times.
+    diverged, starts, horizon
+        Forecasts that diverged, all forecasts, and the steps of each.
+    forecasts, truths
+        ``(starts, time, features)``; NaN behind a divergence.
+    """
+
+    nrmse: float
+    worst: float
+    valid_time: float
+    lower: float
+    upper: float
+    diverged: int
+    starts: int
+    horizon: int
+    forecasts: Float[np.ndarray, "starts time features"]
+    truths: Float[np.ndarray, "starts time features"]
+
+    def summary(self) -> dict[str, float | int]:
+        """Return the numbers."""
+        names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
+        return {name: getattr(self, name) for name in names}
+
+    def line(self) -> str:
+        """Return the numbers as one sentence."""
+        if self.diverged:
+            fate = f"{self.diverged} of {self.starts} forecasts diverged"
+        else:
+            fate = f"the worst {self.worst:.3g}"
+        return (
+            f"held out: closed-loop error over {self.horizon} steps {self.nrmse:.3g} standard deviations "
+            f"(median of {self.starts} starts; {fate}); valid for {self.valid_time:.4g} units of time"
+        )
+
+
+def hold_out(
+    series: Sequence[Snapshots], horizon: int, share: float = 0.2, starts: int = 10, name: str = "data"
+) -> Task:
+    """Split series into what is learned and where forecasts of ``horizon`` steps start.
+
+    The last ``share`` of one series is held out, at least ``horizon`` rows; windows may reach into the rows that are
+    learned, what is forecast may not. Of several series the last ``share`` of them is held out, at least one.
+
+    Parameters
+    ----------
+    series
+        One or several.
+    horizon, share, starts
+        Steps of a forecast, share that is held out, and forecasts at most in all.
+    name
+        Of the task, for tables.
+
+    Raises
+    ------
+    BadInputError
+        If too little remains to learn from.
+    """
+    if horizon < 1 or not 0 < share < 1:
+        raise BadInputError(f"horizon is {horizon} and the share held out {share}; expected at least 1, and in (0, 1)")
+    if len(series) > 1:
+        count = max(round(share * len(series)), 1)
+        tests = tuple(series[-count:])
+        lead = (min(map(len, tests)) - horizon + 1) // 2
+        if lead < 2:
+            raise BadInputError(
+                f"the shortest series that is held out has {min(map(len, tests))} snapshots; a forecast of {horizon} "
+                "steps and its window need more: lower the horizon"
+            )
+        each = max(starts // count, 1)
+        return Task(name, tuple(series[:-count]), tests, lead, horizon, each, _validation(series[0], horizon))
+    (whole,) = series
+    cut = len(whole) - max(round(share * len(whole)), horizon)
+    if cut < max(horizon, 10):
+        raise BadInputError(
+            f"{whole.source} has {len(whole)} snapshots; to learn and to be tested over {horizon} steps it needs at "
+            f"least {2 * max(horizon, 10)}: lower the horizon, or give more snapshots"
+        )
+    return Task(name, (whole[:cut],), (whole,), cut, horizon, starts, _validation(whole[:cut], horizon))
+
+
+def measure(task: Task, model: Forecaster) -> HeldOut:
+    """Forecast from every start of a task and compare with what followed.
+
+    Raises
+    ------
+    BadInputError
+        If the model's window is longer than what lies before the first start.
+    """
+    forecasts, truths = rollouts(task, model)
+    errors = np.sqrt((normalised_error(forecasts, truths, model.scale_) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, model.dt_, task.exponent, THRESHOLD, model.scale_)
+    diverged = int(np.isnan(forecasts).any(axis=(1, 2)).sum())
+    return HeldOut(
+        float(np.median(errors)),
+        float(errors.max()),
+        valid.median,
+        valid.lower,
+        valid.upper,
+        diverged,
+        len(forecasts),
+        task.horizon,
+        forecasts,
+        truths,
+    )
+
+
+def _validation(learned: Snapshots, horizon: int) -> int:
+    """Return the steps of validation rollouts: the horizon, or less where the training series is short."""
+    return max(min(horizon, len(learned) // 10), 1)

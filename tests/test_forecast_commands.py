@@ -1,0 +1,294 @@
+"""``tokendyn forecast``: from a CSV to a model and a forecast, and what bad input says."""
+
+import importlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tokendyn.cli import run
+from tokendyn.cli.forecast_data import seconds_of
+from tokendyn.data.systems import sinusoids
+from tokendyn.errors import BadInputError
+from tokendyn.forecast import TDTF, Forecaster
+
+commands = importlib.import_module("tokendyn.cli.forecast")
+DT = 0.05
+SIGNAL = sinusoids(700, DT, (0.5, 0.5 * np.sqrt(2)), 0.0, (1.0, 0.7), channels=2, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _no_shape_checks(unchecked):
+    """Users have none."""
+
+
+def table(rows=500):
+    return pd.DataFrame({"t": SIGNAL.times[:rows], "a": SIGNAL.values[:rows, 0], "b": SIGNAL.values[:rows, 1]})
+
+
+def written(frame, path):
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted")
+    data = written(table(), folder / "data.csv")
+    options = ["--time", "t", "--model", "tddmd", "--delays", "6", "--horizon", "80"]
+    assert run(["forecast", "fit", data, *options, "--out", str(folder / "model")]) == 0
+    return folder
+
+
+def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_path, capsys):
+    out = tmp_path / "forecast.csv"
+    arguments = ["forecast", "predict", str(fitted / "model"), str(fitted / "data.csv"), "--steps", "200"]
+    assert run([*arguments, "--out", str(out), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["status"] == "complete"
+    assert "complete: 200 steps" in said.err
+    found = pd.read_csv(out)
+    assert list(found) == ["t", "a", "b"]
+    np.testing.assert_allclose(found["t"], SIGNAL.times[500:], atol=1e-9)
+    np.testing.assert_allclose(found[["a", "b"]], SIGNAL.values[500:], atol=1e-8)
+    assert run(arguments) == 0
+    assert capsys.readouterr().out.count("\n") == 201
+
+
+def test_the_held_out_error_is_told_and_kept(fitted):
+    record = json.loads((fitted / "model" / "data.json").read_text(encoding="utf-8"))
+    assert record["columns"] == ["a", "b"]
+    assert record["held_out"]["nrmse"] < 1e-9
+    assert record["held_out"]["starts"] == 10
+    assert record["held_out"]["valid_time"] == pytest.approx(80 * DT)
+    assert Forecaster.load(fitted / "model").dt_ == pytest.approx(DT)
+
+
+def test_a_transformer_is_fitted_with_figures_and_the_same_seed_gives_the_same_model(tmp_path, capsys):
+    data = written(table(), tmp_path / "data.csv")
+    options = ["--delays", "4", "--units", "4", "--iterations", "2", "--horizon", "40", "--seed", "3", "--json"]
+    for name, more in (("one", ["--figures"]), ("two", [])):
+        assert run(["forecast", "fit", data, *options, *more, "--out", str(tmp_path / name)]) == 0
+    model = Forecaster.load(tmp_path / "one")
+    assert isinstance(model, TDTF)
+    assert model.random_state == 3
+    tensors = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
+    assert tensors[0] == tensors[1]
+    pictures = {path.stem for path in (tmp_path / "one").glob("*.png")}
+    assert pictures == {"forecast", "attention", "shares", "eigenvalues"}
+    page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 4
+    assert "tokendyn forecast fit" in page
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records[0]["held_out"]["nrmse"] == records[1]["held_out"]["nrmse"]
+
+
+def test_gaps_are_filled_when_asked(tmp_path, capsys):
+    frame = table()
+    frame.loc[[10, 50], "a"] = np.nan
+    data = written(frame.drop(index=[120]), tmp_path / "data.csv")
+    arguments = ["forecast", "fit", data, "--model", "tddmd", "--horizon", "40", "--out", str(tmp_path / "model")]
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert "'a' is NaN in rows 11, 51" in said
+    assert "before row 121" in said
+    assert "--fill" in said
+    assert not (tmp_path / "model").exists()
+    assert run([*arguments, "--fill", "linear"]) == 0
+    assert Forecaster.load(tmp_path / "model").n_features_ == 2
+
+
+BAD = {
+    "missing time column": (lambda frame: frame, ["--time", "when"], "no column 'when'"),
+    "unsorted": (lambda frame: frame.iloc[[1, 0, *range(2, 500)]], [], "run backwards in row 2"),
+    "duplicate": (lambda frame: frame.iloc[[0, 1, 1, *range(2, 500)]], [], "occur twice in row 3"),
+    "not uniform": (lambda frame: frame.assign(t=frame["t"] ** 1.1), [], "not uniform"),
+    "unknown column": (lambda frame: frame, ["--columns", "aa"], "no column 'aa'"),
+    "constant column": (lambda frame: frame.assign(c=1.0), [], "'c' is constant"),
+    "text": (lambda frame: frame.assign(c="x"), [], "'c' is text"),
+    "too few rows": (lambda frame: frame[:30], [], "lower the horizon"),
+    "delays": (lambda frame: frame, ["--delays", "0"], "delays"),
+    "unused option": (lambda frame: frame, ["--units", "9"], "--model tddmd has no --units"),
+    "search and settings": (lambda frame: frame, ["--auto"], "--auto chooses the settings"),
+    "budget": (lambda frame: frame, ["--budget", "soon"], "--budget is 'soon'"),
+    "test fraction": (lambda frame: frame, ["--test-fraction", "1"], "--test-fraction"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_leaves_nothing(case, tmp_path, capsys):
+    change, options, message = BAD[case]
+    data = written(change(table()), tmp_path / "data.csv")
+    out = tmp_path / "made" / "model"
+    arguments = ["forecast", "fit", data, "--model", "tddmd", "--horizon", "60", *options, "--out", str(out)]
+    assert run(arguments) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
+    assert not out.exists()
+
+
+def test_an_existing_folder_is_replaced_only_when_asked(fitted, tmp_path, capsys):
+    data = str(fitted / "data.csv")
+    arguments = ["forecast", "fit", data, "--model", "tddmd", "--horizon", "60", "--out", str(tmp_path / "model")]
+    assert run([*arguments, "--dry-run"]) == 0
+    assert not (tmp_path / "model").exists()
+    assert run(arguments) == 0
+    assert run(arguments) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run([*arguments, "--delays", "3", "--overwrite"]) == 0
+    assert Forecaster.load(tmp_path / "model").delays == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other columns", "no json", "another step"])
+def test_a_damaged_model_or_other_data_are_refused(fitted, tmp_path, damage, capsys):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.json", "model.safetensors", "data.json"):
+        content = (fitted / "model" / name).read_bytes()
+        (folder / name).write_bytes(content[:40] if damage == "truncated" and name == "model.safetensors" else content)
+    frame = table()
+    if damage == "no json":
+        (folder / "model.json").unlink()
+    if damage == "other columns":
+        frame = frame.rename(columns={"b": "c"})
+    if damage == "another step":
+        frame["t"] *= 2
+    data = written(frame, tmp_path / "data.csv")
+    out = tmp_path / "forecast.csv"
+    assert run(["forecast", "predict", str(folder), data, "--steps", "5", "--out", str(out)]) == 2
+    expected = {
+        "truncated": "not a whole safetensors file",
+        "other columns": "no column 'b'",
+        "no json": "model.json is missing",
+        "another step": "time step 0.1, the model was fitted at 0.05",
+    }
+    assert expected[damage] in capsys.readouterr().err
+    assert not out.exists()
+
+
+def driven_table(rows=400):
+    """A first-order lag driven by a known input."""
+    time = DT * np.arange(rows)
+    push = np.sin(1.3 * time) + 0.5 * np.sin(3.1 * time)
+    state = np.zeros(rows)
+    for row in range(1, rows):
+        state[row] = 0.9 * state[row - 1] + 0.2 * push[row - 1]
+    return pd.DataFrame({"t": time, "x": state, "u": push})
+
+
+def test_inputs_to_come_steer_the_forecast_and_must_reach_its_end(tmp_path, capsys):
+    frame = driven_table()
+    data = written(frame[:300], tmp_path / "data.csv")
+    whole = written(frame[["t", "u"]], tmp_path / "future.csv")
+    model, out = str(tmp_path / "model"), tmp_path / "forecast.csv"
+    fit = ["forecast", "fit", data, "--inputs", "u", "--model", "tddmd", "--delays", "2", "--horizon", "40"]
+    assert run([*fit, "--out", model]) == 0
+    predict = ["forecast", "predict", model, data, "--out", str(out)]
+    assert run([*predict, "--steps", "60"]) == 2
+    assert "--future" in capsys.readouterr().err
+    assert run([*predict, "--steps", "101", "--future", whole]) == 2
+    assert "100 rows of inputs after the data, 101 steps need 101" in capsys.readouterr().err
+    late = written(frame[["t", "u"]][310:], tmp_path / "late.csv")
+    assert run([*predict, "--steps", "60", "--future", late]) == 2
+    assert "expected 15" in capsys.readouterr().err
+    assert not out.exists()
+    assert run([*predict, "--steps", "100", "--future", whole]) == 0
+    np.testing.assert_allclose(pd.read_csv(out)["x"], frame["x"][300:], atol=1e-8)
+
+
+def test_a_forecast_that_diverges_exits_with_one_and_keeps_the_finite_part(tmp_path, capsys):
+    frame = pd.DataFrame({"t": DT * np.arange(200), "x": np.exp(0.1 * np.arange(200))})
+    data = written(frame, tmp_path / "data.csv")
+    model, out = str(tmp_path / "model"), tmp_path / "forecast.csv"
+    options = ["--model", "tddmd", "--delays", "1", "--horizon", "10", "--test-fraction", "0"]
+    assert run(["forecast", "fit", data, *options, "--out", model]) == 0
+    assert run(["forecast", "predict", model, data, "--steps", "1000", "--out", str(out)]) == 1
+    assert "diverged after" in capsys.readouterr().err
+    found = pd.read_csv(out)
+    assert 0 < len(found) < 1000
+    assert np.isfinite(found["x"]).all()
+
+
+def test_several_series_are_learned_and_whole_ones_held_out(tmp_path, capsys):
+    parts = [table(150).assign(run=name, a=lambda frame, k=k: frame["a"] * k) for k, name in enumerate("pqr", 1)]
+    data = written(pd.concat(parts), tmp_path / "data.csv")
+    options = ["--series", "run", "--model", "tddmd", "--delays", "5", "--horizon", "50"]
+    assert run(["forecast", "fit", data, *options, "--out", str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().err
+    assert "450 snapshots in 3 series" in said
+    assert json.loads((tmp_path / "model" / "data.json").read_text(encoding="utf-8"))["held_out"]["nrmse"] < 1e-6
+
+
+def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsys, monkeypatch):
+    data = written(table(300), tmp_path / "data.csv")
+    arguments = ["forecast", "fit", data, "--auto", "--budget", "1s", "--horizon", "30", "--out", str(tmp_path / "m")]
+    search = commands.auto_forecaster
+
+    def interrupted(*given, **options):
+        def stop(share, line):
+            if not line.startswith("trial 1:"):
+                raise KeyboardInterrupt
+
+        return search(*given, **(options | {"progress": stop}))
+
+    monkeypatch.setattr(commands, "auto_forecaster", interrupted)
+    assert run(arguments) == 130
+    assert "m.search.json; the same command goes on from there" in capsys.readouterr().err
+    trials = json.loads((tmp_path / "m.search.json").read_text(encoding="utf-8"))["trials"]
+    assert len(trials) == 1
+    monkeypatch.setattr(commands, "auto_forecaster", search)
+    assert run(arguments) == 0
+    said = capsys.readouterr().err
+    assert "going on from" in said
+    assert "Chosen (*)" in said
+    assert not (tmp_path / "m.search.json").exists()
+    assert "Chosen (*)" in json.loads((tmp_path / "m" / "data.json").read_text(encoding="utf-8"))["account"]
+
+
+def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):
+    out = tmp_path / "comparison"
+    options = ["--models", "TD-DMD,persistence", "--budget", "100ms", "--horizon", "60", "--json"]
+    assert run(["forecast", "compare", str(fitted / "data.csv"), *options, "--out", str(out)]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["model"] for row in rows] == ["TD-DMD", "persistence"]
+    assert rows[0]["nrmse"] < 1e-6 < rows[1]["nrmse"]
+    assert pd.read_csv(out / "table.csv")["model"].tolist() == ["TD-DMD", "persistence"]
+    with np.load(out / "arrays.npz") as arrays:
+        assert arrays["data/truth"].shape[1:] == (60, 2)
+    assert {path.stem for path in out.glob("*.png")} == {"comparison", "forecast-1"}
+    assert run(["forecast", "compare", str(fitted / "data.csv"), "--models", "XYZ", "--out", str(tmp_path / "x")]) == 2
+    assert "there are TD-TF, TD-DMD, paper" in capsys.readouterr().err
+
+
+def test_a_study_is_a_folder_with_table_figures_and_report(tmp_path, capsys):
+    out = tmp_path / "study"
+    arguments = ["forecast", "study", "synthetic", "--quick", "--models", "TD-DMD", "--budget", "100ms"]
+    assert run([*arguments, "--dry-run", "--out", str(out)]) == 0
+    assert not out.exists()
+    assert run([*arguments, "--out", str(out)]) == 0
+    rows = pd.read_csv(out / "table.csv")
+    assert rows["task"].tolist() == ["quasi-periodic", "noisy"]
+    assert rows["nrmse"][0] < 1e-8
+    record = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    assert record["settings"]["quick"] is True
+    assert record["provenance"]["seed"] == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "tokendyn forecast study synthetic --quick" in page
+    assert page.count("data:image/png") == 3
+    assert "quasi-periodic" in capsys.readouterr().err
+    assert run(["forecast", "study", "synthetic", "--models", "XYZ", "--out", str(tmp_path / "x")]) == 2
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90.0), ("90s", 90.0), ("2m", 120.0), ("1.5h", 5400.0)])
+def test_durations_are_read(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3s", "2 weeks", "1e3"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(BadInputError, match="--budget is"):
+        seconds_of(text)
