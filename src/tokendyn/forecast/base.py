@@ -190,7 +190,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
         Returns
         -------
-        Predictions (time - window_length_, features), aligned with ``series[window_length_:]``.
+        Predictions ``(time - window_length_, features)``, aligned with ``series[window_length_:]``.
         """
         self._check_fitted()
         array = check_series(series, "series", features=self.n_features_)

@@ -49,7 +49,7 @@ class Spectrum:
 
     @property
     def contributions(self) -> Float[np.ndarray, " modes"]:
-        """Size of each mode in the newest snapshot of the window: |amplitude| times the norm of its mode."""
+        """Size of each mode in the newest snapshot of the window: ``|amplitude|`` times the norm of its mode."""
         return np.abs(self.amplitudes) * np.linalg.norm(self.modes, axis=0)
 
 
