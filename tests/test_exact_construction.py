@@ -174,6 +174,14 @@ def test_hats_tell_sets_of_the_same_mean_apart():
     assert exact.compile(sequences, [0, 1, 2], strategy="hat").predict(sequences) == [0, 1, 2]
 
 
+def test_few_hats_are_enough_beside_a_long_sequence():
+    long = np.random.default_rng(0).normal(size=(5000, 2))
+    sequences = [long, long[:5], long[3:9]]
+    model = exact.compile(sequences, ["a", "b", "c"], strategy="hat")
+    assert model.predict(sequences) == ["a", "b", "c"]
+    assert model.stats.width <= 16
+
+
 def test_auto_takes_half_spaces_in_many_dimensions_and_a_fingerprint_in_few():
     assert exact.compile(*gauss(dim=48, tokens=3)).strategy == "bank"
     assert exact.compile(*gauss(dim=2)).strategy == "fingerprint"

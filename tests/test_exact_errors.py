@@ -105,6 +105,13 @@ def test_sequences_that_merge_on_the_line_are_refused_and_another_direction_help
     assert exact.compile(sequences, labels, strategy="narrow").predict(sequences) == labels
 
 
+def test_hats_refuse_sets_that_merge_on_the_line_and_another_direction_helps():
+    sequences = [np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[0.0, 2.0], [1.0, 1.0]])]
+    with pytest.raises(exact.SeparationError, match="sequences 0 and 1 .* direction='auto'"):
+        exact.compile(sequences, [0, 1], strategy="hat", direction="coordinate")
+    assert exact.compile(sequences, [0, 1], strategy="hat").predict(sequences) == [0, 1]
+
+
 def test_a_margin_that_is_too_large_is_refused_and_a_lower_one_helps():
     sequences, labels = gauss()
     with pytest.raises(exact.SeparationError, match="lower min_margin"):
