@@ -352,8 +352,9 @@ def _shares(sequences: Sequences, sets: TokenSets, symbol_of: np.ndarray, symbol
     """Return the sparse matrix of the share of each symbol in each sequence."""
     from scipy.sparse import csr_matrix
 
-    counts = csr_matrix((sets.counts, symbol_of[sets.members], sets.starts), shape=(len(sequences), symbols))
-    counts.sum_duplicates()  # tokens that are one symbol
+    parts = sets.counts, symbol_of[sets.members], sets.starts
+    counts = csr_matrix(parts, shape=(len(sequences), symbols), copy=True)
+    counts.sum_duplicates()  # tokens that are one symbol; in place, hence the copy
     rows = np.repeat(sequences.lengths, np.diff(counts.indptr))
     return csr_matrix((counts.data / rows, counts.indices, counts.indptr), shape=counts.shape)
 
@@ -377,7 +378,7 @@ def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " 
             j = int(np.flatnonzero((group == group[i]) & (codes != codes[i]))[0])
             raise SeparationError(
                 f"sequences {i} and {j} have different labels, and their tokens merge along {name} in the same shares; "
-                "use direction='auto', or strategy='fused'",
+                "use strategy='fused', or direction='auto'",
                 i, j, 0.0, 0.0,
             )  # fmt: skip
         middle = np.abs(per_symbol - mixed.sum() / 2)
