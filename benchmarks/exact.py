@@ -1,7 +1,8 @@
 """Every promise of the exact constructions, measured: labels, blocks, nonzeros, planning, verification.
 
-    python benchmarks/exact.py --out exact.json --figure exact.png
+    python benchmarks/exact.py --out exact.json --figure exact_slopes.png
     python benchmarks/exact.py --quick
+    python benchmarks/exact.py --only rational slopes
 
 Each row builds a transformer from labelled sequences, runs all of them through the weights and prints the number
 of wrong sequences and max |output - label|, which must be 0 and 0. Seconds are processor seconds, after a small build
@@ -18,7 +19,7 @@ import json  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -28,6 +29,7 @@ from tokendyn import exact  # noqa: E402
 from tokendyn.exact.plan import make_plan  # noqa: E402
 from tokendyn.exact.sequences import encode_labels, gather, token_sets  # noqa: E402
 
+Row = dict[str, Any]
 Family = tuple[str, Any, list[int], dict[str, Any]]
 
 
@@ -69,7 +71,7 @@ def families(scale: int) -> Iterator[Family]:
         yield f"Gaussian, n = 10, d = {dim}", tokens, labels(len(tokens)), {"strategy": strategy}
 
 
-def measure(family: Family) -> dict[str, Any]:
+def measure(family: Family) -> Row:
     """Build one row, run it, and return what came of it."""
     name, sequences, labels, options = family
     began = time.process_time()
@@ -89,28 +91,31 @@ def measure(family: Family) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def slopes(scale: int) -> list[dict[str, Any]]:
-    """Return blocks and nonzeros for growing numbers and lengths of sequences."""
+def slopes(scale: int) -> Iterator[Row]:
+    """Yield blocks and nonzeros for growing numbers of sequences, then for growing lengths of 1,000 sequences.
+
+    A sequence grows by new tokens, or by repeating the ones that it has, which changes nothing about its set.
+    """
     rng = np.random.default_rng(1)
-    rows = []
+    sizes = [(count, length, "new") for count in (100, 300, 1000, 3000, 10_000) for length in (5, 50)]
+    sizes += [(1000, length, kind) for kind in ("new", "repeated") for length in (10, 30, 100, 300, 1000)]
+    base = rng.normal(size=(max(1000 // scale, 20), 5, 3))
+    fixed = rng.integers(0, 2, len(base))
     for strategy in ("narrow", "fused"):
-        for count in (100, 300, 1000, 3000, 10_000):
-            for length in (5, 50):
+        for count, length, kind in sizes:
+            tokens, labels = np.tile(base, (1, length // 5, 1)), fixed
+            if kind == "new":
                 tokens = rng.normal(size=(max(count // scale, 20), length, 3))
                 labels = rng.integers(0, 2, len(tokens))
-                stats = exact.compile(tokens, labels, strategy=strategy, certify=False).stats
-                rows.append(
-                    {
-                        "strategy": strategy, "sequences": len(tokens), "length": length, "blocks": stats.blocks,
-                        "nonzeros": stats.nonzeros, "queries": stats.queries,
-                    }
-                )  # fmt: skip
-    return rows
+            stats = exact.compile(tokens, labels, strategy=strategy, certify=False).stats
+            yield {
+                "strategy": strategy, "sequences": len(tokens), "length": length, "tokens": kind,
+                "blocks": stats.blocks, "nonzeros": stats.nonzeros, "queries": stats.queries,
+            }  # fmt: skip
 
 
-def planning(scale: int) -> list[dict[str, Any]]:
-    """Return seconds and memory of planning alone, reading and checking included."""
-    rows = []
+def planning(scale: int) -> Iterator[Row]:
+    """Yield seconds and memory of planning alone, reading and checking included."""
     for count, length, lagged in ((100_000 // scale, 10, False), (100_000 // scale, 10, True)):
         rng = np.random.default_rng(2)
         tokens, labels = rng.normal(size=(count, length, 3)), rng.integers(0, 2, count)
@@ -119,78 +124,86 @@ def planning(scale: int) -> list[dict[str, Any]]:
         plan = make_plan(given, token_sets(given), encode_labels(labels, count)[1], lagged=lagged)
         seconds = time.process_time() - began
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        rows.append(
-            {
-                "sequences": count, "length": length, "fused": lagged, "queries": plan.queries,
-                "seconds": round(seconds, 1), "memory_gb": round(memory, 2),
-            }
-        )  # fmt: skip
-    return rows
+        yield {
+            "sequences": count, "length": length, "fused": lagged, "queries": plan.queries,
+            "seconds": round(seconds, 1), "memory_gb": round(memory, 2),
+        }  # fmt: skip
 
 
-def rational(scale: int) -> list[dict[str, Any]]:
-    """Return the seconds of verification in exact rational arithmetic."""
+def rational(scale: int) -> Iterator[Row]:
+    """Yield the seconds of verification in exact rational arithmetic."""
     rng = np.random.default_rng(3)
-    rows = []
     for count in (100, 300, 1000):
         tokens = rng.normal(size=(max(count // scale, 20), 10, 3))
         model = exact.compile(tokens, rng.integers(0, 2, len(tokens)), strategy="narrow", certify=False)
         done = model.certificate.verify(exact=True)
-        rows.append(
-            {
-                "sequences": len(tokens), "blocks": model.stats.blocks, "passed": done.passed,
-                "arithmetic": done.arithmetic, "seconds": round(done.seconds, 1),
-            }
-        )  # fmt: skip
-    return rows
+        yield {
+            "sequences": len(tokens), "blocks": model.stats.blocks, "passed": done.passed,
+            "arithmetic": done.arithmetic, "seconds": round(done.seconds, 1),
+        }  # fmt: skip
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw blocks and nonzeros against the number of sequences."""
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw blocks and nonzeros against the number of sequences, and against their length."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    for axes, what in zip(figure.subplots(1, 2), ("blocks", "nonzeros"), strict=True):
-        for strategy, colour in (("narrow", "#0072B2"), ("fused", "#D55E00")):
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    by_count, by_count_too, by_length = figure.subplots(1, 3)
+    colours = {"narrow": "#0072B2", "fused": "#D55E00"}
+    for axes, what in ((by_count, "blocks"), (by_count_too, "nonzeros")):
+        for strategy, colour in colours.items():
             for length, style in ((5, "o-"), (50, "s--")):
                 some = [row for row in rows if (row["strategy"], row["length"]) == (strategy, length)]
                 count, value = ([row[key] for row in some] for key in ("sequences", what))
                 slope = np.polyfit(np.log(count), np.log(value), 1)[0]
-                axes.loglog(
-                    count, value, style, color=colour, ms=4, label=f"{strategy}, n = {length}: slope {slope:.2f}"
-                )
-        limit = np.array([min(row["sequences"] for row in rows), max(row["sequences"] for row in rows)])
-        if what == "blocks":
-            axes.loglog(limit, 2 * limit - 1, ":", color="#666D76", label="2N - 1")
-        axes.set(xlabel="sequences", title=what)
+                label = f"{strategy}, n = {length}: slope {slope:.2f}"
+                axes.loglog(count, value, style, color=colour, ms=4, label=label)
+        axes.set(xlabel="sequences N", title=what)
+    limit = np.array([min(row["sequences"] for row in rows), max(row["sequences"] for row in rows)])
+    by_count.loglog(limit, 2 * limit - 1, ":", color="#666D76", label="2N - 1, the bound for narrow")
+    for strategy, colour in colours.items():
+        for kind, style in (("new", "o-"), ("repeated", "^:")):
+            some = [row for row in rows if row["strategy"] == strategy and row["length"] not in (5, 50)]
+            some = [row for row in some if row["tokens"] == kind]
+            lengths, blocks = ([row[key] for row in some] for key in ("length", "blocks"))
+            by_length.semilogx(lengths, blocks, style, color=colour, ms=4, label=f"{strategy}, {kind} tokens")
+    by_length.set(xlabel="tokens of each sequence n", title=f"blocks, N = {some[0]['sequences']}", ylim=(0, None))
+    for axes in (by_count, by_count_too, by_length):
         axes.legend(fontsize=7)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110)
+
+
+#: What can be measured: functions of the divisor of the number of sequences.
+PARTS: dict[str, Callable[[int], Iterator[Row]]] = {
+    "planning": planning,
+    "families": lambda scale: map(measure, families(scale)),
+    "rational": rational,
+    "slopes": slopes,
+}
 
 
 def main() -> None:
     """Read the command line, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the sequences")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts; all by default")
     parser.add_argument("--out", type=Path, help="write all numbers as JSON")
     parser.add_argument("--figure", type=Path, help="draw blocks and nonzeros against the number of sequences")
     options = parser.parse_args()
-    scale = 20 if options.quick else 1
+    if options.figure and "slopes" not in options.only:
+        parser.error("--figure draws the part 'slopes'; name it after --only")
     exact.compile(np.zeros((2, 1, 2)) + np.arange(2)[:, None, None], [0, 1], strategy="fused")
-    record: dict[str, Any] = {"planning": planning(scale), "families": []}
-    for row in record["planning"]:
-        print(row, flush=True)
-    for family in families(scale):
-        record["families"].append(measure(family))
-        print(record["families"][-1], flush=True)
-    record["rational"] = rational(scale)
-    record["slopes"] = slopes(scale)
-    for row in record["rational"] + record["slopes"]:
-        print(row, flush=True)
+    record: dict[str, list[Row]] = {}
+    for part in options.only:
+        record[part] = []
+        for row in PARTS[part](20 if options.quick else 1):
+            record[part].append(row)
+            print(part, row, flush=True)
     if options.figure:
         draw(record["slopes"], options.figure)
     if options.out:
         options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if any(row.get("wrong") for row in record["families"]):
+    if any(row.get("wrong") or row.get("passed") is False for rows in record.values() for row in rows):
         sys.exit("a sequence does not have its label")
 
 

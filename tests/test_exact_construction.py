@@ -49,7 +49,7 @@ def test_the_dense_module_and_the_ragged_kernel_agree_to_the_last_bit(strategy):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("direction", ["coordinate", "sparse", "random"])
 def test_order_batch_shape_and_padding_change_no_bit(dtype, direction):
-    sequences, labels = ragged(dim=6, labels=4)
+    sequences, labels = ragged(sequences=25, dim=6, labels=4)
     model = exact.compile(sequences, labels, strategy="fused", dtype=dtype, direction=direction)
     rng = np.random.default_rng(0)
     shuffled = [rng.permutation(sequence) for sequence in sequences]
@@ -93,10 +93,10 @@ def test_one_sequence_and_equal_labels_need_no_question():
 
 def test_a_sequence_of_a_million_tokens():
     rng = np.random.default_rng(0)
-    long = rng.normal(size=(1_000_000, 2))
+    long = rng.normal(size=(1_000_000, 1))
     sequences = [long, long[:5], long[3:9]]
-    model = exact.compile(sequences, ["a", "b", "c"], strategy="fused")
-    assert model.predict(sequences) == ["a", "b", "c"]
+    model = exact.compile(sequences, ["a", "b", "c"], strategy="fused", certify=False)
+    assert model.certificate.verify().largest_difference == 0
 
 
 def test_depth_and_nonzeros_do_not_depend_on_the_length():
@@ -172,6 +172,14 @@ def test_hats_tell_sets_of_the_same_mean_apart():
     with pytest.raises(exact.SeparationError):
         exact.compile(sequences, [0, 1, 2], strategy="fingerprint")
     assert exact.compile(sequences, [0, 1, 2], strategy="hat").predict(sequences) == [0, 1, 2]
+
+
+def test_few_hats_are_enough_beside_a_long_sequence():
+    long = np.random.default_rng(0).normal(size=(5000, 2))
+    sequences = [long, long[:5], long[3:9]]
+    model = exact.compile(sequences, ["a", "b", "c"], strategy="hat")
+    assert model.predict(sequences) == ["a", "b", "c"]
+    assert model.stats.width <= 16
 
 
 def test_auto_takes_half_spaces_in_many_dimensions_and_a_fingerprint_in_few():
@@ -264,6 +272,9 @@ def test_softmax_is_refused_outside_its_certificate():
     model = exact.compile(sequences, labels, strategy="narrow", attention="softmax")
     with pytest.raises(exact.CertificateError, match="inverse temperature"):
         model.with_beta(0.9 * model.certificate.beta_min)
+    for beta in (float("nan"), float("inf"), 1e308):
+        with pytest.raises(exact.CertificateError, match="hardmax"):
+            model.with_beta(beta)
     with pytest.raises(exact.CertificateError, match="1001 tokens"):
         model.predict([np.zeros((1001, 1))])
     hard = exact.compile(sequences, labels, strategy="narrow")

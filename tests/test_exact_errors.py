@@ -61,7 +61,11 @@ def test_all_unusable_sequences_are_named_with_their_positions():
         ([np.zeros((1, 2))], [], "1 sequences and 0 labels"),
         ([np.zeros((1, 2))], [[1]], "not hashable"),
         ([np.zeros(3)], [0], "shape"),
-        ([[[1.0], [2.0, 3.0]]], [0], "alike|shape|inhomogeneous"),
+        ([[[1.0], [2.0, 3.0]]], [0], "sequence 0 is no"),
+        ([np.zeros((1, 2)), []], [0, 1], "sequence 1 is empty"),
+        (None, [0], "the sequences are a NoneType"),
+        ({0: np.zeros((1, 2))}, [0], "the sequences are a dict"),
+        ([np.zeros((1, 2))], None, "the labels are a NoneType"),
     ],
 )
 def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):
@@ -80,6 +84,10 @@ def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):
         ({"trials": 0}, "trials"),
         ({"min_margin": -1.0}, "min_margin"),
         ({"min_margin": float("nan")}, "min_margin"),
+        ({"min_margin": "wide"}, "min_margin"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"beta": 10.0}, "attention='softmax'"),
     ],
 )
 def test_an_unknown_option_is_refused(options, message):
@@ -87,10 +95,26 @@ def test_an_unknown_option_is_refused(options, message):
         exact.compile(*gauss(), **options)
 
 
+@pytest.mark.parametrize(
+    ("second", "offered", "missing"),
+    [
+        ([[2.0, 3.0], [0.0, 1.0]], "positions=True", "frequency"),
+        ([[0.0, 1.0], [2.0, 3.0], [2.0, 3.0]], "multiplicity='frequency'", "dtype"),
+        ([[0.0, 1.0], [0.0, 1.0], [2.0, 3.0], [2.0, 3.0]], "positions=True", "frequency"),
+        ([[-0.0, 1.0], [2.0, 3.0]], "give them one label", "positions"),
+    ],
+)
+def test_a_contradiction_names_only_remedies_that_help(second, offered, missing):
+    with pytest.raises(exact.ContradictoryLabelsError) as caught:
+        exact.compile([np.array([[0.0, 1.0], [2.0, 3.0]]), np.array(second)], [0, 1])
+    assert offered in str(caught.value)
+    assert missing not in str(caught.value)
+
+
 def test_tokens_that_merge_in_float32_are_refused_and_float64_helps():
     base = np.array([[1.0]])
     sequences = [base, base * (1 + 2.0**-30)]
-    with pytest.raises(exact.ContradictoryLabelsError):
+    with pytest.raises(exact.ContradictoryLabelsError, match="dtype='float64'"):
         exact.compile(sequences, [0, 1], dtype="float32")
     assert exact.compile(sequences, [0, 1]).predict(sequences) == [0, 1]
 
@@ -103,6 +127,22 @@ def test_sequences_that_merge_on_the_line_are_refused_and_another_direction_help
     assert (caught.value.first, caught.value.second) == (0, 1)
     assert caught.value.gap < caught.value.needed
     assert exact.compile(sequences, labels, strategy="narrow").predict(sequences) == labels
+
+
+def test_hats_refuse_sets_that_merge_on_the_line_and_another_direction_helps():
+    sequences = [np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[0.0, 2.0], [1.0, 1.0]])]
+    with pytest.raises(exact.SeparationError, match=r"sequences 0 and 1 .* direction='auto'"):
+        exact.compile(sequences, [0, 1], strategy="hat", direction="coordinate")
+    assert exact.compile(sequences, [0, 1], strategy="hat").predict(sequences) == [0, 1]
+
+
+def test_hats_that_find_no_direction_name_the_pair_and_fused_helps():
+    x, y = 1.0, 1 + 2.0**-40
+    sequences = [np.array(tokens)[:, None] for tokens in ([x], [x, x, x], [x, x, y])]
+    with pytest.raises(exact.SeparationError, match="strategy='fused'") as caught:
+        exact.compile(sequences, [0, 0, 1], positions=True, strategy="hat")
+    assert (caught.value.first, caught.value.second) == (1, 2)
+    assert exact.compile(sequences, [0, 0, 1], positions=True, strategy="fused").predict(sequences) == [0, 0, 1]
 
 
 def test_a_margin_that_is_too_large_is_refused_and_a_lower_one_helps():
@@ -131,6 +171,9 @@ def test_integers_beyond_float32_are_named_and_float64_helps():
     assert exact.compile(sequences, [0, 1]).predict(sequences) == [0, 1]
     with pytest.raises(exact.PrecisionError, match="ranks"):
         exact.compile([np.array([[2**53 + 1]])], [0])
+    mixed = [np.array([[0.5]]), np.array([[1], [2**53 + 1]])]
+    with pytest.raises(exact.PrecisionError, match="sequence 1, position 1: 9007199254740993"):
+        exact.compile(mixed, [0, 1])
 
 
 @pytest.mark.parametrize("strategy", ["slab", "fingerprint", "hat", "strict"])

@@ -15,7 +15,7 @@ from tokendyn import exact
 from tokendyn.exact.plan import ask, make_plan
 from tokendyn.exact.sequences import encode_labels, gather, token_sets
 
-EXAMPLES = int(os.environ.get("TOKENDYN_EXACT_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TOKENDYN_EXACT_EXAMPLES", "25"))
 DOCUMENTED = (exact.ContradictoryLabelsError, exact.SeparationError, exact.PrecisionError)
 
 AWKWARD = [

@@ -18,6 +18,7 @@ from tokendyn.exact.sequences import (
     Given,
     Sequences,
     TokenSets,
+    apart,
     contradictions,
     encode_labels,
     gather,
@@ -132,7 +133,7 @@ def compile(
     >>> model.predict(sequences)
     ['a', 'b', 'a', 'b']
     """
-    _check_options(strategy, attention, direction, multiplicity, trials, min_margin)
+    _check_options(strategy, attention, direction, multiplicity, trials, seed, min_margin, beta)
     given = _read(sequences, labels, dtype, positions, multiplicity, strategy)
     options = {
         "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
@@ -183,8 +184,10 @@ def compile_seq2seq(
     ContradictoryLabelsError, SeparationError, PrecisionError, CertificateError, BadInputError
         As for :func:`compile`.
     """
-    _check_options("narrow", attention, direction, "set", trials, min_margin)
+    _check_options("narrow", attention, direction, "set", trials, seed, min_margin, beta)
     wanted = _read_outputs(outputs, dtype)
+    if len(wanted) != len(sequences):
+        raise BadInputError(f"{len(sequences)} sequences and {len(wanted)} outputs; expected one output a sequence")
     names = [tuple(map(tuple, output.tolist())) for output in wanted]
     given = _read(sequences, names, dtype, False, "set", "narrow")
     _check_output_lengths(given, wanted)
@@ -206,7 +209,14 @@ def compile_seq2seq(
 
 
 def _check_options(
-    strategy: str, attention: str, direction: str, multiplicity: str, trials: int, min_margin: float
+    strategy: str,
+    attention: str,
+    direction: str,
+    multiplicity: str,
+    trials: int,
+    seed: int,
+    min_margin: float,
+    beta: float | None,
 ) -> None:
     problems = [
         f"{name}={value!r}; expected one of {', '.join(map(repr, known))}"
@@ -218,9 +228,13 @@ def _check_options(
         )
         if value not in known
     ]
-    if not (isinstance(trials, int) and trials >= 1):
+    if not (isinstance(trials, (int, np.integer)) and trials >= 1):
         problems.append(f"trials={trials!r}; expected an integer of at least 1")
-    if not (math.isfinite(min_margin) and min_margin >= 0):
+    if not (isinstance(seed, (int, np.integer)) and seed >= 0):
+        problems.append(f"seed={seed!r}; expected an integer of at least 0")
+    if beta is not None and attention == "hardmax":
+        problems.append(f"beta={beta!r} with attention='hardmax', which has no temperature; use attention='softmax'")
+    if not (isinstance(min_margin, (int, float, np.number)) and math.isfinite(min_margin) and min_margin >= 0):
         problems.append(f"min_margin={min_margin!r}; expected a finite number of at least 0")
     if problems:
         raise BadInputError.all_of("the options", problems)
@@ -241,10 +255,22 @@ def _read(
     frequencies = multiplicity == "frequency" or strategy in _COUNTING
     kept, which = unique_sets(sets, frequencies=frequencies)
     same = "tokens in the same proportions" if frequencies else "set of tokens"
-    raise_contradiction(contradictions(which, kept, codes), names, codes, same)
+    pairs = contradictions(which, kept, codes)
+    if len(pairs):
+        raise_contradiction(pairs, names, codes, same, _remedies(sequences, ready, pairs[0], positions))
     distinct = ready if len(kept) == len(ready) else ready.take(kept)
     sets = sets if distinct is ready else token_sets(distinct)
     return _Data(ready, names, codes, distinct, sets, codes[kept])
+
+
+def _remedies(given: Given, ready: Sequences, pair: np.ndarray, positions: bool) -> list[str]:
+    """Return what would tell two sequences of the same set apart: another type, their order, their repetitions."""
+    i, j = (int(place) for place in pair)
+    if ready.tokens.dtype == np.float32 and not isinstance(given, Sequences) and hasattr(given, "__getitem__"):
+        pair_of = gather([given[i], given[j]], "float64", positions=positions)
+        if len(unique_sets(token_sets(pair_of))[0]) > 1:
+            return ["or dtype='float64': they differ, and float32 rounds them to the same"]
+    return apart(ready[i], ready[j], positions)
 
 
 def _construct(given: _Data, options: dict[str, Any]) -> Construction:
@@ -275,7 +301,8 @@ def _one(name: str, given: _Data, options: dict[str, Any]) -> Construction:
     if counts_matter:
         kept, which = unique_sets(sets)
         same = f"set of tokens, and strategy={name!r} does not see how often each occurs"
-        raise_contradiction(contradictions(which, kept, codes), given.labels, codes, same)
+        pairs = contradictions(which, kept, codes)
+        raise_contradiction(pairs, given.labels, codes, same, ["or strategy='auto', which sees it"])
     if name == "half-space":
         return shallow.half_space_bank(sequences, sets, codes, margin, longest)
     if name in ("slab", "fingerprint", "hat"):

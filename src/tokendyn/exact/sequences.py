@@ -1,7 +1,7 @@
 """Labelled sequences as one ragged array, checked, with the token sets that occur in them."""
 
 import hashlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,21 +95,35 @@ def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False)
     """
     if dtype not in ("float32", "float64"):
         raise BadInputError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
-    if isinstance(sequences, Sequences):
-        arrays: list[np.ndarray] = [sequences[j] for j in range(len(sequences))]
-    else:
-        if not hasattr(sequences, "__len__"):
-            sequences = list(sequences)
-        arrays = [np.asarray(sequence) for sequence in sequences]
+    arrays = _arrays(sequences)
     _check_shapes(arrays)
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    joined = np.concatenate(arrays)
-    tokens = _cast(joined, dtype, starts)
+    tokens = _cast(arrays, dtype, starts)
     if positions:
         places = (np.arange(len(tokens)) - np.repeat(starts[:-1], lengths)) * 2.0**-20
         tokens = np.concatenate([tokens, places[:, None].astype(dtype)], axis=1)
     return Sequences(np.ascontiguousarray(tokens), starts)
+
+
+def _arrays(sequences: Given) -> list[np.ndarray]:
+    """Return the sequences as arrays; name those that are none."""
+    if isinstance(sequences, Sequences):
+        return [sequences[j] for j in range(len(sequences))]
+    if not isinstance(sequences, Iterable) or isinstance(sequences, (str, bytes, Mapping)):
+        raise BadInputError(
+            f"the sequences are a {type(sequences).__name__}; expected a list of (tokens, dim) arrays, or one "
+            "(sequences, tokens, dim) array"
+        )
+    arrays, problems = [], []
+    for j, sequence in enumerate(sequences):
+        try:
+            arrays.append(np.asarray(sequence))
+        except (ValueError, TypeError, RuntimeError) as error:  # rows that differ in length, tensors with a gradient
+            problems.append(f"sequence {j} is no (tokens, dim) array: {str(error).splitlines()[0]}")
+    if problems:
+        raise BadInputError.first_of("the sequences", problems, "sequences")
+    return arrays
 
 
 def _check_shapes(arrays: list[np.ndarray]) -> None:
@@ -126,12 +140,12 @@ def _check_shapes(arrays: list[np.ndarray]) -> None:
 
 
 def _shape_problem(array: np.ndarray, dim: int) -> str:
+    if array.ndim in (1, 2) and len(array) == 0:
+        return "is empty; remove it, or give it a token that stands for nothing"
     if array.dtype.kind not in "fiub":
         return f"holds {array.dtype}, expected real numbers (if its rows differ in length, make them alike)"
     if array.ndim != 2:
         return f"has shape {array.shape}, expected (tokens, dim): tokens of one number are array[:, None]"
-    if array.shape[0] == 0:
-        return "is empty; remove it, or give it a token that stands for nothing"
     if array.shape[1] != dim or dim == 0:
         return f"has tokens of {array.shape[1]} coordinates, the first has {dim}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -140,22 +154,30 @@ def _shape_problem(array: np.ndarray, dim: int) -> str:
     return ""
 
 
-def _cast(joined: np.ndarray, dtype: str, starts: np.ndarray) -> Values:
-    """Return tokens in the wanted type, without negative zeros."""
+def _cast(arrays: list[np.ndarray], dtype: str, starts: np.ndarray) -> Values:
+    """Return all tokens in the wanted type, without negative zeros."""
+    same = len({array.dtype for array in arrays}) == 1
+    for first, group in [(0, np.concatenate(arrays))] if same else zip(starts, arrays, strict=False):
+        _check_exact(group, int(first), dtype, starts)
+    tokens = np.concatenate([array.astype(dtype, copy=False) for array in arrays])
+    return tokens + tokens.dtype.type(0.0)  # -0.0 + 0.0 is 0.0
+
+
+def _check_exact(group: np.ndarray, first: int, dtype: str, starts: np.ndarray) -> None:
+    """Raise a PrecisionError for the first integer that the type cannot hold, or number that it cannot reach."""
     with np.errstate(over="ignore"):
-        tokens = joined.astype(dtype)
+        tokens = group.astype(dtype, copy=False)
     bad = ~np.isfinite(tokens)
-    if joined.dtype.kind in "iu":
-        bad |= tokens.astype(object) != joined.astype(object) if joined.dtype.itemsize == 8 else tokens != joined
+    if group.dtype.kind in "iu":
+        bad |= tokens.astype(object) != group.astype(object) if group.dtype.itemsize == 8 else tokens != group
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
-        sequence = int(np.searchsorted(starts, row, side="right")) - 1
-        value = joined[row][bad[row]][0]
+        value = group[row][bad[row]][0]
+        sequence = int(np.searchsorted(starts, row + first, side="right")) - 1
         remedy = "use dtype='float64'" if dtype == "float32" else "make the integers smaller, such as their ranks"
         raise PrecisionError(
-            f"sequence {sequence}, position {row - starts[sequence]}: {value} is not exact in {dtype}; {remedy}"
+            f"sequence {sequence}, position {row + first - starts[sequence]}: {value} is not exact in {dtype}; {remedy}"
         )
-    return tokens + tokens.dtype.type(0.0)  # -0.0 + 0.0 is 0.0
 
 
 def encode_labels(labels: Iterable[Hashable], sequences: int) -> tuple[tuple[Any, ...], Int[np.ndarray, " sequences"]]:
@@ -166,6 +188,8 @@ def encode_labels(labels: Iterable[Hashable], sequences: int) -> tuple[tuple[Any
     BadInputError
         If there is not one label a sequence, or a label is not hashable.
     """
+    if not isinstance(labels, Iterable) or (isinstance(labels, np.ndarray) and labels.ndim == 0):
+        raise BadInputError(f"the labels are a {type(labels).__name__}; expected one label a sequence")
     given = list(labels.tolist() if isinstance(labels, np.ndarray) else labels)
     if len(given) != sequences:
         raise BadInputError(f"{sequences} sequences and {len(given)} labels; expected one label a sequence")
@@ -231,8 +255,13 @@ def contradictions(
     return np.stack([kept[which[later]], later], axis=1)
 
 
-def raise_contradiction(pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any], codes: np.ndarray, same: str) -> None:
-    """Raise a ContradictoryLabelsError for the pairs, which have the same ``same``; return if there is none."""
+def raise_contradiction(
+    pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any], codes: np.ndarray, same: str, remedies: Sequence[str] = ()
+) -> None:
+    """Raise a ContradictoryLabelsError for the pairs, which have the same ``same``; return if there is none.
+
+    ``remedies`` are what would tell the first pair apart, beside keeping one of the two.
+    """
     if len(pairs) == 0:
         return
     lines = [
@@ -240,13 +269,22 @@ def raise_contradiction(pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any]
         for i, j in pairs[:LISTED]
     ]
     more = f"\n  and {len(pairs) - LISTED} more pairs" if len(pairs) > LISTED else ""
-    remedy = (
-        "keep one of the two, or tell them apart: positions=True makes order count, and multiplicity='frequency' "
-        "makes repetitions count"
-    )
+    remedy = "; ".join(["keep one of the two, or give them one label", *remedies])
     raise ContradictoryLabelsError(
         "\n  ".join(lines) + more + f"; {remedy}", first=int(pairs[0][0]), second=int(pairs[0][1])
     )
+
+
+def apart(one: Values, other: Values, positions: bool) -> list[str]:
+    """Return what would tell two sequences with the same set of tokens apart: their order or their repetitions."""
+    remedies = []
+    if not positions and not np.array_equal(one, other):
+        remedies.append("or positions=True, which makes order count")
+    counts = [np.unique(tokens, axis=0, return_counts=True)[1] for tokens in (one, other)]
+    shares = [count // np.gcd.reduce(count) for count in counts]
+    if not positions and not np.array_equal(*shares):
+        remedies.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
+    return remedies
 
 
 def fingerprint_of(tokens: Values) -> str:

@@ -306,7 +306,7 @@ def hat_fingerprint(
         why = f"two tokens are {gap:.3g} apart along {line.name}, and hats need {8 * line.error:.3g}"
         raise _unsure(why, codes, i, gap, 8 * line.error)
     shares = _shares(sequences, sets, symbol_of.reshape(-1), len(values))
-    used = _telling_symbols(shares, codes)
+    used = _telling_symbols(shares, codes, line.name)
     gaps = np.minimum(np.diff(values, prepend=-np.inf), np.append(np.diff(values), np.inf))[used]
     gaps = np.where(np.isfinite(gaps), gaps, 1.0)
     w = np.ldexp(1.0, np.frexp(gaps)[1] - 3)
@@ -352,11 +352,14 @@ def _shares(sequences: Sequences, sets: TokenSets, symbol_of: np.ndarray, symbol
     """Return the sparse matrix of the share of each symbol in each sequence."""
     from scipy.sparse import csr_matrix
 
-    share = sets.counts / np.repeat(sequences.lengths, np.diff(sets.starts))
-    return csr_matrix((share, symbol_of[sets.members], sets.starts), shape=(len(sequences), symbols))
+    parts = sets.counts, symbol_of[sets.members], sets.starts
+    counts = csr_matrix(parts, shape=(len(sequences), symbols), copy=True)
+    counts.sum_duplicates()  # tokens that are one symbol; in place, hence the copy
+    rows = np.repeat(sequences.lengths, np.diff(counts.indptr))
+    return csr_matrix((counts.data / rows, counts.indices, counts.indptr), shape=counts.shape)
 
 
-def _telling_symbols(shares: Any, codes: Codes) -> Int[np.ndarray, " used"]:
+def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " used"]:
     """Return few symbols whose shares tell all sequences of different labels apart, chosen one by one."""
     from scipy.sparse import csc_matrix
 
@@ -367,9 +370,17 @@ def _telling_symbols(shares: Any, codes: Codes) -> Int[np.ndarray, " used"]:
         mixed = _mixed(group, codes)
         if not mixed.any():
             return np.array(used, dtype=np.int64)
-        inside = csc_matrix(shares.multiply(mixed[:, None]))
-        per_symbol = np.diff(inside.indptr)
+        counted = np.append(0, np.cumsum(mixed[columns.indices]))
+        per_symbol = np.diff(counted[columns.indptr])
         per_symbol[used] = 0
+        if not per_symbol.any():
+            i = int(np.flatnonzero(mixed)[0])
+            j = int(np.flatnonzero((group == group[i]) & (codes != codes[i]))[0])
+            raise SeparationError(
+                f"sequences {i} and {j} have different labels, and their tokens merge along {name} in the same shares; "
+                "use strategy='fused', or direction='auto'",
+                i, j, 0.0, 0.0,
+            )  # fmt: skip
         middle = np.abs(per_symbol - mixed.sum() / 2)
         middle[per_symbol == 0] = np.inf
         best = int(np.argmin(middle))

@@ -292,14 +292,31 @@ class ExactTransformer:
     def _least_beta(self) -> float:
         return sufficient_beta(self.construction.width, int(self.sequences.lengths.max()))
 
+    def _largest_beta(self) -> float:
+        """Return an inverse temperature below which no score ``beta s r`` overflows."""
+        plan = self.construction.plan
+        if plan is None:
+            return float(np.finfo(self.dtype).max) / 2
+        classes = float(max(plan.asked.max(initial=2), plan.moved.max(initial=2)))
+        distance = 2 * float(np.abs(plan.line.values).max(initial=0.0)) + 2 * float(plan.width().max(initial=0.0)) * (
+            classes + 1
+        )
+        return float(np.finfo(self.dtype).max) / max(8 * classes * distance, 2.0)
+
     def _checked_beta(self, beta: float | None) -> float | None:
         """Return the inverse temperature to run at; the one that is exact to the last bit by default."""
         if self.attention == "hardmax" or not np.isfinite(self.construction.width):
             return None
         bits = np.finfo(self.sequences.tokens.dtype).nmant + 1
         longest = int(self.sequences.lengths.max())
+        most = self._largest_beta()
         if beta is None:
-            return bitwise_beta(self.construction.width, longest, int(bits))
+            beta = bitwise_beta(self.construction.width, longest, int(bits))
+        if not beta <= most:
+            raise CertificateError(
+                f"at inverse temperature {beta:.6g} scores could exceed {self.dtype} (the most is {most:.6g}); use "
+                "attention='hardmax', which has no temperature, or build with a larger min_margin"
+            )
         if beta < self._least_beta():
             raise CertificateError(
                 f"inverse temperature {beta:.6g} is below {self._least_beta():.6g}, which the certificate needs for "
