@@ -83,8 +83,10 @@ def test_texts_that_are_the_same_stay_on_one_side_of_a_split():
     assert found.moved > 0
     again = split_texts(data, 0.3, seed=1)
     assert again.test.texts == found.test.texts
-    disputed = LabelledTexts(("A film", "a  film", "other"), ("p", "n", "n"))
+    disputed = LabelledTexts(("A film", "a  film", "other", "more", "yet more"), ("p", "n", "n", "p", "n"))
     assert split_texts(disputed, 0.5, seed=0).disputed == 1
+    with pytest.raises(BadInputError, match="3 texts hold only 1 that differ: too few to hold out 30%"):
+        split_texts(LabelledTexts(("A film", "a  film", "A FILM"), ("p", "n", "n")), 0.3, seed=0)
 
 
 def test_a_split_of_different_texts_holds_out_exactly_the_share():
