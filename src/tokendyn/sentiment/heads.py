@@ -22,7 +22,7 @@ class Head(Protocol):
     importance: Vector | None
 
     def start(self, words: int) -> Vector:
-        """Return the unknowns before training: all 0."""
+        """Return the unknowns before training."""
 
     def values(self, unknowns: Vector) -> Values:
         """Return the values of the words."""
@@ -60,8 +60,12 @@ class Logistic:
         self.logits, self.slope = np.empty(len(which)), np.empty(len(which))
 
     def start(self, words: int) -> Vector:
-        """Return the unknowns before training."""
-        return np.zeros(words + 1)
+        """Return the unknowns before training: no value, and with weights of texts the bias of no words at all."""
+        unknowns = np.zeros(words + 1)
+        if self.importance is not None:
+            against, towards = np.bincount(self.positive, weights=self.importance, minlength=2)
+            unknowns[-1] = np.log(towards / against)
+        return unknowns
 
     def values(self, unknowns: Vector) -> Values:
         """Return the values of the words."""
@@ -116,8 +120,11 @@ class Softmax:
         self.scores, self.slope = np.empty((len(which), classes)), np.empty((len(which), classes))
 
     def start(self, words: int) -> Vector:
-        """Return the unknowns before training."""
-        return np.zeros((words + 1) * self.classes)
+        """Return the unknowns before training: no value, and with weights of texts the biases of no words at all."""
+        unknowns = np.zeros((words + 1, self.classes))
+        if self.importance is not None:
+            unknowns[-1] = np.log(np.bincount(self.which, weights=self.importance, minlength=self.classes))
+        return self.centred(unknowns.ravel())
 
     def values(self, unknowns: Vector) -> Values:
         """Return the values of the words, one column a class."""
