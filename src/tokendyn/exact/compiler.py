@@ -18,11 +18,11 @@ from tokendyn.exact.sequences import (
     Given,
     Sequences,
     TokenSets,
-    apart,
     contradictions,
     encode_labels,
     gather,
     raise_contradiction,
+    remedies,
     token_sets,
     unique_sets,
 )
@@ -257,20 +257,10 @@ def _read(
     same = "tokens in the same proportions" if frequencies else "set of tokens"
     pairs = contradictions(which, kept, codes)
     if len(pairs):
-        raise_contradiction(pairs, names, codes, same, _remedies(sequences, ready, pairs[0], positions))
+        raise_contradiction(pairs, names, codes, same, remedies(sequences, ready, pairs[0], positions))
     distinct = ready if len(kept) == len(ready) else ready.take(kept)
     sets = sets if distinct is ready else token_sets(distinct)
     return _Data(ready, names, codes, distinct, sets, codes[kept])
-
-
-def _remedies(given: Given, ready: Sequences, pair: np.ndarray, positions: bool) -> list[str]:
-    """Return what would tell two sequences of the same set apart: another type, their order, their repetitions."""
-    i, j = (int(place) for place in pair)
-    if ready.tokens.dtype == np.float32 and not isinstance(given, Sequences) and hasattr(given, "__getitem__"):
-        pair_of = gather([given[i], given[j]], "float64", positions=positions)
-        if len(unique_sets(token_sets(pair_of))[0]) > 1:
-            return ["or dtype='float64': they differ, and float32 rounds them to the same"]
-    return apart(ready[i], ready[j], positions)
 
 
 def _construct(given: _Data, options: dict[str, Any]) -> Construction:
