@@ -143,7 +143,10 @@ def test_unusable_files_are_refused_and_nothing_is_written(tmp_path, capsys, nam
 def test_contradictions_are_found_before_building(tmp_path, capsys):
     path = tmp_path / "s.csv"
     path.write_text("id,label,x\na,1,2\nb,2,2\n")
-    assert "different labels" in refused(capsys, "check", path)
+    assert "different labels; keep one of each, or give them one label\n" in refused(capsys, "check", path)
+    path.write_text("id,label,x\na,1,2\na,1,3\nb,2,3\nb,2,2\n")
+    assert "or positions=True" in refused(capsys, "check", path)
+    assert run(["classify", "check", str(path), "--positions"]) == 0
     assert "the labels '1' and '2'" in refused(capsys, "build", path, "--out", tmp_path / "model")
 
 

@@ -208,7 +208,9 @@ def test_an_output_longer_than_the_distinct_tokens_is_refused():
     exact.compile_seq2seq(sequences, [[1.0, 2.0], [1.0]])
 
 
-@pytest.mark.parametrize("outputs", [[[1.0], [np.nan]], [[1.0], []], [[1.0], [[1.0, 2.0]]], []])
+@pytest.mark.parametrize(
+    "outputs", [[[1.0], [np.nan]], [[1.0], []], [[1.0], [[1.0, 2.0]]], [], [[1.0]], [["x"], ["y"]], None]
+)
 def test_unusable_outputs_are_refused(outputs):
     with pytest.raises(BadInputError):
         exact.compile_seq2seq([np.zeros((1, 1)), np.ones((1, 1))], outputs)

@@ -71,8 +71,8 @@ def check(
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
     raise BadInputError(
-        f"{len(report.contradictions)} pairs of sequences are the same and have different labels; keep one of each, or "
-        "use --positions (order counts) or --multiplicity frequency (repetitions count)"
+        f"{len(report.contradictions)} pairs of sequences are the same and have different labels; "
+        + "; ".join(["keep one of each, or give them one label", *report.remedies])
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.sequences import Given, contradictions, encode_labels, gather, token_sets, unique_sets
+from tokendyn.exact.sequences import Given, contradictions, encode_labels, gather, remedies, token_sets, unique_sets
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class InputReport:
         Pairs of sequences that are the same and have different labels.
     smallest_gap
         The smallest distance between two tokens on the first direction that would be tried, and what it is called.
+    remedies
+        What would tell the first of those pairs apart, beside keeping one of the two.
     """
 
     sequences: int
@@ -44,6 +46,7 @@ class InputReport:
     duplicates: int
     contradictions: tuple[tuple[int, int], ...]
     smallest_gap: tuple[float, str]
+    remedies: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
@@ -105,4 +108,5 @@ def check(
         len(ready), len(ready.tokens), int(ready.tokens.shape[1]) - positions, int(lengths.min()), int(lengths.max()),
         {name: counted[place] for place, name in enumerate(names)}, len(sets.rows),
         len(ready) - len(kept) - len(pairs), tuple((int(i), int(j)) for i, j in pairs), (gap, line.name),
+        tuple(remedies(sequences, ready, pairs[0], positions)) if len(pairs) else (),
     )  # fmt: skip

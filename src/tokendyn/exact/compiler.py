@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from tokendyn.errors import BadInputError
-from tokendyn.exact import deep, shallow
+from tokendyn.exact import banks, deep, fingerprints
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import KINDS, project
 from tokendyn.exact.errors import CertificateError, OutputLengthError, PrecisionError, SeparationError
@@ -18,14 +18,15 @@ from tokendyn.exact.sequences import (
     Given,
     Sequences,
     TokenSets,
-    apart,
     contradictions,
     encode_labels,
     gather,
     raise_contradiction,
+    remedies,
     token_sets,
     unique_sets,
 )
+from tokendyn.exact.shallow import first_that_works
 from tokendyn.exact.strict import strict
 from tokendyn.exact.transformer import ExactTransformer
 
@@ -257,20 +258,10 @@ def _read(
     same = "tokens in the same proportions" if frequencies else "set of tokens"
     pairs = contradictions(which, kept, codes)
     if len(pairs):
-        raise_contradiction(pairs, names, codes, same, _remedies(sequences, ready, pairs[0], positions))
+        raise_contradiction(pairs, names, codes, same, remedies(sequences, ready, pairs[0], positions))
     distinct = ready if len(kept) == len(ready) else ready.take(kept)
     sets = sets if distinct is ready else token_sets(distinct)
     return _Data(ready, names, codes, distinct, sets, codes[kept])
-
-
-def _remedies(given: Given, ready: Sequences, pair: np.ndarray, positions: bool) -> list[str]:
-    """Return what would tell two sequences of the same set apart: another type, their order, their repetitions."""
-    i, j = (int(place) for place in pair)
-    if ready.tokens.dtype == np.float32 and not isinstance(given, Sequences) and hasattr(given, "__getitem__"):
-        pair_of = gather([given[i], given[j]], "float64", positions=positions)
-        if len(unique_sets(token_sets(pair_of))[0]) > 1:
-            return ["or dtype='float64': they differ, and float32 rounds them to the same"]
-    return apart(ready[i], ready[j], positions)
 
 
 def _construct(given: _Data, options: dict[str, Any]) -> Construction:
@@ -304,14 +295,14 @@ def _one(name: str, given: _Data, options: dict[str, Any]) -> Construction:
         pairs = contradictions(which, kept, codes)
         raise_contradiction(pairs, given.labels, codes, same, ["or strategy='auto', which sees it"])
     if name == "half-space":
-        return shallow.half_space_bank(sequences, sets, codes, margin, longest)
+        return banks.half_space_bank(sequences, sets, codes, margin, longest)
     if name in ("slab", "fingerprint", "hat"):
         build = {
-            "slab": lambda line: shallow.slab_bank(line, sequences, sets, codes, margin, longest),
-            "fingerprint": lambda line: shallow.fingerprint(line, sequences, sets, codes, margin, longest),
-            "hat": lambda line: shallow.hat_fingerprint(line, sequences, sets, codes, margin, longest, seed),
+            "slab": lambda line: banks.slab_bank(line, sequences, sets, codes, margin, longest),
+            "fingerprint": lambda line: fingerprints.fingerprint(line, sequences, sets, codes, margin, longest),
+            "hat": lambda line: fingerprints.hat_fingerprint(line, sequences, sets, codes, margin, longest, seed),
         }[name]
-        return shallow.first_that_works(build, sequences, sets, direction, seed)
+        return first_that_works(build, sequences, sets, direction, seed)
     plan = make_plan(
         sequences, sets, codes, direction=direction, trials=options["trials"], seed=seed, min_margin=margin,
         lagged=name == "fused",
@@ -336,7 +327,10 @@ def _certified(model: ExactTransformer, certify: bool, workers: int, progress: P
 
 def _read_outputs(outputs: Sequence[Any], dtype: str) -> list[np.ndarray]:
     """Return outputs as ``(m, outputs)`` arrays of the type, all of the same width."""
-    arrays = [np.asarray(output, dtype=dtype) for output in outputs]
+    try:
+        arrays = [np.asarray(output, dtype=dtype) for output in outputs]
+    except (ValueError, TypeError) as error:
+        raise BadInputError(f"the outputs are no arrays of numbers: {str(error).splitlines()[0]}") from None
     arrays = [array[:, None] if array.ndim == 1 else array for array in arrays]
     width = arrays[0].shape[1] if arrays and arrays[0].ndim == 2 else 0
     problems = [

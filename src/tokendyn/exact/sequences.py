@@ -256,11 +256,11 @@ def contradictions(
 
 
 def raise_contradiction(
-    pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any], codes: np.ndarray, same: str, remedies: Sequence[str] = ()
+    pairs: Int[np.ndarray, "pairs 2"], labels: Sequence[Any], codes: np.ndarray, same: str, helps: Sequence[str] = ()
 ) -> None:
     """Raise a ContradictoryLabelsError for the pairs, which have the same ``same``; return if there is none.
 
-    ``remedies`` are what would tell the first pair apart, beside keeping one of the two.
+    ``helps`` is what would tell the first pair apart, beside keeping one of the two.
     """
     if len(pairs) == 0:
         return
@@ -269,22 +269,28 @@ def raise_contradiction(
         for i, j in pairs[:LISTED]
     ]
     more = f"\n  and {len(pairs) - LISTED} more pairs" if len(pairs) > LISTED else ""
-    remedy = "; ".join(["keep one of the two, or give them one label", *remedies])
+    remedy = "; ".join(["keep one of the two, or give them one label", *helps])
     raise ContradictoryLabelsError(
         "\n  ".join(lines) + more + f"; {remedy}", first=int(pairs[0][0]), second=int(pairs[0][1])
     )
 
 
-def apart(one: Values, other: Values, positions: bool) -> list[str]:
-    """Return what would tell two sequences with the same set of tokens apart: their order or their repetitions."""
-    remedies = []
+def remedies(given: Given, ready: Sequences, pair: Int[np.ndarray, " two"], positions: bool) -> list[str]:
+    """Return what would tell two sequences of the same set apart: another type, their order, their repetitions."""
+    i, j = (int(place) for place in pair)
+    if ready.tokens.dtype == np.float32 and not isinstance(given, Sequences) and hasattr(given, "__getitem__"):
+        wide = gather([given[i], given[j]], "float64", positions=positions)
+        if len(unique_sets(token_sets(wide))[0]) > 1:
+            return ["or dtype='float64': they differ, and float32 rounds them to the same"]
+    one, other = ready[i], ready[j]
+    found = []
     if not positions and not np.array_equal(one, other):
-        remedies.append("or positions=True, which makes order count")
+        found.append("or positions=True, which makes order count")
     counts = [np.unique(tokens, axis=0, return_counts=True)[1] for tokens in (one, other)]
     shares = [count // np.gcd.reduce(count) for count in counts]
     if not positions and not np.array_equal(*shares):
-        remedies.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
-    return remedies
+        found.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
+    return found
 
 
 def fingerprint_of(tokens: Values) -> str:
