@@ -16,8 +16,10 @@ import time
 import numpy as np
 
 from tokendyn.forecast import TDDMD, TDTF
+from tokendyn.forecast.peers import ESN, NVAR, SPACES, PySINDy, TorchEncoder, tune
 
-DT, LYAPUNOV, THRESHOLD, HORIZON = 0.02, 0.9056, 0.4, 1200
+DT, LYAPUNOV, THRESHOLD, HORIZON, VALIDATED = 0.02, 0.9056, 0.4, 1200, 400
+PEERS = {"ESN": ESN, "NVAR": NVAR, "PySINDy": PySINDy, "TorchEncoder": TorchEncoder}
 X_ONLY = {"delays": 5, "stride": 5, "units": 250, "every": 2, "noise": 3e-6, "iterations": 80, "gate": False}
 ALL = {"delays": 2, "stride": 1, "units": 150, "noise": 1e-6, "ridge": 1e-12, "iterations": 40, "gate": False}
 NOISE_1 = {"delays": 2, "stride": 1, "units": 60, "noise": 1e-3, "ridge": 1e-9, "iterations": 20, "smoothing": 10}
@@ -64,8 +66,8 @@ def valid_times(model, truth, seen, starts, scale):
     return np.array(times)
 
 
-def measure(task, parameters, columns, noise, *, seeds, points, starts):
-    """Print one line a training seed and model."""
+def measure(task, parameters, columns, noise, *, seeds, points, starts, peers=()):
+    """Print one line a training seed and model, and one a peer, tuned on rollouts over its training series."""
     clean = lorenz63(points, (1.0, 2.0, 3.0))[:, columns]
     truth = lorenz63(HORIZON + 400 * starts + 400, (-8.0, -9.0, 30.0), skip=3000)[:, columns]
     scale = clean.std(axis=0)
@@ -86,6 +88,14 @@ def measure(task, parameters, columns, noise, *, seeds, points, starts):
             row |= {"parameters": model.parameters_, "chosen": model.training_["chosen"]}
             fitted = model
         show(row)
+    for name, budget in peers:
+        found = tune(
+            PEERS[name], SPACES[name], series, DT, horizon=VALIDATED, budget=budget, rollouts=12, longest=int(at[0])
+        )
+        vpt = valid_times(found.model, truth, seen, at, scale)
+        row = {"task": task, "model": name, "vpt_median": np.median(vpt), "cpu_seconds": found.seconds}
+        row |= {"vpt_lower_quartile": np.quantile(vpt, 0.25), "vpt_upper_quartile": np.quantile(vpt, 0.75)}
+        show(row | {"tried": found.tried, "parameters": {key: str(value) for key, value in found.parameters.items()}})
     return fitted, series
 
 
@@ -97,6 +107,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="2,000 points, 8 iterations, 10 starts, one seed")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--peers", nargs="*", default=[], choices=PEERS, help="rivals to measure too; tokendyn[bench]")
+    parser.add_argument("--budget", type=float, default=120.0, help="CPU seconds of the search for each of them")
     parser.add_argument("--task", nargs="+", default=["x-only", "all", "noise-1", "noise-5", "speed", "long"])
     options = parser.parse_args()
     quick = {"iterations": 8, "units": 40} if options.quick else {}
@@ -113,7 +125,8 @@ def main():
             parameters, columns, noise = tasks[task]
             if options.quick and "smoothing" in parameters:
                 parameters = parameters | {"smoothing": 2}
-            measure(task, parameters | quick, columns, noise, seeds=seeds, **size)
+            peers = [(name, options.budget) for name in options.peers]
+            measure(task, parameters | quick, columns, noise, seeds=seeds, peers=peers, **size)
     if {"speed", "long"} & set(options.task):
         model, series = measure("x-only", X_ONLY | quick, [0], 0.0, seeds=range(1), **size)
         long_run(model, series, steps=20_000 if options.quick else 1_000_000)
