@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokendyn.sentiment import find_words
-from tokendyn.sentiment.lookup import encode
+from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.tokenise import Lexicon, normal_form
 from tokendyn.sentiment.vocabulary import choose_active, count_words, with_active
 
@@ -93,7 +93,7 @@ def test_other_words_are_one_neutral_token_with_their_number():
 
 
 def test_new_texts_are_encoded_over_the_known_words_in_ascending_order():
-    ragged = encode(["bad new good good", "", "new"], {"good": 0, "bad": 1})
+    ragged = Lookup({"good": 0, "bad": 1}).encode(["bad new good good", "", "new"])
     assert ragged.indptr.tolist() == [0, 2, 2, 2]
     assert ragged.words.tolist() == [0, 1]
     assert ragged.counts.tolist() == [2, 1]

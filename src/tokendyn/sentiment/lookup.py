@@ -173,11 +173,6 @@ class _Known(Lexicon):
         return len(self.numbers) + is_negator(word) if known is None else known
 
 
-def encode(texts: Sequence[str], number_of: dict[str, int], rule: TokenRule = _WORDS) -> Ragged:
-    """Return new texts over known tokens; ``number_of`` maps a token to its number from 0 on."""
-    return Lookup(number_of, rule).encode(texts)
-
-
 def _table(numbers: dict[int, int], size: int) -> Ints:
     """Return a dictionary as an array, -1 where it has no entry."""
     table = np.full(size, -1, dtype=np.int64)
