@@ -37,6 +37,10 @@ class SingularError(TokendynError):
     """A matrix maps a token to zero along the flow, so that its velocity is not defined."""
 
 
+class ConvergenceError(TokendynError):
+    """An iteration ended without an answer that can be certified."""
+
+
 class ScaleError(BadInputError):
     """Numbers are so large that products of them overflow float64."""
 
