@@ -21,6 +21,9 @@ from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphe
 #: The seven inverse temperatures of experiment A.
 BETAS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4)
 
+#: What experiment A measures of each run.
+MEASURED = ("least", "concentration", "departure")
+
 #: Called with a sentence after each run.
 Tell = Callable[[str], None]
 
@@ -99,20 +102,16 @@ def slopes(rows: Sequence[Concentration]) -> dict[str, dict[str, float]]:
     logs = np.log([row.inverse_temperature for row in rows])
     table = {}
     for kind, prefix in (("measured", ""), ("closure", "closure_")):
-        columns = {name: [getattr(row, prefix + name) for row in rows] for name in Phase}
+        columns = {name: [getattr(row, prefix + name) for row in rows] for name in MEASURED}
         columns["least"] = list(np.log(columns["least"]))
         table[kind] = {name: float(np.polyfit(logs, values, 1)[0]) for name, values in columns.items()}
     return table
 
 
-#: What experiment A measures of each run.
-Phase = ("least", "concentration", "departure")
-
-
 def experiment_b(
     betas: Sequence[float] = (30.0, 100.0, 300.0), count: int = 4000, tilt: float = 0.5, tell: Tell | None = None
 ) -> tuple[list[dict[str, Any]], list[Curve]]:
-    """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)`` (``dim E = 2``) from a tilted Fibonacci sphere; RK4, h = .125."""
+    """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)``, so dim E = 2, from a tilted Fibonacci sphere; RK4, h = 1/8."""
     start = fibonacci_sphere(count, tilt)
     times = np.arange(65) * 0.125
     rows, curves = [], []
@@ -127,7 +126,7 @@ def experiment_b(
 
 
 def turning_flow(inverse_temperature: float, angle: float = 0.3) -> TokenFlow:
-    """Return ``V`` = rotation by ``angle`` and ``V B^T = diag(2, .8)``: a collapsed cluster turns at rate ``sin(angle)``."""
+    """Return V = rotation by ``angle``, ``V B^T = diag(2, .8)``: a collapsed cluster turns at rate ``sin(angle)``."""
     cosine, sine = math.cos(angle), math.sin(angle)
     value = np.array([[cosine, -sine], [sine, cosine]])
     return TokenFlow(inverse_temperature, interaction=(value.T @ np.diag([2.0, 0.8])).T, value=value)

@@ -195,8 +195,8 @@ class MeanFieldRun:
         ]
         if facts["crossings"]:
             lines.append(
-                f"{facts['crossings']} tokens had crossed the separatrix by then: a floor of {self.floors[self.best]:.3g} "
-                f"under the distance, which is {self.distances_without_crossings[self.best]:.3g} without them"
+                f"{facts['crossings']} tokens had crossed the separatrix by then: a floor of "
+                f"{self.floors[self.best]:.3g} under the distance, which is {self.distances_without_crossings[self.best]:.3g} without them"
             )
         return lines + [f"note: {warning}" for warning in self.warnings]
 
