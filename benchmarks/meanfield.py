@@ -13,6 +13,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 
 import argparse  # noqa: E402
 import importlib.metadata  # noqa: E402
+import itertools  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
 import resource  # noqa: E402
@@ -151,7 +152,7 @@ def experiment_e() -> tuple[dict[str, Any], plt.Figure]:
 
 
 def guard() -> tuple[dict[str, Any], plt.Figure]:
-    """The wrong limit: 1,000 tokens at beta = 1e6 beside 20,000."""
+    """Run 1,000 tokens at beta = 1e6, which follow the wrong limit, beside 6,000."""
     figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
     rows = []
     times = np.linspace(0, 9, 46)
@@ -208,7 +209,7 @@ def order() -> tuple[dict[str, Any], None]:
         for step in (0.1, 0.05, 0.025):
             end = integrate(flow, start, [0.0, 4.0], method=method, step=step).states[-1]
             errors.append(float(np.sqrt(((end - exact) ** 2).sum(axis=1).mean())))
-        orders = [float(np.log2(a / b)) for a, b in zip(errors, errors[1:], strict=False)]
+        orders = [float(np.log2(a / b)) for a, b in itertools.pairwise(errors)]
         rows.append({"method": method, "errors": errors, "orders": orders})
         _say(f"{method}: error {errors[0]:.1e} at h = .1, orders {orders[0]:.2f} {orders[1]:.2f}")
     return {"rows": rows}, None

@@ -194,9 +194,10 @@ class MeanFieldRun:
             f"{self.projection.reason}; contraction rate c = {self.projection.rate:.3g}; {self.terminal.reason}",
         ]
         if facts["crossings"]:
+            floor, without = self.floors[self.best], self.distances_without_crossings[self.best]
             lines.append(
-                f"{facts['crossings']} tokens had crossed the separatrix by then: a floor of "
-                f"{self.floors[self.best]:.3g} under the distance, which is {self.distances_without_crossings[self.best]:.3g} without them"
+                f"{facts['crossings']} tokens had crossed the separatrix by then, which puts a floor of {floor:.3g} "
+                f"under the distance; without them it is {without:.3g}"
             )
         return lines + [f"note: {warning}" for warning in self.warnings]
 
