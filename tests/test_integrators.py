@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from jaxtyping import config as jaxtyping_config
 from scipy.integrate import solve_ivp
 
 from tokendyn.dynamics import Budget, Event, FlowTrajectory, TokenFlow, integrate
@@ -14,6 +15,14 @@ RNG = np.random.default_rng(3)
 START = RNG.normal(size=(40, 3))
 START /= np.linalg.norm(START, axis=1)[:, None]
 FLOW = TokenFlow(4.0, interaction=RNG.normal(size=(3, 3)), value=RNG.normal(size=(3, 3)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unchecked_hot_loops():
+    """Integrations call the velocity thousands of times; its shapes are checked in the tests of the drift."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 def oracle(flow, start, until):
@@ -39,7 +48,7 @@ def error(state, exact):
 @pytest.mark.parametrize(("method", "order"), [("layers", 1), ("euler", 1), ("heun", 2), ("rk4", 4)])
 def test_fixed_steps_have_their_order(exact, method, order):
     steps = (0.025, 0.0125, 0.00625)
-    errors = [error(integrate(FLOW, START, [0, 1], method=method, step=h).states[-1], exact) for h in steps]
+    errors = [error(integrate(FLOW, START, [0.0, 1.0], method=method, step=h).states[-1], exact) for h in steps]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
     assert np.log2(errors[1] / errors[2]) == pytest.approx(order, abs=0.1)
 
@@ -167,7 +176,7 @@ def test_a_damaged_trajectory_is_refused(tmp_path):
         ({"tokens": np.eye(2)}, "does not fit tokens of 2"),
     ],
 )
-def test_wrong_settings_are_refused(settings, message, unchecked):
+def test_wrong_settings_are_refused(settings, message):
     settings = {"tokens": START, "times": [0.0, 1.0], **settings}
     with pytest.raises(BadInputError, match=message):
         integrate(FLOW, settings.pop("tokens"), settings.pop("times"), **settings)

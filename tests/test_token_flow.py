@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import config as jaxtyping_config
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.special import ive
@@ -13,6 +14,14 @@ from scipy.special import ive
 from tokendyn.attention import Head
 from tokendyn.dynamics import TokenFlow, integrate
 from tokendyn.errors import BadInputError, SingularError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unchecked_hot_loops():
+    """Integrations call the velocity thousands of times; its shapes are checked in the tests of the drift."""
+    jaxtyping_config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 def unit(points):
@@ -132,15 +141,15 @@ def test_finitely_many_tokens_at_hardmax_with_identities_stand_still(rng):
     np.testing.assert_allclose(run.states[-1], tokens, atol=1e-15)
 
 
-@given(seed=st.integers(0, 10**6), beta=st.floats(0.1, 20.0))
-def test_the_energy_never_decreases_when_v_is_b_and_symmetric(seed, beta):
+@pytest.mark.parametrize("seed", range(8))
+def test_the_energy_never_decreases_when_v_is_b_and_symmetric(seed):
     rng = np.random.default_rng(seed)
-    root = rng.normal(size=(3, 3))
+    root, beta = rng.normal(size=(3, 3)), rng.uniform(0.1, 20)
     B = (root + root.T) / 4
     tokens = sphere(rng, 12, 3)
     run = integrate(TokenFlow(beta, interaction=B, value=B), tokens, np.linspace(0, 2, 9), step=0.05)
     energies = [np.exp(beta * state @ B @ state.T).sum() for state in run.states]
-    assert (np.diff(energies) >= -1e-6 * np.abs(energies[:-1])).all()
+    assert (np.diff(energies) >= -1e-9 * np.abs(energies[:-1])).all()
 
 
 def test_cross_ratios_are_conserved_on_the_circle_at_infinite_temperature(rng):
@@ -239,7 +248,7 @@ def test_a_token_that_asks_for_no_direction_is_singular():
         ({"inverse_temperature": 1.0, "causal": True, "means": lambda *_: None}, "means="),
     ],
 )
-def test_wrong_settings_are_refused(settings, message, unchecked):
+def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(BadInputError, match=message):
         TokenFlow(**settings)
 
@@ -253,6 +262,6 @@ def test_wrong_settings_are_refused(settings, message, unchecked):
         (np.array([0.5, np.nan, 0.5]), "not positive"),
     ],
 )
-def test_wrong_weights_are_refused(weights, message, unchecked):
+def test_wrong_weights_are_refused(weights, message):
     with pytest.raises(BadInputError, match=message):
         TokenFlow(1.0).velocity(np.eye(3), weights)

@@ -162,16 +162,16 @@ def leaning_flow(inverse_temperature: float, lean: float = 0.5) -> TokenFlow:
 
 def experiment_d(
     betas: Sequence[float] = (30.0, 100.0, 300.0),
-    counts: Sequence[int] = (125, 250, 500, 1000, 2000),
-    seeds: Sequence[int] = (0, 1, 2),
+    counts: Sequence[int] = (125, 250, 500, 1000),
+    seeds: Sequence[int] = (0, 1),
     lean: float = 0.5,
-    until: float = 20.0,
+    until: float = 16.0,
     tell: Tell | None = None,
 ) -> list[dict[str, Any]]:
     """Measure when clusters leave an E that V does not keep, against n and beta (a conjecture, see the docs).
 
     Each (beta, n) is run from quantile tokens (seed None) and from independent tokens of some seeds. The departure is
-    the first time after the least distance at which the distance of the tokens that kept their side exceeds .3.
+    the first time after the least distance at which the distance exceeds .3.
     """
     times = np.arange(round(until / 0.1) + 1) * 0.1
     rows = []
