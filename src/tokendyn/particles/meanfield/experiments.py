@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from tokendyn.dynamics import TokenFlow
 from tokendyn.particles.meanfield.closure import clusters_at, gaussian_closure
+from tokendyn.particles.meanfield.guard import needed_tokens
 from tokendyn.particles.meanfield.model import MeanFieldRun, simulate
 from tokendyn.particles.meanfield.phases import detect_phases
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
@@ -109,19 +110,27 @@ def slopes(rows: Sequence[Concentration]) -> dict[str, dict[str, float]]:
 
 
 def experiment_b(
-    betas: Sequence[float] = (30.0, 100.0, 300.0), count: int = 4000, tilt: float = 0.5, tell: Tell | None = None
+    betas: Sequence[float] = (30.0, 100.0, 300.0), least_count: int = 2000, tell: Tell | None = None
 ) -> tuple[list[dict[str, Any]], list[Curve]]:
-    """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)``, so dim E = 2, from a tilted Fibonacci sphere; RK4, h = 1/8."""
-    start = fibonacci_sphere(count, tilt)
-    times = np.arange(65) * 0.125
+    """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)``, so dim E = 2, on the sphere; RK4, h = 1/8.
+
+    The start is a Fibonacci lattice pushed by 1/4 along ``e_3``: left as it is, it is symmetric about E, and clusters
+    would never leave. Each beta has as many tokens as it needs, and no fewer than ``least_count``.
+    """
+    times = np.arange(57) * 0.125
     rows, curves = [], []
     for beta in betas:
+        count = max(least_count, math.ceil(needed_tokens(4 * beta, 3)))
+        start = fibonacci_sphere(count, push=(0.0, 0.0, 0.25))
         flow = TokenFlow(beta, interaction=np.diag([4.0, 4.0, 1.0]), value=np.diag([1.0, 1.0, 2.0]))
         run = simulate(flow, start, times, step=0.125)
         rows.append(_row(run))
         curves.append(Curve(beta, run.trajectory.times, run.distances))
         if tell is not None:
-            tell(f"beta = {beta:g}: {run.phases.least:.4f} at {run.phases.concentration:.3f}, {run.resolution.status}")
+            tell(
+                f"beta = {beta:g}, n = {count}: {run.phases.least:.4f} at {run.phases.concentration:.3f}, departure "
+                f"{run.phases.departure:.2f}, {run.resolution.status}"
+            )
     return rows, curves
 
 

@@ -69,21 +69,38 @@ def on_circle(angles: Float[np.ndarray, " tokens"]) -> Float[np.ndarray, "tokens
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def fibonacci_sphere(count: int, tilt: float = 0.0) -> Float[np.ndarray, "tokens 3"]:
+def fibonacci_sphere(
+    count: int, tilt: float = 0.0, push: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> Float[np.ndarray, "tokens 3"]:
     """Return a Fibonacci lattice on the sphere in three dimensions.
 
     ``z_i = 1 - (2 i + 1) / n``, longitude ``i`` times the golden angle ``pi (3 - sqrt 5)`` (Swinbank, Purser, Q. J. R.
-    Meteorol. Soc. 132 (2006)), turned by ``tilt`` radians about the axis (1, 1, 0): without it the lattice is nearly
-    symmetric about the coordinate planes.
+    Meteorol. Soc. 132 (2006)).
+
+    Parameters
+    ----------
+    count
+        Number of tokens.
+    tilt
+        Turn the lattice by so many radians about the axis (1, 1, 0). Its law stays uniform.
+    push
+        Make it uneven: ``x <- (x + push) / |x + push|``, shorter than 1. A uniform law is symmetric about every E.
+
+    Raises
+    ------
+    BadInputError
+        For a count below 1, or a push of length 1 or more.
     """
     _check_count(count)
+    if not np.linalg.norm(push) < 1:
+        raise BadInputError(f"push {push} must be shorter than 1, or tokens fall into the centre")
     heights = 1 - (2 * np.arange(count) + 1) / count
     radii = np.sqrt(1 - heights**2)
     turns = math.pi * (3 - math.sqrt(5)) * np.arange(count)
     points = np.stack([radii * np.cos(turns), radii * np.sin(turns), heights], axis=1)
     from scipy.spatial.transform import Rotation
 
-    turned = Rotation.from_rotvec(tilt * np.array([1.0, 1.0, 0.0]) / math.sqrt(2)).apply(points)
+    turned = Rotation.from_rotvec(tilt * np.array([1.0, 1.0, 0.0]) / math.sqrt(2)).apply(points) + np.array(push)
     return np.asarray(turned / np.linalg.norm(turned, axis=1)[:, None])
 
 
