@@ -269,7 +269,7 @@ class TestRuns:
             assert row.departure == pytest.approx(seen[2], rel=0.05)
 
     def test_without_a_terminal_phase_the_law_stays_and_rotating_clusters_turn(self):
-        (settled, turning), _ = experiments.experiment_c(count=200, until=24.0)
+        (settled, turning), _ = experiments.experiment_c(count=100, until=18.0)
         assert settled["departure"] is None
         assert settled["last_distance"] < 1e-6
         assert turning["turning_rate"] == pytest.approx(math.sin(0.3), rel=1e-3)
@@ -282,11 +282,11 @@ class TestRuns:
         assert exact.lower <= exact.value <= run.distances[2] <= 1.02 * exact.value
 
     def test_tokens_that_cross_put_a_floor_under_the_distance(self):
-        start = starts.uniform_sphere(300, 2, 3)
-        run = meanfield.simulate(experiments.lined_flow(100.0), start, np.linspace(0, 7, 36))
+        start = starts.uniform_sphere(200, 2, 4)
+        run = meanfield.simulate(experiments.lined_flow(30.0), start, np.linspace(0, 6, 31))
         best = run.best
         assert run.crossings[best] > 0
-        assert run.floors[best] == pytest.approx(2 * math.sqrt(run.crossings[best] / 300))
+        assert run.floors[best] == pytest.approx(2 * math.sqrt(run.crossings[best] / 200))
         assert 0.95 * run.floors[best] <= run.distances[best]
         assert run.distances_without_crossings[best] < run.distances[best]
         assert run.exact_distance(best).value <= run.distances[best] + 1e-12

@@ -45,7 +45,7 @@ def coupling_distance(
     if points.shape[-2:] != targets.shape:
         raise BadInputError(f"points {points.shape} and targets {targets.shape}; expected the same tokens")
     shares = _shares(weights, len(targets))
-    return np.sqrt((((points - targets) ** 2).sum(axis=-1) * shares).sum(axis=-1))
+    return np.asarray(np.sqrt((((points - targets) ** 2).sum(axis=-1) * shares).sum(axis=-1)))
 
 
 def wasserstein(

@@ -124,11 +124,8 @@ def project(
     size = int((found.real >= found[0].real - tie_tolerance * norm).sum())
     if size < len(M):
         middle = (found[size - 1].real + found[size].real) / 2
-
-        def dominates(eigenvalue: complex) -> bool:
-            return eigenvalue.real > middle
-
-        T, Z, size = schur(M, output="complex", sort=cast("Any", dominates))
+        dominates = cast("Any", lambda eigenvalue: eigenvalue.real > middle)
+        T, Z, size = schur(M, output="complex", sort=dominates)
         Y = solve_sylvester(T[:size, :size], -T[size:, size:], -T[:size, size:])
         projector = np.real(Z[:, :size] @ np.hstack([np.eye(size), -Y]) @ Z.conj().T)
     else:
