@@ -76,6 +76,19 @@ def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
     assert names["held"].nrmse < 1e-6
 
 
+def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    document = (ROOT / "docs" / "howto-meanfield.md").read_text(encoding="utf-8")
+    for block in blocks("python", document):
+        exec(compile(block, "howto-meanfield.md", "exec"), names)
+    assert names["result"].warnings == []
+    assert names["coarse"].resolution.status == "unresolved"
+    assert names["way"].status == "event"
+    assert Path("folder").is_dir()
+    assert "distance to the projected law" in capsys.readouterr().out
+
+
 def test_the_readme_names_the_commands_of_dev_py():
     assert "python dev.py demo" in README
     assert "python dev.py test" in README
