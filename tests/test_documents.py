@@ -76,7 +76,7 @@ def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
     assert names["held"].nrmse < 1e-6
 
 
-def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, capsys):
+def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, capsys, unchecked):
     monkeypatch.chdir(tmp_path)
     names = {}
     document = (ROOT / "docs" / "howto-meanfield.md").read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def resolution(
     order = np.argsort(widths)
     reach = float(widths[order][np.searchsorted(np.cumsum(shares[order]), 0.95 * (1 - 1e-12))])
     expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
-    needed = math.ceil(max(expected, count * (reach / REACH) ** (dim - 1)))
+    needed = float(math.ceil(max(expected, count * (reach / REACH) ** (dim - 1))))
     drift = flow.drift(tokens, shares)
     size, own = float(np.median(drift.effective_sizes)), float(np.median(drift.self_weights))
     shown = (
@@ -104,13 +104,13 @@ def resolution(
         return Resolution("resolved", count, needed, reach, size, own, shown)
     return Resolution(
         "unresolved", count, needed, reach, size, own,
-        f"{shown}: too few for the mean field; use at least {needed} tokens of this kind, or a smaller beta",
+        f"{shown}: too few for the mean field; use at least {needed:.0f} tokens of this kind, or a smaller beta",
     )  # fmt: skip
 
 
 def _cold(flow: TokenFlow, count: float) -> Resolution:
     if flow.cold_limit == "full support":
         reason = "zero temperature with full support: tokens do not interact, any number resolves it"
-        return Resolution("resolved", count, 1, 0.0, math.inf, 0.0, reason)
+        return Resolution("resolved", count, 1.0, 0.0, math.inf, 0.0, reason)
     reason = "hardmax of finitely many tokens is the other limit: no number of tokens makes it the mean field"
     return Resolution("unresolved", count, math.inf, math.inf, 1.0, 1.0, reason)
