@@ -116,23 +116,39 @@ def experiment_c() -> tuple[dict[str, Any], plt.Figure]:
 
 def experiment_d() -> tuple[dict[str, Any], plt.Figure]:
     rows = experiments.experiment_d(tell=_say)
-    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
     fits = {}
-    for colour, beta in enumerate(sorted({row["inverse_temperature"] for row in rows})):
-        kept = [row for row in rows if row["inverse_temperature"] == beta and row["departure"] is not None]
-        counts = np.array([row["tokens"] for row in kept])
-        left = np.array([row["departure"] for row in kept])
-        even = np.array([row["seed"] is None for row in kept])
-        axes.plot(counts[even], left[even], f"C{colour}o-", label=rf"$\beta={beta:g}$, quantiles")
-        axes.plot(counts[~even], left[~even], f"C{colour}x", label=rf"$\beta={beta:g}$, independent")
-        fits[beta] = {
-            "quantiles": float(np.polyfit(np.log(counts[even]), left[even], 1)[0]),
-            "independent": float(np.polyfit(np.log(counts[~even]), left[~even], 1)[0]),
-        }
+    for beta in sorted({row["inverse_temperature"] for row in rows}):
+        fits[beta] = {}
+        for kind, (counts, left) in _departures(rows, beta).items():
+            fits[beta][kind] = float(np.polyfit(np.log(counts), left, 1)[0])
         _say(f"beta = {beta:g}: slope of the departure against log n: {fits[beta]}")
-    axes.set(xscale="log", xlabel="$n$", ylabel="departure", title="D: E is no eigenspace of V")
-    axes.legend(fontsize=6)
-    return {"rows": rows, "slopes against log n": fits}, figure
+    return {"rows": rows, "slopes against log n": fits}, draw_d(rows)
+
+
+def _departures(rows: Sequence[dict[str, Any]], beta: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return numbers of tokens and departures, from quantile and from independent starts."""
+    found = {}
+    for kind, even in (("quantiles", True), ("independent", False)):
+        kept = [
+            (row["tokens"], row["departure"])
+            for row in rows
+            if row["inverse_temperature"] == beta and (row["seed"] is None) is even and row["departure"] is not None
+        ]
+        found[kind] = tuple(np.array(kept, dtype=float).T)
+    return found
+
+
+def draw_d(rows: Sequence[dict[str, Any]]) -> plt.Figure:
+    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    for colour, beta in enumerate(sorted({row["inverse_temperature"] for row in rows})):
+        for (kind, found), marker in zip(_departures(rows, beta).items(), ("o-", "x"), strict=True):
+            axes.semilogx(*found, f"C{colour}{marker}", label=rf"$\beta={beta:g}$, {kind}")
+    ticks = sorted({row["tokens"] for row in rows})
+    axes.set_xticks(ticks, [str(count) for count in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel="$n$", ylabel="departure", title="D: E is no eigenspace of V")
+    figure.legend(loc="outside right center", fontsize=7)
+    return figure
 
 
 def experiment_e() -> tuple[dict[str, Any], plt.Figure]:
@@ -141,7 +157,7 @@ def experiment_e() -> tuple[dict[str, Any], plt.Figure]:
     table = []
     for beta in sorted({row["inverse_temperature"] for row in rows}):
         kept = [row for row in rows if row["inverse_temperature"] == beta]
-        names = ("least", "least_without_crossings", "exact_at_least", "concentration", "departure", "crossings")
+        names = ("least", "least_without_crossings", "exact_at_least", "concentration", "crossings")
         found = {name: np.array([row[name] for row in kept], dtype=float) for name in names}
         table.append(
             {"beta": beta, **{name: [float(v.mean()), float(v.std(ddof=1))] for name, v in found.items()}}
