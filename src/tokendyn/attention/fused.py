@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tokendyn.attention.step import nothing_found
+from tokendyn.attention.dispatch import nothing_found
 
 ROWS = 256
 BLOCK = 64
@@ -39,6 +39,16 @@ def step_batch(
         means[at], leaders[at], tie_counts[at] = mean, alive[leader], count
         tie_spreads[at], top_scores[at], log_masses[at] = spread, top, np.log(mass)
     return found
+
+
+def softmax_rows(
+    queries: np.ndarray, keys: np.ndarray, values: np.ndarray, weights: np.ndarray, inverse_temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and log partition functions of some rows, directly, exact to rounding."""
+    queries, keys, values, weights = map(np.ascontiguousarray, (queries, keys, values, weights))
+    slack = np.zeros(len(queries))
+    mean, _, _, _, top, mass = _step(queries, slack, keys, values, weights, float(inverse_temperature))
+    return mean, inverse_temperature * top + np.log(mass)
 
 
 def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
