@@ -122,7 +122,8 @@ TILE_EDGES = sorted(
     {
         edge + shift
         for edge in (
-            fused_backend.BLOCK,
+            fused_backend.LEAST_BLOCK,
+            2 * fused_backend.LEAST_BLOCK**2,
             fused_backend.ROWS,
             dense_backend.TILE_ROWS,
             dense_backend.TILE_KEYS,
