@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
     "tokendyn.attention.fused",
+    "tokendyn.attention.polytope_kernels",
     "tokendyn.attention.tops",
     "tokendyn.data.flow.kernels",
     "tokendyn.data.systems.kernels",

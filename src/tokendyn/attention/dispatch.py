@@ -23,12 +23,12 @@ from functools import cached_property
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from tokendyn.errors import BadInputError
 
-#: Hardmax backends: the dense reference (torch) and the fused kernels (numba).
-HARDMAX = ("dense", "fused")
+#: Hardmax backends: the dense reference (torch), the fused kernels (numba), and two that first leave out keys.
+HARDMAX = ("dense", "fused", "polytope", "prefix")
 
 #: Softmax backends that compute leaders and means in one direct pass.
 DIRECT = ("dense", "fused")
@@ -39,8 +39,11 @@ SOFTMAX: dict[str, str] = {}
 #: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
 DIRECT_SECONDS, DIRECT_EXTRA = 0.4e-9, 10
 
-#: Below this many keys the fused kernel is faster than any reduction.
-FEW_KEYS = 2000
+#: Up to this many keys, or this many rows for each dimension, all pairs are faster than a reduction.
+FEW_KEYS, FEW_ROWS = 2000, 64
+
+#: The inner polytope is used up to the first dimension, the norm prefix up to the second.
+POLYTOPE_DIM, PREFIX_DIM = 4, 16
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,13 @@ class Request:
         """Whether the temperature is zero."""
         return math.isinf(self.inverse_temperature)
 
-    def problem(self, item: int) -> Problem:
-        """Return one item without masked tokens and without rows that do not ask."""
-        alive, asking = np.flatnonzero(self.mask[item]), np.flatnonzero(self.attends[item])
+    def problem(self, item: int) -> tuple[Problem, Int[np.ndarray, " rows"], Int[np.ndarray, " tokens"]]:
+        """Return one item without masked tokens and rows that do not ask; which rows ask; which tokens exist."""
+        asking, alive = np.flatnonzero(self.attends[item]), np.flatnonzero(self.mask[item])
         queries, slack = _chosen(item, asking, self.queries, self.slack)
         keys, values, weights = _chosen(item, alive, self.keys, self.values, self.weights)
-        return Problem(queries, slack, keys, values, weights, self.inverse_temperature, self.error_tolerance)
+        problem = Problem(queries, slack, keys, values, weights, self.inverse_temperature, self.error_tolerance)
+        return problem, asking, alive
 
 
 def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
@@ -227,9 +231,39 @@ def _direct(request: Request, choice: Choice) -> tuple[tuple[np.ndarray, ...], C
 
 
 def _hardmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
-    if request.backend == "auto":
-        return _direct(request, Choice("fused", "every pair is looked at"))
-    return _direct(request, Choice(request.backend, "asked for by name"))
+    name, reason = _hardmax_backend(request)
+    if name in DIRECT:
+        return _direct(request, Choice(name, reason))
+    from tokendyn.attention import reduced
+
+    fields = nothing_found(request.attends.shape, request.values.shape[2])
+    for item in range(len(request.attends)):
+        problem, asking, alive = request.problem(item)
+        if asking.size == 0:
+            continue
+        (means, leaders, counts, spreads, tops, masses), note = reduced.hardmax(problem, name)
+        for whole, part in zip(fields, (means, alive[leaders], counts, spreads, tops, np.log(masses)), strict=True):
+            whole[item, asking] = part
+        reason = f"{reason}; {note}" if item == 0 else reason
+    return fields, Choice(name, reason)
+
+
+def _hardmax_backend(request: Request) -> tuple[str, str]:
+    """Return the name of the hardmax backend, and why."""
+    if request.backend != "auto":
+        return request.backend, "asked for by name"
+    rows, keys, dim = request.attends.shape[1], *request.keys.shape[1:]
+    if keys <= FEW_KEYS:
+        return "fused", f"{keys} keys are few"
+    if rows <= FEW_ROWS * dim:
+        return "fused", f"{rows} rows are too few to pay for a reduction"
+    if dim == 1:
+        return "prefix", "1 coordinate"
+    if dim <= POLYTOPE_DIM:
+        return "polytope", f"{dim} coordinates"
+    if dim <= PREFIX_DIM:
+        return "prefix", f"{dim} coordinates"
+    return "fused", f"{dim} coordinates are too many for a reduction"
 
 
 def _stays_direct(request: Request) -> str:
@@ -247,14 +281,14 @@ def _softmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
     choices = []
     for item in range(len(request.attends)):
         one = _item(request, item)
-        problem = one.problem(0)
-        if 0 in (len(problem.queries), len(problem.keys)):
+        problem, asking, _ = one.problem(0)
+        if asking.size == 0:
             continue
         name, reason = _cheapest(problem) if request.backend == "auto" else _asked_for(request.backend, problem)
         if name == "fused":
             found, choice = _direct(one, Choice(name, reason))
         else:
-            found, choice = _with_leaders(one, problem, name, reason)
+            found, choice = _with_leaders(one, problem, asking, name, reason)
         choices.append(choice)
         for whole, part in zip(fields, found, strict=True):
             whole[item] = part[0]
@@ -281,7 +315,6 @@ def _asked_for(name: str, problem: Problem) -> tuple[str, str]:
 def _with_leaders(request: Request, problem: Problem, name: str, reason: str) -> tuple[tuple[np.ndarray, ...], Choice]:
     """Compute one item by a softmax backend, and its leaders, where they are wanted, by a hardmax backend."""
     found: Softmax = _module(name).softmax(problem)
-    asking = np.flatnonzero(request.attends[0])
     if request.find_leaders:
         hard = replace(request, inverse_temperature=math.inf, backend="auto")
         means, leaders, counts, spreads, tops, masses = _hardmax(hard)[0]

@@ -45,6 +45,11 @@ def hardmax(
     return _hardmax(*_ready(queries, slack, keys, values, weights))
 
 
+def leaders(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the leader of every query."""
+    return hardmax(queries, np.zeros(len(queries)), keys, keys, np.ones(len(keys)))[1]
+
+
 def softmax_rows(
     queries: np.ndarray, keys: np.ndarray, values: np.ndarray, weights: np.ndarray, inverse_temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +118,7 @@ def _hardmax(queries, slack, keys, values, weights):
         _filter(q, padded, size, block_tops, best, second, place)
         for r in range(rows):
             i = start + r
-            # Both the filter and the canonical score err by less than (d + 2) eps |q|_1 max|k|; 1e-300 is for underflow.
+            # Filter and canonical score err by less than (d + 2) eps |q|_1 max|k| each; 1e-300 is for underflow.
             total = 0.0
             for c in range(d):
                 total += abs(q[c, r])
@@ -200,9 +205,7 @@ def _decide(query, slack, keys, values, weights, block_tops, r, size, cut, mean)
     for b in range(len(block_tops)):
         if block_tops[b, r] >= cut:
             for j in range(b * size, min((b + 1) * size, len(keys))):
-                s = _score(query, keys, j)
-                if s > top:
-                    top = s
+                top = max(top, _score(query, keys, j))
     leader, count, spread, mass = -1, 0, 0.0, 0.0
     for b in range(len(block_tops)):
         if block_tops[b, r] >= cut:
