@@ -12,9 +12,8 @@ from adversarial import FAMILIES, tokens_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokendyn.attention import Head, attend, attention_weights
+from tokendyn.attention import Head, attend, attention_weights, dispatch
 from tokendyn.attention import dense as dense_backend
-from tokendyn.attention import dispatch
 from tokendyn.attention import fused as fused_backend
 from tokendyn.attention.step import MAX_DENSE_ENTRIES
 from tokendyn.errors import BadInputError

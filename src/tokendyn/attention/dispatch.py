@@ -253,17 +253,11 @@ def _hardmax_backend(request: Request) -> tuple[str, str]:
     if request.backend != "auto":
         return request.backend, "asked for by name"
     rows, keys, dim = request.attends.shape[1], *request.keys.shape[1:]
-    if keys <= FEW_KEYS:
-        return "fused", f"{keys} keys are few"
-    if rows <= FEW_ROWS * dim:
-        return "fused", f"{rows} rows are too few to pay for a reduction"
-    if dim == 1:
-        return "prefix", "1 coordinate"
-    if dim <= POLYTOPE_DIM:
-        return "polytope", f"{dim} coordinates"
-    if dim <= PREFIX_DIM:
-        return "prefix", f"{dim} coordinates"
-    return "fused", f"{dim} coordinates are too many for a reduction"
+    few_rows = rows <= FEW_ROWS * dim
+    if keys <= FEW_KEYS or few_rows or dim > PREFIX_DIM:
+        many = f"{rows} rows of {dim} coordinates" if few_rows else f"{keys} keys of {dim} coordinates"
+        return "fused", f"{many} do not pay for a reduction of the keys"
+    return "polytope" if 2 <= dim <= POLYTOPE_DIM else "prefix", f"{keys} keys of {dim} coordinates"
 
 
 def _stays_direct(request: Request) -> str:
@@ -312,7 +306,9 @@ def _asked_for(name: str, problem: Problem) -> tuple[str, str]:
     return name, f"asked for by name; {offer.reason}"
 
 
-def _with_leaders(request: Request, problem: Problem, name: str, reason: str) -> tuple[tuple[np.ndarray, ...], Choice]:
+def _with_leaders(
+    request: Request, problem: Problem, asking: np.ndarray, name: str, reason: str
+) -> tuple[tuple[np.ndarray, ...], Choice]:
     """Compute one item by a softmax backend, and its leaders, where they are wanted, by a hardmax backend."""
     found: Softmax = _module(name).softmax(problem)
     if request.find_leaders:

@@ -130,8 +130,8 @@ def _prefix_groups(problem: Problem, rows: np.ndarray) -> tuple[list[Group], str
     """Return groups of rows with the outermost keys that each needs.
 
     A row that has found the score ``b_i`` among the outermost keys of a few directions needs no key with
-    ``<q_i, c> + |w q_i| |y| < b_i - slack_i`` (ours; the right side is lowered by ``16 (d + 2) eps |q_i| R``). Rows that
-    need the same number of keys within a factor of two form a group.
+    ``<q_i, c> + |w q_i| |y| < b_i - slack_i`` (ours; the right side is lowered by ``16 (d + 2) eps |q_i| R``).
+    Rows that need the same number of keys within a factor of two form a group.
     """
     queries, keys = problem.queries[rows], problem.keys
     centre, widths = keys.mean(axis=0), keys.std(axis=0)
