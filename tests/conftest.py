@@ -16,6 +16,7 @@ KERNELS = {
     "tokendyn.attention.polytope_kernels",
     "tokendyn.attention.tops",
     "tokendyn.data.flow.kernels",
+    "tokendyn.dynamics.freeze_kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",

@@ -6,8 +6,9 @@ several heads and an optional feed-forward part, which that paper leaves open)::
     z_i <- z_i + alpha / (1 + alpha) * (sum_h m_i^h - z_i),   m_i^h = sum_j p_ij^h V_h z_j
 """
 
+from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.dynamics.layers import FeedForward, Layer, checked_tokens
-from tokendyn.dynamics.run import Progress, run
+from tokendyn.dynamics.run import Progress, Record, run
 from tokendyn.dynamics.trajectory import Trajectory
 
-__all__ = ["FeedForward", "Layer", "Progress", "Trajectory", "checked_tokens", "run"]
+__all__ = ["FeedForward", "FrozenMotion", "Layer", "Progress", "Record", "Trajectory", "checked_tokens", "run"]
