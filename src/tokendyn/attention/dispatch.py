@@ -27,8 +27,12 @@ from jaxtyping import Bool, Float, Int
 
 from tokendyn.errors import BadInputError
 
-#: Hardmax backends: the dense reference (torch), the fused kernels (numba), and two that first leave out keys.
-HARDMAX = ("dense", "fused", "polytope", "prefix")
+#: Hardmax backends: the dense reference (torch), the fused kernels (numba), two that first leave out keys, and tiles
+#: of matrix products (torch).
+HARDMAX = ("dense", "fused", "polytope", "prefix", "gemm")
+
+#: Those that leave out keys.
+REDUCED = ("polytope", "prefix")
 
 #: Softmax backends that compute leaders and means in one direct pass.
 DIRECT = ("dense", "fused")
@@ -232,7 +236,7 @@ def _direct(request: Request, choice: Choice) -> tuple[tuple[np.ndarray, ...], C
 
 def _hardmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
     name, reason = _hardmax_backend(request)
-    if name in DIRECT:
+    if name not in REDUCED:
         return _direct(request, Choice(name, reason))
     from tokendyn.attention import reduced
 
