@@ -97,7 +97,7 @@ def _step_batch(
 def _hardmax(queries, slack, keys, values, weights):
     n, d = queries.shape
     size = _block_size(len(keys))
-    width = min(ROWS, (n + GROUP - 1) // GROUP * GROUP)
+    width = min(ROWS, (max(n, 1) + GROUP - 1) // GROUP * GROUP)
     blocks = (len(keys) + size - 1) // size
     means = np.zeros((n, values.shape[1]))
     leaders = np.empty(n, dtype=np.int64)
