@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.systems import LYAPUNOV, lorenz63
 from tokendyn.forecast.base import Progress
 from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished
@@ -12,6 +11,10 @@ from tokendyn.metrics import histogram_distance, spectral_distance
 
 #: What is tried first when only x is seen, and when all columns are.
 FIRST = {"x": {"delays": 5, "stride": 5, "units": 150}, "all": {"delays": 2, "stride": 1}}
+#: Levels of noise of the tasks that see all columns.
+NOISES = (0.0, 0.01, 0.05)
+#: Snapshots before a start: none of the models' windows is longer.
+LEAD = 400
 
 
 def lorenz(
@@ -43,13 +46,8 @@ def lorenz(
     """
     budget = (2.0 if quick else 120.0) if budget is None else budget
     points, starts, long = (1500, 10, 2000) if quick else (10_000, 50, 50_000)
-    train = lorenz63(points, seed=seed)
-    test = lorenz63(12_000 if not quick else 2_000, seed=seed + 1)
-    noises = (0.0,) if quick else (0.0, 0.01, 0.05)
-    tasks = [_task("x", train.select(["x"]), test.select(["x"]), starts, 0.0, seed)]
-    for level in noises:
-        name = f"all, {level:.0%} noise" if level else "all"
-        tasks.append(_task(name, train, test, starts, level, seed))
+    sizes: dict[str, int] = {"points": points, "starts": starts, "seed": seed}
+    tasks = [lorenz_task("x", **sizes), *(lorenz_task("all", level, **sizes) for level in NOISES[: 1 if quick else 3])]
     parts = []
     for task in tasks:
         seen = "x" if task.name == "x" else "all"
@@ -61,11 +59,30 @@ def lorenz(
     return finished("lorenz", parts, {"quick": quick, "seed": seed, "budget": budget, "points": points})
 
 
-def _task(name: str, train: Snapshots, test: Snapshots, starts: int, noise: float, seed: int) -> Task:
+def lorenz_task(seen: str, noise: float = 0.0, *, points: int = 10_000, starts: int = 50, seed: int = 0) -> Task:
+    """Return the task on one trajectory of ``points`` snapshots, dt = .02, with starts four hundred steps apart in another.
+
+    Parameters
+    ----------
+    seen
+        "x" or "all": the columns.
+    noise
+        In standard deviations of each column, on the training series and on the windows that forecasts start from;
+        what forecasts are compared with is clean.
+    points, starts
+        Snapshots to learn from, and forecasts.
+    seed
+        Of the training trajectory; that of the test is the next, those of the noise lie 10 and 11 above.
+    """
+    horizon = 1000 if seen == "x" or noise else 2000
+    train, test = lorenz63(points, seed=seed), lorenz63(LEAD + 400 * (starts - 1) + horizon, seed=seed + 1)
+    if seen == "x":
+        train, test = train.select(["x"]), test.select(["x"])
     learned = train.with_noise(noise, seed + 10) if noise else train
-    seen = test.with_noise(noise, seed + 11) if noise else test
-    lead = min(1000, len(test) // 3)
-    return Task(name, (learned,), (seen,), lead, 1000, starts, 400, (test,), LYAPUNOV["lorenz63"])
+    shown = test.with_noise(noise, seed + 11) if noise else test
+    name = f"{seen}, {noise:.0%} noise" if noise else seen
+    validate = min(400, points // 10)
+    return Task(name, (learned,), (shown,), LEAD, horizon, starts, validate, (test,), LYAPUNOV["lorenz63"])
 
 
 def long_run(task: Task, outcome: Outcome, steps: int) -> dict[str, float | int]:
