@@ -43,6 +43,7 @@ def fit(
     units: int | None = None,
     noise: float | None = None,
     smoothing: int | None = None,
+    history: int | None = None,
     finish: int | None = None,
     iterations: int | None = None,
     members: int | None = None,
@@ -80,9 +81,9 @@ def fit(
         Snapshots in a window, and the steps between them.
     rank
         Directions of the windows that are kept: a count, or a share of the energy below 1.
-    units, noise, smoothing, finish, iterations
-        Of tdtf: nonlinear units; noise on the windows; rounds of smoothing for noisy data; steps of the finish on
-        closed loops; iterations.
+    units, noise, smoothing, history, finish, iterations
+        Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
+        each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
     members
         Fit so many tdtf from different seeds; their spread comes with every forecast.
     auto
@@ -109,7 +110,7 @@ def fit(
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     given = {
         "delays": delays, "stride": stride, "rank": rank, "units": units, "noise": noise, "smoothing": smoothing,
-        "finish": finish, "iterations": iterations, "members": members,
+        "history": history, "finish": finish, "iterations": iterations, "members": members,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if auto:

@@ -60,7 +60,7 @@ def lorenz(
 
 
 def lorenz_task(seen: str, noise: float = 0.0, *, points: int = 10_000, starts: int = 50, seed: int = 0) -> Task:
-    """Return the task on one trajectory of ``points`` snapshots, dt = .02, with starts four hundred steps apart in another.
+    """Return the task on one trajectory of snapshots, dt = .02, with starts four hundred steps apart in another.
 
     Parameters
     ----------
