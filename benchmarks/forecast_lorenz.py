@@ -19,17 +19,13 @@ from tokendyn.data.systems import lorenz63
 from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.peers import ESN, NVAR, SPACES, PySINDy, TorchEncoder, tune
 from tokendyn.forecast.studies.comparison import rollouts
-from tokendyn.forecast.studies.lorenz import lorenz_task
+from tokendyn.forecast.studies.lorenz import ALL, NOISY, X_ONLY, lorenz_task
 from tokendyn.metrics import histogram_distance, largest_exponent, valid_prediction_times
 
 PEERS = {"ESN": ESN, "NVAR": NVAR, "PySINDy": PySINDy, "TorchEncoder": TorchEncoder}
-X_ONLY = {"delays": 5, "stride": 5, "units": 250, "every": 2, "noise": 3e-6, "iterations": 80, "gate": False}
-ALL = {"delays": 2, "stride": 1, "units": 150, "noise": 1e-6, "ridge": 1e-12, "iterations": 40, "gate": False}
-NOISE_1 = {"delays": 2, "stride": 1, "units": 60, "noise": 1e-3, "ridge": 1e-9, "iterations": 20, "smoothing": 10}
-NOISE_5 = {"delays": 2, "stride": 1, "units": 40, "noise": 5e-3, "ridge": 1e-8, "iterations": 20, "smoothing": 10}
 #: Columns seen, noise, settings.
 TASKS = {"x-only": ("x", 0.0, X_ONLY), "all": ("all", 0.0, ALL)}
-TASKS |= {"noise-1": ("all", 0.01, NOISE_1), "noise-5": ("all", 0.05, NOISE_5)}
+TASKS |= {"noise-1": ("all", 0.01, NOISY), "noise-5": ("all", 0.05, NOISY)}
 
 
 def measure(name, task, parameters, *, seeds, peers=()):

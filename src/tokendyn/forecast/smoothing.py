@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from tokendyn.forecast.cell import Cell, tokens_of
 
-#: Weight of a fitted model against the data when histories are smoothed.
-RATIO = 1000.0
+#: Weight of a fitted model against the data.
+RATIO = 1e4
 #: A step of Gauss-Newton that does not lower the cost is halved so many times before it is given up.
 _HALVINGS = 6
 #: Gauss-Newton ends when a step lowers the cost by less than this share.

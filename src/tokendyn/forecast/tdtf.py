@@ -19,8 +19,8 @@ from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import rank_problems
 from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
 
-#: Weight of the model against the data in the first and the last round of smoothing: models sharpen meanwhile.
-_SOFT, _HARD = 4.0, 1000.0
+#: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
+_SOFT = 4.0
 #: Rounds of smoothing end when so much of the budget is spent; the rest is for the last fit.
 _ROUNDS_SHARE = 2 / 3
 
@@ -71,7 +71,7 @@ class TDTF(Forecaster):
     gate
         Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
     smoothing
-        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
+        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data. 10 to 30.
     history
         For noisy data: a forecast starts from so many snapshots, smoothed by the model as in :meth:`smooth`, instead of
         from the last window as it was measured. The window of :meth:`forecast` and :meth:`backtest` is then so long;
@@ -235,7 +235,7 @@ class TDTF(Forecaster):
     def _fit_smoothed(self, data: Normalised, settings: Settings, progress: Progress) -> tuple[Cell, Record]:
         """Alternate a fit and a smoothing; the rounds before the last are short."""
         rounds, began = self.smoothing, time.perf_counter()
-        short = replace(settings, iterations=min(settings.iterations, 6), gate=False)
+        short = replace(settings, iterations=min(settings.iterations, 4), gate=False)
 
         def bounded(what: Settings) -> Settings:
             left = None if self.budget is None else max(self.budget - (time.perf_counter() - began), 0.0)
@@ -250,7 +250,7 @@ class TDTF(Forecaster):
                 break
             cell, _ = train(smooth, bounded(short), progress=told(done), start=network)
             network = cell.network if len(cell.network.bias) else None
-            ratio = _SOFT * (_HARD / _SOFT) ** (done / max(rounds - 1, 1))
+            ratio = _SOFT * (RATIO / _SOFT) ** min(2 * done / max(rounds - 1, 1), 1.0)
             series = smoothed(cell, data.series, data.inputs, guess=smooth.series, ratio=ratio)
             smooth = replace(smooth, series=series)
         return train(smooth, bounded(settings), progress=told(rounds), start=network)

@@ -65,7 +65,8 @@ def tune(
 
     A model with a parameter ``budget`` (TDTF, PaperTDTF, TorchEncoder) is stopped in time and keeps the best that it
     has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. Others run
-    to their end, so that a search overruns by one fit at most. Settings that fix ``budget`` themselves are left alone.
+    to their end, so that a search overruns by one fit at most. Where other programs share the processor, the model is
+    given more wall seconds, as many as that CPU time takes. Settings that fix ``budget`` themselves are left alone.
 
     Parameters
     ----------
@@ -98,6 +99,7 @@ def tune(
         If no setting could be fitted and rolled out.
     """
     split = _split(series, inputs, horizon, rollouts)
+    slowness = _slowness() if budget > 1 else 1.0
     rng, began = np.random.default_rng(seed), time.process_time()
     best: tuple[float, dict[str, Any]] | None = None
     tried = failed = 0
@@ -106,7 +108,7 @@ def tune(
         tried += 1
         left = budget - (time.process_time() - began)
         try:
-            model = _bounded(kind, parameters, min(budget / 3, left))
+            model = _bounded(kind, parameters, slowness * min(budget / 3, left))
             error = _validation_error(model, split, dt, horizon, longest)
         except TokendynError:
             failed += 1
@@ -118,7 +120,7 @@ def tune(
     if best is None:
         name = getattr(kind, "__name__", "the model")
         raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-    model = _bounded(kind, best[1], budget).fit(series, dt=dt, inputs=inputs)
+    model = _bounded(kind, best[1], slowness * budget).fit(series, dt=dt, inputs=inputs)
     return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
 
 
@@ -126,6 +128,14 @@ def tune(
 _PATIENCE = 20
 #: Seconds that a bounded fit gets at least.
 _SHORTEST = 1e-3
+
+
+def _slowness(sample: float = 0.2) -> float:
+    """Return the wall seconds that a CPU second takes now, at least 1: models count them, the search CPU seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < sample:
+        pass
+    return max((time.perf_counter() - wall) / sample, 1.0)
 
 
 def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], seconds: float) -> Forecaster:
