@@ -1,6 +1,6 @@
-"""Lorenz 63 by TD-TF and TD-DMD: valid prediction time, long run, speed of the closed loop.
+"""Lorenz 63 by TD-TF and TD-DMD: valid prediction time, long run, cost of the closed loop.
 
-    python benchmarks/forecast_lorenz.py [--quick] [--task x-only|all|noise-1|noise-5|long ...] [--peers NVAR ...]
+    python benchmarks/forecast_lorenz.py [--quick] [--task x-only|all|noise-1|noise-5|long|delays ...] [--peers ESN ...]
 
 Tasks are those of ``tokendyn forecast study lorenz``: 10,000 points, dt .02, sigma 10, rho 28, beta 8/3; 50 starts on
 another trajectory that no choice was made on. Valid prediction time (VPT): the first time at which the root mean square
@@ -20,6 +20,7 @@ from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.peers import ESN, NVAR, SPACES, PySINDy, TorchEncoder, tune
 from tokendyn.forecast.studies.comparison import rollouts
 from tokendyn.forecast.studies.lorenz import ALL, NOISY, X_ONLY, lorenz_task
+from tokendyn.forecast.study_figures import cost_figure
 from tokendyn.metrics import histogram_distance, largest_exponent, valid_prediction_times
 
 PEERS = {"ESN": ESN, "NVAR": NVAR, "PySINDy": PySINDy, "TorchEncoder": TorchEncoder}
@@ -89,18 +90,49 @@ def long_run(model, series, *, steps):
     show(row | {"largest_exponent": exponent.value, "standard_error": exponent.standard_error})
 
 
+def cost_of_delays(*, points, steps, picture=None):
+    """Print microseconds of one closed-loop step by delays, a batch of one; draw them if a file is given."""
+    series = lorenz63(points, seed=0).select(["x"])
+    kinds = {
+        "TD-TF, 40 units": (
+            lambda m: TDTF(delays=m, units=40, rank=8, iterations=0, gate=False, validation_fraction=0.0, noise=1e-2),
+            steps,
+        ),
+        "TD-DMD": (lambda m: TDDMD(delays=m), steps),
+        "NVAR, order 2": (lambda m: NVAR(delays=m, ridge=1e-2), steps // 20),
+    }
+    costs = {name: {} for name in kinds}
+    for name, (make, length) in kinds.items():
+        for delays in (1, 20, 40, 60, 80, 100):
+            model = make(delays).fit(series.values, dt=series.dt)
+            model.forecast(series.values, 10)
+            best = np.inf
+            for _ in range(7):
+                began = time.process_time()
+                forecast = model.forecast(series.values, length)
+                best = min(best, (time.process_time() - began) / forecast.finite_steps)
+            costs[name][delays] = 1e6 * best
+        show({"task": "delays", "model": name, "microseconds_a_step": {m: round(c, 2) for m, c in costs[name].items()}})
+    if picture is not None:
+        del costs["NVAR, order 2"]  # a hundred times dearer: the others would lie on the axis
+        cost_figure(costs).savefig(picture, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="2,000 points, 8 iterations, 10 starts, one seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=[], choices=PEERS, help="rivals to measure too; tokendyn[bench]")
     parser.add_argument("--budget", type=float, default=120.0, help="CPU seconds of the search for each of them")
-    parser.add_argument("--task", nargs="+", default=[*TASKS, "long"], choices=[*TASKS, "long"])
+    parser.add_argument("--task", nargs="+", default=[*TASKS, "long", "delays"], choices=[*TASKS, "long", "delays"])
+    parser.add_argument("--picture", help="PNG file to draw the cost of delays into")
     options = parser.parse_args()
     quick = {"iterations": 8, "units": 40} if options.quick else {}
     size = {"points": 2000 if options.quick else 10_000, "starts": 10 if options.quick else 50}
     seeds = range(1 if options.quick else options.seeds)
     peers = [(name, options.budget) for name in options.peers]
+    if "delays" in options.task:
+        cost_of_delays(points=size["points"] // 2, steps=2000 if options.quick else 20_000, picture=options.picture)
     x_only = None
     for name in options.task:
         if name not in TASKS:
