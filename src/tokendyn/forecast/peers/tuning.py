@@ -64,9 +64,10 @@ def tune(
     fitted to the rest and rolled out from every start, and the best of them is fitted to everything.
 
     A model with a parameter ``budget`` (TDTF, PaperTDTF, TorchEncoder) is stopped in time and keeps the best that it
-    has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. Others run
-    to their end, so that a search overruns by one fit at most. Where other programs share the processor, the model is
-    given more wall seconds, as many as that CPU time takes. Settings that fix ``budget`` themselves are left alone.
+    has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. One that
+    can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
+    overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
+    CPU time takes. Settings that fix ``budget`` themselves are left alone.
 
     Parameters
     ----------
