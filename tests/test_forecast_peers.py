@@ -59,7 +59,7 @@ class TestNVAR(ForecasterContract):
             NVAR(delays=40, order=5).fit(waves(400))
 
     def test_what_takes_longer_than_its_budget_is_refused_before(self):
-        with pytest.raises(BadInputError, match="455 terms take about .* the budget is"):
+        with pytest.raises(BadInputError, match=r"455 terms take about .* the budget is"):
             NVAR(delays=6, order=3, budget=1e-3).fit(waves(400))
         assert NVAR(delays=6, order=3, budget=10.0).fit(waves(400)).weights_.shape == (455, 2)
 
