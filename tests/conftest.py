@@ -14,7 +14,10 @@ SOURCE = Path(__file__).parents[1] / "src"
 KERNELS = {
     "tokendyn.attention.drift_kernels",
     "tokendyn.attention.fused",
+    "tokendyn.attention.polytope_kernels",
+    "tokendyn.attention.tops",
     "tokendyn.data.flow.kernels",
+    "tokendyn.dynamics.freeze_kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",

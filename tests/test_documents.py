@@ -66,12 +66,13 @@ def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):
 
 def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_csv, in_python = blocks("python", HOWTO)
+    write_csv, *in_python = blocks("python", HOWTO)
     names = {}
     exec(compile(write_csv, "howto-forecast.md", "exec"), names)
     for line in blocks("sh", HOWTO)[0].splitlines():
         assert run_command(shlex.split(line)[1:]) == 0
-    exec(compile(in_python, "howto-forecast.md", "exec"), names)
+    for block in in_python:
+        exec(compile(block, "howto-forecast.md", "exec"), names)
     assert {"model", "forecast.csv", "model-python"} <= set(os.listdir())
     assert names["held"].nrmse < 1e-6
 

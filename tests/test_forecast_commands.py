@@ -223,6 +223,57 @@ def test_several_series_are_learned_and_whole_ones_held_out(tmp_path, capsys):
     assert json.loads((tmp_path / "model" / "data.json").read_text(encoding="utf-8"))["held_out"]["nrmse"] < 1e-6
 
 
+def test_each_series_of_a_table_is_forecast(fitted, tmp_path, capsys):
+    parts = [table().assign(run=name, a=k * table()["a"], b=k * table()["b"]) for k, name in enumerate("pq", 1)]
+    data = written(pd.concat(parts), tmp_path / "data.csv")
+    out = tmp_path / "forecast.csv"
+    arguments = ["forecast", "predict", str(fitted / "model"), data, "--steps", "30", "--out", str(out)]
+    assert run([*arguments, "--series", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["series"] == 2
+    found = pd.read_csv(out)
+    assert list(found) == ["run", "t", "a", "b"]
+    assert found["run"].tolist() == ["p"] * 30 + ["q"] * 30
+    for k, name in enumerate("pq", 1):
+        np.testing.assert_allclose(found["a"][found["run"] == name], k * SIGNAL.values[500:530, 0], atol=1e-7)
+    short = written(pd.concat([parts[0], parts[1][:3]]), tmp_path / "short.csv")
+    assert run([*arguments[:3], short, *arguments[4:], "--series", "run", "--overwrite"]) == 2
+    assert "series 'q': 3 snapshots, the model's window has 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "expected"),
+    [
+        ("2024-02-27", "1D", ["2024-07-16", "2024-07-17"]),
+        ("2024-02-27 12:00", "1h", ["2024-03-04T08:00:00", "2024-03-04T09:00:00"]),
+        ("2024-02-27T12:00+02:00", "1h", ["2024-03-04T08:00:00+02:00", "2024-03-04T09:00:00+02:00"]),
+    ],
+)
+def test_dates_go_on_as_dates(first, step, expected, tmp_path, capsys):
+    dates = pd.date_range(first, periods=140, freq=step).map(lambda date: date.isoformat())
+    data = written(table(140).assign(t=dates), tmp_path / "data.csv")
+    model, out = str(tmp_path / "model"), tmp_path / "forecast.csv"
+    options = ["--time", "t", "--model", "tddmd", "--delays", "6", "--horizon", "20"]
+    assert run(["forecast", "fit", data, *options, "--out", model]) == 0
+    assert run(["forecast", "predict", model, data, "--steps", "2", "--out", str(out)]) == 0
+    assert pd.read_csv(out)["t"].tolist() == expected
+    assert f"after time {dates[-1].removesuffix('T00:00:00')}" in capsys.readouterr().err
+
+
+def test_dates_of_inputs_to_come_are_matched(tmp_path, capsys):
+    frame = driven_table()
+    frame["t"] = pd.date_range("2024-01-01", periods=len(frame), freq="1h").astype(str)
+    data = written(frame[:300], tmp_path / "data.csv")
+    model, out = str(tmp_path / "model"), tmp_path / "forecast.csv"
+    options = ["--inputs", "u", "--model", "tddmd", "--delays", "2", "--horizon", "40", "--out", model]
+    assert run(["forecast", "fit", data, *options]) == 0
+    predict = ["forecast", "predict", model, data, "--steps", "60", "--out", str(out), "--future"]
+    late = written(frame[["t", "u"]][310:], tmp_path / "late.csv")
+    assert run([*predict, late]) == 2
+    assert "is 2024-01-13T22:00:00, expected 2024-01-13T12:00:00" in capsys.readouterr().err
+    assert run([*predict, written(frame[["t", "u"]], tmp_path / "future.csv")]) == 0
+    np.testing.assert_allclose(pd.read_csv(out)["x"], frame["x"][300:360], atol=1e-8)
+
+
 def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsys, monkeypatch):
     data = written(table(300), tmp_path / "data.csv")
     arguments = ["forecast", "fit", data, "--auto", "--budget", "1s", "--horizon", "30", "--out", str(tmp_path / "m")]

@@ -7,6 +7,7 @@ import pytest
 from forecast_contract import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast import TDTF
 from tokendyn.forecast.peers import (
     ESN,
     NVAR,
@@ -56,6 +57,11 @@ class TestNVAR(ForecasterContract):
     def test_too_many_terms_are_refused(self):
         with pytest.raises(BadInputError, match="terms; at most"):
             NVAR(delays=40, order=5).fit(waves(400))
+
+    def test_what_takes_longer_than_its_budget_is_refused_before(self):
+        with pytest.raises(BadInputError, match=r"455 terms take about .* the budget is"):
+            NVAR(delays=6, order=3, budget=1e-3).fit(waves(400))
+        assert NVAR(delays=6, order=3, budget=10.0).fit(waves(400)).weights_.shape == (455, 2)
 
 
 class TestPySINDy(ForecasterContract):
@@ -169,3 +175,23 @@ def test_a_missing_library_is_named_with_its_remedy(kind, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(TokendynError, match=r"tokendyn\[bench\]"):
         kind().fit(waves(400))
+
+
+def test_a_model_that_can_stop_is_stopped_within_its_budget():
+    slow = {"delays": 3, "units": 40, "iterations": 10_000, "gate": False}
+    found = tune(TDTF, lambda _: slow, waves(600), 0.1, horizon=40, budget=0.6, first=slow)
+    assert found.model.training_["status"] == "budget"
+    assert found.model.training_["chosen"] > 0
+    assert found.model.budget == 0.6
+    assert "budget" not in found.parameters
+    fixed = tune(TDTF, lambda _: slow, waves(600), 0.1, horizon=40, budget=0.1, first=slow | {"budget": 0.05})
+    assert fixed.model.budget == 0.05
+
+
+def test_an_encoder_out_of_time_stops_and_one_with_enough_is_the_same_as_without_a_limit():
+    series = waves(200)
+    short = TorchEncoder(delays=3, width=8, updates=10**9, budget=0.2).fit(series)
+    assert np.isfinite(short.forecast(series, 5).values).all()
+    assert short.fit_seconds_ < 60
+    free, rich = (TorchEncoder(delays=3, width=8, updates=4, budget=budget).fit(series) for budget in (None, 1e9))
+    np.testing.assert_allclose(free.forecast(series, 5).values, rich.forecast(series, 5).values, rtol=1e-6)

@@ -11,6 +11,7 @@ from tokendyn.forecast.peers import NVAR, Persistence, SeasonalNaive
 from tokendyn.forecast.studies import STUDIES, aerodynamics, reaction_diffusion, synthetic
 from tokendyn.forecast.studies.aerodynamics import cycle_errors, wake_task
 from tokendyn.forecast.studies.comparison import Contender, Task, compare, contenders, finished, rollouts
+from tokendyn.forecast.studies.lorenz import lorenz_task
 from tokendyn.forecast.studies.synthetic import SIGNALS, signal_task
 
 PERIODIC = Contender("naive", SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}, "peer")
@@ -111,6 +112,26 @@ def test_models_are_chosen_by_name():
     with pytest.raises(BadInputError, match="no model 'LSTM'; there are TD-TF"):
         aerodynamics(models=["LSTM"])
     assert set(STUDIES) == {"synthetic", "aerodynamics", "lorenz", "reaction-diffusion"}
+
+
+def test_settings_that_are_not_drawn_are_kept_and_windows_fit_the_task():
+    (ours,) = contenders(["TD-TF"], longest=10, ours={"delays": 1, "smoothing": 3, "units": 7})
+    assert ours.first["smoothing"] == 3
+    for seed in range(30):
+        drawn = ours.space(np.random.default_rng(seed))
+        assert (drawn["smoothing"], drawn["units"]) == (3, 7)
+        assert ours.kind(**drawn)._window_length() <= 10
+
+
+def test_noise_is_on_what_lorenz_models_see_not_on_what_they_are_compared_with():
+    task, clean = (lorenz_task("all", noise, points=500, starts=3) for noise in (0.05, 0.0))
+    assert task.truths is not None
+    np.testing.assert_array_equal(task.truths[0].values, clean.tests[0].values[: len(task.truths[0])])
+    for noisy, true in ((task.train[0], clean.train[0]), (task.tests[0], task.truths[0])):
+        levels = (noisy.values - true.values).std(axis=0) / true.values.std(axis=0)
+        np.testing.assert_allclose(levels, 0.05, rtol=0.1)
+    assert len(task.tests[0]) == task.lead + 2 * 400 + task.horizon
+    assert lorenz_task("x", points=500, starts=3).train[0].names == ("x",)
 
 
 def test_the_wake_is_left_out_when_its_data_are_not_there(tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 """The attention step: scores, hardmax and softmax weights, leaders and ties.
 
-:func:`attend` is the one interface; its backends are the dense tiled reference
-(:mod:`tokendyn.attention.dense`, torch) and the fused kernels (:mod:`tokendyn.attention.fused`, numba).
+:func:`attend` is the one interface; :mod:`tokendyn.attention.dispatch` chooses what computes it, and says why.
 """
 
-from tokendyn.attention.step import AttentionStep, Head, attend, attention_weights
+from tokendyn.attention.dispatch import Choice
+from tokendyn.attention.head import Head
+from tokendyn.attention.step import AttentionStep, attend, attention_weights
 
-__all__ = ["AttentionStep", "Head", "attend", "attention_weights"]
+__all__ = ["AttentionStep", "Choice", "Head", "attend", "attention_weights"]

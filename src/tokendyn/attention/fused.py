@@ -1,8 +1,8 @@
 """Fused kernels: scores, maxima, ties and means in one compiled pass over tiles, one thread.
 
-Rows are taken ``ROWS`` at a time and kept coordinate by coordinate, so that the innermost loop runs over rows
-and vectorises without reassociating anything: scores stay canonical (``fastmath`` is off). The first pass
-keeps the maximum of every block of ``BLOCK`` keys; the second visits only blocks that hold a leader.
+Rows are taken ``ROWS`` at a time. A filter (:mod:`tokendyn.attention.tops`) finds the largest score of every row in
+every block of keys, to rounding; canonical scores are computed only in the blocks within the slack of the
+largest, so that leaders, ties and means are canonical to the last bit (``fastmath`` is off there).
 Kernels carry no annotations: numba infers them, and shape checks would not compile.
 """
 
@@ -11,10 +11,14 @@ import math
 import numpy as np
 from numba import njit
 
-from tokendyn.attention.step import nothing_found
+from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.tops import GROUP, KEYS, raise_tops
 
 ROWS = 256
-BLOCK = 64
+
+#: Blocks that the filter tells apart at most: 512 by 256 rows are 1 MB.
+MOST_BLOCKS = 512
+LEAST_BLOCK = 8
 
 
 def step_batch(
@@ -29,88 +33,221 @@ def step_batch(
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
     found = nothing_found(attends.shape, values.shape[2])
-    means, leaders, tie_counts, tie_spreads, top_scores, log_masses = found
-    for item in range(len(attends)):
-        alive, asking = np.flatnonzero(mask[item]), np.flatnonzero(attends[item])
-        q, s = _chosen(item, asking, queries, slack)
-        k, v, w = _chosen(item, alive, keys, values, weights)
-        mean, leader, count, spread, top, mass = _step(q, s, k, v, w, float(inverse_temperature))
-        at = (item, asking)
-        means[at], leaders[at], tie_counts[at] = mean, alive[leader], count
-        tie_spreads[at], top_scores[at], log_masses[at] = spread, top, np.log(mass)
+    arrays = _ready(queries, attends, slack, keys, values, weights, mask)
+    _step_batch(float(inverse_temperature), *arrays, *found)
     return found
 
 
-def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Return the chosen rows of one item of a batch, contiguous, without a copy when all are chosen."""
-    if places.size == arrays[0].shape[1]:
-        return [np.ascontiguousarray(array[item]) for array in arrays]
-    return [array[item, places] for array in arrays]
+def hardmax(
+    queries: np.ndarray, slack: np.ndarray, keys: np.ndarray, values: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Return means, leaders, tie counts, tie spreads, top scores and masses of ``C_i`` for one set of tokens."""
+    return _hardmax(*_ready(queries, slack, keys, values, weights))
+
+
+def leaders(queries: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Return the leader of every query."""
+    return hardmax(queries, np.zeros(len(queries)), keys, keys, np.ones(len(keys)))[1]
+
+
+def softmax_rows(
+    queries: np.ndarray, keys: np.ndarray, values: np.ndarray, weights: np.ndarray, inverse_temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and log partition functions of some rows, directly, exact to rounding."""
+    queries, keys, values, weights = _ready(queries, keys, values, weights)
+    tops = _hardmax(queries, np.zeros(len(queries)), keys, values, weights)[4]
+    means, masses = _softmax(queries, keys, values, weights, tops, float(inverse_temperature))
+    return means, inverse_temperature * tops + np.log(masses)
+
+
+def _ready(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Return the arrays contiguous and writeable: numba compiles once for each kind of array."""
+    return [np.require(array, requirements=["C", "W"]) for array in arrays]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _step(queries, slack, keys, values, weights, inverse_temperature):
+def _step_batch(
+    inverse_temperature, queries, attends, slack, keys, values, weights, mask,
+    means, leaders, counts, spreads, tops, log_masses,
+):  # fmt: skip
+    for item in range(len(attends)):
+        asking, alive = np.flatnonzero(attends[item]), np.flatnonzero(mask[item])
+        if len(asking) == 0:
+            continue
+        q, s = queries[item], slack[item]
+        if len(asking) < len(q):
+            q, s = q[asking], s[asking]
+        k, v, w = keys[item], values[item], weights[item]
+        if len(alive) < len(k):
+            k, v, w = k[alive], v[alive], w[alive]
+        mean, leader, count, spread, top, mass = _hardmax(q, s, k, v, w)
+        if inverse_temperature != np.inf:
+            mean, mass = _softmax(q, k, v, w, top, inverse_temperature)
+        for r in range(len(asking)):
+            i = asking[r]
+            means[item, i] = mean[r]
+            leaders[item, i] = alive[leader[r]]
+            counts[item, i] = count[r]
+            spreads[item, i] = spread[r]
+            tops[item, i] = top[r]
+            log_masses[item, i] = math.log(mass[r])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _hardmax(queries, slack, keys, values, weights):
     n, d = queries.shape
-    blocks = (len(keys) + BLOCK - 1) // BLOCK
+    size = _block_size(len(keys))
+    width = min(ROWS, (max(n, 1) + GROUP - 1) // GROUP * GROUP)
+    blocks = (len(keys) + size - 1) // size
     means = np.zeros((n, values.shape[1]))
     leaders = np.empty(n, dtype=np.int64)
-    counts = np.zeros(n, dtype=np.int64)
-    spreads = np.zeros(n)
+    counts = np.empty(n, dtype=np.int64)
+    spreads = np.empty(n)
     tops = np.empty(n)
-    masses = np.zeros(n)
+    masses = np.empty(n)
+    q = np.empty((d, width))
+    block_tops = np.empty((blocks, width))
+    best, second, place = np.empty(width), np.empty(width), np.empty(width, dtype=np.int64)
+    padded = _padded(keys)
+    radius = np.abs(keys).max()
+    for start in range(0, n, width):
+        rows = min(width, n - start)
+        for c in range(d):
+            for r in range(width):
+                q[c, r] = queries[start + min(r, rows - 1), c]
+        _filter(q, padded, size, block_tops, best, second, place)
+        for r in range(rows):
+            i = start + r
+            # Filter and canonical score err by less than (d + 2) eps |q|_1 max|k| each; 1e-300 is for underflow.
+            total = 0.0
+            for c in range(d):
+                total += abs(q[c, r])
+            cut = best[r] - slack[i] - 8 * (d + 2) * 2.3e-16 * total * radius - 1e-300
+            if second[r] < cut:
+                first = place[r] * size
+                leader, top, next_top = _two_best(queries, i, keys, first, min(first + size, len(keys)))
+                if next_top < top - slack[i]:
+                    leaders[i], counts[i], spreads[i], tops[i], masses[i] = leader, 1, 0.0, top, weights[leader]
+                    for c in range(values.shape[1]):
+                        means[i, c] = values[leader, c]
+                    continue
+            leaders[i], counts[i], spreads[i], tops[i], masses[i] = _decide(
+                queries[i], slack[i], keys, values, weights, block_tops, r, size, cut, means[i]
+            )
+    return means, leaders, counts, spreads, tops, masses
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _block_size(keys):
+    """Return the size of a block: telling blocks apart and deciding inside one cost about the same."""
+    size = LEAST_BLOCK
+    while size * size < keys // 2 or size * MOST_BLOCKS < keys:
+        size *= 2
+    return size
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _padded(keys):
+    """Return the keys, at least as many as the filter takes at once."""
+    if len(keys) >= KEYS:
+        return keys
+    padded = np.empty((KEYS, keys.shape[1]))
+    for j in range(KEYS):
+        padded[j] = keys[min(j, len(keys) - 1)]
+    return padded
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _filter(q, keys, size, block_tops, best, second, place):
+    """Fill ``block_tops``; for each row the largest of them, the block where it is, and the second largest."""
+    best[:], second[:], place[:] = -np.inf, -np.inf, 0
+    for b in range(block_tops.shape[0]):
+        tops = block_tops[b]
+        tops[:] = -np.inf
+        raise_tops(q, keys, b * size, min((b + 1) * size, len(keys)), tops)
+        for r in range(len(best)):
+            top, old = tops[r], best[r]
+            larger = top > old
+            lower = old if larger else top
+            second[r] = lower if lower > second[r] else second[r]
+            place[r] = b if larger else place[r]
+            best[r] = top if larger else old
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _two_best(queries, i, keys, first, last):
+    """Return the first key of the largest canonical score in a range, that score, and the next one."""
+    d = keys.shape[1]
+    leader, top, next_top = first, -np.inf, -np.inf
+    q0, q1, q2 = queries[i, 0], queries[i, min(1, d - 1)], queries[i, min(2, d - 1)]
+    for j in range(first, last):
+        if d == 2:
+            s = q0 * keys[j, 0] + q1 * keys[j, 1]
+        elif d == 3:
+            s = q0 * keys[j, 0] + q1 * keys[j, 1] + q2 * keys[j, 2]
+        else:
+            s = q0 * keys[j, 0]
+            for c in range(1, d):
+                s = s + queries[i, c] * keys[j, c]
+        # Selections, not branches: which key is larger cannot be foreseen.
+        larger = s > top
+        lower = top if larger else s
+        next_top = lower if lower > next_top else next_top
+        leader = j if larger else leader
+        top = s if larger else top
+    return leader, top, next_top
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _decide(query, slack, keys, values, weights, block_tops, r, size, cut, mean):
+    """Find the canonical ``C_i`` of one row in index order in all blocks that may hold some; write its mean."""
+    top = -np.inf
+    for b in range(len(block_tops)):
+        if block_tops[b, r] >= cut:
+            for j in range(b * size, min((b + 1) * size, len(keys))):
+                top = max(top, _score(query, keys, j))
+    leader, count, spread, mass = -1, 0, 0.0, 0.0
+    for b in range(len(block_tops)):
+        if block_tops[b, r] >= cut:
+            for j in range(b * size, min((b + 1) * size, len(keys))):
+                if _score(query, keys, j) >= top - slack:
+                    if leader < 0:
+                        leader = j
+                    count += 1
+                    mass += weights[j]
+                    for c in range(values.shape[1]):
+                        mean[c] += weights[j] * values[j, c]
+                        spread = max(spread, abs(values[j, c] - values[leader, c]))
+    for c in range(values.shape[1]):
+        mean[c] = values[leader, c] if spread == 0.0 else mean[c] / mass
+    return leader, count, spread, top, mass
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _score(query, keys, j):
+    """Return the canonical score of one key."""
+    s = query[0] * keys[j, 0]
+    for c in range(1, len(query)):
+        s = s + query[c] * keys[j, c]
+    return s
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def _softmax(queries, keys, values, weights, tops, inverse_temperature):
+    """Return the softmax means of all rows, and their partition functions relative to the top score."""
+    n, d = queries.shape
+    means, masses = np.zeros((n, values.shape[1])), np.zeros(n)
     q = np.empty((d, ROWS))
-    block_tops = np.empty((blocks, ROWS))
     for start in range(0, n, ROWS):
         rows = min(ROWS, n - start)
         for c in range(d):
             for r in range(ROWS):
                 q[c, r] = queries[start + min(r, rows - 1), c]
-        _block_maxima(q, keys, block_tops)
-        for r in range(rows):
-            i = start + r
-            top = block_tops[0, r]
-            for b in range(1, blocks):
-                top = max(top, block_tops[b, r])
-            tops[i] = top
-            leaders[i], counts[i], spreads[i], masses[i] = _hardmax_row(
-                queries[i], keys, values, weights, block_tops, r, top - slack[i], means[i]
-            )
-        if inverse_temperature != np.inf:
-            _softmax_tile(
-                q, keys, values, weights, tops[start : start + rows], inverse_temperature,
-                means[start : start + rows], masses[start : start + rows],
-            )  # fmt: skip
-    return means, leaders, counts, spreads, tops, masses
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _block_maxima(q, keys, block_tops):
-    """Fill ``block_tops[b, r]`` with the largest score of row ``r`` in key block ``b``."""
-    n, d = keys.shape
-    score = np.empty(ROWS)
-    for b in range(block_tops.shape[0]):
-        best = block_tops[b]
-        best[:] = -np.inf
-        first, last = b * BLOCK, min((b + 1) * BLOCK, n)
-        if d == 2:
-            q0, q1 = q[0], q[1]
-            for j in range(first, last):
-                k0, k1 = keys[j, 0], keys[j, 1]
-                for r in range(ROWS):
-                    s = q0[r] * k0 + q1[r] * k1
-                    best[r] = s if s > best[r] else best[r]
-        elif d == 3:
-            q0, q1, q2 = q[0], q[1], q[2]
-            for j in range(first, last):
-                k0, k1, k2 = keys[j, 0], keys[j, 1], keys[j, 2]
-                for r in range(ROWS):
-                    s = q0[r] * k0 + q1[r] * k1 + q2[r] * k2
-                    best[r] = s if s > best[r] else best[r]
-        else:
-            for j in range(first, last):
-                _scores_of_key(q, keys[j], score)
-                for r in range(ROWS):
-                    best[r] = score[r] if score[r] > best[r] else best[r]
+        _softmax_tile(
+            q, keys, values, weights, tops[start : start + rows], inverse_temperature,
+            means[start : start + rows], masses[start : start + rows],
+        )  # fmt: skip
+    return means, masses
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
@@ -123,31 +260,6 @@ def _scores_of_key(q, key, score):
         kc, qc = key[c], q[c]
         for r in range(ROWS):
             score[r] = score[r] + qc[r] * kc
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _hardmax_row(query, keys, values, weights, block_tops, r, threshold, mean):
-    """Collect ``C_i`` of one row in index order; write its mean, return leader, count, spread, mass."""
-    n, d = keys.shape
-    leader, count, spread, mass = -1, 0, 0.0, 0.0
-    for b in range(block_tops.shape[0]):
-        if block_tops[b, r] < threshold:
-            continue
-        for j in range(b * BLOCK, min((b + 1) * BLOCK, n)):
-            s = query[0] * keys[j, 0]
-            for c in range(1, d):
-                s = s + query[c] * keys[j, c]
-            if s >= threshold:
-                if leader < 0:
-                    leader = j
-                count += 1
-                mass += weights[j]
-                for c in range(values.shape[1]):
-                    mean[c] += weights[j] * values[j, c]
-                    spread = max(spread, abs(values[j, c] - values[leader, c]))
-    for c in range(values.shape[1]):
-        mean[c] = values[leader, c] if spread == 0.0 else mean[c] / mass
-    return leader, count, spread, mass
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)

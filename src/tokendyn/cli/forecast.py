@@ -3,6 +3,7 @@
 import csv
 import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, seconds_of, shares, told
 from tokendyn.cli.output import announce, write_json
-from tokendyn.data.snapshots import UNIFORM, Snapshots
+from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster
 from tokendyn.forecast.held_out import HeldOut, hold_out, measure
@@ -43,6 +44,7 @@ def fit(
     units: int | None = None,
     noise: float | None = None,
     smoothing: int | None = None,
+    history: int | None = None,
     finish: int | None = None,
     iterations: int | None = None,
     members: int | None = None,
@@ -80,9 +82,9 @@ def fit(
         Snapshots in a window, and the steps between them.
     rank
         Directions of the windows that are kept: a count, or a share of the energy below 1.
-    units, noise, smoothing, finish, iterations
-        Of tdtf: nonlinear units; noise on the windows; rounds of smoothing for noisy data; steps of the finish on
-        closed loops; iterations.
+    units, noise, smoothing, history, finish, iterations
+        Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
+        each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
     members
         Fit so many tdtf from different seeds; their spread comes with every forecast.
     auto
@@ -109,7 +111,7 @@ def fit(
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     given = {
         "delays": delays, "stride": stride, "rank": rank, "units": units, "noise": noise, "smoothing": smoothing,
-        "finish": finish, "iterations": iterations, "members": members,
+        "history": history, "finish": finish, "iterations": iterations, "members": members,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if auto:
@@ -161,29 +163,33 @@ def predict(
     time: str | None = None,
     columns: str | None = None,
     inputs: str | None = None,
+    series: str | None = None,
     future: Path | None = None,
     fill: Literal["linear", "previous"] | None = None,
     overwrite: bool = False,
     json: bool = False,
 ) -> int:
-    """Forecast in closed loop from the end of the data: CSV with times and columns.
+    """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    Exits with 1 when the forecast diverges; the finite part is written.
+    Exits with 1 when a forecast diverges; the finite part is written.
 
     Parameters
     ----------
     model
         Folder that fit wrote.
     data
-        Table with one series, as for fit; its last rows are the window.
+        Table as for fit; the last rows of each series are its window.
     steps
         Snapshots to forecast.
     out
         CSV file to write; standard output by default.
     time, columns, inputs
         As for fit; what the model was fitted with by default.
+    series
+        Column that tells several series apart: each is forecast, and the column is written too.
     future
-        Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data.
+        Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data. For one
+        series only.
     fill
         Fill gaps: linear or previous.
     overwrite
@@ -202,21 +208,30 @@ def predict(
     time = time if time is not None else about.get("time")
     wished = names_of(columns) or about.get("columns")
     driving = names_of(inputs) or about.get("inputs") or []
-    (given,) = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), None, fill)
-    _check_fits(known, given, about)
-    driven = None
+    given = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), series, fill)
+    _check_fit(known, given)
+    driven: list[Any] = [None] * len(given)
     if known.n_inputs_:
         if future is None:
             raise BadInputError(f"the model has inputs {', '.join(driving)}; give those to come with --future FILE")
-        driven = np.concatenate([given.inputs, future_inputs(future, driving, time, given, steps)])
-    forecast = known.forecast(given.values, steps, driven)
-    _write_forecast(forecast, given, time or "time", out, overwrite)
+        if len(given) > 1:
+            raise BadInputError(f"{data} has {len(given)} series; with --future forecast one at a time")
+        driven = [np.concatenate([given[0].inputs, future_inputs(future, driving, time, given[0], steps)])]
+    found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
+    _write_forecasts(found, given, time or "time", series, out, overwrite)
+    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]
     if json:
-        write_json({"status": forecast.status, "finite_steps": forecast.finite_steps, "steps": steps, "out": str(out)})
-    if forecast.status != "complete":
-        announce(f"diverged after {forecast.finite_steps} of {steps} steps; the finite part was written")
+        shortest = min(one.finite_steps for one in found)
+        record = {"status": "diverged" if broken else "complete", "finite_steps": shortest, "steps": steps}
+        write_json(record | ({"series": len(given)} if series else {}) | {"out": str(out)})
+    for forecast, one in broken:
+        of = f"{series} {one.label}: " if series else ""
+        announce(f"{of}diverged after {forecast.finite_steps} of {steps} steps; the finite part was written")
+    if broken:
         return 1
-    announce(f"complete: {steps} steps after time {given.times[-1]:g}" + (f"; wrote {out}" if out else ""))
+    end = _stamps(given[0].times[-1:], given[0])[0]
+    after = f"{len(given)} series" if series else f"time {end}"
+    announce(f"complete: {steps} steps after {after}" + (f"; wrote {out}" if out else ""))
     return 0
 
 
@@ -313,27 +328,36 @@ def _about(folder: Path) -> dict[str, Any]:
     return read_json(path, schema=SCHEMA, version=SCHEMA_VERSION) if path.exists() else {}
 
 
-def _check_fits(model: Forecaster, given: Snapshots, about: dict[str, Any]) -> None:
+def _check_fit(model: Forecaster, given: Sequence[Snapshots]) -> None:
     """Say what of the data does not suit the model."""
     problems = []
-    if len(given.names) != model.n_features_:
-        problems.append(f"{len(given.names)} columns ({', '.join(given.names)}), the model has {model.n_features_}")
-    if len(given.input_names) != model.n_inputs_:
-        problems.append(f"{len(given.input_names)} inputs, the model has {model.n_inputs_}; name them with --inputs")
-    if abs(given.dt / model.dt_ - 1) > UNIFORM:
-        problems.append(f"time step {given.dt:g}, the model was fitted at {model.dt_:g}; resample the data")
-    if len(given) < model.window_length_:
-        problems.append(f"{len(given)} snapshots, the model's window has {model.window_length_}")
+    first = given[0]
+    if len(first.names) != model.n_features_:
+        problems.append(f"{len(first.names)} columns ({', '.join(first.names)}), the model has {model.n_features_}")
+    if len(first.input_names) != model.n_inputs_:
+        problems.append(f"{len(first.input_names)} inputs, the model has {model.n_inputs_}; name them with --inputs")
+    if abs(first.dt / model.dt_ - 1) > UNIFORM:
+        problems.append(f"time step {first.dt:g}, the model was fitted at {model.dt_:g}; resample the data")
+    for one in given:
+        if len(one) < model.window_length_:
+            of = f"series {one.label!r}: " if one.label else ""
+            problems.append(f"{of}{len(one)} snapshots, the model's window has {model.window_length_}")
     if problems:
-        raise BadInputError.all_of(given.source, problems)
+        raise BadInputError.all_of(first.source, problems)
 
 
-def _write_forecast(forecast: Forecast, given: Snapshots, time: str, out: Path | None, overwrite: bool) -> None:
-    """Write times, columns and, for an ensemble, their spread."""
-    header, table = [time, *given.names], [given.times[-1] + forecast.times, *forecast.values.T]
-    if forecast.spread is not None:
-        header += [f"{name}_spread" for name in given.names]
-        table += list(forecast.spread.T)
+def _write_forecasts(
+    forecasts: Sequence[Forecast],
+    given: Sequence[Snapshots],
+    time: str,
+    series: str | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write the label of each series, times, columns and, for an ensemble, their spread."""
+    header = [*([series] if series else []), time, *given[0].names]
+    if forecasts[0].spread is not None:
+        header += [f"{name}_spread" for name in given[0].names]
     with ExitStack() as opened:
         stream = sys.stdout
         if out is not None:
@@ -341,8 +365,16 @@ def _write_forecast(forecast: Forecast, given: Snapshots, time: str, out: Path |
             stream = opened.enter_context(opened.enter_context(new_file(out)).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
         writer.writerow(header)
-        rows = zip(*table, strict=True)
-        writer.writerows([f"{row[0]:.12g}", *(repr(float(number)) for number in row[1:])] for row in rows)
+        for forecast, one in zip(forecasts, given, strict=True):
+            table = forecast.values if forecast.spread is None else np.hstack([forecast.values, forecast.spread])
+            label = [one.label] if series else []
+            for stamp, row in zip(_stamps(one.times[-1] + forecast.times, one), table, strict=True):
+                writer.writerow([*label, stamp, *(repr(float(number)) for number in row)])
+
+
+def _stamps(times: np.ndarray, given: Snapshots) -> list[str]:
+    """Return times as they are written: dates where the data have dates."""
+    return [f"{time:.12g}" for time in times] if given.epoch is None else dates_after(times, given.epoch)
 
 
 def _validation(model: Forecaster) -> str:

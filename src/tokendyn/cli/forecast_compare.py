@@ -3,7 +3,6 @@
 import importlib.util
 import shlex
 import time as clock
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +86,7 @@ def compare(
     read = read_series(data, time, columns, inputs, series, fill)
     task = hold_out(read, horizon, test_fraction, name=data.stem)
     longest = max(min(len(one) for one in (*task.train, *task.tests)) // 10, 2)
-    chosen, absent = _contenders(names_of(models), bool(read[0].input_names), min(longest, 100), seconds)
+    chosen, absent = _contenders(names_of(models), bool(read[0].input_names), min(longest, 100))
     announce(told(read))
     for line in absent:
         announce(f"left out: {line}")
@@ -174,15 +173,12 @@ def study(
     return _say(found, out, json=json)
 
 
-def _contenders(
-    wished: list[str] | None, inputs: bool, longest: int, seconds: float
-) -> tuple[list[Contender], list[str]]:
+def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> tuple[list[Contender], list[str]]:
     """Return the models that take part, and a line for each that cannot."""
     usual = usual_contenders(inputs=inputs, partial=False, longest=longest)
     known = [
-        _bounded(usual[0], seconds),
-        usual[1],
-        _bounded(Contender("paper", PaperTDTF, _paper, {"delays": min(10, longest)}, "ours"), seconds),
+        *usual[:2],
+        Contender("paper", PaperTDTF, _paper, {"delays": min(10, longest)}, "ours"),
         *usual[2:],
         Contender("persistence", Persistence, SPACES["Persistence"], {}, "peer"),
         Contender("seasonal", SeasonalNaive, SPACES["SeasonalNaive"], {}, "peer"),
@@ -195,12 +191,6 @@ def _contenders(
     missing = {one.name for one in chosen if one.name in _NEEDS and importlib.util.find_spec(_NEEDS[one.name]) is None}
     absent = [f"{name} needs {_NEEDS[name]}: pip install 'tokendyn[bench]'" for name in names if name in missing]
     return [one for one in chosen if one.name not in missing], absent
-
-
-def _bounded(contender: Contender, seconds: float) -> Contender:
-    """Return a contender of which no single fit takes much longer than the search may."""
-    fixed = {"budget": seconds}
-    return replace(contender, space=lambda rng: contender.space(rng) | fixed, first=contender.first | fixed)
 
 
 def _paper(rng: np.random.Generator) -> dict[str, Any]:

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from tokendyn.cli.output import announce, progress
-from tokendyn.data.snapshots import Snapshots, read_snapshots, read_trajectories, snapshots
+from tokendyn.data.snapshots import (
+    Snapshots,
+    dates_after,
+    read_snapshots,
+    read_trajectories,
+    seconds_since,
+    snapshots,
+)
 from tokendyn.data.snapshots.columns import open_columns
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Progress
@@ -69,6 +76,8 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Sn
         columns = [found.need(name) for name in names]
         time = time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
         times = found.need(time) if time is not None and time in found.shapes else None
+        if times is not None and times.dtype.kind not in "fiu" and after.epoch is not None:
+            times = seconds_since(times, after.epoch, f"{table}: time {time!r}")
         wrong = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "fiu"]
         if wrong:
             raise BadInputError(
@@ -79,10 +88,11 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Sn
     if times is not None and times.dtype.kind in "fiu":
         rows = times > after.times[-1] + 0.5 * after.dt
         if rows.any() and abs(float(times[rows][0]) - after.times[-1] - after.dt) > 0.01 * after.dt:
-            raise BadInputError(
-                f"{table}: the first time after the data is {float(times[rows][0]):g}, expected "
-                f"{after.times[-1] + after.dt:g}; inputs go on where the data end"
-            )
+            reached = f"{float(times[rows][0]):g}, expected {after.times[-1] + after.dt:g}"
+            if after.epoch is not None:
+                is_, due = dates_after(np.array([times[rows][0], after.times[-1] + after.dt]), after.epoch)
+                reached = f"{is_}, expected {due}"
+            raise BadInputError(f"{table}: the first time after the data is {reached}; inputs go on where the data end")
     if rows.sum() < steps:
         raise BadInputError(
             f"{table} has {int(rows.sum())} rows of inputs after the data, {steps} steps need {steps}; give more rows "

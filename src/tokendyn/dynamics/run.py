@@ -1,5 +1,6 @@
 """Sending tokens through layers."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.attention.step import Backend
-from tokendyn.dynamics.freeze import Following, Frozen, may_freeze
+from tokendyn.dynamics.freeze import Following, Frozen, FrozenMotion, may_freeze
 from tokendyn.dynamics.layers import Layer, checked_tokens
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError
@@ -16,6 +17,9 @@ from tokendyn.runs.provenance import provenance
 
 #: Called after each layer with the number of layers done and the number asked for.
 Progress = Callable[[int, int], None]
+
+#: Which layers a trajectory keeps.
+Record = Literal["all", "last"] | Sequence[int]
 
 
 def run(
@@ -25,6 +29,7 @@ def run(
     labels: Sequence[str] | None = None,
     weights: Float[np.ndarray, " tokens"] | None = None,
     freeze: bool = True,
+    record: Record = "all",
     backend: Backend = "auto",
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
@@ -45,6 +50,9 @@ def run(
         Let tokens whose leader is certain for ever follow it without attending again
         (:class:`~tokendyn.dynamics.freeze.Frozen`).
         Applies to hardmax layers of one head with the same ``A`` and without ``V`` or feed-forward part.
+    record
+        Which layers to keep: ``"all"``; ``"last"``, the last two; or their numbers, 0 for the input. The first and
+        the last are always kept. When all tokens froze, :meth:`Trajectory.at` gives the others in closed form.
     backend
         See :func:`tokendyn.attention.attend`.
     config
@@ -55,7 +63,8 @@ def run(
     Raises
     ------
     BadInputError
-        If the tokens are not a finite real matrix with at least one row, or the layers do not fit.
+        If the tokens are not a finite real matrix with at least one row, the layers do not fit, or what is to be
+        recorded exceeds the memory of the machine.
     """
     state = checked_tokens(tokens)
     labels = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
@@ -64,36 +73,116 @@ def run(
     if len({len(layer.heads) for layer in layers}) != 1:
         raise BadInputError("give at least one layer, and the same number of heads in each")
     started = time.perf_counter()
-    states: list[np.ndarray] = [state]
-    found: list[list[Following]] = []
-    frozen = Frozen.none(len(state)) if freeze and may_freeze(layers) else None
-    status: Literal["completed", "diverged"] = "completed"
-    for done, layer in enumerate(layers, start=1):
+    kept = _Recording(state, layers, record)
+    freezes = freeze and may_freeze(layers)
+    done = _run_frozen if freezes else _run_layers
+    status = done(state, layers, weights, backend, kept, progress)
+    seconds = time.perf_counter() - started
+    return kept.trajectory(labels, status, provenance(config or {}, seed=None, seconds=seconds))
+
+
+class _Recording:
+    """The layers that are kept: states, and what the layer after each found."""
+
+    def __init__(self, state: np.ndarray, layers: Sequence[Layer], record: Record) -> None:
+        self.heads, self.wanted = len(layers[0].heads), _wanted_layers(record, len(layers))
+        numbers = len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if 8 * numbers > memory:
+            raise BadInputError(
+                f"{len(self.wanted)} layers of {len(state)} tokens need {8e-9 * numbers:.0f} GB, more than the "
+                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last"'
+            )
+        self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
+        self.motion: FrozenMotion | None = None
+
+    def follow(self, number: int, following: tuple[Following, ...]) -> None:
+        """Keep what layer ``number`` found, when its input is kept."""
+        if number == self.numbers[-1]:
+            self.found.append(following)
+
+    def keep(self, number: int, state: np.ndarray) -> None:
+        """Keep the state after ``number`` layers."""
+        if number > self.numbers[-1]:
+            self.numbers.append(number)
+            self.states.append(state)
+
+    def trajectory(
+        self, labels: tuple[str, ...], status: Literal["completed", "diverged"], record: dict[str, Any]
+    ) -> Trajectory:
+        """Return what was kept."""
+        shape = (len(self.states) - 1, self.heads, len(labels))
+        found = self.found[: shape[0]]
+        return Trajectory(
+            states=np.array(self.states),
+            leaders=np.array([[f.leaders for f in row] for row in found], dtype=np.int64).reshape(shape),
+            tie_counts=np.array([[f.tie_counts for f in row] for row in found], dtype=np.int64).reshape(shape),
+            tie_spreads=np.array([[f.tie_spreads for f in row] for row in found], dtype=np.float64).reshape(shape),
+            labels=labels,
+            status=status,
+            provenance=record,
+            recorded=np.array(self.numbers),
+            motion=self.motion,
+        )
+
+
+def _wanted_layers(record: Record, layers: int) -> set[int]:
+    """Return the numbers of the layers to keep: always the first and the last."""
+    if record == "all":
+        return set(range(layers + 1))
+    chosen = {layers - 1} if record == "last" else set(map(int, record))
+    wrong = sorted(number for number in chosen if not 0 <= number <= layers)
+    if wrong:
+        raise BadInputError(f"layers to record must be between 0 and {layers}, got {', '.join(map(str, wrong[:10]))}")
+    return chosen | {0, layers}
+
+
+def _run_layers(
+    state: np.ndarray,
+    layers: Sequence[Layer],
+    weights: np.ndarray | None,
+    backend: Backend,
+    kept: _Recording,
+    progress: Progress | None,
+) -> Literal["completed", "diverged"]:
+    """Let all tokens attend in every layer."""
+    for number, layer in enumerate(layers):
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                if frozen is None:
-                    state, steps = layer(state, weights=weights, backend=backend)
-                    followings = [Following(step.leaders, step.tie_counts, step.tie_spreads) for step in steps]
-                else:
-                    state, following = frozen.step(layer, state, weights, backend)
-                    followings = [following]
+                moved, steps = layer(state, weights=weights, backend=backend)
         except ScaleError:
-            status = "diverged"
-            break
-        if not np.isfinite(state).all():
-            status = "diverged"
-            break
-        states.append(state)
-        found.append(followings)
+            kept.keep(number, state)
+            return "diverged"
+        if not np.isfinite(moved).all():
+            kept.keep(number, state)
+            return "diverged"
+        kept.follow(number, tuple(Following(step.leaders, step.tie_counts, step.tie_spreads) for step in steps))
+        state = moved
+        if number + 1 in kept.wanted:
+            kept.keep(number + 1, state)
         if progress is not None:
-            progress(done, len(layers))
-    shape = (len(found), len(layers[0].heads), len(state))
-    return Trajectory(
-        states=np.array(states),
-        leaders=np.array([[f.leaders for f in row] for row in found], dtype=np.int64).reshape(shape),
-        tie_counts=np.array([[f.tie_counts for f in row] for row in found], dtype=np.int64).reshape(shape),
-        tie_spreads=np.array([[f.tie_spreads for f in row] for row in found], dtype=np.float64).reshape(shape),
-        labels=labels,
-        status=status,
-        provenance=provenance(config or {}, seed=None, seconds=time.perf_counter() - started),
-    )
+            progress(number + 1, len(layers))
+    return "completed"
+
+
+def _run_frozen(
+    state: np.ndarray,
+    layers: Sequence[Layer],
+    weights: np.ndarray | None,
+    backend: Backend,
+    kept: _Recording,
+    progress: Progress | None,
+) -> Literal["completed", "diverged"]:
+    """Let only tokens attend whose leader is not certain yet; states are convex combinations and cannot diverge."""
+    frozen = Frozen(state, layers)
+    for number, layer in enumerate(layers):
+        frozen.step(layer, number, weights, backend)
+        if number in kept.wanted:
+            kept.follow(number, (frozen.following.copy(),))
+        if number + 1 in kept.wanted:
+            kept.keep(number + 1, frozen.advance(number + 1).copy())
+        if progress is not None:
+            progress(number + 1, len(layers))
+    if not frozen.active.size:
+        kept.motion = frozen.motion
+    return "completed"

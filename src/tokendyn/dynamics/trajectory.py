@@ -1,5 +1,6 @@
 """Tokens over the layers, kept, saved and loaded."""
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
@@ -14,7 +16,8 @@ from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json,
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 1
+SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 2
+_MOTION = ("since", "origins", "leaders", "log_shares")
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,20 @@ class Trajectory:
     Attributes
     ----------
     states
-        ``(layers + 1, tokens, dim)`` float64; entry 0 is the input.
+        ``(layers + 1, tokens, dim)`` float64; entry 0 is the input. Fewer when not all layers were recorded.
     leaders, tie_counts, tie_spreads
-        ``(layers, heads, tokens)``: what :class:`~tokendyn.attention.AttentionStep` says of each layer.
+        ``(layers, heads, tokens)``: what :class:`~tokendyn.attention.AttentionStep` says of each layer, found from the
+        state with the same number.
     labels
         One name per token.
     status
         ``"completed"``, or ``"diverged"`` when a state or a score overflowed; the finite layers are kept.
     provenance
         Versions, configuration, seconds.
+    recorded
+        ``(states,)``: the numbers of the layers after which the states stand; by default all.
+    motion
+        The closed form of later layers, when every token froze.
     """
 
     states: Float[np.ndarray, "states tokens dim"]
@@ -42,11 +50,40 @@ class Trajectory:
     labels: tuple[str, ...]
     status: Literal["completed", "diverged"] = "completed"
     provenance: dict[str, Any] = field(default_factory=dict)
+    recorded: Int[np.ndarray, " numbers"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    motion: FrozenMotion | None = None
+
+    def __post_init__(self) -> None:
+        if not self.recorded.size:
+            object.__setattr__(self, "recorded", np.arange(len(self.states)))
 
     @property
     def layers(self) -> int:
         """Number of layers that were run."""
-        return self.states.shape[0] - 1
+        return int(self.recorded[-1])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every layer is recorded."""
+        return len(self.states) == self.layers + 1
+
+    def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
+        """Return the tokens after a number of layers (negative: counted from the end), recorded or in closed form.
+
+        Raises
+        ------
+        BadInputError
+            If the layer was not run, or is neither recorded nor late enough for the closed form.
+        """
+        number = layer + self.layers + 1 if layer < 0 else layer
+        if not 0 <= number <= self.layers:
+            raise BadInputError(f"{self.layers} layers were run; there is no layer {layer}")
+        (places,) = np.nonzero(self.recorded == number)
+        if places.size:
+            return self.states[places[0]]
+        if self.motion is not None and number >= self.motion.first_layer:
+            return self.motion.at(number)
+        raise BadInputError(f"layer {number} was not recorded; run again with record=[{number}]")
 
     @property
     def scale(self) -> float:
@@ -62,7 +99,14 @@ class Trajectory:
 
         Points are compared by value (``tolerance`` times :attr:`scale`), because followers that have
         converged onto their leader tie with it.
+
+        Raises
+        ------
+        BadInputError
+            If not all layers are recorded.
         """
+        if not self.is_whole:
+            raise BadInputError('when tokens settle needs every layer; run again with record="all"')
         settled = np.zeros(self.states.shape[1], dtype=np.int64)
         for layer in range(1, self.layers):
             now = self.states[layer][self.leaders[layer, head]]
@@ -73,7 +117,7 @@ class Trajectory:
 
     def clusters(self, layer: int = -1, tolerance: float = 1e-3) -> Clusters:
         """Group the tokens of one layer that are joined by gaps of at most ``tolerance * scale``."""
-        return cluster_points(self.states[layer], tolerance * self.scale)
+        return cluster_points(self.at(layer), tolerance * self.scale)
 
     def to_xarray(self) -> "xarray.Dataset":
         """Return states, leaders and tie counts as an xarray dataset with named axes."""
@@ -86,8 +130,8 @@ class Trajectory:
                 "tie_count": (("step", "head", "token"), self.tie_counts),
             },
             coords={
-                "layer": np.arange(self.layers + 1),
-                "step": np.arange(self.layers),
+                "layer": self.recorded,
+                "step": self.recorded[:-1],
                 "token": np.arange(len(self.labels)),
                 "label": ("token", np.array(self.labels, dtype=object)),
             },
@@ -102,12 +146,15 @@ class Trajectory:
     def write_into(self, folder: Path) -> None:
         """Write the two files of :meth:`save` into an existing folder."""
         arrays = {name: getattr(self, name) for name in ("states", "leaders", "tie_counts", "tie_spreads")}
+        if self.motion is not None and not self.is_whole:
+            arrays |= {f"frozen_{name}": getattr(self.motion, name) for name in _MOTION}
         write_tensors(folder / "trajectory.safetensors", arrays)
         record = {
             "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": 1 if self.is_whole else SCHEMA_VERSION,
             "status": self.status,
             "labels": list(self.labels),
+            "recorded": self.recorded.tolist(),
             "provenance": self.provenance,
         }
         write_json(folder / "trajectory.json", record)
@@ -127,8 +174,11 @@ class Trajectory:
         tensors = read_tensors(folder / "trajectory.safetensors", set(names))
         arrays = {name: tensors[name] for name in names}
         labels = record.get("labels")
+        recorded = record.get("recorded", list(range(len(arrays["states"]))))
+        motion = {name: tensors.get(f"frozen_{name}") for name in _MOTION}
         if (
             not _arrays_fit(**arrays)
+            or not _numbers_fit(recorded, len(arrays["states"]))
             or not isinstance(labels, list)
             or len(labels) != arrays["states"].shape[1]
             or record.get("status") not in ("completed", "diverged")
@@ -140,7 +190,39 @@ class Trajectory:
             labels=tuple(map(str, labels)),
             status=record["status"],
             provenance=record.get("provenance", {}),
+            recorded=np.array(recorded),
+            motion=_checked_motion(motion, arrays["states"].shape[1:], recorded[-1], folder),
         )
+
+
+def _numbers_fit(recorded: object, states: int) -> bool:
+    """Return whether layer numbers read from a file ascend from 0."""
+    return (
+        isinstance(recorded, list)
+        and len(recorded) == states
+        and all(isinstance(number, int) for number in recorded)
+        and recorded[0] == 0
+        and all(one < other for one, other in itertools.pairwise(recorded))
+    )
+
+
+def _checked_motion(
+    parts: dict[str, np.ndarray | None], shape: tuple[int, ...], layers: int, folder: Path
+) -> FrozenMotion | None:
+    """Return the closed form read from a file, None when there is none."""
+    since, origins, leaders, log_shares = (parts[name] for name in _MOTION)
+    if since is None or origins is None or leaders is None or log_shares is None:
+        return None
+    fits = (
+        (since.shape, origins.shape, leaders.shape, log_shares.shape) == (shape[:1], shape, shape[:1], (layers + 1,))
+        and [part.dtype for part in (since, origins, leaders, log_shares)]
+        == [np.int64, np.float64, np.int64, np.float64]
+        and bool(((since >= 0) & (since <= layers) & (leaders >= 0) & (leaders < shape[0])).all())
+        and bool(np.isfinite(origins).all() and np.isfinite(log_shares).all())
+    )
+    if not fits:
+        raise BadInputError(f"{folder} is damaged: the closed form of its later layers does not fit")
+    return FrozenMotion(since, origins, leaders, log_shares)
 
 
 def _arrays_fit(states: np.ndarray, leaders: np.ndarray, tie_counts: np.ndarray, tie_spreads: np.ndarray) -> bool:

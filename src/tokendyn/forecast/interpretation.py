@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 from tokendyn.forecast.checks import check_series, check_window_inputs
+from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.network import forward
 from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of
 from tokendyn.forecast.tdtf import TDTF
@@ -83,7 +84,8 @@ def local_spectrum(model: TDTF, window: Any) -> Spectrum:
 
     The amplitudes are those of the window around its own newest snapshot held still.
     """
-    array = check_series(window, "window", features=model.n_features_)[-model.window_length_ :]
+    array = check_series(window, "window", features=model.n_features_)
+    array = array[-window_length(model.delays, model.stride) :]
     reading = read_orbit(model, np.concatenate([array, array[-1:]]))
     operator = companion(reading.operators[0], model.stride)
     size = len(operator)

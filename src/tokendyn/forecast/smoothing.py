@@ -14,8 +14,12 @@ from jaxtyping import Float
 
 from tokendyn.forecast.cell import Cell, tokens_of
 
+#: Weight of a fitted model against the data.
+RATIO = 1e4
 #: A step of Gauss-Newton that does not lower the cost is halved so many times before it is given up.
 _HALVINGS = 6
+#: Gauss-Newton ends when a step lowers the cost by less than this share.
+_WORTH = 1e-6
 
 
 def smoothed(
@@ -40,21 +44,29 @@ def smoothed(
     ratio
         Weight of the model against the data.
     rounds
-        Steps of Gauss-Newton.
+        Steps of Gauss-Newton at most; it ends when one lowers the cost by less than a millionth.
     """
-    out = []
-    for noisy, driven, current in zip(series, inputs, guess, strict=True):
-        state, cost = current, _cost(cell, noisy, driven, current, ratio)
-        for _ in range(rounds):
-            step = _step(cell, noisy, driven, state, ratio)
-            for halving in range(_HALVINGS):
-                trial = state + 0.5**halving * step
-                reached = _cost(cell, noisy, driven, trial, ratio)
-                if reached < cost:
-                    state, cost = trial, reached
-                    break
-        out.append(state)
-    return out
+    with np.errstate(over="ignore", invalid="ignore"):
+        given = zip(series, inputs, guess, strict=True)
+        return [_smoothed(cell, noisy, driven, start, ratio, rounds) for noisy, driven, start in given]
+
+
+def _smoothed(
+    cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float, rounds: int
+) -> np.ndarray:
+    """Smooth one series; what is so far off that its cost is not finite stays as it is."""
+    cost = _cost(cell, noisy, driven, state, ratio)
+    for _ in range(rounds if np.isfinite(cost) else 0):
+        step, before = _step(cell, noisy, driven, state, ratio), cost
+        for halving in range(_HALVINGS):
+            trial = state + 0.5**halving * step
+            reached = _cost(cell, noisy, driven, trial, ratio)
+            if reached < cost:
+                state, cost = trial, reached
+                break
+        if not cost < (1 - _WORTH) * before:
+            break
+    return state
 
 
 def _cost(cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float) -> float:
@@ -86,5 +98,7 @@ def _step(
     defect = sp.csc_matrix((np.concatenate(values), (np.concatenate(at), np.concatenate(by))), shape=shape)
     matrix = sp.identity(samples * features, format="csc") + ratio * (defect.T @ defect)
     downhill = (noisy - state).ravel() - ratio * (defect.T @ misses.ravel())
+    if not np.isfinite(matrix.data).all():
+        return np.zeros_like(state)
     solver = scipy.sparse.linalg.splu(matrix.tocsc(), permc_spec="NATURAL", options={"SymmetricMode": True})
     return np.asarray(solver.solve(downhill)).reshape(samples, features)

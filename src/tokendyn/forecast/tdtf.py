@@ -1,5 +1,6 @@
 """TD-TF: one query, one head, one layer of units over delays; a nonlinear generalisation of TD-DMD."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,17 +9,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import Cell, Units, tokens_of
-from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.checks import check_count, check_number, check_series, check_window_inputs
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.network import ACTIVATIONS, ARRAYS, Network
-from tokendyn.forecast.smoothing import smoothed
+from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import rank_problems
 from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
 
-#: Weight of the model against the data in the first and the last round of smoothing: models sharpen meanwhile.
-_SOFT, _HARD = 4.0, 40.0
+#: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
+_SOFT = 4.0
+#: Rounds of smoothing end when so much of the budget is spent; the rest is for the last fit.
+_ROUNDS_SHARE = 2 / 3
 
 
 class TDTF(Forecaster):
@@ -67,7 +71,11 @@ class TDTF(Forecaster):
     gate
         Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
     smoothing
-        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
+        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data. 10 to 30.
+    history
+        For noisy data: a forecast starts from so many snapshots, smoothed by the model as in :meth:`smooth`, instead of
+        from the last window as it was measured. The window of :meth:`forecast` and :meth:`backtest` is then so long;
+        :meth:`one_step` sees the snapshots as they are. 0 for none.
     validation_fraction, validation_horizon
         Last part of each series that is held out (0 for none), and the steps of a closed loop over it; None for
         two thirds of that part, at most 600.
@@ -110,6 +118,7 @@ class TDTF(Forecaster):
         finish: int = 0,
         gate: bool = True,
         smoothing: int = 0,
+        history: int = 0,
         validation_fraction: float = 0.1,
         validation_horizon: int | None = None,
         budget: float | None = None,
@@ -132,6 +141,7 @@ class TDTF(Forecaster):
         self.finish = finish
         self.gate = gate
         self.smoothing = smoothing
+        self.history = history
         self.validation_fraction = validation_fraction
         self.validation_horizon = validation_horizon
         self.budget = budget
@@ -148,12 +158,45 @@ class TDTF(Forecaster):
         z, w = self.units_.snapshots(series), self.units_.inputs(inputs)
         return tokens_of(z, w, self.delays, self.stride)
 
+    def smooth(
+        self, series: Any, inputs: Any = None, *, ratio: float = RATIO, rounds: int = 10
+    ) -> Float[np.ndarray, "time features"]:
+        """Return a noisy series brought onto the dynamics of the fitted model.
+
+        Minimises ``sum_k |z_k - y_k|^2 + ratio sum_k |z_{k+1} - f(window of z at k)|^2`` in standard deviations of the
+        training data; see :mod:`tokendyn.forecast.smoothing`.
+
+        Parameters
+        ----------
+        series
+            Snapshots (time, features), more than a window of delays.
+        inputs
+            Their inputs (time, inputs), for a model fitted with inputs.
+        ratio
+            Weight of the model against the data: variance of the noise over that of the model's step.
+        rounds
+            Steps of Gauss-Newton at most.
+        """
+        self._check_fitted()
+        array = check_series(series, "series", features=self.n_features_)
+        problems = check_count("rounds", rounds) + check_number("ratio", ratio)
+        span = window_length(self.delays, self.stride)
+        if len(array) <= span:
+            problems.append(f"series has {len(array)} snapshots, expected more than {span}")
+        if problems:
+            raise BadInputError.all_of("smooth", problems)
+        driven = check_window_inputs(inputs, len(array), self.n_inputs_)
+        z, w = self.units_.snapshots(array), self.units_.inputs(driven)
+        (found,) = smoothed(self.cell_, [z], [w], guess=[z], ratio=ratio, rounds=rounds)
+        return self.units_.restore(found)
+
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("units", self.units, 0) + check_count("keys", self.keys)
         problems += check_count("iterations", self.iterations, 0) + check_count("finish", self.finish, 0)
         problems += check_count("smoothing", self.smoothing, 0) + check_count("every", self.every)
+        problems += check_count("history", self.history, 0)
         problems += check_count("random_state", self.random_state, 0) + rank_problems(self.rank)
         for name in ("noise", "ridge", "unit_scale", "validation_fraction"):
             problems += check_number(name, getattr(self, name))
@@ -168,8 +211,8 @@ class TDTF(Forecaster):
         return problems
 
     def _window_length(self) -> int:
-        """Return ``(delays - 1) stride + 1``."""
-        return window_length(self.delays, self.stride)
+        """Return ``(delays - 1) stride + 1``, or the history if that is longer."""
+        return max(window_length(self.delays, self.stride), self.history)
 
     def settings(self) -> Settings:
         """Return what the training needs to know."""
@@ -191,28 +234,40 @@ class TDTF(Forecaster):
 
     def _fit_smoothed(self, data: Normalised, settings: Settings, progress: Progress) -> tuple[Cell, Record]:
         """Alternate a fit and a smoothing; the rounds before the last are short."""
-        rounds = self.smoothing
-        short = replace(settings, iterations=min(settings.iterations, 6), gate=False)
+        rounds, began = self.smoothing, time.perf_counter()
+        short = replace(settings, iterations=min(settings.iterations, 4), gate=False)
+
+        def bounded(what: Settings) -> Settings:
+            left = None if self.budget is None else max(self.budget - (time.perf_counter() - began), 0.0)
+            return replace(what, budget=left)
 
         def told(done: int) -> Progress:
             return lambda share, line: progress((done + share) / (rounds + 1), f"round {done}: {line}")
 
         smooth, network = data, None
         for done in range(rounds):
-            cell, _ = train(smooth, short, progress=told(done), start=network)
+            if self.budget is not None and time.perf_counter() - began > _ROUNDS_SHARE * self.budget:
+                break
+            cell, _ = train(smooth, bounded(short), progress=told(done), start=network)
             network = cell.network if len(cell.network.bias) else None
-            ratio = _SOFT * (_HARD / _SOFT) ** (done / max(rounds - 1, 1))
+            ratio = _SOFT * (RATIO / _SOFT) ** min(2 * done / max(rounds - 1, 1), 1.0)
             series = smoothed(cell, data.series, data.inputs, guess=smooth.series, ratio=ratio)
             smooth = replace(smooth, series=series)
-        return train(smooth, settings, progress=told(rounds), start=network)
+        return train(smooth, bounded(settings), progress=told(rounds), start=network)
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Predict each snapshot from the true ones before it."""
-        return self.units_.restore(self.cell_.step(self.tokens(series, inputs)))
+        first = self.window_length_ - window_length(self.delays, self.stride)
+        return self.units_.restore(self.cell_.step(self.tokens(series[first:], inputs[first:])))
 
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
-        """Roll out each window by the compiled loop."""
+        """Roll out each window by the compiled loop, smoothed before if there is a history."""
         z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
+        if self.history:
+            known = list(w[:, : z.shape[1]])
+            z = np.stack(smoothed(self.cell_, list(z), known, guess=list(z), ratio=RATIO, rounds=10))
+        span = window_length(self.delays, self.stride)
+        z, w = z[:, -span:], w[:, self.window_length_ - span :]
         values = np.empty((len(windows), steps, self.n_features_))
         empty = np.zeros((steps, self.delays, 0))
         for i, window in enumerate(z):

@@ -1,10 +1,11 @@
 """Snapshots from files and tables, with every check that a forecast relies on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from tokendyn.data.snapshots.columns import Columns, open_columns
 from tokendyn.data.snapshots.series import Snapshots, listed, snapshots
@@ -86,7 +87,9 @@ def read_trajectories(
         for key in np.argsort(first):
             try:
                 rows = np.flatnonzero(place == key)
-                made.append(chosen.series(rows, fill, dt, f"{found.source}, series {str(keys[key])!r}", constant=True))
+                label = str(keys[key])
+                one = chosen.series(rows, fill, dt, f"{found.source}, series {label!r}", constant=True)
+                made.append(replace(one, label=label))
             except BadInputError as error:
                 problems.append(str(error))
         if made and max(s.dt for s in made) > min(s.dt for s in made) * (1 + 1e-3):
@@ -105,11 +108,12 @@ class _Chosen:
     times: np.ndarray | None
     inputs: np.ndarray | None
     input_names: tuple[str, ...]
+    epoch: str | None
 
     def series(
         self, rows: Any, fill: str | None, dt: float | None, source: str, *, constant: bool = False
     ) -> Snapshots:
-        return snapshots(
+        made = snapshots(
             self.values[rows],
             dt,
             None if self.times is None else self.times[rows],
@@ -120,6 +124,7 @@ class _Chosen:
             source,
             constant_allowed=constant,
         )
+        return replace(made, epoch=self.epoch)
 
 
 def _choose(
@@ -151,8 +156,8 @@ def _choose(
         raise BadInputError(f"{found.source}: lengths differ ({told}); choose columns of one length")
     values, names = _together(found, wanted)
     driving, input_names = _together(found, list(inputs)) if inputs else (None, ())
-    times = None if time is None else _times(found, time, len(values))
-    return _Chosen(values, names, times, driving, input_names)
+    times, epoch = (None, None) if time is None else _times(found, time, len(values))
+    return _Chosen(values, names, times, driving, input_names, epoch)
 
 
 def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -185,17 +190,45 @@ def _not_numbers(part: np.ndarray) -> str:
     return f"is text, {str(part[wrong[0]])[:40]!r}, in {listed(wrong)}" if len(wrong) else "is text"
 
 
-def _times(found: Columns, name: str, length: int) -> np.ndarray:
-    """Return times as numbers; dates become seconds since the first row."""
-    import pandas as pd
-
+def _times(found: Columns, name: str, length: int) -> tuple[np.ndarray, str | None]:
+    """Return times as numbers; dates become seconds since the first row, whose date comes with them."""
     times = found.need(name)
     if times.shape != (length,):
         raise BadInputError(f"{found.source}: time {name!r} has shape {times.shape}; expected {length} times")
     if times.dtype.kind in "fiu":
-        return times
-    dates = pd.to_datetime(pd.Series(times), errors="coerce", utc=True)
-    wrong = dates.isna().to_numpy()
-    if wrong.any() or times.dtype.kind in "bc":
-        raise BadInputError(f"{found.source}: time {name!r} is neither number nor date in {listed(wrong)}")
-    return (dates - dates.iloc[0]).dt.total_seconds().to_numpy()
+        return times, None
+    import pandas as pd
+
+    epoch = None if times.dtype.kind in "bc" or not length else pd.to_datetime(times[0], errors="coerce")
+    if epoch is None or epoch is pd.NaT:
+        raise BadInputError(f"{found.source}: time {name!r} is neither number nor date in row 1")
+    return seconds_since(times, epoch.isoformat(), f"{found.source}: time {name!r}"), epoch.isoformat()
+
+
+def seconds_since(dates: Shaped[np.ndarray, " rows"], epoch: str, source: str = "times") -> Float[np.ndarray, " rows"]:
+    """Return dates as seconds since an epoch; dates without a time zone count as UTC.
+
+    Raises
+    ------
+    BadInputError
+        With the rows that hold no date.
+    """
+    import pandas as pd
+
+    found = pd.to_datetime(pd.Series(dates), errors="coerce", utc=True)
+    wrong = found.isna().to_numpy()
+    if wrong.any():
+        raise BadInputError(f"{source} is neither number nor date in {listed(wrong)}")
+    first = pd.to_datetime(epoch, utc=True)
+    return np.asarray((found - first).dt.total_seconds(), dtype=np.float64)
+
+
+def dates_after(seconds: Float[np.ndarray, " rows"], epoch: str) -> list[str]:
+    """Return the dates so many seconds after an epoch, ISO 8601 in its time zone; whole days without a time of day."""
+    import pandas as pd
+
+    first = pd.Timestamp(epoch)
+    found = [first + pd.Timedelta(round(1e9 * float(second)), "ns") for second in seconds]
+    if first.tzinfo is None and all(date == date.normalize() for date in found):
+        return [date.date().isoformat() for date in found]
+    return [date.isoformat() for date in found]

@@ -1,7 +1,7 @@
 """A uniformly sampled series of snapshots, and what has to hold of one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class Snapshots:
         One name for each input.
     source
         Where the series comes from, for messages and records.
+    epoch
+        When the times were dates: the date of time 0 in ISO 8601, of which the times are seconds; else None.
+    label
+        What told the series apart from others in its table; empty for a table with one.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -42,6 +46,8 @@ class Snapshots:
     inputs: Float[np.ndarray, "time inputs"] | None = None
     input_names: tuple[str, ...] = ()
     source: str = "snapshots"
+    epoch: str | None = None
+    label: str = ""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -52,7 +58,7 @@ class Snapshots:
             raise BadInputError(f"snapshots are cut by slices that run forward, such as [100:] or [::5]; got {rows!r}")
         inputs = None if self.inputs is None else self.inputs[rows]
         dt = self.dt * (rows.step or 1)
-        return Snapshots(self.values[rows], self.times[rows], dt, self.names, inputs, self.input_names, self.source)
+        return replace(self, values=self.values[rows], times=self.times[rows], dt=dt, inputs=inputs)
 
     def select(self, names: Sequence[str]) -> "Snapshots":
         """Return the named features, in that order."""
@@ -60,8 +66,7 @@ class Snapshots:
         if absent or not names:
             raise BadInputError(f"no feature {', '.join(map(repr, absent))}; there are {', '.join(self.names)}")
         places = [self.names.index(name) for name in names]
-        values = np.ascontiguousarray(self.values[:, places])
-        return Snapshots(values, self.times, self.dt, tuple(names), self.inputs, self.input_names, self.source)
+        return replace(self, values=np.ascontiguousarray(self.values[:, places]), names=tuple(names))
 
     def split(self, share: float) -> tuple["Snapshots", "Snapshots"]:
         """Return the first ``share`` of the rows and the rest."""
@@ -73,8 +78,7 @@ class Snapshots:
     def with_noise(self, level: float, seed: int) -> "Snapshots":
         """Return the series with Gaussian noise of ``level`` standard deviations of each feature added."""
         noise = np.random.default_rng(seed).normal(size=self.values.shape)
-        values = self.values + level * self.values.std(axis=0) * noise
-        return Snapshots(values, self.times, self.dt, self.names, self.inputs, self.input_names, self.source)
+        return replace(self, values=self.values + level * self.values.std(axis=0) * noise)
 
 
 def snapshots(

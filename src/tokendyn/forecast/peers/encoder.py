@@ -1,5 +1,7 @@
 """A plain transformer encoder in torch: all tokens attend to all, one-step training."""
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +30,8 @@ class TorchEncoder(Forecaster):
         Of the training.
     noise
         Standard deviation of noise on the windows in training, in those of the data.
+    budget
+        Seconds of training at most; the learning rate then falls with the share of the time that is spent.
     random_state
         Seed.
     """
@@ -43,6 +47,7 @@ class TorchEncoder(Forecaster):
         batch: int = 128,
         learning_rate: float = 2e-3,
         noise: float = 1e-3,
+        budget: float | None = None,
         random_state: int = 0,
     ):
         self.delays = delays
@@ -54,12 +59,15 @@ class TorchEncoder(Forecaster):
         self.batch = batch
         self.learning_rate = learning_rate
         self.noise = noise
+        self.budget = budget
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
         names = ("delays", "stride", "width", "heads", "layers", "updates", "batch")
         problems = [problem for name in names for problem in check_count(name, getattr(self, name))]
         problems += check_number("noise", self.noise, 0.0) + check_number("learning_rate", self.learning_rate, 0.0)
+        if self.budget is not None:
+            problems += check_number("budget", self.budget, 0.0)
         if not problems and self.width % self.heads:
             problems.append(f"width is {self.width}, expected a multiple of heads, {self.heads}")
         return problems
@@ -78,8 +86,14 @@ class TorchEncoder(Forecaster):
         generator = torch.Generator().manual_seed(self.random_state)
         self._build(generator)
         optimiser = torch.optim.AdamW(self.network_.parameters(), lr=self.learning_rate, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.updates)
+        began = time.perf_counter()
         for update in range(self.updates):
+            share = update / self.updates
+            if self.budget is not None:
+                share = max(share, (time.perf_counter() - began) / max(self.budget, 1e-9))
+            if share >= 1:
+                break
+            optimiser.param_groups[0]["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
             rows = torch.randint(len(tokens), (min(self.batch, len(tokens)),), generator=generator)
             window = tokens[rows].clone()
             seen = window[..., : self.n_features_]
@@ -88,9 +102,8 @@ class TorchEncoder(Forecaster):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            schedule.step()
             if update % 100 == 0:
-                progress(update / self.updates, f"one-step error {float(loss.detach()) ** 0.5:.2e}")
+                progress(share, f"one-step error {float(loss.detach()) ** 0.5:.2e}")
         self.network_.eval()
 
     def _build(self, generator: torch.Generator) -> None:

@@ -16,6 +16,8 @@ from tokendyn.forecast.peers.library import bench_library
 
 #: Most monomials of one model.
 MOST_TERMS = 20_000
+#: Operations a second that a budget counts with: those of one core, with something in hand.
+_SPEED = 5e9
 
 
 class NVAR(Forecaster):
@@ -34,6 +36,8 @@ class NVAR(Forecaster):
         Of the regression, relative to the number of samples.
     noise
         Standard deviation of noise on the windows in training, in those of the data.
+    budget
+        Seconds: a model with more monomials than one core can fit in them is refused.
     random_state
         Seed of the noise.
     """
@@ -45,6 +49,7 @@ class NVAR(Forecaster):
         order: int = 2,
         ridge: float = 1e-8,
         noise: float = 0.0,
+        budget: float | None = None,
         random_state: int = 0,
     ):
         self.delays = delays
@@ -52,11 +57,14 @@ class NVAR(Forecaster):
         self.order = order
         self.ridge = ridge
         self.noise = noise
+        self.budget = budget
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("order", self.order)
+        if self.budget is not None:
+            problems += check_number("budget", self.budget, 0.0)
         return problems + check_number("ridge", self.ridge, 0.0) + check_number("noise", self.noise, 0.0)
 
     def _window_length(self) -> int:
@@ -69,6 +77,11 @@ class NVAR(Forecaster):
         self.powers_ = monomials(self.delays * self.n_features_ + self.n_inputs_, self.order)
         rng, span = np.random.default_rng(self.random_state), self.window_length_
         size = len(self.powers_)
+        seconds = (2 * len(stacked) * size**2 + size**3) / _SPEED
+        if self.budget is not None and seconds > self.budget:
+            raise BadInputError(
+                f"{size} terms take about {seconds:.3g} s, the budget is {self.budget:.3g} s; lower order"
+            )
         gram, cross = np.zeros((size, size)), np.zeros((size, self.n_features_))
         count = 0
         for one, push in zip(series, inputs, strict=True):

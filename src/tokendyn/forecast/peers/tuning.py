@@ -61,7 +61,13 @@ def tune(
 
     Of one series the last part is for validation: long enough for ``rollouts`` spread starts of ``horizon`` steps but
     at most 30 %. Of several, the last 30 % of the series are. Settings are drawn until the CPU time is spent; each is
-    fitted to the rest and rolled out from every start.
+    fitted to the rest and rolled out from every start, and the best of them is fitted to everything.
+
+    A model with a parameter ``budget`` (TDTF, PaperTDTF, TorchEncoder) is stopped in time and keeps the best that it
+    has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. One that
+    can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
+    overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
+    CPU time takes. Settings that fix ``budget`` themselves are left alone.
 
     Parameters
     ----------
@@ -74,7 +80,7 @@ def tune(
     horizon
         Steps of a validation rollout: those of the task, or fewer.
     budget
-        CPU seconds of the search; at least one setting is tried whatever it costs.
+        CPU seconds of the search; at least one setting is tried whatever it costs. The last fit comes on top.
     rollouts
         Starts in the validation part.
     longest
@@ -94,14 +100,17 @@ def tune(
         If no setting could be fitted and rolled out.
     """
     split = _split(series, inputs, horizon, rollouts)
+    slowness = _slowness() if budget > 1 else 1.0
     rng, began = np.random.default_rng(seed), time.process_time()
     best: tuple[float, dict[str, Any]] | None = None
     tried = failed = 0
     while tried < most and (best is None or time.process_time() - began < budget):
         parameters = dict(first) if tried == 0 and first is not None else space(rng)
         tried += 1
+        left = budget - (time.process_time() - began)
         try:
-            error = _validation_error(kind(**parameters), split, dt, horizon, longest)
+            model = _bounded(kind, parameters, slowness * min(budget / 3, left))
+            error = _validation_error(model, split, dt, horizon, longest)
         except TokendynError:
             failed += 1
             if failed > _PATIENCE and best is None:
@@ -112,12 +121,30 @@ def tune(
     if best is None:
         name = getattr(kind, "__name__", "the model")
         raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-    model = kind(**best[1]).fit(series, dt=dt, inputs=inputs)
+    model = _bounded(kind, best[1], slowness * budget).fit(series, dt=dt, inputs=inputs)
     return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
 
 
 #: Settings that may fail before the search gives up when none has worked.
 _PATIENCE = 20
+#: Seconds that a bounded fit gets at least.
+_SHORTEST = 1e-3
+
+
+def _slowness(sample: float = 0.2) -> float:
+    """Return the wall seconds that a CPU second takes now, at least 1: models count them, the search CPU seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < sample:
+        pass
+    return max((time.perf_counter() - wall) / sample, 1.0)
+
+
+def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], seconds: float) -> Forecaster:
+    """Return a model with these settings, told to stop in time if it can be."""
+    model = kind(**parameters)
+    if "budget" in model.get_params(deep=False) and "budget" not in parameters:
+        model.set_params(budget=max(seconds, _SHORTEST))
+    return model
 
 
 @dataclass(frozen=True)

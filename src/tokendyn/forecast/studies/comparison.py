@@ -153,7 +153,7 @@ def contenders(
     longest
         Longest window that the task allows.
     ours
-        Settings of TD-TF that are tried first; five delays by default.
+        Settings of TD-TF that are tried first; five delays by default. Those that the search does not draw are kept.
 
     Raises
     ------
@@ -171,7 +171,9 @@ def contenders(
         return SPACES["ESN"](rng) | warmup
 
     found = [
-        Contender("TD-TF", TDTF, _tdtf_space(small), small | start | (small if quick else {}), "ours"),
+        Contender(
+            "TD-TF", TDTF, _tdtf_space(small | start, longest), start | small if quick else small | start, "ours"
+        ),
         Contender("TD-DMD", TDDMD, _tddmd, {"delays": min(20, longest), "stride": 1}, "linear"),
         Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], {"delays": min(60, longest)}, "linear", one_series=True),
         Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),
@@ -196,11 +198,13 @@ def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _tdtf_space(fixed: dict[str, Any]) -> Space:
+def _tdtf_space(fixed: dict[str, Any], longest: int) -> Space:
     def draw(rng: np.random.Generator) -> dict[str, Any]:
+        delays = int(rng.choice([one for one in (1, 2, 3, 5, 8, 12, 20) if one <= longest]))
+        widest = max((longest - 1) // max(delays - 1, 1), 1)
         return fixed | {
-            "delays": int(rng.choice([2, 3, 5, 8, 12, 20])),
-            "stride": int(rng.choice([1, 2, 3, 5, 8])),
+            "delays": delays,
+            "stride": int(rng.choice([one for one in (1, 2, 3, 5, 8) if one <= widest])),
             "rank": [None, int(rng.choice([6, 10, 16]))][int(rng.integers(2))],
             "attention": bool(rng.random() < 0.7),
             "noise": float(np.exp(rng.uniform(np.log(1e-6), np.log(3e-3)))),

@@ -1,0 +1,112 @@
+"""What attention accepts: shapes, numbers, parameters; and the slack of its ties."""
+
+import numpy as np
+
+from tokendyn.errors import BadInputError, ScaleError
+
+
+def as_float64(array: np.ndarray) -> np.ndarray:
+    """Return real numbers as float64."""
+    try:
+        array = np.asarray(array)
+    except ValueError:
+        raise BadInputError("rows of different lengths; every token needs every coordinate") from None
+    if array.dtype.kind not in "fiub":
+        raise BadInputError(f"expected real numbers, got an array of {array.dtype}")
+    return np.asarray(array, dtype=np.float64)
+
+
+def as_matrix(name: str, matrix: np.ndarray, *, square: bool) -> np.ndarray:
+    """Return a finite matrix."""
+    matrix = as_float64(matrix)
+    if matrix.ndim != 2 or matrix.size == 0 or (square and matrix.shape[0] != matrix.shape[1]):
+        kind = "square matrix" if square else "matrix"
+        raise BadInputError(f"{name} must be a {kind}, got shape {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise BadInputError(f"{name} has NaN or infinite entries")
+    return matrix
+
+
+def check_parameters(
+    inverse_temperature: float,
+    tie_tolerance: float,
+    error_tolerance: float = 0.0,
+    backend: str = "auto",
+    known: tuple[str, ...] = ("auto",),
+) -> None:
+    """Raise with all parameters that are out of range."""
+    problems = []
+    if not inverse_temperature > 0:
+        problems.append(f"inverse_temperature must be positive (inf is hardmax), got {inverse_temperature}")
+    if not 0 <= tie_tolerance < 1:
+        problems.append(f"tie_tolerance must be in [0, 1), got {tie_tolerance}")
+    if not 0 <= error_tolerance < 1:
+        problems.append(f"error_tolerance must be in [0, 1), got {error_tolerance}")
+    if backend not in known:
+        kind = "hardmax" if inverse_temperature == np.inf else "softmax"
+        problems.append(f"backend must be one of {', '.join(known)} for {kind}, got {backend!r}")
+    if problems:
+        raise BadInputError.all_of("attention", problems)
+
+
+def check_shapes(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[int, ...]:
+    """Return the shape ``(*batch, tokens)`` or raise."""
+    if queries.ndim < 2 or queries.shape != keys.shape or queries.shape[:-1] != values.shape[:-1]:
+        raise BadInputError(
+            "queries, keys and values must be (..., tokens, dim) with the same tokens, and queries and keys "
+            f"the same dim; got {queries.shape}, {keys.shape} and {values.shape}"
+        )
+    if 0 in queries.shape or 0 in values.shape:
+        raise BadInputError(f"there is no token or no coordinate in shape {queries.shape}")
+    return queries.shape[:-1]
+
+
+def check_finite(*arrays: np.ndarray) -> None:
+    """Raise with the place of the first entry that is NaN or infinite."""
+    for array in arrays:
+        if not np.isfinite(array).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise BadInputError(f"NaN or infinite entry at index {where}; remove or mask that token")
+
+
+def check_scale(
+    queries: np.ndarray, keys: np.ndarray, values: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> None:
+    """Raise when a score, a squared norm or a weighted sum of values could exceed the largest double."""
+    largest = max(float(np.abs(queries).max()), float(np.abs(keys).max()))
+    bounds = [queries.shape[-1] * largest * largest]
+    if values is not None and weights is not None:
+        bounds.append(float(weights.sum(axis=-1).max()) * float(np.abs(values).max()))
+    if not np.isfinite(bounds).all():
+        raise ScaleError(f"scores or sums overflow float64 at entries of {largest:.3g}; scale the tokens down")
+
+
+def as_mask(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a mask of the given shape; None is all true."""
+    if mask is None:
+        return np.ones(shape, dtype=bool)
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.shape != shape:
+        raise BadInputError(f"mask must be bool of shape {shape}, got {mask.dtype} of shape {mask.shape}")
+    return mask
+
+
+def as_weights(weights: np.ndarray | None, shape: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
+    """Return positive weights, 1 where a token is masked; None is all 1."""
+    if weights is None:
+        return np.ones(shape)
+    weights = as_float64(weights)
+    if weights.shape != shape:
+        raise BadInputError(f"weights must have shape {shape}, got {weights.shape}")
+    weights = np.where(mask, weights, 1.0)
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise BadInputError("token weights must be positive and finite; leave tokens of weight 0 out")
+    return weights
+
+
+def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np.ndarray:
+    """Return ``tie_tolerance |q_i| max_j |k_j|``, shape ``(*batch, tokens)``."""
+    if tie_tolerance == 0:
+        return np.zeros(queries.shape[:-1])
+    radius = np.sqrt((keys * keys).sum(axis=-1)).max(axis=-1, keepdims=True)
+    return tie_tolerance * np.sqrt((queries * queries).sum(axis=-1)) * radius

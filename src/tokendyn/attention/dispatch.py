@@ -1,0 +1,365 @@
+"""Which backend computes an attention step, and why.
+
+Hardmax backends (:data:`HARDMAX`) are exact: all give the canonical leaders, tie counts and means to the last bit,
+and differ in which keys they look at. Softmax backends (:data:`SOFTMAX`) other than ``dense`` and ``fused`` give
+means with a stated bound and are asked only when ``error_tolerance > 0``.
+
+A softmax backend is a module with two functions, named in :data:`SOFTMAX` and imported when it is asked::
+
+    def offer(problem: Problem) -> Offer | str: ...  # estimated seconds and the reason, or why it does not apply
+    def softmax(problem: Problem) -> Softmax: ...  # means, log partition functions, the bound that holds for them
+
+``offer`` has to be cheap (a pass over the keys at most: :class:`Problem` keeps what several backends ask for). The
+cheapest offer below that of the direct kernel wins; a name given as ``backend`` wins over that, and then a refusal
+is an error. ``softmax`` checks itself: rows that miss ``problem.error_tolerance`` are recomputed directly
+(:func:`tokendyn.attention.fused.softmax_rows`), so that ``error_bound <= error_tolerance``. Leaders, ties and
+top scores of a softmax step are found by a hardmax backend, unless ``find_leaders=False``.
+"""
+
+import importlib
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import ModuleType
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from tokendyn.errors import BadInputError
+
+#: Hardmax backends: the dense reference (torch), the fused kernels (numba), two that first leave out keys, and tiles
+#: of matrix products (torch).
+HARDMAX = ("dense", "fused", "polytope", "prefix", "gemm")
+
+#: Those that leave out keys.
+REDUCED = ("polytope", "prefix")
+
+#: Softmax backends that compute leaders and means in one direct pass.
+DIRECT = ("dense", "fused")
+
+#: Softmax backends with a tolerance, by the module that has ``offer`` and ``softmax``.
+SOFTMAX: dict[str, str] = {}
+
+#: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
+DIRECT_SECONDS, DIRECT_EXTRA = 0.4e-9, 10
+
+#: Up to this many keys, or this many rows for each dimension, all pairs are faster than a reduction.
+FEW_KEYS, FEW_ROWS = 2000, 64
+
+#: The inner polytope is used up to the first dimension, the norm prefix up to the second.
+POLYTOPE_DIM, PREFIX_DIM = 4, 16
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What computed a step.
+
+    Attributes
+    ----------
+    backend
+        Name of the backend that found the means.
+    reason
+        Why, in words.
+    error_bound
+        Bound on ``|m_i - exact|_2 / max_j |v_j|_2``; 0 for direct and hardmax backends, exact to rounding.
+    """
+
+    backend: str
+    reason: str
+    error_bound: float = 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One attention step as a backend sees it: checked, unmasked, contiguous float64, one set of tokens.
+
+    Attributes
+    ----------
+    queries, slack
+        ``(rows, score_dim)`` and ``(rows,)``: queries that ask, and by how much a score may miss the top and tie.
+    keys, values, weights
+        ``(tokens, score_dim)``, ``(tokens, value_dim)``, ``(tokens,)``.
+    inverse_temperature
+        ``beta > 0``; ``inf`` is hardmax.
+    error_tolerance
+        Largest accepted ``|m_i - exact|_2 / max_j |v_j|_2``.
+    """
+
+    queries: Float[np.ndarray, "rows score_dim"]
+    slack: Float[np.ndarray, " rows"]
+    keys: Float[np.ndarray, "tokens score_dim"]
+    values: Float[np.ndarray, "tokens value_dim"]
+    weights: Float[np.ndarray, " tokens"]
+    inverse_temperature: float = math.inf
+    error_tolerance: float = 0.0
+
+    @property
+    def pairs(self) -> int:
+        """Queries times keys."""
+        return len(self.queries) * len(self.keys)
+
+    @cached_property
+    def query_norms(self) -> Float[np.ndarray, " rows"]:
+        """``|q_i|_2``."""
+        return np.sqrt(np.einsum("ij,ij->i", self.queries, self.queries))
+
+    @cached_property
+    def key_norms(self) -> Float[np.ndarray, " tokens"]:
+        """``|k_j|_2``."""
+        return np.sqrt(np.einsum("ij,ij->i", self.keys, self.keys))
+
+    @cached_property
+    def sharpness(self) -> float:
+        """Return ``beta max|q_i| max|k_j|``: half the largest spread of logits."""
+        return self.inverse_temperature * float(self.query_norms.max()) * float(self.key_norms.max())
+
+    @cached_property
+    def has_unit_keys(self) -> bool:
+        """Whether all keys lie on the unit sphere, to ``1e-12``."""
+        return bool(np.abs(self.key_norms - 1.0).max() <= 1e-12)
+
+    @property
+    def direct_seconds(self) -> float:
+        """Estimated processor seconds of the direct softmax kernel."""
+        return DIRECT_SECONDS * self.pairs * (self.queries.shape[1] + self.values.shape[1] + DIRECT_EXTRA)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a softmax backend expects to need for a problem, and why it suits."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """What a softmax backend found.
+
+    Attributes
+    ----------
+    means
+        ``(rows, value_dim)``.
+    log_partitions
+        ``(rows,)``: ``log sum_j w_j exp(beta s_ij)``.
+    error_bound
+        Bound on the relative error of every mean; see :class:`Choice`.
+    note
+        What happened on the way, for the reason of the choice ("12 rows recomputed").
+    """
+
+    means: Float[np.ndarray, "rows value_dim"]
+    log_partitions: Float[np.ndarray, " rows"]
+    error_bound: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What :func:`tokendyn.attention.attend` asks for after its checks: a flat batch of problems.
+
+    Attributes
+    ----------
+    queries, attends, slack
+        ``(batch, rows, score_dim)``, and for ``(batch, rows)`` which rows ask, and their slack.
+    keys, values, weights, mask
+        ``(batch, tokens, ...)``.
+    inverse_temperature, error_tolerance
+        See :class:`Problem`.
+    backend
+        ``"auto"``, or a name.
+    find_leaders
+        Whether leaders, ties and top scores are wanted at finite temperature.
+    """
+
+    queries: Float[np.ndarray, "batch rows score_dim"]
+    attends: Bool[np.ndarray, "batch rows"]
+    slack: Float[np.ndarray, "batch rows"]
+    keys: Float[np.ndarray, "batch tokens score_dim"]
+    values: Float[np.ndarray, "batch tokens value_dim"]
+    weights: Float[np.ndarray, "batch tokens"]
+    mask: Bool[np.ndarray, "batch tokens"]
+    inverse_temperature: float
+    error_tolerance: float = 0.0
+    backend: str = "auto"
+    find_leaders: bool = True
+
+    @property
+    def is_hardmax(self) -> bool:
+        """Whether the temperature is zero."""
+        return math.isinf(self.inverse_temperature)
+
+    def problem(self, item: int) -> tuple[Problem, Int[np.ndarray, " rows"], Int[np.ndarray, " tokens"]]:
+        """Return one item without masked tokens and rows that do not ask; which rows ask; which tokens exist."""
+        asking, alive = np.flatnonzero(self.attends[item]), np.flatnonzero(self.mask[item])
+        queries, slack = _chosen(item, asking, self.queries, self.slack)
+        keys, values, weights = _chosen(item, alive, self.keys, self.values, self.weights)
+        problem = Problem(queries, slack, keys, values, weights, self.inverse_temperature, self.error_tolerance)
+        return problem, asking, alive
+
+
+def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Return the fields of :class:`~tokendyn.attention.AttentionStep`, and what computed them."""
+    if request.is_hardmax:
+        return _hardmax(request)
+    if request.backend in DIRECT:
+        return _direct(request, Choice(request.backend, "asked for by name"))
+    if request.backend == "auto":
+        refused = _stays_direct(request)
+        if refused:
+            return _direct(request, Choice("fused", refused))
+    return _softmax(request)
+
+
+def known_backends(inverse_temperature: float) -> tuple[str, ...]:
+    """Return the names that ``backend`` may have at a temperature."""
+    return ("auto", *(HARDMAX if math.isinf(inverse_temperature) else (*DIRECT, *SOFTMAX)))
+
+
+def nothing_found(shape: tuple[int, ...], value_dim: int) -> tuple[np.ndarray, ...]:
+    """Return the fields of :class:`~tokendyn.attention.AttentionStep` as they are for masked tokens."""
+    return (
+        np.zeros((*shape, value_dim)),
+        np.full(shape, -1, dtype=np.int64),
+        np.zeros(shape, dtype=np.int64),
+        np.zeros(shape),
+        np.full(shape, -math.inf),
+        np.full(shape, -math.inf),
+    )
+
+
+def _direct(request: Request, choice: Choice) -> tuple[tuple[np.ndarray, ...], Choice]:
+    module = importlib.import_module(f"tokendyn.attention.{choice.backend}")
+    names = ("inverse_temperature", "queries", "attends", "slack", "keys", "values", "weights", "mask")
+    return module.step_batch(*(getattr(request, name) for name in names)), choice
+
+
+def _hardmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
+    name, reason = _hardmax_backend(request)
+    if name not in REDUCED:
+        return _direct(request, Choice(name, reason))
+    from tokendyn.attention import reduced
+
+    fields = nothing_found(request.attends.shape, request.values.shape[2])
+    for item in range(len(request.attends)):
+        problem, asking, alive = request.problem(item)
+        if asking.size == 0:
+            continue
+        (means, leaders, counts, spreads, tops, masses), note = reduced.hardmax(problem, name)
+        for whole, part in zip(fields, (means, alive[leaders], counts, spreads, tops, np.log(masses)), strict=True):
+            whole[item, asking] = part
+        reason = f"{reason}; {note}" if item == 0 else reason
+    return fields, Choice(name, reason)
+
+
+def _hardmax_backend(request: Request) -> tuple[str, str]:
+    """Return the name of the hardmax backend, and why."""
+    if request.backend != "auto":
+        return request.backend, "asked for by name"
+    rows, keys, dim = request.attends.shape[1], *request.keys.shape[1:]
+    few_rows = rows <= FEW_ROWS * dim
+    if keys <= FEW_KEYS or few_rows or dim > PREFIX_DIM:
+        many = f"{rows} rows of {dim} coordinates" if few_rows else f"{keys} keys of {dim} coordinates"
+        return "fused", f"{many} do not pay for a reduction of the keys"
+    return "polytope" if 2 <= dim <= POLYTOPE_DIM else "prefix", f"{keys} keys of {dim} coordinates"
+
+
+def _stays_direct(request: Request) -> str:
+    """Return why no softmax backend is asked, or an empty text."""
+    if not SOFTMAX:
+        return "no other softmax backend"
+    if request.keys.shape[1] <= FEW_KEYS // 4:
+        return f"{request.keys.shape[1]} keys are few"
+    return ""
+
+
+def _softmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Let each item of the batch be computed by the backend that suits it."""
+    fields = nothing_found(request.attends.shape, request.values.shape[2])
+    choices = []
+    for item in range(len(request.attends)):
+        one = _item(request, item)
+        problem, asking, _ = one.problem(0)
+        if asking.size == 0:
+            continue
+        name, reason = _cheapest(problem) if request.backend == "auto" else _asked_for(request.backend, problem)
+        if name == "fused":
+            found, choice = _direct(one, Choice(name, reason))
+        else:
+            found, choice = _with_leaders(one, problem, asking, name, reason)
+        choices.append(choice)
+        for whole, part in zip(fields, found, strict=True):
+            whole[item] = part[0]
+    return fields, _joined(choices)
+
+
+def _cheapest(problem: Problem) -> tuple[str, str]:
+    """Return the name of the backend with the lowest estimate, and the reason."""
+    best, reason, seconds = "fused", "no other backend is estimated to be faster", problem.direct_seconds
+    for name in SOFTMAX:
+        offer = _module(name).offer(problem)
+        if isinstance(offer, Offer) and offer.seconds < seconds:
+            best, reason, seconds = name, offer.reason, offer.seconds
+    return best, reason
+
+
+def _asked_for(name: str, problem: Problem) -> tuple[str, str]:
+    offer = _module(name).offer(problem)
+    if isinstance(offer, str):
+        raise BadInputError(f"backend {name!r} does not apply: {offer}")
+    return name, f"asked for by name; {offer.reason}"
+
+
+def _with_leaders(
+    request: Request, problem: Problem, asking: np.ndarray, name: str, reason: str
+) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Compute one item by a softmax backend, and its leaders, where they are wanted, by a hardmax backend."""
+    found: Softmax = _module(name).softmax(problem)
+    if request.find_leaders:
+        hard = replace(request, inverse_temperature=math.inf, backend="auto")
+        means, leaders, counts, spreads, tops, masses = _hardmax(hard)[0]
+    else:
+        means, leaders, counts, spreads, tops, masses = nothing_found(request.attends.shape, problem.values.shape[1])
+        tops[0, asking] = 0.0
+    means[0, asking] = found.means
+    masses[0, asking] = found.log_partitions - problem.inverse_temperature * tops[0, asking]
+    note = "; ".join(filter(None, (reason, found.note)))
+    return (means, leaders, counts, spreads, tops, masses), Choice(name, note, found.error_bound)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(SOFTMAX[name])
+
+
+def _item(request: Request, item: int) -> Request:
+    """Return a batch of one item."""
+    at = slice(item, item + 1)
+    return replace(
+        request,
+        queries=request.queries[at],
+        attends=request.attends[at],
+        slack=request.slack[at],
+        keys=request.keys[at],
+        values=request.values[at],
+        weights=request.weights[at],
+        mask=request.mask[at],
+    )
+
+
+def _joined(choices: list[Choice]) -> Choice:
+    """Return one choice that speaks for the items of a batch."""
+    if not choices:
+        return Choice("fused", "no token attends")
+    bound = max(choice.error_bound for choice in choices)
+    names = sorted({choice.backend for choice in choices})
+    if len(names) == 1:
+        return Choice(names[0], choices[0].reason, bound)
+    counts = ", ".join(f"{sum(choice.backend == name for choice in choices)} by {name}" for name in names)
+    return Choice("mixed", f"items of the batch differ: {counts}", bound)
+
+
+def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Return the chosen rows of one item of a batch, contiguous, without a copy when all are chosen."""
+    if places.size == arrays[0].shape[1]:
+        return [np.ascontiguousarray(array[item]) for array in arrays]
+    return [array[item, places] for array in arrays]
