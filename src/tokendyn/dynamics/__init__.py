@@ -11,8 +11,8 @@ In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :clas
 
 from tokendyn.dynamics.flow import TokenFlow
 from tokendyn.dynamics.flow_trajectory import FlowTrajectory
-from tokendyn.dynamics.integrators import Budget, Event, integrate
 from tokendyn.dynamics.freeze import FrozenMotion
+from tokendyn.dynamics.integrators import Budget, Event, integrate
 from tokendyn.dynamics.layers import FeedForward, Layer, checked_tokens
 from tokendyn.dynamics.run import Progress, Record, run
 from tokendyn.dynamics.trajectory import Trajectory
