@@ -1,6 +1,7 @@
 """Token flows: the convention, every closed form of the mean-field model, and its symmetries."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,7 @@ def test_b_is_q_transposed_k_and_not_its_transpose(rng):
     np.testing.assert_allclose(by_parts.output(tokens), means, atol=1e-13)
     transposed = TokenFlow(2.0, interaction=key.T @ query, value=value)
     assert np.abs(transposed.velocity(tokens) - expected).max() > 0.1
+    assert np.array_equal(replace(by_parts, inverse_temperature=3.0).interaction, query.T @ key)
     head = Head(score=(query.T @ key).T, value=value, inverse_temperature=2.0)
     np.testing.assert_allclose(head.attend(tokens).means, means, atol=1e-13)
 

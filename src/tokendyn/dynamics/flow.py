@@ -46,7 +46,7 @@ class TokenFlow:
     interaction
         ``B``, ``(dim, dim)``; None is the identity. :class:`~tokendyn.attention.Head` calls ``A = B^T`` the score.
     query, key
-        ``Q, K``, ``(rank, dim)``, in place of ``interaction``.
+        ``Q, K``, ``(rank, dim)``, in place of ``interaction``; turned into it, ``Q^T K``, and None afterwards.
     value
         ``V``, ``(dim, dim)``; None is the identity.
     cold_limit
@@ -87,6 +87,8 @@ class TokenFlow:
             raise BadInputError.all_of("token flow", problems)
         if self.query is not None and self.key is not None:
             object.__setattr__(self, "interaction", np.asarray(self.query.T @ self.key, dtype=np.float64))
+            object.__setattr__(self, "query", None)
+            object.__setattr__(self, "key", None)
         for name in ("interaction", "value"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
