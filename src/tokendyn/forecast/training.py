@@ -248,19 +248,25 @@ def cell_of(network: Network, solved: Solved, settings: Settings) -> Cell:
 
 
 def _linear_cell(network: Network, tokens: Tokens, targets: np.ndarray, settings: Settings) -> Cell:
-    """Return TD-DMD as a cell: least squares of the increments on the whole window, no unit."""
+    """Return TD-DMD as a cell: least squares on the whole window, no unit.
+
+    Of the increments; with a rank, of the next snapshots, so that the truncation leaves nothing of what it cuts.
+    """
     bare = replace(network, weights=network.weights[:0], bias=network.bias[:0])
     samples, delays, width = tokens.shape
+    features = targets.shape[1]
+    truncated = not settings.units and settings.rank is not None
     solved = truncated_least_squares(
         tokens.reshape(samples, -1),
-        targets,
-        rank=None if settings.units else settings.rank,
+        targets + tokens[:, -1, :features] if truncated else targets,
+        rank=settings.rank if truncated else None,
         ridge=settings.ridge,
         intercept=True,
         scale=False,
     )
-    features = targets.shape[1]
     linear = np.ascontiguousarray(solved.matrix.reshape(delays, width, features).transpose(0, 2, 1))
+    if truncated:
+        linear[-1, :, :features] -= np.eye(features)
     return Cell(settings.stride, linear, solved.intercept, bare, np.empty((features, 0)))
 
 
