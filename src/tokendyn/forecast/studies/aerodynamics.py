@@ -52,13 +52,13 @@ def aerodynamics(
     seed
         For the searches.
     budget
-        CPU seconds of each model's search; 90, or 2 with ``quick``.
+        CPU seconds of each model's search; 25, or 2 with ``quick``.
     models
         Names of the models that take part, as in the table; all by default.
     progress
         Called with the share that is done and a line.
     """
-    budget = (2.0 if quick else 90.0) if budget is None else budget
+    budget = (2.0 if quick else 25.0) if budget is None else budget
     contenders(models)  # a wrong name is told before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):

@@ -160,7 +160,7 @@ def contenders(
     ours
         Settings of TD-TF that are tried first; five delays by default. Those that the search does not draw are kept.
     also
-        Settings of TD-TF that are tried next, before the linear ones.
+        Settings of TD-TF that are tried after these and the linear ones.
     space
         Draws further settings of TD-TF; by default from a space for chaos with small windows.
 
@@ -189,7 +189,7 @@ def contenders(
             space or _tdtf_space(small | start, longest),
             start | small if quick else small | start,
             "ours",
-            also=(*also, *ours_linear),
+            also=(*ours_linear, *also),
         ),
         Contender("TD-DMD", TDDMD, _tddmd, linear[0], "linear", also=linear[1:]),
         Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], theirs[0], "linear", one_series=True, also=theirs[1:]),

@@ -37,13 +37,13 @@ def synthetic(
     seed
         For signals and searches.
     budget
-        CPU seconds of each model's search; 30, or 1 with ``quick``.
+        CPU seconds of each model's search; 12, or 1 with ``quick``.
     models
         Names of the models that take part, as in the table; all by default.
     progress
         Called with the share that is done and a line.
     """
-    budget = (1.0 if quick else 30.0) if budget is None else budget
+    budget = (1.0 if quick else 12.0) if budget is None else budget
     names = ("quasi-periodic", "noisy") if quick else tuple(SIGNALS)
     parts = []
     for name in names:
