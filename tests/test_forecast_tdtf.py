@@ -172,6 +172,49 @@ def test_the_finish_on_closed_loops_is_kept_only_where_validation_likes_it():
     assert after["error"] < before["error"]
 
 
+def test_a_long_finish_mends_what_the_linear_model_beats_before_it():
+    series = stuart_landau(700)
+    parameters = {"units": 8, "rank": 3, "attention": False, "noise": 0.03, "ridge": 1e-6, "common_scale": True}
+    model = TDTF(delays=1, iterations=3, finish=12, finish_steps=60, validation_fraction=0.2, **parameters)
+    model.fit(series[:500], dt=0.1)
+    assert model.training_["finished"]
+    assert model.training_["error"] < 0.5 * model.training_["linear_error"]
+    forecast = model.forecast(series[:500], 200)
+    assert forecast.status == "complete"
+    truth = series[500:]
+    np.testing.assert_allclose(forecast.values[:, 0].std(), truth[:, 0].std(), rtol=0.02)
+
+
+def stuart_landau(steps, *, dt=0.1):
+    """An oscillation that grows to its limit, and the mean field that it drives: (steps, 3)."""
+    z, mean, rows = 0.02 + 0j, 0.0, []
+    for _ in range(steps):
+        rows.append((z.real, z.imag, mean))
+        for _ in range(10):
+            z += dt / 10 * ((0.3 - mean + 1.1j) * z)
+            mean += dt / 10 * (0.3 * abs(z) ** 2 - mean)
+    return np.array(rows)
+
+
+def test_a_common_scale_keeps_the_proportions_of_the_features():
+    series = waves(200)
+    fitted = TDTF(delays=3, units=0, common_scale=True, noise=0.0).fit(series)
+    scale = fitted.units_.scale
+    assert scale[0] == scale[1] == pytest.approx(np.sqrt((series.std(axis=0) ** 2).mean()))
+    apart = TDTF(delays=3, units=0, noise=0.0).fit(series)
+    ours = [one.forecast(series[:10], 5).values for one in (fitted, apart)]
+    np.testing.assert_allclose(*ours, atol=1e-5)
+
+
+def test_without_units_the_rank_is_that_of_tddmd():
+    series = waves(400, noise=0.05)
+    linear = TDDMD(delays=12, rank=4).fit(series)
+    same = TDTF(delays=12, rank=4, units=0, noise=0.0, ridge=0.0, validation_fraction=0.0).fit(series)
+    np.testing.assert_allclose(
+        same.forecast(series[:20], 30).values, linear.forecast(series[:20], 30).values, rtol=1e-3, atol=5e-3
+    )
+
+
 def test_a_budget_ends_the_training_with_a_status():
     model = TDTF(delays=3, units=6, iterations=50, gate=False, budget=0.0).fit(pendulum(300))
     assert (model.training_["status"], model.training_["iterations"]) == ("budget", 1)

@@ -129,7 +129,7 @@ def fit(
         return 0
     account = ""
     if made is None:
-        made, account = _search(learned, out, seconds, seed)
+        made, account = _search(learned, out, seconds, seed, horizon)
         announce(account)
     else:
         values, driven = arrays_of(learned)
@@ -265,7 +265,7 @@ def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> F
     return made
 
 
-def _search(learned: list[Snapshots], out: Path, seconds: float, seed: int) -> tuple[Forecaster, str]:
+def _search(learned: list[Snapshots], out: Path, seconds: float, seed: int, horizon: int) -> tuple[Forecaster, str]:
     """Search settings; what was tried is kept beside ``out`` until the model is written."""
     values, driven = arrays_of(learned)
     state = _state_file(out)
@@ -278,6 +278,7 @@ def _search(learned: list[Snapshots], out: Path, seconds: float, seed: int) -> t
                 values,
                 dt=learned[0].dt,
                 inputs=driven,
+                horizon=horizon,
                 budget=seconds,
                 random_state=seed,
                 resume=state,

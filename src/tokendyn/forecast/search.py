@@ -20,6 +20,14 @@ _TRIAL_ITERATIONS = 12
 #: A candidate must lower the logarithm of the validation error by so much to be taken over a simpler one.
 _WORTH = 0.02
 
+#: TD-DMD by plain least squares: what is nearly linear is forecast best by long windows without noise or ridge.
+_LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0}
+#: Several features may be the state itself: one snapshot, few directions, and a finish that makes the motion attract.
+_STATE: dict[str, Any] = {
+    "delays": 1, "stride": 1, "common_scale": True, "rank": 3, "units": 15, "unit_scale": 0.3, "attention": False,
+    "noise": 0.03, "ridge": 1e-6, "finish": 10, "finish_steps": 60,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -98,6 +106,7 @@ def auto_forecaster(
     *,
     dt: float = 1.0,
     inputs: Any = None,
+    horizon: int | None = None,
     budget: float = 120.0,
     random_state: int = 0,
     resume: str | Path | None = None,
@@ -105,13 +114,16 @@ def auto_forecaster(
 ) -> Found:
     """Search for the TD-TF that validation rollouts prefer, and fit it.
 
-    Two thirds of the budget go to short trials from simple to rich, the best found so far being varied in turn in
-    delays and stride, attention and noise, units; the rest to a longer fit of the best.
+    Two thirds of the budget go to short trials: linear models with windows up to long ones, then from simple to rich,
+    the best nonlinear one so far being varied in turn in delays and stride, attention and noise, units, a finish on
+    closed loops; the rest to a longer fit of the best.
 
     Parameters
     ----------
     series, dt, inputs
-        As for :meth:`tokendyn.forecast.Forecaster.fit`; the last tenth of each series validates.
+        As for :meth:`tokendyn.forecast.Forecaster.fit`; the last tenth of each series validates, or more for a horizon.
+    horizon
+        Steps that the forecasts are for: validation rollouts are as long where three tenths of a series hold them.
     budget
         Wall seconds; at least one trial and the final fit are done.
     random_state
@@ -131,7 +143,8 @@ def auto_forecaster(
         raise BadInputError(problems[0])
     listed = series if isinstance(series, list) else [series]
     arrays = [check_series(one, "series") for one in listed]
-    print_ = _fingerprint(arrays, dt, random_state)
+    print_ = [*_fingerprint(arrays, dt, random_state), float(horizon or 0)]
+    fixed = _validation(max(map(len, arrays)), horizon)
     known = _read(resume, print_)
     began = time.perf_counter()
     trials: list[Trial] = []
@@ -144,14 +157,22 @@ def auto_forecaster(
         if progress is not None:
             progress(min(spent / budget, 1.0), f"trial {len(trials) + 1}: {parameters}")
         found = next((trial for trial in known if trial.parameters == parameters), None)
-        trials.append(found or _try(parameters, series, dt, inputs, random_state, 2 / 3 * budget - spent))
+        trials.append(found or _try(parameters, fixed, series, dt, inputs, random_state, 2 / 3 * budget - spent))
         if resume is not None:
             _write(resume, print_, trials)
     best = _best(trials)
     left = max(budget - (time.perf_counter() - began), budget / 6)
-    model = TDTF(**trials[best].parameters, iterations=80, budget=left, random_state=random_state)
+    model = TDTF(**trials[best].parameters, **fixed, iterations=80, budget=left, random_state=random_state)
     model.fit(series, dt=dt, inputs=inputs, progress=progress)
     return Found(model, tuple(trials), best, status)
+
+
+def _validation(samples: int, horizon: int | None) -> dict[str, Any]:
+    """Return which share of the longest series validates, and over how many steps."""
+    if horizon is None:
+        return {}
+    share = min(max(1.25 * horizon / samples, 0.1), 0.3)
+    return {"validation_fraction": share, "validation_horizon": max(min(horizon, int(0.8 * share * samples)), 1)}
 
 
 def _candidates(trials: list[Trial], samples: int, features: int) -> Iterator[dict[str, Any]]:
@@ -160,14 +181,20 @@ def _candidates(trials: list[Trial], samples: int, features: int) -> Iterator[di
     tried: list[dict[str, Any]] = []
 
     def fresh(**changes: Any) -> Iterator[dict[str, Any]]:
-        start = trials[_best(trials)].parameters if trials else base
+        nonlinear = [trial for trial in trials if trial.parameters["units"]]
+        start = nonlinear[_best(nonlinear)].parameters if nonlinear else base
         parameters = start | changes
         span = (parameters["delays"] - 1) * parameters["stride"] + 1
-        if parameters not in tried and span * 6 < samples and parameters["delays"] * features <= 400:
+        longest, widest = (samples / 6, 400) if parameters["units"] else (samples / 3, 1000)
+        if parameters not in tried and span < longest and parameters["delays"] * features <= widest:
             tried.append(parameters)
             yield parameters
 
     yield from fresh()
+    for delays in (20, 100, 400):
+        yield from fresh(delays=delays, stride=1, **_LINEAR)
+    if features > 2:
+        yield from fresh(**_STATE)
     for delays, stride in ((2, 1), (3, 2), (5, 3), (5, 6), (10, 2), (20, 1), (40, 1), (1, 1)):
         yield from fresh(delays=delays, stride=stride)
     yield from fresh(attention=False)
@@ -175,12 +202,24 @@ def _candidates(trials: list[Trial], samples: int, features: int) -> Iterator[di
         yield from fresh(noise=noise)
     for units in (15, 80, 150):
         yield from fresh(units=units)
+    for steps in (60, 200):
+        yield from fresh(attention=False, rank=10, units=20, finish=6, finish_steps=steps)
 
 
-def _try(parameters: dict[str, Any], series: Any, dt: float, inputs: Any, random_state: int, seconds: float) -> Trial:
+def _try(
+    parameters: dict[str, Any],
+    fixed: dict[str, Any],
+    series: Any,
+    dt: float,
+    inputs: Any,
+    random_state: int,
+    seconds: float,
+) -> Trial:
     """Fit one candidate for a few iterations."""
     began = time.perf_counter()
-    model = TDTF(**parameters, iterations=_TRIAL_ITERATIONS, budget=max(seconds, 0.0), random_state=random_state)
+    model = TDTF(
+        **parameters, **fixed, iterations=_TRIAL_ITERATIONS, budget=max(seconds, 0.0), random_state=random_state
+    )
     model.fit(series, dt=dt, inputs=inputs)
     record = model.training_
     if record["error"] is None or record["linear_error"] is None:

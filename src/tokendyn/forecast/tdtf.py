@@ -41,10 +41,14 @@ class TDTF(Forecaster):
     ----------
     delays, stride
         Snapshots of a window, and the steps between them.
+    common_scale
+        Divide all features by one scale, the root mean square of their standard deviations, instead of each by its
+        own: errors then count by energy, as they should for POD coefficients, whose weak ones follow the strong.
     units
         Nonlinear units; 0 for TD-DMD alone.
     rank
-        Length of the context c: a count, a share of the energy of the windows, or None for all directions.
+        Length of the context c: a count, a share of the energy of the windows, or None for all directions. Without
+        units it is the rank of TD-DMD.
     attention
         Whether alpha is learned; else it is uniform, and V_j stays what whitens the windows.
     keys
@@ -65,9 +69,9 @@ class TDTF(Forecaster):
         Standard deviation of the first weights W_1; the windows are whitened.
     iterations
         Steps of Levenberg-Marquardt.
-    finish
-        Steps of Levenberg-Marquardt on closed loops as long as two windows, after the others; kept where the
-        validation error falls.
+    finish, finish_steps
+        Steps of Levenberg-Marquardt on closed loops, after the others; kept where the validation error falls. And the
+        length of these loops: None for two windows; a hundred steps and more teach slow and nearly neutral motion.
     gate
         Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
     smoothing
@@ -104,6 +108,7 @@ class TDTF(Forecaster):
         *,
         delays: int = 5,
         stride: int = 1,
+        common_scale: bool = False,
         units: int = 100,
         rank: int | float | None = None,
         attention: bool = True,
@@ -116,6 +121,7 @@ class TDTF(Forecaster):
         unit_scale: float = 0.5,
         iterations: int = 50,
         finish: int = 0,
+        finish_steps: int | None = None,
         gate: bool = True,
         smoothing: int = 0,
         history: int = 0,
@@ -127,6 +133,7 @@ class TDTF(Forecaster):
     ) -> None:
         self.delays = delays
         self.stride = stride
+        self.common_scale = common_scale
         self.units = units
         self.rank = rank
         self.attention = attention
@@ -139,6 +146,7 @@ class TDTF(Forecaster):
         self.unit_scale = unit_scale
         self.iterations = iterations
         self.finish = finish
+        self.finish_steps = finish_steps
         self.gate = gate
         self.smoothing = smoothing
         self.history = history
@@ -206,6 +214,8 @@ class TDTF(Forecaster):
             problems.append(f"activation is {self.activation!r}, expected one of {', '.join(ACTIVATIONS)}")
         if self.validation_horizon is not None:
             problems += check_count("validation_horizon", self.validation_horizon)
+        if self.finish_steps is not None:
+            problems += check_count("finish_steps", self.finish_steps)
         if self.budget is not None:
             problems += check_number("budget", self.budget)
         return problems

@@ -23,6 +23,8 @@ _WORST, _BEST = 2.0, 1e-8
 _ALIKE = 0.1
 #: The nonlinear part must lower the logarithm of the validation error by so much, or the linear model is kept.
 _WORTH = 0.02
+#: Steps in all of the closed loops of a finish with long loops.
+_FINISHED = 8000
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Settings:
 
     delays: int
     stride: int
+    common_scale: bool
     rank: int | float | None
     units: int
     keys: int
@@ -42,6 +45,7 @@ class Settings:
     unit_scale: float
     iterations: int
     finish: int
+    finish_steps: int | None
     gate: bool
     validation_fraction: float
     validation_horizon: int | None
@@ -97,7 +101,10 @@ def normalise(series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], settin
     stacked = np.concatenate(columns)
     scale = stacked.std(axis=0)
     scale[scale == 0.0] = 1.0
-    units = Units(stacked.mean(axis=0), scale, series[0].shape[1])
+    features = series[0].shape[1]
+    if settings.common_scale:
+        scale[:features] = np.sqrt((scale[:features] ** 2).mean())
+    units = Units(stacked.mean(axis=0), scale, features)
     span = window_length(settings.delays, settings.stride)
     learned, learned_inputs, held, held_inputs = [], [], [], []
     for one, driven in zip(series, inputs, strict=True):
@@ -184,7 +191,7 @@ def train(
         damping=damping,
     )
     search.measure(network, solved)
-    if settings.finish and record.chosen and record.status == "complete":
+    if settings.finish and record.status == "complete":
         search.finish()
     progress(1.0, f"kept iteration {record.chosen} of {record.iterations}")
     return search.best or cell_of(network, solved, settings), record
@@ -241,19 +248,25 @@ def cell_of(network: Network, solved: Solved, settings: Settings) -> Cell:
 
 
 def _linear_cell(network: Network, tokens: Tokens, targets: np.ndarray, settings: Settings) -> Cell:
-    """Return TD-DMD as a cell: least squares of the increments on the whole window, no unit."""
+    """Return TD-DMD as a cell: least squares on the whole window, no unit.
+
+    Of the increments; with a rank, of the next snapshots, so that the truncation leaves nothing of what it cuts.
+    """
     bare = replace(network, weights=network.weights[:0], bias=network.bias[:0])
     samples, delays, width = tokens.shape
+    features = targets.shape[1]
+    truncated = not settings.units and settings.rank is not None
     solved = truncated_least_squares(
         tokens.reshape(samples, -1),
-        targets,
-        rank=None,
+        targets + tokens[:, -1, :features] if truncated else targets,
+        rank=settings.rank if truncated else None,
         ridge=settings.ridge,
         intercept=True,
         scale=False,
     )
-    features = targets.shape[1]
     linear = np.ascontiguousarray(solved.matrix.reshape(delays, width, features).transpose(0, 2, 1))
+    if truncated:
+        linear[-1, :, :features] -= np.eye(features)
     return Cell(settings.stride, linear, solved.intercept, bare, np.empty((features, 0)))
 
 
@@ -271,6 +284,9 @@ class _Search:
     bar: float = np.inf
     every: int = 5
     measured: int = -1
+    nonlinear: Cell | None = None
+    nonlinear_bar: float = np.inf
+    nonlinear_at: int = 0
 
     def accept(self, network: Network, solved: Solved, damping: float) -> bool:
         """Take note of an iteration; say whether to go on."""
@@ -302,20 +318,31 @@ class _Search:
         if error is None or error < self.bar or alike:
             self.best, self.bar = cell, np.inf if error is None else min(error, self.bar)
             self.record.chosen, self.record.error = self.record.iterations, error
+        if error is None or error < (1 + _ALIKE) * self.nonlinear_bar:
+            self.nonlinear, self.nonlinear_bar = cell, np.inf if error is None else min(error, self.nonlinear_bar)
+            self.nonlinear_at = self.record.iterations
 
     def finish(self) -> None:
-        """Go on from the best cell on short closed loops; keep what the held part likes better."""
-        settings, start = self.settings, self.best
-        steps = 2 * window_length(settings.delays, settings.stride) - 1
-        loops = segments_of(self.data.series, self.data.inputs, settings.delays, settings.stride, max(steps, 10), 400)
+        """Go on from the best nonlinear cell on closed loops; keep what the held part likes better.
+
+        The loops start from windows with noise, so that they learn to come back to the motion that was seen. The cell
+        need not have beaten the linear model before: what diverges after good single steps is what they are to mend.
+        """
+        settings, start = self.settings, self.nonlinear
+        steps = settings.finish_steps or max(2 * window_length(settings.delays, settings.stride) - 1, 10)
+        pieces = max(min(400, _FINISHED // steps), 10)
+        loops = segments_of(self.data.series, self.data.inputs, settings.delays, settings.stride, steps, pieces)
         if start is None or loops is None:
             return
+        rng = np.random.default_rng(settings.seed)
+        moved = loops.windows + settings.noise * rng.standard_normal(loops.windows.shape)
+        loops = replace(loops, windows=moved)
 
         def accept(cell: Cell, cost: float) -> bool:
             error = validation_error(cell, self.data)
             self.progress(1.0, f"finish: closed loop {np.sqrt(cost):.2e}")
             if error is None or error < self.bar:
-                self.best, self.record.finished = cell, True
+                self.best, self.record.finished, self.record.chosen = cell, True, self.nonlinear_at
                 self.bar, self.record.error = np.inf if error is None else error, error
             return settings.budget is None or time.perf_counter() - self.began < settings.budget
 
@@ -358,6 +385,7 @@ class _Search:
             errors = {row["iteration"]: row.get("error") for row in self.record.history}
             self.record.error = errors[self.record.chosen]
             self.bar = np.inf if self.record.error is None else self.record.error
+            self.nonlinear, self.nonlinear_bar, self.nonlinear_at = self.best, self.bar, self.record.chosen
         return network.unpack(found["weights"]), float(found["damping"][0]), done
 
     def fingerprint(self) -> np.ndarray:

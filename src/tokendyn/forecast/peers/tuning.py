@@ -1,7 +1,7 @@
 """One rule that tunes every model, ours and the peers': random search on validation rollouts within a time budget."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def tune(
     longest: int | None = None,
     most: int = 1000,
     seed: int = 0,
-    first: dict[str, Any] | None = None,
+    first: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
 ) -> Tuned:
     """Search settings on held-out parts of the training data and fit the best to all of it.
 
@@ -90,7 +90,7 @@ def tune(
     seed
         For the draws.
     first
-        Settings to try before any that are drawn.
+        Settings, one or several, to try before any that are drawn.
 
     Raises
     ------
@@ -104,8 +104,9 @@ def tune(
     rng, began = np.random.default_rng(seed), time.process_time()
     best: tuple[float, dict[str, Any]] | None = None
     tried = failed = 0
+    given = [first] if isinstance(first, dict) else list(first or ())
     while tried < most and (best is None or time.process_time() - began < budget):
-        parameters = dict(first) if tried == 0 and first is not None else space(rng)
+        parameters = dict(given[tried]) if tried < len(given) else space(rng)
         tried += 1
         left = budget - (time.process_time() - began)
         try:

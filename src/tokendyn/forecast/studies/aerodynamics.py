@@ -10,11 +10,25 @@ import numpy as np
 from tokendyn.data.flow import aerofoil_flow, cylinder_flow, quasi_periodic
 from tokendyn.data.snapshots import Snapshots, read_snapshots
 from tokendyn.forecast.base import Progress
-from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished
+from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished, validated
 from tokendyn.metrics import dominant_frequency
 
-#: What is tried first: windows of 75 snapshots, two to three shedding periods, reduced to their main directions.
-FIRST = {"delays": 16, "stride": 5, "rank": 16, "noise": 3e-4}
+#: What all settings share: the search validates, so that the whole of what it gives is learned.
+_LEARNED: dict[str, Any] = {"validation_fraction": 0.0, "gate": False, "attention": False, "iterations": 15}
+#: Loads: windows of 75 to 320 snapshots, reduced to their main directions; long closed loops teach slow drifts.
+LOADS: tuple[dict[str, Any], ...] = tuple(
+    _LEARNED | {"units": 20, "noise": 3e-3, "ridge": 1e-10, "finish": 6} | one
+    for one in (
+        {"delays": 16, "stride": 5, "rank": 10, "finish_steps": 400},
+        {"delays": 30, "stride": 5, "rank": 10, "finish_steps": 200},
+        {"delays": 16, "stride": 5, "rank": 10, "finish_steps": 200, "attention": True},
+    )
+)
+#: POD coefficients are the state itself: one snapshot, few directions, errors that count by energy.
+STATE: dict[str, Any] = _LEARNED | {
+    "delays": 1, "common_scale": True, "rank": 3, "units": 15, "unit_scale": 0.3, "ridge": 1e-6, "noise": 0.03,
+    "finish": 10, "finish_steps": 60,
+}  # fmt: skip
 
 
 def aerodynamics(
@@ -38,21 +52,33 @@ def aerodynamics(
     seed
         For the searches.
     budget
-        CPU seconds of each model's search; 90, or 2 with ``quick``.
+        CPU seconds of each model's search; 25, or 2 with ``quick``.
     models
         Names of the models that take part, as in the table; all by default.
     progress
         Called with the share that is done and a line.
     """
-    budget = (2.0 if quick else 90.0) if budget is None else budget
+    budget = (2.0 if quick else 25.0) if budget is None else budget
     contenders(models)  # a wrong name is told before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):
-        chosen = contenders(models, inputs=task.train[0].inputs is not None, quick=quick, ours=FIRST)
+        driven = task.train[0].inputs is not None
+        few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
+        first, *also = [one | few for one in LOADS[: 1 if quick else None]]
+        chosen = contenders(
+            models,
+            inputs=driven,
+            quick=quick,
+            longest=task.lead,
+            ours=first,
+            also=also,
+            space=None if quick else _loads,
+        )
         parts.append((task, *compare(task, chosen, budget, seed, progress)))
     wake = wake_task()
     if wake is not None and not quick:
-        outcomes, failures = compare(wake, contenders(models, partial=False, ours=FIRST), budget, seed, progress)
+        chosen = contenders(models, partial=False, longest=wake.lead, ours=STATE, space=_states)
+        outcomes, failures = compare(wake, chosen, budget, seed, progress)
         for outcome in outcomes:
             outcome.row.update(cycle_errors(wake, outcome))
         parts.append((wake, outcomes, failures))
@@ -68,7 +94,7 @@ def flow_tasks(*, quick: bool, progress: Progress | None = None) -> list[Task]:
     say(0.0, "simulating the cylinder")
     natural = cylinder_flow(points=points, discard=100.0, **grid).series
     say(0.0, "simulating the cylinder that turns")
-    forced = cylinder_flow(points=points + points // 4, rotation=quasi_periodic(0.5), **grid).series
+    forced = cylinder_flow(points=points + points // 4, rotation=quasi_periodic(0.45, phases=(2.0, 0.5)), **grid).series
     say(0.0, "simulating the aerofoil")
     pitch = quasi_periodic(8.0, (0.2, 0.2 * np.sqrt(3)))
     pitching = aerofoil_flow(reynolds=300.0, points=points, pitch=pitch, **wing).series
@@ -89,7 +115,33 @@ def _task(name: str, series: Snapshots, horizon: int) -> Task:
     """Keep the last part for tests: starts at five places, all behind the training rows."""
     cut = len(series) - horizon - horizon // 4
     lead = cut // 2
-    return Task(name, (series[:cut],), (series[cut - lead :],), lead, horizon, 5, horizon // 3)
+    return Task(name, (series[:cut],), (series[cut - lead :],), lead, horizon, 5, validated(cut, horizon))
+
+
+def _loads(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw settings of TD-TF for loads."""
+    return LOADS[0] | {
+        "delays": int(rng.choice([8, 16, 30, 40])),
+        "stride": int(rng.choice([3, 5, 8])),
+        "rank": int(rng.choice([6, 8, 10, 12, 16])),
+        "units": int(rng.choice([10, 20, 40])),
+        "attention": bool(rng.random() < 0.3),
+        "noise": float(np.exp(rng.uniform(np.log(3e-4), np.log(1e-2)))),
+        "finish": int(rng.choice([0, 6])),
+        "finish_steps": int(rng.choice([100, 200, 400])),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
+def _states(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw settings of TD-TF for coefficients that are the state."""
+    return STATE | {
+        "rank": int(rng.choice([3, 4, 5, 6])),
+        "units": int(rng.choice([10, 15, 25])),
+        "noise": float(np.exp(rng.uniform(np.log(5e-3), np.log(5e-2)))),
+        "finish_steps": int(rng.choice([40, 60, 100])),
+        "random_state": int(rng.integers(1000)),
+    }
 
 
 def wake_task(folder: str | Path | None = None) -> Task | None:
@@ -100,7 +152,7 @@ def wake_task(folder: str | Path | None = None) -> Task | None:
         return None
     series = read_snapshots(path, time="time")
     cut = round(0.6 * len(series))
-    return Task("wake", (series[:cut],), (series,), cut, len(series) - cut, 1, 300)
+    return Task("wake", (series[:cut],), (series,), cut, len(series) - cut, 1, validated(cut, len(series) - cut))
 
 
 def cycle_errors(task: Task, outcome: Outcome) -> dict[str, float]:

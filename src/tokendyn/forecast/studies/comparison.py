@@ -68,6 +68,8 @@ class Contender:
         "ours", "linear", or "peer".
     one_series
         It learns from one series only.
+    also
+        More settings that are tried after ``first``, before any that are drawn.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Contender:
     first: dict[str, Any]
     group: str
     one_series: bool = False
+    also: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,8 @@ def contenders(
     quick: bool = False,
     longest: int = 100,
     ours: dict[str, Any] | None = None,
+    also: Sequence[dict[str, Any]] = (),
+    space: Space | None = None,
 ) -> tuple[Contender, ...]:
     """Return the models of a study.
 
@@ -154,6 +159,10 @@ def contenders(
         Longest window that the task allows.
     ours
         Settings of TD-TF that are tried first; five delays by default. Those that the search does not draw are kept.
+    also
+        Settings of TD-TF that are tried after these and the linear ones.
+    space
+        Draws further settings of TD-TF; by default from a space for chaos with small windows.
 
     Raises
     ------
@@ -165,6 +174,9 @@ def contenders(
 
     small = {"units": 30, "iterations": 8} if quick else {"units": 100, "iterations": 40}
     start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
+    linear = linear_sweep(longest, quick=quick)
+    ours_linear = tuple(LINEAR | one for one in linear)
+    theirs = tuple({"delays": one["delays"], "rank": one["rank"] or 0} for one in linear)
     warmup = {"warmup": min(longest, 100)}
 
     def esn(rng: np.random.Generator) -> dict[str, Any]:
@@ -172,10 +184,15 @@ def contenders(
 
     found = [
         Contender(
-            "TD-TF", TDTF, _tdtf_space(small | start, longest), start | small if quick else small | start, "ours"
+            "TD-TF",
+            TDTF,
+            space or _tdtf_space(small | start, longest),
+            start | small if quick else small | start,
+            "ours",
+            also=(*ours_linear, *also),
         ),
-        Contender("TD-DMD", TDDMD, _tddmd, {"delays": min(20, longest), "stride": 1}, "linear"),
-        Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], {"delays": min(60, longest)}, "linear", one_series=True),
+        Contender("TD-DMD", TDDMD, _tddmd, linear[0], "linear", also=linear[1:]),
+        Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], theirs[0], "linear", one_series=True, also=theirs[1:]),
         Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),
         Contender("NVAR", NVAR, SPACES["NVAR"], {"delays": 3, "stride": min(3, longest // 3)}, "peer"),
         Contender("PySINDy", PySINDy, SPACES["PySINDy"], {}, "peer"),
@@ -189,12 +206,31 @@ def contenders(
     return tuple(one for one in found if one.name not in out and (names is None or one.name in names))
 
 
+#: TD-TF without its nonlinear part: TD-DMD by least squares.
+LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0, "validation_fraction": 0.0}
+
+
+def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], ...]:
+    """Return the settings that every linear model tries first: windows from short to as long as the task allows.
+
+    What is nearly linear is forecast best from long windows and, without noise, without truncation.
+    """
+    delays, ranks = ((20, 100), (None,)) if quick else ((20, 60, 100, 200, 400), (None, 10, 30))
+    fitting = [count for count in delays if count <= longest] or [longest]
+    return tuple({"delays": count, "rank": rank} for rank in ranks for count in fitting)
+
+
+def validated(rows: int, horizon: int) -> int:
+    """Return the steps of validation rollouts: the task's horizon, or most of the part that is held out of training."""
+    return max(min(horizon, int(0.24 * rows)), 1)
+
+
 def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "delays": int(np.exp(rng.uniform(np.log(2), np.log(200)))),
+        "delays": int(np.exp(rng.uniform(np.log(2), np.log(400)))),
         "stride": int(rng.choice([1, 2, 4])),
         "rank": [None, int(np.exp(rng.uniform(np.log(3), np.log(80))))][int(rng.integers(2))],
-        "ridge": float(np.exp(rng.uniform(np.log(1e-13), np.log(1e-4)))),
+        "ridge": [0.0, float(np.exp(rng.uniform(np.log(1e-13), np.log(1e-4))))][int(rng.integers(2))],
     }
 
 
@@ -266,7 +302,7 @@ def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outc
         budget=budget,
         inputs=None if driving[0] is None else driving,
         seed=seed,
-        first=contender.first,
+        first=[contender.first, *contender.also],
     )
     began = time.process_time()
     forecasts, truths = rollouts(task, tuned.model)

@@ -7,7 +7,7 @@ import numpy as np
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.systems import sinusoids
 from tokendyn.forecast.base import Progress
-from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished
+from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished, validated
 from tokendyn.metrics import dominant_frequency
 
 #: Frequencies, growth rates, amplitudes and noise of each signal; time in seconds.
@@ -37,18 +37,18 @@ def synthetic(
     seed
         For signals and searches.
     budget
-        CPU seconds of each model's search; 30, or 1 with ``quick``.
+        CPU seconds of each model's search; 12, or 1 with ``quick``.
     models
         Names of the models that take part, as in the table; all by default.
     progress
         Called with the share that is done and a line.
     """
-    budget = (1.0 if quick else 30.0) if budget is None else budget
+    budget = (1.0 if quick else 12.0) if budget is None else budget
     names = ("quasi-periodic", "noisy") if quick else tuple(SIGNALS)
     parts = []
     for name in names:
         task = signal_task(name, 800 if quick else 2000, seed)
-        outcomes, failures = compare(task, contenders(models, quick=quick), budget, seed, progress)
+        outcomes, failures = compare(task, contenders(models, quick=quick, longest=task.lead), budget, seed, progress)
         for outcome in outcomes:
             outcome.row["frequency_error"] = frequency_error(task, outcome, SIGNALS[name][0])
         parts.append((task, outcomes, failures))
@@ -69,7 +69,8 @@ def signal_task(name: str, points: int, seed: int) -> Task:
     def behind(one: Snapshots) -> Snapshots:
         return one[cut - lead :]
 
-    return Task(name, (series[0][:cut],), (behind(series[0]),), lead, horizon, 5, horizon // 2, (behind(series[1]),))
+    tests, truths = (behind(series[0]),), (behind(series[1]),)
+    return Task(name, (series[0][:cut],), tests, lead, horizon, 5, validated(cut, horizon), truths)
 
 
 def frequency_error(task: Task, outcome: Outcome, frequencies: tuple[float, ...]) -> float:
