@@ -1,6 +1,7 @@
 """Fast hardmax: the same bits as the reference, whatever is left out; who is chosen, and why; what is kept on disk."""
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -264,3 +265,13 @@ def test_a_batch_of_sets_equals_its_items(rng):
         assert together.means[item].tobytes() == alone.means.tobytes()
         assert together.leaders[item].tobytes() == alone.leaders.tobytes()
     assert math.isinf(attend(tokens, tokens, tokens, mask=np.zeros((3, 2500), dtype=bool)).top_scores.max())
+
+
+def test_the_howto_runs_as_written(capsys):
+    text = (Path(__file__).parents[1] / "docs" / "howto-fast-attention.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:2]:
+        exec(compile(block, "howto-fast-attention.md", "exec"), names)
+    assert names["step"].choice.backend == "polytope"
+    assert "because of" in capsys.readouterr().out
+    assert names["middle"].shape == (100_000, 3)
