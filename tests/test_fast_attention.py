@@ -184,6 +184,7 @@ def test_any_record_holds_the_bits_of_the_whole_run(rng, tmp_path):
         assert one.clusters().sizes.tolist() == whole.clusters().sizes.tolist()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_layers_that_are_not_kept_are_refused_with_the_remedy(rng):
     tokens = rng.normal(size=(60, 2))
     part = run(tokens, [Layer(0.5, (Head(inverse_temperature=2.0),))] * 9, record="last")
@@ -196,6 +197,8 @@ def test_layers_that_are_not_kept_are_refused_with_the_remedy(rng):
         part.settled_layers()
     with pytest.raises(BadInputError, match="between 0 and 9, got 12"):
         run(tokens, [Layer(0.5)] * 9, record=[12])
+    with pytest.raises(BadInputError, match="numbers of layers, got 'first'"):
+        run(tokens, [Layer(0.5)], record="first")
     with pytest.raises(BadInputError, match='record="last"'):
         run(np.zeros((10**6, 3)), [Layer(0.5)] * 10**6)
 
