@@ -42,6 +42,8 @@ TILE, KEYS = 64, 2048
 
 #: Pairs that a rival is timed on in one repeat.
 PAIRS = {"quick": 3e7, "full": 2e8}
+#: Rows at least: a step on few rows of many tokens measures its checks.
+FEWEST_ROWS = 1024
 ALL_PAIRS = "tokendyn, all pairs"
 AUTO = "tokendyn, auto"
 LOOP = "per-token loop (numpy)"
@@ -126,7 +128,7 @@ def hardmax_layers(options: argparse.Namespace, rate: float) -> Iterator[dict[st
     for dim in options.dims:
         for count in options.counts:
             tokens = np.random.default_rng([count, dim]).normal(size=(count, dim))
-            rows = np.arange(min(count, max(TILE, int(options.pairs / count))))
+            rows = np.arange(min(count, max(FEWEST_ROWS, int(options.pairs / count))))
             truth = np.concatenate(
                 [
                     canonical_scores(tokens[part], tokens).argmax(1)
@@ -173,7 +175,7 @@ def deep_runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             wrong = 0
             for layer in range(until):
                 state = whole.states[layer]
-                brute = attend(state, state, state, rows=some, backend="dense").leaders
+                brute = attend(state, state, state, rows=some, backend="gemm").leaders
                 followed = state[whole.leaders[layer, 0, some]]
                 wrong += int((followed != state[brute]).any(axis=1).sum())
             yield {

@@ -1,6 +1,7 @@
 """Fast hardmax: the same bits as the reference, whatever is left out; who is chosen, and why; what is kept on disk."""
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,7 @@ def test_any_record_holds_the_bits_of_the_whole_run(rng, tmp_path):
         assert one.clusters().sizes.tolist() == whole.clusters().sizes.tolist()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_layers_that_are_not_kept_are_refused_with_the_remedy(rng):
     tokens = rng.normal(size=(60, 2))
     part = run(tokens, [Layer(0.5, (Head(inverse_temperature=2.0),))] * 9, record="last")
@@ -195,6 +197,8 @@ def test_layers_that_are_not_kept_are_refused_with_the_remedy(rng):
         part.settled_layers()
     with pytest.raises(BadInputError, match="between 0 and 9, got 12"):
         run(tokens, [Layer(0.5)] * 9, record=[12])
+    with pytest.raises(BadInputError, match="numbers of layers, got 'first'"):
+        run(tokens, [Layer(0.5)], record="first")
     with pytest.raises(BadInputError, match='record="last"'):
         run(np.zeros((10**6, 3)), [Layer(0.5)] * 10**6)
 
@@ -264,3 +268,13 @@ def test_a_batch_of_sets_equals_its_items(rng):
         assert together.means[item].tobytes() == alone.means.tobytes()
         assert together.leaders[item].tobytes() == alone.leaders.tobytes()
     assert math.isinf(attend(tokens, tokens, tokens, mask=np.zeros((3, 2500), dtype=bool)).top_scores.max())
+
+
+def test_the_howto_runs_as_written(capsys):
+    text = (Path(__file__).parents[1] / "docs" / "howto-fast-attention.md").read_text(encoding="utf-8")
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[:2]:
+        exec(compile(block, "howto-fast-attention.md", "exec"), names)
+    assert names["step"].choice.backend == "polytope"
+    assert "because of" in capsys.readouterr().out
+    assert names["middle"].shape == (100_000, 3)

@@ -112,8 +112,12 @@ def _hardmax(queries, slack, keys, values, weights):
     radius = np.abs(keys).max()
     for start in range(0, n, width):
         rows = min(width, n - start)
+        if rows <= width - GROUP:  # The last tile is narrower.
+            width_left = (rows + GROUP - 1) // GROUP * GROUP
+            q, block_tops = np.empty((d, width_left)), np.empty((blocks, width_left))
+            best, second, place = np.empty(width_left), np.empty(width_left), np.empty(width_left, dtype=np.int64)
         for c in range(d):
-            for r in range(width):
+            for r in range(q.shape[1]):
                 q[c, r] = queries[start + min(r, rows - 1), c]
         _filter(q, padded, size, block_tops, best, second, place)
         for r in range(rows):

@@ -1,5 +1,6 @@
 """Sending tokens through layers."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -86,11 +87,11 @@ class _Recording:
 
     def __init__(self, state: np.ndarray, layers: Sequence[Layer], record: Record) -> None:
         self.heads, self.wanted = len(layers[0].heads), _wanted_layers(record, len(layers))
-        numbers = len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
+        memory = _memory()
         if 8 * numbers > memory:
             raise BadInputError(
-                f"{len(self.wanted)} layers of {len(state)} tokens need {8e-9 * numbers:.0f} GB, more than the "
+                f"{len(self.wanted)} layers of {len(state)} tokens need up to {8e-9 * numbers:.0f} GB, more than the "
                 f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last"'
             )
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
@@ -126,8 +127,18 @@ class _Recording:
         )
 
 
+def _memory() -> float:
+    """Return the memory of the machine in bytes; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
 def _wanted_layers(record: Record, layers: int) -> set[int]:
     """Return the numbers of the layers to keep: always the first and the last."""
+    if isinstance(record, str) and record not in ("all", "last"):
+        raise BadInputError(f'record must be "all", "last" or numbers of layers, got {record!r}')
     if record == "all":
         return set(range(layers + 1))
     chosen = {layers - 1} if record == "last" else set(map(int, record))

@@ -1,0 +1,96 @@
+"""The attention step on torch tensors, where they are: a CPU or a GPU.
+
+Hardmax by :mod:`tokendyn.attention.gemm`, with the bits of :func:`tokendyn.attention.attend`; softmax by tiles of
+matrix products in float64. Nothing of the size of tokens by tokens is held.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from tokendyn.attention import gemm
+from tokendyn.attention.checks import check_parameters
+from tokendyn.errors import BadInputError, ScaleError
+
+
+@dataclass(frozen=True)
+class TensorStep:
+    """What one attention step found; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors."""
+
+    means: Float[Tensor, "tokens value_dim"]
+    leaders: Int[Tensor, " tokens"]
+    tie_counts: Int[Tensor, " tokens"]
+    tie_spreads: Float[Tensor, " tokens"]
+    top_scores: Float[Tensor, " tokens"]
+    log_masses: Float[Tensor, " tokens"]
+
+
+def attend_tensors(
+    queries: Float[Tensor, "rows score_dim"],
+    keys: Float[Tensor, "tokens score_dim"],
+    values: Float[Tensor, "tokens value_dim"],
+    *,
+    inverse_temperature: float = math.inf,
+    tie_tolerance: float = 0.0,
+    weights: Float[Tensor, " tokens"] | None = None,
+) -> TensorStep:
+    """Let queries attend to keys once, on the device of the tensors; see :func:`tokendyn.attention.attend`.
+
+    Parameters
+    ----------
+    queries, keys, values
+        float64 tensors on one device.
+    inverse_temperature, tie_tolerance, weights
+        See :func:`tokendyn.attention.attend`.
+
+    Raises
+    ------
+    BadInputError
+        For tensors that are not finite float64 of matching shapes on one device, or parameters out of range.
+    ScaleError
+        When scores could overflow.
+    """
+    check_parameters(inverse_temperature, tie_tolerance)
+    weights = torch.ones_like(keys[:, 0]) if weights is None else weights
+    _check(queries, keys, values, weights)
+    radius = (keys * keys).sum(dim=1).sqrt().max()
+    slack = tie_tolerance * (queries * queries).sum(dim=1).sqrt() * radius
+    means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
+    if not math.isinf(inverse_temperature):
+        means, masses = _softmax(queries, keys, values, weights, tops, inverse_temperature)
+    return TensorStep(means, leaders, counts, spreads, tops, masses.log())
+
+
+def _check(queries: Tensor, keys: Tensor, values: Tensor, weights: Tensor) -> None:
+    parts = {"queries": queries, "keys": keys, "values": values, "weights": weights}
+    problems = [f"{name} are {part.dtype}, not float64" for name, part in parts.items() if part.dtype != torch.float64]
+    problems += [f"{name} are on {part.device}" for name, part in parts.items() if part.device != keys.device]
+    problems += [f"{name} have NaN or infinite entries" for name, part in parts.items() if not part.isfinite().all()]
+    if queries.shape[1] != keys.shape[1] or not len(keys) == len(values) == len(weights) > 0 or 0 in queries.shape:
+        problems.append(f"shapes do not fit: {', '.join(str(tuple(part.shape)) for part in parts.values())}")
+    if not (weights > 0).all():
+        problems.append("weights must be positive")
+    if problems:
+        raise BadInputError.all_of("attention on tensors", problems)
+    largest = max(float(queries.abs().max()), float(keys.abs().max()))
+    if not math.isfinite(queries.shape[1] * largest * largest):
+        raise ScaleError(f"scores overflow float64 at entries of {largest:.3g}; scale the tokens down")
+
+
+def _softmax(
+    queries: Tensor, keys: Tensor, values: Tensor, weights: Tensor, tops: Tensor, inverse_temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return softmax means and partition functions relative to the top score, tile by tile."""
+    sums, masses = queries.new_zeros(len(queries), values.shape[1]), torch.zeros_like(tops)
+    for start in range(0, len(keys), gemm.TILE_KEYS):
+        tile = slice(start, start + gemm.TILE_KEYS)
+        for first in range(0, len(queries), gemm.TILE_ROWS):
+            rows = slice(first, first + gemm.TILE_ROWS)
+            excess = queries[rows] @ keys[tile].T - tops[rows, None]
+            terms = weights[tile] * torch.exp(inverse_temperature * excess)
+            masses[rows] += terms.sum(dim=1)
+            sums[rows] += terms @ values[tile]
+    return sums / masses[:, None], masses
