@@ -235,7 +235,11 @@ def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _tdtf_space(fixed: dict[str, Any], longest: int) -> Space:
+    """Return the space of TD-TF; one draw in three is TD-DMD, its linear part alone."""
+
     def draw(rng: np.random.Generator) -> dict[str, Any]:
+        if rng.random() < 1 / 3:
+            return LINEAR | _tddmd(rng)
         delays = int(rng.choice([one for one in (1, 2, 3, 5, 8, 12, 20) if one <= longest]))
         widest = max((longest - 1) // max(delays - 1, 1), 1)
         return fixed | {
