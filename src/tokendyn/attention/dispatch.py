@@ -38,7 +38,11 @@ REDUCED = ("polytope", "prefix")
 DIRECT = ("dense", "fused")
 
 #: Softmax backends with a tolerance, by the module that has ``offer`` and ``softmax``.
-SOFTMAX: dict[str, str] = {}
+SOFTMAX: dict[str, str] = {
+    "online": "tokendyn.attention.softmax_direct",
+    "circle": "tokendyn.attention.softmax_circle",
+    "truncated": "tokendyn.attention.softmax_truncated",
+}
 
 #: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
 DIRECT_SECONDS, DIRECT_EXTRA = 0.4e-9, 10

@@ -1,0 +1,82 @@
+"""Softmax means over all pairs: our fused kernel, and torch's attention as its peer."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from tokendyn.attention import softmax_kernels
+from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.softmax_result import SoftmaxMeans, as_softmax, channels_of, means_of, rounding_bounds
+
+#: Processor seconds for a pair, and more for each coordinate of keys and values.
+PAIR_SECONDS, COORDINATE_SECONDS = 1.6e-9, 0.15e-9
+
+#: Features of queries and keys are padded to a multiple of this for torch.
+FEATURES = 8
+
+
+def offer(problem: Problem) -> Offer:
+    """Offer the fused kernel, exact to rounding."""
+    coordinates = problem.keys.shape[1] + problem.values.shape[1]
+    return Offer(problem.pairs * (PAIR_SECONDS + COORDINATE_SECONDS * coordinates), "all pairs in one pass")
+
+
+def softmax(problem: Problem) -> Softmax:
+    """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
+    return as_softmax(
+        direct_softmax(
+            problem.queries,
+            problem.keys,
+            problem.values,
+            inverse_temperature=problem.inverse_temperature,
+            weights=problem.weights,
+        )
+    )
+
+
+def direct_softmax(
+    queries: Float[np.ndarray, "rows dim"],
+    keys: Float[np.ndarray, "keys dim"],
+    values: Float[np.ndarray, "keys value_dim"],
+    *,
+    inverse_temperature: float,
+    weights: Float[np.ndarray, " keys"] | None = None,
+) -> SoftmaxMeans:
+    """Return ``m_i = sum_j p_ij v_j`` from all pairs; memory grows like rows + keys.
+
+    One pass with a running maximum (Milakov and Gimelshein, arXiv 1805.02867, section 3), tiled on both axes.
+    """
+    scaled = np.ascontiguousarray(inverse_temperature * queries)
+    channels = channels_of(values, weights)
+    sums = np.empty((len(queries), channels.shape[1]))
+    references = np.empty(len(queries))
+    softmax_kernels.online_sums(scaled, np.ascontiguousarray(keys), channels, sums, references)
+    means, log_masses = means_of(sums)
+    rounding = rounding_bounds(scaled, keys)
+    return SoftmaxMeans(means, references, log_masses, np.zeros(len(queries)), rounding)
+
+
+def torch_softmax(
+    queries: Float[np.ndarray, "rows dim"],
+    keys: Float[np.ndarray, "keys dim"],
+    values: Float[np.ndarray, "keys value_dim"],
+    *,
+    inverse_temperature: float,
+    weights: Float[np.ndarray, " keys"] | None = None,
+) -> Float[np.ndarray, "rows value_dim"]:
+    """Return the means by torch's scaled dot product attention in float64.
+
+    Token weights are exact: ``w e^{<q, k>} = e^{<(q, 1), (k, log w)>}``. Features are padded with zeros, because
+    torch's tiled kernel wants equal numbers of features of keys and values. It gives no masses.
+    """
+    scaled = inverse_temperature * queries
+    if weights is not None:
+        scaled = np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)
+        keys = np.concatenate([keys, np.log(weights)[:, None]], axis=1)
+    width = -(-max(keys.shape[1], values.shape[1]) // FEATURES) * FEATURES
+    q, k, v = (
+        torch.nn.functional.pad(torch.from_numpy(np.ascontiguousarray(array)), (0, width - array.shape[1]))[None, None]
+        for array in (scaled, keys, values)
+    )
+    means = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+    return means[0, 0, :, : values.shape[1]].numpy()
