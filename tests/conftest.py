@@ -18,6 +18,7 @@ KERNELS = {
     "tokendyn.attention.tops",
     "tokendyn.attention.circle_kernels",
     "tokendyn.attention.fused",
+    "tokendyn.attention.legendre_kernels",
     "tokendyn.attention.softmax_kernels",
     "tokendyn.attention.tree_kernels",
     "tokendyn.data.flow.kernels",

@@ -10,6 +10,8 @@ from tokendyn.attention import attend
 from tokendyn.attention.softmax_circle import circle_softmax, kernel_coefficients
 from tokendyn.attention.softmax_direct import direct_softmax, torch_softmax
 from tokendyn.attention.softmax_kernels import KEYS, LEAST_EXPONENT, ROWS, TILES, exponentials
+from tokendyn.attention.softmax_spectral import on_one_sphere
+from tokendyn.attention.softmax_sphere import HIGHEST_DEGREE, highest_degree, sphere_softmax
 from tokendyn.attention.softmax_truncated import truncated_softmax
 from tokendyn.errors import BadInputError
 
@@ -75,6 +77,16 @@ def test_torch_attention_agrees_with_the_direct_kernel(dim, rng):
 def test_the_circle_is_within_its_bound_in_random_and_clustered_cases(spectral, rng):
     for case in sphere_cases(2, 100, 600, seed=1):
         assert_within_bounds(case, solve(circle_softmax, case, tolerance=TOLERANCE, spectral=spectral), rng)
+
+
+def test_harmonics_are_within_their_bound_in_random_and_clustered_cases(rng):
+    checked = 0
+    for case in sphere_cases(3, 80, 500, seed=3):
+        sharpness = case.beta * np.linalg.norm(case.queries, axis=1).max()
+        if sharpness < 2e3 and on_one_sphere(case.queries, sharpness, TOLERANCE):
+            assert_within_bounds(case, solve(sphere_softmax, case, tolerance=TOLERANCE), rng)
+            checked += 1
+    assert checked >= 30
 
 
 @pytest.mark.parametrize("dim", [2, 3, 4])
@@ -149,6 +161,47 @@ def test_order_of_keys_and_multiplicity_change_nothing(family, rng):
     np.testing.assert_allclose(weighted.means, repeated.means, rtol=0, atol=1e-10)
 
 
+# Closed forms and properties of the sphere.
+
+
+def fibonacci(count):
+    heights = 1 - (2 * np.arange(count) + 1) / count
+    angles = np.pi * (1 + np.sqrt(5)) * np.arange(count)
+    return np.stack([*(np.sqrt(1 - heights**2) * (np.cos(angles), np.sin(angles))), heights], axis=1)
+
+
+def test_the_mean_of_two_keys_on_the_sphere_is_the_logistic_function():
+    keys = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    queries = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    found = sphere_softmax(queries, keys, np.array([[0.0], [1.0]]), inverse_temperature=4.0)
+    np.testing.assert_allclose(found.means[:, 0], 1 / (1 + np.exp(-4 * np.array([-0.2, 0.0, -1.0]))), atol=1e-13)
+
+
+@pytest.mark.parametrize("beta", [0.3, 5.0, 40.0])
+def test_many_even_keys_on_the_sphere_have_the_mean_of_the_uniform_measure(beta):
+    keys = fibonacci(20000)
+    queries = fibonacci(50)
+    found = sphere_softmax(queries, keys, keys, inverse_temperature=beta)
+    langevin = 1 / np.tanh(beta) - 1 / beta
+    np.testing.assert_allclose(found.means, langevin * queries, rtol=0, atol=2e-4)
+    assert found.recomputed == 0
+
+
+def test_the_poles_are_like_any_other_place(rng):
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    keys = np.concatenate([uniform(3, 300, rng), np.eye(3), -np.eye(3)])
+    still = sphere_softmax(keys, keys, keys, inverse_temperature=30.0)
+    turned = sphere_softmax(keys @ turn, keys @ turn, keys @ turn, inverse_temperature=30.0)
+    np.testing.assert_allclose(turned.means, still.means @ turn, rtol=0, atol=2e-10)
+
+
+def test_degrees_beyond_the_highest_are_refused_with_the_remedy(rng):
+    keys = uniform(3, 10, rng)
+    assert highest_degree(1e5) > HIGHEST_DEGREE
+    with pytest.raises(BadInputError, match="use truncation"):
+        sphere_softmax(keys, keys, keys, inverse_temperature=1e5)
+
+
 # Through attend.
 
 
@@ -174,6 +227,17 @@ def test_the_circle_is_chosen_on_a_circle_and_refused_elsewhere(rng):
     assert attend(keys, keys, keys, **options).choice.backend == "circle"
     with pytest.raises(BadInputError, match="different lengths"):
         attend(2 * keys, rng.normal(size=keys.shape), keys, backend="circle", **options)
+
+
+@pytest.mark.parametrize(("beta", "chosen"), [(30.0, "sphere"), (1e5, "truncated")])
+def test_the_sphere_takes_harmonics_when_warm_and_truncation_when_cold(beta, chosen, rng):
+    keys = uniform(3, 30000, rng)
+    options = {"inverse_temperature": beta, "error_tolerance": TOLERANCE, "find_leaders": False}
+    step = attend(keys, keys, keys, rows=np.arange(0, 30000, 3), **options)
+    assert step.choice.backend == chosen
+    assert step.choice.error_bound <= TOLERANCE
+    means, _ = exact_rows(Case("sphere", keys, keys, keys, None, beta), np.arange(0, 30000, 3000))
+    assert np.abs(step.means[::1000] - means).max() <= TOLERANCE
 
 
 def test_no_tolerance_means_no_approximation(rng):

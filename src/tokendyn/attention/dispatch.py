@@ -41,6 +41,7 @@ DIRECT = ("dense", "fused")
 SOFTMAX: dict[str, str] = {
     "online": "tokendyn.attention.softmax_direct",
     "circle": "tokendyn.attention.softmax_circle",
+    "sphere": "tokendyn.attention.softmax_sphere",
     "truncated": "tokendyn.attention.softmax_truncated",
 }
 

@@ -8,18 +8,16 @@ Its error is absolute, so that rows of little mass lose digits; these, and all r
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import finufft
 import numpy as np
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 
 from tokendyn.attention import circle_kernels
 from tokendyn.attention.circle_kernels import NODES
 from tokendyn.attention.dispatch import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import (
-    EPS,
     SoftmaxMeans,
     as_softmax,
     channels_of,
@@ -28,23 +26,18 @@ from tokendyn.attention.softmax_result import (
     rounding_bounds,
     scaled_values,
 )
-
-#: Accuracy asked of the nonuniform FFT; its window is as wide as double precision allows.
-TRANSFORM_EPS = 1e-14
-
-#: Absolute error of a Fourier sum that is taken for granted, in units of eps times the largest sum.
-SPECTRAL_UNITS = 64.0
-
-#: Rows computed directly to check a Fourier sum, and the factor between the error seen there and the one assumed.
-SAMPLED_ROWS = 12
-SAMPLE_SAFETY = 10.0
+from tokendyn.attention.softmax_spectral import (
+    TRANSFORM_EPS,
+    length_error,
+    on_one_sphere,
+    pack_channels,
+    spectral_errors,
+    unpack_channels,
+)
 
 #: Largest ``kappa slope width / 2`` in a gathered cell; 22 nodes then leave an error below 1e-13 of the cell's mass.
 CELL_EXPONENT = 2.5
 INTERPOLATION_ERROR = 2e-13
-
-#: Lengths of keys may differ by this share of ``tolerance / kappa``.
-RADIUS_SHARE = 0.1
 
 #: Fewer keys than this are summed directly.
 FEWEST_KEYS = 500
@@ -115,28 +108,22 @@ def circle_softmax(
     if spectral is None:
         sharpness = inverse_temperature * float(lengths(keys).max()) * float(lengths(queries).max())
         spectral = on_one_sphere(queries, sharpness, tolerance)
+    uneven = length_error(queries if spectral else queries[:1], keys, inverse_temperature)
     sums = np.empty((len(queries), problem.channels.shape[1]))
     references = problem.stiffness.copy()
     errors = np.zeros(len(queries))
     rows = np.arange(len(queries))
     if spectral:
-        errors = _fourier_sums(problem, sums, tolerance)
+        errors = _fourier_sums(problem, sums, tolerance - uneven) + uneven
         rows = np.flatnonzero(errors > tolerance)
     if rows.size:
         references[rows], errors[rows] = _window_sums(problem, rows, tolerance, sums)
+        errors[rows] += uneven
     sums[:, 1:] *= problem.value_scale
     means, log_masses = means_of(sums)
     rounding = rounding_bounds(inverse_temperature * queries, keys)
     recomputed = rows.size if spectral else 0
     return SoftmaxMeans(means, references, log_masses, errors, rounding, recomputed)
-
-
-def on_one_sphere(points: Float[np.ndarray, "points dim"], sharpness: float, tolerance: float) -> bool:
-    """Say whether points have one length, to rounding or so that exponents up to ``sharpness`` hold still."""
-    length = lengths(points)
-    spread = float(length.max() - length.min())
-    allowed = max(8 * EPS, RADIUS_SHARE * tolerance / max(sharpness, 1.0))
-    return bool(length.min() > 0) and spread <= allowed * float(length.max())
 
 
 @dataclass(frozen=True)
@@ -192,50 +179,6 @@ def kernel_coefficients(stiffness: float) -> Float[np.ndarray, " modes"]:
     half_sines = np.sin(np.pi * np.arange(points) / points)
     coefficients = np.fft.rfft(np.exp(-2 * stiffness * half_sines**2)).real[: highest + 1] / points
     return np.concatenate([coefficients[:0:-1], coefficients])
-
-
-def pack_channels(channels: Float[np.ndarray, "keys channels"]) -> Complex[np.ndarray, "pairs keys"]:
-    """Return two real channels in each complex one: real kernels keep them apart."""
-    count = channels.shape[1]
-    packed = np.zeros(((count + 1) // 2, len(channels)), dtype=np.complex128)
-    packed.real = channels[:, ::2].T
-    packed.imag[: count // 2] = channels[:, 1::2].T
-    return packed
-
-
-def unpack_channels(found: Complex[np.ndarray, "pairs rows"], sums: Float[np.ndarray, "rows channels"]) -> None:
-    """Write the sums of :func:`pack_channels` back as real channels."""
-    sums[:, ::2] = found.real.T
-    sums[:, 1::2] = found.imag[: sums.shape[1] // 2].T
-
-
-def spectral_errors(
-    sums: Float[np.ndarray, "rows channels"], direct_rows: Callable[[np.ndarray], np.ndarray], tolerance: float
-) -> Float[np.ndarray, " rows"]:
-    """Return bounds of the errors of means whose sums have one absolute error, seen on sampled rows.
-
-    Errors ``e`` of the mass ``D`` and of each of ``c`` numerators change the mean by ``(1 + sqrt(c)) e / D`` at most.
-    Half of the sample are the rows of least mass that are still to be trusted: theirs decide.
-    """
-    masses = sums[:, 0]
-    share = 1 + math.sqrt(sums.shape[1] - 1)
-    assumed = SPECTRAL_UNITS * EPS * float(np.abs(sums).max())
-    with np.errstate(divide="ignore"):
-        errors = np.where(masses > 0, share * assumed / np.abs(masses), np.inf)
-    trusted = np.flatnonzero(errors <= tolerance)
-    if trusted.size == 0:
-        return errors
-    lightest = trusted[np.argpartition(masses[trusted], min(SAMPLED_ROWS // 2, trusted.size) - 1)]
-    sample = np.unique(
-        np.concatenate(
-            [
-                lightest[: SAMPLED_ROWS // 2],
-                trusted[np.linspace(0, trusted.size - 1, SAMPLED_ROWS // 2).astype(np.int64)],
-            ]
-        )
-    )
-    seen = SAMPLE_SAFETY * float(np.abs(sums[sample] - direct_rows(sample)).max())
-    return errors * max(1.0, seen / assumed)
 
 
 def _direct_rows(problem: _Circle, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows channels"]:
