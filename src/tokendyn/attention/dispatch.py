@@ -39,6 +39,7 @@ DIRECT = ("dense", "fused")
 
 #: Softmax backends with a tolerance, by the module that has ``offer`` and ``softmax``.
 SOFTMAX: dict[str, str] = {
+    "merged": "tokendyn.attention.softmax_merged",
     "online": "tokendyn.attention.softmax_direct",
     "circle": "tokendyn.attention.softmax_circle",
     "sphere": "tokendyn.attention.softmax_sphere",
