@@ -22,7 +22,8 @@ SPECTRAL_UNITS = 64.0
 SAMPLED_ROWS = 12
 SAMPLE_SAFETY = 10.0
 
-#: Lengths of keys may differ by this share of ``tolerance / kappa``.
+#: Lengths may differ by this much relatively, as rounding; or by the share of ``tolerance / kappa``.
+LENGTH_ROUNDING = 8 * EPS
 RADIUS_SHARE = 0.1
 
 
@@ -30,24 +31,22 @@ def on_one_sphere(points: Float[np.ndarray, "points dim"], sharpness: float, tol
     """Say whether points have one length, to rounding or so that exponents up to ``sharpness`` hold still."""
     length = lengths(points)
     spread = float(length.max() - length.min())
-    allowed = max(8 * EPS, RADIUS_SHARE * tolerance / max(sharpness, 1.0))
+    allowed = max(LENGTH_ROUNDING, RADIUS_SHARE * tolerance / max(sharpness, 1.0))
     return float(length.min()) > 0 and bool(spread <= allowed * float(length.max()))
 
 
-def length_error(
+def length_errors(
     queries: Float[np.ndarray, "rows dim"], keys: Float[np.ndarray, "keys dim"], inverse_temperature: float
-) -> float:
-    """Return what lengths that differ by more than rounding do to a mean when they are taken as equal."""
-    sharpness, error = inverse_temperature, 0.0
-    spreads = []
+) -> tuple[float, float]:
+    """Return what taking lengths as equal does to a mean: where they differ by more than rounding, and by rounding."""
+    sharpness, spreads = inverse_temperature, []
     for points in (queries, keys):
         length = lengths(points)
         largest = float(length.max())
         sharpness *= largest
         spreads.append(float(length.max() - length.min()) / largest if largest > 0 else 0.0)
-    for spread in spreads:
-        error += 2 * sharpness * spread if spread > 8 * EPS else 0.0
-    return error
+    real = sum(spread for spread in spreads if spread > LENGTH_ROUNDING)
+    return 2 * sharpness * real, 2 * sharpness * (sum(spreads) - real)
 
 
 def pack_channels(channels: Float[np.ndarray, "keys channels"]) -> Complex[np.ndarray, "pairs keys"]:
