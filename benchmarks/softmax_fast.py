@@ -1,6 +1,7 @@
 """Processor time of fast softmax means against the best direct kernel of the same run.
 
     python benchmarks/softmax_fast.py --out softmax_fast.json
+    python benchmarks/softmax_fast.py --sweep
     python benchmarks/softmax_fast.py --quick
 
 For each problem the rivals take turns: the fast method on all rows; our fused kernel, torch's attention (float64) and
@@ -33,8 +34,8 @@ from tokendyn.attention.softmax_result import SoftmaxMeans  # noqa: E402
 from tokendyn.attention.softmax_sphere import HIGHEST_DEGREE, highest_degree, sphere_softmax  # noqa: E402
 from tokendyn.attention.softmax_truncated import truncated_softmax  # noqa: E402
 
-#: Rows on which direct kernels are measured: about this many pairs, in multiples of the tile.
-SAMPLED_PAIRS, TILE = 4e8, 128
+#: Rows on which direct kernels are measured: about this many pairs (fewer in a sweep), in multiples of the tile.
+SAMPLED_PAIRS, SWEEP_PAIRS, TILE = 4e8, 5e7, 128
 CHECKED_ROWS = 200
 BETAS = (10.0, 1e2, 1e3, 1e4)
 
@@ -103,10 +104,10 @@ def worst_error(setting: Setting, found: SoftmaxMeans, queries: np.ndarray, keys
     return worst
 
 
-def measure(setting: Setting, repeats: int) -> dict[str, object]:
+def measure(setting: Setting, repeats: int, pairs: float) -> dict[str, object]:
     """Measure one setting."""
     queries, keys = setting.problem()
-    rows = min(setting.count, max(TILE, round(SAMPLED_PAIRS / setting.count / TILE) * TILE))
+    rows = min(setting.count, max(TILE, round(pairs / setting.count / TILE) * TILE))
     rivals = direct_rivals(setting, queries[:rows], keys)
     fast(setting, queries[:300], keys[:3000])
     for rival in direct_rivals(setting, queries[:TILE], keys[:300]).values():
@@ -176,7 +177,8 @@ def main() -> None:
         settings = [Setting(**{**vars(s), "count": max(1000, s.count // 10)}) for s in settings]
     results = []
     for setting in settings:
-        result = measure(setting, 1 if arguments.quick else arguments.repeats)
+        pairs = SWEEP_PAIRS if arguments.sweep or arguments.quick else SAMPLED_PAIRS
+        result = measure(setting, 1 if arguments.quick else arguments.repeats, pairs)
         results.append(result)
         low, high = result["ratio_range"]
         print(
