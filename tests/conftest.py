@@ -12,18 +12,17 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
+    "tokendyn.attention.circle_kernels",
     "tokendyn.attention.drift_kernels",
     "tokendyn.attention.fused",
-    "tokendyn.attention.polytope_kernels",
-    "tokendyn.attention.tops",
-    "tokendyn.attention.circle_kernels",
-    "tokendyn.attention.fused",
     "tokendyn.attention.legendre_kernels",
+    "tokendyn.attention.polytope_kernels",
     "tokendyn.attention.softmax_kernels",
+    "tokendyn.attention.tops",
     "tokendyn.attention.tree_kernels",
     "tokendyn.data.flow.kernels",
-    "tokendyn.dynamics.freeze_kernels",
     "tokendyn.data.systems.kernels",
+    "tokendyn.dynamics.freeze_kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",
     "tokendyn.exact.set_kernels",
