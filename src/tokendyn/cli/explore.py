@@ -7,7 +7,8 @@ from tokendyn.cli.output import announce
 from tokendyn.data.explored import Explored, explored_from, read_bounded_json
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
-from tokendyn.particles.explored import explored_run, presets
+from tokendyn.particles.explored import explored_run
+from tokendyn.particles.presets import presets
 from tokendyn.particles.report import load_run
 from tokendyn.runs.files import check_free
 from tokendyn.show.explorer import write_explorer
@@ -66,8 +67,8 @@ def _given(source: Path) -> Explored:
         if isinstance(record, dict) and record.get("schema") is None and "contributions" in record:
             if "explorer" not in record:
                 raise BadInputError(
-                    f"{source} explains a text, but holds no tokens in the plane; write it with sentiment explain --json "
-                    "and a model of two coordinates"
+                    f"{source} explains a text, but holds no tokens in the plane; write it with sentiment explain "
+                    "--json and a model of two coordinates"
                 )
             record = record["explorer"]
         return explored_from(record, str(source))

@@ -51,6 +51,4 @@ def _styles() -> list[dict[str, Any]]:
 
     rays = (5, 4, 6)
     styles = leader_styles(np.ones(MOST_DISTINCT))
-    return [
-        {"colour": style.colour, "rays": rays[place // len(LEADER_COLOURS)]} for place, style in enumerate(styles)
-    ]
+    return [{"colour": style.colour, "rays": rays[place // len(LEADER_COLOURS)]} for place, style in enumerate(styles)]

@@ -89,11 +89,20 @@
     complain("");
     Object.assign(state, { setup, shown: {}, next: null, position: 0, playing: false, selected: -1, tables: "" });
     state.view.d = setup.d;
+    // Numbers of many tokens say little, and patches of many clusters cover the sphere.
+    shown("names", setup.n <= 40 || setup.labels.some((label) => !/^\d+$/.test(label)));
+    shown("cells", setup.d === 2);
     change();
     begin();
     KINDS.forEach((kind) => (state.shown[kind] = state.next[kind]));
     fit();
     fillControls();
+  };
+
+  const shown = (name, on) => {
+    show[name] = on;
+    $(`x-show-${name}`).checked = on;
+    state.stale = true;
   };
 
   const load = (text) => {
@@ -213,7 +222,7 @@
     const series = sphere() ? [hard, soft] : [soft];
     const none = sphere() && !targetsOf(softmax);
     draw.chart(size.pen, size.width, size.height, {
-      series, total: total(), step: sphere() ? state.setup.step : 1, position: state.position, ylabel: sphere() ? "W₂" : "distance", xlabel: sphere() ? "time" : "layer",
+      series, total: total(), step: sphere() ? state.setup.step : 1, position: state.position, ylabel: sphere() ? "W₂" : "distance", xlabel: sphere() ? "against time" : "against the layer",
     }, colours);
     const at = Math.min(Math.floor(state.position), soft.values.length - 1), now = at >= 0 ? soft.values[at].toPrecision(3) : "–";
     $("x-chart-said").textContent = none
@@ -658,8 +667,8 @@
     $("x-fit").addEventListener("click", () => { fit(); state.stale = true; });
     for (const [name, text] of [["hull", "hulls"], ["cells", "cells"], ["trails", "trails"], ["names", "names"], ["projected", "projected law"]]) {
       const label = element("label"), box = element("input", { type: "checkbox", id: `x-show-${name}` });
-      box.checked = show[name];
-      box.addEventListener("change", () => { show[name] = box.checked; state.stale = true; });
+      box.checked = true;
+      box.addEventListener("change", () => shown(name, box.checked));
       label.append(box, text);
       if (name === "projected") label.setAttribute("data-sphere", "");
       if (name === "hull") label.setAttribute("data-plane", "");

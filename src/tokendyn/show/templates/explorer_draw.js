@@ -109,21 +109,22 @@ const tokendynDraw = (() => {
     return best;
   };
 
-  const query = (setup, point) => {
-    const matrix = setup.model === "meanfield" ? tokendynCore.transposed(setup.matrix, setup.d) : setup.matrix;
-    return tokendynCore.linear(Float64Array.from(point), 1, setup.d, matrix);
+  /** The map from a point to what it asks for. */
+  const querying = ({ model, matrix, d }) => {
+    const used = model === "meanfield" ? tokendynCore.transposed(matrix, d) : matrix;
+    return (point) => tokendynCore.linear(point, 1, d, used);
   };
 
   /** Whom a token at any place would follow: sectors in the plane, a ring on the circle, patches on the sphere. */
   const cells = (pen, scene, colourOf) => {
     const { run, view, width, height } = scene, { setup } = run, { n, d } = setup;
     const state = run.states[Math.min(scene.state, run.states.length - 1)];
-    const group = scene.group.of, place = placer(view, width, height);
+    const group = scene.group.of, place = placer(view, width, height), query = querying(setup);
     if (d === 3) return patches(pen, scene, state, colourOf);
     const sphere = setup.model === "meanfield", turns = 360;
     const found = Array.from({ length: turns }, (_, k) => {
       const angle = (2 * Math.PI * (k + 0.5)) / turns;
-      return group[followedBy(query(setup, [Math.cos(angle), Math.sin(angle)]), state, n, d)];
+      return group[followedBy(query([Math.cos(angle), Math.sin(angle)]), state, n, d)];
     });
     const far = sphere ? 1.1 : 4 * view.radius + Math.hypot(...view.centre), [x0, y0] = place([0, 0], 0);
     pen.globalAlpha = sphere ? 0.45 : 0.13;
@@ -147,13 +148,14 @@ const tokendynDraw = (() => {
 
   const patches = (pen, scene, state, colourOf) => {
     const { run, view, width, height } = scene, { n, d } = run.setup, [cx, cy] = [width / 2, height / 2];
-    const radius = (Math.min(width, height) / 2 - 8) / view.radius, size = n > 300 ? 10 : 6;
+    const radius = (Math.min(width, height) / 2 - 8) / view.radius, size = n > 100 ? 10 : 6;
+    const query = querying(run.setup);
     pen.globalAlpha = 0.2;
     for (let x = cx - radius; x < cx + radius; x += size) {
       for (let y = cy - radius; y < cy + radius; y += size) {
         if (Math.hypot(x + size / 2 - cx, y + size / 2 - cy) > radius) continue;
         const point = unplace(view, width, height, x + size / 2, y + size / 2);
-        pen.fillStyle = colourOf(scene.group.of[followedBy(query(run.setup, point), state, n, d)]);
+        pen.fillStyle = colourOf(scene.group.of[followedBy(query(point), state, n, d)]);
         pen.fillRect(x, y, size, size);
       }
     }
@@ -232,8 +234,6 @@ const tokendynDraw = (() => {
       return;
     }
     pen.strokeStyle = colours.quiet;
-    pen.beginPath();
-    pen.arc(x0, y0, place([1, 0, 0], 0)[0] - x0 || 1, 0, 0);
     const radius = (Math.min(width, height) / 2 - 8) / view.radius;
     pen.beginPath();
     pen.arc(x0, y0, radius, 0, 2 * Math.PI);
@@ -242,7 +242,7 @@ const tokendynDraw = (() => {
     pen.fillStyle = colours.quiet;
     pen.font = "12px system-ui, sans-serif";
     for (const [axis, name] of [[[1, 0, 0], "e₁"], [[0, 1, 0], "e₂"], [[0, 0, 1], "e₃"]]) {
-      const [x, y, depth] = place(axis.map((v) => 1.0 * v), 0);
+      const [x, y, depth] = place(axis, 0);
       pen.globalAlpha = depth < 0 ? 0.35 : 1;
       pen.beginPath(); pen.moveTo(x0, y0); pen.lineTo(x, y); pen.strokeStyle = colours.line; pen.stroke();
       pen.fillText(name, x + 4, y - 4);
@@ -343,7 +343,7 @@ const tokendynDraw = (() => {
   /** Curves over steps: series are {values, colour, dash}; logarithmic where all values are positive and far apart. */
   const chart = (pen, width, height, { series, total, step, position, ylabel, xlabel }, colours) => {
     pen.clearRect(0, 0, width, height);
-    const left = 46, bottom = height - 30, top = 16, right = width - 12;
+    const left = 46, bottom = height - 22, top = 24, right = width - 12;
     const all = series.flatMap(({ values }) => values).filter((value) => Number.isFinite(value));
     const positive = all.filter((value) => value > 1e-17), largest = Math.max(...all, 1e-12), least = Math.min(...positive, largest);
     const log = largest / least > 50, floor = Math.max(least, largest * 1e-12);
@@ -362,10 +362,11 @@ const tokendynDraw = (() => {
       pen.fillText(log ? (Math.abs(tick) < 3 ? `${10 ** tick}`.slice(0, 5) : `1e${tick}`) : tick.toPrecision(2), left - 5, y + 4);
     }
     pen.textAlign = "center";
-    for (let k = 0; k <= 4; k++) pen.fillText(((total * k * step) / 4).toPrecision(3).replace(/\.?0+$/, "") || "0", px((total * k) / 4), height - 15);
-    pen.fillText(xlabel, (left + right) / 2, height - 2);
+    for (let k = 0; k <= 4; k++) pen.fillText(String(Number(((total * k * step) / 4).toPrecision(3))), px((total * k) / 4), height - 6);
+    pen.textAlign = "right";
+    pen.fillText(xlabel, right, 12);
     pen.textAlign = "left";
-    pen.fillText(ylabel, 4, 11);
+    pen.fillText(ylabel, 4, 12);
     for (const { values, colour, dash } of series) {
       pen.strokeStyle = colour;
       pen.lineWidth = 2;
