@@ -29,7 +29,8 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
     clustering = found.clustering()
     if clustering is not None:
         command = shlex.join(["tokendyn", "simulate", str(path), "--out", str(folder)])
-        save_run(clustering, folder, title=explored.title or path.name, command=command, overwrite=overwrite)
+        title = explored.title or path.name
+        save_run(clustering, folder, title=title, animation=None, command=command, overwrite=overwrite)
     else:
         _write(found, folder, overwrite=overwrite)
     differences, agree = found.differences, all(gap <= SAME for gap in found.differences.values())

@@ -177,6 +177,9 @@ def explored_from(record: object, source: str = "the explorer's JSON") -> Explor
         arrays["matrix"] = _array(record[key], key, source)
     if arrays.get("tokens", np.empty(0)).ndim != 2:
         raise BadInputError(f"{source}: tokens must be a list of rows of coordinates")
+    for name in ("inverse_temperature", "tie_tolerance", "alpha", "step"):
+        if name in given:
+            given[name] = float(given[name])
     given["labels"] = tuple(map(str, given.get("labels", ())))
     given["final"] = {str(kind): _array(state, "final", source) for kind, state in given.get("final", {}).items()}
     return Explored(**given, **cast("dict[str, Any]", arrays))

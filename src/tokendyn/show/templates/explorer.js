@@ -571,7 +571,7 @@
 
   const fillTokens = () => {
     const { n, labels } = state.setup;
-    $("x-token").replaceChildren(element("option", { value: "-1" }, "none"), ...labels.slice(0, n).map((label, place) => element("option", { value: String(place) }, label)));
+    $("x-token").replaceChildren(element("option", { value: "-1" }, "none"), ...labels.slice(0, n).map((label, place) => element("option", { value: String(place) }, label.slice(0, 60))));
     $("x-token").value = String(state.selected);
     $("x-count").value = String(n);
     fillPlace();
@@ -638,7 +638,7 @@
     for (const [label, model, d] of kinds) {
       const group = element("optgroup", { label });
       for (const [name, record] of Object.entries(data.settings)) {
-        if (record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, record.title || name));
+        if (record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, (record.title || name).slice(0, 60)));
       }
       if (group.children.length) $("x-preset").append(group);
     }
