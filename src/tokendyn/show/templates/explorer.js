@@ -145,7 +145,7 @@
     pen.font = "600 16px system-ui, sans-serif";
     pen.fillText(state.setup.title.slice(0, 80), gap, 24);
     pen.font = "14px system-ui, sans-serif";
-    pen.fillText(`Hardmax, ${said()}`, gap, 48);
+    pen.fillText(`${$("x-hard-title").textContent}, ${said()}`, gap, 48);
     pen.fillText($("x-soft-title").textContent, 2 * gap + hardmax.clientWidth, 48);
     sheet.toBlob((blob) => save("explored.png", blob), "image/png");
   };
@@ -226,7 +226,7 @@
     }, colours);
     const at = Math.min(Math.floor(state.position), soft.values.length - 1), now = at >= 0 ? soft.values[at].toPrecision(3) : "–";
     $("x-chart-said").textContent = none
-      ? "The projected law is not defined here: a token is on the separatrix, or the dominant eigenvalue is defective."
+      ? "There is no projected law to compare with: all directions are alike, a token is on the separatrix, or the dominant eigenvalue is defective."
       : sphere()
         ? `Solid: softmax, now ${now}. Dashed: zero temperature. An upper bound of W₂ by the coupling of each token with its own projection.`
         : `Root mean square distance between the softmax and the hardmax tokens, now ${now}.`;
@@ -467,6 +467,11 @@
     complain("");
     change({ [id]: value });
     fillTime();
+    fillTitles();
+  };
+
+  const fillTitles = () => {
+    $("x-hard-title").textContent = sphere() && state.setup.coldLimit !== "hardmax" ? "Zero temperature, full support" : "Hardmax";
     $("x-soft-title").textContent = `Softmax, β = ${Number(state.setup.beta.toPrecision(4))}`;
   };
 
@@ -601,7 +606,7 @@
     $("x-note").textContent = [setup.title, setup.note].filter(Boolean).join(": ");
     $("x-method").value = setup.method;
     $("x-cold").value = setup.coldLimit;
-    $("x-soft-title").textContent = `Softmax, β = ${Number(setup.beta.toPrecision(4))}`;
+    fillTitles();
     $("x-model-title").textContent = sphere() ? "Flow on the sphere" : "Layers in the plane";
     $("x-chart-title").textContent = sphere() ? "W₂ to the projected law against time" : "Softmax against hardmax";
     $("x-table-title").textContent = sphere() ? "Clusters at zero temperature" : "Leaders at hardmax";
@@ -659,7 +664,7 @@
     $("x-next").addEventListener("click", () => seek(Math.floor(state.position) + 1));
     $("x-time").addEventListener("input", () => seek(Number($("x-time").value)));
     $("x-method").addEventListener("change", () => change({ method: $("x-method").value }));
-    $("x-cold").addEventListener("change", () => change({ coldLimit: $("x-cold").value }));
+    $("x-cold").addEventListener("change", () => { change({ coldLimit: $("x-cold").value }); fillTitles(); });
     $("x-token").addEventListener("change", () => select(Number($("x-token").value)));
     $("x-add").addEventListener("click", () => addToken(Array.from({ length: state.setup.d }, () => (normal() * state.view.radius) / 2)));
     $("x-remove").addEventListener("click", () => removeToken(state.selected >= 0 ? state.selected : state.setup.n - 1));

@@ -86,10 +86,10 @@ const tokendynSetup = (() => {
     return { projector, status, dimension: count };
   };
 
-  /** Pi of every token; null when it is not defined for one of them, or converges too slowly to compare with. */
+  /** Pi of every token; null when it is the identity, not defined for a token, or converges too slowly to compare with. */
   const targets = (setup, start) => {
     const { projector, status } = projection(setup);
-    if (status === "defective" || !projector.every(Number.isFinite)) return null;
+    if (status === "defective" || status === "identity" || !projector.every(Number.isFinite)) return null;
     const { n, d } = setup, images = tokendynCore.linear(start, n, d, projector);
     for (let i = 0; i < n; i++) if (!(tokendynCore.norm(images, i * d, d) > 1e-14 * size(projector))) return null;
     return tokendynCore.retract(images, n, d);
