@@ -4,7 +4,7 @@
   const core = tokendynCore, settings = tokendynSetup, draw = tokendynDraw;
   const $ = (id) => document.getElementById(id);
   const data = JSON.parse($("x-data").textContent);
-  const KINDS = ["hardmax", "softmax"], MOST_FILE = 20e6, BUDGET = 7;
+  const KINDS = ["hardmax", "softmax"], MOST_FILE = 20e6, BUDGET = 6;
   const still = matchMedia("(prefers-reduced-motion: reduce)"), dark = matchMedia("(prefers-color-scheme: dark)");
   const canvases = { hardmax: $("x-hard"), softmax: $("x-soft") };
   const show = { hull: true, cells: true, trails: true, names: true, projected: true };

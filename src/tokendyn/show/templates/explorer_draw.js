@@ -193,7 +193,7 @@ const tokendynDraw = (() => {
   /** The way of every token to the state; long runs are thinned to what a screen can show. */
   const trails = (pen, scene, colourOf) => {
     const { run, view, width, height } = scene, { n, d } = run.setup, place = placer(view, width, height);
-    const last = Math.min(scene.state, run.states.length - 1), every = Math.max(1, Math.ceil((last * n) / 12000));
+    const last = Math.min(scene.state, run.states.length - 1), every = Math.max(1, Math.ceil((last * n) / 6000));
     const stops = [];
     for (let k = last; k >= 0 && stops.length < 400; k -= every) stops.push(run.states[k]);
     if (stops.length < 2) return;
