@@ -48,6 +48,7 @@ _command(
     'tokendyn simulate tokens.csv --alpha 0.5 --layers 30 --score "2,0;0,1" --out run/',
     "tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/",
     "tokendyn simulate --config run.toml tokens.csv --out run/",
+    "tokendyn simulate explored.json --out run/",
 )
 _command(
     sentiment,
@@ -206,6 +207,18 @@ _command(
     "Make the HTML report of a saved run anew: one file, no network.",
     "tokendyn report run/",
     "tokendyn report run/ --out page.html",
+)
+_command(
+    app,
+    "explore",
+    "explore:explore",
+    "Write and open one HTML page in which tokens are dragged and parameters set: hardmax and softmax side by side.\n\n"
+    "It needs no network. What it saves as JSON, simulate takes back.",
+    "tokendyn explore",
+    "tokendyn explore --preset experiment-b --out sphere.html --no-open",
+    "tokendyn explore run/",
+    'tokendyn sentiment explain "A dull film." --model model/ --json > why.json && tokendyn explore why.json',
+    "tokendyn simulate explored.json --out run/",
 )
 _command(
     app,

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.data.tokens import read_matrix, read_tokens
 from tokendyn.errors import BadInputError
@@ -42,7 +43,8 @@ def simulate(
     Parameters
     ----------
     tokens
-        CSV, TSV, npy, npz or safetensors: one token a row; one column of names is allowed.
+        CSV, TSV, npy, npz or safetensors: one token a row; one column of names is allowed. JSON that the explorer
+        saved brings its own parameters: of the options only --out, --overwrite, --dry-run and --json apply.
     out
         Folder to write, by default run-NAME beside the tokens. It must not exist.
     alpha
@@ -70,6 +72,8 @@ def simulate(
     json
         Write the summary as one JSON object to standard output.
     """
+    if tokens.suffix.lower() == ".json":
+        return simulate_explored(tokens, out, overwrite=overwrite, dry_run=dry_run, json=json)
     if softmax is not None and not (math.isfinite(softmax) and softmax > 0):
         raise BadInputError(f"--softmax takes a positive inverse temperature, got {softmax}; leave it out for hardmax")
     table = read_tokens(tokens, array=array)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.data.explored import MOST_STEPS, MOST_TOKENS, Explored
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -135,6 +137,8 @@ class Explanation:
         Float64 (layers + 1, tokens, dim): the tokens before the first and after each layer.
     token_leaders
         Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
+    alpha
+        Step parameter of the layers.
     """
 
     text: str
@@ -156,6 +160,7 @@ class Explanation:
     token_spans: tuple[tuple[Span, ...], ...] = field(repr=False)
     states: Float[np.ndarray, "layers_and_one tokens dim"] = field(repr=False)
     token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
+    alpha: float
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
@@ -199,7 +204,10 @@ class Explanation:
         return None if moving is None else panels(moving)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the trajectory as JSON values."""
+        """Return everything but the trajectory as JSON values.
+
+        With tokens in the plane, ``"explorer"`` is their start, for ``tokendyn explore``.
+        """
         several = {"probabilities": self.probabilities, "scores": self.scores, "biases": self.biases}
         return {
             "text": self.text,
@@ -217,7 +225,18 @@ class Explanation:
             "unknown_words": self.unknown_words,
             "note": self.note,
             **{name: list(numbers) for name, numbers in several.items() if numbers},
+            **self._explorer(),
         }
+
+    def _explorer(self) -> dict[str, Any]:
+        layers, tokens, dim = self.states.shape
+        if dim != 2 or not 0 < tokens <= MOST_TOKENS or not 1 < layers <= MOST_STEPS:
+            return {}
+        words = Explored(
+            self.states[0], labels=self.token_labels, weights=self.token_weights, alpha=self.alpha, layers=layers - 1,
+            title=f"Words of a text: {self.label}", note=self.text[:160] + ("…" if len(self.text) > 160 else ""),
+        )  # fmt: skip
+        return {"explorer": words.to_dict()}
 
 
 def _json(value: Any) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def read_verdict(
         token_spans=spans,
         states=passage.states,
         token_leaders=passage.leaders,
+        alpha=alpha,
         probabilities=tuple(probabilities.tolist()) if several else (),
         scores=tuple(scores.tolist()) if several else (),
         biases=tuple(biases.tolist()) if several else (),

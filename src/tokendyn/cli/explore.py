@@ -1,0 +1,76 @@
+"""``tokendyn explore``: one page to play with tokens, hardmax and softmax side by side."""
+
+import webbrowser
+from pathlib import Path
+
+from tokendyn.cli.output import announce
+from tokendyn.data.explored import Explored, explored_from, read_bounded_json
+from tokendyn.data.tokens import read_tokens
+from tokendyn.errors import BadInputError
+from tokendyn.particles.explored import explored_run
+from tokendyn.particles.presets import presets
+from tokendyn.particles.report import load_run
+from tokendyn.runs.files import check_free
+from tokendyn.show.explorer import write_explorer
+
+#: Name of what the user brings, among the presets.
+OWN = "given"
+
+
+def explore(
+    source: Path | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    preset: str = "emerging-leader",
+    overwrite: bool = False,
+    no_open: bool = False,
+) -> int:
+    """Write one HTML page in which tokens are dragged and parameters set, and open it; it needs no network.
+
+    Parameters
+    ----------
+    source
+        What to start with: a run folder of simulate, a file of tokens in the plane, JSON that the page saved, or JSON
+        from sentiment explain --json.
+    out
+        HTML file to write, by default explorer.html.
+    preset
+        Without a source: the configuration to start with.
+    overwrite
+        Replace the file when it exists.
+    no_open
+        Do not open the page in the browser.
+    """
+    offered = presets()
+    if source is None and preset not in offered:
+        raise BadInputError(f"no preset {preset!r}; there are {', '.join(offered)}")
+    chosen = preset
+    if source is not None:
+        offered, chosen = {OWN: _given(source), **offered}, OWN
+    target = out or Path("explorer.html")
+    check_free(target, overwrite=overwrite)
+    write_explorer({name: one.to_dict() for name, one in offered.items()}, chosen, target)
+    announce(f"wrote {target}")
+    if not no_open:
+        webbrowser.open(target.resolve().as_uri())
+    return 0
+
+
+def _given(source: Path) -> Explored:
+    """Return what a user brings as settings of the explorer."""
+    if source.is_dir():
+        run, title, _ = load_run(source)
+        return explored_run(run, title)
+    if source.suffix.lower() == ".json":
+        record = read_bounded_json(source)
+        if isinstance(record, dict) and record.get("schema") is None and "contributions" in record:
+            if "explorer" not in record:
+                raise BadInputError(
+                    f"{source} explains a text, but holds no tokens in the plane; write it with sentiment explain "
+                    "--json and a model of two coordinates"
+                )
+            record = record["explorer"]
+        return explored_from(record, str(source))
+    table = read_tokens(source)
+    return Explored(table.tokens, labels=table.labels, title=source.name, note="Tokens of a file.")

@@ -1,0 +1,116 @@
+"""Runs of the explorer page, computed by the library."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokendyn.attention import Head
+from tokendyn.data.explored import Explored
+from tokendyn.dynamics import FlowTrajectory, Layer, TokenFlow, Trajectory, run
+from tokendyn.particles.clustering import ClusteringRun, complete
+from tokendyn.particles.meanfield.model import simulate as simulate_flow
+
+#: Largest coordinate difference between the page and this library that counts as the same run.
+SAME = 1e-12
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The two runs of explored settings.
+
+    Attributes
+    ----------
+    explored
+        The settings.
+    hardmax, softmax
+        Layer by layer (clustering) or over time (mean field).
+    """
+
+    explored: Explored
+    hardmax: Trajectory | FlowTrajectory
+    softmax: Trajectory | FlowTrajectory
+
+    @property
+    def differences(self) -> dict[str, float]:
+        """Largest coordinate difference from each final state that the page reported; infinite for a shorter run."""
+        found = {}
+        for kind, state in self.explored.final.items():
+            run: Trajectory | FlowTrajectory = getattr(self, kind)
+            whole = run.status == "completed"
+            found[kind] = float(np.abs(run.states[-1] - state).max()) if whole else math.inf
+        return found
+
+    def clustering(self) -> ClusteringRun | None:
+        """Return the softmax run with what the theory says of its hardmax companion; None where it does not speak."""
+        given = self.explored
+        if not isinstance(self.softmax, Trajectory) or given.value is not None or given.weights is not None:
+            return None
+        score = np.eye(given.tokens.shape[1]) if given.matrix is None else given.matrix
+        return complete(self.softmax, given.alpha, score, given.inverse_temperature, given.tie_tolerance)
+
+
+def replay(explored: Explored) -> Replay:
+    """Run explored settings with the library, at hardmax and at softmax.
+
+    Raises
+    ------
+    BadInputError
+        For tokens of the mean field on the separatrix, where the projected law is not defined.
+    """
+    compute = _layers if explored.model == "clustering" else _flow
+    return Replay(explored, compute(explored, math.inf), compute(explored, explored.inverse_temperature))
+
+
+def _layers(explored: Explored, inverse_temperature: float) -> Trajectory:
+    head = Head(
+        score=np.eye(explored.tokens.shape[1]) if explored.matrix is None else explored.matrix,
+        value=explored.value,
+        inverse_temperature=inverse_temperature,
+        tie_tolerance=explored.tie_tolerance,
+    )
+    config = {
+        "model": "clustering",
+        "alpha": explored.alpha,
+        "score": None if head.score is None else head.score.tolist(),
+        "value": None if head.value is None else head.value.tolist(),
+        "layers": explored.layers,
+        "inverse_temperature": None if math.isinf(inverse_temperature) else inverse_temperature,
+        "tie_tolerance": explored.tie_tolerance,
+    }
+    layers = [Layer(explored.alpha, (head,))] * explored.layers
+    return run(explored.tokens, layers, labels=explored.labels, weights=explored.weights, config=config)
+
+
+def _flow(explored: Explored, inverse_temperature: float) -> FlowTrajectory:
+    flow = TokenFlow(
+        inverse_temperature,
+        interaction=explored.matrix,
+        value=explored.value,
+        cold_limit=explored.cold_limit if math.isinf(inverse_temperature) else None,
+        tie_tolerance=explored.tie_tolerance,
+    )
+    times = np.arange(explored.steps + 1) * explored.step
+    weights = None if explored.weights is None else explored.weights / explored.weights.sum()
+    found = simulate_flow(flow, explored.tokens, times, weights=weights, method=explored.method, step=explored.step)
+    return found.trajectory
+
+
+def explored_run(loaded: ClusteringRun, title: str, inverse_temperature: float = 20.0) -> Explored:
+    """Return a saved clustering run as settings of the explorer.
+
+    Parameters
+    ----------
+    loaded
+        The run; two coordinates.
+    title
+        Its name.
+    inverse_temperature
+        For the softmax beside it, when the run is one of hardmax.
+    """
+    return Explored(
+        loaded.trajectory.states[0], labels=loaded.trajectory.labels, matrix=np.array(loaded.score, dtype=np.float64),
+        alpha=loaded.alpha, layers=loaded.trajectory.layers, tie_tolerance=loaded.tie_tolerance,
+        inverse_temperature=inverse_temperature if loaded.is_hardmax else loaded.inverse_temperature,
+        title=title, note="A saved run.",
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""The explorer: one HTML page that runs tokens in the browser, hardmax and softmax side by side."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokendyn.show.palette import LEADER_COLOURS, MOST_DISTINCT, leader_styles
+from tokendyn.show.report import render, source, write_page
+
+_SCRIPTS = ("explorer_core.js", "explorer_setup.js", "explorer_draw.js", "explorer.js")
+
+
+def explorer_html(settings: Mapping[str, Mapping[str, Any]], chosen: str, title: str = "Explorer") -> str:
+    """Return the explorer as one HTML document that loads nothing and sends nothing.
+
+    Its one script is admitted by its hash. Settings are data: the page reads them as it reads any file, and shows
+    their texts as text.
+
+    Parameters
+    ----------
+    settings
+        What the page offers, by name: JSON objects of the schema ``tokendyn-explored``.
+    chosen
+        The name of those to start with.
+    title
+        Title of the page.
+    """
+    script = explorer_script()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    data = {"settings": settings, "chosen": chosen, "styles": _styles()}
+    return render("explorer.html.j2", title=title, data=data, script=script, digest=digest)
+
+
+def write_explorer(
+    settings: Mapping[str, Mapping[str, Any]], chosen: str, path: str | Path, title: str = "Explorer"
+) -> None:
+    """Write :func:`explorer_html` to a file, which appears only when it is whole."""
+    write_page(explorer_html(settings, chosen, title), path)
+
+
+def explorer_script() -> str:
+    """Return the script of the page: arithmetic, settings, drawing, and the page itself."""
+    return "\n".join(source(name) for name in _SCRIPTS)
+
+
+def _styles() -> list[dict[str, Any]]:
+    """Return colour and number of rays of each leader that has its own look."""
+    import numpy as np
+
+    rays = (5, 4, 6)
+    styles = leader_styles(np.ones(MOST_DISTINCT))
+    return [{"colour": style.colour, "rays": rays[place // len(LEADER_COLOURS)]} for place, style in enumerate(styles)]
