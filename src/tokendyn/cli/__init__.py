@@ -69,6 +69,8 @@ _command(
     'tokendyn simulate --model meanfield --beta 100 -V "diag(1,1,2)" -A "diag(4,4,1)" --tokens 4000 --out sphere/',
     'tokendyn simulate --model meanfield --beta 100 -V "diag(1,2)" -A "diag(4,1)" --start uniform --seeds 5 --refine',
     "tokendyn simulate tokens.csv --model meanfield --normalise --beta inf --zero-temperature hardmax --out hard/",
+    "tokendyn simulate --weights model.safetensors --layer 3 --head 1 --out head/",
+    'tokendyn simulate model/ --model meanfield --text "A warm, wonderful film." --beta 50 --out text/',
     usage="tokendyn simulate --model meanfield [TOKENS] [OPTIONS]",
 )
 _command(
@@ -302,6 +304,8 @@ def _routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
         name, joined, value = word.partition("=")
         if name == "--model":
             wanted = value if joined else "".join(given[place + 1 : place + 2])
+        elif name == "--weights" and wanted is None:
+            wanted = "meanfield"
     return [MEANFIELD, *arguments[1:]] if wanted == "meanfield" else arguments
 
 

@@ -133,7 +133,7 @@ class StartOptions:
     start
         By default quantile on the circle, fibonacci on the sphere, sobol above; uniform tokens are independent.
     count
-        Number of tokens, 1000 by default; of a file, so many of its rows by chance.
+        Number of tokens, 1000 by default (200 with --weights); of a file, so many of its rows by chance.
     dim
         Dimension, by default that of the matrices, else 2.
     density
@@ -166,10 +166,9 @@ class StartOptions:
     token_weights: Path | None = None
     seed: int = 0
 
-    @property
-    def size(self) -> int:
-        """The number of tokens of a generated start."""
-        count = 1000 if self.count is None else self.count
+    def size(self, default: int = 1000) -> int:
+        """Return the number of tokens of a generated start."""
+        count = default if self.count is None else self.count
         if count < 1:
             raise BadInputError(f"--tokens must be at least 1, got {count}")
         return count
@@ -225,15 +224,14 @@ class StartOptions:
             raise BadInputError(f"--centres of shape {centres.shape} must be rows of {dim} numbers, none of them zero")
         return np.asarray(centres / norms[:, None])
 
-    def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return the tokens of a file as unit vectors, with their names; of many rows, ``--tokens`` by chance."""
+    def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Return tokens of a file as unit vectors, their names, and their rows; of many, ``--tokens`` by chance."""
         table = read_tokens(path, array=self.array)
-        return self.chosen(table.tokens, table.labels, str(path), normalise=self.normalise)
+        tokens, rows = self.chosen(table.tokens, str(path), normalise=self.normalise)
+        return tokens, tuple(table.labels[row] for row in rows), rows
 
-    def chosen(
-        self, tokens: np.ndarray, names: tuple[str, ...], source: str, *, normalise: bool
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return ``--tokens`` of the rows of a table, by chance and in their order, put on the sphere."""
+    def chosen(self, tokens: np.ndarray, source: str, *, normalise: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``--tokens`` of the rows of a table, by chance and in order, on the sphere, and their numbers."""
         places = np.arange(len(tokens))
         if self.count is not None:
             if not 1 <= self.count <= len(tokens):
@@ -245,7 +243,7 @@ class StartOptions:
         if not normalise:
             off = places[np.abs(norms - 1) > ON_SPHERE]
             _refuse(source, off, "are off the unit sphere; add --normalise to divide tokens by their norms")
-        return tokens / norms[:, None], tuple(names[place] for place in places)
+        return tokens / norms[:, None], places
 
     def weights(self, count: int) -> np.ndarray | None:
         """Return the weights of the tokens of a file."""
@@ -280,7 +278,7 @@ class TimeOptions:
     every
         Time between kept states, by default a hundredth of the time, and at least a step.
     step
-        Largest step of the fixed methods.
+        Largest step of the fixed methods, 0.1 by default (with --weights over the norm of V).
     integrator
         layers (a post-normalised transformer layer), euler, heun, rk4, or adaptive.
     tolerance
@@ -294,14 +292,14 @@ class TimeOptions:
     time: float | None = None
     times: str | None = None
     every: float | None = None
-    step: float = 0.1
+    step: float | None = None
     integrator: Method = "rk4"
     tolerance: float = 1e-8
     noise: float = 0.0
     budget: str | None = None
 
-    def grid(self, default: float) -> np.ndarray:
-        """Return the times of the kept states."""
+    def grid(self, default: float, step: float) -> np.ndarray:
+        """Return the times of the kept states, for a default end and the step."""
         if self.times is not None:
             if self.time is not None or self.every is not None:
                 raise BadInputError("--times replaces --time and --every; give either")
@@ -310,10 +308,10 @@ class TimeOptions:
                 raise BadInputError(f"--times must be three or more that increase, got {self.times[:60]}")
             return times
         until = default if self.time is None else self.time
-        every = self.every if self.every is not None else max(until / 100, min(self.step, until / 3))
+        every = self.every if self.every is not None else max(until / 100, min(step, until / 3))
         wrong = [
             f"--{name} must be positive and finite, got {value:g}"
-            for name, value in (("time", until), ("every", every), ("step", self.step))
+            for name, value in (("time", until), ("every", every), ("step", step))
             if not (math.isfinite(value) and value > 0)
         ]
         if wrong:

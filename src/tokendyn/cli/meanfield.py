@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +11,10 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.cli.simulate import Model
+from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import TokenFlow
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.errors import BadInputError
@@ -26,22 +28,59 @@ from tokendyn.particles.meanfield import (
     simulate,
     terminal_phase,
 )
-from tokendyn.particles.meanfield.report import Companions, save_run
+from tokendyn.particles.meanfield.heads import HeadTheory, head_theory, simulate_head
+from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.runs.files import check_free
+from tokendyn.show.report import shown_value
 
 #: Until when a run goes by default: times the predicted end, within bounds; and without a prediction.
 _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
 
 
+#: Tokens of a generated start under a head, and steps of its run: each costs tokens^2 x model.
+_HEAD_TOKENS, _HEAD_STEPS = 200, 100
+
+
 @dataclasses.dataclass(frozen=True)
 class _Start:
-    """The tokens of a run, and how to make others of their kind."""
+    """The tokens of a run, how to make others of their kind, and the names of given ones."""
 
     tokens: np.ndarray
     weights: np.ndarray | None
     words: str
-    made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None
+    made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    """The matrices, and the head that they come from."""
+
+    beta: float
+    value: np.ndarray | None
+    interaction: np.ndarray | None
+    head: HeadWeights | None = None
+    theory: HeadTheory | None = None
+
+    @property
+    def words(self) -> str:
+        """The head in words; empty without one."""
+        head = self.head
+        return "" if head is None else f"layer {head.layer}, head {head.head} of {head.heads} ({head.scheme} names)"
+
+    def facts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what the report says of the head."""
+        if self.head is None or self.theory is None:
+            return {}
+        head = self.head
+        rows: list[dict[str, Any]] = [
+            {"quantity": "head", "value": self.words},
+            {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
+            {"quantity": "the model's own beta, model / sqrt(head)", "value": head.own_temperature},
+            *({"quantity": "note", "value": note} for note in head.notes),
+        ]
+        return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
 
 
 def simulate_meanfield(
@@ -52,6 +91,7 @@ def simulate_meanfield(
     flow: FlowOptions = FlowOptions(),  # noqa: B008
     start: StartOptions = StartOptions(),  # noqa: B008
     times: TimeOptions = TimeOptions(),  # noqa: B008
+    weights: HeadOptions = HeadOptions(),  # noqa: B008
     refine: bool = False,
     seeds: int = 1,
     out: Path | None = None,
@@ -68,7 +108,7 @@ def simulate_meanfield(
     Parameters
     ----------
     tokens
-        Tokens from a file in place of --start: CSV, TSV, npy, npz or safetensors, one token a row.
+        Tokens in place of --start: a CSV, TSV, npy, npz or safetensors file, or the folder of a trained classifier.
     model
         meanfield; the other model has options of its own.
     refine
@@ -89,56 +129,103 @@ def simulate_meanfield(
         Write the summary as one JSON object to standard output.
     """
     folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
-    beta = flow.temperature()
-    value, interaction = flow.matrices()
-    begun = _begin(tokens, start, value, interaction)
-    field = flow.flow(beta, value, interaction)
+    found = _field(flow, weights)
+    command = _command(tokens, (flow, start, times, weights), folder, refine=refine, seeds=seeds)
+    if weights.theory_only:
+        return _theory_only(found, folder, command, overwrite=overwrite, dry_run=dry_run, json=json)
+    begun = _begin(tokens, start, weights, found)
+    field = flow.flow(found.beta, found.value, found.interaction)
     _check_companions(start, begun, refine, seeds)
-    grid = times.grid(_default_time(field, begun.tokens.shape[1]))
-    check_size(len(grid), len(begun.tokens), begun.tokens.shape[1])
-    _tell_plan(field, begun, grid)
+    step = times.step if times.step is not None else _step(found)
+    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], step), step)
+    check_size(len(grid), *begun.tokens.shape)
+    _tell_plan(field, found, begun, grid)
     if dry_run:
         announce(f"would write {folder}")
         return 0
     check_free(folder, overwrite=overwrite)
     settings: dict[str, Any] = {
-        "method": times.integrator, "step": times.step, "tolerance": times.tolerance, "noise": times.noise,
-        "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words},
+        "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
+        "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words, "head": found.words or None},
     }  # fmt: skip
-    with progress("times") as report:
-        run = simulate(field, begun.tokens, grid, weights=begun.weights, progress=report, **settings)
-    companions = _companions(run, begun, grid, settings, refine=refine, seeds=seeds)
+
+    def one(tokens: np.ndarray, shares: np.ndarray | None, seed: int) -> MeanFieldRun:
+        with progress(f"{len(tokens)} tokens") as report:
+            given = {**settings, "seed": seed, "progress": report, "weights": shares}
+            if found.theory is not None:
+                return simulate_head(field, found.theory, tokens, grid, **given)
+            return simulate(field, tokens, grid, **given)
+
+    run = one(begun.tokens, begun.weights, start.seed)
+    beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
+    beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
     movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation else None
-    command = _command(tokens, flow, start, times, folder, refine=refine, seeds=seeds)
-    save_run(
-        run, folder, title=f"{begun.words}, beta = {beta:g}", companions=companions, animation=movie, command=command,
-        overwrite=overwrite,
-    )  # fmt: skip
+    title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
+    save_run(run, folder, title=title, companions=beside, animation=movie, command=command, overwrite=overwrite)
     if json:
-        write_json({**run.summary(), **companions.record(), "out": str(folder)})
-    _tell(run, companions)
+        write_json({**run.summary(), **beside.record(), "out": str(folder)})
+    _tell(run, beside)
     announce(f"wrote {folder}; open {folder / 'report.html'}")
     return 0 if run.trajectory.status == "completed" else 1
 
 
-def _begin(path: Path | None, start: StartOptions, value: np.ndarray | None, interaction: np.ndarray | None) -> _Start:
-    """Return the start: from a file, or generated."""
+def _field(flow: FlowOptions, weights: HeadOptions) -> _Field:
+    """Return the matrices, from the options or from a model file."""
+    head = weights.read()
+    if head is None:
+        return _Field(flow.temperature(), *flow.matrices())
+    given = [name for name in ("value", "score", "interaction", "query", "key") if getattr(flow, name) is not None]
+    if given:
+        raise BadInputError(f"--weights brings its own matrices; leave out --{' and --'.join(given)}")
+    beta = flow.temperature(head.own_temperature)
+    theory = head_theory(head.query, head.key, head.value, head.outward)
+    return _Field(beta, head.value_matrix, head.interaction, head, theory)
+
+
+def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, dry_run: bool, json: bool) -> int:
+    """Report what the theory says of a head, without a run."""
+    if found.theory is None:
+        raise BadInputError("--theory-only belongs to --weights, which is missing")
+    facts = found.facts()
+    for row in [row for rows in facts.values() for row in rows]:
+        announce(f"{row['quantity']}: {shown_value(row['value'])}")
+    if json:
+        write_json({"inverse_temperature": found.beta if math.isfinite(found.beta) else None, "facts": facts})
+    if dry_run:
+        announce(f"would write {folder}")
+        return 0
+    save_theory(found.theory, folder, title=found.words, facts=facts, command=command, overwrite=overwrite)
+    announce(f"wrote {folder}; open {folder / 'report.html'}")
+    return 0
+
+
+def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: _Field) -> _Start:
+    """Return the start: a text, a file, or generated."""
+    words = weights.words(path)
+    if (path is not None or words is not None) and start.start is not None:
+        raise BadInputError(f"the tokens are given; leave out --start {start.start}, or {path or '--text'}")
+    if words is not None:
+        points, counts, names = words
+        source = str(path or weights.weights)
+        tokens, rows = start.chosen(points, source, normalise=True)
+        shares = None if counts is None else counts[rows] / counts[rows].sum()
+        start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
+        shown = f"{len(tokens)} words of {Path(source).name}, put on the sphere"
+        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows))
     if path is None:
-        dim = start.dimension(value, interaction)
+        dim = start.dimension(found.value, found.interaction)
         if start.token_weights is not None:
             raise BadInputError("--token-weights belong to the tokens of a file; a generated start has its own")
-        made = start.starter(dim)
-        tokens, weights = made(start.size, start.seed)
-        seeded = f", seed {start.seed}" if start.kind(dim) in RANDOM else ""
-        return _Start(tokens, weights, f"{len(tokens)} {start.kind(dim)} tokens in {dim} dimensions{seeded}", made)
-    if start.start is not None:
-        raise BadInputError(f"the tokens come from {path}; leave out --start {start.start}, or the file")
-    tokens, _ = start.read(path)
-    start.dimension(value, interaction, np.empty((tokens.shape[1],) * 2))
-    weights = start.weights(len(tokens))
-    if weights is not None:
-        weights = checked_weights(weights, len(tokens))
-    return _Start(tokens, weights, f"{len(tokens)} tokens of {path.name}", None)
+        made, kind = start.starter(dim), start.kind(dim)
+        tokens, shares = made(start.size(1000 if found.head is None else _HEAD_TOKENS), start.seed)
+        seeded = f", seed {start.seed}" if kind in RANDOM else ""
+        return _Start(tokens, shares, f"{len(tokens)} {kind} tokens in {dim} dimensions{seeded}", made)
+    tokens, labels, _ = start.read(path)
+    start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
+    shares = start.weights(len(tokens))
+    if shares is not None:
+        shares = checked_weights(shares, len(tokens))
+    return _Start(tokens, shares, f"{len(tokens)} tokens of {path.name}", names=labels)
 
 
 def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: int) -> None:
@@ -154,43 +241,58 @@ def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: i
         raise BadInputError.all_of("options", problems)
 
 
-def _default_time(flow: TokenFlow, dim: int) -> float:
-    one = np.eye(dim)
-    beta, value = flow.inverse_temperature, one if flow.value is None else flow.value
+def _step(found: _Field) -> float:
+    """Return the step: a tenth, for a head over the norm of its V, which is anything."""
+    if found.head is None:
+        return 0.1
+    size = float(np.linalg.norm(found.head.outward, 2) * np.linalg.norm(found.head.value, 2))
+    return 0.1 / size if size > 0 else 0.1
+
+
+def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:
+    """Return until when to run: beyond the predicted end, within bounds."""
+    beta = flow.inverse_temperature
+    if found.theory is not None:
+        return _HEAD_STEPS * step
     if not 1 < beta < math.inf:
         return _PLAIN_TIME
+    one = np.eye(dim)
+    value = one if flow.value is None else flow.value
     projection = project(value, one if flow.interaction is None else flow.interaction)
-    found = predicted_times(beta, projection, terminal_phase(value, projection))
-    ends = [end for end in (found.departure, found.concentration) if math.isfinite(end)]
+    times = predicted_times(beta, projection, terminal_phase(value, projection))
+    ends = [end for end in (times.departure, times.concentration) if math.isfinite(end)]
     return float(np.clip(_BEYOND * ends[0], _LEAST_TIME, _MOST_TIME)) if ends else _PLAIN_TIME
 
 
-def _tell_plan(flow: TokenFlow, begun: _Start, grid: np.ndarray) -> None:
+def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) -> None:
+    for row in [row for rows in found.facts().values() for row in rows]:
+        announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
     guard = resolution(flow, begun.tokens, begun.weights)
     announce(f"{guard.status}: {guard.reason}")
 
 
 def _companions(
-    run: MeanFieldRun, begun: _Start, grid: np.ndarray, settings: dict[str, Any], *, refine: bool, seeds: int
+    run: MeanFieldRun,
+    begun: _Start,
+    one: Callable[[np.ndarray, np.ndarray | None, int], MeanFieldRun],
+    seed: int,
+    *,
+    refine: bool,
+    seeds: int,
 ) -> Companions:
     """Run what was asked for beside the run."""
-    made, seed, count = begun.made, settings["seed"], len(begun.tokens)
-    if made is None or not (refine or seeds > 1):
+    made, count = begun.made, len(begun.tokens)
+    if made is None:
         return Companions()
-
-    def other(size: int, at: int) -> MeanFieldRun:
-        tokens, weights = made(size, at)
-        with progress(f"{size} tokens, seed {at}") as report:
-            return simulate(run.flow, tokens, grid, weights=weights, progress=report, **{**settings, "seed": at})
-
     refinement: list[dict[str, Any]] = []
     if refine:
-        runs = (run, other(2 * count, seed), other(4 * count, seed))
+        runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
         refinement = Refinement.of(runs).table()
     found: list[tuple[int, Phases]] = []
     if seeds > 1:
-        found = [(seed, run.phases), *((seed + k, other(count, seed + k).phases) for k in range(1, seeds))]
+        others = range(seed + 1, seed + seeds)
+        found = [(seed, run.phases), *((other, one(*made(count, other), other).phases) for other in others)]
     return Companions(refinement, found)
 
 
@@ -210,20 +312,11 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
         )
 
 
-def _command(
-    tokens: Path | None,
-    flow: FlowOptions,
-    start: StartOptions,
-    times: TimeOptions,
-    folder: Path,
-    *,
-    refine: bool,
-    seeds: int,
-) -> str:
+def _command(tokens: Path | None, options: Sequence[Any], folder: Path, *, refine: bool, seeds: int) -> str:
     """Return the command that repeats the run: the options that differ from their defaults."""
     words = ["tokendyn", "simulate", *([str(tokens)] if tokens is not None else []), "--model", "meanfield"]
-    for options in (flow, start, times):
-        words += option_words(options)
+    for some in options:
+        words += option_words(some)
     words += ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
     return shlex.join([*words, "--out", str(folder)])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -131,6 +131,22 @@ def tokens_figure(run: MeanFieldRun) -> Figure:
         _draw_angles(figure.add_subplot(grid[1, :]), run)
     elif stage.dim > 3:
         figure.text(0.01, 0.01, stage.note, fontsize=8, color=QUIET)
+    return figure
+
+
+def spectrum_figure(
+    product: Complex[np.ndarray, " some"], value: Complex[np.ndarray, " others"] | None = None
+) -> Figure:
+    """Draw the eigenvalues of ``V B^T``, and those of V, in the complex plane; the dominant ones are stars."""
+    panels = [(product, r"eigenvalues of $V B^\top$")] + ([(value, "eigenvalues of V")] if value is not None else [])
+    figure = new_figure(4.6 * len(panels), 3.9)
+    for axes, (values, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        top = values.real >= values.real.max() - 1e-7 * max(float(np.abs(values).max()), np.finfo(float).tiny)
+        axes.axvline(0.0, color=NEUTRAL, linewidth=0.8)
+        axes.scatter(values.real, values.imag, s=22, color=BLUE, alpha=0.6, linewidth=0)
+        axes.scatter(values.real[top], values.imag[top], s=150, marker="*", color=VERMILION, zorder=3)
+        quiet(axes, "real part", "imaginary part")
+        axes.set_title(title, fontsize=9.5, color=INK)
     return figure
 
 

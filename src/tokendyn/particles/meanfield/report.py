@@ -13,9 +13,10 @@ import pandas as pd
 from tokendyn.dynamics import FlowTrajectory, TokenFlow
 from tokendyn.dynamics.flow import ColdLimit
 from tokendyn.errors import BadInputError
-from tokendyn.particles.meanfield.figures import distance_figure, tokens_figure
+from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figure, tokens_figure
 from tokendyn.particles.meanfield.film import animate_run
 from tokendyn.particles.meanfield.guard import resolution
+from tokendyn.particles.meanfield.heads import HeadTheory
 from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.projection import project, terminal_phase
@@ -52,11 +53,14 @@ class Companions:
         Seed and phases of each run of the same system, the kept one first; empty when not asked for.
     facts
         Tables about where the matrices come from, by heading.
+    names
+        Of the tokens, when they have some.
     """
 
     refinement: Sequence[Mapping[str, Any]] = ()
     seeds: Sequence[tuple[int, Phases]] = ()
     facts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return them as JSON values."""
@@ -65,7 +69,8 @@ class Companions:
             for seed, phases in self.seeds
         ]
         facts = {heading: [dict(row) for row in rows] for heading, rows in self.facts.items()}
-        return {"refinement": [dict(row) for row in self.refinement], "seeds": seeds, "facts": facts}
+        refinement = [dict(row) for row in self.refinement]
+        return {"refinement": refinement, "seeds": seeds, "facts": facts, "names": list(self.names)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Companions":
@@ -80,7 +85,7 @@ class Companions:
             )
             for row in record.get("seeds", [])
         ]  # fmt: skip
-        return cls(record.get("refinement", []), seeds, record.get("facts", {}))
+        return cls(record.get("refinement", []), seeds, record.get("facts", {}), tuple(record.get("names", ())))
 
 
 def save_run(
@@ -138,6 +143,8 @@ def save_run(
             },
         )  # fmt: skip
         distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
+        if beside.names:
+            token_table(run, beside.names).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
         write_figures(run, place)
         if animation is not None:
             animate_run(run, place / f"animation.{animation}")
@@ -208,6 +215,48 @@ def distance_table(run: MeanFieldRun) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def token_table(run: MeanFieldRun, names: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each token: name, weight, and its cluster at the least distance and at the end."""
+    trajectory = run.trajectory
+    return pd.DataFrame(
+        {
+            "token": names, "weight": trajectory.weights, "cluster_at_least": trajectory.clusters(run.best).labels,
+            "cluster_at_end": trajectory.clusters().labels,
+        }
+    )  # fmt: skip
+
+
+def save_theory(
+    theory: HeadTheory,
+    folder: str | Path,
+    *,
+    title: str,
+    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    command: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write what the theory says of a head: ``theory.json``, ``spectrum.png`` and ``report.html``.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or the disk refuses.
+    """
+    with new_folder(folder, overwrite=overwrite) as place:
+        record = {"schema": "tokendyn-head-theory", "schema_version": 1, "title": title, "command": command}
+        spectra = {
+            name: [[value.real, value.imag] for value in values.tolist()]
+            for name, values in (("product", theory.projection.eigenvalues), ("value", theory.value_spectrum))
+        }
+        write_json(place / "theory.json", {**record, "facts": {k: list(v) for k, v in facts.items()}, **spectra})
+        figure = spectrum_figure(theory.projection.eigenvalues, theory.value_spectrum)
+        figure.savefig(place / "spectrum.png", dpi=130)
+        sections: list[Section] = [Table(rows, heading) for heading, rows in facts.items()]
+        sections.insert(1, Picture(place / "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra"))
+        write_report(Report(title, "What the theory says of an attention head", [*sections, Command(command)]),
+                     place / "report.html")  # fmt: skip
+
+
 def run_report(
     run: MeanFieldRun, *, title: str, pictures: Path, companions: Companions | None = None, command: str = ""
 ) -> Report:
@@ -234,6 +283,8 @@ def run_report(
         sections.append(Picture(pictures / "animation.gif", "The tokens moving", heading="Animation"))
     sections += [*_phase_tables(run, beside), *_theory_tables(run), *_guard_tables(run, beside)]
     sections += [Table(rows, heading) for heading, rows in beside.facts.items()]
+    if beside.names:
+        sections.append(Table(token_table(run, beside.names), "Tokens", most_rows=100))
     if command:
         sections.append(Command(command))
     sections.append(Provenance(_slim(run.trajectory).provenance))
