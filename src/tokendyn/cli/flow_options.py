@@ -133,7 +133,7 @@ class StartOptions:
     start
         By default quantile on the circle, fibonacci on the sphere, sobol above; uniform tokens are independent.
     count
-        Number of tokens, 1000 by default (200 with --weights); of a file, so many of its rows by chance.
+        Number of tokens, 1000 by default (100 with --weights); of a file, so many of its rows by chance.
     dim
         Dimension, by default that of the matrices, else 2.
     density
@@ -278,7 +278,7 @@ class TimeOptions:
     every
         Time between kept states, by default a hundredth of the time, and at least a step.
     step
-        Largest step of the fixed methods, 0.1 by default (with --weights over the norm of V).
+        Largest step of the fixed methods, 0.1 by default (1/4 over the norm of V with --weights).
     integrator
         layers (a post-normalised transformer layer), euler, heun, rk4, or adaptive.
     tolerance

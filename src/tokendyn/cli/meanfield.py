@@ -38,8 +38,8 @@ from tokendyn.show.report import shown_value
 _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
 
 
-#: Tokens of a generated start under a head, and steps of its run: each costs tokens^2 x model.
-_HEAD_TOKENS, _HEAD_STEPS = 200, 100
+#: Tokens of a generated start under a head, steps of its run, and the step times the norm of V.
+_HEAD_TOKENS, _HEAD_STEPS, _HEAD_STEP = 100, 200, 0.25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +152,8 @@ def simulate_meanfield(
     def one(tokens: np.ndarray, shares: np.ndarray | None, seed: int) -> MeanFieldRun:
         with progress(f"{len(tokens)} tokens") as report:
             given = {**settings, "seed": seed, "progress": report, "weights": shares}
-            if found.theory is not None:
-                return simulate_head(field, found.theory, tokens, grid, **given)
+            if found.theory is not None and found.head is not None:
+                return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
             return simulate(field, tokens, grid, **given)
 
     run = one(begun.tokens, begun.weights, start.seed)
@@ -242,11 +242,11 @@ def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: i
 
 
 def _step(found: _Field) -> float:
-    """Return the step: a tenth, for a head over the norm of its V, which is anything."""
+    """Return the step: a tenth; for a head a quarter over the norm of its V, which is anything."""
     if found.head is None:
         return 0.1
     size = float(np.linalg.norm(found.head.outward, 2) * np.linalg.norm(found.head.value, 2))
-    return 0.1 / size if size > 0 else 0.1
+    return _HEAD_STEP / size if size > 0 else 0.1
 
 
 def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:

@@ -109,24 +109,42 @@ def head_theory(
 def simulate_head(
     flow: TokenFlow,
     theory: HeadTheory,
+    output: Float[np.ndarray, "model head"],
     tokens: Float[np.ndarray, "tokens model"],
     times: Float[np.ndarray, " times"],
     *,
     weights: Float[np.ndarray, " tokens"] | None = None,
     **settings: Any,
 ) -> MeanFieldRun:
-    """Run tokens under a head whose theory is known: :func:`~tokendyn.particles.meanfield.simulate` without its search.
+    """Run tokens under a head: :func:`~tokendyn.particles.meanfield.simulate`, in as few dimensions as there are.
+
+    ``xdot_i = O (V m_i) - <x_i, O V m_i> x_i`` never leaves the span of the start and of the columns of O. With n
+    tokens and a head of h, the run takes n + h dimensions in place of the model's, and is exact.
 
     Parameters
     ----------
     flow, tokens, times, weights, settings
-        As there.
+        As there; without noise.
     theory
         Of the head that the flow was made of.
+    output
+        O of that head.
     """
     start = sphere_tokens(tokens)
     targets = theory.projection.apply(start)
-    trajectory = integrate(flow, start, times, weights=weights, **settings)
+    if len(start) + output.shape[1] >= len(output) or flow.interaction is None or flow.value is None:
+        trajectory = integrate(flow, start, times, weights=weights, **settings)
+    else:
+        frame = np.linalg.qr(np.hstack([start.T, output]))[0]
+        inner = replace(
+            flow,
+            query=None,
+            key=None,
+            interaction=frame.T @ flow.interaction @ frame,
+            value=frame.T @ flow.value @ frame,
+        )
+        found = integrate(inner, start @ frame, times, weights=weights, normalise=True, **settings)
+        trajectory = replace(found, states=found.states @ frame.T)
     guard = resolution(flow, start, weights)
     return MeanFieldRun(trajectory, flow, theory.projection, theory.terminal, guard, targets)
 
