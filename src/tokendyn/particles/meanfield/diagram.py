@@ -163,14 +163,15 @@ class Diagram:
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each point, with means and deviations over seeds, as JSON values."""
         rows = []
-        for beta, ratio in itertools.product(self.betas, self.ratios or [None]):
+        ratios: list[float | None] = [*self.ratios] or [None]
+        for beta, ratio in itertools.product(self.betas, ratios):
             runs = self.at(beta, ratio)
             if not runs:
                 continue
             scatter = PhaseScatter.of([run.phases for run in runs])
             row: dict[str, Any] = {"beta": beta} | ({} if ratio is None else {"v2/v1": ratio})
-            verdicts = [run.verdict for run in runs]
-            row |= {"seeds": len(runs), "verdict": max(set(verdicts), key=verdicts.count)}
+            verdicts = [str(run.verdict) for run in runs]
+            row |= {"seeds": len(runs), "verdict": max(sorted(set(verdicts)), key=verdicts.count)}
             for entry in scatter.rows():
                 name = entry["quantity"].replace(" ", "_")
                 row |= {name: entry["mean"], f"{name}_deviation": entry["deviation"], f"{name}_found": entry["found"]}

@@ -138,7 +138,7 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
     for i, beta in enumerate(diagram.betas):
         for j, ratio in enumerate(diagram.ratios):
             runs = diagram.at(beta, ratio)
-            verdicts = [run.verdict for run in runs]
+            verdicts = [str(run.verdict) for run in runs]
             if math.isinf(table[i, j]):
                 axes.add_patch(Rectangle((j, i), 1, 1, facecolor=LEADER_COLOURS[5], alpha=0.5, linewidth=0))
             for verdict, hatch in (("unresolved", "///"), ("never", "...")):
