@@ -85,17 +85,6 @@ _command(
     "tokendyn phase --ratios 1.5,2,3 --betas 30,100 --score B.csv --out small/",
 )
 _command(
-    app,
-    "phase",
-    "phase:phase",
-    "Draw a phase diagram of tokens at low temperature: over beta and time, or over beta and the spectrum of V.\n\n"
-    "Writes a folder with every run, the table of points, figures and report.html. Started again, it goes on.",
-    'tokendyn phase --betas 10,30,100,300,1000 --value "diag(1,2)" --score "diag(4,1)" --out phase/',
-    'tokendyn phase --spectrum --score "diag(4,1)" --tokens 500 --budget 10m --out spectrum/',
-    'tokendyn phase --betas 30,100,300 -V "diag(1,2)" -A "diag(4,1)" --start uniform --seeds 5 --out scatter/',
-    "tokendyn phase --ratios 1.5,2,3 --betas 30,100 --score B.csv --out small/",
-)
-_command(
     sentiment,
     "train",
     "sentiment:train",
