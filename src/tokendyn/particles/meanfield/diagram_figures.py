@@ -18,6 +18,8 @@ from tokendyn.particles.meanfield.scatter import Estimate, PhaseScatter
 from tokendyn.show.axes import new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
+#: Least distances below this are drawn alike.
+_LEAST = 1e-3
 #: How phases are marked.
 _MARKS = {
     "metastable_from": ("metastable, first", LEADER_COLOURS[5], "v"),
@@ -97,7 +99,7 @@ def spectrum_map(diagram: Diagram) -> Figure:
     least = _cells(diagram, lambda run: run.phases.least)
     stays = _cells(diagram, lambda run: run.phases.departure - run.phases.concentration)
     _shade(figure, left, diagram, least, "least distance", log=True)
-    _shade(figure, right, diagram, stays, "from least distance to departure, time", log=False)
+    _shade(figure, right, diagram, stays, "time from least distance to departure", log=False)
     quiet(left, "ratio v2 / v1", r"inverse temperature $\beta$")
     quiet(right, "ratio v2 / v1")
     for axes in (left, right):
@@ -128,7 +130,7 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
     """Shade a table with one equal cell for each point; infinite entries in blue."""
     shown = np.ma.masked_invalid(table)
     axes.set_facecolor("#EEEEEE")
-    norm = LogNorm() if log and shown.count() and float(shown.min()) > 0 else None
+    norm = LogNorm(max(float(shown.min()), _LEAST), float(shown.max())) if log and shown.count() else None
     picture = axes.pcolormesh(shown, cmap="cividis", norm=norm, rasterized=True)
     if shown.count():
         bar = figure.colorbar(picture, ax=axes, pad=0.01)
@@ -139,11 +141,13 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
         for j, ratio in enumerate(diagram.ratios):
             runs = diagram.at(beta, ratio)
             verdicts = [str(run.verdict) for run in runs]
-            if math.isinf(table[i, j]):
+            if verdicts.count("never") * 2 > len(verdicts):
+                face = {"facecolor": "white", "edgecolor": NEUTRAL}
+                axes.add_patch(Rectangle((j, i), 1, 1, hatch="...", linewidth=0, **face))
+            elif math.isinf(table[i, j]):
                 axes.add_patch(Rectangle((j, i), 1, 1, facecolor=LEADER_COLOURS[5], alpha=0.5, linewidth=0))
-            for verdict, hatch in (("unresolved", "///"), ("never", "...")):
-                if verdicts.count(verdict) * 2 > len(verdicts):
-                    axes.add_patch(Rectangle((j, i), 1, 1, fill=False, hatch=hatch, edgecolor="white", linewidth=0))
+            if verdicts.count("unresolved") * 2 > len(verdicts):
+                axes.add_patch(Rectangle((j, i), 1, 1, fill=False, hatch="///", edgecolor="white", linewidth=0))
     axes.set_xticks(np.arange(len(diagram.ratios)) + 0.5, [f"{ratio:g}" for ratio in diagram.ratios])
     axes.set_yticks(np.arange(len(diagram.betas)) + 0.5, [f"{beta:g}" for beta in diagram.betas])
 
