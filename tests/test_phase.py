@@ -18,7 +18,8 @@ from tokendyn.particles.meanfield.theory import closure_beside, envelope
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
-SMALL = ("--tokens", 40, "--time", 6, "--every", 0.5, "--step", 0.25, "--integrator", "heun")
+SMALL = ("--tokens", 40, "--every", 0.5, "--integrator", "heun")
+SHORT = (*SMALL, "--time", 6)
 A = ("--value", "diag(1,2)", "--score", "diag(4,1)")
 
 
@@ -36,7 +37,7 @@ def refused(capsys, *options):
 
 def test_a_diagram_goes_on_where_it_was_interrupted(tmp_path, capsys, monkeypatch):
     out = tmp_path / "phase"
-    arguments = phase("--betas", "5,10,20", *A, *SMALL, "--out", out)
+    arguments = phase("--betas", "5,10,20", *A, *SHORT, "--out", out)
     from tokendyn.particles.meanfield import diagram
 
     whole, calls = diagram.PointResult.of, []
@@ -61,7 +62,7 @@ def test_a_diagram_goes_on_where_it_was_interrupted(tmp_path, capsys, monkeypatc
         rows = list(csv.DictReader(stream))
     times = [float(row["concentration"]) for row in rows]
     assert times == sorted(times)
-    assert "other settings (step differ)" in refused(capsys, "--betas", "5", *A, *SMALL, "--step", 0.2, "--out", out)
+    assert "other settings (step differ)" in refused(capsys, "--betas", "5", *A, *SHORT, "--step", 0.2, "--out", out)
 
 
 def test_the_spectrum_of_v_decides_whether_tokens_leave(tmp_path, capsys):
@@ -74,13 +75,13 @@ def test_the_spectrum_of_v_decides_whether_tokens_leave(tmp_path, capsys):
 
 def test_a_budget_leaves_a_diagram_in_part_and_says_so(tmp_path, capsys):
     out = tmp_path / "phase"
-    assert run(phase("--betas", "5,10", *A, *SMALL, "--budget", "1ms", "--out", out)) == 1
+    assert run(phase("--betas", "5,10", *A, *SHORT, "--budget", "1ms", "--out", out)) == 1
     assert "start the same command again" in capsys.readouterr().err
 
 
 def test_seeds_give_a_scatter(tmp_path, capsys):
     out = tmp_path / "phase"
-    options = ("--betas", "5", *A, *SMALL, "--start", "uniform", "--seeds", 2, "--out", out)
+    options = ("--betas", "5", *A, *SHORT, "--start", "uniform", "--seeds", 2, "--out", out)
     assert run(phase(*options, "--json")) == 0
     (point,) = json.loads(capsys.readouterr().out)["points"]
     assert point["seeds"] == 2
@@ -107,7 +108,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     assert "holds no phase diagram" in refused(
-        capsys, "--betas", "5", *SMALL, "--overwrite", "--out", tmp_path / "mine"
+        capsys, "--betas", "5", *SHORT, "--overwrite", "--out", tmp_path / "mine"
     )
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "keep"
 

@@ -142,8 +142,8 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
             runs = diagram.at(beta, ratio)
             verdicts = [str(run.verdict) for run in runs]
             if verdicts.count("never") * 2 > len(verdicts):
-                face = {"facecolor": "white", "edgecolor": NEUTRAL}
-                axes.add_patch(Rectangle((j, i), 1, 1, hatch="...", linewidth=0, **face))
+                cell = Rectangle((j, i), 1, 1, facecolor="white", edgecolor=NEUTRAL, hatch="...", linewidth=0)
+                axes.add_patch(cell)
             elif math.isinf(table[i, j]):
                 axes.add_patch(Rectangle((j, i), 1, 1, facecolor=LEADER_COLOURS[5], alpha=0.5, linewidth=0))
             if verdicts.count("unresolved") * 2 > len(verdicts):
