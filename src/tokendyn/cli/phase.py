@@ -109,6 +109,8 @@ class _System:
         self.made, self.count = start.starter(self.dim), start.size()
         self.step = 0.1 if times.step is None else times.step
         self.until: Callable[[Point], float] = self._predicted
+        #: The default end that all points share; None where each has its own, or where --time is given.
+        self.common: float | None = None
 
     def matrix(self, point: Point) -> np.ndarray | None:
         """Return V at a point."""
@@ -166,6 +168,7 @@ def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, sys
         # One axis of time for all.
         latest = max(system.until(point) for point in found)
         system.until = lambda point: latest
+        system.common = latest if system.times.time is None else None
     check_size(len(system.grid(found[-1])), system.count, system.dim)
     system.options.flow(found[0].beta, system.matrix(found[0]), system.interaction)
     return found
@@ -186,7 +189,7 @@ def _settings(points: list[Point], system: _System) -> dict[str, Any]:
         "dim": system.dim, "step": system.step, **matrices, **shared, "unnormalised": system.options.unnormalised,
         "causal": system.options.causal, "betas": sorted({point.beta for point in points}),
         "ratios": sorted({point.ratio for point in points if point.ratio is not None}),
-        "until": system.until(points[-1]),
+        "until": system.common,
     }  # fmt: skip
 
 
