@@ -145,12 +145,19 @@ def test_too_few_tokens_run_with_a_status_that_says_how_many_would_do(tmp_path, 
     assert "too few for the mean field" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_diverged_run_keeps_its_finite_part_and_exits_with_1(tmp_path, capsys):
-    options = ("--beta", 800, "--unnormalised", "--value", "diag(1,2)", *QUICK, "--out", tmp_path / "run", "--json")
-    code = run(simulate(*options))
+def test_a_run_out_of_its_budget_keeps_what_is_there_and_exits_with_1(tmp_path, capsys):
+    options = (*A, "--tokens", 400, "--time", 50, "--budget", "100ms", "--no-animation", "--out", tmp_path / "run")
+    assert run(simulate(*options, "--json")) == 1
     summary = json.loads(capsys.readouterr().out)
-    assert (code == 0) == (summary["status"] == "completed")
-    assert run(simulate(*A, *QUICK[:4], "--budget", "1ms", "--no-animation", "--out", tmp_path / "short")) == 1
+    assert summary["status"] == "out of time"
+    assert summary["time"] < 50
+
+
+def test_a_run_that_diverges_at_once_keeps_its_finite_part_and_exits_with_1(tmp_path, capsys):
+    options = ("--beta", 800, "--unnormalised", "--value", "diag(1,2)", *QUICK, "--out", tmp_path / "run", "--json")
+    assert run(simulate(*options)) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "diverged"
+    assert FlowTrajectory.load(tmp_path / "run").status == "diverged"
 
 
 def test_a_dry_run_says_what_would_be_done(tmp_path, capsys):

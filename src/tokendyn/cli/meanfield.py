@@ -15,7 +15,7 @@ from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
-from tokendyn.dynamics import TokenFlow
+from tokendyn.dynamics import FlowTrajectory, TokenFlow
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield import (
@@ -38,6 +38,8 @@ from tokendyn.show.report import shown_value
 _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
 
 
+#: States that phases need.
+_FEWEST = 3
 #: Tokens of a generated start under a head, steps of its run, and the step times the norm of V.
 _HEAD_TOKENS, _HEAD_STEPS, _HEAD_STEP = 100, 200, 0.25
 
@@ -157,6 +159,8 @@ def simulate_meanfield(
             return simulate(field, tokens, grid, **given)
 
     run = one(begun.tokens, begun.weights, start.seed)
+    if len(run.trajectory.times) < _FEWEST:
+        return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
     beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
     movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation else None
@@ -167,6 +171,16 @@ def simulate_meanfield(
     _tell(run, beside)
     announce(f"wrote {folder}; open {folder / 'report.html'}")
     return 0 if run.trajectory.status == "completed" else 1
+
+
+def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, json: bool) -> int:
+    """Write the states of a run that ended before anything can be said of it."""
+    trajectory.save(folder, overwrite=overwrite)
+    if json:
+        facts = {"status": trajectory.status, "reason": trajectory.reason, "time": float(trajectory.times[-1])}
+        write_json({**facts, "out": str(folder)})
+    announce(f"{trajectory.status}: {trajectory.reason}; the states before that are in {folder}")
+    return 1
 
 
 def _field(flow: FlowOptions, weights: HeadOptions) -> _Field:
@@ -217,7 +231,9 @@ def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: 
         if start.token_weights is not None:
             raise BadInputError("--token-weights belong to the tokens of a file; a generated start has its own")
         made, kind = start.starter(dim), start.kind(dim)
-        tokens, shares = made(start.size(1000 if found.head is None else _HEAD_TOKENS), start.seed)
+        size = start.size(1000 if found.head is None else _HEAD_TOKENS)
+        check_size(3, size, dim)
+        tokens, shares = made(size, start.seed)
         seeded = f", seed {start.seed}" if kind in RANDOM else ""
         return _Start(tokens, shares, f"{len(tokens)} {kind} tokens in {dim} dimensions{seeded}", made)
     tokens, labels, _ = start.read(path)

@@ -107,6 +107,7 @@ class _System:
         self.value, self.interaction = flow.matrices()
         self.dim = start.dimension(self.value, self.interaction)
         self.made, self.count = start.starter(self.dim), start.size()
+        check_size(3, self.count, self.dim)
         self.step = 0.1 if times.step is None else times.step
         self.until: Callable[[Point], float] = self._predicted
         #: The default end that all points share; None where each has its own, or where --time is given.
