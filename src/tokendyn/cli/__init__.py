@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 failed or diverged; 2 bad input or usage; 130 interrupted.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
@@ -15,16 +16,22 @@ from tokendyn.errors import BadInputError, TokendynError
 
 INTERRUPTED = 130
 
+#: The variant of simulate that ``--model meanfield`` chooses.
+MEANFIELD = "simulate-meanfield"
 
 #: Words that name commands.
 _names = {"sentiment", "classify", "forecast"}
 
 
-def _command(parent: App, name: str, function: str, summary: str, *examples: str) -> None:
-    """Register a command that is imported when it is used, with its line of help and its examples."""
+def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
+    """Register a command that is imported when it is used, with its line of help and its examples.
+
+    One with a ``usage`` of its own is a variant of another command and is not listed.
+    """
     epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
     _names.add(name)
-    parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue)
+    variant: dict[str, Any] = {} if usage is None else {"usage": f"Usage: {usage}", "show": False}
+    parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue, **variant)
 
 
 app = App(
@@ -43,12 +50,40 @@ _command(
     "simulate",
     "simulate:simulate",
     "Run tokens through hardmax attention layers: who leads, who follows, where each ends.\n\n"
-    "Writes a folder with the run, the panels, an animation, a table of the tokens and report.html.",
+    "Writes a folder with the run, the panels, an animation, a table of the tokens and report.html. "
+    "With --model meanfield: many tokens on the sphere at low temperature, with options of their own.",
     "tokendyn simulate tokens.csv --out run/",
     'tokendyn simulate tokens.csv --alpha 0.5 --layers 30 --score "2,0;0,1" --out run/',
     "tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/",
     "tokendyn simulate --config run.toml tokens.csv --out run/",
     "tokendyn simulate explored.json --out run/",
+    "tokendyn simulate --model meanfield --help",
+)
+_command(
+    app,
+    MEANFIELD,
+    "meanfield:simulate_meanfield",
+    "Run tokens on the sphere under softmax attention: when they concentrate, on what, and when they leave.\n\n"
+    "Writes a folder with the run, distances over time as CSV, figures, an animation and report.html. Says whether the "
+    "number of tokens resolves beta.",
+    'tokendyn simulate --model meanfield --beta 300 --value "diag(1,2)" --score "diag(4,1)" --out run/',
+    'tokendyn simulate --model meanfield --beta 100 -V "diag(1,1,2)" -A "diag(4,4,1)" --tokens 4000 --out sphere/',
+    'tokendyn simulate --model meanfield --beta 100 -V "diag(1,2)" -A "diag(4,1)" --start uniform --seeds 5 --refine',
+    "tokendyn simulate tokens.csv --model meanfield --normalise --beta inf --zero-temperature hardmax --out hard/",
+    "tokendyn simulate --weights model.safetensors --layer 3 --head 1 --out head/",
+    'tokendyn simulate model/ --model meanfield --text "A warm, wonderful film." --beta 50 --out text/',
+    usage="tokendyn simulate --model meanfield [TOKENS] [OPTIONS]",
+)
+_command(
+    app,
+    "phase",
+    "phase:phase",
+    "Draw a phase diagram of tokens at low temperature: over beta and time, or over beta and the spectrum of V.\n\n"
+    "Writes a folder with every run, the table of points, figures and report.html. Started again, it goes on.",
+    'tokendyn phase --betas 10,30,100,300,1000 --value "diag(1,2)" --score "diag(4,1)" --out phase/',
+    'tokendyn phase --spectrum --score "diag(4,1)" --tokens 500 --budget 10m --out spectrum/',
+    'tokendyn phase --betas 30,100,300 -V "diag(1,2)" -A "diag(4,1)" --start uniform --seeds 5 --out scatter/',
+    "tokendyn phase --ratios 1.5,2,3 --betas 30,100 --score B.csv --out small/",
 )
 _command(
     sentiment,
@@ -248,11 +283,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are one message, never a traceback."""
     try:
-        rest, config = _split_config(list(arguments))
+        rest, config, settings = _split_config(list(arguments))
         app.config = config
-        code = app(rest, exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(_routed(rest, settings), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _say(f"{error}\nSee: tokendyn {_command_words(arguments)}--help")
+        _say(f"{error}\nSee: tokendyn {_command_words(_routed(list(arguments), {}))}--help")
         return BadInputError.exit_code
     except TokendynError as error:
         _say(str(error))
@@ -280,11 +315,26 @@ def _command_words(arguments: Sequence[str]) -> str:
         if word not in _names:
             break
         words += word + " "
-    return words
+    return words.replace(MEANFIELD, "simulate --model meanfield")
 
 
-def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...]]:
-    """Take ``--config FILE`` out of the arguments; its keys are the options of the command."""
+def _routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
+    """Return the arguments with ``simulate`` replaced by the variant that ``--model``, or an option of it, asks for."""
+    if arguments[:1] != ["simulate"]:
+        return arguments
+    given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    wanted = settings.get("model")
+    for place, word in enumerate(given):
+        name, joined, value = word.partition("=")
+        if name == "--model":
+            wanted = value if joined else "".join(given[place + 1 : place + 2])
+        elif name == "--weights" and wanted is None:
+            wanted = "meanfield"
+    return [MEANFIELD, *arguments[1:]] if wanted == "meanfield" else arguments
+
+
+def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], dict[str, Any]]:
+    """Take ``--config FILE`` out of the arguments; its keys, returned last, are the options of the command."""
     for place, word in enumerate(arguments):
         if word == "--":
             break
@@ -294,16 +344,16 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...]]:
         if not joined and place + 1 == len(arguments):
             raise BadInputError("--config needs the path of a TOML file")
         path = Path(value if joined else arguments[place + 1])
-        _check_toml(path)
+        settings = _read_toml(path)
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
-        return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),)
-    return arguments, ()
+        return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
+    return arguments, (), {}
 
 
-def _check_toml(path: Path) -> None:
+def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInputError(f"--config {path} cannot be read as TOML: {error}") from None

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, seconds_of, shares, told
+from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster

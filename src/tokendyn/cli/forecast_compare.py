@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tokendyn.cli.forecast_data import lines, names_of, read_series, seconds_of, told
+from tokendyn.cli.forecast_data import lines, names_of, read_series, told
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.values import seconds_of
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import PaperTDTF
 from tokendyn.forecast.held_out import hold_out

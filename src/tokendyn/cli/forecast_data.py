@@ -1,6 +1,5 @@
 """What the commands of ``tokendyn forecast`` share: options about data, durations, progress."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,16 +19,6 @@ from tokendyn.data.snapshots import (
 from tokendyn.data.snapshots.columns import open_columns
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Progress
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
-
-
-def seconds_of(text: str, option: str = "--budget") -> float:
-    """Return a duration such as ``90``, ``90s``, ``2m`` or ``1.5h`` in seconds."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
-    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
-        raise BadInputError(f"{option} is {text!r}; expected a time above 0 such as 90s, 2m or 1h")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 def names_of(text: str | None) -> list[str] | None:

@@ -3,25 +3,29 @@
 import math
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, progress, write_json
-from tokendyn.data.tokens import read_matrix, read_tokens
+from tokendyn.cli.values import matrix_of
+from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
 from tokendyn.particles.clustering import hypothesis_departures
 from tokendyn.particles.report import Movie, save_run
 from tokendyn.runs.files import check_free
 
+Model = Literal["clustering", "meanfield"]
+
 
 def simulate(
     tokens: Path,
     /,
     *,
+    model: Model = "clustering",
     out: Path | None = None,
     alpha: float = 0.5,
     layers: int = 30,
@@ -45,6 +49,8 @@ def simulate(
     tokens
         CSV, TSV, npy, npz or safetensors: one token a row; one column of names is allowed. JSON that the explorer
         saved brings its own parameters: of the options only --out, --overwrite, --dry-run and --json apply.
+    model
+        clustering (these options), or meanfield: see tokendyn simulate --model meanfield --help.
     out
         Folder to write, by default run-NAME beside the tokens. It must not exist.
     alpha
@@ -77,7 +83,7 @@ def simulate(
     if softmax is not None and not (math.isfinite(softmax) and softmax > 0):
         raise BadInputError(f"--softmax takes a positive inverse temperature, got {softmax}; leave it out for hardmax")
     table = read_tokens(tokens, array=array)
-    matrix = None if score is None else _score_matrix(score)
+    matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     if dry_run:
         shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
@@ -116,14 +122,3 @@ def simulate(
         announce(line)
     announce(f"wrote {folder}; open {folder / 'report.html'}")
     return 0 if result.trajectory.status == "completed" else 1
-
-
-def _score_matrix(text: str) -> np.ndarray:
-    """Return A from a file, or from rows separated by semicolons."""
-    if Path(text).exists():
-        return read_matrix(text)
-    try:
-        rows = [[float(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")]
-        return np.array(rows, dtype=np.float64)
-    except ValueError:
-        raise BadInputError(f'--score takes a file that exists, or rows such as "2,0;0,1"; got {text[:60]!r}') from None

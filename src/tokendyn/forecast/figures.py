@@ -1,7 +1,6 @@
 """Figures of forecasts and of what a fitted model does."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -11,12 +10,11 @@ from matplotlib.figure import Figure
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.interpretation import OrbitReading
 from tokendyn.forecast.spectra import Spectrum
-from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
+from tokendyn.show.axes import line, new_figure, quiet
+from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 
 #: Features that get a panel of their own, and modes that are listed.
 MOST_PANELS, MOST_MODES = 4, 12
-#: Line styles beside colours, so that lines can be told apart without them.
-STYLES = ("-", "--", "-.", ":")
 #: Errors are drawn within these bounds.
 _LEAST, _MOST = 1e-16, 1e3
 #: Modes that contribute less than this share of the largest are not labelled, nor drawn one by one.
@@ -265,26 +263,6 @@ def energy_figure(energies: Float[np.ndarray, " modes"]) -> Figure:
     for axes in (one, left):
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure in the style of the reports; sizes in inches."""
-    return Figure(figsize=(width, height), dpi=100, facecolor="white", layout="constrained")
-
-
-def line(number: int) -> dict[str, Any]:
-    """Return colour and style of one of several lines."""
-    return {"color": LEADER_COLOURS[number % len(LEADER_COLOURS)], "linestyle": STYLES[number % len(STYLES)]}
-
-
-def quiet(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
-    """Label axes, and take away what distracts."""
-    axes.set_xlabel(xlabel, fontsize=9, color=QUIET)
-    axes.set_ylabel(ylabel, fontsize=9, color=QUIET)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=QUIET)
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
 
 
 def _draw_circle(axes: Axes) -> None:

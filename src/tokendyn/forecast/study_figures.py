@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.figures import line, new_figure, quiet
+from tokendyn.show.axes import line, new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 
 #: Colour and marker of each group of models.

@@ -119,6 +119,16 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
     return record
 
 
+def schema_of(path: str | Path) -> str | None:
+    """Return the schema name of a JSON record; None when there is no such file, or it names none."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        return None
+    schema = record.get("schema") if isinstance(record, dict) else None
+    return schema if isinstance(schema, str) else None
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors, atomically."""
     from safetensors.numpy import save_file

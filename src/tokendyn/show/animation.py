@@ -58,9 +58,33 @@ def animate(scene: TokenScene, path: str | Path, *, seconds: float | int = 6, fp
     _check(path, seconds, fps)
     view = View(scene)
     frames = _frames(view, frame_times(view, max(2, round(seconds * fps))))
+    write_film(frames, path, fps, [style.colour for style in view.styles])
+
+
+def write_film(
+    frames: Iterator[UInt8[np.ndarray, "height width 3"]], path: str | Path, fps: int, colours: list[str]
+) -> None:
+    """Write pictures of one size as a film that appears only when it is whole.
+
+    Parameters
+    ----------
+    frames
+        The pictures; for MP4 with even numbers of pixels.
+    path, fps
+        As for :func:`animate`.
+    colours
+        ``#RRGGBB`` that a GIF must not mix with others.
+
+    Raises
+    ------
+    BadInputError, OutputError
+        As :func:`animate`.
+    """
+    path = Path(path)
+    _check(path, 1, fps)
     with new_file(path) as temporary:
         if path.suffix.lower() == ".gif":
-            _write_gif(frames, temporary, fps, [style.colour for style in view.styles])
+            _write_gif(frames, temporary, fps, colours)
         else:
             _write_mp4(frames, temporary, fps)
 

@@ -64,8 +64,14 @@ def needed_tokens(scaled_temperature: float, dim: int) -> float:
     """
     if scaled_temperature == 0:
         return 1.0
-    factor = NEEDED.get(dim, 2 * math.pi ** (dim / 2) / math.gamma(dim / 2) / SPACING ** (dim - 1))
-    return max(1.0, factor * scaled_temperature ** ((dim - 1) / 2))
+    sphere = math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
+    factor = math.log(NEEDED[dim]) if dim in NEEDED else sphere - (dim - 1) * math.log(SPACING)
+    return max(1.0, _exponential(factor + (dim - 1) / 2 * math.log(scaled_temperature)))
+
+
+def _exponential(power: float) -> float:
+    """Return ``e^power``, infinite beyond the range of floating point."""
+    return math.exp(power) if power < 700 else math.inf
 
 
 def resolution(
@@ -93,7 +99,8 @@ def resolution(
     order = np.argsort(widths)
     reach = float(widths[order][np.searchsorted(np.cumsum(shares[order]), 0.95 * (1 - 1e-12))])
     expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
-    needed = float(math.ceil(max(expected, count * (reach / REACH) ** (dim - 1))))
+    denser = _exponential(math.log(count) + (dim - 1) * math.log(max(reach, 1e-300) / REACH))
+    needed = float(np.ceil(max(expected, denser)))
     drift = flow.drift(tokens, shares)
     size, own = float(np.median(drift.effective_sizes)), float(np.median(drift.self_weights))
     shown = (
@@ -102,9 +109,10 @@ def resolution(
     )
     if count * (1 + 1e-9) >= expected and reach <= REACH:
         return Resolution("resolved", count, needed, reach, size, own, shown)
+    enough = f"at least {needed:.0f} tokens of this kind" if needed < 1e15 else f"{needed:.1g} tokens, out of reach"
     return Resolution(
         "unresolved", count, needed, reach, size, own,
-        f"{shown}: too few for the mean field; use at least {needed:.0f} tokens of this kind, or a smaller beta",
+        f"{shown}: too few for the mean field; use {enough}, or a smaller beta",
     )  # fmt: skip
 
 

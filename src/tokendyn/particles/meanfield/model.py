@@ -266,6 +266,15 @@ class Refinement:
     runs: tuple[MeanFieldRun, ...]
     changes: tuple[float, ...]
 
+    @classmethod
+    def of(cls, runs: tuple[MeanFieldRun, ...]) -> "Refinement":
+        """Return the comparison of runs with more and more tokens."""
+        changes = []
+        for coarse, fine in itertools.pairwise(runs):
+            shared = min(len(coarse.distances), len(fine.distances))
+            changes.append(float(np.abs(coarse.distances[:shared] - fine.distances[:shared]).max()))
+        return cls(tuple(len(run.trajectory.weights) for run in runs), runs, tuple(changes))
+
     def table(self) -> list[dict[str, Any]]:
         """Return one row for each number of tokens, as JSON values."""
         rows = []
@@ -298,11 +307,7 @@ def refine(
         made = start(size)
         tokens, weights = made if isinstance(made, tuple) else (made, None)
         runs.append(simulate(flow, tokens, times, weights=weights, **settings))
-    changes = []
-    for coarse, fine in itertools.pairwise(runs):
-        shared = min(len(coarse.distances), len(fine.distances))
-        changes.append(float(np.abs(coarse.distances[:shared] - fine.distances[:shared]).max()))
-    return Refinement(counts, tuple(runs), tuple(changes))
+    return Refinement.of(tuple(runs))
 
 
 def _finite(value: float) -> float | None:

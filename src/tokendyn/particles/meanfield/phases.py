@@ -26,7 +26,8 @@ class Phases:
         First and last time around it at which the distance is at most ``factor`` times the smallest; the last one is
         infinite when the run ends before.
     departure
-        First later time at which the distance exceeds the level; infinite when the run ends before.
+        First later time at which the distance exceeds the level; infinite when the run ends before, or when the
+        distance was never below the level.
     """
 
     least: float
@@ -63,7 +64,7 @@ def detect_phases(
         float(distances[best]),
         float(times[best]),
         (float(times[0]) if math.isinf(start) else start, _first_above(*later, wide)),
-        _first_above(*later, level),
+        _first_above(*later, level) if float(distances[best]) <= level else math.inf,
     )
 
 

@@ -1,0 +1,336 @@
+"""Options that the mean-field commands share: the flow, the start, the integration."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from tokendyn.cli.values import matrix_of, numbers_of, seconds_of
+from tokendyn.data.tokens import read_tokens
+from tokendyn.dynamics import Budget, TokenFlow
+from tokendyn.dynamics.integrators import Method
+from tokendyn.dynamics.sphere import ON_SPHERE
+from tokendyn.errors import LISTED, BadInputError
+from tokendyn.particles.meanfield import starts
+from tokendyn.particles.meanfield.experiments import asymmetric_density
+
+StartKind = Literal["quantile", "quadrature", "fibonacci", "sobol", "uniform", "vmf"]
+
+#: Starts that a seed changes.
+RANDOM: tuple[StartKind, ...] = ("sobol", "uniform", "vmf")
+
+#: Tokens, or tokens and weights, for a number of tokens and a seed.
+Starter = Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]
+
+#: Largest size of the kept states.
+_MOST_BYTES = 2 * 2**30
+#: Centres of the mixture when none are given.
+_CENTRES = 3
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FlowOptions:
+    """The vector field.
+
+    Attributes
+    ----------
+    beta
+        Inverse temperature, 0 or more; inf with --zero-temperature.
+    value
+        The matrix V: a file, rows as "1,0;0,2", or diag(1,2). Identity by default.
+    score
+        The matrix A of the scores <A x, y> of query x against key y, as for the clustering model; A = B^T.
+    interaction
+        B = Q^T K of the scores <x, B y>, in place of --score.
+    query
+        Q, of as many rows as K, in place of --score; B = Q^T K.
+    key
+        K, with --query.
+    zero_temperature
+        Which limit: hardmax (finitely many tokens follow their leaders) or full-support (the mean field).
+    unnormalised
+        Attention without the softmax denominator (USA).
+    causal
+        Token i attends to itself and those before it.
+    threads
+        Threads of the attention.
+    """
+
+    beta: float | None = None
+    value: Annotated[str | None, Parameter(name=["--value", "-V"])] = None
+    score: Annotated[str | None, Parameter(name=["--score", "-A"])] = None
+    interaction: Annotated[str | None, Parameter(name=["--interaction", "-B"])] = None
+    query: str | None = None
+    key: str | None = None
+    zero_temperature: Literal["hardmax", "full-support"] | None = None
+    unnormalised: bool = False
+    causal: bool = False
+    threads: int = 1
+
+    def temperature(self, default: float | None = None) -> float:
+        """Return beta, checked."""
+        beta = self.beta if self.beta is not None else default
+        if self.zero_temperature is not None and (beta is None or math.isinf(beta)):
+            return math.inf
+        if beta is None:
+            raise BadInputError("give the inverse temperature --beta, such as --beta 300, or --zero-temperature")
+        if self.zero_temperature is not None:
+            raise BadInputError(f"--zero-temperature means --beta inf, but --beta is {beta:g}; leave one of them out")
+        if math.isinf(beta) and beta > 0:
+            raise BadInputError(
+                "--beta inf has two limits, which differ: add --zero-temperature hardmax (finitely many tokens follow "
+                "their leaders) or --zero-temperature full-support (the mean field)"
+            )
+        if not beta >= 0:
+            raise BadInputError(f"--beta must be zero or more, got {beta:g}")
+        return beta
+
+    def matrices(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return V and B; None for the identity."""
+        given = [name for name in ("score", "interaction") if getattr(self, name) is not None]
+        given += ["query and --key"] * (self.query is not None or self.key is not None)
+        if len(given) > 1:
+            raise BadInputError(f"--{' and --'.join(given)} say the same thing; give one of them")
+        if (self.query is None) != (self.key is None):
+            raise BadInputError("--query and --key come together: B = Q^T K")
+        value = None if self.value is None else matrix_of(self.value, "--value")
+        if self.score is not None:
+            return value, matrix_of(self.score, "--score").T
+        if self.interaction is not None:
+            return value, matrix_of(self.interaction, "--interaction")
+        if self.query is None or self.key is None:
+            return value, None
+        query, key = matrix_of(self.query, "--query"), matrix_of(self.key, "--key")
+        if query.shape != key.shape:
+            raise BadInputError(f"--query {query.shape} and --key {key.shape} must have the same shape")
+        return value, query.T @ key
+
+    def flow(self, beta: float, value: np.ndarray | None, interaction: np.ndarray | None) -> TokenFlow:
+        """Return the vector field at one inverse temperature."""
+        if self.threads < 1:
+            raise BadInputError(f"--threads must be at least 1, got {self.threads}")
+        if math.isinf(beta) and (self.unnormalised or self.causal):
+            raise BadInputError("--unnormalised and --causal need a finite --beta")
+        cold = {"hardmax": "hardmax", "full-support": "full support", None: None}[self.zero_temperature]
+        return TokenFlow(
+            beta, interaction=interaction, value=value, cold_limit=cold if math.isinf(beta) else None,  # type: ignore[arg-type]
+            normalised=not self.unnormalised, causal=self.causal, threads=self.threads,
+        )  # fmt: skip
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StartOptions:
+    """Where the tokens start.
+
+    Attributes
+    ----------
+    start
+        By default quantile on the circle, fibonacci on the sphere, sobol above; uniform tokens are independent.
+    count
+        Number of tokens, 1000 by default (100 with --weights); of a file, so many of its rows by chance.
+    dim
+        Dimension, by default that of the matrices, else 2.
+    density
+        Of the angle, for quantile and quadrature: uniform, or asymmetric, 1 + cos(t - 1)/2 + 3 cos(2t - 1/2)/10.
+    tilt
+        Radians by which the Fibonacci lattice is turned; symmetric starts hide the terminal phase.
+    centres
+        Of vmf, one a row: a file or rows. By default three at random.
+    concentration
+        Kappa of every component of vmf.
+    array
+        Which array of an npz or safetensors file holds the tokens.
+    normalise
+        Divide the tokens of a file by their norms.
+    token_weights
+        File with one positive weight a token, of sum 1.
+    seed
+        Seed of every random choice.
+    """
+
+    start: StartKind | None = None
+    count: Annotated[int | None, Parameter(name=["--tokens", "-n"])] = None
+    dim: int | None = None
+    density: Literal["asymmetric", "uniform"] = "asymmetric"
+    tilt: float = 0.5
+    centres: str | None = None
+    concentration: float = 5.0
+    array: str | None = None
+    normalise: bool = False
+    token_weights: Path | None = None
+    seed: int = 0
+
+    def size(self, default: int = 1000) -> int:
+        """Return the number of tokens of a generated start."""
+        count = default if self.count is None else self.count
+        if count < 1:
+            raise BadInputError(f"--tokens must be at least 1, got {count}")
+        return count
+
+    def dimension(self, *matrices: np.ndarray | None) -> int:
+        """Return the dimension: that of the matrices, which must be square and agree, else --dim, else 2."""
+        found = {matrix.shape for matrix in matrices if matrix is not None}
+        sizes = {size for shape in found for size in shape} | ({self.dim} if self.dim is not None else set())
+        if len(sizes) > 1:
+            shown = " and ".join(f"{a} by {b}" for a, b in sorted(found))
+            wanted = "" if self.dim is None else f", --dim is {self.dim}"
+            raise BadInputError(f"the matrices are {shown or 'absent'}{wanted}; expected square ones of one size")
+        dim = sizes.pop() if sizes else 2
+        if dim < 2:
+            raise BadInputError(f"the sphere needs at least 2 dimensions, got {dim}")
+        return dim
+
+    def kind(self, dim: int) -> StartKind:
+        """Return the kind of generated start, checked against the dimension."""
+        kind = self.start or {2: "quantile", 3: "fibonacci"}.get(dim, "sobol")
+        if (kind in ("quantile", "quadrature") and dim != 2) or (kind == "fibonacci" and dim != 3):
+            place = "the circle (dimension 2)" if kind != "fibonacci" else "the sphere (dimension 3)"
+            raise BadInputError(f"--start {kind} is for {place}, not {dim}; use sobol, uniform or vmf")
+        return kind  # type: ignore[return-value]
+
+    def starter(self, dim: int) -> Starter:
+        """Return the generated start as a function of the number of tokens and the seed."""
+        kind = self.kind(dim)
+        density = asymmetric_density if self.density == "asymmetric" else np.ones_like
+
+        def made(count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+            if kind == "quantile":
+                return starts.circle_quantiles(count, density), None
+            if kind == "quadrature":
+                return starts.circle_quadrature(count, density)
+            if kind == "fibonacci":
+                return starts.fibonacci_sphere(count, self.tilt), None
+            if kind == "sobol":
+                return starts.sobol_sphere(count, dim, seed), None
+            if kind == "uniform":
+                return starts.uniform_sphere(count, dim, seed), None
+            centres = self._centres(dim)
+            return starts.von_mises_fisher(count, centres, [self.concentration] * len(centres), seed=seed), None
+
+        return made
+
+    def _centres(self, dim: int) -> np.ndarray:
+        if self.centres is None:
+            return starts.uniform_sphere(_CENTRES, dim, self.seed)
+        centres = matrix_of(self.centres, "--centres")
+        norms = np.linalg.norm(centres, axis=1)
+        if centres.shape[1] != dim or not norms.all():
+            raise BadInputError(f"--centres of shape {centres.shape} must be rows of {dim} numbers, none of them zero")
+        return np.asarray(centres / norms[:, None])
+
+    def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+        """Return tokens of a file as unit vectors, their names, and their rows; of many, ``--tokens`` by chance."""
+        table = read_tokens(path, array=self.array)
+        tokens, rows = self.chosen(table.tokens, str(path), normalise=self.normalise)
+        return tokens, tuple(table.labels[row] for row in rows), rows
+
+    def chosen(self, tokens: np.ndarray, source: str, *, normalise: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``--tokens`` of the rows of a table, by chance and in order, on the sphere, and their numbers."""
+        places = np.arange(len(tokens))
+        if self.count is not None:
+            if not 1 <= self.count <= len(tokens):
+                raise BadInputError(f"{source} has {len(tokens)} rows; --tokens {self.count} is out of range")
+            places = np.sort(np.random.default_rng(self.seed).choice(len(tokens), self.count, replace=False))
+        tokens = tokens[places]
+        norms = np.linalg.norm(tokens, axis=1)
+        _refuse(source, places[norms == 0], "are zero: they have no direction; remove them")
+        if not normalise:
+            off = places[np.abs(norms - 1) > ON_SPHERE]
+            _refuse(source, off, "are off the unit sphere; add --normalise to divide tokens by their norms")
+        return tokens / norms[:, None], places
+
+    def weights(self, count: int) -> np.ndarray | None:
+        """Return the weights of the tokens of a file."""
+        if self.token_weights is None:
+            return None
+        table = read_tokens(self.token_weights).tokens
+        if 1 not in table.shape:
+            raise BadInputError(f"{self.token_weights} holds a table of {table.shape}; expected one weight a token")
+        weights = table.ravel()
+        if len(weights) != count:
+            raise BadInputError(f"{self.token_weights} has {len(weights)} weights for {count} tokens")
+        return np.asarray(weights)
+
+
+def _refuse(source: str, rows: np.ndarray, why: str) -> None:
+    if rows.size:
+        some = ", ".join(map(str, rows[:LISTED])) + (", ..." if rows.size > LISTED else "")
+        raise BadInputError(f"{source}: {rows.size} tokens (rows {some}, from 0) {why}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TimeOptions:
+    """How the flow is followed.
+
+    Attributes
+    ----------
+    time
+        Until when; by default 1.5 times the predicted departure (or concentration), 10 where nothing is predicted.
+    times
+        The times to keep, such as 0,1,2,5, in place of --time and --every.
+    every
+        Time between kept states, by default a hundredth of the time, and at least a step.
+    step
+        Largest step of the fixed methods, 0.1 by default (1/4 over the norm of V with --weights).
+    integrator
+        layers (a post-normalised transformer layer), euler, heun, rk4, or adaptive.
+    tolerance
+        Of the adaptive integrator.
+    noise
+        Diffusivity of Brownian motion on the sphere; needs --integrator euler.
+    budget
+        Stop after so long and keep what is there, such as 90s or 10m.
+    """
+
+    time: float | None = None
+    times: str | None = None
+    every: float | None = None
+    step: float | None = None
+    integrator: Method = "rk4"
+    tolerance: float = 1e-8
+    noise: float = 0.0
+    budget: str | None = None
+
+    def grid(self, default: float, step: float) -> np.ndarray:
+        """Return the times of the kept states, for a default end and the step."""
+        if self.times is not None:
+            if self.time is not None or self.every is not None:
+                raise BadInputError("--times replaces --time and --every; give either")
+            times = numbers_of(self.times, "--times")
+            if len(times) < 3 or not (np.diff(times) > 0).all():
+                raise BadInputError(f"--times must be three or more that increase, got {self.times[:60]}")
+            return times
+        until = default if self.time is None else self.time
+        every = self.every if self.every is not None else max(until / 100, min(step, until / 3))
+        wrong = [
+            f"--{name} must be positive and finite, got {value:g}"
+            for name, value in (("time", until), ("every", every), ("step", step))
+            if not (math.isfinite(value) and value > 0)
+        ]
+        if wrong:
+            raise BadInputError.all_of("integration", wrong)
+        kept = until / every
+        if not 2 - 1e-9 <= kept <= 1e6:
+            raise BadInputError(f"--every {every:g} keeps {kept:.3g} states of --time {until:g}; keep 3 or more")
+        return np.linspace(0.0, until, round(until / every) + 1)
+
+    def spent(self) -> Budget | None:
+        """Return the budget of the integration."""
+        return None if self.budget is None else Budget(seconds=seconds_of(self.budget))
+
+
+def check_size(states: int, tokens: int, dim: int) -> None:
+    """Raise when the states would not fit into a sensible amount of memory."""
+    size = 8 * states * tokens * dim
+    if size > _MOST_BYTES:
+        raise BadInputError(
+            f"{states} states of {tokens} tokens in {dim} dimensions take {size / 2**30:.1f} GB, more than "
+            f"{_MOST_BYTES / 2**30:.0f}; keep fewer with --every, or take fewer --tokens"
+        )

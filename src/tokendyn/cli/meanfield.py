@@ -1,0 +1,350 @@
+"""``tokendyn simulate --model meanfield``: many tokens on the sphere at low temperature."""
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from cyclopts import Parameter
+
+from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.head_options import HeadOptions
+from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.simulate import Model
+from tokendyn.data.weights import HeadWeights
+from tokendyn.dynamics import FlowTrajectory, TokenFlow
+from tokendyn.dynamics.flow import checked_weights
+from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield import (
+    MeanFieldRun,
+    Phases,
+    Refinement,
+    predicted_times,
+    project,
+    resolution,
+    simulate,
+    terminal_phase,
+)
+from tokendyn.particles.meanfield.heads import HeadTheory, head_theory, simulate_head
+from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
+from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.runs.files import check_free
+from tokendyn.show.report import shown_value
+
+#: Until when a run goes by default: times the predicted end, within bounds; and without a prediction.
+_BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
+
+
+#: States that phases need.
+_FEWEST = 3
+#: Tokens of a generated start under a head, steps of its run, and the step times the norm of V.
+_HEAD_TOKENS, _HEAD_STEPS, _HEAD_STEP = 100, 200, 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """The tokens of a run, how to make others of their kind, and the names of given ones."""
+
+    tokens: np.ndarray
+    weights: np.ndarray | None
+    words: str
+    made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Field:
+    """The matrices, and the head that they come from."""
+
+    beta: float
+    value: np.ndarray | None
+    interaction: np.ndarray | None
+    head: HeadWeights | None = None
+    theory: HeadTheory | None = None
+
+    @property
+    def words(self) -> str:
+        """The head in words; empty without one."""
+        head = self.head
+        return "" if head is None else f"layer {head.layer}, head {head.head} of {head.heads} ({head.scheme} names)"
+
+    def facts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what the report says of the head."""
+        if self.head is None or self.theory is None:
+            return {}
+        head = self.head
+        rows: list[dict[str, Any]] = [
+            {"quantity": "head", "value": self.words},
+            {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
+            {"quantity": "the model's own beta, model / sqrt(head)", "value": head.own_temperature},
+            *({"quantity": "note", "value": note} for note in head.notes),
+        ]
+        return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
+
+
+def simulate_meanfield(
+    tokens: Path | None = None,
+    /,
+    *,
+    model: Model = "meanfield",
+    flow: FlowOptions = FlowOptions(),  # noqa: B008
+    start: StartOptions = StartOptions(),  # noqa: B008
+    times: TimeOptions = TimeOptions(),  # noqa: B008
+    weights: HeadOptions = HeadOptions(),  # noqa: B008
+    refine: bool = False,
+    seeds: int = 1,
+    out: Path | None = None,
+    animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
+    mp4: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Run tokens on the sphere under softmax attention; say when they concentrate, on what, and when they leave.
+
+    Writes a folder with the run, distances over time as CSV, figures, an animation and report.html.
+
+    Parameters
+    ----------
+    tokens
+        Tokens in place of --start: a CSV, TSV, npy, npz or safetensors file, or the folder of a trained classifier.
+    model
+        meanfield; the other model has options of its own.
+    refine
+        Run 2n and 4n tokens too, and say how much the distances change.
+    seeds
+        Run so many seeds of a random start, for the scatter of the phases; the first is the run that is kept.
+    out
+        Folder to write, by default run-meanfield or run-NAME. It must not exist.
+    animation
+        Write the animation.
+    mp4
+        Write the animation as MP4 (needs ffmpeg) and not as GIF.
+    overwrite
+        Replace the output folder when it exists.
+    dry_run
+        Check the input, say what would be done and whether n resolves beta, and stop.
+    json
+        Write the summary as one JSON object to standard output.
+    """
+    folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
+    found = _field(flow, weights)
+    command = _command(tokens, (flow, start, times, weights), folder, refine=refine, seeds=seeds)
+    if weights.theory_only:
+        return _theory_only(found, folder, command, overwrite=overwrite, dry_run=dry_run, json=json)
+    begun = _begin(tokens, start, weights, found)
+    field = flow.flow(found.beta, found.value, found.interaction)
+    _check_companions(start, begun, refine, seeds)
+    step = times.step if times.step is not None else _step(found)
+    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], step), step)
+    check_size(len(grid), *begun.tokens.shape)
+    _tell_plan(field, found, begun, grid)
+    if dry_run:
+        announce(f"would write {folder}")
+        return 0
+    check_free(folder, overwrite=overwrite)
+    settings: dict[str, Any] = {
+        "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
+        "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words, "head": found.words or None},
+    }  # fmt: skip
+
+    def one(tokens: np.ndarray, shares: np.ndarray | None, seed: int) -> MeanFieldRun:
+        with progress(f"{len(tokens)} tokens") as report:
+            given = {**settings, "seed": seed, "progress": report, "weights": shares}
+            if found.theory is not None and found.head is not None:
+                return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
+            return simulate(field, tokens, grid, **given)
+
+    run = one(begun.tokens, begun.weights, start.seed)
+    if len(run.trajectory.times) < _FEWEST:
+        return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
+    beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
+    beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
+    movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation else None
+    title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
+    save_run(run, folder, title=title, companions=beside, animation=movie, command=command, overwrite=overwrite)
+    if json:
+        write_json({**run.summary(), **beside.record(), "out": str(folder)})
+    _tell(run, beside)
+    announce(f"wrote {folder}; open {folder / 'report.html'}")
+    return 0 if run.trajectory.status == "completed" else 1
+
+
+def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, json: bool) -> int:
+    """Write the states of a run that ended before anything can be said of it."""
+    trajectory.save(folder, overwrite=overwrite)
+    if json:
+        facts = {"status": trajectory.status, "reason": trajectory.reason, "time": float(trajectory.times[-1])}
+        write_json({**facts, "out": str(folder)})
+    announce(f"{trajectory.status}: {trajectory.reason}; the states before that are in {folder}")
+    return 1
+
+
+def _field(flow: FlowOptions, weights: HeadOptions) -> _Field:
+    """Return the matrices, from the options or from a model file."""
+    head = weights.read()
+    if head is None:
+        return _Field(flow.temperature(), *flow.matrices())
+    given = [name for name in ("value", "score", "interaction", "query", "key") if getattr(flow, name) is not None]
+    if given:
+        raise BadInputError(f"--weights brings its own matrices; leave out --{' and --'.join(given)}")
+    beta = flow.temperature(head.own_temperature)
+    theory = head_theory(head.query, head.key, head.value, head.outward)
+    return _Field(beta, head.value_matrix, head.interaction, head, theory)
+
+
+def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, dry_run: bool, json: bool) -> int:
+    """Report what the theory says of a head, without a run."""
+    if found.theory is None:
+        raise BadInputError("--theory-only belongs to --weights, which is missing")
+    facts = found.facts()
+    for row in [row for rows in facts.values() for row in rows]:
+        announce(f"{row['quantity']}: {shown_value(row['value'])}")
+    if json:
+        write_json({"inverse_temperature": found.beta if math.isfinite(found.beta) else None, "facts": facts})
+    if dry_run:
+        announce(f"would write {folder}")
+        return 0
+    save_theory(found.theory, folder, title=found.words, facts=facts, command=command, overwrite=overwrite)
+    announce(f"wrote {folder}; open {folder / 'report.html'}")
+    return 0
+
+
+def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: _Field) -> _Start:
+    """Return the start: a text, a file, or generated."""
+    words = weights.words(path)
+    if (path is not None or words is not None) and start.start is not None:
+        raise BadInputError(f"the tokens are given; leave out --start {start.start}, or {path or '--text'}")
+    if words is not None:
+        points, counts, names = words
+        source = str(path or weights.weights)
+        tokens, rows = start.chosen(points, source, normalise=True)
+        shares = None if counts is None else counts[rows] / counts[rows].sum()
+        start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
+        shown = f"{len(tokens)} words of {Path(source).name}, put on the sphere"
+        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows))
+    if path is None:
+        dim = start.dimension(found.value, found.interaction)
+        if start.token_weights is not None:
+            raise BadInputError("--token-weights belong to the tokens of a file; a generated start has its own")
+        made, kind = start.starter(dim), start.kind(dim)
+        size = start.size(1000 if found.head is None else _HEAD_TOKENS)
+        check_size(3, size, dim)
+        tokens, shares = made(size, start.seed)
+        seeded = f", seed {start.seed}" if kind in RANDOM else ""
+        return _Start(tokens, shares, f"{len(tokens)} {kind} tokens in {dim} dimensions{seeded}", made)
+    tokens, labels, _ = start.read(path)
+    start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
+    shares = start.weights(len(tokens))
+    if shares is not None:
+        shares = checked_weights(shares, len(tokens))
+    return _Start(tokens, shares, f"{len(tokens)} tokens of {path.name}", names=labels)
+
+
+def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: int) -> None:
+    problems = []
+    if seeds < 1:
+        problems.append(f"--seeds must be at least 1, got {seeds}")
+    if (refine or seeds > 1) and begun.made is None:
+        problems.append("--refine and --seeds need a generated start, not a file: its law has no more tokens")
+    elif seeds > 1 and start.kind(begun.tokens.shape[1]) not in RANDOM:
+        kind = start.kind(begun.tokens.shape[1])
+        problems.append(f"--start {kind} is the same for every seed; for --seeds take {', '.join(RANDOM)}")
+    if problems:
+        raise BadInputError.all_of("options", problems)
+
+
+def _step(found: _Field) -> float:
+    """Return the step: a tenth; for a head a quarter over the norm of its V, which is anything."""
+    if found.head is None:
+        return 0.1
+    size = float(np.linalg.norm(found.head.outward, 2) * np.linalg.norm(found.head.value, 2))
+    return _HEAD_STEP / size if size > 0 else 0.1
+
+
+def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:
+    """Return until when to run: beyond the predicted end, within bounds."""
+    beta = flow.inverse_temperature
+    if found.theory is not None:
+        return _HEAD_STEPS * step
+    if not 1 < beta < math.inf:
+        return _PLAIN_TIME
+    one = np.eye(dim)
+    value = one if flow.value is None else flow.value
+    projection = project(value, one if flow.interaction is None else flow.interaction)
+    times = predicted_times(beta, projection, terminal_phase(value, projection))
+    ends = [end for end in (times.departure, times.concentration) if math.isfinite(end)]
+    return float(np.clip(_BEYOND * ends[0], _LEAST_TIME, _MOST_TIME)) if ends else _PLAIN_TIME
+
+
+def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) -> None:
+    for row in [row for rows in found.facts().values() for row in rows]:
+        announce(f"{row['quantity']}: {shown_value(row['value'])}")
+    announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
+    guard = resolution(flow, begun.tokens, begun.weights)
+    announce(f"{guard.status}: {guard.reason}")
+
+
+def _companions(
+    run: MeanFieldRun,
+    begun: _Start,
+    one: Callable[[np.ndarray, np.ndarray | None, int], MeanFieldRun],
+    seed: int,
+    *,
+    refine: bool,
+    seeds: int,
+) -> Companions:
+    """Run what was asked for beside the run."""
+    made, count = begun.made, len(begun.tokens)
+    if made is None:
+        return Companions()
+    refinement: list[dict[str, Any]] = []
+    if refine:
+        runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
+        refinement = Refinement.of(runs).table()
+    found: list[tuple[int, Phases]] = []
+    if seeds > 1:
+        others = range(seed + 1, seed + seeds)
+        found = [(seed, run.phases), *((other, one(*made(count, other), other).phases) for other in others)]
+    return Companions(refinement, found)
+
+
+def _tell(run: MeanFieldRun, companions: Companions) -> None:
+    for line in run.describe():
+        announce(line)
+    if run.flow.inverse_temperature == 0:
+        announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
+    for row in companions.refinement:
+        change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
+        announce(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
+    if companions.seeds:
+        scatter = PhaseScatter.of([phases for _, phases in companions.seeds])
+        announce(
+            f"over {len(companions.seeds)} seeds: least distance {scatter.least}, at t = {scatter.concentration}, "
+            f"departure {scatter.departure}"
+        )
+
+
+def _command(tokens: Path | None, options: Sequence[Any], folder: Path, *, refine: bool, seeds: int) -> str:
+    """Return the command that repeats the run: the options that differ from their defaults."""
+    words = ["tokendyn", "simulate", *([str(tokens)] if tokens is not None else []), "--model", "meanfield"]
+    for some in options:
+        words += option_words(some)
+    words += ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def option_words(options: Any) -> list[str]:
+    """Return the words of the options in a dataclass that differ from their defaults."""
+    words: list[str] = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        name = "--tokens" if field.name == "count" else "--" + field.name.replace("_", "-")
+        if value is True:
+            words.append(name)
+        elif value != field.default:
+            words += [name, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words

@@ -1,0 +1,251 @@
+"""``tokendyn phase``: phase diagrams over (beta, t) and over (beta, spectrum of V)."""
+
+import math
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.meanfield import option_words
+from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.values import numbers_of, seconds_of
+from tokendyn.errors import BadInputError, OutputError
+from tokendyn.particles.meanfield import MeanFieldRun, predicted_times, project, resolution, simulate, terminal_phase
+from tokendyn.particles.meanfield.diagram import (
+    SCHEMA,
+    SCHEMA_VERSION,
+    Diagram,
+    Point,
+    fill,
+    read_diagram,
+    stretched,
+)
+from tokendyn.particles.meanfield.diagram_report import write_diagram
+from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.runs.files import read_json
+from tokendyn.runs.files import write_json as write_record
+
+BETAS = "10,30,100,300,1000"
+RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
+_MOST_RUNS = 10_000
+
+
+def phase(
+    *,
+    betas: str = BETAS,
+    ratios: str | None = None,
+    spectrum: bool = False,
+    seeds: int = 1,
+    flow: FlowOptions = FlowOptions(),  # noqa: B008
+    start: StartOptions = StartOptions(),  # noqa: B008
+    times: TimeOptions = TimeOptions(),  # noqa: B008
+    out: Path = Path("phase"),
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Draw a phase diagram of tokens at low temperature, over beta and time, or over beta and the spectrum of V.
+
+    Each run is written as soon as it is done; the same command started again goes on where it was.
+
+    Parameters
+    ----------
+    betas
+        Inverse temperatures, with commas.
+    ratios
+        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), with commas; they ask for the diagram over the spectrum.
+    spectrum
+        The diagram over the spectrum, with the usual ratios.
+    seeds
+        Runs at each point, with seeds from --seed on; the start must be random.
+    out
+        Folder of the diagram.
+    overwrite
+        Throw an earlier diagram in the folder away.
+    dry_run
+        Check the input, say what would be done and which betas the tokens resolve, and stop.
+    json
+        Write the table as one JSON object to standard output.
+    """
+    system = _System(flow, start, times)
+    points = _points(betas, ratios or (RATIOS if spectrum else None), seeds, start, system)
+    settings = _settings(points, system)
+    _announce(points, system)
+    if dry_run:
+        return 0
+    options = (flow, start, times)
+    words = [word for some in options for word in option_words(some)]
+    ratio_words = ["--ratios", ratios] if ratios else ["--spectrum"] * spectrum
+    command = shlex.join(
+        ["tokendyn", "phase", "--betas", betas, *ratio_words, "--seeds", str(seeds), *words, "--out", str(out)]
+    )
+    _open(out, settings, overwrite=overwrite)
+    began = time.perf_counter()
+    limit = math.inf if times.budget is None else seconds_of(times.budget)
+    with progress("runs") as report:
+        missing = fill(out / "runs", points, system.run, seconds=limit, progress=report)
+    diagram = read_diagram(settings, out / "runs", points)
+    if diagram.results:
+        write_diagram(diagram, out, command=command, seconds=time.perf_counter() - began)
+    return _tell(diagram, missing, out, json=json)
+
+
+class _System:
+    """What all points of a diagram share."""
+
+    def __init__(self, flow: FlowOptions, start: StartOptions, times: TimeOptions):
+        if flow.beta is not None or flow.zero_temperature is not None:
+            raise BadInputError("a phase diagram has its own --betas; leave out --beta and --zero-temperature")
+        if times.times is not None:
+            raise BadInputError("a phase diagram takes --time and --every, not --times")
+        self.options, self.start, self.times = flow, start, times
+        self.value, self.interaction = flow.matrices()
+        self.dim = start.dimension(self.value, self.interaction)
+        self.made, self.count = start.starter(self.dim), start.size()
+        check_size(3, self.count, self.dim)
+        self.step = 0.1 if times.step is None else times.step
+        self.until: Callable[[Point], float] = self._predicted
+        #: The default end that all points share; None where each has its own, or where --time is given.
+        self.common: float | None = None
+
+    def matrix(self, point: Point) -> np.ndarray | None:
+        """Return V at a point."""
+        return self.value if point.ratio is None else stretched(self.dim, point.ratio)
+
+    def run(self, point: Point) -> MeanFieldRun:
+        """Run one point."""
+        flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
+        tokens, weights = self.made(self.count, point.seed)
+        return simulate(
+            flow, tokens, self.grid(point), weights=weights, method=self.times.integrator, step=self.step,
+            tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed,
+        )  # fmt: skip
+
+    def grid(self, point: Point) -> np.ndarray:
+        """Return the kept times of a point."""
+        return self.times.grid(self.until(point), self.step)
+
+    def _predicted(self, point: Point) -> float:
+        """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
+        one = np.eye(self.dim)
+        value = self.matrix(point)
+        value = one if value is None else value
+        projection = project(value, one if self.interaction is None else self.interaction)
+        if point.beta <= 1:
+            return 20.0
+        found = predicted_times(point.beta, projection, terminal_phase(value, projection))
+        ends = [end for end in (found.departure, found.concentration) if math.isfinite(end)]
+        return min(60.0, 1.5 * ends[0] + 2) if ends else 20.0
+
+
+def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, system: _System) -> list[Point]:
+    problems = []
+    temperatures = numbers_of(betas, "--betas")
+    stretches = None if ratios is None else numbers_of(ratios, "--ratios")
+    if not (temperatures > 0).all():
+        problems.append(f"--betas must be positive, got {betas[:60]}")
+    if stretches is not None and system.value is not None:
+        problems.append("the diagram over the spectrum makes V itself; leave out --value")
+    if seeds < 1:
+        problems.append(f"--seeds must be at least 1, got {seeds}")
+    kind = start.kind(system.dim)
+    if seeds > 1 and kind not in RANDOM:
+        problems.append(f"--start {kind} is the same for every seed; for --seeds take {', '.join(RANDOM)}")
+    if problems:
+        raise BadInputError.all_of("phase diagram", problems)
+    every: list[float | None] = [None] if stretches is None else sorted(set(stretches.tolist()))
+    found = [
+        Point(beta, ratio, start.seed + k)
+        for k in range(seeds) for beta in sorted(set(temperatures.tolist())) for ratio in every
+    ]  # fmt: skip
+    if len(found) > _MOST_RUNS:
+        raise BadInputError(f"{len(found)} runs are too many; at most {_MOST_RUNS}")
+    if stretches is None:
+        # One axis of time for all.
+        latest = max(system.until(point) for point in found)
+        system.until = lambda point: latest
+        system.common = latest if system.times.time is None else None
+    check_size(len(system.grid(found[-1])), system.count, system.dim)
+    system.options.flow(found[0].beta, system.matrix(found[0]), system.interaction)
+    return found
+
+
+def _settings(points: list[Point], system: _System) -> dict[str, Any]:
+    """Return what decides the runs, as JSON values."""
+    kind = system.start.kind(system.dim)
+    matrices = {
+        name: None if matrix is None else matrix.tolist()
+        for name, matrix in (("value", system.value), ("interaction", system.interaction))
+    }
+    shared = {name: getattr(system.start, name) for name in ("density", "tilt", "centres", "concentration")} | {
+        name: getattr(system.times, name) for name in ("time", "every", "integrator", "tolerance", "noise")
+    }
+    return {
+        "words": f"{system.count} {kind} tokens in {system.dim} dimensions", "start": kind, "tokens": system.count,
+        "dim": system.dim, "step": system.step, **matrices, **shared, "unnormalised": system.options.unnormalised,
+        "causal": system.options.causal, "betas": sorted({point.beta for point in points}),
+        "ratios": sorted({point.ratio for point in points if point.ratio is not None}),
+        "until": system.common,
+    }  # fmt: skip
+
+
+def _announce(points: list[Point], system: _System) -> None:
+    """Say what will be run, and which points the tokens do not resolve."""
+    announce(f"{len(points)} runs of {system.count} {system.start.kind(system.dim)} tokens in {system.dim} dimensions")
+    hottest: dict[float, Point] = {}
+    for point in points:
+        hottest.setdefault(point.beta, point)
+    for point in hottest.values():
+        flow = system.options.flow(point.beta, system.matrix(point), system.interaction)
+        guard = resolution(flow, *system.made(system.count, point.seed))
+        if guard.status != "resolved":
+            announce(f"{guard.status}: {guard.reason}")
+
+
+def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """Make the folder, or see that it holds a part of the same diagram."""
+    record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "phase.json").exists():
+        raise OutputError(f"{out} exists already and holds no phase diagram; choose another --out")
+    if out.exists() and overwrite:
+        shutil.rmtree(out)
+    if (out / "phase.json").exists():
+        known = read_json(out / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
+        fixed = {name for name in settings if name not in ("betas", "ratios")}
+        changed = sorted(name for name in fixed if not isinstance(known, dict) or known.get(name) != settings[name])
+        if changed:
+            raise BadInputError(
+                f"{out} holds a diagram with other settings ({', '.join(changed)} differ); choose another --out, or "
+                "pass --overwrite to begin anew"
+            )
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from None
+    write_record(out / "phase.json", record)
+
+
+def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool) -> int:
+    rows = diagram.rows()
+    if json:
+        write_json({"runs": len(diagram.results), "missing": missing, "points": rows, "out": str(out)})
+    for row in rows if len(rows) <= 20 else []:
+        ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
+        runs = diagram.at(row["beta"], row.get("v2/v1"))
+        scatter = PhaseScatter.of([run.phases for run in runs])
+        announce(
+            f"beta = {row['beta']:g}{ratio}: {row['verdict']}; least distance {scatter.least} at t = "
+            f"{scatter.concentration}, departure {scatter.departure}"
+        )
+    diverged = sum(result.status != "completed" for result in diagram.results)
+    if diverged:
+        announce(f"{diverged} runs did not reach their end")
+    if missing:
+        announce(f"{missing} of {diagram.asked} runs are missing; start the same command again to go on")
+    announce(f"wrote {out}; open {out / 'report.html'}")
+    return 1 if missing or diverged else 0

@@ -1,0 +1,47 @@
+"""Values of options: durations, numbers, matrices."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
+
+_FORMS = 'a file that exists, rows such as "2,0;0,1", or diag(2,1)'
+
+
+def seconds_of(text: str, option: str = "--budget") -> float:
+    """Return a duration such as ``90``, ``90s``, ``2m`` or ``1.5h`` in seconds."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
+    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        raise BadInputError(f"{option} is {text!r}; expected a time above 0 such as 90s, 2m or 1h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def numbers_of(text: str, option: str) -> np.ndarray:
+    """Return the finite numbers of a list such as ``10,30,1e3``."""
+    try:
+        values = np.array([float(cell) for cell in text.strip(", ").split(",")], dtype=np.float64)
+    except ValueError:
+        values = np.array([math.nan])
+    if not np.isfinite(values).all():
+        raise BadInputError(f"{option} is {text[:60]!r}; expected finite numbers with commas, such as 10,30,1e3")
+    return values
+
+
+def matrix_of(text: str, option: str) -> np.ndarray:
+    """Return a matrix from a file, from rows such as ``2,0;0,1``, or from ``diag(2,1)``."""
+    if Path(text).exists():
+        from tokendyn.data.tokens import read_matrix
+
+        return read_matrix(text)
+    diagonal = re.fullmatch(r"\s*diag\((.*)\)\s*", text)
+    try:
+        if diagonal is not None:
+            return np.diag([float(cell) for cell in diagonal[1].split(",")])
+        return np.array([[float(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")])
+    except ValueError:
+        raise BadInputError(f"{option} takes {_FORMS}; got {text[:60]!r}") from None

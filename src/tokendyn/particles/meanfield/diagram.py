@@ -1,0 +1,239 @@
+"""Phase diagrams over (beta, t) and over (beta, spectrum of V), run by run, resumable."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.dynamics import Progress
+from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.model import MeanFieldRun
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases
+from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.particles.meanfield.theory import closure_beside
+from tokendyn.runs.files import read_json, write_json
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 1
+_RUN_SCHEMA = "tokendyn-phase-run"
+
+#: What a point of a diagram shows. ``stays``: concentrated until the end of the run. ``leaves``: concentrated, then
+#: left. ``never``: the distance never fell below the level. ``unresolved``: too few tokens to say.
+Verdict = Literal["stays", "leaves", "never", "unresolved"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a diagram: inverse temperature, ratio v2/v1 (None in a diagram over time), seed."""
+
+    beta: float
+    ratio: float | None
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        ratio = "" if self.ratio is None else f"ratio-{self.ratio:.12g}_"
+        return f"beta-{self.beta:.12g}_{ratio}seed-{self.seed}.json"
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """What one run showed.
+
+    Attributes
+    ----------
+    point
+        Which run.
+    status, resolution, needed
+        Of the integration and of the guard, with the tokens that would do.
+    phases
+        Read off the distances.
+    crossings
+        Tokens across the separatrix at the least distance.
+    times, distances
+        The curve.
+    closure_times, closure_distances
+        The curve of the closure; empty where it does not apply.
+    """
+
+    point: Point
+    status: str
+    resolution: str
+    needed: float
+    phases: Phases
+    crossings: int
+    times: Float[np.ndarray, " times"]
+    distances: Float[np.ndarray, " times"]
+    closure_times: Float[np.ndarray, " closure"]
+    closure_distances: Float[np.ndarray, " closure"]
+
+    @classmethod
+    def of(cls, point: Point, run: MeanFieldRun) -> "PointResult":
+        """Return the result of a run."""
+        model = closure_beside(run)
+        empty = np.empty(0)
+        return cls(
+            point, run.trajectory.status, run.resolution.status, float(run.resolution.needed), run.phases,
+            int(run.crossings[run.best]), run.trajectory.times, run.distances,
+            empty if model is None else model.times[::10], empty if model is None else model.distances[::10],
+        )  # fmt: skip
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the run shows."""
+        if self.resolution != "resolved":
+            return "unresolved"
+        if self.phases.least > DEPARTED:
+            return "never"
+        return "stays" if math.isinf(self.phases.departure) else "leaves"
+
+    def write(self, folder: Path) -> None:
+        """Write the result as one file, which appears only when it is whole."""
+        record = {"schema": _RUN_SCHEMA, "schema_version": SCHEMA_VERSION, "point": asdict(self.point)}
+        values = {
+            "status": self.status, "resolution": self.resolution, "needed": _finite(self.needed),
+            "phases": {name: _finite(value) for name, value in asdict(self.phases).items() if name != "metastable"},
+            "metastable": [_finite(value) for value in self.phases.metastable], "crossings": self.crossings,
+            "curve": [self.times.tolist(), self.distances.tolist()],
+            "closure": [self.closure_times.tolist(), self.closure_distances.tolist()],
+        }  # fmt: skip
+        write_json(folder / self.point.file, {**record, **values})
+
+    @classmethod
+    def read(cls, path: Path) -> "PointResult":
+        """Read what :meth:`write` wrote."""
+        record = read_json(path, schema=_RUN_SCHEMA, version=SCHEMA_VERSION)
+        try:
+            seen, (first, last) = record["phases"], map(_number, record["metastable"])
+            phases = Phases(
+                float(seen["least"]), float(seen["concentration"]), (first, last), _number(seen["departure"])
+            )
+            curves = [np.array(curve, dtype=np.float64) for curve in (*record["curve"], *record["closure"])]
+            return cls(
+                Point(**record["point"]), str(record["status"]), str(record["resolution"]), _number(record["needed"]),
+                phases, int(record["crossings"]), *curves,
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError):
+            raise BadInputError(f"{path} is damaged; delete it, and the next run fills the gap") from None
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A phase diagram, whole or in part.
+
+    Attributes
+    ----------
+    settings
+        What was asked for, as JSON values.
+    results
+        The runs that are there, by beta, ratio and seed.
+    asked
+        How many runs the whole diagram has.
+    """
+
+    settings: Mapping[str, Any]
+    results: tuple[PointResult, ...]
+    asked: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run is there."""
+        return len(self.results) == self.asked
+
+    @property
+    def betas(self) -> list[float]:
+        """The inverse temperatures."""
+        return sorted({result.point.beta for result in self.results})
+
+    @property
+    def ratios(self) -> list[float]:
+        """The ratios v2/v1; empty in a diagram over time."""
+        return sorted({result.point.ratio for result in self.results if result.point.ratio is not None})
+
+    def at(self, beta: float, ratio: float | None = None) -> list[PointResult]:
+        """Return the runs of all seeds at one point."""
+        return [one for one in self.results if one.point.beta == beta and one.point.ratio == ratio]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row for each point, with means and deviations over seeds, as JSON values."""
+        rows = []
+        ratios: list[float | None] = [*self.ratios] or [None]
+        for beta, ratio in itertools.product(self.betas, ratios):
+            runs = self.at(beta, ratio)
+            if not runs:
+                continue
+            scatter = PhaseScatter.of([run.phases for run in runs])
+            row: dict[str, Any] = {"beta": beta} | ({} if ratio is None else {"v2/v1": ratio})
+            verdicts = [str(run.verdict) for run in runs]
+            row |= {"seeds": len(runs), "verdict": max(sorted(set(verdicts)), key=verdicts.count)}
+            for entry in scatter.rows():
+                name = entry["quantity"].replace(" ", "_")
+                row |= {name: entry["mean"], f"{name}_deviation": entry["deviation"], f"{name}_found": entry["found"]}
+            row["crossings"] = float(np.mean([run.crossings for run in runs]))
+            row["tokens_needed"] = _finite(max(run.needed for run in runs))
+            rows.append(row)
+        return rows
+
+
+def fill(
+    folder: Path,
+    points: Sequence[Point],
+    run: Callable[[Point], MeanFieldRun],
+    *,
+    seconds: float = math.inf,
+    progress: Progress | None = None,
+) -> int:
+    """Run the points whose files are not there, each written as soon as it is done; return how many are still missing.
+
+    Parameters
+    ----------
+    folder
+        Where the files of the runs lie.
+    points
+        All points of the diagram.
+    run
+        Runs one point.
+    seconds
+        Begin no further run after so long.
+    progress
+        Called with how many runs are done, and how many there are.
+    """
+    began = time.perf_counter()
+    done = sum((folder / point.file).exists() for point in points)
+    for point in points:
+        if progress is not None:
+            progress(done, len(points))
+        if (folder / point.file).exists():
+            continue
+        if time.perf_counter() - began > seconds:
+            break
+        PointResult.of(point, run(point)).write(folder)
+        done += 1
+    if progress is not None:
+        progress(done, len(points))
+    return len(points) - done
+
+
+def read_diagram(settings: Mapping[str, Any], folder: Path, points: Sequence[Point]) -> Diagram:
+    """Return the diagram of the points whose files are there."""
+    found = tuple(PointResult.read(folder / point.file) for point in points if (folder / point.file).exists())
+    return Diagram(settings, found, len(points))
+
+
+def stretched(dim: int, ratio: float) -> Float[np.ndarray, "dim dim"]:
+    """Return ``V = diag(1, ..., 1, ratio)``."""
+    return np.diag([*np.ones(dim - 1), ratio])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _number(value: Any) -> float:
+    return math.inf if value is None else float(value)

@@ -1,0 +1,204 @@
+"""Figures of phase diagrams: heat maps, curves, slopes against log beta."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from tokendyn.particles.meanfield.closure import Closure
+from tokendyn.particles.meanfield.diagram import Diagram, PointResult
+from tokendyn.particles.meanfield.figures import DistanceCurve, curves_figure
+from tokendyn.particles.meanfield.phases import detect_phases
+from tokendyn.particles.meanfield.scatter import Estimate, PhaseScatter
+from tokendyn.show.axes import new_figure, quiet
+from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
+
+#: Least distances below this are drawn alike.
+_LEAST = 1e-3
+#: How phases are marked.
+_MARKS = {
+    "metastable_from": ("metastable, first", LEADER_COLOURS[5], "v"),
+    "concentration": ("least distance", "white", "o"),
+    "metastable_to": ("metastable, last", LEADER_COLOURS[4], "^"),
+    "departure": ("departure", LEADER_COLOURS[1], "D"),
+}
+
+
+def diagram_curves(diagram: Diagram) -> Figure:
+    """Draw the distances of the first seed at every beta, with the closure."""
+    curves = []
+    for beta in diagram.betas:
+        one = diagram.at(beta)[0]
+        curves.append(DistanceCurve(beta, one.times, one.distances, _closure(one), one.resolution == "resolved"))
+    return curves_figure(curves)
+
+
+def _closure(result: PointResult) -> Closure | None:
+    times, distances = result.closure_times, result.closure_distances
+    return Closure(times, distances, detect_phases(times, distances)) if len(times) > 2 else None
+
+
+def time_map(diagram: Diagram) -> Figure:
+    """Shade the distance over time and beta (the mean over seeds), with the phases and their scatter."""
+    betas = diagram.betas
+    figure = new_figure(9.5, 4.6)
+    axes = figure.subplots()
+    grid = max((run.times for run in diagram.results), key=lambda times: float(times[-1]))
+    shades = np.full((len(betas), len(grid)), np.nan)
+    for row, beta in enumerate(betas):
+        curves = [np.interp(grid, run.times, run.distances, right=np.nan) for run in diagram.at(beta)]
+        shades[row] = np.mean(curves, axis=0)
+    picture = axes.pcolormesh(
+        _edges(grid, log=False), _edges(np.array(betas), log=True), shades, cmap="cividis", rasterized=True,
+        norm=LogNorm(float(np.nanmin(shades)), float(np.nanmax(shades))),
+    )  # fmt: skip
+    bar = figure.colorbar(picture, ax=axes, pad=0.01)
+    bar.set_label(r"$W_2(\mu_t, \Pi_\#\mu_0)$", fontsize=9, color=QUIET)
+    bar.ax.tick_params(labelsize=8, colors=QUIET)
+    for name, (label, colour, marker) in _MARKS.items():
+        _mark(axes, diagram, name, label, colour, marker)
+    for beta in betas:
+        if any(run.resolution != "resolved" for run in diagram.at(beta)):
+            axes.annotate(
+                "too few tokens", (0.995, beta), xycoords=("axes fraction", "data"), ha="right", va="center",
+                fontsize=8, color="white",
+            )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlim(grid[0], grid[-1])
+    quiet(axes, "time t", r"inverse temperature $\beta$")
+    axes.grid(visible=False)
+    figure.legend(loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _mark(axes: Axes, diagram: Diagram, name: str, label: str, colour: str, marker: str) -> None:
+    found = [(beta, _estimate(diagram, beta, name)) for beta in diagram.betas]
+    found = [(beta, one) for beta, one in found if one.found]
+    if found:
+        axes.errorbar(
+            [one.mean for _, one in found], [beta for beta, _ in found],
+            xerr=[one.deviation if math.isfinite(one.deviation) else 0.0 for _, one in found], color=colour,
+            marker=marker, markeredgecolor=INK, markersize=6, linewidth=1.2, capsize=2.5, label=label,
+        )  # fmt: skip
+
+
+def _estimate(diagram: Diagram, beta: float, name: str) -> Estimate:
+    estimate: Estimate = getattr(PhaseScatter.of([run.phases for run in diagram.at(beta)]), name)
+    return estimate
+
+
+def spectrum_map(diagram: Diagram) -> Figure:
+    """Shade the least distance, and how long the tokens stay concentrated, over beta and the ratio v2/v1."""
+    figure = new_figure(11.0, 4.4)
+    left, right = figure.subplots(1, 2, sharey=True)
+    least = _cells(diagram, lambda run: run.phases.least)
+    stays = _cells(diagram, lambda run: run.phases.departure - run.phases.concentration)
+    _shade(figure, left, diagram, least, "least distance", log=True)
+    _shade(figure, right, diagram, stays, "time from least distance to departure", log=False)
+    quiet(left, "ratio v2 / v1", r"inverse temperature $\beta$")
+    quiet(right, "ratio v2 / v1")
+    for axes in (left, right):
+        axes.grid(visible=False)
+    legend = [
+        Patch(facecolor="white", edgecolor=NEUTRAL, hatch="///", label="too few tokens"),
+        Patch(facecolor="white", edgecolor=NEUTRAL, hatch="...", label="not concentrated"),
+        Patch(facecolor=LEADER_COLOURS[5], edgecolor=NEUTRAL, alpha=0.5, label="stays until the end of the run"),
+        Patch(facecolor="#EEEEEE", edgecolor=NEUTRAL, label="not run yet"),
+    ]
+    figure.legend(handles=legend, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _cells(diagram: Diagram, measure: Callable[[PointResult], float]) -> Float[np.ndarray, "betas ratios"]:
+    """Return the mean of a measure over seeds, infinite where it is so for most, NaN where nothing was run."""
+    table = np.full((len(diagram.betas), len(diagram.ratios)), np.nan)
+    for i, beta in enumerate(diagram.betas):
+        for j, ratio in enumerate(diagram.ratios):
+            values = [measure(run) for run in diagram.at(beta, ratio)]
+            finite = [value for value in values if math.isfinite(value)]
+            if values:
+                table[i, j] = float(np.mean(finite)) if 2 * len(finite) > len(values) else math.inf
+    return table
+
+
+def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name: str, *, log: bool) -> None:
+    """Shade a table with one equal cell for each point; infinite entries in blue."""
+    shown = np.ma.masked_invalid(table)
+    axes.set_facecolor("#EEEEEE")
+    norm = LogNorm(max(float(shown.min()), _LEAST), float(shown.max())) if log and shown.count() else None
+    picture = axes.pcolormesh(shown, cmap="cividis", norm=norm, rasterized=True)
+    if shown.count():
+        bar = figure.colorbar(picture, ax=axes, pad=0.01)
+        bar.set_label(name, fontsize=9, color=QUIET)
+        bar.ax.tick_params(labelsize=8, colors=QUIET)
+    axes.set_title(name, fontsize=9.5, color=INK)
+    for i, beta in enumerate(diagram.betas):
+        for j, ratio in enumerate(diagram.ratios):
+            runs = diagram.at(beta, ratio)
+            verdicts = [str(run.verdict) for run in runs]
+            if verdicts.count("never") * 2 > len(verdicts):
+                cell = Rectangle((j, i), 1, 1, facecolor="white", edgecolor=NEUTRAL, hatch="...", linewidth=0)
+                axes.add_patch(cell)
+            elif math.isinf(table[i, j]):
+                axes.add_patch(Rectangle((j, i), 1, 1, facecolor=LEADER_COLOURS[5], alpha=0.5, linewidth=0))
+            if verdicts.count("unresolved") * 2 > len(verdicts):
+                axes.add_patch(Rectangle((j, i), 1, 1, fill=False, hatch="///", edgecolor="white", linewidth=0))
+    axes.set_xticks(np.arange(len(diagram.ratios)) + 0.5, [f"{ratio:g}" for ratio in diagram.ratios])
+    axes.set_yticks(np.arange(len(diagram.betas)) + 0.5, [f"{beta:g}" for beta in diagram.betas])
+
+
+def slopes_figure(diagram: Diagram) -> Figure | None:
+    """Draw least distance, its time and the departure against log beta, with fitted slopes and the closure's.
+
+    None with fewer than three inverse temperatures that the tokens resolve.
+    """
+    betas = [beta for beta in diagram.betas if all(run.resolution == "resolved" for run in diagram.at(beta))]
+    if len(betas) < 3:
+        return None
+    figure = new_figure(11.0, 3.7)
+    panels = (("least", "least distance"), ("concentration", "its time"), ("departure", "departure"))
+    for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
+        power = name == "least"
+        measured = [(beta, _estimate(diagram, beta, name)) for beta in betas]
+        measured = [(beta, one) for beta, one in measured if one.found]
+        x, y = np.array([b for b, _ in measured]), np.array([one.mean for _, one in measured])
+        bars = [one.deviation if math.isfinite(one.deviation) else 0.0 for _, one in measured]
+        axes.errorbar(
+            x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
+        )
+        models = [(beta, _closure(diagram.at(beta)[0])) for beta in betas]
+        closed = [(beta, getattr(model.phases, name)) for beta, model in models if model is not None]
+        closed = [(beta, value) for beta, value in closed if math.isfinite(value)]
+        if closed:
+            u, w = np.array(closed).T
+            axes.plot(u, w, "--", color=LEADER_COLOURS[1], linewidth=1.4, label=f"closure, slope {_slope(u, w, power)}")
+        axes.set_xscale("log")
+        if power:
+            axes.set_yscale("log")
+        axes.set_title(title, fontsize=9.5, color=INK)
+        quiet(axes, r"inverse temperature $\beta$")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _slope(x: np.ndarray, y: np.ndarray, power: bool) -> str:
+    """Return the least-squares slope against log beta (of the logarithm, for a power)."""
+    if len(x) < 2:
+        return "–"
+    return f"{np.polyfit(np.log(x), np.log(y) if power else y, 1)[0]:.3f}"
+
+
+def _edges(centres: np.ndarray, *, log: bool) -> np.ndarray:
+    """Return the borders of cells around centres."""
+    points = np.log(centres) if log else centres
+    if len(points) == 1:
+        edges = np.array([points[0] - 0.5, points[0] + 0.5])
+    else:
+        middle = (points[1:] + points[:-1]) / 2
+        edges = np.concatenate([[2 * points[0] - middle[0]], middle, [2 * points[-1] - middle[-1]]])
+    return np.asarray(np.exp(edges) if log else edges)

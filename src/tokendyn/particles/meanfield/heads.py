@@ -1,0 +1,239 @@
+"""What the theory of concentration says of one attention head of a trained model."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from tokendyn.dynamics import TokenFlow, integrate
+from tokendyn.dynamics.sphere import sphere_tokens
+from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.guard import resolution
+from tokendyn.particles.meanfield.model import MeanFieldRun
+from tokendyn.particles.meanfield.projection import (
+    PredictedTimes,
+    Projection,
+    TerminalPhase,
+    predicted_times,
+    project,
+    terminal_phase,
+)
+
+#: Eigenvalues below this share of the norm of a product of thin matrices count as zero.
+ZERO = 1e-10
+
+
+@dataclass(frozen=True)
+class HeadTheory:
+    """One head as a flow on the sphere.
+
+    Attributes
+    ----------
+    projection
+        Of ``M = V B^T``, V through O.
+    terminal
+        What collapsed clusters do.
+    value_spectrum
+        Eigenvalues of V that are not zero for lack of rank, by decreasing real part.
+    interaction_sizes
+        Singular values of B.
+    symmetry
+        ``|M + M^T| / (2 |M|)`` in the Frobenius norm: 1 for symmetric, 0 for antisymmetric M.
+    """
+
+    projection: Projection
+    terminal: TerminalPhase
+    value_spectrum: Complex[np.ndarray, " head"]
+    interaction_sizes: Float[np.ndarray, " head"]
+    symmetry: float
+
+    def times(self, inverse_temperature: float) -> PredictedTimes:
+        """Return the predicted times at one inverse temperature."""
+        return predicted_times(inverse_temperature, self.projection, self.terminal)
+
+    def rows(self, inverse_temperature: float) -> list[dict[str, Any]]:
+        """Return what the theory says, one quantity a row, as JSON values."""
+        projection = self.projection
+        found: dict[str, Any] = {
+            "eigenvalues of V B^T": _listed(projection.eigenvalues),
+            "eigenvalues of V": _listed(self.value_spectrum),
+            "singular values of B": ", ".join(f"{value:.4g}" for value in self.interaction_sizes[:6]) + ", …",
+            "symmetric share of V B^T": self.symmetry,
+            "projection": f"{projection.status}: {projection.reason}",
+            "dimension of E": projection.dimension,
+            "gap": projection.gap,
+            "contraction rate c": projection.rate,
+            "terminal phase": self.terminal.reason,
+        }
+        if 1 < inverse_temperature < math.inf:
+            times = self.times(inverse_temperature)
+            found["predicted concentration time"] = _finite(times.concentration)
+            found["predicted departure"] = _finite(times.departure)
+        return [{"quantity": name, "value": value} for name, value in found.items()]
+
+
+def head_theory(
+    query: Float[np.ndarray, "head model"],
+    key: Float[np.ndarray, "head model"],
+    value: Float[np.ndarray, "head model"],
+    output: Float[np.ndarray, "model head"],
+) -> HeadTheory:
+    """Return what the theory says of a head with ``B = Q^T K`` and value matrix ``O V``.
+
+    ``M = O V K^T Q`` has rank at most that of the head: its nonzero eigenvalues and eigenvectors are those of the small
+    matrix ``N = Q O V K^T`` (``M = L Q`` with ``L = O V K^T``, and ``N = Q L``), so a head of 64 in a model of 4,096
+    costs as much as a matrix of 64.
+
+    Raises
+    ------
+    BadInputError
+        For shapes that do not fit.
+    """
+    if not query.shape == key.shape == value.shape == output.T.shape:
+        shapes = ", ".join(str(matrix.shape) for matrix in (query, key, value, output))
+        raise BadInputError(f"Q, K, V, O are {shapes}; expected (head, model) three times and (model, head)")
+    left = output @ (value @ key.T)
+    projection = low_rank_projection(left, query, key)
+    values = _sorted(np.linalg.eigvals(value @ output))
+    sizes = np.linalg.svd(np.linalg.qr(query.T)[1] @ np.linalg.qr(key.T)[1].T, compute_uv=False)
+    # |M|_F^2 = <L^T L, Q Q^T>, <M, M^T> = tr(N N): no matrix of the size of the model.
+    norm = float(((left.T @ left) * (query @ query.T)).sum())
+    small = query @ left
+    symmetry = math.sqrt(max(0.0, (norm + float((small * small.T).sum())) / 2 / norm)) if norm > 0 else 0.0
+    terminal = _terminal(value, output, projection)
+    return HeadTheory(projection, terminal, values, sizes, symmetry)
+
+
+def simulate_head(
+    flow: TokenFlow,
+    theory: HeadTheory,
+    output: Float[np.ndarray, "model head"],
+    tokens: Float[np.ndarray, "tokens model"],
+    times: Float[np.ndarray, " times"],
+    *,
+    weights: Float[np.ndarray, " tokens"] | None = None,
+    **settings: Any,
+) -> MeanFieldRun:
+    """Run tokens under a head: :func:`~tokendyn.particles.meanfield.simulate`, in as few dimensions as there are.
+
+    ``xdot_i = O (V m_i) - <x_i, O V m_i> x_i`` never leaves the span of the start and of the columns of O. With n
+    tokens and a head of h, the run takes n + h dimensions in place of the model's, and is exact.
+
+    Parameters
+    ----------
+    flow, tokens, times, weights, settings
+        As there; without noise.
+    theory
+        Of the head that the flow was made of.
+    output
+        O of that head.
+    """
+    start = sphere_tokens(tokens)
+    targets = theory.projection.apply(start)
+    if len(start) + output.shape[1] >= len(output) or flow.interaction is None or flow.value is None:
+        trajectory = integrate(flow, start, times, weights=weights, **settings)
+    else:
+        frame = np.linalg.qr(np.hstack([start.T, output]))[0]
+        inner = replace(
+            flow,
+            query=None,
+            key=None,
+            interaction=frame.T @ flow.interaction @ frame,
+            value=frame.T @ flow.value @ frame,
+        )
+        found = integrate(inner, start @ frame, times, weights=weights, normalise=True, **settings)
+        trajectory = replace(found, states=found.states @ frame.T)
+    guard = resolution(flow, start, weights)
+    return MeanFieldRun(trajectory, flow, theory.projection, theory.terminal, guard, targets)
+
+
+def low_rank_projection(
+    left: Float[np.ndarray, "model head"], right: Float[np.ndarray, "head model"], key: Float[np.ndarray, "head model"]
+) -> Projection:
+    """Return the projection of ``M = left @ right``, where ``B^T = key^T right``.
+
+    When the dominant eigenvalue of the small matrix ``right @ left`` has a positive real part, M's dominant eigenspace
+    is the image of the small one's under ``left``. Otherwise E is the kernel of M.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`tokendyn.particles.meanfield.project`.
+    """
+    dim, rank = left.shape
+    small = right @ left
+    size = float(np.linalg.norm(left, 2) * np.linalg.norm(right, 2))
+    if dim <= 2 * rank:
+        return _with_rate(project(left @ right, np.eye(dim)), right, key)
+    inner = project(small, np.eye(rank))
+    top = float(inner.eigenvalues[0].real)
+    padded = _sorted(np.concatenate([inner.eigenvalues, np.zeros(dim - rank)]))
+    if top <= ZERO * size:
+        return _kernel(left, right, key, padded)
+    if inner.status == "defective":
+        return _with_rate(project(left @ right, np.eye(dim)), right, key)
+    # N acts on its dominant block as left_in N basis_in; M's projector is L Z (that block)^-1 W R.
+    block = inner.left @ small @ inner.basis
+    image = left @ inner.basis
+    basis, triangle = np.linalg.qr(image)
+    lifted = triangle @ np.linalg.solve(block, inner.left @ right)
+    rest = inner.eigenvalues[inner.dimension :].real
+    beyond = max(0.0, float(rest.max())) if rest.size else 0.0
+    found = replace(
+        inner, status="eigenspace" if inner.status == "identity" else inner.status,
+        reason=inner.reason.replace("nothing concentrates", "all others are zero"), eigenvalues=padded,
+        projector=basis @ lifted, basis=basis, left=lifted,
+        gap=top - beyond if inner.status in ("eigenspace", "tied", "rotating", "identity") else 0.0,
+    )  # fmt: skip
+    return _with_rate(found, right, key)
+
+
+def _kernel(left: np.ndarray, right: np.ndarray, key: np.ndarray, eigenvalues: np.ndarray) -> Projection:
+    """Return the projection on the kernel of M: no eigenvalue has a positive real part."""
+    dim, rank = left.shape
+    small = right @ left
+    condition = float(np.linalg.cond(small)) if small.any() else math.inf
+    if not condition < 1 / ZERO:
+        return _with_rate(project(left @ right, np.eye(dim)), right, key)
+    projector = np.eye(dim) - left @ np.linalg.solve(small, right)
+    basis = np.linalg.qr(right.T, mode="complete")[0][:, rank:]
+    gap = -float(eigenvalues[eigenvalues.real < 0].real.max())
+    reason = f"no eigenvalue has a positive real part: E is the kernel of V B^T, of dimension {dim - rank}"
+    found = Projection("eigenspace", reason, eigenvalues, projector, basis, basis.T @ projector, gap, 0.0)
+    return _with_rate(found, right, key)
+
+
+def _with_rate(projection: Projection, right: np.ndarray, key: np.ndarray) -> Projection:
+    """Return a projection with the rate ``gap / max |B^T x|`` over unit x in E."""
+    asked = key.T @ (right @ projection.basis)
+    widest = float(np.linalg.norm(asked, 2))
+    scale = float(np.linalg.norm(key, 2) * np.linalg.norm(right, 2))
+    return replace(projection, rate=projection.gap / widest if widest > ZERO * scale else 0.0)
+
+
+def _terminal(value: np.ndarray, output: np.ndarray, projection: Projection) -> TerminalPhase:
+    """Return what collapsed clusters do; E that V does not keep is seen without the model's full matrix."""
+    basis = projection.basis
+    moved = output @ (value @ basis)
+    outside = float(np.linalg.norm(moved - basis @ (basis.T @ moved), 2))
+    scale = float(np.linalg.norm(output, 2) * np.linalg.norm(value, 2))
+    if projection.dimension < len(basis) and outside > 1e-9 * scale:
+        return TerminalPhase(True, False, math.nan, "E is not invariant under V: clusters leave it at once")
+    return terminal_phase(output @ value, projection)
+
+
+def _sorted(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values[np.argsort(-values.real, kind="stable")], dtype=np.complex128)
+
+
+def _listed(values: np.ndarray) -> str:
+    some = ", ".join(
+        f"{value.real:.4g}{value.imag:+.3g}j" if value.imag else f"{value.real:.4g}" for value in values[:8]
+    )
+    return some + (f", … ({len(values)})" if len(values) > 8 else "")
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

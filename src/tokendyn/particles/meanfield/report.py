@@ -1,0 +1,371 @@
+"""A mean-field run as a folder, and as one HTML page."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from tokendyn.dynamics import FlowTrajectory, TokenFlow
+from tokendyn.dynamics.flow import ColdLimit
+from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figure, tokens_figure
+from tokendyn.particles.meanfield.film import animate_run
+from tokendyn.particles.meanfield.guard import resolution
+from tokendyn.particles.meanfield.heads import HeadTheory
+from tokendyn.particles.meanfield.model import MeanFieldRun
+from tokendyn.particles.meanfield.phases import Phases
+from tokendyn.particles.meanfield.projection import project, terminal_phase
+from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.particles.meanfield.theory import closure_beside, envelope
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
+from tokendyn.show.report import Section
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-meanfield", 1
+
+Movie = Literal["gif", "mp4"]
+
+#: Matrices up to this dimension are shown in the record of the run; larger ones are in their file only.
+_SHOWN_DIM = 16
+#: Kept numbers of attention weights up to which effective sizes and energies are computed at every time.
+_MOST_PAIRS = 2 * 10**9
+
+_KEYS = (
+    "status", "resolution", "tokens", "dim", "inverse_temperature", "least_distance", "concentration_time",
+    "departure_time", "clusters",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Companions:
+    """What else was computed beside a run.
+
+    Attributes
+    ----------
+    refinement
+        Rows of :meth:`tokendyn.particles.meanfield.Refinement.table`; empty when not asked for.
+    seeds
+        Seed and phases of each run of the same system, the kept one first; empty when not asked for.
+    facts
+        Tables about where the matrices come from, by heading.
+    names
+        Of the tokens, when they have some.
+    """
+
+    refinement: Sequence[Mapping[str, Any]] = ()
+    seeds: Sequence[tuple[int, Phases]] = ()
+    facts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Return them as JSON values."""
+        seeds = [
+            {"seed": seed, **{name: _jsonable(value) for name, value in dataclasses.asdict(phases).items()}}
+            for seed, phases in self.seeds
+        ]
+        facts = {heading: [dict(row) for row in rows] for heading, rows in self.facts.items()}
+        refinement = [dict(row) for row in self.refinement]
+        return {"refinement": refinement, "seeds": seeds, "facts": facts, "names": list(self.names)}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "Companions":
+        """Return what :meth:`record` gave."""
+        seeds = [
+            (
+                int(row["seed"]),
+                Phases(
+                    float(row["least"]), float(row["concentration"]),
+                    (_number(row["metastable"][0]), _number(row["metastable"][1])), _number(row["departure"]),
+                ),
+            )
+            for row in record.get("seeds", [])
+        ]  # fmt: skip
+        return cls(record.get("refinement", []), seeds, record.get("facts", {}), tuple(record.get("names", ())))
+
+
+def save_run(
+    run: MeanFieldRun,
+    folder: str | Path,
+    *,
+    title: str,
+    companions: Companions | None = None,
+    animation: Movie | None = "gif",
+    command: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write a run with its table, figures, film and report into a new folder.
+
+    Parameters
+    ----------
+    run
+        The run.
+    folder
+        Folder that appears when it is whole.
+    title
+        What was run, for headings.
+    companions
+        Refinement, further seeds, where the matrices come from.
+    animation
+        Kind of film; None for none.
+    command
+        The command that repeats the run.
+    overwrite
+        Replace an existing folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or the disk refuses.
+    """
+    beside = companions or Companions()
+    with new_folder(folder, overwrite=overwrite) as place:
+        _slim(run.trajectory).write_into(place)
+        matrices = {"value": run.flow.value, "interaction": run.flow.interaction}
+        write_tensors(place / "matrices.safetensors", {k: v for k, v in matrices.items() if v is not None})
+        flow = {
+            "inverse_temperature": _jsonable(run.flow.inverse_temperature),
+            "matrices": [name for name, matrix in matrices.items() if matrix is not None],
+            "cold_limit": run.flow.cold_limit,
+            "normalised": run.flow.normalised,
+            "causal": run.flow.causal,
+        }
+        guard = {name: _jsonable(value) for name, value in dataclasses.asdict(run.resolution).items()}
+        write_json(
+            place / "run.json",
+            {
+                "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command, "flow": flow,
+                "summary": run.summary(), "resolution": guard, "companions": beside.record(),
+            },
+        )  # fmt: skip
+        distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
+        if beside.names:
+            token_table(run, beside.names).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
+        write_figures(run, place)
+        if animation is not None:
+            animate_run(run, place / f"animation.{animation}")
+        page = run_report(run, title=title, pictures=place, companions=beside, command=command)
+        write_report(page, place / "report.html")
+
+
+def write_figures(run: MeanFieldRun, folder: Path) -> None:
+    """Write ``distances.png`` and ``tokens.png``."""
+    distance_figure(run, closure_beside(run), envelope(run)).savefig(folder / "distances.png", dpi=130)
+    tokens_figure(run).savefig(folder / "tokens.png", dpi=130)
+
+
+def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
+    """Read what :func:`save_run` wrote; return the run, its title, its command and what was computed beside it.
+
+    Raises
+    ------
+    BadInputError
+        If the folder is not a whole mean-field run.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "run.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    trajectory = FlowTrajectory.load(folder)
+    try:
+        kept = record["flow"]
+        matrices = read_tensors(folder / "matrices.safetensors", set(kept["matrices"]))
+        beta = _number(kept["inverse_temperature"])
+        flow = TokenFlow(
+            beta, interaction=matrices.get("interaction"), value=matrices.get("value"),
+            cold_limit=cast("ColdLimit | None", kept["cold_limit"]), normalised=bool(kept["normalised"]),
+            causal=bool(kept["causal"]),
+        )  # fmt: skip
+        companions = Companions.read(record.get("companions", {}))
+    except (KeyError, TypeError, AttributeError):
+        raise BadInputError(f"{folder / 'run.json'} lacks the parameters of the run; run it again") from None
+    return (
+        _completed(trajectory, flow),
+        str(record.get("title", folder.name)),
+        str(record.get("command", "")),
+        companions,
+    )
+
+
+def distance_table(run: MeanFieldRun) -> pd.DataFrame:
+    """Return one row for each time: distances, crossings, clusters, and what the attention is like.
+
+    Effective sizes and energies are left out at infinite beta and for runs so large that they would cost more than
+    the run.
+    """
+    trajectory = run.trajectory
+    columns: dict[str, Any] = {
+        "time": trajectory.times,
+        "w2_coupling": run.distances,
+        "w2_without_crossings": run.distances_without_crossings,
+        "crossings": run.crossings,
+        "floor": run.floors,
+        "clusters": trajectory.cluster_counts(),
+    }
+    if run.projection.dimension == 1 and run.projection.status == "eigenspace":
+        columns["w2_exact"] = [run.exact_distance(state).value for state in range(len(trajectory.times))]
+    pairs = len(trajectory.times) * len(trajectory.weights) ** 2
+    if math.isfinite(run.flow.inverse_temperature) and pairs <= _MOST_PAIRS:
+        logs = np.log(trajectory.weights)
+        drifts = [run.flow.drift(state, trajectory.weights) for state in trajectory.states]
+        columns["effective_size"] = [float(np.median(drift.effective_sizes)) for drift in drifts]
+        columns["log_energy"] = [float(np.logaddexp.reduce(logs + drift.log_masses)) for drift in drifts]
+    return pd.DataFrame(columns)
+
+
+def token_table(run: MeanFieldRun, names: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each token: name, weight, and its cluster at the least distance and at the end."""
+    trajectory = run.trajectory
+    return pd.DataFrame(
+        {
+            "token": names, "weight": trajectory.weights, "cluster_at_least": trajectory.clusters(run.best).labels,
+            "cluster_at_end": trajectory.clusters().labels,
+        }
+    )  # fmt: skip
+
+
+def save_theory(
+    theory: HeadTheory,
+    folder: str | Path,
+    *,
+    title: str,
+    facts: Mapping[str, Sequence[Mapping[str, Any]]],
+    command: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write what the theory says of a head: ``theory.json``, ``spectrum.png`` and ``report.html``.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or the disk refuses.
+    """
+    with new_folder(folder, overwrite=overwrite) as place:
+        record = {"schema": "tokendyn-head-theory", "schema_version": 1, "title": title, "command": command}
+        spectra = {
+            name: [[value.real, value.imag] for value in values.tolist()]
+            for name, values in (("product", theory.projection.eigenvalues), ("value", theory.value_spectrum))
+        }
+        write_json(place / "theory.json", {**record, "facts": {k: list(v) for k, v in facts.items()}, **spectra})
+        figure = spectrum_figure(theory.projection.eigenvalues, theory.value_spectrum)
+        figure.savefig(place / "spectrum.png", dpi=130)
+        sections: list[Section] = [Table(rows, heading) for heading, rows in facts.items()]
+        sections.insert(1, Picture(place / "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra"))
+        write_report(Report(title, "What the theory says of an attention head", [*sections, Command(command)]),
+                     place / "report.html")  # fmt: skip
+
+
+def run_report(
+    run: MeanFieldRun, *, title: str, pictures: Path, companions: Companions | None = None, command: str = ""
+) -> Report:
+    """Return the page of a run; ``pictures`` is the folder with its figures."""
+    beside = companions or Companions()
+    facts = run.summary()
+    sections: list[Section] = [
+        Text("\n\n".join(run.describe())),
+        KeyFigures({name.replace("_", " "): facts[name] for name in _KEYS}),
+        Picture(
+            pictures / "distances.png",
+            "Distance of the tokens to the projected law over time, with its phases and the theory's curves",
+            "Green: within twice the least distance. Dashed: the Gaussian closure. Dotted: a curve of the form of the "
+            "theorem, with the smallest constant for which it lies above the run; its C is ours, the theorem leaves it "
+            "open.",
+            "Distance to the projected law",
+        ),
+        Picture(
+            pictures / "tokens.png", "The tokens at some moments",
+            "Colours: where the projection sends a token. Stars and thin lines: E.", "Tokens",
+        ),
+    ]  # fmt: skip
+    if (pictures / "animation.gif").exists():
+        sections.append(Picture(pictures / "animation.gif", "The tokens moving", heading="Animation"))
+    sections += [*_phase_tables(run, beside), *_theory_tables(run), *_guard_tables(run, beside)]
+    sections += [Table(rows, heading) for heading, rows in beside.facts.items()]
+    if beside.names:
+        sections.append(Table(token_table(run, beside.names), "Tokens", most_rows=100))
+    if command:
+        sections.append(Command(command))
+    sections.append(Provenance(_slim(run.trajectory).provenance))
+    return Report(title, "Many tokens at low temperature: concentration, metastability, terminal phase", sections)
+
+
+def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
+    phases, prediction = run.phases, run.prediction
+    model = closure_beside(run, beyond=10.0)
+    rows = []
+    for name, seen, closed, leading in (
+        ("least distance", phases.least, model and model.phases.least, None),
+        ("concentration time", phases.concentration, model and model.phases.concentration,
+         prediction and prediction.concentration),
+        ("metastable from", phases.metastable[0], model and model.phases.metastable[0], None),
+        ("metastable to", phases.metastable[1], model and model.phases.metastable[1], None),
+        ("departure", phases.departure, model and model.phases.departure, prediction and prediction.departure),
+    ):  # fmt: skip
+        rows.append({"phase": name, "run": seen, "closure": closed, "leading order": leading})
+    note = "inf: not before the end of the run. Leading order: known up to a constant that does not depend on beta."
+    tables: list[Section] = [Table(rows, "Phases", note=note)]
+    if beside.seeds:
+        found = PhaseScatter.of([phases for _, phases in beside.seeds])
+        seeds = ", ".join(str(seed) for seed, _ in beside.seeds)
+        note = f"Seeds {seeds}; mean and standard deviation of one run, over the seeds in which it is reached."
+        tables.append(Table(found.rows(), "Phases over seeds", note=note))
+    return tables
+
+
+def _theory_tables(run: MeanFieldRun) -> list[Section]:
+    projection, terminal = run.projection, run.terminal
+    shown = projection.eigenvalues[:12]
+    rows: list[dict[str, Any]] = [
+        {"quantity": "eigenvalues of V B^T", "value": ", ".join(f"{value:.5g}" for value in shown)
+         + (f", … ({len(projection.eigenvalues)})" if len(projection.eigenvalues) > 12 else "")},
+        {"quantity": "projection", "value": f"{projection.status}: {projection.reason}"},
+        {"quantity": "dimension of E", "value": projection.dimension},
+        {"quantity": "contraction rate c", "value": projection.rate},
+        {"quantity": "terminal phase", "value": terminal.reason},
+    ]  # fmt: skip
+    return [Table(rows, "What the theory says")]
+
+
+def _guard_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
+    guard = run.resolution
+    rows = [{"quantity": name.replace("_", " "), "value": value} for name, value in dataclasses.asdict(guard).items()]
+    note = "spacing: distance from where a token looks to the nearest token, in kernel widths; it must be at most 1.25."
+    tables: list[Section] = [Table(rows, "Does the number of tokens resolve beta?", note=note)]
+    if beside.refinement:
+        note = "Largest change of the distance curve from one number of tokens to the next."
+        tables.append(Table(beside.refinement, "The same start with n, 2n and 4n tokens", note=note))
+    return tables
+
+
+def _completed(trajectory: FlowTrajectory, flow: TokenFlow) -> MeanFieldRun:
+    """Return the run that a trajectory belongs to."""
+    start = trajectory.states[0]
+    one = np.eye(start.shape[1])
+    value = one if flow.value is None else flow.value
+    projection = project(value, one if flow.interaction is None else flow.interaction)
+    guard = resolution(flow, start, trajectory.weights)
+    terminal = terminal_phase(value, projection)
+    return MeanFieldRun(trajectory, flow, projection, terminal, guard, projection.apply(start))
+
+
+def _slim(trajectory: FlowTrajectory) -> FlowTrajectory:
+    """Return a trajectory whose provenance names large matrices by their shape only."""
+    config = dict(trajectory.provenance.get("config", {}))
+    for name in ("interaction", "value"):
+        matrix = config.get(name)
+        if isinstance(matrix, list) and len(matrix) > _SHOWN_DIM:
+            config[name] = f"{len(matrix)} by {len(matrix)}, in matrices.safetensors"
+    return dataclasses.replace(trajectory, provenance={**trajectory.provenance, "config": config})
+
+
+def _jsonable(value: Any) -> Any:
+    """Return a value with None for numbers that JSON has not."""
+    if isinstance(value, (tuple, list)):
+        return [_jsonable(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> float:
+    return math.inf if value is None else float(value)
