@@ -3,11 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
+
+from tokendyn.errors import TokendynError
 
 Profile = Literal["quick", "full"]
 PROFILES: tuple[Profile, ...] = ("quick", "full")
@@ -97,14 +99,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim with what was measured and the verdict."""
+    """A claim with what was measured and the verdict; ``failure`` is the error that ended the check, if one did."""
 
     claim: Claim
     finding: Finding
     seconds: float
     profile: Profile
     seed: int
-    failure: str = field(default="")
+    failure: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -145,7 +147,13 @@ class Outcome:
 
 
 def judge(claim: Claim, profile: Profile, seed: int) -> Outcome:
-    """Run the check of a claim and return the outcome, with processor seconds."""
-    began = time.process_time()
-    finding = claim.check(profile, seed)
-    return Outcome(claim, finding, time.process_time() - began, profile, seed)
+    """Run the check of a claim and return the outcome, with processor seconds.
+
+    A check that ends in an error of ours leaves the claim not testable, and the outcome says why.
+    """
+    began, failure = time.process_time(), ""
+    try:
+        finding = claim.check(profile, seed)
+    except TokendynError as error:
+        finding, failure = Finding({}, pd.DataFrame()), str(error)
+    return Outcome(claim, finding, time.process_time() - began, profile, seed, failure)

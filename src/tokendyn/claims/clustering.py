@@ -129,7 +129,7 @@ CLAIMS = (
         "Tokens converge to a clustered equilibrium.",
         f"{SOURCE}, main theorem",
         "Largest distance of a token from the limit set S at the end of a run, over random tokens, alpha and A.",
-        {"largest distance": at_most(1e-9), "runs": at_least(10)},
+        {"largest distance": at_most(1e-9), "runs": at_least(10.0)},
         converges,
     ),
     Claim(
@@ -139,7 +139,7 @@ CLAIMS = (
         "Moves of leaders after they led; ends of all tokens against those that the leaders alone foretell.",
         {
             "motion of a leader": at_most(1e-12),
-            "leaders not foreseen": at_most(0),
+            "leaders not foreseen": at_most(0.0),
             "distance from the leaders' prediction": at_most(1e-9),
         },
         leaders,
@@ -149,7 +149,7 @@ CLAIMS = (
         "While its leaders stay the same, a token approaches their mean by the factor 1 / (1 + alpha) a layer.",
         f"{SOURCE}, equation of a layer",
         "Ratio of distances before and after every layer in which a token has one leader, against 1 / (1 + alpha).",
-        {"relative error": at_most(1e-9), "steps": at_least(100)},
+        {"relative error": at_most(1e-9), "steps": at_least(100.0)},
         rate,
     ),
 )

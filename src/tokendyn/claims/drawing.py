@@ -1,8 +1,8 @@
 """Small figures for claims, in the style of the package."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -10,7 +10,8 @@ from tokendyn.show.palette import INK, LEADER_COLOURS, QUIET
 
 _MARKERS = "osD^vP"
 
-Points = Mapping[str, tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]]
+#: Abscissas and ordinates by name: lists, arrays or columns of a table.
+Points = Mapping[str, tuple[Any, Any]]
 
 
 def axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) -> tuple[Figure, Axes]:
@@ -39,9 +40,14 @@ def curves(
     return figure
 
 
-def bars(values: Mapping[str, float], ylabel: str, *, logy: bool = False) -> Figure:
+def bars(values: Mapping[Any, Any], ylabel: str, *, logy: bool = False) -> Figure:
     """Draw one bar for each name."""
     figure, panel = axes("", ylabel, logy=logy)
-    panel.bar(list(values), list(values.values()), color=[LEADER_COLOURS[k % 8] for k in range(len(values))], width=0.6)
+    panel.bar(
+        [str(name) for name in values],
+        list(values.values()),
+        color=[LEADER_COLOURS[k % 8] for k in range(len(values))],
+        width=0.6,
+    )
     panel.tick_params(axis="x", labelsize=8)
     return figure

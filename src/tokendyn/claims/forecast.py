@@ -76,7 +76,7 @@ def near_linear(profile: Profile, seed: int, *, maker: Maker = TDTF) -> Finding:
         errors = {}
         for name, model in models.items():
             forecast = model.fit(series[:1000]).forecast(series[:1000], 500)
-            done = forecast.status == "completed"
+            done = forecast.status == "complete"
             errors[name] = nrmse(forecast.values, clean[1000:], clean.std(axis=0)) if done else np.inf
         best = min(error for name, error in errors.items() if name != "TD-TF")
         rows.append({"noise": noise, **errors, "ratio": (errors["TD-TF"] + _ROUNDING) / (best + _ROUNDING)})
@@ -110,11 +110,11 @@ def chaos(profile: Profile, seed: int, *, maker: Maker = TDTF) -> Finding:
         model.fit(series, dt=0.02)
         at = 200 + 400 * np.arange(starts)
         windows = np.stack([truth[k - model.window_length_ : k] for k in at])
-        values = np.full((starts, horizon, 1), np.nan)
-        for row, forecast in zip(values, model.forecast_many(windows, horizon), strict=True):
+        forecasts = np.full((starts, horizon, 1), 1e6)
+        for row, forecast in zip(forecasts, model.forecast_many(windows, horizon), strict=True):
             row[: forecast.finite_steps] = forecast.values
         truths = np.stack([truth[k : k + horizon] for k in at])
-        times = valid_prediction_times(np.nan_to_num(values, nan=1e6), truths, 0.02, _EXPONENT, scale=series.std(axis=0))
+        times = valid_prediction_times(forecasts, truths, 0.02, _EXPONENT, scale=series.std(axis=0))
         long = model.forecast(series, 50_000 if quick else 1_000_000)
         rows.append(
             {

@@ -1,6 +1,6 @@
 """Claims of arXiv 2407.01602, last part: a classifier that gathers words around leaders."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,9 +18,6 @@ SOURCE = "arXiv 2407.01602, sentiment analysis"
 _SIZE = {"quick": (20, 300), "full": (120, 5000)}
 _RIVALS = ("loo", "lime", "shap")
 
-#: What makes a classifier of a split of texts.
-Trainer = Callable[[Split, int], LeaderClassifier]
-
 
 def trained(parts: Split, seed: int) -> LeaderClassifier:
     """Train the classifier with its default settings."""
@@ -29,14 +26,14 @@ def trained(parts: Split, seed: int) -> LeaderClassifier:
     return model
 
 
-def context(profile: Profile, seed: int, *, trainer: Trainer = trained, explainer: str = "leaders") -> Finding:
+def context(profile: Profile, seed: int, *, explainer: str = "leaders", rivals: Sequence[str] = _RIVALS) -> Finding:
     """Measure what leaders weigh in the decision, and what the verdict loses when they are taken out."""
     texts, samples = _SIZE[profile]
     parts = split_texts(small_reviews(), 0.3, seed)
-    model, test = trainer(parts, seed), parts.test.texts[:texts]
+    model, test = trained(parts, seed), parts.test.texts[:texts]
     rows = [_weights_of(model.explain(text)) for text in test]
     table = pd.DataFrame(rows).dropna()
-    rivals = [name for name in _RIVALS if name == "loo" or find_spec(name) is not None]
+    rivals = [name for name in rivals if name == "loo" or find_spec(name) is not None]
     report = evaluate_explanations(
         model, test, tuple(dict.fromkeys((explainer, *rivals, "random"))), seed=seed, seeds=1, samples=samples
     )
@@ -49,7 +46,7 @@ def context(profile: Profile, seed: int, *, trainer: Trainer = trained, explaine
     }
     names = ", ".join(rivals)
     remark = f"{len(test)} held-out texts of the shipped corpus; rivals installed here: {names}; {samples} variants."
-    figure = bars({str(name): float(drop) for name, drop in measured.items()}, "probability lost (comprehensiveness)")
+    figure = bars(measured.to_dict(), "probability lost (comprehensiveness)")
     return Finding(values, report.table(), figure, remark)
 
 
@@ -63,10 +60,10 @@ def _weights_of(why: Explanation) -> dict[str, float]:
     return {"leader": float(np.mean([abs(leader.value) for leader in why.leaders])), "other": sum(others) / words}
 
 
-def interpretable(profile: Profile, seed: int, *, trainer: Trainer = trained, layers: int | None = None) -> Finding:
+def interpretable(profile: Profile, seed: int, *, layers: int | None = None) -> Finding:
     """Rebuild verdicts by hand from the parts that can be read off: embedding, alpha, hyperplane and offset."""
     parts = split_texts(small_reviews(), 0.3, seed)
-    model = trainer(parts, seed)
+    model = trained(parts, seed)
     rows = []
     for text in parts.test.texts[: _SIZE[profile][0]]:
         why = model.explain(text)
@@ -92,9 +89,7 @@ def _verdict_by_hand(model: LeaderClassifier, why: Explanation, layers: int) -> 
     share = model.alpha / (1 + model.alpha)
     for _ in range(layers):
         scores = tokens @ tokens.T
-        followed = [
-            np.average(tokens[row == row.max()], axis=0, weights=counts[row == row.max()]) for row in scores
-        ]
+        followed = [np.average(tokens[row == row.max()], axis=0, weights=counts[row == row.max()]) for row in scores]
         tokens = tokens + share * (np.array(followed) - tokens)
     mean = np.average(tokens, axis=0, weights=counts)
     return float(model.decoder_ @ mean + model.intercept_)
@@ -121,7 +116,7 @@ CLAIMS = (
         {
             "logit, by hand": at_most(1e-9),
             "logit, sum of contributions": at_most(1e-9),
-            "verdicts": at_least(20),
+            "verdicts": at_least(20.0),
         },
         interpretable,
     ),
