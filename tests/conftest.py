@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 #: Modules of compiled kernels: numba cannot compile a function that a shape check wraps.
 KERNELS = {
+    "tokendyn.attention.drift_kernels",
     "tokendyn.attention.fused",
     "tokendyn.data.flow.kernels",
     "tokendyn.data.systems.kernels",

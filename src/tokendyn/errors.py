@@ -33,6 +33,14 @@ class BadInputError(TokendynError, ValueError):
         return cls(f"{what} has {count or len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
+class SingularError(TokendynError):
+    """A matrix maps a token to zero along the flow, so that its velocity is not defined."""
+
+
+class ConvergenceError(TokendynError):
+    """An iteration ended without an answer that can be certified."""
+
+
 class ScaleError(BadInputError):
     """Numbers are so large that products of them overflow float64."""
 

@@ -1,0 +1,243 @@
+"""Attention as a flow of weighted tokens: the vector fields, in one convention.
+
+Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky> = <x, By> = <B^T x, y>``;
+``u(x) = B^T x / |B^T x|`` is the direction that token x asks for; V is the value matrix; ``P_x = I - x x^T``.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.attention.drift import Drift, softmax_drift, tangent_of_linear
+from tokendyn.attention.step import attend
+from tokendyn.dynamics.sphere import tangent
+from tokendyn.errors import BadInputError, SingularError
+
+#: Returns ``sum_j p_ij x_j`` for queries, tokens (the keys and values), weights and the inverse temperature.
+Means = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+
+#: What infinite inverse temperature means: finitely many tokens, or a law of full support.
+ColdLimit = Literal["hardmax", "full support"]
+
+#: ``|B^T x|`` below this share of ``|B|`` counts as zero.
+SINGULAR = 1e-14
+
+
+@dataclass(frozen=True)
+class TokenFlow:
+    """The velocity of tokens under one attention head.
+
+    On the sphere, with ``m(x) = sum_j w_j e^{beta <x, B y_j>} y_j / sum_j w_j e^{beta <x, B y_j>}``::
+
+        xdot = P_x V m(x)
+
+    arXiv 2605.10931 (normalisation layer); without ``on_sphere`` it is ``V m(x)``. At zero temperature there are two
+    limits, which differ: finitely many tokens follow their leaders (``cold_limit="hardmax"``), a law of full support
+    gives ``m(x) = u(x)`` (``cold_limit="full support"``).
+
+    Attributes
+    ----------
+    inverse_temperature
+        ``beta >= 0``; ``inf`` needs ``cold_limit``.
+    interaction
+        ``B``, ``(dim, dim)``; None is the identity. :class:`~tokendyn.attention.Head` calls ``A = B^T`` the score.
+    query, key
+        ``Q, K``, ``(rank, dim)``, in place of ``interaction``.
+    value
+        ``V``, ``(dim, dim)``; None is the identity.
+    cold_limit
+        Which limit infinite ``inverse_temperature`` stands for.
+    normalised
+        False: unnormalised attention (USA), ``xdot = P_x V sum_j w_j e^{beta <x, B y_j>} y_j``.
+    causal
+        Token i attends to the tokens ``j <= i`` only.
+    on_sphere
+        Project the velocity onto the tangent space.
+    tie_tolerance
+        Of the hardmax; see :func:`tokendyn.attention.attend`.
+    means
+        A function that computes the means ``m`` in place of the exact difference form (:func:`softmax_drift`): any
+        fast approximate attention fits here.
+    threads
+        Threads of the difference form.
+    """
+
+    inverse_temperature: float
+    interaction: Float[np.ndarray, "dim dim"] | None = None
+    query: Float[np.ndarray, "rank dim"] | None = None
+    key: Float[np.ndarray, "rank dim"] | None = None
+    value: Float[np.ndarray, "dim dim"] | None = None
+    cold_limit: ColdLimit | None = None
+    normalised: bool = True
+    causal: bool = False
+    on_sphere: bool = True
+    tie_tolerance: float = 0.0
+    means: Means | None = None
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        problems = [*self._temperature_problems(), *self._matrix_problems()]
+        if self.means is not None and (self.causal or not self.normalised):
+            problems.append("means= computes full, normalised attention only; leave it out for causal or USA flows")
+        if problems:
+            raise BadInputError.all_of("token flow", problems)
+        if self.query is not None and self.key is not None:
+            object.__setattr__(self, "interaction", np.asarray(self.query.T @ self.key, dtype=np.float64))
+        for name in ("interaction", "value"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
+
+    def _temperature_problems(self) -> list[str]:
+        beta, problems = self.inverse_temperature, []
+        if not beta >= 0:
+            problems.append(f"inverse_temperature must be zero or more, got {beta}")
+        if math.isinf(beta) and self.cold_limit is None:
+            problems.append(
+                "infinite inverse_temperature has two limits: say cold_limit='hardmax' (finitely many tokens follow "
+                "their leaders) or cold_limit='full support' (the mean-field limit, m(x) = u(x))"
+            )
+        if self.cold_limit not in (None, "hardmax", "full support"):
+            problems.append(f"cold_limit must be 'hardmax' or 'full support', got {self.cold_limit!r}")
+        if math.isfinite(beta) and self.cold_limit is not None:
+            problems.append(f"cold_limit={self.cold_limit!r} needs inverse_temperature=inf, got {beta}")
+        if math.isinf(beta) and (self.causal or not self.normalised):
+            problems.append("causal and unnormalised attention need a finite inverse_temperature")
+        return problems
+
+    def _matrix_problems(self) -> list[str]:
+        problems = []
+        if (self.query is None) != (self.key is None) or (self.query is not None and self.interaction is not None):
+            problems.append("give either the interaction B, or query and key, or none of them")
+        for name in ("interaction", "query", "key", "value"):
+            matrix = getattr(self, name)
+            if matrix is None:
+                continue
+            square = name in ("interaction", "value")
+            if np.ndim(matrix) != 2 or (square and matrix.shape[0] != matrix.shape[1]) or not np.isfinite(matrix).all():
+                problems.append(f"{name} must be a finite {'square ' if square else ''}matrix, got {np.shape(matrix)}")
+        if self.query is not None and self.key is not None and self.query.shape != self.key.shape:
+            problems.append(f"query {self.query.shape} and key {self.key.shape} must have the same shape")
+        dims = {
+            matrix.shape[-1]
+            for matrix in (self.interaction, self.key, self.value)
+            if matrix is not None and matrix.ndim
+        }
+        if len(dims) > 1:
+            problems.append(f"B and V act on {' and '.join(map(str, sorted(dims)))} coordinates; expected the same")
+        return problems
+
+    def queries(self, tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "tokens dim"]:
+        """Return ``B^T x`` for every token."""
+        if self.interaction is None:
+            return np.asarray(tokens, dtype=np.float64)
+        if self.interaction.shape[0] != tokens.shape[1]:
+            raise BadInputError(f"B {self.interaction.shape} does not fit tokens of {tokens.shape[1]} coordinates")
+        return np.asarray(tokens @ self.interaction)
+
+    def drift(
+        self, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
+    ) -> Drift:
+        """Return the difference form of the attention, with masses and effective sample sizes.
+
+        Raises
+        ------
+        BadInputError
+            At infinite inverse temperature.
+        """
+        if math.isinf(self.inverse_temperature):
+            raise BadInputError("the difference form needs a finite inverse temperature")
+        return softmax_drift(
+            self.queries(tokens),
+            tokens,
+            inverse_temperature=self.inverse_temperature,
+            weights=checked_weights(weights, len(tokens)),
+            causal=self.causal,
+            threads=self.threads,
+        )
+
+    def velocity(
+        self, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
+    ) -> Float[np.ndarray, "tokens dim"]:
+        """Return ``xdot`` of every token.
+
+        ``m = sigma x + delta`` (see :class:`~tokendyn.attention.drift.Drift`) gives
+        ``P_x V m = sigma P_x V x + P_x V delta``; the first term is computed in twice the working precision, so that
+        neither drowns in rounding when the tokens have collapsed.
+
+        Parameters
+        ----------
+        tokens
+            ``(tokens, dim)``; on the sphere they have norm 1.
+        weights
+            Positive, of sum 1; equal by default.
+
+        Raises
+        ------
+        SingularError
+            When a token has ``B^T x = 0`` in the full-support limit.
+        """
+        return self._moved(tokens, weights, projected=self.on_sphere)
+
+    def output(
+        self, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
+    ) -> Float[np.ndarray, "tokens dim"]:
+        """Return ``V m(x)``, what a transformer layer adds to a token before it normalises; see :meth:`velocity`."""
+        return self._moved(tokens, weights, projected=False)
+
+    def _moved(self, tokens: np.ndarray, weights: np.ndarray | None, *, projected: bool) -> np.ndarray:
+        share = checked_weights(weights, len(tokens))
+        cold = math.isinf(self.inverse_temperature)
+        if cold or self.means is not None:
+            means = (
+                self._cold_means(tokens, share)
+                if self.means is None or cold
+                else self.means(self.queries(tokens), tokens, share, self.inverse_temperature)
+            )
+            return tangent(tokens, self._values(means)) if projected else self._values(means)
+        drift = self.drift(tokens, share)
+        if projected:
+            moved = drift.signs[:, None] * self._tangent_values(tokens) + tangent(tokens, self._values(drift.shifts))
+        else:
+            moved = self._values(drift.signs[:, None] * tokens + drift.shifts)
+        if self.normalised:
+            return moved
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.exp(drift.log_masses)[:, None] * moved)
+
+    def _cold_means(self, tokens: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        queries = self.queries(tokens)
+        if self.cold_limit == "hardmax":
+            return attend(queries, tokens, tokens, tie_tolerance=self.tie_tolerance, weights=weights).means
+        norms = np.linalg.norm(queries, axis=1)
+        size = 1.0 if self.interaction is None else float(np.abs(self.interaction).max())
+        zero = np.flatnonzero(norms <= SINGULAR * size * np.linalg.norm(tokens, axis=1))
+        if zero.size:
+            raise SingularError(f"B^T x = 0 for token {zero[0]}: it asks for no direction, and the flow is not defined")
+        return np.asarray(queries / norms[:, None])
+
+    def _values(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors if self.value is None else np.asarray(vectors @ self.value.T)
+
+    def _tangent_values(self, tokens: np.ndarray) -> np.ndarray:
+        return np.zeros_like(tokens) if self.value is None else tangent_of_linear(tokens, self.value)
+
+
+def checked_weights(weights: Float[np.ndarray, " tokens"] | None, count: int) -> Float[np.ndarray, " tokens"]:
+    """Return token weights of sum 1, equal by default, or raise a :class:`BadInputError`."""
+    if weights is None:
+        return np.full(count, 1.0 / count)
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (count,):
+        raise BadInputError(f"weights of shape {array.shape} for {count} tokens; expected ({count},)")
+    bad = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
+    if bad.size:
+        raise BadInputError(
+            f"{bad.size} weights are not positive (token {bad[0]} has {array[bad[0]]}); leave those tokens out"
+        )
+    if abs(array.sum() - 1) > 1e-9:
+        raise BadInputError(f"weights sum to {array.sum():.12g}, expected 1; divide them by their sum")
+    return array

@@ -1,0 +1,104 @@
+"""Weighted tokens over continuous time, kept, saved and loaded."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tokendyn.errors import BadInputError
+from tokendyn.geometry import Clusters, cluster_points
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-flow", 1
+
+#: ``diverged``: a state or an exponent left the finite numbers. ``singular``: ``B^T x = 0`` on the way.
+FlowStatus = Literal["completed", "event", "diverged", "singular", "out of steps", "out of time"]
+
+
+@dataclass(frozen=True)
+class FlowTrajectory:
+    """Tokens at the times that were asked for, as far as the integration came.
+
+    Attributes
+    ----------
+    times
+        ``(states,)``: increasing.
+    states
+        ``(states, tokens, dim)`` float64, finite.
+    weights
+        ``(tokens,)``: positive, of sum 1.
+    status
+        ``"completed"``; else why it ended early, with the states before that.
+    reason
+        The status in a sentence; empty when completed.
+    steps, evaluations, rejected
+        Steps taken, velocities computed, steps that the adaptive method threw away.
+    events
+        Times at which each event happened, by name.
+    provenance
+        Versions, configuration, seed, seconds.
+    """
+
+    times: Float[np.ndarray, " states"]
+    states: Float[np.ndarray, "states tokens dim"]
+    weights: Float[np.ndarray, " tokens"]
+    status: FlowStatus = "completed"
+    reason: str = ""
+    steps: int = 0
+    evaluations: int = 0
+    rejected: int = 0
+    events: dict[str, list[float]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def clusters(self, state: int = -1, gap: float = 0.05) -> Clusters:
+        """Group the tokens of one state that are joined by steps of at most ``gap``."""
+        return cluster_points(self.states[state], gap)
+
+    def cluster_counts(self, gap: float = 0.05) -> Int[np.ndarray, " states"]:
+        """Return the number of clusters at every time."""
+        return np.array([len(cluster_points(state, gap).sizes) for state in self.states], dtype=np.int64)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write ``flow.safetensors`` and ``flow.json`` into a new folder."""
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            self.write_into(temporary)
+
+    def write_into(self, folder: Path) -> None:
+        """Write the two files of :meth:`save` into an existing folder."""
+        arrays = {"times": self.times, "states": self.states, "weights": self.weights}
+        write_tensors(folder / "flow.safetensors", arrays)
+        names = ("status", "reason", "steps", "evaluations", "rejected", "events", "provenance")
+        record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in names}}
+        write_json(folder / "flow.json", record)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "FlowTrajectory":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        BadInputError
+            If a file is missing, truncated, of a newer schema, or its arrays do not fit together.
+        """
+        folder = Path(folder)
+        record = read_json(folder / "flow.json", schema=SCHEMA, version=SCHEMA_VERSION)
+        tensors = read_tensors(folder / "flow.safetensors", {"times", "states", "weights"})
+        times, states, weights = (tensors[name] for name in ("times", "states", "weights"))
+        counts = [record.get(name) for name in ("steps", "evaluations", "rejected")]
+        if (
+            states.ndim != 3
+            or 0 in states.shape
+            or times.shape != states.shape[:1]
+            or weights.shape != states.shape[1:2]
+            or any(array.dtype != np.float64 or not np.isfinite(array).all() for array in (times, states, weights))
+            or record.get("status") not in get_args(FlowStatus)
+            or not all(isinstance(count, int) for count in counts)
+            or not all(isinstance(record.get(name), dict) for name in ("events", "provenance"))
+        ):
+            raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
+        return cls(
+            times, states, weights, record["status"], str(record.get("reason", "")), record["steps"],
+            record["evaluations"], record["rejected"], record["events"], record["provenance"],
+        )  # fmt: skip

@@ -1,0 +1,116 @@
+"""Does n resolve beta? The limits n to infinity and beta to infinity do not commute.
+
+With few tokens and large beta every token attends to itself or to one neighbour, and the run shows hardmax
+self-attention in place of the mean field: a wrong limit that looks like a result.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.dynamics import TokenFlow
+from tokendyn.dynamics.flow import checked_weights
+
+#: Tokens needed in units of ``(beta b)^((d-1)/2)``: measured in dimensions 2 and 3 for even starts.
+NEEDED = {2: 2.5, 3: 7.0}
+
+#: Spacing, in kernel widths, that these numbers stand for in dimension 3; used in higher dimensions.
+SPACING = 1.34
+
+#: Largest distance, in kernel widths, from where a token looks to the nearest token: 95 % of the tokens must keep it.
+REACH = 1.25
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Whether finitely many tokens stand for a law of full support at this inverse temperature.
+
+    Attributes
+    ----------
+    status
+        ``"resolved"`` or ``"unresolved"``.
+    tokens
+        Number of tokens; with unequal weights their effective number ``1 / sum w^2``.
+    needed
+        Tokens that would do, of a start of the same kind; infinite for hardmax.
+    spacing
+        ``max_i`` over 95 % of the tokens of ``|u(x_i) - nearest token|``, in kernel widths ``1/sqrt(beta |B^T x_i|)``.
+    effective_size
+        Median over the tokens of ``1 / sum_j p_ij^2``, the effective number of tokens attended to.
+    self_weight
+        Median of ``p_ii``.
+    reason
+        The status in a sentence, with the number of tokens that would do.
+    """
+
+    status: Literal["resolved", "unresolved"]
+    tokens: float
+    needed: float
+    spacing: float
+    effective_size: float
+    self_weight: float
+    reason: str
+
+
+def needed_tokens(scaled_temperature: float, dim: int) -> float:
+    """Return the number of evenly spread tokens that resolves ``beta b`` on the sphere in ``dim`` dimensions.
+
+    The attention kernel has width ``1/sqrt(beta b)``, b the largest ``|B^T x|``: ``2.5 sqrt(beta b)`` in dimension 2,
+    ``7 beta b`` in 3, and beyond these the spacing of dimension 3, ``|S^(d-1)| (sqrt(beta b) / 1.34)^(d-1)``.
+    Independent tokens need several times more.
+    """
+    if scaled_temperature == 0:
+        return 1.0
+    factor = NEEDED.get(dim, 2 * math.pi ** (dim / 2) / math.gamma(dim / 2) / SPACING ** (dim - 1))
+    return max(1.0, factor * scaled_temperature ** ((dim - 1) / 2))
+
+
+def resolution(
+    flow: TokenFlow, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
+) -> Resolution:
+    """Return whether the tokens, as they are at the start, resolve the attention kernel.
+
+    Two measures must hold: the number of tokens (:func:`needed_tokens`), and the distance from where each token looks,
+    ``u(x_i)``, to the nearest token. The second sees gaps of random and uneven starts.
+    """
+    shares = checked_weights(weights, len(tokens))
+    count, dim = float(1 / (shares**2).sum()), tokens.shape[1]
+    if math.isinf(flow.inverse_temperature):
+        return _cold(flow, count)
+    queries = flow.queries(tokens)
+    norms = np.linalg.norm(queries, axis=1)
+    asking = norms > 0
+    widths = np.zeros(len(tokens))
+    if asking.any():
+        from scipy.spatial import cKDTree
+
+        wanted = queries[asking] / norms[asking, None]
+        gaps = np.asarray(cKDTree(tokens).query(wanted)[0])
+        widths[asking] = gaps * np.sqrt(flow.inverse_temperature * norms[asking])
+    order = np.argsort(widths)
+    reach = float(widths[order][np.searchsorted(np.cumsum(shares[order]), 0.95 * (1 - 1e-12))])
+    expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
+    needed = math.ceil(max(expected, count * (reach / REACH) ** (dim - 1)))
+    drift = flow.drift(tokens, shares)
+    size, own = float(np.median(drift.effective_sizes)), float(np.median(drift.self_weights))
+    shown = (
+        f"{count:.0f} tokens at beta = {flow.inverse_temperature:g}: {reach:.2g} kernel widths to the nearest token, "
+        f"{size:.3g} tokens attended to"
+    )
+    if count * (1 + 1e-9) >= expected and reach <= REACH:
+        return Resolution("resolved", count, needed, reach, size, own, shown)
+    return Resolution(
+        "unresolved", count, needed, reach, size, own,
+        f"{shown}: too few for the mean field; use at least {needed} tokens of this kind, or a smaller beta",
+    )  # fmt: skip
+
+
+def _cold(flow: TokenFlow, count: float) -> Resolution:
+    if flow.cold_limit == "full support":
+        reason = "zero temperature with full support: tokens do not interact, any number resolves it"
+        return Resolution("resolved", count, 1, 0.0, math.inf, 0.0, reason)
+    reason = "hardmax of finitely many tokens is the other limit: no number of tokens makes it the mean field"
+    return Resolution("unresolved", count, math.inf, math.inf, 1.0, 1.0, reason)
