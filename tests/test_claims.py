@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 
 from tokendyn.attention import Head
-from tokendyn.claims import all_claims, chosen_claims, clustering, exact, forecast, judge, sentiment
+from tokendyn.claims import all_claims, chosen_claims, clustering, exact, forecast, judge, meanfield, sentiment
 from tokendyn.claims.claim import Claim, Finding, Outcome, at_least, at_most
 from tokendyn.cli import run as command
-from tokendyn.dynamics import Layer, run
+from tokendyn.dynamics import Layer, TokenFlow, run
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.exact import ExactTransformer
 from tokendyn.exact import compile as build
+from tokendyn.particles.meanfield.experiments import lined_flow
 
 
 def outcome_of(values, bounds, failure=""):
@@ -77,6 +78,14 @@ def faster(tokens, alpha, score, layers):
     return run(tokens, [Layer(2 * alpha, (Head(score=score),))] * layers, freeze=False)
 
 
+def without_terminal_phase(beta):
+    return TokenFlow(beta, interaction=np.diag([4.0, 1.0]))
+
+
+def warm(beta):
+    return lined_flow(10.0)
+
+
 def without_attention(sequences, labels, **settings):
     model = build(sequences, labels, **settings)
     idle = replace(model.weights, value_weights=np.zeros_like(model.weights.value_weights))
@@ -92,6 +101,8 @@ def without_attention(sequences, labels, **settings):
         (clustering, "clustering.rate", clustering.rate, {"runner": faster}),
         (sentiment, "sentiment.interpretable", sentiment.interpretable, {"layers": 0}),
         (sentiment, "sentiment.context", sentiment.context, {"explainer": "random", "rivals": ("loo",)}),
+        (meanfield, "meanfield.terminal", meanfield.terminal, {"flow": without_terminal_phase}),
+        (meanfield, "meanfield.laplace", meanfield.laplace, {"flow": warm}),
         (exact, "exact.classifies", exact.classifies, {"builder": without_attention}),
         (forecast, "forecast.generalises-dmd", forecast.generalises_dmd, {"activation": "sin"}),
     ],

@@ -3,14 +3,14 @@
 import difflib
 from collections.abc import Sequence
 
-from tokendyn.claims import clustering, exact, forecast, sentiment
+from tokendyn.claims import clustering, exact, forecast, meanfield, sentiment
 from tokendyn.claims.claim import Claim
 from tokendyn.errors import BadInputError
 
 
 def all_claims() -> tuple[Claim, ...]:
     """Return every claim."""
-    return (*clustering.CLAIMS, *sentiment.CLAIMS, *exact.CLAIMS, *forecast.CLAIMS)
+    return (*clustering.CLAIMS, *sentiment.CLAIMS, *meanfield.CLAIMS, *exact.CLAIMS, *forecast.CLAIMS)
 
 
 def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
