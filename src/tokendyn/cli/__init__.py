@@ -237,6 +237,16 @@ _command(
 app.command(forecast)
 _command(
     app,
+    "claims",
+    "claims:claims",
+    "Check the claims of the sources: a number measured now, against a bound stated beforehand.\n\n"
+    "Exit code 1 if a claim falls short.",
+    "tokendyn claims",
+    "tokendyn claims exact.blocks clustering --out claims/",
+    "tokendyn claims --profile full --out claims/",
+)
+_command(
+    app,
     "report",
     "report:report",
     "Make the HTML report of a saved run anew: one file, no network.",
