@@ -157,7 +157,7 @@ class TestGuard:
         assert cold.status == "resolved"
 
     def test_needed_tokens_follow_the_power_of_the_dimension(self):
-        assert meanfield.needed_tokens(400.0, 2) == 50
+        assert meanfield.needed_tokens(400.0, 2) == pytest.approx(50)
         assert meanfield.needed_tokens(400.0, 3) == 2800
         assert meanfield.needed_tokens(1600.0, 4) / meanfield.needed_tokens(400.0, 4) == pytest.approx(8)
         assert meanfield.needed_tokens(0.0, 5) == 1
