@@ -105,6 +105,7 @@ def without_attention(sequences, labels, **settings):
         (meanfield, "meanfield.laplace", meanfield.laplace, {"flow": warm}),
         (exact, "exact.classifies", exact.classifies, {"builder": without_attention}),
         (forecast, "forecast.generalises-dmd", forecast.generalises_dmd, {"activation": "sin"}),
+        (forecast, "forecast.chaos", forecast.chaos, {"settings": {"delays": 5, "stride": 5, "units": 0}}),
     ],
 )
 def test_the_claim_fails_without_its_mechanism(group, name, check, without):

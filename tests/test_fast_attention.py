@@ -111,7 +111,7 @@ def test_a_backend_asked_for_by_name_is_taken(rng):
     for backend in dispatch.HARDMAX:
         choice = attend(tokens, tokens, tokens, backend=backend).choice
         assert (choice.backend, choice.reason.split(";")[0]) == (backend, "asked for by name")
-    with pytest.raises(BadInputError, match="one of auto, dense, fused, .* for softmax, got"):
+    with pytest.raises(BadInputError, match=r"one of auto, dense, fused, .* for softmax, got"):
         attend(tokens, tokens, tokens, backend="gemm", inverse_temperature=1.0)
 
 
