@@ -67,7 +67,7 @@ def near_linear(profile: Profile, seed: int) -> Finding:
     """Compare errors on sums of sinusoids with those of linear models, each with the settings that validation chose."""
     levels, draws = ((0.0, 0.01), 4) if profile == "quick" else ((0.0, 0.001, 0.01, 0.05), 16)
     table = pd.DataFrame([_near_linear(noise, seed + draw) for noise in levels for draw in range(draws)])
-    errors = np.sqrt((table.set_index("noise") ** 2).groupby("noise").mean())
+    errors = (table.set_index("noise") ** 2).groupby("noise").mean() ** 0.5
     ratios = (errors["TD-TF"] + _ROUNDING) / (errors.drop(columns="TD-TF").min(axis=1) + _ROUNDING)
     drawn = {str(name): (errors.index, np.maximum(errors[name], 1e-16)) for name in errors}
     remark = f"Root mean squares over {draws} signals of closed loops of 500 steps; below 1e-9 they count as rounding."
@@ -80,14 +80,14 @@ def _near_linear(noise: float, seed: int) -> dict[str, float]:
     clean = sinusoids(1500, frequencies=(0.5, 2**0.5, 1.9), channels=2, seed=seed).values
     learned = clean + noise * clean.std(axis=0) * np.random.default_rng([seed, 9]).standard_normal(clean.shape)
     learned, truth = learned[:1000], clean[1000:]
-    windows = [{"delays": delays, "rank": rank} for delays in (40, 100, 200) for rank in (None, 6)]
+    windows = [(delays, rank) for delays in (40, 100, 200) for rank in (None, 6)]
     nonlinear = TDTF(delays=40, units=20, rank=8, iterations=8, noise=1e-3, random_state=seed)
     families: dict[str, list[Forecaster]] = {
-        "TD-TF": [*(TDTF(**(LINEAR | window)) for window in windows), nonlinear],
-        "TD-DMD": [TDDMD(**window) for window in windows],
+        "TD-TF": [*(TDTF(delays=delays, rank=rank, **LINEAR) for delays, rank in windows), nonlinear],
+        "TD-DMD": [TDDMD(delays=delays, rank=rank) for delays, rank in windows],
     }
     if find_spec("pydmd") is not None:
-        families["PyDMD"] = [PyDMDHankel(window["delays"], window["rank"] or 0) for window in windows]
+        families["PyDMD"] = [PyDMDHankel(delays, rank or 0) for delays, rank in windows]
     found = {"noise": noise}
     for name, models in families.items():
         best = min(models, key=lambda model: _closed_loop(model, learned[:800], learned[800:]))
