@@ -13,7 +13,7 @@ from scipy.linalg import expm
 from scipy.special import ive
 
 from tokendyn.attention import Head
-from tokendyn.dynamics import TokenFlow, integrate
+from tokendyn.dynamics import TokenFlow, integrate, means_within
 from tokendyn.errors import BadInputError, SingularError
 
 
@@ -267,3 +267,17 @@ def test_wrong_settings_are_refused(settings, message):
 def test_wrong_weights_are_refused(weights, message):
     with pytest.raises(BadInputError, match=message):
         TokenFlow(1.0).velocity(np.eye(3), weights)
+
+
+@pytest.mark.parametrize(("dim", "count"), [(2, 3000), (3, 6000)])
+def test_means_within_a_tolerance_stay_within_it(dim, count, rng):
+    tokens = rng.standard_normal((count, dim))
+    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+    exact = TokenFlow(100.0)
+    fast = TokenFlow(100.0, means=means_within(1e-9))
+    np.testing.assert_allclose(fast.velocity(tokens), exact.velocity(tokens), atol=2e-9)
+
+
+def test_a_tolerance_of_means_is_checked():
+    with pytest.raises(BadInputError, match=r"must be in \(0, 1\)"):
+        means_within(0.0)

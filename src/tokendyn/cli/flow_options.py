@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from tokendyn.cli.values import matrix_of, numbers_of, seconds_of
 from tokendyn.data.tokens import read_tokens
-from tokendyn.dynamics import Budget, TokenFlow
+from tokendyn.dynamics import Budget, TokenFlow, means_within
 from tokendyn.dynamics.integrators import Method
 from tokendyn.dynamics.sphere import ON_SPHERE
 from tokendyn.errors import LISTED, BadInputError
@@ -59,6 +59,9 @@ class FlowOptions:
         Token i attends to itself and those before it.
     threads
         Threads of the attention.
+    error_tolerance
+        Accept this error of the attention's means, such as 1e-9, from backends that are far faster for very many
+        tokens; 0 for the exact difference form.
     """
 
     beta: float | None = None
@@ -71,6 +74,7 @@ class FlowOptions:
     unnormalised: bool = False
     causal: bool = False
     threads: int = 1
+    error_tolerance: float = 0.0
 
     def temperature(self, default: float | None = None) -> float:
         """Return beta, checked."""
@@ -120,6 +124,7 @@ class FlowOptions:
         return TokenFlow(
             beta, interaction=interaction, value=value, cold_limit=cold if math.isinf(beta) else None,  # type: ignore[arg-type]
             normalised=not self.unnormalised, causal=self.causal, threads=self.threads,
+            means=None if self.error_tolerance == 0 else means_within(self.error_tolerance),
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :clas
 :func:`integrate` follows it.
 """
 
-from tokendyn.dynamics.flow import TokenFlow
+from tokendyn.dynamics.flow import TokenFlow, means_within
 from tokendyn.dynamics.flow_trajectory import FlowTrajectory
 from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.dynamics.integrators import Budget, Event, integrate
@@ -30,5 +30,6 @@ __all__ = [
     "Trajectory",
     "checked_tokens",
     "integrate",
+    "means_within",
     "run",
 ]

@@ -228,6 +228,29 @@ class TokenFlow:
         return np.zeros_like(tokens) if self.value is None else tangent_of_linear(tokens, self.value)
 
 
+def means_within(error_tolerance: float) -> Means:
+    """Return means by the fastest backend of :func:`~tokendyn.attention.attend` that keeps an error bound.
+
+    For ``TokenFlow(means=...)`` with very many tokens. An error of the mean moves a token by as much in unit time, so
+    slower drifts than that, such as those of collapsed clusters, need the difference form, which is the default.
+
+    Parameters
+    ----------
+    error_tolerance
+        Largest ``|m_i - exact|_2`` relative to the largest token, above 0.
+    """
+    if not 0 < error_tolerance < 1:
+        raise BadInputError(f"error_tolerance must be in (0, 1), got {error_tolerance}")
+
+    def means(queries: np.ndarray, tokens: np.ndarray, weights: np.ndarray, inverse_temperature: float) -> np.ndarray:
+        return attend(
+            queries, tokens, tokens, inverse_temperature=inverse_temperature, weights=weights,
+            error_tolerance=error_tolerance, find_leaders=False,
+        ).means  # fmt: skip
+
+    return means
+
+
 def checked_weights(weights: Float[np.ndarray, " tokens"] | None, count: int) -> Float[np.ndarray, " tokens"]:
     """Return token weights of sum 1, equal by default, or raise a :class:`BadInputError`."""
     if weights is None:

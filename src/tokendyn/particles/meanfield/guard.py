@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention import attention_weights
+from tokendyn.attention.step import MAX_DENSE_ENTRIES
 from tokendyn.dynamics import TokenFlow
 from tokendyn.dynamics.flow import checked_weights
 
@@ -19,6 +21,9 @@ NEEDED = {2: 2.5, 3: 7.0}
 
 #: Spacing, in kernel widths, that these numbers stand for in dimension 3; used in higher dimensions.
 SPACING = 1.34
+
+#: Up to this many tokens the attention of all of them is looked at, beyond that of a sample of this size.
+ALL_ROWS, SAMPLED_ROWS = 5000, 500
 
 #: Largest distance, in kernel widths, from where a token looks to the nearest token: 95 % of the tokens must keep it.
 REACH = 1.25
@@ -101,8 +106,7 @@ def resolution(
     expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
     denser = _exponential(math.log(count) + (dim - 1) * math.log(max(reach, 1e-300) / REACH))
     needed = float(np.ceil(max(expected, denser)))
-    drift = flow.drift(tokens, shares)
-    size, own = float(np.median(drift.effective_sizes)), float(np.median(drift.self_weights))
+    size, own = _attended(flow, queries, tokens, shares)
     shown = (
         f"{count:.0f} tokens at beta = {flow.inverse_temperature:g}: {reach:.2g} kernel widths to the nearest token, "
         f"{size:.3g} tokens attended to"
@@ -114,6 +118,17 @@ def resolution(
         "unresolved", count, needed, reach, size, own,
         f"{shown}: too few for the mean field; use {enough}, or a smaller beta",
     )  # fmt: skip
+
+
+def _attended(flow: TokenFlow, queries: np.ndarray, tokens: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Return the medians of effective size and self-weight, over a sample of the tokens when they are many."""
+    if len(tokens) <= ALL_ROWS or flow.inverse_temperature == 0:
+        drift = flow.drift(tokens, shares)
+        return float(np.median(drift.effective_sizes)), float(np.median(drift.self_weights))
+    rows = np.linspace(0, len(tokens) - 1, max(1, min(SAMPLED_ROWS, MAX_DENSE_ENTRIES // len(tokens))), dtype=np.int64)
+    weights = attention_weights(queries[rows], tokens, inverse_temperature=flow.inverse_temperature, weights=shares)
+    own = weights[np.arange(len(rows)), rows]
+    return float(np.median(1 / (weights**2).sum(axis=1))), float(np.median(own))
 
 
 def _cold(flow: TokenFlow, count: float) -> Resolution:
