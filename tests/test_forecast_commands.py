@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tokendyn.cli import run
-from tokendyn.cli.forecast_data import seconds_of
+from tokendyn.cli.values import seconds_of
 from tokendyn.data.systems import sinusoids
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF, Forecaster

@@ -239,7 +239,8 @@ def _tdtf_space(fixed: dict[str, Any], longest: int) -> Space:
 
     def draw(rng: np.random.Generator) -> dict[str, Any]:
         if rng.random() < 1 / 3:
-            return LINEAR | _tddmd(rng)
+            linear = LINEAR | _tddmd(rng)
+            return linear | {"delays": min(linear["delays"], (longest - 1) // linear["stride"] + 1)}
         delays = int(rng.choice([one for one in (1, 2, 3, 5, 8, 12, 20) if one <= longest]))
         widest = max((longest - 1) // max(delays - 1, 1), 1)
         return fixed | {
