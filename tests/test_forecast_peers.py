@@ -184,7 +184,8 @@ def test_a_model_that_can_stop_is_stopped_within_its_budget():
     assert found.model.training_["chosen"] > 0
     assert found.model.budget == 0.6
     assert "budget" not in found.parameters
-    fixed = tune(TDTF, lambda _: slow, waves(600), 0.1, horizon=40, budget=0.1, first=slow | {"budget": 0.05})
+    set_by_hand = slow | {"budget": 0.05}
+    fixed = tune(TDTF, lambda _: set_by_hand, waves(600), 0.1, horizon=40, budget=0.1, first=set_by_hand)
     assert fixed.model.budget == 0.05
 
 
