@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from tokendyn.attention import softmax_kernels
 from tokendyn.attention.dispatch import Offer, Problem, Softmax
-from tokendyn.attention.softmax_result import SoftmaxMeans, as_softmax, channels_of, means_of, rounding_bounds
+from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_of, means_of, rounding_bounds
 
 #: Processor seconds for a pair, and more for each coordinate of keys and values.
 PAIR_SECONDS, COORDINATE_SECONDS = 1.6e-9, 0.15e-9
@@ -23,15 +23,7 @@ def offer(problem: Problem) -> Offer:
 
 def softmax(problem: Problem) -> Softmax:
     """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
-    return as_softmax(
-        direct_softmax(
-            problem.queries,
-            problem.keys,
-            problem.values,
-            inverse_temperature=problem.inverse_temperature,
-            weights=problem.weights,
-        )
-    )
+    return answered(problem, direct_softmax)
 
 
 def direct_softmax(

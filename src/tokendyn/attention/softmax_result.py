@@ -1,11 +1,12 @@
 """What a softmax step returns whatever computes it, and the numbers that all backends share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.attention.dispatch import Softmax
+from tokendyn.attention.dispatch import Problem, Softmax
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -79,6 +80,19 @@ def rounding_bounds(
     """
     scores = lengths(scaled_queries) * float(lengths(keys).max())
     return EPS * (BASE_ROUNDING + len(keys) / 1024 + 2 * (keys.shape[1] + 1) * scores)
+
+
+def answered(problem: Problem, method: Callable[..., SoftmaxMeans], **settings: float) -> Softmax:
+    """Return what a method finds for a problem of :mod:`tokendyn.attention.dispatch`; settings are its own."""
+    found = method(
+        problem.queries,
+        problem.keys,
+        problem.values,
+        inverse_temperature=problem.inverse_temperature,
+        weights=problem.weights,
+        **settings,
+    )
+    return as_softmax(found)
 
 
 def as_softmax(found: SoftmaxMeans) -> Softmax:

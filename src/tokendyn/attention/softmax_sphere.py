@@ -18,7 +18,7 @@ from tokendyn.attention import legendre_kernels
 from tokendyn.attention.dispatch import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import (
     SoftmaxMeans,
-    as_softmax,
+    answered,
     channels_of,
     lengths,
     means_of,
@@ -69,16 +69,7 @@ def offer(problem: Problem) -> Offer | str:
 
 def softmax(problem: Problem) -> Softmax:
     """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
-    return as_softmax(
-        sphere_softmax(
-            problem.queries,
-            problem.keys,
-            problem.values,
-            inverse_temperature=problem.inverse_temperature,
-            weights=problem.weights,
-            tolerance=problem.error_tolerance,
-        )
-    )
+    return answered(problem, sphere_softmax, tolerance=problem.error_tolerance)
 
 
 def sphere_softmax(

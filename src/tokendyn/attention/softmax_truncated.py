@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.attention import tree_kernels
 from tokendyn.attention.dispatch import Offer, Problem, Softmax
-from tokendyn.attention.softmax_result import SoftmaxMeans, as_softmax, channels_of, means_of, rounding_bounds
+from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_of, means_of, rounding_bounds
 
 #: Share of the tolerance that skipped keys may use.
 SKIPPED_SHARE = 0.1
@@ -51,16 +51,7 @@ def offer(problem: Problem) -> Offer | str:
 
 def softmax(problem: Problem) -> Softmax:
     """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
-    return as_softmax(
-        truncated_softmax(
-            problem.queries,
-            problem.keys,
-            problem.values,
-            inverse_temperature=problem.inverse_temperature,
-            weights=problem.weights,
-            tolerance=problem.error_tolerance,
-        )
-    )
+    return answered(problem, truncated_softmax, tolerance=problem.error_tolerance)
 
 
 def truncated_softmax(
