@@ -7,11 +7,15 @@ tests, which read every packed input again.
 """
 
 import argparse
+import copy
 import hashlib
+import json
+import random
 import sys
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any
 
 import atheris
 
@@ -72,8 +76,57 @@ def search(target: str, minutes: float, work: Path) -> None:
                 found.note(data, error)
 
         limits = ["-timeout=30", "-rss_limit_mb=4096", f"-max_len={LONGEST}", f"-max_total_time={int(60 * minutes)}"]
-        atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", str(found.corpus)], one_input)
+        mutator = {"json": mutated_json, "safetensors": mutated_tensors}.get(target.rsplit("-", 1)[-1])
+        arguments = [sys.argv[0], *limits, "-print_final_stats=1", str(found.corpus)]
+        atheris.Setup(arguments, one_input, **({"custom_mutator": mutator} if mutator else {}))
         atheris.Fuzz()
+
+
+def mutated_json(data: bytes, longest: int, seed: int) -> bytes:
+    """Change one value of a JSON record, so that the change reaches the code behind the parser; else its bytes."""
+    draw = random.Random(seed)
+    try:
+        record = json.loads(data)
+    except (ValueError, RecursionError):
+        record = None
+    if record is None or draw.random() < 0.2:
+        return bytes(atheris.Mutate(data, longest))
+    return json.dumps(_changed(record, draw)).encode()[:longest]
+
+
+def mutated_tensors(data: bytes, longest: int, seed: int) -> bytes:
+    """Change one value in the header of a safetensors file and state its new length; else its bytes."""
+    draw = random.Random(seed)
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError):
+        header = None
+    if header is None or draw.random() < 0.4:
+        return bytes(atheris.Mutate(data, longest))
+    changed = json.dumps(_changed(header, draw)).encode()
+    return (len(changed).to_bytes(8, "little") + changed + data[8 + length :])[:longest]
+
+
+ODD = (None, True, -1, 0, 1, 2**63, 1e308, 0.5, "", "é\ud800", "nan", [], [[]], [1, "a"], {}, {"a": 1}, [[1, 2], [3]])
+
+
+def _changed(value: Any, draw: random.Random) -> Any:
+    """Return the value with one part replaced, removed, repeated or exchanged."""
+    inside = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    if not inside or draw.random() < 0.15:
+        return draw.choice(ODD)
+    value, place, other = copy.copy(value), draw.choice(inside), draw.choice(inside)
+    kind = draw.random()
+    if kind < 0.1:
+        del value[place]
+    elif kind < 0.2:
+        value[place] = value[other]
+    elif kind < 0.25 and isinstance(value, list):
+        value.append(value[place])
+    else:
+        value[place] = _changed(value[place], draw)
+    return value
 
 
 def keep(target: str, work: Path) -> None:

@@ -37,7 +37,9 @@ def read_text(path: str | Path) -> str:
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise BadInputError(
+            f"{path} cannot be read as UTF-8 text (byte {error.start}); save it as UTF-8, or write it anew"
+        ) from None
 
 
 def read_json_value(path: str | Path) -> Any:
