@@ -210,7 +210,7 @@ def test_unknown_kinds_folders_and_missing_files_are_refused(tmp_path):
 
 
 def test_fields_that_are_too_large_are_sent_to_pod(monkeypatch):
-    monkeypatch.setattr("tokendyn.data.snapshots.columns.LARGEST", 1000)
+    monkeypatch.setattr("tokendyn.data.snapshots.columns.MOST_TABLE_BYTES", 1000)
     with pytest.raises(BadInputError, match="reduce it by POD"):
         read_snapshots({"x": np.zeros((100, 5))})
     with pytest.raises(BadInputError, match="reduce the field by POD"):

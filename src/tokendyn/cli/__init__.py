@@ -13,6 +13,7 @@ from cyclopts.config import Toml
 
 import tokendyn
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.runs.bounded import read_toml
 
 INTERRUPTED = 130
 
@@ -354,16 +355,7 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], di
         if not joined and place + 1 == len(arguments):
             raise BadInputError("--config needs the path of a TOML file")
         path = Path(value if joined else arguments[place + 1])
-        settings = _read_toml(path)
+        settings = read_toml(path)
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
         return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
     return arguments, (), {}
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInputError(f"--config {path} cannot be read as TOML: {error}") from None

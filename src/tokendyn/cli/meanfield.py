@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, progress, resumable, write_json
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow
@@ -31,6 +31,7 @@ from tokendyn.particles.meanfield import (
 from tokendyn.particles.meanfield.heads import HeadTheory, head_theory, simulate_head
 from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
 from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.files import check_free
 from tokendyn.show.report import shown_value
 
@@ -96,6 +97,7 @@ def simulate_meanfield(
     weights: HeadOptions = HeadOptions(),  # noqa: B008
     refine: bool = False,
     seeds: int = 1,
+    checkpoint: Path | None = None,
     out: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
@@ -117,6 +119,9 @@ def simulate_meanfield(
         Run 2n and 4n tokens too, and say how much the distances change.
     seeds
         Run so many seeds of a random start, for the scatter of the phases; the first is the run that is kept.
+    checkpoint
+        Keep the state of the run in this .safetensors file, and go on from it when it is there, to the same bits; it
+        is removed once the run is complete.
     out
         Folder to write, by default run-meanfield or run-NAME. It must not exist.
     animation
@@ -151,14 +156,17 @@ def simulate_meanfield(
         "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words, "head": found.words or None},
     }  # fmt: skip
 
-    def one(tokens: np.ndarray, shares: np.ndarray | None, seed: int) -> MeanFieldRun:
+    def one(
+        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None
+    ) -> MeanFieldRun:
         with progress(f"{len(tokens)} tokens") as report:
-            given = {**settings, "seed": seed, "progress": report, "weights": shares}
+            given = {**settings, "seed": seed, "progress": report, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
                 return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
             return simulate(field, tokens, grid, **given)
 
-    run = one(begun.tokens, begun.weights, start.seed)
+    with resumable(checkpoint) as kept:
+        run = one(begun.tokens, begun.weights, start.seed, kept)
     if len(run.trajectory.times) < _FEWEST:
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
@@ -166,6 +174,8 @@ def simulate_meanfield(
     movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation else None
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
     save_run(run, folder, title=title, companions=beside, animation=movie, command=command, overwrite=overwrite)
+    if kept is not None and run.trajectory.status == "completed":
+        kept.remove()
     if json:
         write_json({**run.summary(), **beside.record(), "out": str(folder)})
     _tell(run, beside)

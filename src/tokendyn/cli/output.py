@@ -4,12 +4,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendyn.dynamics import Progress as ProgressCallback
+from tokendyn.runs.checkpoint import Checkpoint
 
 
 def console() -> Console:
@@ -31,6 +33,22 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
+    """Yield the checkpoint of a run, None without a path; say when the run goes on from one, or will be able to."""
+    if path is None:
+        yield None
+        return
+    if path.exists():
+        announce(f"going on from {path}")
+    try:
+        yield Checkpoint(path)
+    except KeyboardInterrupt:
+        if path.exists():
+            announce(f"{path} keeps what was done: the same command goes on from there")
+        raise
 
 
 def announce(line: str) -> None:

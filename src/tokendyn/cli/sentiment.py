@@ -1,6 +1,7 @@
 """``tokendyn sentiment``: train, predict, explain."""
 
 import csv
+import math
 import sys
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, console, progress, write_json
+from tokendyn.cli.output import announce, console, progress, resumable, write_json
+from tokendyn.cli.values import seconds_of
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
@@ -41,6 +43,8 @@ def train(
     epochs: int = 8,
     test_fraction: float = 0.0,
     seed: int = 0,
+    budget: str | None = None,
+    checkpoint: Path | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -76,6 +80,11 @@ def train(
         same, up to case and white space, stay on one side.
     seed
         Seed of every random choice.
+    budget
+        Begin no further epoch after so long, such as 90s or 10m, and write the best so far.
+    checkpoint
+        Keep the state of the training in this .safetensors file, and go on from it when it is there; it is removed
+        once the training is complete.
     overwrite
         Replace the model folder when it exists.
     dry_run
@@ -106,15 +115,23 @@ def train(
         epochs=epochs,
         random_state=seed,
     )
-    with progress("epochs") as report:
-        model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
+    seconds = math.inf if budget is None else seconds_of(budget)
+    with resumable(checkpoint) as kept, progress("epochs") as report:
+        model.fit(
+            training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of),
+            budget=seconds, checkpoint=kept,
+        )  # fmt: skip
     record = model.training_ | {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
     if len(test):
         record |= evaluate(model, test)
     save(model, out, overwrite=overwrite)
+    if kept is not None and record["status"] == "completed":
+        kept.remove()
     if json:
         write_json({**record, "out": str(out)})
     best = model.training_["best"]
+    if record["status"] == "budget":
+        announce("the budget ended the training; the model is the best so far")
     announce(
         f"trained on {record['training_texts']} texts in {record['cpu_seconds']:.1f} s of processor time; "
         f"{best['validation_accuracy']:.1%} of {record['validation_texts']} validation texts right"

@@ -9,7 +9,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, progress, resumable, write_json
 from tokendyn.cli.values import matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
@@ -34,6 +34,7 @@ def simulate(
     tie_tolerance: float = 0.0,
     array: str | None = None,
     strict: bool = False,
+    checkpoint: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
     overwrite: bool = False,
@@ -67,6 +68,9 @@ def simulate(
         Which array of an npz or safetensors file holds the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
+    checkpoint
+        Keep the state of a softmax run in this .safetensors file, and go on from it when it is there, to the same bits;
+        it is removed once the run is complete. (Hardmax runs take seconds.)
     animation
         Write the animation.
     mp4
@@ -93,7 +97,7 @@ def simulate(
             announce(f"note: {departure}")
         return 0
     check_free(folder, overwrite=overwrite)
-    with progress("layers") as report:
+    with resumable(checkpoint) as kept, progress("layers") as report:
         result = run_simulation(
             table.tokens,
             alpha=alpha,
@@ -104,6 +108,7 @@ def simulate(
             labels=table.labels,
             strict=strict,
             progress=report,
+            checkpoint=kept,
         )
     movie: Movie | None = ("mp4" if mp4 else "gif") if animation else None
     command = shlex.join(
@@ -115,6 +120,8 @@ def simulate(
         + ["--out", str(folder)]
     )
     save_run(result, folder, title=tokens.name, animation=movie, command=command, overwrite=overwrite)
+    if kept is not None:
+        kept.remove()
     summary = result.summary()
     if json:
         write_json({**summary, "out": str(folder)})

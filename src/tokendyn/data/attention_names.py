@@ -1,13 +1,13 @@
 """Under which names model files keep the matrices of attention layers, and how the matrices are laid out."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import read_toml
 
 #: How Q, K and V lie in their tensors. ``separate``: one matrix each, (out, in). ``stacked``: Q over K over V.
 #: ``interleaved``: for each head its Q, K, V. ``columns``: Q, K, V side by side, (in, out), as GPT-2 keeps them.
@@ -142,10 +142,7 @@ def read_mapping(path: str | Path) -> Scheme:
     BadInputError
         For a file that is no TOML, unknown or missing keys.
     """
-    try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInputError(f"--mapping {path} cannot be read as TOML: {error}") from None
+    table = read_toml(path)
     problems = [f"unknown key {key!r}; it may hold {', '.join(sorted(_KEYS))}" for key in sorted(table.keys() - _KEYS)]
     fused = "fused" in table
     wanted = ["fused"] if fused else ["query", "key", "value"]

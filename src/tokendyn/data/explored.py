@@ -1,6 +1,5 @@
 """What the explorer page runs, as JSON that page and Python share: tokens, parameters, and the states it ended with."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import read_json_value
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-explored", 1
 
@@ -199,20 +199,9 @@ def read_explored(path: str | Path) -> Explored:
 def read_bounded_json(path: str | Path) -> object:
     """Return the value in a JSON file of at most ``MOST_BYTES``; NaN and infinity are refused."""
     path = Path(path)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadInputError(f"{path} is larger than {MOST_BYTES:,} bytes; the explorer takes {MOST_TOKENS} tokens")
-        return json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_constant)
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, BadInputError):
-            raise
-        raise BadInputError(f"{path} cannot be read as JSON ({error})") from None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise BadInputError(f"{path} is larger than {MOST_BYTES:,} bytes; the explorer takes {MOST_TOKENS} tokens")
+    return read_json_value(path)
 
 
 def _matrix_name(model: str) -> str:

@@ -1,21 +1,22 @@
 """Readers of labelled sequences of tokens: JSON lines, CSV with an id column, and texts whose words are tokens."""
 
 import csv
-import gzip
 import hashlib
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import open_table
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -73,17 +74,16 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
     readers = {".jsonl": _read_lines, ".ndjson": _read_lines, ".csv": _read_table, ".tsv": _read_table}
     if kind.lower() not in readers:
         raise BadInputError(f"{path}: unknown kind of file {kind!r}; expected one of {', '.join(readers)} (or .gz)")
-    opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        with open_table(path) as stream:
             return readers[kind.lower()](path, stream, label)
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
-    except (OSError, EOFError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from None
 
 
-def _read_lines(path: Path, stream: IO[str], label: str | None) -> LabelledSequences:
+def _read_lines(path: Path, stream: Iterator[str], label: str | None) -> LabelledSequences:
     ids, sequences, labels = [], [], []
     problems = []
     for number, line in enumerate(stream, start=1):
@@ -117,7 +117,7 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(part) for part in value) if isinstance(value, list) else value
 
 
-def _read_table(path: Path, stream: IO[str], label: str | None) -> LabelledSequences:
+def _read_table(path: Path, stream: Iterator[str], label: str | None) -> LabelledSequences:
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     rows = csv.reader(stream, delimiter=delimiter, strict=True)
     header = [cell.strip() for cell in next(rows, [])]

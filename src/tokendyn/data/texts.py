@@ -311,6 +311,13 @@ def _opened(path: Path | None) -> Iterator[tuple[io.TextIOWrapper, BinaryIO]]:
 
 def _what_instead(path: Path) -> str:
     """Say what a file that is not UTF-8 seems to be, where, and what to do."""
+    try:
+        return _what_is_in(path)
+    except (OSError, EOFError, zlib.error) as error:
+        return f"it is damaged ({error}); fetch it again"
+
+
+def _what_is_in(path: Path) -> str:
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
         beginning = stream.read(1024)
         if beginning.startswith(b"\x1f\x8b"):
@@ -365,7 +372,10 @@ def _next_row(reader: Any, collected: _Collected) -> list[str] | None:
 
 def _read_json_lines(stream: io.TextIOWrapper, collected: _Collected) -> Iterator[None]:
     """Read one JSON object a line."""
-    for line in stream:
+    while line := stream.readline(LONGEST_TEXT + 1):
+        if len(line) > LONGEST_TEXT:
+            row = f"{collected.source}: row {collected.rows_seen + 1}"
+            raise BadInputError(f"{row} is longer than {LONGEST_TEXT // 2**20} MiB; split it")
         if line.strip():
             collected.rows_seen += 1
             _add_record(line, collected)
@@ -376,7 +386,7 @@ def _add_record(line: str, collected: _Collected) -> None:
     """Take one line of JSON lines."""
     try:
         record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         collected.refuse(f"not JSON ({error})")
         return
     if not isinstance(record, dict):

@@ -1,9 +1,8 @@
 """Tokens from files: CSV, npy, npz and safetensors, read without ever executing or unpickling anything."""
 
 import csv
-import gzip
 import math
-import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.runs.bounded import open_table
 from tokendyn.runs.files import read_tensors
+from tokendyn.runs.numpy_files import open_numpy
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
 
@@ -64,15 +65,11 @@ def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
 
 def _read_delimited(path: Path, delimiter: str) -> TokenTable:
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as stream:
-                rows = _rows(stream, delimiter)
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                rows = _rows(stream, delimiter)
+        with open_table(path) as stream:
+            rows = _rows(stream, delimiter)
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
-    except (OSError, EOFError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from None
     if rows and _is_header(rows):
         rows = rows[1:]
@@ -134,19 +131,13 @@ def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
 
 
 def _read_array(path: Path, name: str | None) -> np.ndarray:
-    try:
-        if path.suffix == ".npy":
-            matrix = np.load(path, allow_pickle=False)
-        elif path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                matrix = archive[_choose(path, archive.files, name)]
-        else:
-            arrays = read_tensors(path)
-            matrix = arrays[_choose(path, list(arrays), name)]
-    except BadInputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInputError(f"{path} is not a whole {path.suffix} file of plain numbers ({error})") from None
+    if path.suffix == ".safetensors":
+        arrays = read_tensors(path)
+        matrix = arrays[_choose(path, list(arrays), name)]
+    else:
+        with open_numpy(path) as found:
+            one_array = path.suffix == ".npy"
+            matrix = found.read("x" if one_array else _choose(path, list(found.shapes), name))
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub":

@@ -1,6 +1,5 @@
 """One attention head of a trained model, read from its safetensors file without running any code of the model."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from jaxtyping import Float
 
 from tokendyn.data.attention_names import EMBEDDINGS, Scheme, find_scheme, read_mapping
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import read_json_value
 
 _HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads")
 
@@ -256,10 +256,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInputError(f"{path} cannot be read as JSON ({error})") from None
+    record = read_json_value(path)
     if not isinstance(record, dict):
         raise BadInputError(f"{path} holds no JSON object")
     return record

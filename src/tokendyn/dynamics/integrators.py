@@ -6,7 +6,8 @@ A fixed step evaluates the velocity at retracted stages and retracts the result:
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -21,6 +22,7 @@ from tokendyn.dynamics.layers import checked_tokens
 from tokendyn.dynamics.run import Progress
 from tokendyn.dynamics.sphere import retract, sphere_tokens, tangent
 from tokendyn.errors import BadInputError, ScaleError, SingularError
+from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.provenance import provenance
 
 Method = Literal["layers", "euler", "heun", "rk4", "adaptive"]
@@ -81,6 +83,7 @@ def integrate(
     normalise: bool = False,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> FlowTrajectory:
     """Let tokens flow and keep them at the given times.
 
@@ -117,6 +120,8 @@ def integrate(
         Settings to add to the provenance.
     progress
         Called with the number of times reached and their total.
+    checkpoint
+        Where the state is kept; an integration that was stopped goes on from there, to the same bits.
 
     Raises
     ------
@@ -130,13 +135,17 @@ def integrate(
     _check(flow, state, grid, method, step, tolerance, noise, seed, events)
     field = flow.output if method == "layers" else flow.velocity
     run = _Run(flow, field, share, grid, events, budget or Budget(), started, progress)
+    rng = np.random.default_rng(seed) if noise else None
+    settings = _settings(flow) | {"method": method, "step": step, "tolerance": tolerance, "noise": noise, "seed": seed}
+    if checkpoint is not None:
+        run.checkpoint = checkpoint.of(state, share, grid, settings, [event.name for event in events])
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            run.keep(grid[0], state)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"), run.kept_on_the_way():
+            found = run.begin(state, rng)
             if method == "adaptive":
-                _adaptive(run, state, tolerance)
+                _adaptive(run, state, tolerance, found)
             else:
-                _fixed(run, state, _noisy(noise, seed) if noise else STEPS[method], step)
+                _fixed(run, _noisy(noise, rng) if rng is not None else STEPS[method], step, rng)
         status, reason = run.ended
     except _StopError as stop:
         status, reason = stop.status, stop.reason
@@ -176,6 +185,49 @@ class _Run:
         self.found: dict[str, list[float]] = {event.name: [] for event in events}
         self.steps = self.evaluations = self.rejected = 0
         self.ended: tuple[FlowStatus, str] = ("completed", "")
+        self.checkpoint: Checkpoint | None = None
+        self.marked: Callable[[], State] | None = None
+
+    def begin(self, state: np.ndarray, rng: np.random.Generator | None) -> State | None:
+        """Keep the first state; or take up a checkpoint, which is returned."""
+        found = None if self.checkpoint is None else self.checkpoint.read()
+        if found is None:
+            self.keep(self.grid[0], state)
+            return None
+        self.times, self.states = found.arrays["times"].tolist(), list(found.arrays["states"])
+        record = found.record
+        self.steps, self.evaluations, self.rejected = record["steps"], record["evaluations"], record["rejected"]
+        self.found = record["events"]
+        if rng is not None:
+            rng.bit_generator.state = record["generator"]
+        return found
+
+    def mark(self, rng: np.random.Generator | None = None, record: dict[str, Any] | None = None, **more: Any) -> None:
+        """Take note of a moment from which the integration could go on, and write it down when that is due."""
+        if self.checkpoint is None:
+            return
+        count, generator = len(self.times), None if rng is None else rng.bit_generator.state
+        held = {
+            "steps": self.steps, "evaluations": self.evaluations, "rejected": self.rejected, "generator": generator,
+            "events": {name: list(times) for name, times in self.found.items()}, **(record or {}),
+        }  # fmt: skip
+
+        def state() -> State:
+            return State({"times": np.array(self.times[:count]), "states": np.array(self.states[:count]), **more}, held)
+
+        self.marked = state
+        self.checkpoint.offer(state)
+
+    @contextmanager
+    def kept_on_the_way(self) -> Iterator[None]:
+        """Write the last marked moment when the block is left by an interruption or for want of steps or time."""
+        try:
+            yield
+        except (KeyboardInterrupt, _StopError) as stop:
+            wanting = isinstance(stop, KeyboardInterrupt) or stop.status in ("out of steps", "out of time")
+            if wanting and self.checkpoint is not None and self.marked is not None:
+                self.checkpoint.write(self.marked())
+            raise
 
     def velocity(self, state: np.ndarray) -> np.ndarray:
         if not np.isfinite(state).all():
@@ -200,15 +252,17 @@ class _Run:
         self.steps += 1
 
 
-def _fixed(run: _Run, state: np.ndarray, advance: StepMap, step: float) -> None:
+def _fixed(run: _Run, advance: StepMap, step: float, rng: np.random.Generator | None) -> None:
     """Cover each interval between output times by equal steps."""
-    for before, after in zip(run.grid[:-1], run.grid[1:], strict=True):
+    state, first = run.states[-1], len(run.times)
+    for before, after in zip(run.grid[first - 1 : -1], run.grid[first:], strict=True):
         count = max(1, math.ceil((after - before) / step * (1 - 1e-12)))
         size = (after - before) / count
         for index in range(count):
             run.spend(before + index * size)
             state = advance(run.velocity, run.retract, state, size)
         run.keep(after, state)
+        run.mark(rng)
 
 
 def _euler_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
@@ -232,9 +286,8 @@ def _rk4_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> 
 STEPS: dict[str, StepMap] = {"layers": _euler_step, "euler": _euler_step, "heun": _heun_step, "rk4": _rk4_step}
 
 
-def _noisy(diffusivity: float, seed: int | None) -> StepMap:
+def _noisy(diffusivity: float, rng: np.random.Generator) -> StepMap:
     """Return the Euler-Maruyama step ``x <- N(x + h f(x) + sqrt(2 D h) P_x xi)``."""
-    rng = np.random.default_rng(seed)
 
     def advance(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
         kick = math.sqrt(2 * diffusivity * h) * rng.normal(size=x.shape)
@@ -243,7 +296,7 @@ def _noisy(diffusivity: float, seed: int | None) -> StepMap:
     return advance
 
 
-def _adaptive(run: _Run, state: np.ndarray, tolerance: float) -> None:
+def _adaptive(run: _Run, state: np.ndarray, tolerance: float, found: State | None) -> None:
     """Step SciPy's Dormand-Prince pair; after each step put the tokens back on the sphere.
 
     Its stored velocity stays right: the velocity is computed from the retracted state anyway.
@@ -253,8 +306,13 @@ def _adaptive(run: _Run, state: np.ndarray, tolerance: float) -> None:
     def field(_: float, flat: np.ndarray) -> np.ndarray:
         return run.velocity(run.retract(flat.reshape(shape))).ravel()
 
+    counted = run.evaluations
     solver = RK45(field, run.grid[0], state.ravel(), run.grid[-1], rtol=max(tolerance, 3e-14), atol=tolerance)
-    wanted = 1
+    if found is not None:
+        solver.t, solver.h_abs = found.record["t"], found.record["h"]
+        solver.y, solver.f = found.arrays["y"], found.arrays["f"]
+        run.evaluations = counted  # those of the first step size were counted before
+    wanted = len(run.times)
     while solver.status == "running":
         run.spend(solver.t)
         before = run.evaluations
@@ -278,6 +336,7 @@ def _adaptive(run: _Run, state: np.ndarray, tolerance: float) -> None:
             run.ended = ("event", f"a terminal event happened at t = {stop:.6g}")
             return
         solver.y = run.retract(solver.y.reshape(shape)).ravel()
+        run.mark(record={"t": float(solver.t), "h": float(solver.h_abs)}, y=solver.y, f=solver.f)
 
 
 def _first_terminal(run: _Run, start: float, end: float, at: Callable[[float], np.ndarray]) -> float:

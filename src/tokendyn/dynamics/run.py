@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from tokendyn.dynamics.freeze import Following, Frozen, FrozenMotion, may_freeze
 from tokendyn.dynamics.layers import Layer, checked_tokens
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.provenance import provenance
 
 #: Called after each layer with the number of layers done and the number asked for.
@@ -34,6 +36,7 @@ def run(
     backend: Backend = "auto",
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trajectory:
     """Send one set of tokens through layers and record the way.
 
@@ -60,6 +63,9 @@ def run(
         Settings to keep in the provenance.
     progress
         Called after each layer.
+    checkpoint
+        Where the state of a run that does not freeze is kept; a run that was stopped goes on from there, to the same
+        bits. (Hardmax runs that freeze take seconds, and begin anew.)
 
     Raises
     ------
@@ -76,8 +82,12 @@ def run(
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
     freezes = freeze and may_freeze(layers)
-    done = _run_frozen if freezes else _run_layers
-    status = done(state, layers, weights, backend, kept, progress)
+    if freezes:
+        status = _run_frozen(state, layers, weights, backend, kept, progress)
+    else:
+        if checkpoint is not None:
+            checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers))
+        status = _run_layers(state, layers, weights, backend, kept, progress, checkpoint)
     seconds = time.perf_counter() - started
     return kept.trajectory(labels, status, provenance(config or {}, seed=None, seconds=seconds))
 
@@ -107,6 +117,23 @@ class _Recording:
         if number > self.numbers[-1]:
             self.numbers.append(number)
             self.states.append(state)
+
+    def state(self, newest: np.ndarray, done: int) -> State:
+        """Return what a run needs to go on after ``done`` layers."""
+        found = {
+            name: np.array([[getattr(one, name) for one in row] for row in self.found])
+            for name in ("leaders", "tie_counts", "tie_spreads")
+        }
+        record = {"done": done, "numbers": self.numbers}
+        return State({"newest": newest, "states": np.array(self.states), **found}, record)
+
+    def take_up(self, state: State) -> tuple[np.ndarray, int]:
+        """Go on from what :meth:`state` returned; return the newest tokens and the number of layers done."""
+        arrays = state.arrays
+        self.numbers, self.states = list(state.record["numbers"]), list(arrays["states"])
+        rows = zip(arrays["leaders"], arrays["tie_counts"], arrays["tie_spreads"], strict=True)
+        self.found = [tuple(Following(*one) for one in zip(*row, strict=True)) for row in rows]
+        return arrays["newest"], int(state.record["done"])
 
     def trajectory(
         self, labels: tuple[str, ...], status: Literal["completed", "diverged"], record: dict[str, Any]
@@ -155,9 +182,14 @@ def _run_layers(
     backend: Backend,
     kept: _Recording,
     progress: Progress | None,
+    checkpoint: Checkpoint | None,
 ) -> Literal["completed", "diverged"]:
     """Let all tokens attend in every layer."""
-    for number, layer in enumerate(layers):
+    found = None if checkpoint is None else checkpoint.read()
+    done = 0
+    if found is not None:
+        state, done = kept.take_up(found)
+    for number, layer in enumerate(layers[done:], start=done):
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 moved, steps = layer(state, weights=weights, backend=backend)
@@ -173,6 +205,8 @@ def _run_layers(
             kept.keep(number + 1, state)
         if progress is not None:
             progress(number + 1, len(layers))
+        if checkpoint is not None:
+            checkpoint.offer(partial(kept.state, state, number + 1))
     return "completed"
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.snapshots.columns import npz_header
 from tokendyn.errors import BadInputError
+from tokendyn.runs.numpy_files import npz_header
 
 Piece = tuple[slice, ...]
 

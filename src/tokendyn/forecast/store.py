@@ -56,7 +56,7 @@ def load(folder: str | Path) -> Forecaster:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     tensors = read_tensors(folder / "model.safetensors", set(_RANGES))
     kind = record.get("kind")
-    if kind not in Forecaster.kinds:
+    if not isinstance(kind, str) or kind not in Forecaster.kinds:
         known = ", ".join(sorted(Forecaster.kinds))
         raise BadInputError(f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it)")
     try:

@@ -22,6 +22,7 @@ from tokendyn.particles.limits import (
     limit_set,
     predict_limits,
 )
+from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.show.scene import TokenScene
 
 
@@ -195,6 +196,7 @@ def simulate(
     strict: bool = False,
     backend: Backend = "auto",
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> ClusteringRun:
     """Run ``z_i <- z_i + alpha/(1+alpha) (mean over C_i of z_j - z_i)`` (arXiv 2407.01602) and explain it.
 
@@ -216,7 +218,7 @@ def simulate(
         A name for each token.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
-    backend, progress
+    backend, progress, checkpoint
         See :func:`tokendyn.dynamics.run`.
 
     Raises
@@ -253,6 +255,7 @@ def simulate(
         backend=backend,
         config=config,
         progress=progress,
+        checkpoint=checkpoint,
     )
     return complete(trajectory, alpha, head.score, inverse_temperature, tie_tolerance, backend=backend)
 

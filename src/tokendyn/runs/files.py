@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import BadInputError, OutputError
+from tokendyn.runs.bounded import read_json_value
 
 
 def check_free(target: str | Path, *, overwrite: bool) -> None:
@@ -102,12 +103,9 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
 def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
     """Read a JSON record written by tokendyn and check its ``schema`` name and ``schema_version``."""
     path = Path(path)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInputError(f"{path} is missing; is {path.parent} a folder that tokendyn wrote?") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInputError(f"{path} cannot be read ({error}); write it anew with tokendyn") from None
+    if not path.exists():
+        raise BadInputError(f"{path} is missing; is {path.parent} a folder that tokendyn wrote?")
+    record = read_json_value(path)
     if not isinstance(record, dict) or record.get("schema") != schema:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
@@ -122,8 +120,8 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
 def schema_of(path: str | Path) -> str | None:
     """Return the schema name of a JSON record; None when there is no such file, or it names none."""
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        record = read_json_value(path)
+    except BadInputError:
         return None
     schema = record.get("schema") if isinstance(record, dict) else None
     return schema if isinstance(schema, str) else None

@@ -1,5 +1,6 @@
 """The classifier that decides at hardmax and knows its leaders."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, text_weights
 from tokendyn.sentiment.explanation import Explanation, Span
 from tokendyn.sentiment.heads import log_softmax, make_head
@@ -175,7 +177,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(
-        self, texts: Iterable[Any], labels: Iterable[Any], *, progress: Progress | None = None
+        self,
+        texts: Iterable[Any],
+        labels: Iterable[Any],
+        *,
+        progress: Progress | None = None,
+        budget: float = math.inf,
+        checkpoint: Checkpoint | None = None,
     ) -> "LeaderClassifier":
         """Learn from texts and their labels.
 
@@ -187,6 +195,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             One label a text, all strings or all numbers.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
+        budget
+            Seconds of wall time after which no further epoch begins; the best so far is the result, and
+            ``training_["status"]`` is "budget" in place of "completed".
+        checkpoint
+            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits.
 
         Raises
         ------
@@ -211,7 +224,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ragged = with_active(counted, active)
         recipe = self._recipe(len(training))
         head = make_head(which, len(classes), recipe.gain, importance)
-        result = train(ragged, head, training, validation, len(active), recipe, rng, progress)
+        if checkpoint is not None:
+            checkpoint.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
+        result = train(
+            ragged, head, training, validation, len(active), recipe, rng, progress,
+            deadline=time.monotonic() + budget, checkpoint=checkpoint,
+        )  # fmt: skip
         points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
         self._settle(classes, words, points, *head.decoder(result.unknowns))
@@ -222,6 +240,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "distinct_words": len(counted.names),
             "active_words": len(words),
             "batch_size": recipe.batch_size,
+            "status": result.status,
             "epochs": result.record,
             "best": result.record[result.best],
             "cpu_seconds": round(time.process_time() - began, 3),

@@ -1,11 +1,15 @@
 """Training at hardmax: the leaders are found exactly, and the gradient of the verdict is exact."""
 
+import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.sentiment.heads import Head, Values
 from tokendyn.sentiment.routing import route_all
 from tokendyn.sentiment.vocabulary import Ragged
@@ -49,12 +53,15 @@ class Trained:
         hardmax, ``jitter`` and ``validation_leaders``.
     best
         Index of the chosen entry.
+    status
+        "budget" when the deadline came before the last epoch.
     """
 
     unknowns: Float[np.ndarray, " unknowns"]
     jitter: float
     record: list[dict[str, float | int | str]]
     best: int
+    status: Literal["completed", "budget"] = "completed"
 
 
 def place(values: Values, radius: float, jitter: float) -> Float[np.ndarray, "words_and_pole dim"]:
@@ -109,6 +116,9 @@ def train(
     recipe: Recipe,
     rng: np.random.Generator,
     progress: Progress | None = None,
+    *,
+    deadline: float = math.inf,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Learn word values: first without layers (a bag of words), then through the hardmax layers.
 
@@ -134,10 +144,24 @@ def train(
         Order of the texts and word dropout.
     progress
         Called after each epoch; what it raises, and KeyboardInterrupt, pass through.
+    deadline
+        When no further epoch begins, by :func:`time.monotonic`; the best one so far is returned.
+    checkpoint
+        Where the state is kept after epochs, bound to the data and the settings by the caller; a training that was
+        stopped goes on from there, to the same bits.
     """
-    run = _Run(texts, head, training, validation, recipe, rng, progress)
-    start = run.stage("start", head.start(words))
-    return run.stage("hardmax", start.unknowns) if recipe.layers and recipe.epochs else start
+    run = _Run(texts, head, training, validation, recipe, rng, progress, deadline, checkpoint)
+    found = None if checkpoint is None else checkpoint.read()
+    try:
+        if found is not None and found.record["stage"] == "hardmax":
+            result = run.stage("hardmax", found.arrays["point"], found)
+        else:
+            result = run.stage("start", head.start(words), found)
+            if recipe.layers and recipe.epochs and not run.stopped:
+                result = run.stage("hardmax", result.unknowns)
+        return replace(result, status="budget") if run.stopped else result
+    finally:
+        run.write()
 
 
 class _Run:
@@ -152,15 +176,20 @@ class _Run:
         recipe: Recipe,
         rng: np.random.Generator,
         progress: Progress | None,
+        deadline: float,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.texts, self.head = texts, head
         self.training, self.validation = training, validation
         self.recipe, self.rng, self.progress = recipe, rng, progress
         self.record: list[dict[str, float | int | str]] = []
         self.jitter = 0.0
+        self.deadline, self.checkpoint = deadline, checkpoint
+        self.newest: State | None = None
+        self.stopped = False
 
-    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"]) -> Trained:
-        """Train from a start and return the best iterate of the stage."""
+    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], found: State | None = None) -> Trained:
+        """Train from a start, or from a checkpoint within the stage, and return the best iterate of the stage."""
         recipe, hard = self.recipe, name == "hardmax"
         epochs = recipe.epochs if hard else recipe.start_epochs
         rate = recipe.learning_rate if hard else recipe.start_learning_rate
@@ -168,8 +197,15 @@ class _Run:
         batches = -(-len(self.training) // recipe.batch_size)
         adam = _Adam(unknowns, rate, epochs * batches if hard else None)
         best = Trained(unknowns, self.jitter, self.record, -1)
-        least, since = (-1.0, -np.inf), 0
-        for epoch in range(1, epochs + 1):
+        least, since, done = (-1.0, -np.inf), 0, 0
+        if found is not None:
+            best, least, since, done = self._take_up(found, adam)
+        for epoch in range(done + 1, epochs + 1):
+            if recipe.patience is not None and since >= recipe.patience:
+                break
+            if self.record and time.monotonic() > self.deadline:
+                self.stopped = True
+                break
             if hard:
                 sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
                 self.jitter = jitter_for(recipe.leaders, self.head.values(adam.point), self.texts, sample, recipe)
@@ -185,11 +221,40 @@ class _Run:
                     which = len(self.record) - 1
                     best = Trained(candidate, self.jitter, self.record, which)
             if self.progress is not None:
-                done = epoch + (recipe.start_epochs if hard else 0)
-                self.progress(done, recipe.start_epochs + (recipe.epochs if recipe.layers else 0), highest)
-            if recipe.patience is not None and since >= recipe.patience:
-                break
+                epochs_done = epoch + (recipe.start_epochs if hard else 0)
+                self.progress(epochs_done, recipe.start_epochs + (recipe.epochs if recipe.layers else 0), highest)
+            self._mark(name, epoch, adam, best, least, since)
         return best
+
+    def _mark(
+        self, stage: str, epoch: int, adam: "_Adam", best: Trained, least: tuple[float, float], since: int
+    ) -> None:
+        """Take note of the end of an epoch, and write it down when that is due."""
+        if self.checkpoint is None:
+            return
+        arrays = {"point": adam.point, "first": adam.first, "second": adam.second, "best": best.unknowns}
+        record = {
+            "stage": stage, "epoch": epoch, "taken": adam.taken, "least": list(least), "since": since,
+            "jitter": self.jitter, "best_jitter": best.jitter, "best": best.best, "record": list(self.record),
+            "generator": self.rng.bit_generator.state,
+        }  # fmt: skip
+        newest = self.newest = State(arrays, record)
+        self.checkpoint.offer(lambda: newest)
+
+    def write(self) -> None:
+        """Write the end of the last epoch down."""
+        if self.checkpoint is not None and self.newest is not None:
+            self.checkpoint.write(self.newest)
+
+    def _take_up(self, found: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
+        """Go on from what :meth:`_mark` wrote; return the best, its measure, epochs since then, epochs done."""
+        arrays, record = found.arrays, found.record
+        adam.point, adam.first, adam.second = arrays["point"], arrays["first"], arrays["second"]
+        adam.taken, self.jitter = record["taken"], record["jitter"]
+        self.rng.bit_generator.state = record["generator"]
+        self.record.extend(record["record"])
+        best = Trained(arrays["best"], record["best_jitter"], self.record, record["best"])
+        return best, (record["least"][0], record["least"][1]), record["since"], record["epoch"]
 
     def _epoch(self, adam: "_Adam", layers: int) -> Float[np.ndarray, " unknowns"]:
         """Take one pass over the training part and return the mean of its iterates."""

@@ -4,8 +4,6 @@ Nothing in a file is executed: npz archives that need pickle are refused.
 """
 
 import difflib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import LISTED, BadInputError
-
-#: Largest table that is read whole, in bytes of float64; larger fields are reduced by POD in chunks.
-LARGEST = 4 * 2**30
+from tokendyn.runs.bounded import MOST_TABLE_BYTES
+from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
 
@@ -52,9 +49,10 @@ class Columns:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise BadInputError(f"{self.source} has no column {name!r}; found {found or 'none'}{hint}")
         size = int(np.prod(self.shapes[name])) * 8
-        if size > LARGEST:
+        if size > MOST_TABLE_BYTES:
             raise BadInputError(
-                f"{self.source}: {name!r} holds {size / 2**30:.1f} GiB, at most {LARGEST / 2**30:.0f}; reduce it by POD"
+                f"{self.source}: {name!r} holds {size / 2**30:.1f} GiB, at most {MOST_TABLE_BYTES / 2**30:.0f}; "
+                "reduce it by POD"
             )
         return np.asarray(self.get(name))
 
@@ -85,12 +83,8 @@ def open_columns(table: Any) -> Iterator[Columns]:
         raise
     except UnicodeDecodeError:
         raise BadInputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, KeyError, RuntimeError) as error:
+    except DAMAGE as error:
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if "allow_pickle" in what or "pickled" in what:
-            raise BadInputError(
-                f"{path} holds pickled objects, which are never loaded; save plain arrays of numbers"
-            ) from None
         raise BadInputError(f"{path} cannot be read whole ({what}); is it truncated or of another kind?") from None
 
 
@@ -123,8 +117,10 @@ def _of_frame(frame: Any, source: str) -> Columns:
 def _open_text(path: Path) -> Iterator[Columns]:
     import pandas as pd
 
-    if path.stat().st_size > LARGEST:
-        raise BadInputError(f"{path} is larger than {LARGEST / 2**30:.0f} GiB; store it as HDF5 and reduce it by POD")
+    if path.stat().st_size > MOST_TABLE_BYTES:
+        raise BadInputError(
+            f"{path} is larger than {MOST_TABLE_BYTES / 2**30:.0f} GiB; store it as HDF5 and reduce it by POD"
+        )
     separator = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else ","
     try:
         frame = pd.read_csv(path, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
@@ -153,24 +149,8 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Columns]:
-    if path.suffix.lower() == ".npy":
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-        yield Columns({"x": array.shape}, lambda _: array, str(path))
-        return
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        shapes = {name: npz_header(archive, name)[0] for name in archive.files}
-        yield Columns(shapes, archive.__getitem__, str(path))
-
-
-def npz_header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of an array in an open npz archive without reading its numbers."""
-    with archive.zip.open(name if name in archive.zip.namelist() else f"{name}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-    if dtype.hasobject:
-        raise BadInputError(f"{name!r} holds pickled objects, which are never loaded; save plain arrays of numbers")
-    return shape, dtype
+    with open_numpy(path) as found:
+        yield Columns(found.shapes, found.read, str(path))
 
 
 @contextmanager

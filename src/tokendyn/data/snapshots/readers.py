@@ -1,5 +1,6 @@
 """Snapshots from files and tables, with every check that a forecast relies on."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -215,7 +216,9 @@ def seconds_since(dates: Shaped[np.ndarray, " rows"], epoch: str, source: str = 
     """
     import pandas as pd
 
-    found = pd.to_datetime(pd.Series(dates), errors="coerce", utc=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Could not infer format", category=UserWarning)
+        found = pd.to_datetime(pd.Series(dates), errors="coerce", utc=True)
     wrong = found.isna().to_numpy()
     if wrong.any():
         raise BadInputError(f"{source} is neither number nor date in {listed(wrong)}")

@@ -149,6 +149,9 @@ def snapshots(
 
 FILLS = ("linear", "previous")
 
+#: Most grid points for each row that is given: gaps that fill more are not filled but refused.
+MOST_GRID = 1000
+
 
 def _numbers(values: Any, source: str) -> np.ndarray:
     """Return real numbers as ``(rows, columns)`` of float64."""
@@ -197,9 +200,15 @@ def check_times(
         problems.append(f"times occur twice in {listed(np.flatnonzero(steps == 0) + 1)}; keep one row for each time")
     if problems:
         return times, np.arange(len(times)), 1.0, problems
-    step = float(np.median(steps)) if dt is None else float(dt)
+    # The lower median is one of the steps; the mean of two would be near none of them.
+    step = float(np.partition(steps, (len(steps) - 1) // 2)[(len(steps) - 1) // 2]) if dt is None else float(dt)
     if not (np.isfinite(step) and step > 0):
-        return times, np.arange(len(times)), 1.0, [f"dt is {step}; expected a time above 0"]
+        problems.append(f"dt is {step}; expected a time above 0")
+    elif not (times[-1] - times[0]) / step < MOST_GRID * len(times):
+        what = f"times run from {times[0]:g} to {times[-1]:g} in steps of {step:.6g}"
+        problems.append(f"{what}, far more steps than the {len(times)} rows; correct the times or split the series")
+    if problems:
+        return times, np.arange(len(times)), 1.0, problems
     if dt is None:
         # The mean of the usual steps is finer than one difference of rounded times.
         step = float(steps[np.abs(steps - step) <= 0.01 * step].mean())

@@ -26,6 +26,7 @@ from tokendyn.particles.meanfield.projection import (
     project,
     terminal_phase,
 )
+from tokendyn.runs.checkpoint import Checkpoint
 
 #: Tokens up to which the exact transport is solved by POT.
 EXACT_TOKENS = 2000
@@ -217,6 +218,7 @@ def simulate(
     normalise: bool = False,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
 
@@ -224,7 +226,7 @@ def simulate(
     ----------
     flow
         The vector field, on the sphere.
-    tokens, times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress
+    tokens, times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
         See :func:`tokendyn.dynamics.integrate`.
 
     Raises
@@ -242,7 +244,7 @@ def simulate(
     targets = projection.apply(start)
     trajectory = integrate(
         flow, start, times, weights=shares, method=method, step=step, tolerance=tolerance, noise=noise, seed=seed,
-        budget=budget, config=config, progress=progress,
+        budget=budget, config=config, progress=progress, checkpoint=checkpoint,
     )  # fmt: skip
     guard = resolution(flow, start, shares)
     return MeanFieldRun(trajectory, flow, projection, terminal_phase(value, projection), guard, targets)

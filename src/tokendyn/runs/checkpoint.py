@@ -1,0 +1,119 @@
+"""Checkpoints: the state of a long run in one file, from which it goes on to the same bits."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+from tokendyn.runs.files import read_tensors, write_tensors
+
+_RECORD, _PRINT = "record", "fingerprint"
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run needs to go on.
+
+    Attributes
+    ----------
+    arrays
+        Its arrays by name.
+    record
+        Everything else, as JSON knows it (numbers of generators are whole and of any size).
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Checkpoint:
+    """A file that holds the newest state of a run, replaced at most every so many seconds, always whole.
+
+    Parameters
+    ----------
+    path
+        The file, ``.safetensors``.
+    seconds
+        Least wall time between two writes.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.safetensors"
+    >>> run = Checkpoint(path, seconds=0.0).of("heun", np.eye(2))
+    >>> run.offer(lambda: State({"x": np.arange(3.0)}, {"step": 7}))
+    >>> Checkpoint(path).of("heun", np.eye(2)).read().record
+    {'step': 7}
+    """
+
+    def __init__(self, path: str | Path, seconds: float = 30.0):
+        self.path, self.seconds = Path(path), float(seconds)
+        self.print_ = b""
+        self._written = time.monotonic()
+
+    def of(self, *identity: Any) -> "Checkpoint":
+        """Bind the file to a run, by its input and settings: arrays, plain values, and collections of them.
+
+        Raises
+        ------
+        BadInputError
+            If the file exists and belongs to another run, or is damaged.
+        """
+        digest = hashlib.sha256()
+        _digest(digest, identity)
+        self.print_ = digest.digest()
+        self.read()
+        return self
+
+    def read(self) -> State | None:
+        """Return the newest state; None when there is no file yet."""
+        if not self.path.exists():
+            return None
+        arrays = read_tensors(self.path, {_RECORD, _PRINT})
+        if arrays.pop(_PRINT).tobytes() != self.print_:
+            raise BadInputError(
+                f"{self.path} belongs to a run with other input or settings; name another checkpoint, or remove it"
+            )
+        try:
+            return State(arrays, json.loads(arrays.pop(_RECORD).tobytes()))
+        except ValueError as error:
+            raise BadInputError(f"{self.path} is damaged ({error}); remove it, and the run begins anew") from None
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Write the state if the last one is old enough; the function is called only then."""
+        if time.monotonic() - self._written >= self.seconds:
+            self.write(state())
+
+    def write(self, found: State) -> None:
+        """Write a state now."""
+        record = np.frombuffer(json.dumps(found.record, allow_nan=False).encode(), dtype=np.uint8)
+        write_tensors(self.path, {**found.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)})
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Remove the file: the run is complete and saved."""
+        self.path.unlink(missing_ok=True)
+
+
+def _digest(digest: Any, part: Any) -> None:
+    """Take a value into a digest, down to the bits of its arrays."""
+    if isinstance(part, np.ndarray):
+        digest.update(repr((part.shape, part.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    elif dataclasses.is_dataclass(part):
+        _digest(digest, {each.name: getattr(part, each.name) for each in dataclasses.fields(part)})
+    elif isinstance(part, Mapping):
+        _digest(digest, [(str(name), part[name]) for name in sorted(part, key=str)])
+    elif isinstance(part, list | tuple):
+        digest.update(f"({len(part)}".encode())
+        for each in part:
+            _digest(digest, each)
+    else:
+        digest.update(repr(part).encode() + b";")

@@ -1,0 +1,94 @@
+"""Every input that a fuzzing search kept is read again: a result, or one of tokendyn's own errors."""
+
+import gzip
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from fuzz.corpus import kept
+from fuzz.targets import TARGETS
+
+from tokendyn.data.sequences import read_sequences
+from tokendyn.data.snapshots import read_snapshots
+from tokendyn.data.texts import read_texts
+from tokendyn.data.tokens import read_tokens
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.runs import bounded, numpy_files
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_kept_inputs_give_a_result_or_our_own_error(name):
+    with TARGETS[name].opened() as feed:
+        assert not isinstance(feed(TARGETS[name].good()), TokendynError)
+        for data in kept(name):
+            feed(data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_cut_inputs_give_a_result_or_our_own_error(name):
+    target = TARGETS[name]
+    good = target.good()
+    with target.opened() as feed:
+        assert isinstance(feed(b""), BadInputError) or name == "config-toml"  # no options are good options
+        for length in np.linspace(1, len(good) - 1, 8).astype(int):
+            feed(good[:length])
+
+
+def test_a_kept_corpus_is_there_for_every_reader():
+    assert [name for name in TARGETS if not kept(name)] == []
+
+
+def test_a_number_of_thousands_of_digits_is_named_with_its_row(tmp_path):
+    path = tmp_path / "reviews.jsonl"
+    path.write_text('{"text": "fine", "label": ' + "1" * 5000 + "}\n")
+    with pytest.raises(BadInputError, match="row 1: not JSON"):
+        read_texts(path)
+
+
+def test_deep_nesting_is_refused(tmp_path):
+    for suffix, deep in (("toml", "x = " + "[" * 5000), ("json", "[" * 200_000)):
+        path = tmp_path / f"deep.{suffix}"
+        path.write_text(deep)
+        with pytest.raises(BadInputError, match="cannot be read"):
+            (bounded.read_toml if suffix == "toml" else bounded.read_json_value)(path)
+
+
+def test_a_compressed_table_larger_than_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounded, "MOST_TABLE_BYTES", 10_000)
+    path = tmp_path / "tokens.csv.gz"
+    path.write_bytes(gzip.compress(b"1,2\n" * 5000))
+    with pytest.raises(BadInputError, match="split it"):
+        read_tokens(path)
+    other = tmp_path / "sequences.jsonl.gz"
+    other.write_bytes(gzip.compress(json.dumps({"tokens": [[1, 2]] * 5000}).encode()))
+    with pytest.raises(BadInputError, match="split it"):
+        read_sequences(other, label=None)
+
+
+def test_an_array_larger_than_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(numpy_files, "MOST_TABLE_BYTES", 10_000)
+    path = tmp_path / "tokens.npz"
+    np.savez_compressed(path, x=np.zeros((2000, 2)))
+    with pytest.raises(BadInputError, match="GiB"):
+        read_tokens(path)
+
+
+def test_an_array_that_declares_more_than_it_holds_is_refused(tmp_path):
+    path = tmp_path / "tokens.npz"
+    np.savez(path, x=np.zeros((20, 2)))
+    with zipfile.ZipFile(path) as archive:
+        member = archive.read("x.npy")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", member.replace(b"(20, 2)", b"(999999999999, 2)"))
+    with pytest.raises(BadInputError, match="says that it has the shape"):
+        read_tokens(path)
+
+
+def test_times_that_would_fill_a_grid_of_billions_are_refused(tmp_path):
+    path = tmp_path / "series.csv"
+    path.write_text("t,x\n0,1\n1,2\n2,1\n38391903331,4\n")
+    with pytest.raises(BadInputError, match="far more steps than the 4 rows"):
+        read_snapshots(path, fill="linear")
