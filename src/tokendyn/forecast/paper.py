@@ -10,6 +10,7 @@ from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import Units, tokens_of
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import window_length
+from tokendyn.runs.processes import Processes
 
 if TYPE_CHECKING:
     import torch
@@ -125,12 +126,13 @@ class PaperTDTF(Forecaster):
         return tokens, z[self.window_length_ :]
 
     def _train(self, learned: tuple[np.ndarray, ...], held: tuple[np.ndarray, ...], progress: Progress) -> None:
-        """Run the epochs and keep the best."""
+        """Run the epochs and keep the best; under torchrun each process takes a part of every batch."""
         import torch
 
         began, generator = time.perf_counter(), torch.Generator().manual_seed(self.random_state)
         tokens, targets = (torch.tensor(part, device=self.device) for part in learned)
         weights = self._first_weights(generator)
+        processes = Processes()
         optimiser = torch.optim.AdamW(weights.values(), lr=self.learning_rate, weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         validates = len(held[0]) > 0
@@ -144,9 +146,13 @@ class PaperTDTF(Forecaster):
                 moved = batch + self.noise * torch.randn(batch.shape, generator=generator, dtype=torch.float64).to(
                     self.device
                 )
-                loss = ((self._apply(weights, moved) - targets[rows]) ** 2).mean()
+                own = processes.part(len(rows))
+                squares = ((self._apply(weights, moved[own]) - targets[rows[own]]) ** 2).sum()
                 optimiser.zero_grad()
-                torch.autograd.backward(loss)
+                torch.autograd.backward(squares / targets[rows].numel())
+                for gradient in [weight.grad for weight in weights.values()] if processes.count > 1 else []:
+                    if gradient is not None:
+                        gradient.copy_(torch.from_numpy(processes.total(gradient.cpu().numpy())))
                 optimiser.step()
             schedule.step()
             with torch.no_grad():
@@ -155,7 +161,7 @@ class PaperTDTF(Forecaster):
             if error < best or not kept:
                 best, chosen = error, epoch
                 kept = {name: weight.detach().cpu().numpy().copy() for name, weight in weights.items()}
-            if self.budget is not None and time.perf_counter() - began >= self.budget:
+            if self.budget is not None and processes.agree(time.perf_counter() - began >= self.budget):
                 status = "budget"
                 break
             if self.patience is not None and epoch - chosen >= self.patience:

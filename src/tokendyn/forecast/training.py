@@ -16,6 +16,7 @@ from tokendyn.forecast.network import Network, Tokens
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
 from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
 from tokendyn.runs.files import read_tensors, write_tensors
+from tokendyn.runs.processes import Processes
 
 #: Errors of a validation rollout count up to this many standard deviations, and down to this share of one.
 _WORST, _BEST = 2.0, 1e-8
@@ -164,7 +165,7 @@ def train(
     The linear model is solved first. Then Levenberg-Marquardt moves the inner weights; every fifth iteration a
     closed loop over the held part is measured, and the best is kept. The linear model stays when the nonlinear
     part is not worth it. Without a held part the last iteration is taken. ``start`` are inner weights to go on
-    from.
+    from. Under ``torchrun`` each process holds a part of the windows, and all end with the same cell.
     """
     began = time.perf_counter()
     tokens, following = windows_of(data, settings)
@@ -177,11 +178,13 @@ def train(
     record.linear_error = record.error = validation_error(best, data) if settings.linear else None
     if not settings.units:
         return best, record
-    search = _Search(data, settings, record, progress, began, checkpoint)
+    processes = Processes()
+    search = _Search(data, settings, record, progress, began, checkpoint, processes)
     if settings.linear and settings.gate and record.linear_error is not None:
         search.best = best
         search.bar = record.linear_error * np.exp(-_WORTH)
-    problem = Problem(tokens, targets, settings.ridge, settings.linear)
+    own = processes.part(len(tokens))
+    problem = Problem(tokens[own], targets[own], settings.ridge, settings.linear, processes)
     network, damping, done = search.resume(network)
     network, solved = levenberg_marquardt(
         problem,
@@ -280,6 +283,7 @@ class _Search:
     progress: Callable[[float, str], None]
     began: float
     checkpoint: Path | None
+    processes: Processes
     best: Cell | None = None
     bar: float = np.inf
     every: int = 5
@@ -293,13 +297,13 @@ class _Search:
         self.record.iterations += 1
         self.progress(
             self.record.iterations / self.settings.iterations,
-            f"iteration {self.record.iterations}: one step {np.sqrt((solved.residuals**2).mean()):.2e}",
+            f"iteration {self.record.iterations}: one step {solved.one_step:.2e}",
         )
         if self.record.iterations % self.every == 0:
             self.measure(network, solved)
             self.write(network, damping)
         spent = time.perf_counter() - self.began
-        if self.settings.budget is not None and spent >= self.settings.budget:
+        if self.settings.budget is not None and self.processes.agree(spent >= self.settings.budget):
             self.record.status = "budget"
             return False
         return True
@@ -311,8 +315,7 @@ class _Search:
         self.measured = self.record.iterations
         cell = cell_of(network, solved, self.settings)
         error = validation_error(cell, self.data)
-        one_step = float(np.sqrt((solved.residuals**2).mean()))
-        row = {"iteration": self.record.iterations, "one_step": one_step}
+        row = {"iteration": self.record.iterations, "one_step": solved.one_step}
         self.record.history.append(row if error is None else row | {"error": error})
         alike = self.record.chosen and error is not None and error < (1 + _ALIKE) * self.bar
         if error is None or error < self.bar or alike:
@@ -344,13 +347,13 @@ class _Search:
             if error is None or error < self.bar:
                 self.best, self.record.finished, self.record.chosen = cell, True, self.nonlinear_at
                 self.bar, self.record.error = np.inf if error is None else error, error
-            return settings.budget is None or time.perf_counter() - self.began < settings.budget
+            return settings.budget is None or self.processes.agree(time.perf_counter() - self.began < settings.budget)
 
         finish(start, loops, linear=settings.linear, iterations=settings.finish, accept=accept)
 
     def write(self, network: Network, damping: float) -> None:
         """Write what a resumed fit needs, if a file is given."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.processes.rank:
             return
         tensors = {"weights": network.pack(), "damping": np.array([damping])}
         tensors["iterations"] = np.array([self.record.iterations, self.record.chosen], dtype=np.float64)

@@ -5,14 +5,16 @@ model projected off the columns of the output layer (L. Kaufman, BIT 15, 49 (197
 SIAM J. Numer. Anal. 10, 413 (1973)).
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
 from tokendyn.forecast.network import Network, Pass, Tokens, chunks, features, forward, jacobian
+from tokendyn.runs.processes import Processes
 
 _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-14, 1e8
 
@@ -31,12 +33,15 @@ class Problem:
         Weight of the penalty on the output layer, a share of the samples.
     linear
         Whether the window itself is a column of the output layer.
+    processes
+        Those that hold the windows: each one its own part, sums run over all.
     """
 
     tokens: Tokens
     targets: Float[np.ndarray, "samples features"]
     ridge: float
     linear: bool
+    processes: Processes = field(default_factory=Processes)
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,17 @@ class Solved:
         (columns, features): intercept, linear part, units.
     cost
         Mean over the samples of the squared residual, penalty included.
+    one_step
+        Root mean square residual over the samples of all processes.
     residuals
-        (samples, features).
+        (samples, features), of this process's samples.
     basis
         Orthonormal columns of the output layer, (samples, columns); with a ridge, the upper part of them.
     """
 
     readout: Float[np.ndarray, "columns features"]
     cost: float
+    one_step: float
     residuals: Float[np.ndarray, "samples features"]
     basis: Float[np.ndarray, "samples columns"]
     passed: Pass
@@ -66,17 +74,20 @@ def solve_output(problem: Problem, network: Network) -> Solved:
     """Return the output layer of least penalised squares, by a QR factorisation."""
     passed = forward(network, problem.tokens)
     columns = features(problem.tokens, passed.units, linear=problem.linear)
-    samples, width = columns.shape
-    penalty = np.full(width, problem.ridge * samples)
+    total = problem.processes.total
+    samples = float(total(len(columns)))
+    penalty = np.full(columns.shape[1], problem.ridge * samples)
     penalty[0] = 0.0
-    basis, inverse = _orthonormal(columns, penalty)
-    readout = inverse @ (basis.T @ problem.targets)
+    basis, inverse = _orthonormal(columns, penalty, problem.processes)
+    readout = inverse @ total(basis.T @ problem.targets)
     residuals = problem.targets - columns @ readout
-    cost = float((residuals**2).sum() + (penalty[:, None] * readout**2).sum()) / samples
-    return Solved(readout, cost, residuals, basis, passed)
+    squares = float(total((residuals**2).sum()))
+    cost = (squares + float((penalty[:, None] * readout**2).sum())) / samples
+    one_step = math.sqrt(squares / (samples * residuals.shape[1]))
+    return Solved(readout, cost, one_step, residuals, basis, passed)
 
 
-def _orthonormal(columns: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _orthonormal(columns: np.ndarray, penalty: np.ndarray, processes: Processes) -> tuple[np.ndarray, np.ndarray]:
     """Return Q and R^-1 of ``columns = Q R``, with the rows ``sqrt(penalty) I`` below them counted in.
 
     By Cholesky factors of the Gram matrix, twice (T. Fukaya et al., ScalA 2014): four times faster than Householder
@@ -84,7 +95,7 @@ def _orthonormal(columns: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, 
     """
     basis, inverse = columns, np.eye(columns.shape[1])
     for _ in range(2):
-        gram = basis.T @ basis + (inverse.T * penalty) @ inverse
+        gram = processes.total(basis.T @ basis) + (inverse.T * penalty) @ inverse
         gram[np.diag_indices(len(gram))] += 1e-14 * np.trace(gram) / len(gram)
         upper = scipy.linalg.cholesky(gram, check_finite=False)
         basis = scipy.linalg.blas.dtrsm(1.0, upper, basis.T, trans_a=1).T
@@ -108,6 +119,7 @@ def normal_equations(
             matrix += rows.T @ rows
             crossed[output] += solved.basis[part].T @ rows
             gradient += rows.T @ solved.residuals[part, output]
+    matrix, gradient, crossed = (problem.processes.total(part) for part in (matrix, gradient, crossed))
     for output in range(outputs):
         matrix -= crossed[output].T @ crossed[output]
     return matrix, gradient

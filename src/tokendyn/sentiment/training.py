@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.runs.checkpoint import Checkpoint, State
+from tokendyn.runs.processes import Processes
 from tokendyn.sentiment.heads import Head, Values
 from tokendyn.sentiment.routing import route_all
 from tokendyn.sentiment.vocabulary import Ragged
@@ -126,7 +127,8 @@ def train(
     whom they follow (w) are functions of s. The targets are piecewise constant in s, so ``gain w_j`` is the
     exact gradient almost everywhere. Before each epoch of the second stage the jitter is set so that validation
     texts have the wanted number of leaders. The learning rate falls linearly to 0 over the second stage. After each
-    epoch the last iterate and the mean iterate of the epoch are tried on the validation part.
+    epoch the last iterate and the mean iterate of the epoch are tried on the validation part. Under ``torchrun`` each
+    process takes a part of every batch, and gradients are summed.
 
     Parameters
     ----------
@@ -184,6 +186,7 @@ class _Run:
         self.recipe, self.rng, self.progress = recipe, rng, progress
         self.record: list[dict[str, float | int | str]] = []
         self.jitter = 0.0
+        self.processes = Processes()
         self.deadline, self.checkpoint = deadline, checkpoint
         self.newest: State | None = None
         self.stopped = False
@@ -203,7 +206,7 @@ class _Run:
         for epoch in range(done + 1, epochs + 1):
             if recipe.patience is not None and since >= recipe.patience:
                 break
-            if self.record and time.monotonic() > self.deadline:
+            if self.record and self.processes.agree(time.monotonic() > self.deadline):
                 self.stopped = True
                 break
             if hard:
@@ -230,7 +233,7 @@ class _Run:
         self, stage: str, epoch: int, adam: "_Adam", best: Trained, least: tuple[float, float], since: int
     ) -> None:
         """Take note of the end of an epoch, and write it down when that is due."""
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.processes.rank:
             return
         arrays = {"point": adam.point, "first": adam.first, "second": adam.second, "best": best.unknowns}
         record = {
@@ -243,7 +246,7 @@ class _Run:
 
     def write(self) -> None:
         """Write the end of the last epoch down."""
-        if self.checkpoint is not None and self.newest is not None:
+        if self.checkpoint is not None and self.newest is not None and not self.processes.rank:
             self.checkpoint.write(self.newest)
 
     def _take_up(self, found: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
@@ -266,9 +269,13 @@ class _Run:
         batches = range(0, len(order), recipe.batch_size)
         for first in batches:
             rows = order[first : first + recipe.batch_size]
+            own = rows[self.processes.part(len(rows))]
             points = place(self.head.values(adam.point), recipe.radius, self.jitter)
-            route_all(texts, points, recipe.alpha, layers, rows=rows, keep=keep, shares=shares)
-            adam.step(self.head.gradient(adam.point, texts, shares, rows))
+            route_all(texts, points, recipe.alpha, layers, rows=own, keep=keep, shares=shares)
+            gradient = np.zeros_like(adam.point)
+            if len(own):
+                gradient = self.head.gradient(adam.point, texts, shares, own) * (len(own) / len(rows))
+            adam.step(self.processes.total(gradient))
             adam.point = self.head.centred(adam.point)
             mean += adam.point / len(batches)
         return mean
