@@ -64,7 +64,11 @@ def _given(source: Path) -> Explored:
         return explored_run(run, title)
     if source.suffix.lower() == ".json":
         record = read_bounded_json(source)
-        if isinstance(record, dict) and record.get("schema") is None and "contributions" in record:
+        if (
+            isinstance(record, dict)
+            and record.get("schema") in (None, "tokendyn-explanation")
+            and "contributions" in record
+        ):
             if "explorer" not in record:
                 raise BadInputError(
                     f"{source} explains a text, but holds no tokens in the plane; write it with sentiment explain "

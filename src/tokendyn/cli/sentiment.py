@@ -2,21 +2,25 @@
 
 import csv
 import sys
+import time
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, console, progress, write_json
+from tokendyn.cli.output import announce, command_line, console, progress, write_json
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
+from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier, load, save
 from tokendyn.sentiment.verdicts import write_verdicts
 
+#: Of what ``explain --json`` writes.
+EXPLANATION_SCHEMA = "tokendyn-explanation"
 #: A file, a text or - for standard input.
 _Source = Parameter(allow_leading_hyphen=True)
 #: Longest text that ``explain`` reads from a file or from standard input, in characters.
@@ -108,10 +112,17 @@ def train(
     )
     with progress("epochs") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
-    record = model.training_ | {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
+    measured: dict[str, Any] = {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
     if len(test):
-        record |= evaluate(model, test)
-    save(model, out, overwrite=overwrite)
+        measured |= {"test_texts": len(test)} | evaluate(model, test)
+    record = model.training_ | measured
+    options = {
+        "text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "class-weight": class_weight,
+        "leaders": leaders, "patience": patience, "layers": layers, "alpha": alpha, "epochs": epochs,
+        "test-fraction": test_fraction, "seed": seed,
+    }  # fmt: skip
+    command = command_line("sentiment train", reviews, options=options, flags={"negation": negation}, out=out)
+    save(model, out, overwrite=overwrite, command=command, measured=measured | {"source": reviews.name})
     if json:
         write_json({**record, "out": str(out)})
     best = model.training_["best"]
@@ -203,10 +214,15 @@ def explain(
     from tokendyn.sentiment.report import explained_text, write_explanation
     from tokendyn.show import explanation_terminal
 
+    began = time.perf_counter()
     classifier = load(model)
     explanation = classifier.explain(_text(text, file))
     if json:
-        write_json(explanation.to_dict())
+        head = {"schema": EXPLANATION_SCHEMA, "schema_version": 1}
+        options = {"model": model, "file": file}
+        command = command_line("sentiment explain", *([] if text is None else [text]), options=options)
+        made = provenance({}, seed=None, seconds=time.perf_counter() - began)
+        write_json(head | explanation.to_dict() | {"command": command, "provenance": made})
     else:
         console().print(explanation_terminal(explained_text(explanation)))
     if html is not None:
