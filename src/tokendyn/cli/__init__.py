@@ -269,7 +269,7 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show clustering, an explained classifier and a forecast of a wake, in minutes; end with report.html.\n\n"
+    "Show all four systems once, in a minute or two; end with the path of one report.html.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
     "600 short reviews that come with the package. The flow is simulated.",
     "tokendyn demo",
