@@ -24,6 +24,7 @@ def _no_shape_checks():
     yield
     jaxtyping_config.update("jaxtyping_disable", False)
 
+
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 

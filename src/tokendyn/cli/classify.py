@@ -233,6 +233,8 @@ def predict(
     embedding: Path | None = None,
     abstain: bool = False,
     workers: int = 1,
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Label every sequence of a file: CSV out, with id, prediction and whether the sequence is one of the given ones.
 
@@ -252,9 +254,18 @@ def predict(
         Leave the prediction empty for sequences that were not given.
     workers
         Threads.
+    dry_run
+        Check the input, say what would be done, and stop.
+    json
+        Write the number of sequences, and of those known, as one JSON object to standard output; needs --out.
     """
+    if json and out is None:
+        raise BadInputError("--json and the labels would both go to standard output; give --out too")
     loaded = load(model)
     data = _read(sequences, None, _same_input(loaded, text), embedding)
+    if dry_run:
+        announce(f"would label {len(data)} sequences, and write {out or 'standard output'}")
+        return 0
     known = loaded.is_known(data.sequences)
     with progress("sequences") as report:
         labels = loaded.predict(data.sequences, workers=workers, progress=report)
@@ -266,6 +277,8 @@ def predict(
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
+    if json:
+        write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
     announce(f"labelled {len(data)} sequences, {int(known.sum())} of them known; wrote {out}")
     return 0
 
@@ -323,7 +336,7 @@ def explain(
     return 0
 
 
-def export(model: Path, /, *, onnx: Path) -> int:
+def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
     """Write a model as an ONNX file: inputs tokens (batch, tokens, dim) and mask (batch, tokens), output label numbers.
 
     Parameters
@@ -331,14 +344,25 @@ def export(model: Path, /, *, onnx: Path) -> int:
     model
         Folder that build wrote.
     onnx
-        File to write.
+        File to write. It must not exist.
+    overwrite
+        Replace the file when it exists.
+    dry_run
+        Read the model, say what would be done, and stop.
+    json
+        Write the labels by output number as one JSON object to standard output.
     """
     from tokendyn.exact import to_onnx
 
-    if onnx.exists():
-        raise BadInputError(f"{onnx} exists already; choose another name or remove it")
+    if onnx.exists() and not overwrite:
+        raise BadInputError(f"{onnx} exists already; choose another --onnx, or pass --overwrite to replace it")
     loaded = load(model)
+    if dry_run:
+        announce(f"would write {loaded.stats.blocks} blocks as {onnx}")
+        return 0
     to_onnx(loaded, onnx)
+    if json:
+        write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
     announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
     return 0
 

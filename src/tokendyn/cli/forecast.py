@@ -171,6 +171,7 @@ def predict(
     future: Path | None = None,
     fill: Literal["linear", "previous"] | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
@@ -198,6 +199,8 @@ def predict(
         Fill gaps: linear or previous.
     overwrite
         Replace the file when it exists.
+    dry_run
+        Read the model and the data, say what would be done, and stop.
     json
         Write status and numbers as one JSON object to standard output; needs --out.
     """
@@ -222,6 +225,11 @@ def predict(
         if len(given) > 1:
             raise BadInputError(f"{data} has {len(given)} series; with --future forecast one at a time")
         driven = [np.concatenate([given[0].inputs, future_inputs(future, driving, time, given[0], steps)])]
+    if dry_run:
+        announce(
+            f"would forecast {steps} steps of {', '.join(given[0].names[:8])}, and write {out or 'standard output'}"
+        )
+        return 0
     found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
     _write_forecasts(found, given, time or "time", series, out, overwrite)
     broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]

@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from collections import Counter
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,6 +148,8 @@ def predict(
     model: Path,
     out: Path | None = None,
     text: str = "text",
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
 
@@ -162,8 +165,17 @@ def predict(
         CSV file to write; standard output by default.
     text
         Name of the column of texts.
+    dry_run
+        Read the model and the first texts, say what would be done, and stop.
+    json
+        Write the number of texts of each class as one JSON object to standard output; needs --out.
     """
+    if json and out is None:
+        raise BadInputError("--json and the labels would both go to standard output; give --out too")
     classifier = load(model)
+    if dry_run:
+        return _announce_first(reviews, text, f"would label its texts, and write {out or 'standard output'}")
+    found: Counter[str] = Counter()
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
     count = 0
@@ -180,9 +192,12 @@ def predict(
             labels, probabilities, leaders = classifier.predict_all(part.texts)
             columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
             writer.writerows(zip(part.texts, labels, *columns, leaders, strict=True))
+            found.update(map(str, labels))
             count += len(part)
     if out is None:
         return 0
+    if json:
+        write_json({"texts": count, "labels": dict(sorted(found.items())), "out": str(out)})
     announce(f"labelled {count} texts; wrote {out}")
     return 0
 
@@ -238,6 +253,8 @@ def explain_all(
     model: Path,
     out: Path,
     text: str = "text",
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.
 
@@ -253,12 +270,27 @@ def explain_all(
         JSONL file to write.
     text
         Name of the column of texts.
+    dry_run
+        Read the model and the first texts, say what would be done, and stop.
+    json
+        Write the number of texts as one JSON object to standard output.
     """
     classifier = load(model)
+    if dry_run:
+        return _announce_first(reviews, text, f"would explain its texts, and write {out}")
     with progress("bytes read") as report:
         parts = stream_texts(reviews, text, progress=report)
         count = write_verdicts((one for part in parts for one in classifier.explain_many(part.texts)), out)
+    if json:
+        write_json({"texts": count, "out": str(out)})
     announce(f"explained {count} texts; wrote {out}")
+    return 0
+
+
+def _announce_first(reviews: Path, text: str, plan: str) -> int:
+    """Read the first part of a file, which tells whether it can be used, and say what would be done with it all."""
+    first = next(iter(stream_texts(reviews, text)))
+    announce(f"{reviews} can be read: {len(first)} texts in its first part; {plan}")
     return 0
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from tokendyn.cli.output import announce, command_line, progress, write_json
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
-from tokendyn.runs.files import new_folder
+from tokendyn.runs.files import check_free, new_folder
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier
@@ -29,6 +29,7 @@ def curve(
     negation: bool = False,
     seed: int = 0,
     overwrite: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Draw accuracy against leaders a text: one model for each wish, judged on its validation texts.
@@ -49,6 +50,8 @@ def curve(
         Seed of every random choice.
     overwrite
         Replace the folder when it exists.
+    dry_run
+        Check the input, say what would be done, and stop.
     json
         Write the points as one JSON object to standard output.
     """
@@ -56,8 +59,13 @@ def curve(
     if wrong or not leaders:
         raise BadInputError(f"--leaders must be one or more positive numbers, got {wrong or 'none'}")
     began = time.perf_counter()
+    check_free(out, overwrite=overwrite)
+    data = read_texts(reviews, text=text, label=label)
+    data.check_classes()
+    if dry_run:
+        announce(f"would train {len(set(leaders))} models on {len(data)} texts, and write {out}")
+        return 0
     with new_folder(out, overwrite=overwrite) as place:
-        data = read_texts(reviews, text=text, label=label)
         rows = []
         with progress("models") as report:
             for done, wish in enumerate(sorted(set(leaders)), start=1):
