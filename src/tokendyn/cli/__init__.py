@@ -307,7 +307,8 @@ def run(arguments: Sequence[str]) -> int:
         app.config = config
         code = app(_routed(rest, settings), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _say(f"{error}{_misspelled(arguments, str(error))}\nSee: tokendyn {_command_words(_routed(list(arguments), {}))}--help")
+        help_of = _command_words(_routed(list(arguments), {}))
+        _say(f"{error}{_misspelled(arguments, str(error))}\nSee: tokendyn {help_of}--help")
         return BadInputError.exit_code
     except TokendynError as error:
         _say(str(error))
