@@ -278,6 +278,14 @@ _command(
 )
 _command(
     app,
+    "samples",
+    "samples:samples",
+    "Write small files to try every command with: tokens, reviews, sequences, snapshots.",
+    "tokendyn samples",
+    "tokendyn samples tried/",
+)
+_command(
+    app,
     "completion",
     "completion:completion",
     "Write a script with which bash, zsh or fish completes commands and options.",
