@@ -7,11 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tokendyn.cli import run as run_command
-from tokendyn.data.texts import small_reviews
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,20 +32,11 @@ def test_the_python_examples_of_the_readme_run_as_written(capsys):
 
 def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    np.savetxt("tokens.csv", np.random.default_rng(0).normal(size=(12, 2)), delimiter=",")
-    reviews = small_reviews()
-    with open("reviews.csv", "w", encoding="utf-8", newline="") as stream:
-        import csv
-
-        csv.writer(stream).writerows([("text", "label"), *zip(reviews.texts, reviews.labels, strict=True)])
-    turn = 0.2 * np.arange(500)
-    flow = np.stack([0.1 * np.arange(500), np.sin(turn), np.cos(turn)], axis=1)
-    np.savetxt("flow.csv", flow, delimiter=",", header="t,lift,drag", comments="")
     for line in blocks("sh")[0].splitlines():
         program, *arguments = shlex.split(line)
         assert program == "tokendyn"
         assert run_command(arguments) == 0
-    assert {"run", "model", "why.html", "forecaster", "forecast.csv"} <= set(os.listdir())
+    assert {"run", "model", "why.html", "exact", "forecaster", "forecast.csv", "report.html"} <= set(os.listdir())
 
 
 def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):

@@ -250,9 +250,10 @@ _command(
     app,
     "report",
     "report:report",
-    "Make the HTML report of a saved run anew: one file, no network.",
+    "Make one HTML page of one or many runs of any kind: one file, no network.",
     "tokendyn report run/",
-    "tokendyn report run/ --out page.html",
+    "tokendyn report run/ model/ comparison/ --out page.html",
+    "tokendyn classify verify model/ --exact --json > verified.json && tokendyn report verified.json",
 )
 _command(
     app,
@@ -270,11 +271,28 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show clustering, an explained classifier and a forecast of a wake, in minutes; end with report.html.\n\n"
+    "Show all four systems once, in a minute or two; end with the path of one report.html.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
     "600 short reviews that come with the package. The flow is simulated.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
+)
+_command(
+    app,
+    "samples",
+    "samples:samples",
+    "Write small files to try every command with: tokens, reviews, sequences, snapshots.",
+    "tokendyn samples",
+    "tokendyn samples tried/",
+)
+_command(
+    app,
+    "completion",
+    "completion:completion",
+    "Write a script with which bash, zsh or fish completes commands and options.",
+    "tokendyn completion bash > ~/.local/share/bash-completion/completions/tokendyn",
+    "tokendyn completion zsh > ~/.zfunc/_tokendyn",
+    "tokendyn completion fish > ~/.config/fish/completions/tokendyn.fish",
 )
 _command(
     app,
@@ -298,7 +316,8 @@ def run(arguments: Sequence[str]) -> int:
         app.config = config
         code = app(_routed(rest, settings), exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        _say(f"{error}\nSee: tokendyn {_command_words(_routed(list(arguments), {}))}--help")
+        help_of = _command_words(_routed(list(arguments), {}))
+        _say(f"{error}{_misspelled(arguments, str(error))}\nSee: tokendyn {help_of}--help")
         return BadInputError.exit_code
     except TokendynError as error:
         _say(str(error))
@@ -327,6 +346,30 @@ def _command_words(arguments: Sequence[str]) -> str:
             break
         words += word + " "
     return words.replace(MEANFIELD, "simulate --model meanfield")
+
+
+def _misspelled(arguments: Sequence[str], said: str) -> str:
+    """Return a line for each option that its command has not, with the nearest that it has.
+
+    The error itself names such an option only when nothing else is wrong: a misspelled ``--out`` is first of all
+    a missing one.
+    """
+    import difflib
+
+    _, apps, rest = app.parse_commands(_routed(list(arguments), {}))
+    if apps[-1].default_command is None:
+        return ""
+    given = rest[: rest.index("--")] if "--" in rest else rest
+    known = {name for argument in apps[-1].assemble_argument_collection() for name in argument.names}
+    known |= {"--config", "--help", "--model"}
+    lines = ""
+    for word in given:
+        name = word.partition("=")[0]
+        if not name.startswith("--") or name in known or name in said:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        lines += f"\nUnknown option: {name}." + (f" Did you mean {near[0]}?" if near else "")
+    return lines
 
 
 def _routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:

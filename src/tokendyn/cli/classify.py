@@ -2,17 +2,20 @@
 
 import csv
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from tokendyn.cli.output import announce, console, progress, write_json
+from tokendyn.cli.output import announce, command_line, console, progress, write_json
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import BadInputError
 from tokendyn.exact import ExactTransformer, load, save
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
 from tokendyn.exact.certificate import Verification
+from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
+from tokendyn.runs.provenance import provenance
 
 
 def check(
@@ -51,13 +54,20 @@ def check(
     json
         Write the findings as one JSON object to standard output.
     """
+    began = time.perf_counter()
     data = _read(sequences, label, _input(text, hash_dim, embedding), embedding)
     report = check_sequences(
         data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
     )
     if json:
+        options = _input_options(label, _input(text, hash_dim, embedding), embedding)
+        options |= {"dtype": dtype, "multiplicity": multiplicity}
+        flags = {"positions": positions, "json": True}
         write_json(
             {
+                "schema": CHECK_SCHEMA, "schema_version": 1, "source": sequences.name,
+                "command": command_line("classify check", sequences, options=options, flags=flags),
+                "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "sequences": report.sequences, "tokens": report.tokens, "dim": report.dim,
                 "shortest": report.shortest, "longest": report.longest, "distinct_tokens": report.distinct_tokens,
                 "labels": {str(name): count for name, count in report.labels.items()},
@@ -150,6 +160,7 @@ def build(
         found = check_sequences(data.sequences, data.labels or (), dtype=dtype, positions=positions)
         announce(f"would build from {found.sequences} sequences with {len(found.labels)} labels, and write {out}")
         return 0
+    began = time.perf_counter()
     with progress("sequences verified") as report:
         model = compile_transformer(
             data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
@@ -157,7 +168,12 @@ def build(
             positions=positions, workers=workers, progress=report,
         )  # fmt: skip
     model.settings["input"] = source
-    save(model, out, overwrite=overwrite)
+    options = _input_options(label, source, embedding) | {
+        "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
+        "min-margin": min_margin, "multiplicity": multiplicity, "seed": seed,
+    }  # fmt: skip
+    command = command_line("classify build", sequences, options=options, flags={"positions": positions}, out=out)
+    save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
     if json:
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
     stats = model.stats
@@ -185,12 +201,18 @@ def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool 
     json
         Write the result as one JSON object to standard output.
     """
+    began = time.perf_counter()
     loaded = load(model)
     with progress("sequences verified") as report:
         done: Verification = loaded.certificate.verify(exact=exact, workers=workers, progress=report)
     if json:
         write_json(
             {
+                "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
+                "command": command_line(
+                    "classify verify", model, options={"workers": workers}, flags={"exact": exact, "json": True}
+                ),
+                "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "passed": done.passed, "sequences": done.sequences, "wrong": list(done.wrong),
                 "largest_difference": done.largest_difference, "arithmetic": done.arithmetic,
                 "attention": done.attention, "seconds": round(done.seconds, 3),
@@ -211,6 +233,8 @@ def predict(
     embedding: Path | None = None,
     abstain: bool = False,
     workers: int = 1,
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Label every sequence of a file: CSV out, with id, prediction and whether the sequence is one of the given ones.
 
@@ -230,9 +254,18 @@ def predict(
         Leave the prediction empty for sequences that were not given.
     workers
         Threads.
+    dry_run
+        Check the input, say what would be done, and stop.
+    json
+        Write the number of sequences, and of those known, as one JSON object to standard output; needs --out.
     """
+    if json and out is None:
+        raise BadInputError("--json and the labels would both go to standard output; give --out too")
     loaded = load(model)
     data = _read(sequences, None, _same_input(loaded, text), embedding)
+    if dry_run:
+        announce(f"would label {len(data)} sequences, and write {out or 'standard output'}")
+        return 0
     known = loaded.is_known(data.sequences)
     with progress("sequences") as report:
         labels = loaded.predict(data.sequences, workers=workers, progress=report)
@@ -244,6 +277,8 @@ def predict(
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
+    if json:
+        write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
     announce(f"labelled {len(data)} sequences, {int(known.sum())} of them known; wrote {out}")
     return 0
 
@@ -301,7 +336,7 @@ def explain(
     return 0
 
 
-def export(model: Path, /, *, onnx: Path) -> int:
+def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
     """Write a model as an ONNX file: inputs tokens (batch, tokens, dim) and mask (batch, tokens), output label numbers.
 
     Parameters
@@ -309,14 +344,25 @@ def export(model: Path, /, *, onnx: Path) -> int:
     model
         Folder that build wrote.
     onnx
-        File to write.
+        File to write. It must not exist.
+    overwrite
+        Replace the file when it exists.
+    dry_run
+        Read the model, say what would be done, and stop.
+    json
+        Write the labels by output number as one JSON object to standard output.
     """
     from tokendyn.exact import to_onnx
 
-    if onnx.exists():
-        raise BadInputError(f"{onnx} exists already; choose another name or remove it")
+    if onnx.exists() and not overwrite:
+        raise BadInputError(f"{onnx} exists already; choose another --onnx, or pass --overwrite to replace it")
     loaded = load(model)
+    if dry_run:
+        announce(f"would write {loaded.stats.blocks} blocks as {onnx}")
+        return 0
     to_onnx(loaded, onnx)
+    if json:
+        write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
     announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
     return 0
 
@@ -326,6 +372,13 @@ def _input(text: str | None, hash_dim: int, embedding: Path | None) -> dict[str,
     if text is None:
         return {"kind": "tokens"}
     return {"kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None}
+
+
+def _input_options(label: str, source: dict[str, Any], embedding: Path | None) -> dict[str, object]:
+    """Return the options that say how a file becomes sequences."""
+    if source["kind"] == "tokens":
+        return {"label": label}
+    return {"label": label, "text": source["text"], "hash-dim": source["hash_dim"], "embedding": embedding}
 
 
 def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``tokendyn demo``: everything once, on real input."""
+"""``tokendyn demo``: all four systems once, on data that come with the package or are generated."""
 
 import os
 import time
@@ -6,36 +6,66 @@ from pathlib import Path
 
 import numpy as np
 
-from tokendyn.cli.output import announce, progress
+from tokendyn import exact
+from tokendyn.cli.output import announce, progress, write_json
 from tokendyn.cli.sentiment import evaluate
 from tokendyn.data.collections import split_texts
 from tokendyn.data.configurations import DESCRIPTIONS, configuration
 from tokendyn.data.flow import cylinder_flow
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.texts import LabelledTexts, imdb_reviews, small_reviews
+from tokendyn.dynamics import TokenFlow
+from tokendyn.errors import OutputError
+from tokendyn.exact.model_page import model_sections
 from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.figures import forecast_figure
 from tokendyn.metrics import nrmse
 from tokendyn.particles import simulate
+from tokendyn.particles.meanfield import report as meanfield
+from tokendyn.particles.meanfield import simulate as simulate_meanfield
+from tokendyn.particles.meanfield.starts import circle_quantiles
 from tokendyn.particles.report import run_sections, save_run
-from tokendyn.runs.files import new_folder
+from tokendyn.runs.files import new_folder, schema_of
+from tokendyn.runs.files import write_json as write_json_file
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier, save
 from tokendyn.sentiment.report import explained_text, scene, write_explanation
-from tokendyn.show import KeyFigures, Picture, Provenance, Report, Table, Text, following_strip, write_report
+from tokendyn.show import (
+    Chapter,
+    KeyFigures,
+    Picture,
+    Report,
+    Table,
+    Text,
+    closing,
+    following_strip,
+    write_report,
+)
 from tokendyn.show.panels import panels
 from tokendyn.show.report import Section
 
 SHARE_HELD_OUT = 0.2
+#: Of the run of many tokens: inverse temperature, how many, and what of it is shown at a glance.
+MEANFIELD_BETA, MEANFIELD_TOKENS = 100.0, 400
+MEANFIELD_FACTS = (
+    "tokens",
+    "inverse_temperature",
+    "least_distance",
+    "concentration_time",
+    "departure_time",
+    "clusters",
+)
+EXACT_SEQUENCES = 100
 #: Share of the flow that is learned; the rest is forecast.
 SHARE_LEARNED = 0.6
 
 
-def demo(*, out: Path = Path("demo-output"), seed: int = 0) -> int:
-    """Show clustering, an explained sentiment classifier and a forecast of a wake, in minutes; end with report.html.
+def demo(*, out: Path = Path("demo-output"), seed: int = 0, dry_run: bool = False, json: bool = False) -> int:
+    """Show all four systems once, in a minute or two; end with the path of one report.html.
 
-    Uses the IMDb training reviews when the environment variable TOKENDYN_DATA names a folder with
-    imdb/reviews-train.csv.gz, else the 600 short reviews that come with the package. The flow is simulated.
+    Clustering and a sentiment classifier that explains itself; many tokens at low temperature; a transformer in closed
+    form; a forecast of a simulated wake. Uses the IMDb training reviews when the environment variable TOKENDYN_DATA
+    names a folder with imdb/reviews-train.csv.gz, else the 600 short reviews that come with the package.
 
     Parameters
     ----------
@@ -43,47 +73,131 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 0) -> int:
         Folder to write; an earlier demo in it is replaced.
     seed
         Seed of every random choice.
+    dry_run
+        Say what would be shown, and stop.
+    json
+        Write the path of the page and the seconds of each part as one JSON object to standard output.
     """
+    if dry_run:
+        announce(f"would show {', '.join(name for name, *_ in PARTS)}, and write {out}")
+        return 0
+    _check_replaceable(out)
     began = time.perf_counter()
+    chapters, spent = [], {}
     with new_folder(out, overwrite=True) as folder:
-        sections = [*_clustering(folder, seed), *_sentiment(folder, seed), *_forecast(folder, seed)]
+        write_json_file(folder / "demo.json", {"schema": "tokendyn-demo", "schema_version": 1, "seed": seed})
+        for number, (name, source, part) in enumerate(PARTS, start=1):
+            start = time.perf_counter()
+            announce(f"[{number}/{len(PARTS)}] {name}")
+            chapters.append(Chapter(name, source, part(folder, seed)))
+            spent[name] = round(time.perf_counter() - start, 1)
+            announce(f"      done in {spent[name]:.0f} s")
         seconds = time.perf_counter() - began
-        sections.append(Provenance(provenance({"command": "tokendyn demo"}, seed=seed, seconds=seconds)))
-        page = Report(
-            "tokendyn: a demonstration",
-            "Leaders among points, leaders in a real review, and a flow that is forecast",
-            sections,
-        )
+        ending = closing(f"tokendyn demo --seed {seed}", provenance({}, seed=seed, seconds=seconds))
+        words = "What is on this page was computed just now, on this machine, from data that come with the package or "
+        opening = Text(words + "are generated. The folder beside it holds every run; tokendyn report shows each alone.")
+        last = Chapter("How this page was made", "", [Table([spent], "Seconds"), *ending])
+        page = Report("tokendyn: a demonstration", "Four systems of tokens that move", [opening, *chapters, last])
         write_report(page, folder / "report.html")
-    announce(f"done in {time.perf_counter() - began:.0f} s; open {(out / 'report.html').resolve()}")
+    target = (out / "report.html").resolve()
+    if json:
+        write_json({"report": str(target), "seconds": spent})
+    announce(f"done in {time.perf_counter() - began:.0f} s; open {target}")
     return 0
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to replace a folder that holds something else than a demo."""
+    if out.exists() and schema_of(out / "demo.json") != "tokendyn-demo":
+        raise OutputError(f"{out} exists already and holds no demo; choose another --out")
 
 
 def _clustering(folder: Path, seed: int) -> list[Section]:
     """Run the four configurations of Figure 2 of arXiv 2407.01602."""
-    sections: list[Section] = []
-    for name, description in DESCRIPTIONS.items():
-        announce(f"clustering: {name} ({description})")
-        run = simulate(configuration(name, seed), alpha=0.5, layers=30)
-        save_run(run, folder / name, title=description)
-        _, *parts = run_sections(run, pictures=folder / name)
-        pictures = [part for part in parts if isinstance(part, Picture)][:2]
-        sections += [Text("\n\n".join(run.describe()), f"Clustering: {description}"), *pictures]
+    sections: list[Section] = [
+        Text(
+            "Each token is a point in the plane; in each layer it moves a third of the way towards the token whose "
+            "score it finds largest. A token that finds itself stands still: it is a leader (a star). All others end "
+            "on a leader, or on a place of the limiting polytope that the leaders define. The places are predicted in "
+            "closed form after a few layers, and the error of that prediction is stated with each run."
+        )
+    ]
+    with progress("configurations") as report:
+        for number, (name, description) in enumerate(DESCRIPTIONS.items()):
+            report(number, len(DESCRIPTIONS))
+            run = simulate(configuration(name, seed), alpha=0.5, layers=30)
+            save_run(run, folder / name, title=description, animation="gif" if number == 0 else None)
+            shown = [part for part in run_sections(run, pictures=folder / name) if isinstance(part, Picture)]
+            sections.append(Text("\n\n".join(run.describe()), f"Clustering: {description}"))
+            sections += shown[: 2 if number == 0 else 1]
+        report(len(DESCRIPTIONS), len(DESCRIPTIONS))
     return sections
+
+
+def _mean_field(folder: Path, seed: int) -> list[Section]:
+    """Run many tokens on the circle at a low temperature: they concentrate, stay, and leave."""
+    value, score = np.diag([1.0, 2.0]), np.diag([4.0, 1.0])
+    flow = TokenFlow(MEANFIELD_BETA, interaction=score, value=value)
+    tokens = circle_quantiles(MEANFIELD_TOKENS, lambda angle: 1 + 0.4 * np.cos(angle - 0.5) + 0.3 * np.sin(2 * angle))
+    with progress("steps of the flow") as report:
+        run = simulate_meanfield(flow, tokens, np.linspace(0.0, 12.0, 121), seed=seed, progress=report)
+    meanfield.save_run(run, folder / "mean-field", title="Tokens on the circle", animation=None)
+    facts = run.summary()
+    return [
+        Text(
+            f"{facts['tokens']} tokens on a circle under softmax attention at inverse temperature "
+            f"{MEANFIELD_BETA:g}. Theory says that they first gather fast where the projection along V B^T sends "
+            "them, stay there for a time that grows with the logarithm of beta, and then turn to the direction in "
+            "which V is largest. The curve is the Wasserstein-2 distance to the projected law; the green band is the "
+            "time for which it stays near.\n\n" + "\n\n".join(run.describe())
+        ),
+        KeyFigures({name.replace("_", " "): facts[name] for name in MEANFIELD_FACTS}),
+        Picture(folder / "mean-field" / "distances.png", "Distance to the projected law over time"),
+        Picture(folder / "mean-field" / "tokens.png", "The tokens at some moments"),
+    ]
+
+
+def _exact(folder: Path, seed: int) -> list[Section]:
+    """Build a transformer for random labelled sequences, and verify it in rational arithmetic."""
+    rng = np.random.default_rng(seed)
+    sequences = [rng.normal(size=(length, 2)) for length in rng.integers(2, 9, EXACT_SEQUENCES)]
+    labels = rng.choice(["red", "green", "blue"], EXACT_SEQUENCES).tolist()
+    began = time.perf_counter()
+    model = exact.compile(sequences, labels, strategy="fused", seed=seed)
+    built = time.perf_counter() - began
+    exact.save(model, folder / "exact-model", seconds=built)
+    with progress("sequences in rational arithmetic") as report:
+        done = model.certificate.verify(exact=True, progress=report)
+    announce(f"      {done}")
+    return [
+        Text(
+            f"{EXACT_SEQUENCES} random sequences of 2 to 8 points, with labels drawn at random: there is nothing to "
+            f"learn, and yet a transformer that was written down in {built:.2g} seconds, without training, gives every "
+            "one its label to the last bit. Each of its blocks asks one question: is there a token in this interval? "
+            "The picture is the path of the first sequence.\n\n"
+            f"Checked once more with fractions in place of floating-point numbers: {done}."
+        ),
+        *model_sections(model),
+    ]
 
 
 def _sentiment(folder: Path, seed: int) -> list[Section]:
     """Train a classifier, measure it on held-out reviews, explain one of them."""
+    words = (
+        "A classifier of two coordinates a word and eight hardmax layers. In a text the words gather around leaders; "
+        "what each leader contributes, times the share of words that follow it, adds up to the verdict, so that the "
+        "few leaders are the explanation."
+    )
     data = imdb_reviews() if os.environ.get("TOKENDYN_DATA") else small_reviews()
     parts = split_texts(data, SHARE_HELD_OUT, seed)
     training, test = parts.training, parts.test
-    announce(f"sentiment: training on {len(training)} reviews ({data.source})")
+    announce(f"      training on {len(training)} reviews ({data.source})")
     model = LeaderClassifier(random_state=seed)
     with progress("epochs") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
     measured = evaluate(model, test)
     announce(
-        f"sentiment: {measured['test_accuracy']:.1%} of {len(test)} held-out reviews right, "
+        f"      {measured['test_accuracy']:.1%} of {len(test)} held-out reviews right, "
         f"{measured['mean_leaders']:.1f} leaders a review, contributions add up to {measured['largest_sum_error']:.0e}"
     )
     save(model, folder / "model")
@@ -95,6 +209,7 @@ def _sentiment(folder: Path, seed: int) -> list[Section]:
         for leader in explained.leaders
     ]
     sections: list[Section] = [
+        Text(words),
         KeyFigures(
             {
                 "reviews": data.source,
@@ -103,7 +218,7 @@ def _sentiment(folder: Path, seed: int) -> list[Section]:
                 "leaders a review": f"{measured['mean_leaders']:.1f}",
                 "processor seconds": model.training_["cpu_seconds"],
             },
-            "Sentiment: a classifier that decides at hardmax",
+            "A classifier that decides at hardmax",
         ),
         Text(why.text, f"One held-out review, judged {why.label}"),
         Table(rows, f"Why: contributions, with bias {why.bias:+.2f} and residual {why.residual:+.2f}"),
@@ -130,7 +245,7 @@ def _forecast(folder: Path, seed: int) -> list[Section]:
     """Forecast the flow behind a cylinder by TD-DMD and by TD-TF."""
     series = _flow()
     learned, rest = series.split(SHARE_LEARNED)
-    announce(f"forecast: learning {len(learned)} snapshots of {series.source}, forecasting the {len(rest)} that follow")
+    announce(f"      learning {len(learned)} snapshots of {series.source}, forecasting the {len(rest)} that follow")
     models = {
         "TD-DMD": TDDMD(delays=40),
         "TD-TF": TDTF(delays=16, stride=5, rank=16, units=40, noise=3e-4, iterations=10, random_state=seed),
@@ -144,7 +259,7 @@ def _forecast(folder: Path, seed: int) -> list[Section]:
         whole[: forecast.finite_steps] = forecast.values
         error = nrmse(whole, rest.values, model.scale_)
         rows.append({"model": name, "error, sd": error, "status": forecast.status, "seconds": model.fit_seconds_})
-        announce(f"forecast: {name} {forecast.status}, closed-loop error {error:.2g} standard deviations")
+        announce(f"      {name} {forecast.status}, closed-loop error {error:.2g} standard deviations")
         model.save(folder / f"forecaster-{name.lower()}")
     figure = forecast_figure(
         rest.values, forecasts, series.dt, series.names, learned.values.std(axis=0), learned.values[-100:]
@@ -152,9 +267,10 @@ def _forecast(folder: Path, seed: int) -> list[Section]:
     return [
         Text(
             f"{series.source}: the first {SHARE_LEARNED:.0%} are learned; the rest is forecast in closed loop, each "
-            "prediction fed back. The flow is periodic, so that a linear model with a long window is enough: the table "
-            "says which model comes closer.",
-            "Forecast: the wake of a cylinder",
+            "prediction fed back. The flow is periodic, so that a linear model (TD-DMD) with a long window is enough: "
+            "the table says which model comes closer, and how close. Where the forecast covers the grey truth, it is "
+            "right.",
+            "The wake of a cylinder",
         ),
         Picture(figure, alt="Forecasts over the truth, and their errors over time."),
         Table(rows, "Closed-loop error over the whole rest"),
@@ -163,7 +279,17 @@ def _forecast(folder: Path, seed: int) -> list[Section]:
 
 def _flow() -> Snapshots:
     """Simulate a small flow."""
-    announce("forecast: simulating the flow past a cylinder")
+    announce("      simulating the flow past a cylinder")
     flow = cylinder_flow(points=700, discard=100.0, resolution=8, length=20.0, height=10.0, upstream=6.0).series
     seen = flow.select(["lift", "drag", "v1"])
     return Snapshots(seen.values, seen.times, seen.dt, seen.names, source="lift, drag and a wake probe of a cylinder")
+
+
+#: Name, source and function of each part, in order.
+PARTS = (
+    ("Leaders among points", "Clustering, arXiv 2407.01602", _clustering),
+    ("Leaders in a review", "A classifier that explains itself, arXiv 2407.01602", _sentiment),
+    ("Many tokens at low temperature", "Mean field, arXiv 2605.10931", _mean_field),
+    ("A transformer in closed form", "Exact classification, arXiv 2502.02270", _exact),
+    ("A forecast of a flow", "Time-delayed transformer beside TD-DMD, arXiv 2602.08478", _forecast),
+)

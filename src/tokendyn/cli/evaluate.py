@@ -25,6 +25,7 @@ def evaluate(
     seeds: int = 2,
     seed: int = 0,
     overwrite: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Measure how faithful explanations are: words taken out, words left alone, time, stability.
@@ -52,9 +53,12 @@ def evaluate(
         First of these seeds, and seed of the draw of texts.
     overwrite
         Replace the folder when it exists.
+    dry_run
+        Check the input, say what would be done, and stop.
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.sentiment.explainers import check_explainers
     from tokendyn.sentiment.faithfulness import evaluate_explanations
     from tokendyn.sentiment.faithfulness_page import write_evaluation
 
@@ -74,6 +78,10 @@ def evaluate(
         raise BadInputError(f"{reviews}: none of its {len(data)} texts has a word; nothing can be explained")
     drawn = np.random.default_rng(seed).permutation(usable)[:texts]
     chosen = data.take(np.sort(drawn))
+    check_explainers(names, classifier)
+    if dry_run:
+        announce(f"would explain {len(chosen)} of {len(data)} texts by {', '.join(names)}, and write {out}")
+        return 0
     with progress("explanations") as report:
         found = evaluate_explanations(
             classifier, list(chosen.texts), names, seed=seed, seeds=seeds, samples=samples, progress=report

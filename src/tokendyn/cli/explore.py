@@ -3,7 +3,7 @@
 import webbrowser
 from pathlib import Path
 
-from tokendyn.cli.output import announce
+from tokendyn.cli.output import announce, write_json
 from tokendyn.data.explored import Explored, explored_from, read_bounded_json
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
@@ -25,6 +25,8 @@ def explore(
     preset: str = "emerging-leader",
     overwrite: bool = False,
     no_open: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Write one HTML page in which tokens are dragged and parameters set, and open it; it needs no network.
 
@@ -41,6 +43,10 @@ def explore(
         Replace the file when it exists.
     no_open
         Do not open the page in the browser.
+    dry_run
+        Check the input, say what would be done, and stop.
+    json
+        Write the page's path and the names of its presets as one JSON object to standard output.
     """
     offered = presets()
     if source is None and preset not in offered:
@@ -50,7 +56,12 @@ def explore(
         offered, chosen = {OWN: _given(source), **offered}, OWN
     target = out or Path("explorer.html")
     check_free(target, overwrite=overwrite)
+    if dry_run:
+        announce(f"would write {target}, beginning with {chosen}")
+        return 0
     write_explorer({name: one.to_dict() for name, one in offered.items()}, chosen, target)
+    if json:
+        write_json({"out": str(target), "presets": list(offered), "chosen": chosen})
     announce(f"wrote {target}")
     if not no_open:
         webbrowser.open(target.resolve().as_uri())
@@ -64,7 +75,11 @@ def _given(source: Path) -> Explored:
         return explored_run(run, title)
     if source.suffix.lower() == ".json":
         record = read_bounded_json(source)
-        if isinstance(record, dict) and record.get("schema") is None and "contributions" in record:
+        if (
+            isinstance(record, dict)
+            and record.get("schema") in (None, "tokendyn-explanation")
+            and "contributions" in record
+        ):
             if "explorer" not in record:
                 raise BadInputError(
                     f"{source} explains a text, but holds no tokens in the plane; write it with sentiment explain "

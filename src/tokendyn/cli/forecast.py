@@ -3,6 +3,7 @@
 import csv
 import shlex
 import sys
+import time as clock
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,19 +12,21 @@ from typing import Any, Literal
 import numpy as np
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
-from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.output import announce, command_line, write_json
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster
 from tokendyn.forecast.held_out import HeldOut, hold_out, measure
+from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, PREDICTION_SCHEMA
 from tokendyn.forecast.studies.comparison import Task
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.provenance import provenance
 
 KINDS: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
-SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-data", 1
+#: Rows of a series that ``predict --json`` writes for a picture.
+_SHOWN = 1000
 #: What a search gets when no budget is given.
 _BUDGET = "2m"
 
@@ -168,6 +171,7 @@ def predict(
     future: Path | None = None,
     fill: Literal["linear", "previous"] | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
@@ -195,9 +199,12 @@ def predict(
         Fill gaps: linear or previous.
     overwrite
         Replace the file when it exists.
+    dry_run
+        Read the model and the data, say what would be done, and stop.
     json
         Write status and numbers as one JSON object to standard output; needs --out.
     """
+    began = clock.perf_counter()
     if steps < 1:
         raise BadInputError(f"--steps is {steps}; expected at least 1")
     if json and out is None:
@@ -218,12 +225,31 @@ def predict(
         if len(given) > 1:
             raise BadInputError(f"{data} has {len(given)} series; with --future forecast one at a time")
         driven = [np.concatenate([given[0].inputs, future_inputs(future, driving, time, given[0], steps)])]
+    if dry_run:
+        announce(
+            f"would forecast {steps} steps of {', '.join(given[0].names[:8])}, and write {out or 'standard output'}"
+        )
+        return 0
     found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
     _write_forecasts(found, given, time or "time", series, out, overwrite)
     broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]
     if json:
         shortest = min(one.finite_steps for one in found)
-        record = {"status": "diverged" if broken else "complete", "finite_steps": shortest, "steps": steps}
+        record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
+        record["steps"] = steps
+        options = {
+            "steps": steps, "time": time, "columns": columns, "inputs": inputs, "series": series, "future": future,
+            "fill": fill,
+        }  # fmt: skip
+        record |= {
+            "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
+            "past": [_thinned(one.times[-2 * steps :], one.values[-2 * steps :]) for one in given],
+            "forecasts": [
+                _thinned(one.times[-1] + made.times, made.values) for one, made in zip(given, found, strict=True)
+            ],
+            "command": command_line("forecast predict", model, data, options=options, flags={"json": True}, out=out),
+            "provenance": provenance({}, seed=None, seconds=clock.perf_counter() - began),
+        }  # fmt: skip
         write_json(record | ({"series": len(given)} if series else {}) | {"out": str(out)})
     for forecast, one in broken:
         of = f"{series} {one.label}: " if series else ""
@@ -234,6 +260,12 @@ def predict(
     after = f"{len(given)} series" if series else f"time {end}"
     announce(f"complete: {steps} steps after {after}" + (f"; wrote {out}" if out else ""))
     return 0
+
+
+def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    """Return some ``_SHOWN`` rows at equal steps."""
+    every = max(len(times) // _SHOWN, 1)
+    return {"times": times[::every].tolist(), "values": values[::every].tolist()}
 
 
 def _refuse_settings(model: str, given: dict[str, Any]) -> None:
@@ -308,26 +340,25 @@ def _write(
     """Write model, names of the columns, and figures, whole or not at all."""
     with new_folder(out, overwrite=overwrite) as temporary:
         model.save(temporary, overwrite=True)
-        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION}
-        write_record(temporary / "data.json", head | record | {"account": account, "command": command})
-        if tested is None:
-            return
-        from tokendyn.forecast.pages import model_figures, model_report, write_pictures
-        from tokendyn.show import write_report
+        about = {"schema": DATA_SCHEMA, "schema_version": DATA_SCHEMA_VERSION, **record}
+        about |= {"account": account, "command": command}
+        if tested is not None:
+            from tokendyn.forecast.pages import model_figures, model_report, write_pictures
+            from tokendyn.show import write_report
 
-        task, held = tested
-        drawn = model_figures(model, held, task.tests[0], task.lead, record["columns"])
-        write_pictures(drawn, temporary)
-        settings = model._parameter_record()
-        made = provenance(settings, seed=settings.get("random_state"), seconds=model.fit_seconds_)
-        page = model_report(model, held, drawn, source=record["source"], account=account, command=command, made=made)
-        write_report(page, temporary / "report.html")
+            task, held = tested
+            drawn = model_figures(model, held, task.tests[0], task.lead, record["columns"])
+            about["figures"] = write_pictures(drawn, temporary)
+            settings = model._parameter_record()
+            made = provenance(settings, seed=settings.get("random_state"), seconds=model.fit_seconds_)
+            write_report(model_report(model, about, temporary, made), temporary / "report.html")
+        write_record(temporary / "data.json", about)
 
 
 def _about(folder: Path) -> dict[str, Any]:
     """Return what ``fit`` noted about the data; nothing for a model that was saved from Python."""
     path = folder / "data.json"
-    return read_json(path, schema=SCHEMA, version=SCHEMA_VERSION) if path.exists() else {}
+    return read_json(path, schema=DATA_SCHEMA, version=DATA_SCHEMA_VERSION) if path.exists() else {}
 
 
 def _check_fit(model: Forecaster, given: Sequence[Snapshots]) -> None:

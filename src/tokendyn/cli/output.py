@@ -1,6 +1,7 @@
 """What every command says and where: people read standard error, programs read standard output."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,3 +55,33 @@ def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
 def announce(line: str) -> None:
     """Say one line to people."""
     console().print(line, soft_wrap=True, markup=False)
+
+
+def command_line(
+    words: str,
+    *given: Path | str,
+    options: Mapping[str, object],
+    flags: Mapping[str, bool] | None = None,
+    out: Path | None = None,
+) -> str:
+    """Return the command that repeats a run, quoted for a shell.
+
+    Parameters
+    ----------
+    words
+        The command, such as ``sentiment train``.
+    given
+        Its arguments.
+    options
+        Values by the names of their options; None is left out.
+    flags
+        Switches by their names; those that are on are given.
+    out
+        Where it wrote.
+    """
+    found = ["tokendyn", *words.split(), *map(str, given)]
+    for name, value in options.items():
+        if value is not None:
+            found += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    found += [f"--{name}" for name, on in (flags or {}).items() if on]
+    return shlex.join(found + (["--out", str(out)] if out is not None else []))

@@ -1,43 +1,166 @@
-"""``tokendyn report``: the page of a saved run, made anew."""
+"""``tokendyn report``: one page of one or many runs, made anew from what they left behind."""
 
+import importlib
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from tokendyn.cli.output import announce
-from tokendyn.particles import report as clustering
-from tokendyn.particles.meanfield import report as meanfield
-from tokendyn.particles.meanfield.film import animate_run
-from tokendyn.runs.files import schema_of
-from tokendyn.show import Report, animate, write_report
+from tokendyn.cli.output import announce, write_json
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.runs.files import check_free, schema_of
+from tokendyn.show import Chapter, Report, Table, write_report
+from tokendyn.show.report import Provenance
+
+#: For each schema of a folder's record: the file, what made it, and the function (folder, pictures) -> Report.
+FOLDERS = {
+    "tokendyn-clustering": ("run.json", "simulate", "particles.report:saved_report"),
+    "tokendyn-meanfield": ("run.json", "simulate --model meanfield", "particles.meanfield.report:saved_report"),
+    "tokendyn-head-theory": (
+        "theory.json", "simulate --theory-only", "particles.meanfield.report:saved_theory_report",
+    ),
+    "tokendyn-phase": ("phase.json", "phase", "particles.meanfield.diagram_report:saved_report"),
+    "tokendyn-claims": ("claims.json", "claims", "claims.page:saved_report"),
+    "tokendyn-comparison": ("comparison.json", "sentiment compare", "sentiment.comparison_page:saved_report"),
+    "tokendyn-faithfulness": ("evaluation.json", "sentiment evaluate", "sentiment.faithfulness_page:saved_report"),
+    "tokendyn-curve": ("curve.json", "sentiment curve", "sentiment.model_page:saved_curve_report"),
+    "tokendyn-forecast-study": ("study.json", "forecast compare or study", "forecast.pages:saved_study_report"),
+    "tokendyn-sentiment": ("model.json", "sentiment train", "sentiment.model_page:saved_model_report"),
+    "tokendyn-exact": ("model.json", "classify build", "exact.model_page:saved_report"),
+    "tokendyn-forecast": ("model.json", "forecast fit", "forecast.pages:saved_model_report"),
+}  # fmt: skip
+#: For each schema of what a command writes with ``--json``: what made it, and the function (record) -> Report.
+RECORDS = {
+    "tokendyn-verification": ("classify verify", "exact.model_page:verification_report"),
+    "tokendyn-sequence-check": ("classify check", "exact.model_page:check_report"),
+    "tokendyn-forecast-prediction": ("forecast predict", "forecast.pages:prediction_report"),
+    "tokendyn-explanation": ("sentiment explain", "sentiment.model_page:explanation_report"),
+}
+#: What goes wrong when a record was changed by hand or is damaged.
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
-def report(run: Path, /, *, out: Path | None = None) -> int:
-    """Make the HTML report of a saved run anew: one file, no network.
+def report(
+    *runs: Path,
+    out: Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Make one HTML page of one or many runs of any kind: one file, no network.
 
     Parameters
     ----------
-    run
-        Folder that simulate wrote, of either model.
+    runs
+        Folders that tokendyn wrote (runs, models, diagrams, comparisons, claims), and JSON files that classify verify,
+        classify check, sentiment explain and forecast predict write with --json.
     out
-        HTML file to write, by default report.html in the folder.
+        HTML file to write; by default report.html in the folder of the one run, or report.html here for several.
+    overwrite
+        Replace the page of several runs, or that of --out, when it exists; a folder's own page is always replaced.
+    dry_run
+        Say which runs the page would show, and stop.
+    json
+        Write kinds, titles and the page's path as one JSON object to standard output.
     """
-    draw = _meanfield_page if schema_of(run / "run.json") == meanfield.SCHEMA else _clustering_page
-    target = out or run / "report.html"
-    with tempfile.TemporaryDirectory() as folder:
-        write_report(draw(run, Path(folder)), target)
+    if not runs:
+        raise BadInputError("name one run or more: tokendyn report run/ model/ --out page.html")
+    kinds = [_kind(run) for run in runs]
+    own = out is None and len(runs) == 1 and runs[0].is_dir()
+    target = runs[0] / "report.html" if own else out or Path("report.html")
+    if not own:
+        check_free(target, overwrite=overwrite)
+    if dry_run:
+        for run, schema in zip(runs, kinds, strict=True):
+            announce(f"would show {run} ({_maker(schema)})")
+        announce(f"would write {target}")
+        return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        pages = []
+        for number, (run, schema) in enumerate(zip(runs, kinds, strict=True)):
+            pictures = Path(scratch) / str(number)
+            pictures.mkdir()
+            pages.append(_page(run, schema, pictures))
+        write_report(pages[0] if len(pages) == 1 else joined(runs, kinds, pages), target)
+    if json:
+        shown = zip(runs, kinds, pages, strict=True)
+        made = [{"run": str(run), "kind": _maker(schema), "title": page.title} for run, schema, page in shown]
+        write_json({"runs": made, "out": str(target)})
     announce(f"wrote {target}")
     return 0
 
 
-def _clustering_page(run: Path, pictures: Path) -> Report:
-    loaded, title, command = clustering.load_run(run)
-    clustering.write_figures(loaded, pictures, title)
-    animate(loaded.scene(title), pictures / "animation.gif")
-    return clustering.run_report(loaded, title=title, pictures=pictures, command=command)
+def joined(runs: tuple[Path, ...], kinds: list[str], pages: list[Report]) -> Report:
+    """Return one page with a table of all runs and a chapter for each."""
+    rows = []
+    for run, schema, page in zip(runs, kinds, pages, strict=True):
+        made = _made(page)
+        rows.append({"run": str(run), "made by": _maker(schema), **{n: made.get(n) for n in ("seed", "seconds")}})
+        rows[-1] |= {name: made.get(name) for name in ("tokendyn", "machine", "finished")}
+    chapters = [
+        Chapter(f"{run.name}: {page.title}", page.subtitle, page.plain_sections)
+        for run, page in zip(runs, pages, strict=True)
+    ]
+    return Report(f"{len(runs)} runs", "Side by side", [Table(rows, "Runs"), *chapters])
 
 
-def _meanfield_page(run: Path, pictures: Path) -> Report:
-    loaded, title, command, beside = meanfield.load_run(run)
-    meanfield.write_figures(loaded, pictures)
-    animate_run(loaded, pictures / "animation.gif")
-    return meanfield.run_report(loaded, title=title, pictures=pictures, companions=beside, command=command)
+def _kind(run: Path) -> str:
+    """Return the schema of a run, whether a folder or a JSON file."""
+    if run.is_dir():
+        found = {schema_of(run / name) for name, _, _ in FOLDERS.values()} - {None}
+        known = sorted(schema for schema in found if schema in FOLDERS)
+        if known:
+            return known[0]
+        other = f" (it holds {', '.join(sorted(filter(None, found)))})" if found else ""
+        if (run / "explored.json").exists():
+            raise BadInputError(f"{run} is a run of the explorer page on the sphere; see it with tokendyn explore")
+        raise BadInputError(f"{run} holds no run that a page is made of{other}; give a folder that tokendyn wrote")
+    if run.is_file() and run.suffix.lower() == ".json":
+        schema = schema_of(run)
+        if schema in RECORDS:
+            return schema
+        makers = ", ".join(maker for maker, _ in RECORDS.values())
+        raise BadInputError(f"{run} holds {schema!r}; give the folder of a run, or what --json wrote: {makers}")
+    raise BadInputError(f"{run} is not there; give a folder that tokendyn wrote, or what --json wrote")
+
+
+def _page(run: Path, schema: str, pictures: Path) -> Report:
+    """Return the page of a run; a record that is damaged is one message with the remedy."""
+    try:
+        if schema in FOLDERS:
+            draw = _function(FOLDERS[schema][2])
+            made: Report = draw(run, pictures)
+        else:
+            made = _function(RECORDS[schema][1])(_record(run, schema))
+    except TokendynError:
+        raise
+    except _DAMAGED as error:
+        said = f"{type(error).__name__}: {error}"
+        raise BadInputError(
+            f"{run}: the record of this {_maker(schema)} lacks something or is damaged ({said}); run {_maker(schema)} "
+            "again"
+        ) from None
+    return made
+
+
+def _record(path: Path, schema: str) -> Mapping[str, Any]:
+    from tokendyn.runs.files import read_json
+
+    return read_json(path, schema=schema, version=1)
+
+
+def _made(page: Report) -> Mapping[str, object]:
+    """Return the provenance that a page ends with."""
+    found = [part.values for part in page.plain_sections if isinstance(part, Provenance)]
+    return found[-1] if found else {}
+
+
+def _maker(schema: str) -> str:
+    return FOLDERS[schema][1] if schema in FOLDERS else RECORDS[schema][0]
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """Import a function of the package by ``module:name`` when it is needed."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"tokendyn.{module}"), function)
+    return found

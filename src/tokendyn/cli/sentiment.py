@@ -3,22 +3,27 @@
 import csv
 import math
 import sys
+import time
+from collections import Counter
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, console, progress, resumable, write_json
+from tokendyn.cli.output import announce, command_line, console, progress, resumable, write_json
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
+from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier, load, save
 from tokendyn.sentiment.verdicts import write_verdicts
 
+#: Of what ``explain --json`` writes.
+EXPLANATION_SCHEMA = "tokendyn-explanation"
 #: A file, a text or - for standard input.
 _Source = Parameter(allow_leading_hyphen=True)
 #: Longest text that ``explain`` reads from a file or from standard input, in characters.
@@ -121,10 +126,17 @@ def train(
             training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of),
             budget=seconds, checkpoint=kept,
         )  # fmt: skip
-    record = model.training_ | {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
+    measured: dict[str, Any] = {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
     if len(test):
-        record |= evaluate(model, test)
-    save(model, out, overwrite=overwrite)
+        measured |= {"test_texts": len(test)} | evaluate(model, test)
+    record = model.training_ | measured
+    options = {
+        "text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "class-weight": class_weight,
+        "leaders": leaders, "patience": patience, "layers": layers, "alpha": alpha, "epochs": epochs,
+        "test-fraction": test_fraction, "seed": seed,
+    }  # fmt: skip
+    command = command_line("sentiment train", reviews, options=options, flags={"negation": negation}, out=out)
+    save(model, out, overwrite=overwrite, command=command, measured=measured | {"source": reviews.name})
     if kept is not None and record["status"] == "completed":
         kept.remove()
     if json:
@@ -153,6 +165,8 @@ def predict(
     model: Path,
     out: Path | None = None,
     text: str = "text",
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
 
@@ -168,8 +182,17 @@ def predict(
         CSV file to write; standard output by default.
     text
         Name of the column of texts.
+    dry_run
+        Read the model and the first texts, say what would be done, and stop.
+    json
+        Write the number of texts of each class as one JSON object to standard output; needs --out.
     """
+    if json and out is None:
+        raise BadInputError("--json and the labels would both go to standard output; give --out too")
     classifier = load(model)
+    if dry_run:
+        return _announce_first(reviews, text, f"would label its texts, and write {out or 'standard output'}")
+    found: Counter[str] = Counter()
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
     count = 0
@@ -186,9 +209,12 @@ def predict(
             labels, probabilities, leaders = classifier.predict_all(part.texts)
             columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
             writer.writerows(zip(part.texts, labels, *columns, leaders, strict=True))
+            found.update(map(str, labels))
             count += len(part)
     if out is None:
         return 0
+    if json:
+        write_json({"texts": count, "labels": dict(sorted(found.items())), "out": str(out)})
     announce(f"labelled {count} texts; wrote {out}")
     return 0
 
@@ -220,10 +246,15 @@ def explain(
     from tokendyn.sentiment.report import explained_text, write_explanation
     from tokendyn.show import explanation_terminal
 
+    began = time.perf_counter()
     classifier = load(model)
     explanation = classifier.explain(_text(text, file))
     if json:
-        write_json(explanation.to_dict())
+        head = {"schema": EXPLANATION_SCHEMA, "schema_version": 1}
+        options = {"model": model, "file": file}
+        command = command_line("sentiment explain", *([] if text is None else [text]), options=options)
+        made = provenance({}, seed=None, seconds=time.perf_counter() - began)
+        write_json(head | explanation.to_dict() | {"command": command, "provenance": made})
     else:
         console().print(explanation_terminal(explained_text(explanation)))
     if html is not None:
@@ -239,6 +270,8 @@ def explain_all(
     model: Path,
     out: Path,
     text: str = "text",
+    dry_run: bool = False,
+    json: bool = False,
 ) -> int:
     """Explain every text of a file: one line of JSON a text with verdict, leaders, spans and contributions.
 
@@ -254,12 +287,27 @@ def explain_all(
         JSONL file to write.
     text
         Name of the column of texts.
+    dry_run
+        Read the model and the first texts, say what would be done, and stop.
+    json
+        Write the number of texts as one JSON object to standard output.
     """
     classifier = load(model)
+    if dry_run:
+        return _announce_first(reviews, text, f"would explain its texts, and write {out}")
     with progress("bytes read") as report:
         parts = stream_texts(reviews, text, progress=report)
         count = write_verdicts((one for part in parts for one in classifier.explain_many(part.texts)), out)
+    if json:
+        write_json({"texts": count, "out": str(out)})
     announce(f"explained {count} texts; wrote {out}")
+    return 0
+
+
+def _announce_first(reviews: Path, text: str, plan: str) -> int:
+    """Read the first part of a file, which tells whether it can be used, and say what would be done with it all."""
+    first = next(iter(stream_texts(reviews, text)))
+    announce(f"{reviews} can be read: {len(first)} texts in its first part; {plan}")
     return 0
 
 

@@ -1,14 +1,19 @@
 """``tokendyn sentiment curve``: accuracy against leaders a text, over models."""
 
+import time
 from pathlib import Path
 
 import pandas as pd
 
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, command_line, progress, write_json
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
-from tokendyn.runs.files import new_folder
+from tokendyn.runs.files import check_free, new_folder
+from tokendyn.runs.files import write_json as write_record
+from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier
+from tokendyn.sentiment.model_page import SCHEMA, SCHEMA_VERSION, curve_report
+from tokendyn.show import write_report
 
 
 def curve(
@@ -24,6 +29,7 @@ def curve(
     negation: bool = False,
     seed: int = 0,
     overwrite: bool = False,
+    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Draw accuracy against leaders a text: one model for each wish, judged on its validation texts.
@@ -33,7 +39,7 @@ def curve(
     reviews
         CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
     out
-        Folder to write curve.csv and curve.png to. It must not exist.
+        Folder to write: curve.csv, curve.json, curve.png, report.html. It must not exist.
     leaders
         Mean numbers of leaders a text to aim at, each given by its own --leaders.
     text, label
@@ -44,14 +50,22 @@ def curve(
         Seed of every random choice.
     overwrite
         Replace the folder when it exists.
+    dry_run
+        Check the input, say what would be done, and stop.
     json
         Write the points as one JSON object to standard output.
     """
     wrong = [wish for wish in leaders if not wish > 0]
     if wrong or not leaders:
         raise BadInputError(f"--leaders must be one or more positive numbers, got {wrong or 'none'}")
+    began = time.perf_counter()
+    check_free(out, overwrite=overwrite)
+    data = read_texts(reviews, text=text, label=label)
+    data.check_classes()
+    if dry_run:
+        announce(f"would train {len(set(leaders))} models on {len(data)} texts, and write {out}")
+        return 0
     with new_folder(out, overwrite=overwrite) as place:
-        data = read_texts(reviews, text=text, label=label)
         rows = []
         with progress("models") as report:
             for done, wish in enumerate(sorted(set(leaders)), start=1):
@@ -63,11 +77,23 @@ def curve(
         table = pd.DataFrame(rows)
         table.to_csv(place / "curve.csv", index=False)
         draw(table, place / "curve.png")
+        options = {"text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "seed": seed}
+        wishes = [word for wish in leaders for word in ("--leaders", f"{wish:g}")]
+        command = command_line(
+            "sentiment curve", reviews, *wishes, options=options, flags={"negation": negation}, out=out
+        )
+        config = {"active_words": active_words, "ngrams": ngrams, "negation": negation, "leaders": list(leaders)}
+        record = {
+            "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "source": reviews.name, "points": rows,
+            "command": command, "provenance": provenance(config, seed=seed, seconds=time.perf_counter() - began),
+        }  # fmt: skip
+        write_record(place / "curve.json", record)
+        write_report(curve_report(record, place), place / "report.html")
     if json:
         write_json({"points": rows, "out": str(out)})
     for row in rows:
         announce(f"{row['leaders']:6.2f} leaders a text: {row['validation_accuracy']:.1%} of validation texts right")
-    announce(f"wrote {out / 'curve.csv'} and {out / 'curve.png'}; train a point: tokendyn sentiment train --leaders N")
+    announce(f"wrote {out}; open {out / 'report.html'}; train a point: tokendyn sentiment train --leaders N")
     return 0
 
 

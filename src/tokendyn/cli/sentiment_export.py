@@ -7,7 +7,7 @@ from tokendyn.runs.files import check_free
 from tokendyn.sentiment import export_onnx, load
 
 
-def export(model: Path, /, *, out: Path, overwrite: bool = False, json: bool = False) -> int:
+def export(model: Path, /, *, out: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
     """Write the scoring path of a model as an ONNX file, for onnxruntime in any language.
 
     Parameters
@@ -18,11 +18,16 @@ def export(model: Path, /, *, out: Path, overwrite: bool = False, json: bool = F
         ONNX file to write. It must not exist.
     overwrite
         Replace the file when it exists.
+    dry_run
+        Read the model, say what would be done, and stop.
     json
         Write the names of classes, inputs and outputs as one JSON object to standard output.
     """
     check_free(out, overwrite=overwrite)
     classifier = load(model)
+    if dry_run:
+        announce(f"would write {len(classifier.words_)} tokens as {out}")
+        return 0
     export_onnx(classifier, out)
     if json:
         write_json(

@@ -19,16 +19,38 @@ from tokendyn.runs.provenance import provenance
 
 SCHEMA = "tokendyn-exact"
 SCHEMA_VERSION = 1
+#: What ``classify check --json`` and ``classify verify --json`` write.
+CHECK_SCHEMA, VERIFICATION_SCHEMA = "tokendyn-sequence-check", "tokendyn-verification"
 _PLAN = ("asked", "moved", "change", "low", "high", "gap", "rest", "slots")
 _WEIGHTS = tuple(field.name for field in fields(Weights))
 _NUMBERS = ("gap", "error", "needed", "width")
 _FIELDS = ("strategy", "channels", "dim", "outputs", "attention", "beta", "dtype", "labels", "longest", "queries")
 
 
-def save(model: ExactTransformer, folder: str | Path, *, overwrite: bool = False) -> None:
+def save(
+    model: ExactTransformer,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    command: str = "",
+    seconds: float = 0.0,
+) -> None:
     """Write a transformer, its sequences and its certificate to a folder that appears whole or not at all.
 
     ``python -m tokendyn.exact.check_certificate FOLDER``, or that file alone, checks it without torch and numpy.
+
+    Parameters
+    ----------
+    model
+        What was built.
+    folder
+        The folder to make.
+    overwrite
+        Replace the folder if it exists.
+    command
+        The command that builds it again, for the report.
+    seconds
+        How long building took, for the report.
 
     Raises
     ------
@@ -58,7 +80,9 @@ def save(model: ExactTransformer, folder: str | Path, *, overwrite: bool = False
         "certificate": model.certificate.to_dict(),
         "plan": None,
         "settings": model.settings,
-        "provenance": provenance(model.settings, seed=model.settings.get("seed"), seconds=0.0) | {"dtype": model.dtype},
+        "command": command,
+        "provenance": provenance(model.settings, seed=model.settings.get("seed"), seconds=seconds)
+        | {"dtype": model.dtype},
     }
     tensors = {f"weights.{name}": array for name, array in model.weights.arrays().items()}
     tensors |= {"tokens": model.sequences.tokens, "starts": model.sequences.starts, "targets": model.targets}

@@ -1,6 +1,7 @@
 """Figures of forecasts and of what a fitted model does."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -71,6 +72,30 @@ def forecast_figure(
     quiet(below, "time after the window", "error, sd")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    figure.align_ylabels()
+    return figure
+
+
+def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names: Sequence[str]) -> Figure:
+    """Draw the end of a series and what is forecast after it, a panel for each of the first columns.
+
+    Parameters
+    ----------
+    past, forecast
+        ``times`` and ``values`` (one row for each time) of both.
+    names
+        Of the columns.
+    """
+    shown = min(len(names), MOST_PANELS)
+    figure = new_figure(9.5, 0.6 + 1.5 * shown)
+    panels = figure.subplots(shown, 1, sharex=True, squeeze=False)[:, 0]
+    for column, (axes, name) in enumerate(zip(panels, names, strict=False)):
+        for number, (label, part) in enumerate((("data", past), ("forecast", forecast))):
+            values = np.asarray(part["values"], dtype=np.float64).reshape(-1, len(names))
+            axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
+        quiet(axes, "time" if column == shown - 1 else "", name)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     figure.align_ylabels()
     return figure
 

@@ -12,6 +12,7 @@ from tokendyn.data.snapshots import Snapshots
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.figures import (
     attention_figure,
+    continued_figure,
     energy_figure,
     forecast_figure,
     local_eigenvalues_figure,
@@ -21,19 +22,24 @@ from tokendyn.forecast.figures import (
 )
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, read_orbit
+from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
+from tokendyn.forecast.store import SCHEMA as MODEL_SCHEMA
+from tokendyn.forecast.store import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
 from tokendyn.forecast.studies.comparison import Study
 from tokendyn.forecast.study_figures import comparison_figure
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.forecast.tdtf import TDTF
-from tokendyn.runs.files import new_folder, write_json
-from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
-from tokendyn.show.report import Section
+from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show.report import Picture, Section
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-study", 1
 #: Windows along an orbit that are read, windows whose eigenvalues are drawn, and the largest state for that.
 _READ, _DRAWN, _LARGEST = 300, 60, 600
 #: Rows of a window that are drawn before a forecast.
 _PAST = 60
+#: Series that the page of a forecast draws.
+_MOST_SERIES = 6
 MEASURES = {
     "nrmse, worst": "closed-loop error over the horizon, in standard deviations of the training data: median and "
     "largest over the starts",
@@ -109,28 +115,63 @@ def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[
     return found
 
 
-def model_report(
-    model: Forecaster,
-    held: HeldOut | None,
-    figures: Mapping[str, tuple[Figure, str]],
-    *,
-    source: str,
-    account: str = "",
-    command: str = "",
-    made: Mapping[str, Any],
-) -> Report:
-    """Return the page of a fitted model."""
+def saved_model_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved forecaster; it shows the figures that ``fit --figures`` kept beside it."""
+    model = Forecaster.load(folder)
+    made = read_json(folder / "model.json", schema=MODEL_SCHEMA, version=MODEL_SCHEMA_VERSION)["provenance"]
+    about: dict[str, Any] = {"source": folder.name}
+    if (folder / "data.json").exists():
+        about = read_json(folder / "data.json", schema=DATA_SCHEMA, version=DATA_SCHEMA_VERSION)
+    return model_report(model, about, folder, made)
+
+
+def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made: Mapping[str, Any]) -> Report:
+    """Return the page of a fitted model.
+
+    Parameters
+    ----------
+    model
+        The model.
+    about
+        What ``tokendyn forecast fit`` noted: source, error on what was held out, account, command, figures.
+    folder
+        With the figures.
+    made
+        Versions, seed and settings.
+    """
     numbers: dict[str, object] = {"model": type(model).__name__, "window": f"{model.window_length_} snapshots"}
+    held = about.get("held_out")
     if held is not None:
-        numbers |= {"held-out error, sd": held.nrmse, "steps": held.horizon, "starts": held.starts}
-        numbers |= {"valid time": held.valid_time, "diverged": held.diverged}
+        numbers |= {"held-out error, sd": held["nrmse"], "steps": held["horizon"], "starts": held["starts"]}
+        numbers |= {"valid time": held["valid_time"], "diverged": held["diverged"]}
     sections: list[Section] = [KeyFigures(numbers)]
-    if account:
-        sections.append(Text(account, "Why these settings"))
-    sections += [Picture(figure, alt=what, caption=what) for figure, what in figures.values()]
-    settings = [{"setting": name, "value": value} for name, value in model.get_params(deep=False).items()]
-    sections += [Table(settings, "Settings"), *([Command(command)] if command else []), Provenance(made)]
-    return Report("A forecaster", source, sections)
+    if about.get("account"):
+        sections.append(Text(about["account"], "Why these settings"))
+    figures = kept_pictures(about, folder) if about.get("figures") else []
+    sections += figures
+    if not figures and isinstance(model, TDDMD):
+        what = "Eigenvalues, frequencies and growth rates."
+        sections.append(Picture(spectrum_figure(model.spectrum()), what, what))
+    elif not figures:
+        sections.append(Text("No figures were kept: fit again with --figures to see forecasts and attention."))
+    record = getattr(model, "training_", None) or {}
+    training = [{"quantity": name, "value": value} for name, value in record.items() if not isinstance(value, list)]
+    if training:
+        sections.append(Table(training, "Training"))
+    sections += closing(str(about.get("command", "")), made)
+    return Report("A forecaster", str(about.get("source", "")), sections)
+
+
+def prediction_report(record: Mapping[str, Any]) -> Report:
+    """Return the page of what ``tokendyn forecast predict --json`` wrote: every column, its past and its forecast."""
+    shown = ("status", "steps", "finite_steps")
+    names = record["columns"]
+    what = "The end of the data, and the forecast in closed loop"
+    sections: list[Section] = [KeyFigures({name: record[name] for name in shown} | {"file": record["out"]})]
+    for past, made in list(zip(record["past"], record["forecasts"], strict=True))[:_MOST_SERIES]:
+        sections.append(Picture(continued_figure(past, made, names), what, f"{what}; thinned where it is long."))
+    sections += closing(record["command"], record["provenance"])
+    return Report("A forecast", str(record["source"]), sections)
 
 
 def study_figures(study: Study, unit: str) -> dict[str, tuple[Figure, str]]:
@@ -157,21 +198,19 @@ def study_figures(study: Study, unit: str) -> dict[str, tuple[Figure, str]]:
     return found
 
 
-def study_report(
-    study: Study,
-    figures: Mapping[str, tuple[Figure, str]],
-    *,
-    title: str,
-    subtitle: str,
-    command: str,
-    made: Mapping[str, Any],
-) -> Report:
-    """Return the page of a study: figures, the table, what was chosen, what failed."""
-    names = list(dict.fromkeys(name for row in study.rows for name in row))
-    shown = [{name: _cell(row.get(name)) for name in names} for row in study.rows]
+def saved_study_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved study; it shows the figures that lie beside it."""
+    return study_report(read_json(folder / "study.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
+
+
+def study_report(record: Mapping[str, Any], folder: Path) -> Report:
+    """Return the page of what :func:`write_study` recorded: figures, the table, what was chosen, what failed."""
+    rows, failures = record["rows"], record["failures"]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    shown = [{name: _cell(row.get(name)) for name in names} for row in rows]
     measures = [{"measure": name, "is": _MEANINGS[name]} for name in names if name in _MEANINGS]
-    pictures = [Picture(figure, alt=what, caption=what) for figure, what in figures.values()]
-    settings = [{"task and model": key, **_brief(value)} for key, value in study.settings.get("chosen", {}).items()]
+    pictures = kept_pictures(record, folder)
+    settings = [{"task and model": key, **_brief(value)} for key, value in record["settings"].get("chosen", {}).items()]
     sections: list[Section] = [
         *pictures[:1],
         Table(shown, "Measures", columns=names),
@@ -179,14 +218,14 @@ def study_report(
         *pictures[1:],
         Table(settings, "What the search chose"),
     ]
-    if study.failures:
-        sections.append(Text("\n\n".join(study.failures), "Not fitted"))
+    if failures:
+        sections.append(Text("\n\n".join(failures), "Not fitted"))
     said = (
         "Every model was tuned by the same rule within the same processor time, on validation rollouts inside the "
         "training part; nothing of the tests was seen before. One search with one seed: another finds other settings."
     )
-    sections += [Text(said, "How they were compared"), Command(command), Provenance(made)]
-    return Report(title, subtitle, sections)
+    sections += [Text(said, "How they were compared"), *closing(record["command"], record["provenance"])]
+    return Report(record["title"], record["subtitle"], sections)
 
 
 def write_study(
@@ -228,20 +267,26 @@ def write_study(
 
     with new_folder(folder, overwrite=overwrite) as temporary:
         pd.DataFrame(list(study.rows)).to_csv(temporary / "table.csv", index=False, lineterminator="\n")
-        write_json(temporary / "study.json", study_record(study) | {"provenance": dict(made)})
         # Names such as "task/model" become folders inside the archive.
         arrays: dict[str, Any] = dict(study.arrays)
         np.savez_compressed(temporary / "arrays.npz", **arrays)
         figures = study_figures(study, unit)
-        write_pictures(figures, temporary)
-        page = study_report(study, figures, title=title, subtitle=subtitle, command=command, made=made)
-        write_report(page, temporary / "report.html")
+        record = study_record(study) | {"title": title, "subtitle": subtitle, "command": command}
+        record |= {"figures": write_pictures(figures, temporary), "provenance": plain(made)}
+        write_json(temporary / "study.json", record)
+        write_report(study_report(record, temporary), temporary / "report.html")
 
 
-def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> None:
-    """Write each figure as ``NAME.png``."""
+def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> list[dict[str, str]]:
+    """Write each figure as ``NAME.png``; return names and captions, for the record of the run."""
     for name, (figure, _) in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
+    return [{"name": name, "caption": caption} for name, (_, caption) in figures.items()]
+
+
+def kept_pictures(record: Mapping[str, Any], folder: Path) -> list[Picture]:
+    """Return the pictures that a record names."""
+    return [kept_picture(folder, f"{one['name']}.png", one["caption"], one["caption"]) for one in record["figures"]]
 
 
 def study_record(study: Study) -> dict[str, Any]:

@@ -12,6 +12,10 @@ from tokendyn.runs.provenance import provenance
 
 SCHEMA = "tokendyn-forecast"
 SCHEMA_VERSION = 1
+#: What ``tokendyn forecast fit`` notes beside a model: the data, the error on what was held out, the command.
+DATA_SCHEMA, DATA_SCHEMA_VERSION = "tokendyn-forecast-data", 1
+#: What ``tokendyn forecast predict --json`` writes.
+PREDICTION_SCHEMA = "tokendyn-forecast-prediction"
 _RANGES = ("low_", "high_", "scale_")
 _COUNTS = ("n_features_", "n_inputs_", "window_length_")
 _TIMES = ("dt_", "fit_seconds_")

@@ -11,14 +11,13 @@ from tokendyn.errors import BadInputError
 from tokendyn.particles.clustering import ClusteringRun, complete
 from tokendyn.runs.files import new_file, new_folder, read_json, write_json
 from tokendyn.show import (
-    Command,
     KeyFigures,
     Picture,
-    Provenance,
     Report,
     Table,
     Text,
     animate,
+    closing,
     following_strip,
     write_report,
 )
@@ -103,6 +102,14 @@ def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
     return run, str(record.get("title", folder.name)), str(record.get("command", ""))
 
 
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved run, its figures and animation drawn anew into the folder ``pictures``."""
+    run, title, command = load_run(folder)
+    write_figures(run, pictures, title)
+    animate(run.scene(title), pictures / "animation.gif")
+    return run_report(run, title=title, pictures=pictures, command=command)
+
+
 def run_report(run: ClusteringRun, *, title: str, pictures: Path, command: str = "") -> Report:
     """Return the page of a run; ``pictures`` is the folder with its figures."""
     return Report(title, "Clustering in a hardmax transformer", run_sections(run, pictures=pictures, command=command))
@@ -139,7 +146,4 @@ def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> li
         ]
         sections.append(Table(rows, "The set S: where tokens can end", most_rows=40))
     sections.append(Table(run.table(), "Tokens", most_rows=200))
-    if command:
-        sections.append(Command(command))
-    sections.append(Provenance(run.trajectory.provenance))
-    return sections
+    return sections + closing(command, run.trajectory.provenance)

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from tokendyn.runs.files import new_folder, write_json
+from tokendyn.runs.files import new_folder, read_json, write_json
 from tokendyn.sentiment.comparison import MEASURES, Comparison
-from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-comparison", 1
@@ -46,24 +46,29 @@ def comparison_figure(found: Comparison) -> Figure:
     return figure
 
 
-def comparison_report(found: Comparison, *, command: str, made: Mapping[str, object], source: str) -> Report:
-    """Return the page: the table, the figure, and what the numbers are."""
-    rows = found.rows()
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved comparison; it shows the figure that lies beside it."""
+    return comparison_report(read_json(folder / "comparison.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
+
+
+def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of a record that :func:`write_comparison` wrote: the table, the figure, what the numbers are."""
+    rows = record["table"]
     best = max(rows, key=lambda row: float(row["accuracy"]))
     shown = [{name.replace("_", " "): _shown(name, value) for name, value in row.items()} for row in rows]
     return Report(
         "Classifiers beside each other",
-        f"{source}: {found.training_texts} texts to learn from, {found.test_texts} to be measured on",
+        f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be measured on",
         [
             KeyFigures(
                 {
-                    "test texts": found.test_texts,
+                    "test texts": record["test_texts"],
                     rows[0]["classifier"]: f"{rows[0]['accuracy']:.1%}",
                     "most accurate": f"{best['classifier']}, {best['accuracy']:.1%}",
                 }
             ),
             Table(shown, heading="Measures", note="– where there are no leaders to count."),
-            Picture(comparison_figure(found), alt=_ALT, caption="Numbers are those of the rows; the star is row 1."),
+            kept_picture(pictures, "comparison.png", _ALT, "Numbers are those of the rows; the star is row 1."),
             Table([{"measure": name, "is": what} for name, what in MEASURES.items()], heading="What the measures are"),
             Text(
                 "One split, one seed: another split moves every accuracy by about the width of its interval, and all "
@@ -71,8 +76,7 @@ def comparison_report(found: Comparison, *, command: str, made: Mapping[str, obj
                 "model is tokendyn's own, after Joulin et al. 2017.",
                 heading="What they do not say",
             ),
-            Command(command),
-            Provenance(made),
+            *closing(record["command"], record["provenance"]),
         ],
     )
 
@@ -115,12 +119,14 @@ def write_comparison(
             "schema_version": SCHEMA_VERSION,
             "training_texts": found.training_texts,
             "test_texts": found.test_texts,
+            "source": source,
+            "command": command,
             "table": found.rows(),
             "provenance": dict(made),
         }
         write_json(temporary / "comparison.json", record)
         comparison_figure(found).savefig(temporary / "comparison.png", dpi=150)
-        write_report(comparison_report(found, command=command, made=made, source=source), temporary / "report.html")
+        write_report(comparison_report(record, temporary), temporary / "report.html")
 
 
 def _quiet(axes: Axes, label: str, title: str) -> None:

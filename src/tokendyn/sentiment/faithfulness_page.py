@@ -1,15 +1,17 @@
 """An evaluation of explanations as a figure, a page and a folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tokendyn.runs.files import new_folder, write_json
+from tokendyn.runs.files import new_folder, read_json, write_json
 from tokendyn.sentiment.faithfulness import MEASURES, FaithfulnessReport
-from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.show.report import Section
 
@@ -40,9 +42,16 @@ def faithfulness_figure(report: FaithfulnessReport) -> Figure:
     return figure
 
 
-def evaluation_report(report: FaithfulnessReport, *, command: str = "", notes: str = "") -> Report:
-    """Return the page: the table, the figure, what the measures are and what they do not say."""
-    table = report.table()
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved evaluation; it shows the figure that lies beside it."""
+    return evaluation_report(read_json(folder / "evaluation.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
+
+
+def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of a record that :func:`write_evaluation` wrote: table, figure, what the measures do not say."""
+    table, notes = pd.DataFrame(record["table"]), record["notes"]
+    numbers = [name for measure in MEASURES for name in (measure, f"{measure}_se")]
+    table[numbers] = table[numbers].astype(np.float64)
     best = max(table.to_dict(orient="records"), key=lambda row: float(row["comprehensiveness"]))
     shown = table[["explainer"]].copy()
     for measure in MEASURES:
@@ -52,13 +61,13 @@ def evaluation_report(report: FaithfulnessReport, *, command: str = "", notes: s
         KeyFigures(
             {
                 "texts": int(table["texts"].iloc[0]),
-                "explainers": len(report.explainers),
+                "explainers": len(record["explainers"]),
                 "most comprehensive": f"{best['explainer']}, {best['comprehensiveness']:.3f}",
             }
         ),
         *([Text(notes)] if notes else []),
         Table(shown, heading="Measures", note="Mean ± standard error over the texts; – where it is not defined."),
-        Picture(faithfulness_figure(report), alt=_ALT, caption="Bars are standard errors over the texts."),
+        kept_picture(pictures, "faithfulness.png", _ALT, "Bars are standard errors over the texts."),
         Table(
             [{"measure": name.replace("_", " "), "is": what} for name, what in MEASURES.items()],
             heading="What the measures are",
@@ -71,8 +80,7 @@ def evaluation_report(report: FaithfulnessReport, *, command: str = "", notes: s
             "author written something else.",
             heading="What they do not say",
         ),
-        *([Command(command)] if command else []),
-        Provenance(report.provenance),
+        *closing(record["command"], record["provenance"]),
     ]
     return Report("How faithful are the explanations?", "Words taken out, and words left alone", sections)
 
@@ -104,9 +112,10 @@ def write_evaluation(
         report.table().to_csv(temporary / "table.csv", index=False, lineterminator="\n")
         report.per_text.to_csv(temporary / "texts.csv", index=False, lineterminator="\n")
         head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "command": command, "notes": notes}
-        write_json(temporary / "evaluation.json", head | report.to_dict())
+        record = head | report.to_dict()
+        write_json(temporary / "evaluation.json", record)
         faithfulness_figure(report).savefig(temporary / "faithfulness.png", dpi=150)
-        write_report(evaluation_report(report, command=command, notes=notes), temporary / "report.html")
+        write_report(evaluation_report(record, temporary), temporary / "report.html")
 
 
 def _draw_drops(axes: Axes, report: FaithfulnessReport, prefix: str) -> None:

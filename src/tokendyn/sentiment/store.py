@@ -1,5 +1,6 @@
 """A fitted classifier as a folder: ``model.safetensors`` and ``model.json``."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ _LATER = {"ngrams", "negation", "patience", "class_weight"}  # parameters that o
 _FIELDS = ("classes", "words", "parameters", "training")
 
 
-def save(classifier: LeaderClassifier, folder: str | Path, *, overwrite: bool = False) -> None:
+def save(
+    classifier: LeaderClassifier,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    command: str = "",
+    measured: Mapping[str, Any] | None = None,
+) -> None:
     """Write a fitted classifier to a folder that appears whole or not at all.
 
     Parameters
@@ -31,6 +39,10 @@ def save(classifier: LeaderClassifier, folder: str | Path, *, overwrite: bool = 
         The folder to make.
     overwrite
         Replace the folder if it exists.
+    command
+        The command that repeats the training, for the report.
+    measured
+        What was measured on texts held out, for the report: JSON values.
 
     Raises
     ------
@@ -50,6 +62,8 @@ def save(classifier: LeaderClassifier, folder: str | Path, *, overwrite: bool = 
         "parameters": parameters,
         "tokeniser": None if classifier.tokeniser is None else _kind(classifier.tokeniser),
         "training": classifier.training_,
+        "measured": dict(measured or {}),
+        "command": command,
         "provenance": provenance(
             parameters, seed=parameters["random_state"], seconds=classifier.training_["cpu_seconds"]
         ),

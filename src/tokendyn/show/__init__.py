@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokendyn.show.explained import ExplainedLeader, ExplainedText, ExplainedToken
     from tokendyn.show.explanation_page import explanation_fragment, explanation_html, write_explanation
     from tokendyn.show.report import (
+        Chapter,
         Command,
         KeyFigures,
         Picture,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
         Report,
         Table,
         Text,
+        closing,
+        kept_picture,
         report_html,
         write_report,
     )
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tokendyn.show.terminal import explanation_terminal
 
 __all__ = [
+    "Chapter",
     "Command",
     "ExplainedLeader",
     "ExplainedText",
@@ -40,10 +44,12 @@ __all__ = [
     "Text",
     "TokenScene",
     "animate",
+    "closing",
     "explanation_fragment",
     "explanation_html",
     "explanation_terminal",
     "following_strip",
+    "kept_picture",
     "report_html",
     "write_explanation",
     "write_report",
@@ -57,6 +63,7 @@ _HOME = {
     **dict.fromkeys(("explanation_fragment", "explanation_html", "write_explanation"), "explanation_page"),
     **dict.fromkeys(
         (
+            "Chapter",
             "Command",
             "KeyFigures",
             "Picture",
@@ -64,6 +71,8 @@ _HOME = {
             "Report",
             "Table",
             "Text",
+            "closing",
+            "kept_picture",
             "report_html",
             "write_report",
         ),

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tokendyn.errors import BadInputError
 from tokendyn.runs.files import new_file
 from tokendyn.show.images import DrawnFigure, data_uri
 
@@ -141,7 +142,7 @@ class Picture:
     @property
     def wide(self) -> bool:
         """Whether narrow screens scroll it sideways instead of making its words too small to read."""
-        return isinstance(self.picture, DrawnFigure)
+        return isinstance(self.picture, DrawnFigure) or Path(self.picture).suffix == ".png"
 
     @property
     def uri(self) -> str:
@@ -176,12 +177,68 @@ Section = Text | KeyFigures | Table | Picture | Command | Provenance
 
 
 @dataclass(frozen=True)
-class Report:
-    """A page: a title, a line below it, and sections in order."""
+class Chapter:
+    """One of several parts of a page, each with a title, a line below it, and sections; the page lists them first."""
 
     title: str
     subtitle: str = ""
     sections: Sequence[Section] = field(default_factory=tuple)
+    kind: ClassVar[str] = "chapter"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page: a title, a line below it, and sections in order, or chapters with sections."""
+
+    title: str
+    subtitle: str = ""
+    sections: Sequence[Section | Chapter] = field(default_factory=tuple)
+
+    @property
+    def chapters(self) -> list[Chapter]:
+        """The chapters, in order."""
+        return [part for part in self.sections if isinstance(part, Chapter)]
+
+    @property
+    def plain_sections(self) -> list[Section]:
+        """The sections that are in no chapter, in order."""
+        return [part for part in self.sections if not isinstance(part, Chapter)]
+
+
+def closing(command: str, made: Mapping[str, object]) -> list[Section]:
+    """Return how the page of every run ends: its configuration, the command that repeats it, where it comes from.
+
+    Parameters
+    ----------
+    command
+        The command; a run that was made from Python has none.
+    made
+        What :func:`tokendyn.runs.provenance.provenance` recorded, the configuration under ``"config"``.
+    """
+    config = made.get("config")
+    rest = {name: value for name, value in made.items() if name != "config"}
+    sections: list[Section] = []
+    if isinstance(config, Mapping) and config:
+        sections.append(Provenance(config, "Configuration"))
+    if command:
+        sections.append(Command(command))
+    return [*sections, Provenance(rest)]
+
+
+def kept_picture(folder: Path, name: str, alt: str, caption: str = "", heading: str = "") -> Picture:
+    """Return the picture of a run that its folder holds under a plain file name.
+
+    Raises
+    ------
+    BadInputError
+        If the name is not that of a file in the folder, or there is none.
+    """
+    path = folder / name
+    if Path(name).name != name or path.suffix not in (".png", ".gif"):
+        raise BadInputError(f"{folder}: {name[:60]!r} is no name of a picture; run the command that made it again")
+    if not path.is_file():
+        raise BadInputError(f"{path} is missing; run the command that made {folder} again with --overwrite")
+    return Picture(path, alt, caption, heading)
 
 
 def report_html(report: Report) -> str:

@@ -1,14 +1,17 @@
 """A phase diagram as figures, a table and one HTML page."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from tokendyn.particles.meanfield.diagram import Diagram
+from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION, Diagram
 from tokendyn.particles.meanfield.diagram_figures import diagram_curves, slopes_figure, spectrum_map, time_map
-from tokendyn.runs.files import new_file
+from tokendyn.runs.files import new_file, read_json, write_json
 from tokendyn.runs.provenance import provenance
-from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
 
@@ -37,6 +40,27 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
     for name, figure in figures:
         with new_file(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=130)
+    record = {
+        "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": dict(diagram.settings), "command": command,
+        "asked": diagram.asked, "points": diagram.rows(), "figures": [name for name, _ in figures],
+        "runs": len(diagram.results), "provenance": provenance(diagram.settings, seed=None, seconds=seconds),
+    }  # fmt: skip
+    write_json(folder / "phase.json", record)
+    write_report(diagram_report(record, folder), folder / "report.html")
+
+
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved diagram; it shows the figures that lie beside it."""
+    record = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    if "points" not in record:
+        raise BadInputError(f"{folder} holds no run yet; start tokendyn phase with the same options to go on")
+    return diagram_report(record, folder)
+
+
+def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of what :func:`write_diagram` recorded; ``pictures`` is the folder with its figures."""
+    settings, points = record["settings"], record["points"]
+    missing, over_time = record["asked"] - record["runs"], not settings["ratios"]
     captions = {
         "phase": "Distance to the projected law, and phases with their scatter over seeds"
         if over_time
@@ -44,15 +68,15 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
         "curves": "Distances over time for every beta; the closure dashed",
         "slopes": "Against log beta, with least-squares slopes (of the logarithm for the least distance)",
     }
-    missing = diagram.asked - len(diagram.results)
+    counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
+    names = [name for name in captions if name in record["figures"]]
     sections: list[Section] = [
-        Text(f"{missing} of {diagram.asked} runs are missing: start the command again to go on.")
+        Text(f"{missing} of {record['asked']} runs are missing: start the command again to go on.")
         if missing
-        else KeyFigures({"runs": diagram.asked, "betas": len(diagram.betas), "ratios": len(diagram.ratios) or "–"}),
-        *(Picture(folder / f"{name}.png", captions[name], heading=captions[name]) for name, _ in figures),
-        Table(diagram.rows(), "Points", note="Mean and standard deviation over seeds; found: in how many seeds."),
-        Command(command),
-        Provenance(provenance(diagram.settings, seed=None, seconds=seconds)),
+        else KeyFigures(counts),
+        *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),
+        Table(points, "Points", note="Mean and standard deviation over seeds; found: in how many seeds."),
+        *closing(record["command"], record["provenance"]),
     ]
     title = "Phase diagram over beta and time" if over_time else "Phase diagram over beta and the spectrum of V"
-    write_report(Report(title, str(diagram.settings.get("words", "")), sections), folder / "report.html")
+    return Report(title, str(settings.get("words", "")), sections)

@@ -23,10 +23,12 @@ from tokendyn.particles.meanfield.projection import project, terminal_phase
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
-from tokendyn.show import Command, KeyFigures, Picture, Provenance, Report, Table, Text, write_report
+from tokendyn.runs.provenance import provenance
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-meanfield", 1
+THEORY_SCHEMA = "tokendyn-head-theory"
 
 Movie = Literal["gif", "mp4"]
 
@@ -243,18 +245,41 @@ def save_theory(
         If the folder exists or the disk refuses.
     """
     with new_folder(folder, overwrite=overwrite) as place:
-        record = {"schema": "tokendyn-head-theory", "schema_version": 1, "title": title, "command": command}
+        record = {
+            "schema": THEORY_SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command,
+            "provenance": provenance({}, seed=None, seconds=0.0),
+        }  # fmt: skip
         spectra = {
             name: [[value.real, value.imag] for value in values.tolist()]
             for name, values in (("product", theory.projection.eigenvalues), ("value", theory.value_spectrum))
         }
-        write_json(place / "theory.json", {**record, "facts": {k: list(v) for k, v in facts.items()}, **spectra})
+        record |= {"facts": {heading: list(rows) for heading, rows in facts.items()}, **spectra}
+        write_json(place / "theory.json", record)
         figure = spectrum_figure(theory.projection.eigenvalues, theory.value_spectrum)
         figure.savefig(place / "spectrum.png", dpi=130)
-        sections: list[Section] = [Table(rows, heading) for heading, rows in facts.items()]
-        sections.insert(1, Picture(place / "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra"))
-        write_report(Report(title, "What the theory says of an attention head", [*sections, Command(command)]),
-                     place / "report.html")  # fmt: skip
+        write_report(theory_report(record, place), place / "report.html")
+
+
+def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of what :func:`save_theory` wrote."""
+    sections: list[Section] = [Table(rows, heading) for heading, rows in record["facts"].items()]
+    spectrum = kept_picture(pictures, "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra")
+    sections.insert(1, spectrum)
+    sections += closing(str(record["command"]), record.get("provenance", {}))
+    return Report(str(record["title"]), "What the theory says of an attention head", sections)
+
+
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved run, its figures and film drawn anew into the folder ``pictures``."""
+    run, title, command, companions = load_run(folder)
+    write_figures(run, pictures)
+    animate_run(run, pictures / "animation.gif")
+    return run_report(run, title=title, pictures=pictures, companions=companions, command=command)
+
+
+def saved_theory_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of saved theory; it shows the picture that lies beside it."""
+    return theory_report(read_json(folder / "theory.json", schema=THEORY_SCHEMA, version=SCHEMA_VERSION), folder)
 
 
 def run_report(
@@ -285,9 +310,7 @@ def run_report(
     sections += [Table(rows, heading) for heading, rows in beside.facts.items()]
     if beside.names:
         sections.append(Table(token_table(run, beside.names), "Tokens", most_rows=100))
-    if command:
-        sections.append(Command(command))
-    sections.append(Provenance(_slim(run.trajectory).provenance))
+    sections += closing(command, _slim(run.trajectory).provenance)
     return Report(title, "Many tokens at low temperature: concentration, metastability, terminal phase", sections)
 
 

@@ -1,0 +1,91 @@
+"""A built transformer, a check of sequences and a verification as pages."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tokendyn.errors import TokendynError
+from tokendyn.exact.store import SCHEMA, SCHEMA_VERSION, load
+from tokendyn.exact.transformer import ExactTransformer
+from tokendyn.runs.files import read_json
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
+from tokendyn.show.report import Section
+
+
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved transformer; all its sequences are run again for it."""
+    model = load(folder)
+    record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    return Report(
+        "A transformer in closed form",
+        f"{model.stats.sequences} labelled sequences, without training",
+        [*model_sections(model), *closing(record.get("command", ""), record["provenance"])],
+    )
+
+
+def model_sections(model: ExactTransformer) -> list[Section]:
+    """Return what a transformer is made of, its certificate, a run of all its sequences, and one path."""
+    stats, done = model.stats, model.certificate.verify()
+    shown = ("strategy", "sequences", "labels", "blocks", "width", "nonzeros", "queries")
+    facts = asdict(stats)
+    first = model.targets[model.sequences.starts[:-1], 0]
+    counts = Counter(str(model.labels[int(place)]) for place in first) if model.targets.shape[1] == 1 else Counter()
+    sections: list[Section] = [
+        KeyFigures({**{name: facts[name] for name in shown}, "verified": "all right" if done.passed else "NOT all"}),
+        Text(str(done), "Every sequence, run again now"),
+        *_path(model),
+        Table([{"quantity": name, "value": value} for name, value in facts.items()], "What it is made of"),
+        Table(_rows(model.certificate.to_dict()), "Certificate", note="delta_min >= needed makes every label exact."),
+    ]
+    if counts and sum(counts.values()) == stats.sequences:
+        sections.append(
+            Table([{"label": name, "sequences": count} for name, count in sorted(counts.items())], "Labels")
+        )
+    return sections
+
+
+def verification_report(record: Mapping[str, Any]) -> Report:
+    """Return the page of what ``tokendyn classify verify --json`` wrote."""
+    numbers = {
+        "passed": record["passed"],
+        "sequences": record["sequences"],
+        "wrong": len(record["wrong"]),
+        "largest difference": record["largest_difference"],
+        "arithmetic": record["arithmetic"],
+        "attention": record["attention"],
+        "seconds": record["seconds"],
+    }
+    sections: list[Section] = [KeyFigures(numbers)]
+    if record["wrong"]:
+        sections.append(Table([{"sequence": place} for place in record["wrong"]], "Sequences with a wrong label"))
+    sections.append(Table(_rows(record["certificate"]), "Certificate"))
+    sections += closing(record["command"], record["provenance"])
+    return Report("Every sequence of a transformer, run again", str(record["source"]), sections)
+
+
+def check_report(record: Mapping[str, Any]) -> Report:
+    """Return the page of what ``tokendyn classify check --json`` wrote."""
+    shown = ("ok", "sequences", "tokens", "dim", "shortest", "longest", "distinct_tokens", "duplicates")
+    pairs = [{"one": one, "other": other} for one, other in record["contradictions"]]
+    labels = [{"label": name, "sequences": count} for name, count in record["labels"].items()]
+    sections: list[Section] = [KeyFigures({name: record[name] for name in shown}), Table(labels, "Labels")]
+    if pairs:
+        sections.append(Table(pairs, "The same sequence with different labels"))
+    sections += closing(record["command"], record["provenance"])
+    return Report("Labelled sequences, before building", str(record["source"]), sections)
+
+
+def _path(model: ExactTransformer) -> list[Section]:
+    """Return the path of the first sequence through its classes, for the strategies that ask questions."""
+    try:
+        figure = model.explain(model.sequences.tokens[: int(model.sequences.starts[1])]).plot()
+    except TokendynError:
+        return []
+    caption = "Dots: its tokens on the line; orange: intervals that one of them answers with yes."
+    return [Picture(figure, "The questions that the first sequence is asked", caption, "The first sequence")]
+
+
+def _rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"quantity": name, "value": value} for name, value in values.items()]

@@ -1,0 +1,138 @@
+"""A trained classifier, a curve of classifiers, and an explanation as pages."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tokendyn.runs.files import read_json
+from tokendyn.sentiment.classifier import LeaderClassifier
+from tokendyn.sentiment.store import SCHEMA as MODEL_SCHEMA
+from tokendyn.sentiment.store import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
+from tokendyn.sentiment.store import load
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture
+from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
+from tokendyn.show.report import Section, shown_value
+
+#: Of what ``tokendyn sentiment curve`` writes.
+SCHEMA, SCHEMA_VERSION = "tokendyn-curve", 1
+#: Words of each class that a page shows.
+_WORDS = 15
+
+
+def saved_model_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved classifier: what it reached, how its training went, its strongest words."""
+    classifier = load(folder)
+    record = read_json(folder / "model.json", schema=MODEL_SCHEMA, version=MODEL_SCHEMA_VERSION)
+    training, measured = record["training"], record.get("measured", {})
+    best = training["best"]
+    numbers: dict[str, object] = {
+        "texts": training["texts"],
+        "classes": ", ".join(map(str, classifier.classes_[:4])),
+        "words with a value": training["active_words"],
+        "validation accuracy": f"{best['validation_accuracy']:.1%}",
+        "processor seconds": training["cpu_seconds"],
+    }
+    if "test_accuracy" in measured:
+        numbers |= {
+            "held-out accuracy": f"{measured['test_accuracy']:.1%}",
+            "held-out texts": measured["test_texts"],
+            "leaders a text": f"{measured['mean_leaders']:.1f}",
+        }
+    sections: list[Section] = [
+        KeyFigures(numbers),
+        Picture(
+            training_figure(training["epochs"]),
+            "Loss and accuracy on the validation texts over the epochs",
+            "Two judgements an epoch of the start, then of the training through the hardmax layers.",
+            "Training",
+        ),
+    ]
+    if len(classifier.classes_) == 2:
+        sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
+    rest = {name: value for name, value in measured.items() if name != "source"}
+    sections.append(Table([{"quantity": name, "value": value} for name, value in rest.items()], "Measured"))
+    sections += closing(record.get("command", ""), record["provenance"])
+    return Report("A classifier that decides at hardmax", str(measured.get("source", folder.name)), sections)
+
+
+def strongest_words(classifier: LeaderClassifier) -> list[dict[str, object]]:
+    """Return the words of the largest value for each of two classes, strongest first."""
+    values = classifier.embedding_[:-1] @ classifier.decoder_
+    order = np.argsort(values, kind="stable")
+    low, high = map(str, classifier.classes_)
+    count = min(_WORDS, len(order) // 2)
+    return [
+        {
+            high: classifier.words_[up], f"value, {high}": float(values[up]),
+            low: classifier.words_[down], f"value, {low}": float(values[down]),
+        }
+        for up, down in zip(order[::-1][:count], order[:count], strict=True)
+    ]  # fmt: skip
+
+
+def training_figure(epochs: list[dict[str, Any]]) -> Figure:
+    """Draw loss and accuracy on the validation texts; the stage through the hardmax layers is shaded."""
+    figure = Figure(figsize=(8.0, 3.2), facecolor="white", layout="constrained")
+    for axes, name, title in zip(
+        figure.subplots(1, 2), ("validation_loss", "validation_accuracy"), ("Loss", "Accuracy"), strict=True
+    ):
+        axes.plot(range(1, len(epochs) + 1), [row[name] for row in epochs], marker="o", color=LEADER_COLOURS[0])
+        hard = [place for place, row in enumerate(epochs, start=1) if row["stage"] == "hardmax"]
+        if hard:
+            axes.axvspan(hard[0] - 0.5, hard[-1] + 0.5, color=NEUTRAL, alpha=0.15, linewidth=0)
+        axes.set_title(f"{title} on validation texts", fontsize=9.5, color=INK)
+        axes.set_xlabel("judgement (shaded: through hardmax)", fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def saved_curve_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved curve; it shows the figure that lies beside it."""
+    return curve_report(read_json(folder / "curve.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
+
+
+def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of accuracy against leaders a text; ``pictures`` is the folder with the figure."""
+    points = record["points"]
+    best = max(points, key=lambda row: float(row["validation_accuracy"]))
+    return Report(
+        "Accuracy against leaders a text",
+        str(record["source"]),
+        [
+            KeyFigures(
+                {
+                    "models": len(points),
+                    "most accurate": f"{best['validation_accuracy']:.1%} with {best['leaders']:.1f} leaders a text",
+                }
+            ),
+            kept_picture(pictures, "curve.png", "Validation accuracy against the mean number of leaders a text"),
+            Table(points, "Points"),
+            *closing(record["command"], record["provenance"]),
+        ],
+    )
+
+
+def explanation_report(record: Mapping[str, Any]) -> Report:
+    """Return the page of what ``tokendyn sentiment explain --json`` wrote: verdict, leaders, contributions."""
+    leaders = [
+        {name: row[name] for name in ("word", "mass", "value", "contribution", "followers")}
+        for row in record["leaders"]
+    ]
+    words = [{name: row[name] for name in ("word", "contribution")} for row in record["contributions"]]
+    total = f"bias {shown_value(record['bias'])}, residual {shown_value(record['residual'])}"
+    return Report(
+        "Why this verdict",
+        f"judged {record['label']}",
+        [
+            KeyFigures({"label": record["label"], "probability": record["probability"], "logit": record["logit"]}),
+            Text(record["text"], "The text"),
+            Table(leaders, "Leaders", note=f"Their contributions add up to the logit, with {total}."),
+            Table(words, "Words"),
+            *([Text(record["note"])] if record["note"] else []),
+            *closing(record["command"], record["provenance"]),
+        ],
+    )
