@@ -15,7 +15,6 @@ from tokendyn.data.texts import small_reviews
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (ROOT / "docs" / "tutorial-sentiment.md").read_text(encoding="utf-8")
 HOWTO = (ROOT / "docs" / "howto-forecast.md").read_text(encoding="utf-8")
 
 
@@ -48,20 +47,6 @@ def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
         assert program == "tokendyn"
         assert run_command(arguments) == 0
     assert {"run", "model", "why.html", "forecaster", "forecast.csv"} <= set(os.listdir())
-
-
-def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_csv, in_python = blocks("python", TUTORIAL)
-    names = {}
-    exec(compile(write_csv, "tutorial-sentiment.md", "exec"), names)
-    for line in blocks("sh", TUTORIAL)[0].splitlines():
-        assert run_command(shlex.split(line)[1:]) == 0
-    exec(compile(in_python, "tutorial-sentiment.md", "exec"), names)
-    assert {"model", "why.html", "labels.csv", "why-python.html", "model-python"} <= set(os.listdir())
-    assert names["accuracy"] > 0.7
-    assert "brilliant" in capsys.readouterr().out
-    assert 'type="range"' in Path("why.html").read_text(encoding="utf-8")
 
 
 def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
