@@ -3,7 +3,17 @@
 import pytest
 from pages import DOCS, differs, run_page
 
-PAGES = ["tutorial-clustering", "tutorial-sentiment", "tutorial-meanfield", "tutorial-exact", "tutorial-forecast"]
+PAGES = [
+    "tutorial-clustering",
+    "tutorial-sentiment",
+    "tutorial-meanfield",
+    "tutorial-exact",
+    "tutorial-forecast",
+    "howto-own-data",
+    "howto-long-runs",
+    "howto-clusters",
+    "howto-gpu",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
