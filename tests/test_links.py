@@ -54,21 +54,22 @@ def commands(document: str) -> list[str]:
     return [line.strip().removeprefix("$ ") for line in lines if _COMMAND.match(line)]
 
 
-def command_of(line: str):
-    """Return the command that a line calls, and the rest of its words; None when it names no command."""
+def command_of(line: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the words of the command that a line calls, and the rest of its words; no words when it calls none."""
     words = routed(shlex.split(line, comments=True)[1:], {})
-    command = app
+    command, path = app, ()
     while words and words[0] in list(command):
-        command, words = command[words[0]], words[1:]
-    return (None if command is app else command), words
+        command, path, words = command[words[0]], (*path, words[0]), words[1:]
+    return path, words
 
 
 @functools.cache
-def options_of(command) -> set[str]:
+def options_of(path: tuple[str, ...]) -> frozenset[str]:
     """Return the options of a command; of a group of commands, none."""
-    if command.default_command is None:
-        return set()
-    return {name for argument in command.assemble_argument_collection() for name in argument.names}
+    command = functools.reduce(lambda group, word: group[word], path, app)
+    if not path or command.default_command is None:
+        return frozenset()
+    return frozenset(name for argument in command.assemble_argument_collection() for name in argument.names)
 
 
 def script_options() -> set[str]:
@@ -78,14 +79,15 @@ def script_options() -> set[str]:
 
 
 @functools.cache
-def every_option() -> set[str]:
+def every_option() -> frozenset[str]:
     """Return the options of all commands and scripts."""
-    found, left = EVERYWHERE | script_options(), [app]
+    found, left = EVERYWHERE | script_options(), [()]
     while left:
-        one = left.pop()
-        found |= options_of(one)
-        left += [one[name] for name in one if not name.startswith("-")]
-    return found
+        path = left.pop()
+        found |= options_of(path)
+        group = functools.reduce(lambda one, word: one[word], path, app)
+        left += [(*path, name) for name in group if not name.startswith("-")]
+    return frozenset(found)
 
 
 @functools.cache
@@ -142,7 +144,7 @@ def test_commands_and_options_that_a_page_names_exist(page):
     wrong = []
     for line in commands(document):
         command, words = command_of(line)
-        if command is None:
+        if not command:
             known = EVERYWHERE if not words or not words[0].islower() else None
         else:
             known = options_of(command) | EVERYWHERE
@@ -168,7 +170,7 @@ def test_wrong_pointers_are_seen():
     assert "--beta" in options_of(command)
     assert words[-1] == "3"
     assert "--beta" not in options_of(command_of("tokendyn simulate tokens.csv")[0])
-    assert command_of("tokendyn simulat tokens.csv")[0] is None
+    assert command_of("tokendyn simulat tokens.csv")[0] == ()
     assert commands("a `tokendyn doctor --json` b\n```sh\ntokendyn simulate \\\n  t.csv\n```\n") == [
         "tokendyn simulate    t.csv",
         "tokendyn doctor --json",
