@@ -95,3 +95,11 @@ def test_the_documentation_builds_without_warnings(tmp_path):
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("theory-*.md")), ids=lambda page: page.stem)
+def test_each_theory_page_has_its_symbols_and_says_what_is_whose(page):
+    document = page.read_text(encoding="utf-8")
+    assert "| symbol | meaning | in the code |" in document
+    assert "\n## What is whose" in document
+    assert "ours" in document.lower()
