@@ -1,5 +1,6 @@
 """The README's examples run as written, the examples run, and the documentation builds without warnings."""
 
+import importlib
 import os
 import re
 import shlex
@@ -73,6 +74,18 @@ def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, caps
     assert names["way"].status == "event"
     assert Path("folder").is_dir()
     assert "distance to the projected law" in capsys.readouterr().out
+
+
+def test_the_picture_of_the_readme_is_the_one_that_the_build_makes(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    make_figures = importlib.import_module("make_figures")
+    make_figures.leaders().savefig(tmp_path / "leaders.png", dpi=90)
+    with Image.open(tmp_path / "leaders.png") as made, Image.open(ROOT / "docs" / "images" / "leaders.png") as kept:
+        assert made.size == kept.size
+        difference = np.asarray(made.convert("L"), dtype=float) - np.asarray(kept.convert("L"), dtype=float)
+    assert np.abs(difference).mean() < 1
 
 
 def test_the_readme_names_the_commands_of_dev_py():

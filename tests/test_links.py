@@ -7,6 +7,7 @@ import functools
 import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from tokendyn.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
+make_figures = importlib.import_module("make_figures")
+MADE = {DOCS / "figures" / name for name in make_figures.names()}
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 EVERYWHERE = {"--config", "--help", "-h", "--version", "--install-completion"}
 
@@ -118,7 +122,7 @@ def test_links_lead_to_pages_headings_and_files_that_exist(page):
             assert link.startswith("https://"), f"{link}: give a link with https"
             continue
         file = (page.parent / target).resolve() if target else page
-        if not file.exists() or (anchor and anchor not in anchors(file)):
+        if not (file.exists() or file in MADE) or (anchor and anchor not in anchors(file)):
             missing.append(link)
     for role, target in _ROLE.findall(document):
         name = target.rpartition("<")[2].rstrip(">").lstrip("~")
@@ -161,6 +165,15 @@ def test_every_page_is_in_a_table_of_contents():
     listed = re.findall(r"^[\w/-]+$", "\n".join(re.findall(r"```\{toctree\}\n(.*?)```", index, flags=re.DOTALL)), re.M)
     assert len(listed) == len(set(listed))
     assert {page.stem for page in DOCS.glob("*.md")} == {name for name in listed if "/" not in name} | {"index"}
+
+
+def test_every_figure_of_a_page_is_made_in_the_build_and_every_made_figure_is_shown():
+    shown = set()
+    for page in sorted(DOCS.glob("*.md")):
+        document = page.read_text(encoding="utf-8")
+        shown |= {DOCS / link for link in _LINK.findall(prose(document)) if link.endswith(".png")}
+        shown |= {DOCS / "figures" / name for name in re.findall(r"_static/([\w.]+)", document)}
+    assert shown == MADE
 
 
 def test_wrong_pointers_are_seen():

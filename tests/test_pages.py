@@ -1,7 +1,7 @@
 """The pages with code run as written and print what they show."""
 
 import pytest
-from pages import DOCS, differs, run_page
+from pages import DOCS, blocks, differs, run_block, run_page
 
 PAGES = [
     "tutorial-clustering",
@@ -22,6 +22,16 @@ def test_a_page_runs_as_written_and_prints_what_it_shows(name, tmp_path, monkeyp
     monkeypatch.setenv("COLUMNS", "120")
     differences, _ = run_page(DOCS / f"{name}.md")
     assert not differences, "\n\n".join(differences)
+
+
+@pytest.mark.parametrize("name", ["howto-clustering", "howto-exact"])
+def test_the_python_of_a_page_runs_as_written(name, tmp_path, monkeypatch, unchecked):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks(DOCS / f"{name}.md"):
+        if block.language == "python":
+            run_block(block, names, name)
+    assert names
 
 
 @pytest.mark.parametrize(
