@@ -1,6 +1,6 @@
 """Mean field at low temperature: the experiments A to E of docs/theory-meanfield.md, and the cost of 100,000 tokens.
 
-    python benchmarks/meanfield.py --experiment A --out A.json --figures docs/images
+    python benchmarks/meanfield.py --experiment A --out A.json --figures figures
     python benchmarks/meanfield.py --experiment B C D E guard order cost
 
 Everything is deterministic: starts are quantiles, lattices or seeded samples. One thread.

@@ -1,5 +1,8 @@
 """Configuration of the documentation."""
 
+import sys
+from pathlib import Path
+
 import matplotlib
 
 import tokendyn
@@ -19,8 +22,8 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "tokendyn"
-html_static_path = ["_static"]
-exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py"]
+html_static_path = ["_static", "figures/why.html"]
+exclude_patterns = ["_build", "data", "figures", "gallery/*.ipynb", "gallery/*.py"]
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 autodoc_typehints = "none"
@@ -30,6 +33,14 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
 suppress_warnings = ["config.cache"]
+
+
+def setup(app):
+    """Make the figures of the pages before anything is read."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import make_figures
+
+    make_figures.make()
 
 
 def figure_scraper(block, block_vars, gallery_conf):

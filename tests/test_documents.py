@@ -1,5 +1,6 @@
 """The README's examples run as written, the examples run, and the documentation builds without warnings."""
 
+import importlib
 import os
 import re
 import shlex
@@ -13,7 +14,6 @@ from tokendyn.cli import run as run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (ROOT / "docs" / "tutorial-sentiment.md").read_text(encoding="utf-8")
 HOWTO = (ROOT / "docs" / "howto-forecast.md").read_text(encoding="utf-8")
 
 
@@ -37,20 +37,6 @@ def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
         assert program == "tokendyn"
         assert run_command(arguments) == 0
     assert {"run", "model", "why.html", "exact", "forecaster", "forecast.csv", "report.html"} <= set(os.listdir())
-
-
-def test_the_tutorial_runs_as_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_csv, in_python = blocks("python", TUTORIAL)
-    names = {}
-    exec(compile(write_csv, "tutorial-sentiment.md", "exec"), names)
-    for line in blocks("sh", TUTORIAL)[0].splitlines():
-        assert run_command(shlex.split(line)[1:]) == 0
-    exec(compile(in_python, "tutorial-sentiment.md", "exec"), names)
-    assert {"model", "why.html", "labels.csv", "why-python.html", "model-python"} <= set(os.listdir())
-    assert names["accuracy"] > 0.7
-    assert "brilliant" in capsys.readouterr().out
-    assert 'type="range"' in Path("why.html").read_text(encoding="utf-8")
 
 
 def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
@@ -79,6 +65,18 @@ def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, caps
     assert "distance to the projected law" in capsys.readouterr().out
 
 
+def test_the_picture_of_the_readme_is_the_one_that_the_build_makes(tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    make_figures = importlib.import_module("make_figures")
+    make_figures.leaders().savefig(tmp_path / "leaders.png", dpi=90)
+    with Image.open(tmp_path / "leaders.png") as made, Image.open(ROOT / "docs" / "images" / "leaders.png") as kept:
+        assert made.size == kept.size
+        difference = np.asarray(made.convert("L"), dtype=float) - np.asarray(kept.convert("L"), dtype=float)
+    assert np.abs(difference).mean() < 1
+
+
 def test_the_readme_names_the_commands_of_dev_py():
     assert "python dev.py demo" in README
     assert "python dev.py test" in README
@@ -99,3 +97,11 @@ def test_the_documentation_builds_without_warnings(tmp_path):
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("theory-*.md")), ids=lambda page: page.stem)
+def test_each_theory_page_has_its_symbols_and_says_what_is_whose(page):
+    document = page.read_text(encoding="utf-8")
+    assert "| symbol | meaning | in the code |" in document
+    assert "\n## What is whose" in document
+    assert "ours" in document.lower()

@@ -94,3 +94,13 @@ def test_an_array_that_is_no_real_matrix_is_an_error(tmp_path, bad):
 def test_many_bad_lines_are_counted_and_only_some_listed(tmp_path):
     with pytest.raises(BadInputError, match="and 90 more lines"):
         read_tokens(write(tmp_path / "t.csv", "1,2\n" + "1\n" * 100))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_rows_are_measured_by_the_header_when_there_is_one(tmp_path):
+    path = tmp_path / "tokens.csv"
+    path.write_text("name,x,y\na,1\nb,1,2\nc,,3\n")
+    with pytest.raises(BadInputError, match="2 problems") as caught:
+        read_tokens(path)
+    assert "line 2 has 2 columns, the header has 3" in str(caught.value)
+    assert "line 4 holds ''" in str(caught.value)

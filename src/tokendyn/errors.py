@@ -15,7 +15,16 @@ class TokendynError(Exception):
 
 
 class BadInputError(TokendynError, ValueError):
-    """The input cannot be used as given: wrong shape, NaN, empty, unreadable, out of range."""
+    """The input cannot be used as given: wrong shape, NaN, empty, unreadable, out of range.
+
+    Examples
+    --------
+    >>> from tokendyn.errors import BadInputError
+    >>> print(BadInputError.all_of("tokens.csv", ["line 2 is empty", "line 5 holds 'x'"]))
+    tokens.csv has 2 problems:
+      - line 2 is empty
+      - line 5 holds 'x'
+    """
 
     exit_code = 2
 

@@ -69,6 +69,15 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
     ------
     BadInputError
         In more than ``MAX_HULL_DIM`` dimensions, or when Qhull cannot resolve the points.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.geometry import convex_hull
+    >>> convex_hull(np.array([[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0], [0.1, 0.2]])).vertices
+    array([[ 1.,  1.],
+           [-1.,  1.],
+           [ 0., -1.]])
     """
     centre = points.mean(axis=0)
     _, sizes, axes = np.linalg.svd(points - centre, full_matrices=False)
@@ -142,6 +151,13 @@ def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clust
 
     Points are first gathered into cells of diameter ``gap``, so memory stays linear however many
     coincide; two clusters nearer than ``gap`` may be told apart, two farther than ``2 gap`` always are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.geometry import cluster_points
+    >>> cluster_points(np.array([[0.0, 0.0], [0.0, 0.01], [1.0, 1.0]]), gap=0.1).sizes
+    array([2, 1])
     """
     points = np.asarray(points, dtype=np.float64)
     cells = np.floor(points / (gap / np.sqrt(points.shape[1])))

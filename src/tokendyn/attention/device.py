@@ -52,6 +52,14 @@ def attend_tensors(
         For tensors that are not finite float64 of matching shapes on one device, or parameters out of range.
     ScaleError
         When scores could overflow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tokendyn.attention.device import attend_tensors
+    >>> tokens = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]], dtype=torch.float64)
+    >>> attend_tensors(tokens, tokens, tokens).leaders
+    tensor([0, 1, 0])
     """
     check_parameters(inverse_temperature, tie_tolerance)
     weights = torch.ones_like(keys[:, 0]) if weights is None else weights

@@ -28,6 +28,16 @@ class Head:
         ``beta > 0``; ``inf`` is hardmax.
     tie_tolerance
         See :func:`attend`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.attention import Head
+    >>> tokens = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]])
+    >>> Head(score=np.diag([0.0, 1.0])).attend(tokens).leaders
+    array([0, 1, 1])
+    >>> Head(score=np.diag([0.0, 1.0])).attend(tokens).tie_counts
+    array([3, 1, 1])
     """
 
     score: Float[np.ndarray, "dim dim"] | None = None

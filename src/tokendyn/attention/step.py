@@ -121,6 +121,23 @@ def attend(
         parameters out of range.
     ScaleError
         When scores or weighted sums could overflow: infinite scores cannot be compared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.attention import attend
+    >>> tokens = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]])
+    >>> step = attend(tokens, tokens, tokens)
+    >>> step.leaders
+    array([0, 1, 0])
+    >>> step.means
+    array([[2., 0.],
+           [0., 1.],
+           [2., 0.]])
+    >>> attend(tokens, tokens, tokens, inverse_temperature=1.0).means.round(3)
+    array([[1.851, 0.039],
+           [0.652, 0.6  ],
+           [1.539, 0.156]])
     """
     queries, keys, values = (as_float64(array) for array in (queries, keys, values))
     known = dispatch.known_backends(inverse_temperature)
@@ -176,6 +193,16 @@ def attention_weights(
     ------
     BadInputError
         Also when the matrix would have more than ``MAX_DENSE_ENTRIES`` entries: ask for fewer rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.attention import attention_weights
+    >>> tokens = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]])
+    >>> attention_weights(tokens, tokens, inverse_temperature=1.0).round(3)
+    array([[0.867, 0.016, 0.117],
+           [0.202, 0.55 , 0.247],
+           [0.646, 0.107, 0.247]])
     """
     queries, keys = as_float64(queries), as_float64(keys)
     check_parameters(inverse_temperature, tie_tolerance)

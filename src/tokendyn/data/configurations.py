@@ -30,6 +30,14 @@ def configuration(name: str, seed: int = 0) -> Float[np.ndarray, "tokens 2"]:
     ------
     BadInputError
         For an unknown name.
+
+    Examples
+    --------
+    >>> from tokendyn.data.configurations import configuration
+    >>> configuration("triangle")[:3]
+    array([[ 1. ,  1. ],
+           [ 0.5, -0.5],
+           [-1. , -1. ]])
     """
     rng = np.random.default_rng(seed)
     if name == "emerging-leader":

@@ -186,7 +186,15 @@ def _said_plainly(collected: "_Collected", file: Path | None) -> Iterator[None]:
 
 
 def small_reviews() -> LabelledTexts:
-    """Return the short reviews that ship with tokendyn, written for it: labels ``pos`` and ``neg``."""
+    """Return the short reviews that ship with tokendyn, written for it: labels ``pos`` and ``neg``.
+
+    Examples
+    --------
+    >>> from tokendyn.data.texts import small_reviews
+    >>> reviews = small_reviews()
+    >>> len(reviews), sorted(set(reviews.labels))
+    (600, ['neg', 'pos'])
+    """
     resource = importlib.resources.files("tokendyn.data") / "small_reviews.csv"
     with importlib.resources.as_file(resource) as path:
         found = read_texts(path)

@@ -71,11 +71,12 @@ def _read_delimited(path: Path, delimiter: str) -> TokenTable:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from None
+    whose, width = "first token", len(rows[0][1]) if rows else 0
     if rows and _is_header(rows):
-        rows = rows[1:]
+        whose, rows = "header", rows[1:]
     if not rows:
         raise BadInputError(f"{path} holds no token; expected one token a row, its coordinates as columns")
-    return _table(path, rows)
+    return _table(path, rows, width, whose)
 
 
 def _rows(stream: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
@@ -105,18 +106,18 @@ def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
     return any(_is_text(a) and not _is_text(b) for a, b in zip(first, second, strict=False))
 
 
-def _table(path: Path, rows: list[tuple[int, list[str]]]) -> TokenTable:
-    width = len(rows[0][1])
-    name_columns = [column for column in range(width) if _is_text(rows[0][1][column])]
-    if len(name_columns) > 1 or len(name_columns) == width:
-        raise BadInputError(f"{path}, line {rows[0][0]}: expected numbers and at most one column of names")
+def _table(path: Path, rows: list[tuple[int, list[str]]], width: int, whose: str) -> TokenTable:
+    line, typical = next((row for row in rows if len(row[1]) == width), rows[0])
+    name_columns = [column for column, cell in enumerate(typical) if _is_text(cell)]
+    if len(name_columns) > 1 or len(name_columns) == len(typical):
+        raise BadInputError(f"{path}, line {line}: expected numbers and at most one column of names")
     numeric = [column for column in range(width) if column not in name_columns]
     tokens: list[list[float]] = []
     labels: list[str] = []
     problems: list[str] = []
     for line, cells in rows:
         if len(cells) != width:
-            problems.append(f"line {line} has {len(cells)} columns, the first token has {width}")
+            problems.append(f"line {line} has {len(cells)} columns, the {whose} has {width}")
             continue
         values = [_number(cells[column]) for column in numeric]
         if not all(map(math.isfinite, values)):

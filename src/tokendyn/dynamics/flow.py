@@ -64,6 +64,15 @@ class TokenFlow:
         fast approximate attention fits here.
     threads
         Threads of the difference form.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.dynamics import TokenFlow
+    >>> flow = TokenFlow(9.0, value=np.diag([1.0, 2.0]))
+    >>> flow.velocity(np.array([[1.0, 0.0], [0.8, 0.6]])).round(3)
+    array([[ 0.   ,  0.17 ],
+           [-0.196,  0.261]])
     """
 
     inverse_temperature: float

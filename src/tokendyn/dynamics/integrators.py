@@ -127,6 +127,18 @@ def integrate(
     ------
     BadInputError
         For tokens off the sphere, times that do not increase, wrong weights or parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.dynamics import TokenFlow, integrate
+    >>> flow = TokenFlow(9.0, value=np.diag([1.0, 2.0]))
+    >>> way = integrate(flow, np.array([[1.0, 0.0], [0.8, 0.6]]), [0.0, 5.0])
+    >>> way.status
+    'completed'
+    >>> way.states[-1].round(3)
+    array([[0.037, 0.999],
+           [0.034, 0.999]])
     """
     started = time.perf_counter()
     state = sphere_tokens(tokens, normalise=normalise) if flow.on_sphere else checked_tokens(tokens)

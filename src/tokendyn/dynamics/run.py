@@ -72,6 +72,20 @@ def run(
     BadInputError
         If the tokens are not a finite real matrix with at least one row, the layers do not fit, or what is to be
         recorded exceeds the memory of the machine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.dynamics import Layer, run
+    >>> tokens = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.5]])
+    >>> trajectory = run(tokens, [Layer(alpha=1.0)] * 3)
+    >>> trajectory.states[:, 2]
+    array([[1.    , 0.5   ],
+           [1.5   , 0.25  ],
+           [1.75  , 0.125 ],
+           [1.875 , 0.0625]])
+    >>> trajectory.status
+    'completed'
     """
     state = checked_tokens(tokens)
     labels = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))

@@ -102,6 +102,15 @@ class Certificate:
         A label survives moves of the tokens that change no projection by ``delta_min/4 - 2E`` or more.
     arithmetic
         Floating-point type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn import exact
+    >>> rng = np.random.default_rng(0)
+    >>> model = exact.compile([rng.normal(size=(n, 2)) for n in (3, 5, 4)], [0, 1, 0])
+    >>> model.certificate.verify(exact=True).passed
+    True
     """
 
     delta_min: float

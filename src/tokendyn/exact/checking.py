@@ -93,6 +93,17 @@ def check(
     ------
     BadInputError
         For empty sequences, NaN, infinity or shapes that do not fit; all of them are listed.
+
+    Examples
+    --------
+    >>> from tokendyn import exact
+    >>> import numpy as np
+    >>> same = np.array([[0.1, 2.0], [0.3, 1.0]])
+    >>> report = exact.check([same, same[::-1]], ["x", "y"])
+    >>> report.ok
+    False
+    >>> report.describe()[-1]
+    'sequences 0 and 1 are the same and have different labels'
     """
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))

@@ -184,6 +184,17 @@ def compile_seq2seq(
         If an output is longer than the number of distinct tokens of its sequence.
     ContradictoryLabelsError, SeparationError, PrecisionError, CertificateError, BadInputError
         As for :func:`compile`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn import exact
+    >>> rng = np.random.default_rng(0)
+    >>> sequences = [rng.normal(size=(n, 2)) for n in (3, 4)]
+    >>> outputs = [np.array([[1.0], [2.0]]), np.array([[5.0]])]
+    >>> model = exact.compile_seq2seq(sequences, outputs)
+    >>> [found.tolist() for found in model.outputs(sequences)]
+    [[[2.0], [2.0], [1.0]], [[5.0], [5.0], [5.0], [5.0]]]
     """
     _check_options("narrow", attention, direction, "set", trials, seed, min_margin, beta)
     wanted = _read_outputs(outputs, dtype)

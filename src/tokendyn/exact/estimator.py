@@ -39,6 +39,16 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     -----
     ``X`` is a list of ``(tokens, dim)`` arrays, a ``(sequences, tokens, dim)`` array, or an ordinary
     ``(samples, features)`` array, each row of which is a sequence of one token.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.exact import ExactClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> sequences = [rng.normal(size=(n, 2)) for n in (3, 5, 4)]
+    >>> model = ExactClassifier(abstain=True, unseen_label="unknown").fit(sequences, ["a", "b", "a"])
+    >>> model.predict([*sequences, np.zeros((2, 2))])
+    array(['a', 'b', 'a', 'unknown'], dtype=object)
     """
 
     def __init__(

@@ -82,6 +82,16 @@ def hold_out(
     ------
     BadInputError
         If too little remains to learn from.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import sinusoids
+    >>> from tokendyn.forecast import TDDMD
+    >>> from tokendyn.forecast.held_out import hold_out, measure
+    >>> task = hold_out([sinusoids(300, 0.05, (0.5, 1.2), seed=0)], horizon=20)
+    >>> held = measure(task, TDDMD(delays=6).fit(task.train[0].values, dt=0.05))
+    >>> held.nrmse < 1e-6
+    True
     """
     if horizon < 1 or not 0 < share < 1:
         raise BadInputError(f"horizon is {horizon} and the share held out {share}; expected at least 1, and in (0, 1)")

@@ -52,6 +52,18 @@ class TDDMD(Forecaster):
         Singular values kept.
     singular_values_
         All of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.data.systems import sinusoids
+    >>> from tokendyn.forecast import TDDMD
+    >>> signal = sinusoids(300, 0.05, (0.5, 1.2), seed=0)
+    >>> model = TDDMD(delays=6).fit(signal.values[:200], dt=signal.dt)
+    >>> bool(abs(model.forecast(signal.values[:200], 100).values - signal.values[200:]).max() < 1e-6)
+    True
+    >>> np.unique(abs(model.spectrum().frequencies[:4]).round(3))
+    array([0.5, 1.2])
     """
 
     def __init__(

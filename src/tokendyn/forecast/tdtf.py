@@ -101,6 +101,16 @@ class TDTF(Forecaster):
     training_
         ``status``, ``iterations``, ``chosen``, ``linear_error``, ``error``, ``history``: see
         :class:`tokendyn.forecast.training.Record`.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import lorenz63
+    >>> from tokendyn.forecast import TDTF
+    >>> series = lorenz63(800, seed=0)
+    >>> model = TDTF(delays=3, units=5, iterations=3, random_state=0).fit(series.values, dt=series.dt)
+    >>> forecast = model.forecast(series.values, steps=5)
+    >>> forecast.status, forecast.values.shape
+    ('complete', (5, 3))
     """
 
     def __init__(

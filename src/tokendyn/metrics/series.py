@@ -88,6 +88,14 @@ def nrmse(
     ------
     BadInputError
         As :func:`normalised_error`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.metrics import nrmse
+    >>> truth = np.array([[0.0], [2.0], [0.0], [2.0]])
+    >>> nrmse(truth + 0.5, truth)
+    0.5
     """
     with np.errstate(over="ignore"):
         return float(np.sqrt((normalised_error(forecast, truth, scale) ** 2).mean()))

@@ -73,6 +73,13 @@ def wasserstein(
         When the iterations do not suffice, or primal and dual differ by more than ``CERTIFIED``.
     BadInputError
         For too many pairs, or weights that are no probabilities.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.metrics.transport import wasserstein
+    >>> round(wasserstein(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 2.0], [1.0, 2.0]])).value, 6)
+    2.0
     """
     if points.shape[1] != targets.shape[1] or len(points) * len(targets) > MAX_COSTS:
         raise BadInputError(

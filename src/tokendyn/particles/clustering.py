@@ -227,6 +227,22 @@ def simulate(
         For bad tokens or parameters.
     TheoremError
         With ``strict``, when the theorem does not apply; the message lists the departures.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.particles import simulate
+    >>> result = simulate(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]]), alpha=0.5, layers=10)
+    >>> result.prediction.leaders
+    array([0, 1])
+    >>> result.prediction.limits
+    array([[2., 0.],
+           [0., 1.],
+           [2., 0.]])
+    >>> result.trajectory.states[-1].round(2)
+    array([[2.  , 0.  ],
+           [0.  , 1.  ],
+           [1.98, 0.  ]])
     """
     tokens = checked_tokens(tokens)
     if layers < 1:

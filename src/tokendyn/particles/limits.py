@@ -65,6 +65,20 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
     ------
     BadInputError
         If ``score`` is not symmetric positive definite, or K has too many faces to enumerate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.geometry import convex_hull
+    >>> from tokendyn.particles import limit_set
+    >>> limit_set(convex_hull(np.array([[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]])), np.eye(2)).points
+    array([[ 1. ,  1. ],
+           [-1. ,  1. ],
+           [ 0. , -1. ],
+           [ 0. ,  1. ],
+           [ 0.4, -0.2],
+           [-0.4, -0.2],
+           [ 0. ,  0. ]])
     """
     root = _root(score)
     vertices = polytope.vertices
@@ -193,6 +207,18 @@ def predict_limits(
     ------
     BadInputError
         For bad tokens, a bad matrix or ``alpha <= 0``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.particles import predict_limits
+    >>> limits = predict_limits(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.2]]), alpha=0.5)
+    >>> limits.leaders
+    array([0, 1])
+    >>> limits.at(10).round(3)
+    array([[2.   , 0.   ],
+           [0.   , 1.   ],
+           [1.983, 0.003]])
     """
     settling = _Settling(checked_tokens(tokens), Layer(alpha, (Head(score=score, tie_tolerance=tie_tolerance),)))
     layer = 0

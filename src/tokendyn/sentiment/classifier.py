@@ -129,6 +129,20 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Record of the training: ``texts``, ``training_texts``, ``validation_texts``, ``distinct_words``,
         ``active_words``, ``batch_size``, ``epochs`` (what each epoch reached), ``best`` (the chosen one of
         them) and ``cpu_seconds``.
+
+    Examples
+    --------
+    >>> from tokendyn.data.texts import small_reviews
+    >>> from tokendyn.sentiment import LeaderClassifier
+    >>> reviews = small_reviews()
+    >>> model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    >>> model.predict(["A dull, lazy mess.", "A warm and funny film."])
+    array(['neg', 'pos'], dtype='<U3')
+    >>> why = model.explain("A warm and funny film.")
+    >>> print(why.label, [leader.word for leader in why.leaders])
+    pos ['warm', 'funny']
+    >>> abs(why.bias + why.residual + sum(leader.contribution for leader in why.leaders) - why.logit) < 1e-9
+    True
     """
 
     def __init__(

@@ -117,6 +117,14 @@ def snapshots(
     BadInputError
         With all that is wrong: complex, infinite or missing values, constant features, times that are unsorted,
         duplicate, missing or non-uniform (rows named; the first row of data is 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.data.snapshots import snapshots
+    >>> series = snapshots(np.sin(0.1 * np.arange(50))[:, None], dt=0.1, names=["lift"])
+    >>> len(series), series.names
+    (50, ('lift',))
     """
     if fill not in (None, *FILLS):
         raise BadInputError(f"fill is {fill!r}; expected one of {', '.join(FILLS)}, or nothing")

@@ -52,6 +52,12 @@ def lorenz63(
     ------
     BadInputError
         For fewer than two points or a step that is not positive.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import lorenz63
+    >>> lorenz63(100, seed=0).select(["x"]).values.shape
+    (100, 1)
     """
     first = np.random.default_rng(seed).normal((0.0, 0.0, 25.0), (8.0, 8.0, 4.0)) if start is None else start
     p = np.array([sigma, rho, beta])

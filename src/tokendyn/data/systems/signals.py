@@ -45,6 +45,13 @@ def sinusoids(
     ------
     BadInputError
         For lists of different lengths or a frequency that the sampling cannot show.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import sinusoids
+    >>> signal = sinusoids(100, 0.05, (0.5, 1.2), channels=2, seed=0)
+    >>> signal.values.shape, signal.dt, signal.names
+    ((100, 2), 0.05, ('x0', 'x1'))
     """
     check_sampling(points, dt)
     f = np.asarray(frequencies, dtype=np.float64)

@@ -86,6 +86,17 @@ def resolution(
 
     Two measures must hold: the number of tokens (:func:`needed_tokens`), and the distance from where each token looks,
     ``u(x_i)``, to the nearest token. The second sees gaps of random and uneven starts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.dynamics import TokenFlow
+    >>> from tokendyn.particles.meanfield import resolution, starts
+    >>> tokens = starts.circle_quantiles(100)
+    >>> resolution(TokenFlow(100.0), tokens).status
+    'resolved'
+    >>> resolution(TokenFlow(1e6), tokens).status
+    'unresolved'
     """
     shares = checked_weights(weights, len(tokens))
     count, dim = float(1 / (shares**2).sum()), tokens.shape[1]

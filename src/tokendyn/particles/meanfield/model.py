@@ -233,6 +233,18 @@ def simulate(
     ------
     BadInputError
         As :func:`tokendyn.dynamics.integrate`; for a flow that is not on the sphere; for tokens on the separatrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.dynamics import TokenFlow
+    >>> from tokendyn.particles import meanfield
+    >>> from tokendyn.particles.meanfield import starts
+    >>> flow = TokenFlow(100.0, interaction=np.diag([4.0, 1.0]), value=np.diag([1.0, 2.0]))
+    >>> tokens = starts.circle_quantiles(100, lambda angle: 1 + 0.5 * np.cos(angle - 1))
+    >>> run = meanfield.simulate(flow, tokens, np.linspace(0, 10, 51))
+    >>> run.distances[[0, 30, 50]].round(2)
+    array([0.85, 0.08, 1.06])
     """
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")

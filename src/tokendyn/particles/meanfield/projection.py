@@ -111,6 +111,16 @@ def project(
     ------
     BadInputError
         For matrices that do not fit or are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tokendyn.particles.meanfield import project
+    >>> projection = project(np.diag([1.0, 2.0]), np.diag([4.0, 1.0]))
+    >>> projection.status, projection.rate
+    ('eigenspace', 0.5)
+    >>> projection.apply(np.array([[0.6, 0.8]]))
+    array([[1., 0.]])
     """
     from scipy.linalg import schur, solve_sylvester
 

@@ -1,0 +1,263 @@
+"""Make every figure of the pages: ``python docs/make_figures.py``; the build of the documentation does it first.
+
+Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
+benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
+README, ``docs/images/leaders.png``, is a copy of ``leaders.png``.
+"""
+
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+mpl.use("agg")
+
+DOCS = Path(__file__).resolve().parent
+#: The page of an explained review, which the tutorial shows in a frame.
+PAGE = "why.html"
+_MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
+
+
+def leaders() -> Figure:
+    """Sixty tokens and their leaders, layers 0, 1, 2 and 30."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.panels import panels
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
+    return panels(run.scene("60 tokens gather around their leaders"), layers=(0, 1, 2, 30))
+
+
+def meanfield_guard() -> Figure:
+    """Too few tokens at beta = 10,000 follow another limit than enough of them."""
+    from tokendyn.particles.meanfield import experiments, simulate, starts
+
+    figure, axes = _new("The wrong limit at $\\beta = 10^4$")
+    times = np.linspace(0, 9, 46)
+    for count, style in ((100, "C3-"), (600, "C0-")):
+        tokens = starts.circle_quantiles(count, experiments.asymmetric_density)
+        run = simulate(experiments.lined_flow(1e4), tokens, times)
+        axes.semilogy(times, run.distances, style, label=f"{count} tokens: {run.resolution.status}")
+    axes.set(xlabel="$t$", ylabel="$W_2$ (coupling)")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def meanfield_a() -> Figure:
+    """Experiment A: curves of 300 tokens, computed; times of 1,000 tokens, measured; the closure."""
+    from tokendyn.particles.meanfield import clusters_at, experiments, gaussian_closure
+    from tokendyn.particles.meanfield.starts import circle_quantiles
+
+    measured = _measured("meanfield")["A"]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    curves = experiments.experiment_a(betas=(10.0, 30.0, 100.0, 300.0, 1000.0), count=300, until=15.0)[1]
+    _draw_curves(left, curves)
+    left.set(title="A: distance to the projected law (300 tokens)", ylim=(5e-3, 2))
+    left.axhline(0.5, color="grey", lw=0.6)
+    clusters = clusters_at(circle_quantiles(1000, experiments.asymmetric_density))
+    closures = [
+        gaussian_closure((1.0, 2.0), (4.0, 1.0), float(beta), clusters, 30.0).phases for beta in measured["beta"]
+    ]
+    for name, colour in (("concentration", "C0"), ("departure", "C3")):
+        right.plot(measured["beta"], measured[name], f"{colour}o", label=f"{name}, measured (1,000 tokens)")
+        right.plot(measured["beta"], [getattr(found, name) for found in closures], f"{colour}-", lw=0.8)
+    right.set(xscale="log", xlabel=r"$\beta$", ylabel="time", title="Times; lines: Gaussian closure")
+    right.legend(fontsize=8)
+    return figure
+
+
+def meanfield_b() -> Figure:
+    """Experiment B: curves at two temperatures, computed; least distances, measured."""
+    from tokendyn.particles.meanfield import experiments
+
+    measured = _measured("meanfield")["B"]
+    figure, axes = _new("B: sphere, dim E = 2; stars: measured with 2,000 to 8,400 tokens")
+    _draw_curves(axes, experiments.experiment_b(betas=(10.0, 30.0), least_count=300)[1])
+    axes.semilogy(measured["concentration"], measured["least"], "k*", label=r"least, $\beta=30, 100, 300$")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def meanfield_c() -> Figure:
+    """Experiment C: two controls with 200 tokens."""
+    from tokendyn.particles.meanfield import experiments
+
+    figure, axes = _new(r"C: controls, $\beta = 300$ (200 tokens)")
+    rows, curves = experiments.experiment_c(count=200)
+    for row, curve in zip(rows, curves, strict=True):
+        axes.semilogy(curve.times, curve.distances, label=row["control"])
+    axes.set(xlabel="$t$", ylabel="$W_2$ (coupling)")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def meanfield_d() -> Figure:
+    """Experiment D: departures, measured."""
+    measured = _measured("meanfield")["D"]
+    figure, axes = _new("D: E is no eigenspace of V")
+    counts = measured["tokens"]
+    for colour, (beta, times) in enumerate(measured["departure"].items()):
+        axes.semilogx(counts, [three[0] for three in times], f"C{colour}o-", label=rf"$\beta={beta}$, quantiles")
+        for seed in (1, 2):
+            label = "independent" if seed == 1 else None
+            axes.semilogx(counts, [three[seed] for three in times], f"C{colour}x", label=label)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set(xlabel="$n$", ylabel="departure")
+    figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+def meanfield_e() -> Figure:
+    """Experiment E: least distances of ten independent starts, mean and standard deviation, measured."""
+    measured = _measured("meanfield")["E"]
+    figure, axes = _new("E: independent uniform starts, 10 seeds")
+    for shift, (name, colour) in enumerate((("least", "C3"), ("without crossed tokens", "C0"))):
+        means, spreads = np.array(measured[name]).T
+        axes.errorbar(np.array(measured["beta"]) * 1.08**shift, means, spreads, fmt=f"{colour}o", capsize=3, label=name)
+    axes.set(xscale="log", xlabel=r"$\beta$", ylabel="least $W_2$: mean and standard deviation", ylim=(0, None))
+    axes.legend(fontsize=8)
+    return figure
+
+
+def forecast_cost() -> Figure:
+    """Microseconds of a closed-loop step by delays, measured."""
+    from tokendyn.forecast.study_figures import cost_figure
+
+    measured = _measured("forecast")["cost"]["microseconds a step"]
+    return cost_figure({name: {int(m): cost for m, cost in costs.items()} for name, costs in measured.items()})
+
+
+def forecast_reaction_diffusion() -> Figure:
+    """Closed-loop errors and valid times of the reaction-diffusion study, measured."""
+    measured = _measured("forecast")["reaction-diffusion"]["modes"]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    errors, times = figure.subplots(1, 2)
+    models = list(measured["2"])
+    for place, (name, marker) in enumerate(zip(models, "*os^D", strict=True)):
+        shift = 0.12 * (place - 2)
+        found = [measured[modes][name] for modes in measured]
+        errors.semilogy([k + shift for k in range(3)], [one[0] or np.nan for one in found], f"C{place}{marker}")
+        times.plot([k + shift for k in range(3)], [one[1] for one in found], f"C{place}{marker}", label=name)
+    errors.set(ylabel="field error (PySINDy diverged with 10)")
+    times.set(ylabel="valid time, median")
+    for axes in (errors, times):
+        axes.set_xticks(range(3), [f"{modes} modes" for modes in measured])
+    figure.legend(loc="outside right center", fontsize=8)
+    return figure
+
+
+def meanfield_run(folder: Path) -> None:
+    """Run tokens from the command line and take its figures."""
+    out = _command("simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation")
+    shutil.copy(out / "distances.png", folder / "meanfield_run.png")
+    shutil.copy(out / "tokens.png", folder / "meanfield_tokens.png")
+
+
+def phase(folder: Path) -> None:
+    """Fill two phase diagrams from the command line and take their figures."""
+    over_time = _command("phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400")
+    over_spectrum = _command("phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200")
+    shutil.copy(over_time / "phase.png", folder / "phase_time.png")
+    shutil.copy(over_time / "slopes.png", folder / "phase_slopes.png")
+    shutil.copy(over_spectrum / "phase.png", folder / "phase_spectrum.png")
+
+
+def exact_slopes(folder: Path) -> None:
+    """Blocks and nonzeros of exact transformers, measured; drawn as their benchmark draws them."""
+    script = importlib.util.spec_from_file_location("exact_benchmark", DOCS.parent / "benchmarks" / "exact.py")
+    assert script is not None
+    assert script.loader is not None
+    benchmark = importlib.util.module_from_spec(script)
+    script.loader.exec_module(benchmark)
+    benchmark.draw(_measured("exact_slopes")["rows"], folder / "exact_slopes.png")
+
+
+def explanation(folder: Path) -> None:
+    """Write the page that explains a review."""
+    from tokendyn.data.texts import small_reviews
+    from tokendyn.sentiment import LeaderClassifier
+
+    reviews = small_reviews()
+    model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    why = model.explain("I feared the worst, but this is a warm, brilliant film.")
+    (folder / PAGE).write_text(why.to_html(), encoding="utf-8")
+
+
+#: Each figure by its function.
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
+    "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
+    "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
+    "forecast_reaction_diffusion.png": forecast_reaction_diffusion,
+}  # fmt: skip
+#: What writes files itself, by the files that it writes.
+WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
+    ("meanfield_run.png", "meanfield_tokens.png"): meanfield_run,
+    ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
+    ("exact_slopes.png",): exact_slopes,
+    (PAGE,): explanation,
+}
+
+
+def names() -> set[str]:
+    """Return the names of all files that are made."""
+    return set(DRAWN).union(*WRITTEN)
+
+
+def make(folder: Path = DOCS / "figures") -> None:
+    """Write all figures that are missing, or older than this script or the data, into a folder."""
+    folder.mkdir(exist_ok=True)
+    newest = max(file.stat().st_mtime for file in (Path(__file__), *(DOCS / "data").glob("*.json")))
+
+    def old(name: str) -> bool:
+        file = folder / name
+        return not file.exists() or file.stat().st_mtime < newest
+
+    for name, draw in DRAWN.items():
+        if old(name):
+            draw().savefig(folder / name, dpi=90)
+    for made, write in WRITTEN.items():
+        if any(map(old, made)):
+            write(folder)
+
+
+def _command(*words: str) -> Path:
+    """Run a command of tokendyn and return the folder that it wrote."""
+    from tokendyn.cli import run
+
+    out = Path(tempfile.mkdtemp()) / "out"
+    if run([*words, "--out", str(out)]):
+        raise RuntimeError(f"tokendyn {' '.join(words)} failed")
+    return out
+
+
+def _measured(name: str) -> dict:
+    return json.loads((DOCS / "data" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _new(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10)
+    return figure, axes
+
+
+def _draw_curves(axes: Axes, curves: Sequence) -> None:
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
+    for curve, colour in zip(curves, colours, strict=True):
+        axes.semilogy(curve.times, curve.distances, color=colour, label=rf"$\beta={curve.inverse_temperature:g}$")
+    axes.set(xlabel="$t$", ylabel="$W_2$ (coupling)")
+    axes.legend(fontsize=8)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS / "figures")
