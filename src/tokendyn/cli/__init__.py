@@ -20,7 +20,9 @@ INTERRUPTED = 130
 MEANFIELD = "simulate-meanfield"
 
 #: Words that name commands.
-_names = {"sentiment", "classify", "forecast"}
+_names = {"sentiment", "classify", "forecast", "runs"}
+#: The words of every command, from the first on.
+_words: set[str] = set()
 
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
@@ -30,6 +32,7 @@ def _command(parent: App, name: str, function: str, summary: str, *examples: str
     """
     epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
     _names.add(name)
+    _words.add(name if parent is app else f"{parent.name[0]} {name}")
     variant: dict[str, Any] = {} if usage is None else {"usage": f"Usage: {usage}", "show": False}
     parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue, **variant)
 
@@ -245,6 +248,46 @@ _command(
     "tokendyn claims exact.blocks clustering --out claims/",
     "tokendyn claims --profile full --out claims/",
 )
+runs = App(name="runs", help="Look at the runs of a store: list, show, compare, remove.")
+_command(
+    runs,
+    "list",
+    "runs:list_runs",
+    "List the runs of a store, the latest first, or those that meet a condition.",
+    "tokendyn runs list",
+    'tokendyn runs list --where "alpha > 0.5 and status = completed" --show alpha,clusters',
+)
+_command(
+    runs,
+    "show",
+    "runs:show_run",
+    "Show one run: options, results, versions; check that its files are as they were written.",
+    "tokendyn runs show 3f2a",
+)
+_command(
+    runs,
+    "compare",
+    "runs:compare_runs",
+    "Put runs beside each other: the options and results in which they differ.",
+    "tokendyn runs compare 3f2a 91bc",
+)
+_command(
+    runs,
+    "rm",
+    "runs:remove_runs",
+    "Remove runs, by id or by condition.",
+    "tokendyn runs rm 3f2a",
+    'tokendyn runs rm --where "status = failed" --yes',
+)
+_command(
+    runs,
+    "reindex",
+    "runs:reindex",
+    "Build the index of a store anew, and clear up after killed processes. Exit code 1 if a run is damaged.",
+    "tokendyn runs reindex",
+    "tokendyn runs reindex --verify --store results/",
+)
+app.command(runs)
 _command(
     app,
     "report",
@@ -285,6 +328,11 @@ _command(
 )
 
 
+def command_words() -> frozenset[str]:
+    """Return the words of every command, such as ``forecast fit``."""
+    return frozenset(_words)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
@@ -294,8 +342,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are one message, never a traceback."""
     try:
         rest, config, settings = _split_config(list(arguments))
+        rest, store = _split_store(rest)
         app.config = config
-        code = app(_routed(rest, settings), exit_on_error=False, print_error=False, result_action="return_value")
+        words = _routed(rest, settings)
+        code = _called(words, store)
     except CycloptsError as error:
         _say(f"{error}\nSee: tokendyn {_command_words(_routed(list(arguments), {}))}--help")
         return BadInputError.exit_code
@@ -312,6 +362,15 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted; nothing unfinished was left under a final name")
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _called(words: list[str], store: str | None) -> Any:
+    """Call a command; with a store, into it."""
+    if store is None:
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    from tokendyn.cli.stored import run_stored
+
+    return run_stored(words, store)
 
 
 def _say(message: str) -> None:
@@ -358,6 +417,22 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], di
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
         return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
     return arguments, (), {}
+
+
+def _split_store(arguments: list[str]) -> tuple[list[str], str | None]:
+    """Take ``--store`` or ``--store=FOLDER`` out of a command that computes; "" stands for the store by default.
+
+    The commands that look at a store have an option of that name themselves.
+    """
+    if arguments[:1] and arguments[0] in ("runs", "sweep"):
+        return arguments, None
+    for place, word in enumerate(arguments):
+        if word == "--":
+            break
+        name, _, value = word.partition("=")
+        if name == "--store":
+            return arguments[:place] + arguments[place + 1 :], value
+    return arguments, None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

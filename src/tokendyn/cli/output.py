@@ -4,12 +4,36 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendyn.dynamics import Progress as ProgressCallback
+
+
+@dataclass
+class Said:
+    """What a command said while nobody was there to hear it: its JSON object, and its lines for people."""
+
+    record: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+_said: ContextVar[Said | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def overheard() -> Iterator[Said]:
+    """Take what a command says inside the block, in place of standard output and standard error."""
+    said = Said()
+    token = _said.set(said)
+    try:
+        yield said
+    finally:
+        _said.reset(token)
 
 
 def console() -> Console:
@@ -19,6 +43,10 @@ def console() -> Console:
 
 def write_json(record: Mapping[str, Any]) -> None:
     """Write the one machine-readable object of a command to standard output."""
+    said = _said.get()
+    if said is not None:
+        said.record.update(record)
+        return
     json.dump(record, sys.stdout, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
@@ -28,11 +56,16 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
     target = console()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
+    silent = _said.get() is not None or not target.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def announce(line: str) -> None:
     """Say one line to people."""
+    said = _said.get()
+    if said is not None:
+        said.lines.append(line)
+        return
     console().print(line, soft_wrap=True, markup=False)
