@@ -248,6 +248,16 @@ _command(
     "tokendyn claims exact.blocks clustering --out claims/",
     "tokendyn claims --profile full --out claims/",
 )
+_command(
+    app,
+    "sweep",
+    "sweep:sweep",
+    "Run one command over grids, lists and draws of its options: every job a run of the store, one table, figures.\n\n"
+    "Started again, it goes on. Exit code 1 if jobs failed.",
+    "tokendyn sweep sweep.toml",
+    "tokendyn sweep sweep.toml --workers 2 --memory 4GB --store results/",
+    "tokendyn sweep sweep.toml --scheduler tcp://10.0.0.1:8786",
+)
 runs = App(name="runs", help="Look at the runs of a store: list, show, compare, remove.")
 _command(
     runs,
@@ -344,10 +354,10 @@ def run(arguments: Sequence[str]) -> int:
         rest, config, settings = _split_config(list(arguments))
         rest, store = _split_store(rest)
         app.config = config
-        words = _routed(rest, settings)
+        words = routed(rest, settings)
         code = _called(words, store)
     except CycloptsError as error:
-        _say(f"{error}\nSee: tokendyn {_command_words(_routed(list(arguments), {}))}--help")
+        _say(f"{error}\nSee: tokendyn {_command_words(routed(list(arguments), {}))}--help")
         return BadInputError.exit_code
     except TokendynError as error:
         _say(str(error))
@@ -387,7 +397,7 @@ def _command_words(arguments: Sequence[str]) -> str:
     return words.replace(MEANFIELD, "simulate --model meanfield")
 
 
-def _routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
+def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
     """Return the arguments with ``simulate`` replaced by the variant that ``--model``, or an option of it, asks for."""
     if arguments[:1] != ["simulate"]:
         return arguments

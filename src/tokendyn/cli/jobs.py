@@ -294,7 +294,8 @@ def results_of(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         if isinstance(value, str) and len(value) > _LONGEST_TEXT:
             continue
         timed = bool(set(last.split("_")) & _TIMES)
-        (timings if timed else results)[name] = _finite(value)
+        # The store has a status of its own: how the command as a whole ended.
+        (timings if timed else results)["outcome" if name == "status" else name] = _finite(value)
     return results, timings
 
 
