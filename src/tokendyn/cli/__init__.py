@@ -21,8 +21,6 @@ MEANFIELD = "simulate-meanfield"
 
 #: Words that name commands.
 _names = {"sentiment", "classify", "forecast", "runs"}
-#: The words of every command, from the first on.
-_words: set[str] = set()
 
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
@@ -32,7 +30,6 @@ def _command(parent: App, name: str, function: str, summary: str, *examples: str
     """
     epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
     _names.add(name)
-    _words.add(name if parent is app else f"{parent.name[0]} {name}")
     variant: dict[str, Any] = {} if usage is None else {"usage": f"Usage: {usage}", "show": False}
     parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue, **variant)
 
@@ -336,11 +333,6 @@ _command(
     "tokendyn doctor",
     "tokendyn doctor --json",
 )
-
-
-def command_words() -> frozenset[str]:
-    """Return the words of every command, such as ``forecast fit``."""
-    return frozenset(_words)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tokendyn.cli.output import Said, overheard
 from tokendyn.errors import BadInputError, OutputError, TokendynError
@@ -25,11 +25,14 @@ from tokendyn.runs.store import Record, Status, Store, seal
 
 #: Options that say where and how to write, not what to compute.
 _CONTROL = frozenset({"out", "overwrite", "dry_run", "json"})
-#: Commands that write one file, and its name in a run; the others write a folder.
-_FILES = {
-    "classify predict": "labels.csv", "forecast predict": "forecast.csv", "sentiment predict": "labels.csv",
-    "sentiment explain-all": "explanations.jsonl", "sentiment export": "model.onnx",
-}  # fmt: skip
+#: Commands that can be jobs: they write what they compute to --out, and say it with --json.
+COMMANDS = (
+    "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment compare",
+    "sentiment curve", "sentiment evaluate", "sentiment export", "forecast fit", "forecast predict",
+    "forecast compare", "forecast study",
+)  # fmt: skip
+#: Those of them that write one file, and its name in a run; the others write a folder.
+_FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
 _FOLDER = "output"
 _LOG = "log.txt"
 _LONGEST_TEXT = 200
@@ -73,7 +76,7 @@ class _Option:
     keys: tuple[str, ...]
     positional: bool
     default: Any
-    read: TypeAdapter[Any]
+    read: Callable[[Any], Any]
     takes_path: bool
     takes_text: bool
 
@@ -107,7 +110,7 @@ class Command:
                 )
             else:
                 try:
-                    values[name] = self.options[name].read.validate_python(value)
+                    values[name] = self.options[name].read(value)
                 except ValidationError as error:
                     problems.append(f"{written} = {value!r}: {error.errors()[0]['msg'].lower()}")
         lacking = [name for name, value in values.items() if value is _MISSING and name not in _CONTROL]
@@ -128,7 +131,7 @@ class Command:
 
     def call(self, config: Mapping[str, Any], out: Path) -> int:
         """Call the command with the options of a job, to write to ``out``, and return its exit code."""
-        values = {name: self.options[name].read.validate_python(value) for name, value in config.items()}
+        values = {name: self.options[name].read(value) for name, value in config.items()}
         values["out"], values["json"] = out, True
         positional = [values[name] for name, option in self.options.items() if option.positional]
         named: dict[str, Any] = {}
@@ -161,29 +164,17 @@ def command(words: str) -> Command:
     BadInputError
         If there is none, or if it writes nothing that a store could keep.
     """
-    found = _command(words)
-    if found is None:
-        known = _storable()
-        near = difflib.get_close_matches(words, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+    if words not in COMMANDS:
+        near = difflib.get_close_matches(words, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
         raise BadInputError(f"{words!r} is no command whose result a store can keep; {hint}")
-    return found
+    return _command(words)
 
 
 @functools.cache
-def _storable() -> list[str]:
-    """Return the words of all commands that can be jobs."""
-    from tokendyn.cli import command_words
+def _command(words: str) -> Command:
+    from tokendyn.cli import app
 
-    return sorted(words for words in command_words() if _command(words) is not None)
-
-
-@functools.cache
-def _command(words: str) -> Command | None:
-    from tokendyn.cli import app, command_words
-
-    if words not in command_words():
-        return None
     place = app
     for word in words.split():
         place = place[word]
@@ -205,10 +196,10 @@ def _command(words: str) -> Command | None:
         # An option of a group may share its name with the positional one (tokens, and how many): the latter has a path.
         if name in options:
             options[f"{name}_file"] = dataclasses.replace(options.pop(name), name=f"{name}_file")
-        reader: TypeAdapter[Any] = TypeAdapter(argument.hint, config=ConfigDict(arbitrary_types_allowed=True))
-        options[name] = _Option(name, keys, positional, default, reader, "Path" in shown, "str" in shown)
-    if not {"out", "json"} <= options.keys() or words in ("claims", "report", "explore", "demo"):
-        return None
+        reader: TypeAdapter[Any] = TypeAdapter(argument.hint)
+        options[name] = _Option(
+            name, keys, positional, default, reader.validate_python, "Path" in shown, "str" in shown
+        )
     function = place.default_command
     assert function is not None
     return Command(words, function, options, groups)
@@ -256,10 +247,10 @@ def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: b
 
 def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
     """Return the words of a command and the options that a command line without ``--out`` gives it."""
-    from tokendyn.cli import app, command_words
+    from tokendyn.cli import app
 
     given = list(arguments)
-    words = next((" ".join(given[:n]) for n in (2, 1) if " ".join(given[:n]) in command_words()), " ".join(given[:1]))
+    words = next((" ".join(given[:n]) for n in (2, 1) if " ".join(given[:n]) in COMMANDS), " ".join(given[:1]))
     known = command(words)
     rest = given[len(words.split()) :]
     _, bound, _ = app.parse_args([*words.split(), "--out", "", *rest], exit_on_error=False, print_error=False)

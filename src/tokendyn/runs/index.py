@@ -191,7 +191,7 @@ class Index:
 
     def _check_names(self, condition: Condition) -> None:
         """Say which name of a condition no run has."""
-        if not condition.names or not self._all("SELECT 1 FROM runs LIMIT 1"):
+        if not condition.names or not self._all("SELECT 1 FROM runs WHERE status != 'damaged' LIMIT 1"):
             return
         keys = "SELECT DISTINCT key FROM runs, json_each(runs.{0})"
         known = {row[0] for part in ("config", "results") for row in self._all(keys.format(part))} | set(COLUMNS)

@@ -170,7 +170,7 @@ def plan_of(record: Mapping[str, Any], name: str = "the sweep") -> Plan:
     if problems:
         raise BadInputError.all_of(name, problems)
     words = " ".join(str(command).split())
-    plan = Plan(words, parts["fixed"], grid, walked, laws["random"], laws["latin"], samples if drawn else 1, seed)
+    plan = Plan(words, parts["fixed"], grid, walked, laws["random"], laws["latin"], samples or 1, seed)
     if plan.count > MOST_JOBS:
         raise BadInputError(f"{name} has {plan.count} jobs; at most {MOST_JOBS} are allowed: make its grid coarser")
     return plan
@@ -241,7 +241,10 @@ def _law(part: str, key: str, value: Any, problems: list[str]) -> Law:
         if not isinstance(value.get("integer", False), bool):
             found.append(f"[{part}] {key}: integer is true or false")
     problems += found
-    return Law() if found else Law(**{**value, "choices": tuple(choices or ())})
+    if found:
+        return Law()
+    bounds = {name: float(value[name]) for name in ("low", "high") if name in value}
+    return Law(**{**value, **bounds, "choices": tuple(choices or ())})
 
 
 def _number(value: Any) -> TypeGuard[float]:

@@ -12,9 +12,12 @@ from tokendyn.errors import BadInputError
 #: What every run has beside its options and results.
 COLUMNS = ("id", "command", "status", "seed", "seconds", "finished", "error", "attempts", "code")
 
+#: Those of them that are texts: an id may look like a number.
+_TEXTS = frozenset({"id", "command", "status", "finished", "error", "code"})
+
 _TOKEN = re.compile(
     r"""\s*(?:(?P<operator><=|>=|!=|==|[<>=()])|(?P<quoted>"[^"]*"|'[^']*')"""
-    r"""|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.,;]))|(?P<word>[\w.,;:+/\[\]-]+))"""
+    r"""|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.,;:+-]))|(?P<word>[\w.,;:+/\[\]-]+))"""
 )
 _COMPARISONS = {"=": "=", "==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
@@ -146,7 +149,7 @@ def _compared(name: str, sign: str, kind: str, text: str) -> Condition:
     word = text.lower() if kind == "word" else ""
     if word in ("none", "null") and sign in ("=", "!="):
         return Condition(f"({value} IS {'NOT ' * (sign == '!=')}NULL)", values, names)
-    if word in ("true", "false") or kind == "number":
+    if (word in ("true", "false") or kind == "number") and name not in _TEXTS:
         number = float(text) if kind == "number" else int(word == "true")
         sql = f"(coalesce(typeof({value}) IN ('integer', 'real') AND {value} {sign} ?, 0))"
         return Condition(sql, (*values, *values, number), names)

@@ -43,7 +43,9 @@ def sweep_figure(table: Mapping[str, Sequence[Any]], option: str, results: Seque
         steps = np.unique(places[there])
         if 1 < len(steps) <= _MOST_JOINED and len(steps) < there.sum() + 1:
             medians = [np.median(heights[there & (places == step)]) for step in steps]
-            axes.plot(steps, medians, "-", linewidth=1.2, color=LEADER_COLOURS[1])
+            # Between categories there is nothing that a line could show.
+            shape, size = ("_", 24) if names else ("-", 6)
+            axes.plot(steps, medians, shape, linewidth=1.2, markersize=size, color=LEADER_COLOURS[1])
         _dress(axes, option, result, places[there], names)
     return figure
 
