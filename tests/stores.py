@@ -62,12 +62,16 @@ def read_only(folder):
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
 
 
+def process_environment():
+    """Return an environment in which a Python process finds what this one finds."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def child(code, *words):
     """Start a Python process that runs ``code`` with the words as arguments."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment,
+        env=process_environment(),
     )  # fmt: skip
 
 
