@@ -1,9 +1,10 @@
 """Kill, fill, cut and flip: what is lost when things go wrong in the middle of a sweep. Prints one line for each fault.
 
-Run with: python benchmarks/sweep_faults.py --folder FOLDER [--only sweep,worker,dask,disk,damage,index] [--times 20]
+Run with: python benchmarks/sweep_faults.py --folder FOLDER [--only sweep,worker,dask,disk,damage,index,two] [--times 20]
 
 ``lost`` counts runs that were whole before a fault and are not after it; ``not_whole`` counts folders that
-have the name of a run and are not whole; ``same_bytes`` says whether the table at the end is that of a sweep without faults.
+have the name of a run and are not whole; ``same_bytes`` says whether the table at the end is that of a sweep without
+faults.
 """
 
 import argparse
@@ -203,9 +204,20 @@ def break_index(folder: Path, times: int, chance: np.random.Generator) -> dict:
     return {"damaged": times, "built_anew": noted, "listed_wrongly": wrong, "errors": errors}
 
 
+def two_at_once(folder: Path, times: int, _: np.random.Generator) -> dict:
+    """Start two sweeps of the same file on the same store at the same time."""
+    file, place = small_jobs(folder, 10 * times), folder / "both"
+    commands = [sweep(file, place, "--workers", "1"), sweep(file, place, "--workers", "1")]
+    commands[1][commands[1].index("--out") + 1] = str(place / "other")
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    counts = [json.loads(process.communicate()[0]) for process in running]
+    same = table(place)[0] == (place / "other" / "table.csv").read_bytes()
+    return {"jobs": 10 * times, "ran": [one["ran"] for one in counts], **whole_runs(place / "runs"), "same_bytes": same}
+
+
 FAULTS = {
     "sweep": kill_sweep, "worker": kill_worker, "dask": kill_dask, "disk": fill_disk, "damage": damage,
-    "index": break_index,
+    "index": break_index, "two": two_at_once,
 }  # fmt: skip
 
 

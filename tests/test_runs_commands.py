@@ -104,6 +104,17 @@ def test_options_of_a_job_are_checked_all_at_once(tokens):
         assert part in message
 
 
+def test_a_text_option_that_is_the_name_of_a_file_stays_a_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").write_text("not an input", encoding="utf-8")
+    (tmp_path / "data.csv").write_text("t,x\n0,1\n", encoding="utf-8")
+    (tmp_path / "A.csv").write_text("2,0\n0,1\n", encoding="utf-8")
+    job = command("simulate").job({"tokens": "data.csv", "score": "A.csv", "array": "t"})
+    assert job.config["array"] == "t"
+    assert job.config["score"] == str(tmp_path / "A.csv")
+    assert set(job.inputs) == {"tokens", "score"}
+
+
 def test_options_in_groups_reach_the_command(tmp_path):
     job = command("simulate-meanfield").job(
         {"beta": 20, "value": "diag(1,2)", "tokens": 40, "time": 0.3, "report": False, "seed": 3, "start": "uniform"}
@@ -154,6 +165,17 @@ def test_results_are_flat_finite_and_without_times():
     results, timings = results_of(record)
     assert results == {"a": 1, "b.c": 0.5, "e": None, "f": True, "outcome": "diverged"}
     assert timings == {"b.fit_seconds": 3.0, "texts_per_second": 9.0}
+
+
+def test_rows_of_a_table_become_results_by_their_texts_or_places():
+    models = [
+        {"model": "TD-TF", "nrmse": 0.1, "fit_seconds": 2.0},
+        {"model": "TD-DMD", "nrmse": 0.3, "fit_seconds": 1.0},
+    ]
+    results, timings = results_of({"rows": models})
+    assert results == {"TD-TF.nrmse": 0.1, "TD-DMD.nrmse": 0.3}
+    assert timings == {"TD-TF.fit_seconds": 2.0, "TD-DMD.fit_seconds": 1.0}
+    assert results_of({"points": [{"beta": 1}, {"beta": 2}]})[0] == {"points.0.beta": 1, "points.1.beta": 2}
 
 
 def test_runs_are_listed_and_filtered(store, capsys):

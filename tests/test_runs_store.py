@@ -229,6 +229,16 @@ def test_a_damaged_index_is_built_anew(tmp_path, content):
         assert len(index.rows()) == 4
 
 
+def test_an_index_that_fails_while_it_is_used_is_replaced_by_the_folders(tmp_path):
+    store = filled(tmp_path, 3)
+    with Index(store) as index:
+        index._database.execute("DROP TABLE runs")
+        index.add([store.read(run_name(1))])
+        index.refresh()
+        assert len(index.rows()) == 3
+        assert "read from their folders" in index.notes[0]
+
+
 def test_an_index_of_another_version_is_built_anew(tmp_path):
     store = filled(tmp_path, 2)
     numbers(store)

@@ -33,9 +33,13 @@ COMMANDS = (
 )  # fmt: skip
 #: Those of them that write one file, and its name in a run; the others write a folder.
 _FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
+#: Options that are matrices: a file, or its rows as text.
+_MATRICES = frozenset({"value", "score", "interaction", "query", "key", "centres"})
 _FOLDER = "output"
 _LOG = "log.txt"
 _LONGEST_TEXT = 200
+#: Rows of a table that become results.
+_MOST_ROWS = 100
 #: Texts of a command's answer that name places.
 _PLACES = frozenset({"out", "command", "path"})
 _TIMES = {"seconds", "second"}
@@ -78,7 +82,6 @@ class _Option:
     default: Any
     read: Callable[[Any], Any]
     takes_path: bool
-    takes_text: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Command:
         config, inputs = self.config(given), dict[str, str]()
         for name, value in config.items():
             option = self.options[name]
-            if isinstance(value, str) and (option.takes_path or option.takes_text) and _exists(value):
+            if isinstance(value, str) and option.takes_path and _exists(value):
                 config[name] = str(Path(value).absolute())
                 inputs[name] = input_digest(value)
         return Job(run_id(self.words, config, inputs), self.words, config, inputs)
@@ -192,14 +195,12 @@ def _command(words: str) -> Command:
             default = getattr(groups[group], argument.keys[0])
         name = keys[0] if argument.names[0].isupper() else argument.names[0].lstrip("-").replace("-", "_")
         positional = field.kind is field.POSITIONAL_ONLY
-        shown = str(argument.hint)
+        takes_path = "Path" in str(argument.hint) or name in _MATRICES
         # An option of a group may share its name with the positional one (tokens, and how many): the latter has a path.
         if name in options:
             options[f"{name}_file"] = dataclasses.replace(options.pop(name), name=f"{name}_file")
         reader: TypeAdapter[Any] = TypeAdapter(argument.hint)
-        options[name] = _Option(
-            name, keys, positional, default, reader.validate_python, "Path" in shown, "str" in shown
-        )
+        options[name] = _Option(name, keys, positional, default, reader.validate_python, takes_path)
     function = place.default_command
     assert function is not None
     return Command(words, function, options, groups)
@@ -274,7 +275,8 @@ def record_failure(store: Store, job: Job, error: str, attempts: int) -> Record:
 def results_of(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the numbers, truth values and short texts of a command's answer, and apart from them those of time.
 
-    Nested names are joined by points; lists are left out; a number that is not finite becomes None.
+    Nested names are joined by points. Rows of a table are named by their texts, such as ``TD-TF.nrmse``, or by their
+    place; other lists are left out. A number that is not finite becomes None.
     """
     results: dict[str, Any] = {}
     timings: dict[str, Any] = {}
@@ -359,10 +361,24 @@ def _leaves(record: Mapping[str, Any], before: str) -> Iterable[tuple[str, Any]]
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{before}{name}.")
+        elif (
+            isinstance(value, list) and 0 < len(value) <= _MOST_ROWS and all(isinstance(row, Mapping) for row in value)
+        ):
+            yield from _row_leaves(value, before, name)
         elif value is None or isinstance(value, bool | int | float | str | list | tuple):
             yield f"{before}{name}", value
         elif hasattr(value, "item"):
             yield f"{before}{name}", value.item()
+
+
+def _row_leaves(rows: list[Mapping[str, Any]], before: str, table: str) -> Iterable[tuple[str, Any]]:
+    """Yield the numbers of a table; its rows are told apart by their texts, where that is enough."""
+    labels = [".".join(value for value in row.values() if isinstance(value, str)) for row in rows]
+    if "" in labels or len(set(labels)) < len(labels):
+        labels = [f"{table}.{place}" for place in range(len(rows))]
+    for label, row in zip(labels, rows, strict=True):
+        numbers = {name: value for name, value in row.items() if not isinstance(value, str | list)}
+        yield from _leaves(numbers, f"{before}{label}.")
 
 
 def _finite(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokendyn.cli.jobs import Command, Job, command, perform, record_failure
 from tokendyn.cli.output import announce, progress, write_json
-from tokendyn.errors import BadInputError, OutputError
+from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.files import new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.identity import run_id
@@ -69,7 +69,7 @@ def sweep(
     threads
         Threads of the numerical libraries in each of them.
     memory
-        What each may hold, such as 2GB; by default all there is.
+        What each may hold, such as 2GB, the libraries (0.4 GB) included; by default all there is.
     scheduler
         Address of a Dask scheduler, such as tcp://host:8786, in place of local processes.
     retries
@@ -93,8 +93,9 @@ def sweep(
     ids = [job.id for job in asked.jobs()]
     announce(f"{len(ids)} jobs of {asked.command.words} over {', '.join(plan.swept) or 'nothing'}")
     with contextlib.ExitStack() as stack:
-        _make(place)
-        leftovers = place.clean()
+        if not dry_run:
+            _make(place)
+        leftovers = 0 if dry_run else place.clean()
         index = stack.enter_context(Index(place))
         index.refresh(verify=verify)
         done = _done(index, ids, retry_failed)
@@ -194,7 +195,8 @@ def _recorded(store: Store, job: Job, answer: Record | WorkerDiedError | None, d
     if isinstance(answer, Record):
         return answer
     with store.claim(job.id):
-        return record_failure(store, job, str(answer), deaths)
+        # The worker may have died between the end of the run and its answer.
+        return store.finished(job.id) or record_failure(store, job, str(answer), deaths)
 
 
 def work(folder: str, attempts: int, job: Job) -> Record | None:
@@ -289,6 +291,10 @@ def _check_out(folder: Path, overwrite: bool) -> None:
 def _rows(asked: _Asked, index: Index, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row for each job, in their order."""
     known = index.some(list(dict.fromkeys(ids)))
+    if lacking := set(ids) - known.keys():
+        raise TokendynError(
+            f"{len(lacking)} runs were removed while the sweep ran; start it again, and it makes them anew"
+        )
     rows = []
     for number, (run, options) in enumerate(zip(ids, asked.plan.jobs(), strict=True)):
         found = known[run]

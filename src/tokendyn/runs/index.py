@@ -4,12 +4,12 @@ It is a cache. Every use compares it with the folders and repairs it; a damaged 
 where none can be written it is kept in memory.
 """
 
+import contextlib
 import difflib
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,18 @@ class Index:
         verify
             Read every file of every run and compare it with its digest.
         """
+        try:
+            self._follow(verify)
+        except sqlite3.DatabaseError as error:
+            self.notes.append(
+                f"{self.store.folder / NAME} cannot be used ({error}); the runs were read from their folders"
+            )
+            self._database.close()
+            self._database = _prepared(":memory:")
+            self._follow(verify)
+
+    def _follow(self, verify: bool) -> None:
+        """Read the folders that the index does not know as they are."""
         known = {row[0]: row[1:] for row in self._all("SELECT id, inode, changed, size FROM runs")}
         there = self.store.ids()
         gone = known.keys() - set(there)
@@ -97,13 +109,14 @@ class Index:
 
     def rebuild(self, *, verify: bool = False) -> None:
         """Forget everything and read all folders; with ``verify`` every file too."""
-        with self._writing() as database:
-            database.execute("DELETE FROM runs")
+        self._database.close()
+        _forget(self.store.folder / NAME)
+        self._database = self._open()
         self.refresh(verify=verify)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Take in runs that were just written, in one transaction."""
-        with self._writing() as database:
+        """Take in runs that were just written, in one transaction; where that fails, :meth:`refresh` finds them."""
+        with contextlib.suppress(sqlite3.DatabaseError), self._writing() as database:
             database.executemany(_INSERT, [_row(one, _mark(self.store.path(one.id))) for one in records])
 
     def rows(self, condition: Condition = Condition(), *, limit: int | None = None) -> list[Row]:  # noqa: B008
@@ -164,23 +177,26 @@ class Index:
                 return _prepared(":memory:")
             if not isinstance(error, _OldError):
                 self.notes.append(f"{path} was damaged ({error}); it was built anew from the folders")
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _prepared(path)
+        _forget(path)
+        try:
+            return _prepared(path)
+        except (sqlite3.DatabaseError, _OldError):
+            return _prepared(":memory:")
 
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.execute(sql, values).fetchall()
 
-    @contextmanager
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Yield the database in one transaction, the only one that writes."""
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield self._database
+            self._database.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self._database.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
 
     def _read(self, run: str, verify: bool) -> tuple[Any, ...]:
         mark = _mark(self.store.path(run))
@@ -200,6 +216,13 @@ class Index:
             near = difflib.get_close_matches(wrong[0], known, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "tokendyn runs show ID shows the names of a run"
             raise BadInputError(f"no run has an option or a result {', '.join(wrong)}; {hint}")
+
+
+def _forget(path: Path) -> None:
+    """Remove a database, where that is allowed."""
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class _OldError(Exception):
