@@ -21,7 +21,7 @@ INTERRUPTED = 130
 MEANFIELD = "simulate-meanfield"
 
 #: Words that name commands.
-_names = {"sentiment", "classify", "forecast"}
+_names = {"sentiment", "classify", "forecast", "runs"}
 
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
@@ -248,6 +248,56 @@ _command(
 )
 _command(
     app,
+    "sweep",
+    "sweep:sweep",
+    "Run one command over grids, lists and draws of its options: every job a run of the store, one table, figures.\n\n"
+    "Started again, it goes on. Exit code 1 if jobs failed.",
+    "tokendyn sweep sweep.toml",
+    "tokendyn sweep sweep.toml --workers 2 --memory 4GB --store results/",
+    "tokendyn sweep sweep.toml --scheduler tcp://10.0.0.1:8786",
+)
+runs = App(name="runs", help="Look at the runs of a store: list, show, compare, remove.")
+_command(
+    runs,
+    "list",
+    "runs:list_runs",
+    "List the runs of a store, the latest first, or those that meet a condition.",
+    "tokendyn runs list",
+    'tokendyn runs list --where "alpha > 0.5 and status = completed" --show alpha,clusters',
+)
+_command(
+    runs,
+    "show",
+    "runs:show_run",
+    "Show one run: options, results, versions; check that its files are as they were written.",
+    "tokendyn runs show 3f2a",
+)
+_command(
+    runs,
+    "compare",
+    "runs:compare_runs",
+    "Put runs beside each other: the options and results in which they differ.",
+    "tokendyn runs compare 3f2a 91bc",
+)
+_command(
+    runs,
+    "rm",
+    "runs:remove_runs",
+    "Remove runs, by id or by condition.",
+    "tokendyn runs rm 3f2a",
+    'tokendyn runs rm --where "status = failed" --yes',
+)
+_command(
+    runs,
+    "reindex",
+    "runs:reindex",
+    "Build the index of a store anew, and clear up after killed processes. Exit code 1 if a run is damaged.",
+    "tokendyn runs reindex",
+    "tokendyn runs reindex --verify --store results/",
+)
+app.command(runs)
+_command(
+    app,
     "report",
     "report:report",
     "Make one HTML page of one or many runs of any kind: one file, no network.",
@@ -313,10 +363,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are one message, never a traceback."""
     try:
         rest, config, settings = _split_config(list(arguments))
+        rest, store = _split_store(rest)
         app.config = config
-        code = app(_routed(rest, settings), exit_on_error=False, print_error=False, result_action="return_value")
+        words = routed(rest, settings)
+        code = _called(words, store)
     except CycloptsError as error:
-        help_of = _command_words(_routed(list(arguments), {}))
+        help_of = _command_words(routed(list(arguments), {}))
         _say(f"{error}{_misspelled(arguments, str(error))}\nSee: tokendyn {help_of}--help")
         return BadInputError.exit_code
     except TokendynError as error:
@@ -332,6 +384,15 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted; nothing unfinished was left under a final name")
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _called(words: list[str], store: str | None) -> Any:
+    """Call a command; with a store, into it."""
+    if store is None:
+        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    from tokendyn.cli.stored import run_stored
+
+    return run_stored(words, store)
 
 
 def _say(message: str) -> None:
@@ -356,7 +417,7 @@ def _misspelled(arguments: Sequence[str], said: str) -> str:
     """
     import difflib
 
-    _, apps, rest = app.parse_commands(_routed(list(arguments), {}))
+    _, apps, rest = app.parse_commands(routed(list(arguments), {}))
     if apps[-1].default_command is None:
         return ""
     given = rest[: rest.index("--")] if "--" in rest else rest
@@ -372,7 +433,7 @@ def _misspelled(arguments: Sequence[str], said: str) -> str:
     return lines
 
 
-def _routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
+def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
     """Return the arguments with ``simulate`` replaced by the variant that ``--model``, or an option of it, asks for."""
     if arguments[:1] != ["simulate"]:
         return arguments
@@ -402,3 +463,19 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], di
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
         return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
     return arguments, (), {}
+
+
+def _split_store(arguments: list[str]) -> tuple[list[str], str | None]:
+    """Take ``--store`` or ``--store=FOLDER`` out of a command that computes; "" stands for the store by default.
+
+    The commands that look at a store have an option of that name themselves.
+    """
+    if arguments[:1] and arguments[0] in ("runs", "sweep"):
+        return arguments, None
+    for place, word in enumerate(arguments):
+        if word == "--":
+            break
+        name, _, value = word.partition("=")
+        if name == "--store":
+            return arguments[:place] + arguments[place + 1 :], value
+    return arguments, None

@@ -101,6 +101,7 @@ def simulate_meanfield(
     out: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
+    report: Annotated[bool, Parameter(negative="--no-report")] = True,
     overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -128,6 +129,8 @@ def simulate_meanfield(
         Write the animation.
     mp4
         Write the animation as MP4 (needs ffmpeg) and not as GIF.
+    report
+        Draw figures, animation and report.html; without them tokendyn report makes them later.
     overwrite
         Replace the output folder when it exists.
     dry_run
@@ -159,8 +162,8 @@ def simulate_meanfield(
     def one(
         tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None
     ) -> MeanFieldRun:
-        with progress(f"{len(tokens)} tokens") as report:
-            given = {**settings, "seed": seed, "progress": report, "weights": shares, "checkpoint": checkpoint}
+        with progress(f"{len(tokens)} tokens") as tell:
+            given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
                 return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
             return simulate(field, tokens, grid, **given)
@@ -171,15 +174,24 @@ def simulate_meanfield(
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
     beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
-    movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation else None
+    movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation and report else None
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
-    save_run(run, folder, title=title, companions=beside, animation=movie, command=command, overwrite=overwrite)
+    save_run(
+        run,
+        folder,
+        title=title,
+        companions=beside,
+        animation=movie,
+        report=report,
+        command=command,
+        overwrite=overwrite,
+    )
     if kept is not None and run.trajectory.status == "completed":
         kept.remove()
     if json:
         write_json({**run.summary(), **beside.record(), "out": str(folder)})
     _tell(run, beside)
-    announce(f"wrote {folder}; open {folder / 'report.html'}")
+    announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
     return 0 if run.trajectory.status == "completed" else 1
 
 
@@ -356,5 +368,5 @@ def option_words(options: Any) -> list[str]:
         if value is True:
             words.append(name)
         elif value != field.default:
-            words += [name, f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [name, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
     return words

@@ -5,6 +5,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,28 @@ from tokendyn.dynamics import Progress as ProgressCallback
 from tokendyn.runs.checkpoint import Checkpoint
 
 
+@dataclass
+class Said:
+    """What a command said while nobody was there to hear it: its JSON object, and its lines for people."""
+
+    record: dict[str, Any] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+
+_said: ContextVar[Said | None] = ContextVar("said", default=None)
+
+
+@contextmanager
+def overheard() -> Iterator[Said]:
+    """Take what a command says inside the block, in place of standard output and standard error."""
+    said = Said()
+    token = _said.set(said)
+    try:
+        yield said
+    finally:
+        _said.reset(token)
+
+
 def console() -> Console:
     """Return the console for people: standard error, plain when it is not a terminal."""
     return Console(stderr=True, highlight=False)
@@ -22,6 +46,10 @@ def console() -> Console:
 
 def write_json(record: Mapping[str, Any]) -> None:
     """Write the one machine-readable object of a command to standard output."""
+    said = _said.get()
+    if said is not None:
+        said.record.update(record)
+        return
     json.dump(record, sys.stdout, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
@@ -31,7 +59,8 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
     target = console()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
+    silent = _said.get() is not None or not target.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -54,6 +83,10 @@ def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
 
 def announce(line: str) -> None:
     """Say one line to people."""
+    said = _said.get()
+    if said is not None:
+        said.lines.append(line)
+        return
     console().print(line, soft_wrap=True, markup=False)
 
 
@@ -82,6 +115,6 @@ def command_line(
     found = ["tokendyn", *words.split(), *map(str, given)]
     for name, value in options.items():
         if value is not None:
-            found += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            found += [f"--{name}", str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
     found += [f"--{name}" for name, on in (flags or {}).items() if on]
     return shlex.join(found + (["--out", str(out)] if out is not None else []))

@@ -37,6 +37,7 @@ def simulate(
     checkpoint: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
+    report: Annotated[bool, Parameter(negative="--no-report")] = True,
     overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -75,6 +76,8 @@ def simulate(
         Write the animation.
     mp4
         Write the animation as MP4 (needs ffmpeg) and not as GIF.
+    report
+        Draw figures, animation and report.html; without them tokendyn report makes them later.
     overwrite
         Replace the output folder when it exists.
     dry_run
@@ -97,7 +100,7 @@ def simulate(
             announce(f"note: {departure}")
         return 0
     check_free(folder, overwrite=overwrite)
-    with resumable(checkpoint) as kept, progress("layers") as report:
+    with resumable(checkpoint) as kept, progress("layers") as tell:
         result = run_simulation(
             table.tokens,
             alpha=alpha,
@@ -107,10 +110,10 @@ def simulate(
             tie_tolerance=tie_tolerance,
             labels=table.labels,
             strict=strict,
-            progress=report,
+            progress=tell,
             checkpoint=kept,
         )
-    movie: Movie | None = ("mp4" if mp4 else "gif") if animation else None
+    movie: Movie | None = ("mp4" if mp4 else "gif") if animation and report else None
     command = shlex.join(
         ["tokendyn", "simulate", str(tokens), "--alpha", str(alpha), "--layers", str(layers)]
         + (["--score", score] if score else [])
@@ -119,7 +122,7 @@ def simulate(
         + (["--array", array] if array else [])
         + ["--out", str(folder)]
     )
-    save_run(result, folder, title=tokens.name, animation=movie, command=command, overwrite=overwrite)
+    save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
     if kept is not None:
         kept.remove()
     summary = result.summary()
@@ -127,5 +130,5 @@ def simulate(
         write_json({**summary, "out": str(folder)})
     for line in result.describe():
         announce(line)
-    announce(f"wrote {folder}; open {folder / 'report.html'}")
+    announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
     return 0 if result.trajectory.status == "completed" else 1

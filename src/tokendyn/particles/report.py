@@ -35,6 +35,7 @@ def save_run(
     *,
     title: str,
     animation: Movie | None = "gif",
+    report: bool = True,
     command: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -50,6 +51,8 @@ def save_run(
         What was run, for headings.
     animation
         Kind of animation to write; None for none.
+    report
+        Draw the figures and write the page too.
     command
         The command that repeats the run, for the report.
     overwrite
@@ -66,10 +69,11 @@ def save_run(
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command}
         write_json(temporary / "run.json", record | {"config": config, "summary": run.summary()})
         run.table().to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
-        write_figures(run, temporary, title)
         if animation is not None:
             animate(run.scene(title), temporary / f"animation.{animation}")
-        write_report(run_report(run, title=title, pictures=temporary, command=command), temporary / "report.html")
+        if report:
+            write_figures(run, temporary, title)
+            write_report(run_report(run, title=title, pictures=temporary, command=command), temporary / "report.html")
 
 
 def write_figures(run: ClusteringRun, folder: Path, title: str) -> None:

@@ -1,1 +1,1 @@
-"""Records of runs: provenance and files that are either whole or absent."""
+"""Records of runs: provenance, files that are either whole or absent, a store of runs, sweeps."""

@@ -97,6 +97,7 @@ def save_run(
     title: str,
     companions: Companions | None = None,
     animation: Movie | None = "gif",
+    report: bool = True,
     command: str = "",
     overwrite: bool = False,
 ) -> None:
@@ -114,6 +115,8 @@ def save_run(
         Refinement, further seeds, where the matrices come from.
     animation
         Kind of film; None for none.
+    report
+        Draw the figures and write the page too.
     command
         The command that repeats the run.
     overwrite
@@ -147,11 +150,12 @@ def save_run(
         distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
         if beside.names:
             token_table(run, beside.names).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
-        write_figures(run, place)
         if animation is not None:
             animate_run(run, place / f"animation.{animation}")
-        page = run_report(run, title=title, pictures=place, companions=beside, command=command)
-        write_report(page, place / "report.html")
+        if report:
+            write_figures(run, place)
+            page = run_report(run, title=title, pictures=place, companions=beside, command=command)
+            write_report(page, place / "report.html")
 
 
 def write_figures(run: MeanFieldRun, folder: Path) -> None:

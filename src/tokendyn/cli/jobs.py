@@ -1,0 +1,392 @@
+"""Commands as jobs: options in, one run of the store out, in this process or in a worker of a sweep.
+
+A job is run by calling the function of its command. What the command writes becomes the run; the numbers of the JSON
+object that it says become the results.
+"""
+
+import dataclasses
+import difflib
+import functools
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from tokendyn.cli.output import Said, overheard
+from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.runs.identity import code_version, input_digest, plain, run_id
+from tokendyn.runs.provenance import provenance
+from tokendyn.runs.store import Record, Status, Store, seal
+
+#: Options that say where and how to write, not what to compute.
+_CONTROL = frozenset({"out", "overwrite", "dry_run", "json"})
+#: Commands that can be jobs: they write what they compute to --out, and say it with --json.
+COMMANDS = (
+    "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment compare",
+    "sentiment curve", "sentiment evaluate", "sentiment export", "forecast fit", "forecast predict",
+    "forecast compare", "forecast study",
+)  # fmt: skip
+#: Those of them that write one file, and its name in a run; the others write a folder.
+_FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
+#: Options that are matrices: a file, or its rows as text.
+_MATRICES = frozenset({"value", "score", "interaction", "query", "key", "centres"})
+_FOLDER = "output"
+_LOG = "log.txt"
+_LONGEST_TEXT = 200
+#: Rows of a table that become results.
+_MOST_ROWS = 100
+#: Texts of a command's answer that name places.
+_PLACES = frozenset({"out", "command", "path"})
+_TIMES = {"seconds", "second"}
+#: Bytes that must find room for a failure to be the fault of a job and not of the disk.
+_PROBE = 1 << 16
+
+#: What a command says is kept for one context; numba and torch keep global state: one job at a time in a process.
+_one_at_a_time = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run that is to be made.
+
+    Attributes
+    ----------
+    id
+        What the run will be called.
+    command
+        The words of the command.
+    config
+        Every option that bears on the result, as JSON values.
+    inputs
+        SHA-256 of the input files, by option.
+    """
+
+    id: str
+    command: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """One option of a command: where its value goes, and how it is read."""
+
+    name: str
+    keys: tuple[str, ...]
+    positional: bool
+    default: Any
+    read: Callable[[Any], Any]
+    takes_path: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command that can be run as a job."""
+
+    words: str
+    function: Callable[..., int]
+    options: Mapping[str, _Option]
+    groups: Mapping[str, Any]
+
+    def config(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options that bear on the result, with defaults filled in; None where there is no value.
+
+        Raises
+        ------
+        BadInputError
+            If options are unknown, missing or of the wrong kind; the message lists them all.
+        """
+        problems, values = [], {name: option.default for name, option in self.options.items()}
+        for written, value in given.items():
+            name = written.replace("-", "_")
+            if name in _CONTROL:
+                problems.append(f"{written} is set by the store itself; leave it out")
+            elif name not in self.options:
+                near = difflib.get_close_matches(name, set(self.options) - _CONTROL, n=1)
+                problems.append(
+                    f"{self.words} has no option {written}" + (f"; did you mean {near[0]}?" if near else "")
+                )
+            else:
+                try:
+                    values[name] = self.options[name].read(value)
+                except ValidationError as error:
+                    problems.append(f"{written} = {value!r}: {error.errors()[0]['msg'].lower()}")
+        lacking = [name for name, value in values.items() if value is _MISSING and name not in _CONTROL]
+        problems += [f"{name} is missing" for name in lacking]
+        if problems:
+            raise BadInputError.all_of(f"the options of {self.words}", problems)
+        return {name: plain(value) for name, value in values.items() if name not in _CONTROL}
+
+    def job(self, given: Mapping[str, Any]) -> Job:
+        """Return the job of some options; paths of input files become absolute."""
+        config, inputs = self.config(given), dict[str, str]()
+        for name, value in config.items():
+            option = self.options[name]
+            if isinstance(value, str) and option.takes_path and _exists(value):
+                config[name] = str(Path(value).absolute())
+                inputs[name] = input_digest(value)
+        return Job(run_id(self.words, config, inputs), self.words, config, inputs)
+
+    def call(self, config: Mapping[str, Any], out: Path) -> int:
+        """Call the command with the options of a job, to write to ``out``, and return its exit code."""
+        values = {name: self.options[name].read(value) for name, value in config.items()}
+        values["out"], values["json"] = out, True
+        positional = [values[name] for name, option in self.options.items() if option.positional]
+        named: dict[str, Any] = {}
+        grouped: dict[str, dict[str, Any]] = {}
+        for name, option in self.options.items():
+            if name not in values or option.positional:
+                continue
+            if len(option.keys) == 1:
+                named[option.keys[0]] = values[name]
+            else:
+                grouped.setdefault(option.keys[0], {})[option.keys[1]] = values[name]
+        for group, fields in grouped.items():
+            named[group] = dataclasses.replace(self.groups[group], **fields)
+        return int(self.function(*positional, **named) or 0)
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+_MISSING = _Missing()
+
+
+def command(words: str) -> Command:
+    """Return the command of some words, such as ``"forecast fit"`` or ``"simulate-meanfield"``.
+
+    Raises
+    ------
+    BadInputError
+        If there is none, or if it writes nothing that a store could keep.
+    """
+    if words not in COMMANDS:
+        near = difflib.get_close_matches(words, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
+        raise BadInputError(f"{words!r} is no command whose result a store can keep; {hint}")
+    return _command(words)
+
+
+@functools.cache
+def _command(words: str) -> Command:
+    from tokendyn.cli import app
+
+    place = app
+    for word in words.split():
+        place = place[word]
+    options: dict[str, _Option] = {}
+    groups: dict[str, Any] = {}
+    for argument in place.assemble_argument_collection():
+        field = argument.field_info
+        default = _MISSING if field.default is field.empty else field.default
+        if argument.names == ("*",):
+            groups[field.names[0]] = default
+            group = field.names[0]
+            continue
+        keys = (group, *argument.keys) if argument.keys else (field.names[0],)
+        if argument.keys:
+            default = getattr(groups[group], argument.keys[0])
+        name = keys[0] if argument.names[0].isupper() else argument.names[0].lstrip("-").replace("-", "_")
+        positional = field.kind is field.POSITIONAL_ONLY
+        takes_path = "Path" in str(argument.hint) or name in _MATRICES
+        # An option of a group may share its name with the positional one (tokens, and how many): the latter has a path.
+        if name in options:
+            options[f"{name}_file"] = dataclasses.replace(options.pop(name), name=f"{name}_file")
+        reader: TypeAdapter[Any] = TypeAdapter(argument.hint)
+        options[name] = _Option(name, keys, positional, default, reader.validate_python, takes_path)
+    function = place.default_command
+    assert function is not None
+    return Command(words, function, options, groups)
+
+
+def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True) -> tuple[Record, Said]:
+    """Make the run of a job and put it into a store; one that is there already is only read.
+
+    Parameters
+    ----------
+    folder
+        The store.
+    job
+        What to run.
+    attempts
+        How often to try before a failure is recorded; bad input fails at once.
+    keep_failures
+        Record a failure as a run, in place of raising its error.
+
+    Raises
+    ------
+    OutputError
+        If the store cannot be written: no fault of the job.
+    BusyError
+        If another process makes the same run.
+    """
+    store = Store(folder)
+    with _one_at_a_time, store.claim(job.id):
+        done = store.finished(job.id)
+        if done is not None:
+            return done, Said(dict(done.results))
+        for attempt in range(1, attempts + 1):
+            try:
+                return _attempt(store, job, attempt)
+            except OutputError:
+                raise
+            except Exception as error:
+                last = attempt == attempts or isinstance(error, BadInputError)
+                if last and not keep_failures:
+                    raise
+                if last:
+                    return record_failure(store, job, _told(error), attempt), Said()
+    raise AssertionError("at least one attempt")
+
+
+def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Return the words of a command and the options that a command line without ``--out`` gives it."""
+    from tokendyn.cli import app
+
+    given = list(arguments)
+    words = next((" ".join(given[:n]) for n in (2, 1) if " ".join(given[:n]) in COMMANDS), " ".join(given[:1]))
+    known = command(words)
+    rest = given[len(words.split()) :]
+    _, bound, _ = app.parse_args([*words.split(), "--out", "", *rest], exit_on_error=False, print_error=False)
+    found: dict[str, Any] = {}
+    for name, option in known.options.items():
+        value = bound.arguments.get(option.keys[0], _MISSING)
+        if value is not _MISSING and len(option.keys) > 1:
+            value = getattr(value, option.keys[1])
+        if value is not _MISSING:
+            found[name] = value
+    found.pop("out")
+    return words, found
+
+
+def record_failure(store: Store, job: Job, error: str, attempts: int) -> Record:
+    """Put a run into a store that says why it could not be made."""
+    with store.writing(job.id) as folder:
+        return _sealed(folder, job, "failed", Said(), error, attempts, 0.0)
+
+
+def results_of(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the numbers, truth values and short texts of a command's answer, and apart from them those of time.
+
+    Nested names are joined by points. Rows of a table are named by their texts, such as ``TD-TF.nrmse``, or by their
+    place; other lists are left out. A number that is not finite becomes None.
+    """
+    results: dict[str, Any] = {}
+    timings: dict[str, Any] = {}
+    for name, value in _leaves(record, ""):
+        last = name.rsplit(".", 1)[-1]
+        if last in _PLACES or isinstance(value, list | tuple):
+            continue
+        if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            continue
+        timed = bool(set(last.split("_")) & _TIMES)
+        # The store has a status of its own: how the command as a whole ended.
+        (timings if timed else results)["outcome" if name == "status" else name] = _finite(value)
+    return results, timings
+
+
+def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Said]:
+    """Run a command into the store once."""
+    began = time.perf_counter()
+    with store.writing(job.id) as folder:
+        place = folder / _FILES.get(job.command, _FOLDER)
+        try:
+            with overheard() as said:
+                code = command(job.command).call(job.config, place)
+        except Exception as error:
+            _check_disk(folder, error)
+            if isinstance(error, OSError | OutputError):
+                raise _JobError(_told(error)) from error
+            raise
+        _name_finally(folder, job.id, said)
+        status: Status = "completed" if code == 0 else "diverged"
+        return _sealed(folder, job, status, said, "", attempt, time.perf_counter() - began), said
+
+
+def _sealed(folder: Path, job: Job, status: Status, said: Said, error: str, attempts: int, seconds: float) -> Record:
+    results, timings = results_of(said.record)
+    seed = job.config.get("seed")
+    made = provenance({}, seed=seed if isinstance(seed, int) else None, seconds=seconds)
+    made = {name: value for name, value in made.items() if name != "config"} | {"code": code_version()}
+    record = Record(
+        job.id, job.command, status, job.config, job.inputs, results, timings, error, attempts, made
+    )  # fmt: skip
+    return seal(folder, record)
+
+
+class _JobError(TokendynError):
+    """A command met an error of files that is not the fault of the store."""
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, TokendynError) else f"{type(error).__name__}: {error}"
+
+
+def _check_disk(folder: Path, error: Exception) -> None:
+    """Raise an :class:`OutputError` if the store refuses to be written, now that a job failed."""
+    try:
+        probe = folder / ".probe"
+        with probe.open("wb") as stream:
+            stream.write(bytes(_PROBE))
+            stream.flush()
+            os.fsync(stream.fileno())
+        probe.unlink()
+    except OSError as refusal:
+        why = refusal.strerror or refusal
+        raise OutputError(
+            f"cannot write the store {folder.parent}: {why}; what is finished is kept: make room, and start again"
+        ) from error
+
+
+def _name_finally(folder: Path, final: str, said: Said) -> None:
+    """Put the name that a run will have in place of the temporary one, in records, pages and lines."""
+    said.lines[:] = [line.replace(folder.name, final) for line in said.lines]
+    if said.lines:
+        (folder / _LOG).write_text("\n".join(said.lines) + "\n", encoding="utf-8")
+    for file in folder.rglob("*"):
+        if file.suffix in (".json", ".html") and file.is_file():
+            content = file.read_bytes()
+            if folder.name.encode() in content:
+                file.write_bytes(content.replace(folder.name.encode(), final.encode()))
+
+
+def _leaves(record: Mapping[str, Any], before: str) -> Iterable[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{name}.")
+        elif (
+            isinstance(value, list) and 0 < len(value) <= _MOST_ROWS and all(isinstance(row, Mapping) for row in value)
+        ):
+            yield from _row_leaves(value, before, name)
+        elif value is None or isinstance(value, bool | int | float | str | list | tuple):
+            yield f"{before}{name}", value
+        elif hasattr(value, "item"):
+            yield f"{before}{name}", value.item()
+
+
+def _row_leaves(rows: list[Mapping[str, Any]], before: str, table: str) -> Iterable[tuple[str, Any]]:
+    """Yield the numbers of a table; its rows are told apart by their texts, where that is enough."""
+    labels = [".".join(value for value in row.values() if isinstance(value, str)) for row in rows]
+    if "" in labels or len(set(labels)) < len(labels):
+        labels = [f"{table}.{place}" for place in range(len(rows))]
+    for label, row in zip(labels, rows, strict=True):
+        numbers = {name: value for name, value in row.items() if not isinstance(value, str | list)}
+        yield from _leaves(numbers, f"{before}{label}.")
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,62 @@
+"""The results of a sweep as one table: the same bytes for the same jobs, whoever computed them and in what order."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokendyn.runs.files import new_file
+
+#: Columns before the swept options.
+HEAD = ("job", "run", "status", "error")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return columns of one kind each, from rows that need not have the same names.
+
+    A column of whole numbers and others becomes one of floats; one that mixes numbers and texts becomes text.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _alike([row.get(name) for row in rows]) for name in names}
+
+
+def write_csv(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table as CSV; floats with the digits that give them back exactly."""
+    with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows([_cell(value) for value in row] for row in zip(*table.values(), strict=True))
+
+
+def write_parquet(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
+    """Write a table as Parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    with new_file(path) as temporary:
+        parquet.write_table(pyarrow.table({name: pyarrow.array(values) for name, values in table.items()}), temporary)
+
+
+def numbers(table: Mapping[str, Sequence[Any]], names: Iterable[str]) -> list[str]:
+    """Return those of the names whose columns hold numbers, of which at least two differ."""
+    found = []
+    for name in names:
+        values = {value for value in table.get(name, ()) if isinstance(value, int | float)}
+        if len(values) > 1 and not any(isinstance(value, str) for value in table[name]):
+            found.append(name)
+    return found
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1 and not kinds & {list, dict}:
+        return values
+    if kinds <= {int, float}:
+        return [None if value is None else float(value) for value in values]
+    return [None if value is None else str(value) for value in values]
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else value

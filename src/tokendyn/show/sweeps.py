@@ -1,0 +1,71 @@
+"""Figures of a sweep: each result against each swept option."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tokendyn.show.palette import INK, LEADER_COLOURS, QUIET
+
+#: Panels of one figure, and panels beside each other.
+MOST_PANELS, _ACROSS = 12, 3
+#: Values of an option up to which their medians are joined by a line.
+_MOST_JOINED = 40
+#: Bounds of an option this many times apart are drawn on a logarithmic axis.
+_WIDE = 50.0
+
+
+def sweep_figure(table: Mapping[str, Sequence[Any]], option: str, results: Sequence[str]) -> Figure:
+    """Return a figure with one panel for each result: every run a dot, medians at equal values of the option joined.
+
+    Parameters
+    ----------
+    table
+        Columns of equal length.
+    option
+        The swept option; texts are drawn as categories, in the order in which they come.
+    results
+        Columns of numbers, :data:`MOST_PANELS` of them at most.
+    """
+    shown = list(results)[:MOST_PANELS]
+    across = min(_ACROSS, len(shown))
+    down = -(-len(shown) // across)
+    figure = Figure(figsize=(3.6 * across, 2.7 * down), layout="constrained")
+    places, names = _places(table[option])
+    for number, result in enumerate(shown):
+        axes = figure.add_subplot(down, across, number + 1)
+        heights = np.array([np.nan if value is None else float(value) for value in table[result]])
+        there = np.isfinite(heights) & np.isfinite(places)
+        axes.plot(
+            places[there], heights[there], "o", markersize=3, alpha=0.5, color=LEADER_COLOURS[0], markeredgewidth=0
+        )
+        steps = np.unique(places[there])
+        if 1 < len(steps) <= _MOST_JOINED and len(steps) < there.sum() + 1:
+            medians = [np.median(heights[there & (places == step)]) for step in steps]
+            # Between categories there is nothing that a line could show.
+            shape, size = ("_", 24) if names else ("-", 6)
+            axes.plot(steps, medians, shape, linewidth=1.2, markersize=size, color=LEADER_COLOURS[1])
+        _dress(axes, option, result, places[there], names)
+    return figure
+
+
+def _places(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
+    """Return where the values of an option are drawn, and the names of categories; none for numbers."""
+    if all(value is None or isinstance(value, int | float) for value in values):
+        return np.array([np.nan if value is None else float(value) for value in values]), []
+    names = list(dict.fromkeys(str(value) for value in values))
+    return np.array([float(names.index(str(value))) for value in values]), names
+
+
+def _dress(axes: Any, option: str, result: str, places: np.ndarray, names: Sequence[str]) -> None:
+    if names:
+        short = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
+        axes.set_xticks(range(len(names)), short, rotation=30, ha="right")
+    elif len(places) and places.min() > 0 and places.max() / places.min() >= _WIDE:
+        axes.set_xscale("log")
+    axes.set_xlabel(option.replace("_", " "), color=INK)
+    axes.set_title(result.replace("_", " "), fontsize=9, color=INK, loc="left")
+    axes.tick_params(labelsize=8, colors=QUIET)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(QUIET)
