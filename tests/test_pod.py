@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from sklearn.base import clone
@@ -163,3 +164,35 @@ def test_what_cannot_be_decomposed_is_refused(tmp_path, field, unchecked):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(BadInputError, match="cannot be read whole"):
         POD(2).fit(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz"])
+@pytest.mark.parametrize("shape", [(60, 7), (9, 40)])
+def test_a_table_is_reduced_in_pieces_as_the_array_is(shape, suffix, rng, tmp_path, monkeypatch):
+    monkeypatch.setattr("tokendyn.forecast.field_files._BLOCK", 2048)
+    field = rng.normal(size=shape)
+    frame = pd.DataFrame(field, columns=[f"p{i}" for i in range(shape[1])])
+    frame.insert(1, "time", np.arange(len(field)) * 0.5)
+    path = tmp_path / f"field.{suffix}"
+    frame.to_csv(path, index=False, sep="\t" if "tsv" in suffix else ",")
+    whole, pieces = POD(modes=3).fit(field), POD(modes=3, chunk_bytes=4096).fit(path)
+    np.testing.assert_allclose(np.abs(pieces.modes_), np.abs(whole.modes_), atol=1e-9)
+    np.testing.assert_allclose(np.abs(pieces.transform(path)), np.abs(whole.transform(field)), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\n3,no\n", "must hold numbers"),
+        ("x,y\n1,2\n3\n", "must hold numbers"),
+        ("1,2\n3,4\n", "no header row"),
+        ("t\n1\n2\n", "holds no numbers"),
+        ("", "holds no numbers"),
+        ("x,y\n1,2\n3,\n", "NaN"),
+    ],
+)
+def test_a_bad_table_of_a_field_is_named(text, message, tmp_path):
+    path = tmp_path / "field.csv"
+    path.write_text(text)
+    with pytest.raises(BadInputError, match=message):
+        POD(modes=1).fit(path)

@@ -1,4 +1,4 @@
-"""Fields that are read piece by piece: HDF5, NetCDF, npy and npz files, arrays and memory maps."""
+"""Fields that are read piece by piece: HDF5, NetCDF, npy and npz files, tables, arrays and memory maps."""
 
 import shutil
 import tempfile
@@ -16,6 +16,9 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.numpy_files import npz_header
 
 Piece = tuple[slice, ...]
+
+#: Bytes of a table that are parsed, or read back, at a time.
+_BLOCK = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
     Parameters
     ----------
     field
-        An array ``(time, *space)`` or a path that ends in ``.h5``, ``.hdf5``, ``.nc``, ``.npy`` or ``.npz``. A
-        compressed npz is unpacked to a temporary file first.
+        An array ``(time, *space)`` or a path that ends in ``.h5``, ``.hdf5``, ``.nc``, ``.npy``, ``.npz``, ``.csv`` or
+        ``.tsv``. A compressed npz, and a table (one snapshot a row), are unpacked to a temporary file first.
     variable
         Name of the dataset in a file; not needed when there is only one.
 
@@ -103,7 +106,8 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
     path = Path(field)
     if not path.is_file():
         raise BadInputError(f"{path} does not exist; give the path of a file with fields")
-    opener = _OPENERS.get(path.suffix.lower())
+    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    opener = _OPENERS.get(suffix.lower())
     if opener is None:
         raise BadInputError(f"{path} is of no known kind; expected {', '.join(_OPENERS)}")
     try:
@@ -176,4 +180,64 @@ def _npz(path: Path, variable: str | None) -> Iterator[Field]:
                 yield Field(field.shape, field.read, f"{path}, {name!r}")
 
 
-_OPENERS: dict[str, Any] = {".h5": _hdf5, ".hdf5": _hdf5, ".nc": _netcdf, ".npy": _npy, ".npz": _npz}
+@contextmanager
+def _csv(path: Path, _: str | None) -> Iterator[Field]:
+    """Unpack a table to a raw file in pieces; a column named time or t is no part of the field."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "field.raw"
+        names = _unpack(path, raw)
+        rows = raw.stat().st_size // (8 * len(names)) if raw.exists() else 0
+        if not rows:
+            raise BadInputError(f"{path} holds no numbers; expected a header row, and one snapshot a row")
+
+        def read(slices: Piece) -> np.ndarray:
+            first, last = slices[0].start or 0, rows if slices[0].stop is None else slices[0].stop
+            found = np.empty((last - first, len(range(*slices[1].indices(len(names))))))
+            step = max(_BLOCK // (8 * len(names)), 1)
+            for start in range(first, last, step):
+                count = min(step, last - start)
+                block = np.fromfile(raw, count=count * len(names), offset=8 * start * len(names))
+                found[start - first : start - first + count] = block.reshape(count, -1)[:, slices[1]]
+            return found
+
+        yield Field((rows, len(names)), read, str(path))
+
+
+def _unpack(path: Path, raw: Path) -> list[str]:
+    """Write the numbers of a table row by row as float64; return the names of its columns."""
+    import pyarrow as arrow
+    from pyarrow import csv
+
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    options = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
+    with arrow.input_stream(str(path)) as stream:
+        header = stream.read(2**20).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r\n")
+    columns = [name.strip().strip('"') for name in header.split(delimiter)]
+    names = [name for name in columns if name.lower() not in ("time", "t")]
+    if not header or not names:
+        return []
+    if any(_is_number(name) for name in columns):
+        raise BadInputError(f"{path} has no header row; name the columns in the first line")
+    try:
+        with arrow.input_stream(str(path)) as stream, raw.open("wb") as target:
+            types = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()))
+            parse = csv.ParseOptions(delimiter=delimiter)
+            for batch in csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=types):
+                table = [batch.column(place) for place, name in enumerate(columns) if name in names]
+                np.column_stack([column.to_numpy(zero_copy_only=False) for column in table]).tofile(target)
+    except arrow.ArrowException as error:
+        raise BadInputError(f"{path}: {error}; every column but the time must hold numbers") from None
+    return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+_OPENERS: dict[str, Any] = {
+    ".h5": _hdf5, ".hdf5": _hdf5, ".nc": _netcdf, ".npy": _npy, ".npz": _npz, ".csv": _csv, ".tsv": _csv,
+}  # fmt: skip
