@@ -157,18 +157,16 @@ def forecast_reaction_diffusion() -> Figure:
 
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
-    out = _command("simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation")
-    shutil.copy(out / "distances.png", folder / "meanfield_run.png")
-    shutil.copy(out / "tokens.png", folder / "meanfield_tokens.png")
+    words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
+    _take(words, {"distances.png": folder / "meanfield_run.png", "tokens.png": folder / "meanfield_tokens.png"})
 
 
 def phase(folder: Path) -> None:
     """Fill two phase diagrams from the command line and take their figures."""
-    over_time = _command("phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400")
-    over_spectrum = _command("phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200")
-    shutil.copy(over_time / "phase.png", folder / "phase_time.png")
-    shutil.copy(over_time / "slopes.png", folder / "phase_slopes.png")
-    shutil.copy(over_spectrum / "phase.png", folder / "phase_spectrum.png")
+    over_time = ["phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400"]
+    over_spectrum = ["phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200"]
+    _take(over_time, {"phase.png": folder / "phase_time.png", "slopes.png": folder / "phase_slopes.png"})
+    _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
 
 def exact_slopes(folder: Path) -> None:
@@ -230,14 +228,16 @@ def make(folder: Path = DOCS / "figures") -> None:
             write(folder)
 
 
-def _command(*words: str) -> Path:
-    """Run a command of tokendyn and return the folder that it wrote."""
+def _take(words: Sequence[str], pictures: dict[str, Path]) -> None:
+    """Run a command of tokendyn and keep pictures of the folder that it writes."""
     from tokendyn.cli import run
 
-    out = Path(tempfile.mkdtemp()) / "out"
-    if run([*words, "--out", str(out)]):
-        raise RuntimeError(f"tokendyn {' '.join(words)} failed")
-    return out
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "out"
+        if run([*words, "--out", str(out)]):
+            raise RuntimeError(f"tokendyn {' '.join(words)} failed")
+        for name, target in pictures.items():
+            shutil.copyfile(out / name, target)
 
 
 def _measured(name: str) -> dict:
