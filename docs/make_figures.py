@@ -128,6 +128,22 @@ def meanfield_e() -> Figure:
     return figure
 
 
+def sweep_against() -> Figure:
+    """Clusters and limits over the step and the temperature: the runs of a sweep, in one process."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.sweeps import sweep_figure
+
+    rng = np.random.default_rng(1)
+    tokens, rows = rng.normal(size=(40, 2)), []
+    for alpha in np.geomspace(0.1, 2, 5):
+        for beta in np.exp(rng.uniform(0, np.log(100), 20)):
+            run = simulate(tokens, alpha=float(alpha), inverse_temperature=float(beta), layers=50)
+            spread = float(run.trajectory.states[-1].std(axis=0).max())
+            rows.append((float(alpha), float(len(run.trajectory.clusters().sizes)), spread))
+    columns = dict(zip(("alpha", "clusters", "spread"), zip(*rows, strict=True), strict=True))
+    return sweep_figure(columns, "alpha", ["clusters", "spread"])
+
+
 def forecast_cost() -> Figure:
     """Microseconds of a closed-loop step by delays, measured."""
     from tokendyn.forecast.study_figures import cost_figure
@@ -195,7 +211,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
-    "forecast_reaction_diffusion.png": forecast_reaction_diffusion,
+    "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
 }  # fmt: skip
 #: What writes files itself, by the files that it writes.
 WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
