@@ -128,6 +128,22 @@ def meanfield_e() -> Figure:
     return figure
 
 
+def sweep_against() -> Figure:
+    """Clusters and limits over the step and the temperature: the runs of a sweep, in one process."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.sweeps import sweep_figure
+
+    rng = np.random.default_rng(1)
+    tokens, rows = rng.normal(size=(40, 2)), []
+    for alpha in np.geomspace(0.1, 2, 5):
+        for beta in np.exp(rng.uniform(0, np.log(100), 20)):
+            run = simulate(tokens, alpha=float(alpha), inverse_temperature=float(beta), layers=50)
+            spread = float(run.trajectory.states[-1].std(axis=0).max())
+            rows.append((float(alpha), float(len(run.trajectory.clusters().sizes)), spread))
+    columns = dict(zip(("alpha", "clusters", "spread"), zip(*rows, strict=True), strict=True))
+    return sweep_figure(columns, "alpha", ["clusters", "spread"])
+
+
 def forecast_cost() -> Figure:
     """Microseconds of a closed-loop step by delays, measured."""
     from tokendyn.forecast.study_figures import cost_figure
@@ -157,18 +173,16 @@ def forecast_reaction_diffusion() -> Figure:
 
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
-    out = _command("simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation")
-    shutil.copy(out / "distances.png", folder / "meanfield_run.png")
-    shutil.copy(out / "tokens.png", folder / "meanfield_tokens.png")
+    words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
+    _take(words, {"distances.png": folder / "meanfield_run.png", "tokens.png": folder / "meanfield_tokens.png"})
 
 
 def phase(folder: Path) -> None:
     """Fill two phase diagrams from the command line and take their figures."""
-    over_time = _command("phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400")
-    over_spectrum = _command("phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200")
-    shutil.copy(over_time / "phase.png", folder / "phase_time.png")
-    shutil.copy(over_time / "slopes.png", folder / "phase_slopes.png")
-    shutil.copy(over_spectrum / "phase.png", folder / "phase_spectrum.png")
+    over_time = ["phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400"]
+    over_spectrum = ["phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200"]
+    _take(over_time, {"phase.png": folder / "phase_time.png", "slopes.png": folder / "phase_slopes.png"})
+    _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
 
 def exact_slopes(folder: Path) -> None:
@@ -197,7 +211,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
-    "forecast_reaction_diffusion.png": forecast_reaction_diffusion,
+    "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
 }  # fmt: skip
 #: What writes files itself, by the files that it writes.
 WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
@@ -230,14 +244,16 @@ def make(folder: Path = DOCS / "figures") -> None:
             write(folder)
 
 
-def _command(*words: str) -> Path:
-    """Run a command of tokendyn and return the folder that it wrote."""
+def _take(words: Sequence[str], pictures: dict[str, Path]) -> None:
+    """Run a command of tokendyn and keep pictures of the folder that it writes."""
     from tokendyn.cli import run
 
-    out = Path(tempfile.mkdtemp()) / "out"
-    if run([*words, "--out", str(out)]):
-        raise RuntimeError(f"tokendyn {' '.join(words)} failed")
-    return out
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "out"
+        if run([*words, "--out", str(out)]):
+            raise RuntimeError(f"tokendyn {' '.join(words)} failed")
+        for name, target in pictures.items():
+            shutil.copyfile(out / name, target)
 
 
 def _measured(name: str) -> dict:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokendyn.cli import _routed as routed
-from tokendyn.cli import app
+from tokendyn.cli import app, routed
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -21,7 +20,7 @@ sys.path.insert(0, str(DOCS))
 make_figures = importlib.import_module("make_figures")
 MADE = {DOCS / "figures" / name for name in make_figures.names()}
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-EVERYWHERE = {"--config", "--help", "-h", "--version", "--install-completion"}
+EVERYWHERE = {"--config", "--store", "--help", "-h", "--version", "--install-completion"}
 
 _FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
