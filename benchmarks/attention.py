@@ -21,7 +21,6 @@ import importlib.metadata  # noqa: E402
 import itertools  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
-import resource  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -49,6 +48,8 @@ AUTO_PAIRS = 1e11
 
 #: Pairs whose canonical scores are computed to count right leaders.
 CHECKED_PAIRS = 2e7
+
+PARTS = ("hardmax", "deep", "memory", "sphere")
 
 #: What every other softmax is compared with.
 DIRECT = "softmax: tokendyn, direct"
@@ -79,7 +80,7 @@ def layer_times(rival: Rival, tokens: np.ndarray, rows: np.ndarray) -> tuple[flo
 def hardmax_layers(options: argparse.Namespace, rate: float) -> Iterator[dict[str, Any]]:
     """Yield what a layer costs each rival, for every n and d."""
     contenders = rivals.hardmax_rivals(with_keops=options.keops)
-    for dim, count in itertools.product(options.dims, options.counts):
+    for count, dim in itertools.product(options.counts, options.dims):
         tokens = np.random.default_rng([count, dim]).normal(size=(count, dim))
         base = max(FEWEST_ROWS, int(options.pairs / count))
         rows = {name: np.arange(min(count, max(4, int(base * rivals.SHARES.get(name, 1))))) for name in contenders}
@@ -140,7 +141,7 @@ def deep_runs(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def sphere_steps(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield one step on unit vectors: hardmax by a k-d tree, softmax by direct rivals and by every backend."""
-    for dim, count in itertools.product(options.dims, options.counts):
+    for count, dim in itertools.product(options.counts, options.dims):
         tokens = np.random.default_rng([count, dim, 2]).normal(size=(count, dim))
         tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
         some = np.arange(min(count, max(rivals.TILE, int(options.pairs / count / 10))))
@@ -214,7 +215,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     marks = "osv^Dx"
     for axis, dim in zip(axes, dims, strict=True):
         for number, name in enumerate(dict.fromkeys(row["rival"] for row in rows)):
-            mine = [row for row in rows if (row["rival"], row["dim"]) == (name, dim)]
+            mine = sorted((r for r in rows if (r["rival"], r["dim"]) == (name, dim)), key=lambda r: r["tokens"])
             counts, medians = (
                 [row["tokens"] for row in mine],
                 [statistics.median(row["seconds_a_layer"]) for row in mine],
@@ -263,30 +264,29 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--beta", type=float, default=1e3)
     parser.add_argument("--keops", action="store_true", help="also KeOps (it compiles for a minute at first)")
-    parser.add_argument("--only", nargs="+", choices=("hardmax", "deep", "memory", "sphere"))
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument("--only", nargs="+", choices=PARTS)
+    parser.add_argument("--out", type=Path, help="write the figures as JSON, row by row")
     parser.add_argument("--figure", type=Path, help="draw cost against n")
     options = parser.parse_args()
     options.pairs = PAIRS["quick" if options.quick else "full"]
     options.dims = options.dims or ([2, 3, 5] if options.quick else [2, 3, 5, 8, 16])
     options.counts = options.counts or [1000, 10_000, 100_000] + [1_000_000] * (not options.quick)
     options.deep_counts = options.deep_counts or [100_000] + [1_000_000] * (not options.quick)
-    parts = options.only or ["hardmax", "deep", "memory", "sphere"]
     torch.set_num_threads(1)
     rate = multiply_adds_a_second()
     record: dict[str, Any] = {
         "multiply_adds_a_second": rate,
-        "hardmax": list(hardmax_layers(options, rate)) if "hardmax" in parts else [],
-        "deep": list(deep_runs(options)) if "deep" in parts else [],
-        "memory": list(peak_memory(options)) if "memory" in parts else [],
-        "sphere": list(sphere_steps(options)) if "sphere" in parts else [],
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, one thread used",
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "numba", "torch", "scipy")},
-        "peak_memory_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **{part: [] for part in PARTS},
     }
+    parts = {"hardmax": hardmax_layers(options, rate), "deep": deep_runs(options), "memory": peak_memory(options)}
+    for part, rows in (parts | {"sphere": sphere_steps(options)}).items():
+        for row in rows if part in (options.only or PARTS) else ():
+            record[part].append(row)
+            if options.out is not None:
+                options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     show(record)
-    if options.out is not None:
-        options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if options.figure is not None and record["hardmax"]:
         draw(record["hardmax"], options.figure)
     if any(row["sampled_leaders_wrong"] for row in record["deep"]):

@@ -47,7 +47,7 @@ SOFTMAX: dict[str, str] = {
 }
 
 #: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
-DIRECT_SECONDS, DIRECT_EXTRA = 0.4e-9, 10
+DIRECT_SECONDS, DIRECT_EXTRA = 0.3e-9, 10
 
 #: Up to this many keys, or this many rows for each dimension, all pairs are faster than a reduction.
 FEW_KEYS, FEW_ROWS = 2000, 64
