@@ -226,7 +226,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("CPU seconds a hardmax layer")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.savefig(path, dpi=140)
+    figure.savefig(path, dpi=96)
 
 
 def show(record: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ DIRECT_SECONDS, DIRECT_EXTRA = 0.3e-9, 10
 FEW_KEYS, FEW_ROWS = 2000, 1500
 
 #: The same for each coordinate: keys for the norm prefix, rows for both reductions.
-PREFIX_KEYS_EACH, ROWS_EACH = 700, 200
+PREFIX_KEYS_EACH, ROWS_EACH = 700, 400
 
 #: The inner polytope is used up to the first dimension, the norm prefix up to the second.
 POLYTOPE_DIM, PREFIX_DIM = 4, 16
