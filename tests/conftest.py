@@ -20,6 +20,7 @@ KERNELS = {
     "tokendyn.attention.softmax_kernels",
     "tokendyn.attention.tops",
     "tokendyn.attention.tree_kernels",
+    "tokendyn.attention.triton_kernels",
     "tokendyn.data.flow.kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.dynamics.freeze_kernels",

@@ -90,7 +90,14 @@ def test_a_tie_tolerance_keeps_the_keys_within_its_margin(rng):
 
 @pytest.mark.parametrize(
     ("count", "dim", "backend"),
-    [(500, 3, "fused"), (2500, 2, "polytope"), (2500, 4, "polytope"), (2500, 6, "prefix"), (2500, 40, "fused")],
+    [
+        (500, 3, "fused"),
+        (2500, 2, "polytope"),
+        (2500, 4, "polytope"),
+        (2500, 6, "fused"),
+        (4500, 6, "prefix"),
+        (2500, 40, "fused"),
+    ],
 )
 def test_the_backend_follows_from_size_and_dimension(count, dim, backend, rng):
     tokens = rng.normal(size=(count, dim))

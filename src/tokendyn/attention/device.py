@@ -1,24 +1,29 @@
 """The attention step on torch tensors, where they are: a CPU or a GPU.
 
-Hardmax by :mod:`tokendyn.attention.gemm`, with the bits of :func:`tokendyn.attention.attend`; softmax by tiles of
-matrix products in float64. Nothing of the size of tokens by tokens is held.
+Two backends: ``tiled`` works on any device by tiles of matrix products (:mod:`tokendyn.attention.gemm` at hardmax),
+``triton`` by kernels for few coordinates on a GPU (:mod:`tokendyn.attention.triton_step`). Hardmax has the bits of
+:func:`tokendyn.attention.attend` with both. Nothing of the size of tokens by tokens is held.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tokendyn.attention import gemm
+from tokendyn.attention import gemm, triton_step
 from tokendyn.attention.checks import check_parameters
+from tokendyn.attention.dispatch import Choice
 from tokendyn.errors import BadInputError, ScaleError
 
 
 @dataclass(frozen=True)
 class TensorStep:
-    """What one attention step found; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors."""
+    """What one attention step found; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors.
+
+    ``choice`` names the backend, says why, and bounds the error of float32 in softmax means; 0 is float64.
+    """
 
     means: Float[Tensor, "tokens value_dim"]
     leaders: Int[Tensor, " tokens"]
@@ -26,6 +31,7 @@ class TensorStep:
     tie_spreads: Float[Tensor, " tokens"]
     top_scores: Float[Tensor, " tokens"]
     log_masses: Float[Tensor, " tokens"]
+    choice: Choice
 
 
 def attend_tensors(
@@ -36,6 +42,8 @@ def attend_tensors(
     inverse_temperature: float = math.inf,
     tie_tolerance: float = 0.0,
     weights: Float[Tensor, " tokens"] | None = None,
+    backend: str | None = None,
+    precision: str = "double",
 ) -> TensorStep:
     """Let queries attend to keys once, on the device of the tensors; see :func:`tokendyn.attention.attend`.
 
@@ -45,11 +53,20 @@ def attend_tensors(
         float64 tensors on one device.
     inverse_temperature, tie_tolerance, weights
         See :func:`tokendyn.attention.attend`.
+    backend
+        ``"tiled"``, ``"triton"`` (for 16 coordinates at most), or None: ``triton`` for CUDA tensors where it is
+        installed and applies, else ``tiled``.
+    precision
+        Of softmax sums. ``"double"``: float64. Only with ``triton``: ``"mixed"``, scores in float64, exponentials
+        and sums of 64 terms in float32, totals in float64; ``"single"``, scores in float32 too.
+        ``choice.error_bound`` bounds what float32 does to a mean, relative to ``max_j |v_j|_2``. At hardmax it
+        changes nothing.
 
     Raises
     ------
     BadInputError
-        For tensors that are not finite float64 of matching shapes on one device, or parameters out of range.
+        For tensors that are not finite float64 of matching shapes on one device, parameters out of range, a backend
+        that does not apply or is not installed, or a precision that cannot hold the scores or weights.
     ScaleError
         When scores could overflow.
 
@@ -66,10 +83,39 @@ def attend_tensors(
     _check(queries, keys, values, weights)
     radius = (keys * keys).sum(dim=1).sqrt().max()
     slack = tie_tolerance * (queries * queries).sum(dim=1).sqrt() * radius
-    means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
+    choice = _choice(queries, keys, values, backend, precision)
+    if choice.backend == "tiled":
+        means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
+        if not math.isinf(inverse_temperature):
+            means, masses = _softmax(queries, keys, values, weights, tops, inverse_temperature)
+        return TensorStep(means, leaders, counts, spreads, tops, masses.log(), choice)
+    found, note = triton_step.hardmax(queries, slack, keys, values, weights)
+    means, leaders, counts, spreads, tops, masses = found
+    bound = 0.0
     if not math.isinf(inverse_temperature):
-        means, masses = _softmax(queries, keys, values, weights, tops, inverse_temperature)
-    return TensorStep(means, leaders, counts, spreads, tops, masses.log())
+        means, masses, bound = triton_step.softmax(queries, keys, values, weights, tops, inverse_temperature, precision)
+    choice = replace(choice, reason=f"{choice.reason}; {note}", error_bound=bound)
+    return TensorStep(means, leaders, counts, spreads, tops, masses.log(), choice)
+
+
+def _choice(queries: Tensor, keys: Tensor, values: Tensor, backend: str | None, precision: str) -> Choice:
+    """Return the backend that computes a step, and why, or raise when it cannot."""
+    problems = []
+    if backend not in {None, "tiled", "triton"}:
+        problems.append(f"backend must be 'tiled', 'triton' or None, got {backend!r}")
+    if precision not in triton_step.PRECISIONS:
+        problems.append(f"precision must be one of {', '.join(triton_step.PRECISIONS)}, got {precision!r}")
+    if problems:
+        raise BadInputError.all_of("attention on tensors", problems)
+    refused = "" if backend == "tiled" else triton_step.refusal(queries, keys, values)
+    if refused and backend == "triton":
+        raise BadInputError(refused)
+    where = f"{keys.shape[1]} coordinates on {keys.device}"
+    if backend == "triton" or (backend is None and not refused and keys.is_cuda):
+        return Choice("triton", "asked for by name" if backend else where)
+    if precision != "double":
+        raise BadInputError(f"precision {precision!r} needs backend 'triton'; {refused or 'tiles are float64'}")
+    return Choice("tiled", "asked for by name" if backend else refused or where)
 
 
 def _check(queries: Tensor, keys: Tensor, values: Tensor, weights: Tensor) -> None:

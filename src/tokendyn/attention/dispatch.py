@@ -47,10 +47,13 @@ SOFTMAX: dict[str, str] = {
 }
 
 #: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
-DIRECT_SECONDS, DIRECT_EXTRA = 0.4e-9, 10
+DIRECT_SECONDS, DIRECT_EXTRA = 0.3e-9, 10
 
-#: Up to this many keys, or this many rows for each dimension, all pairs are faster than a reduction.
-FEW_KEYS, FEW_ROWS = 2000, 64
+#: Up to this many keys or rows, all pairs are faster than a reduction (``benchmarks/thresholds.py``).
+FEW_KEYS, FEW_ROWS = 2000, 1500
+
+#: The same for each coordinate: keys for the norm prefix, rows for both reductions.
+PREFIX_KEYS_EACH, ROWS_EACH = 700, 400
 
 #: The inner polytope is used up to the first dimension, the norm prefix up to the second.
 POLYTOPE_DIM, PREFIX_DIM = 4, 16
@@ -263,11 +266,13 @@ def _hardmax_backend(request: Request) -> tuple[str, str]:
     if request.backend != "auto":
         return request.backend, "asked for by name"
     rows, keys, dim = request.attends.shape[1], *request.keys.shape[1:]
-    few_rows = rows <= FEW_ROWS * dim
-    if keys <= FEW_KEYS or few_rows or dim > PREFIX_DIM:
+    few_rows = rows <= max(FEW_ROWS, ROWS_EACH * dim)
+    name = "polytope" if 2 <= dim <= POLYTOPE_DIM else "prefix"
+    few_keys = keys <= (FEW_KEYS if name == "polytope" else max(FEW_KEYS, PREFIX_KEYS_EACH * dim))
+    if few_keys or few_rows or dim > PREFIX_DIM:
         many = f"{rows} rows of {dim} coordinates" if few_rows else f"{keys} keys of {dim} coordinates"
         return "fused", f"{many} do not pay for a reduction of the keys"
-    return "polytope" if 2 <= dim <= POLYTOPE_DIM else "prefix", f"{keys} keys of {dim} coordinates"
+    return name, f"{keys} keys of {dim} coordinates"
 
 
 def _stays_direct(request: Request) -> str:

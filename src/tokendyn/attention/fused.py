@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.softmax_kernels import LEAST_EXPONENT, exp_clamped
 from tokendyn.attention.tops import GROUP, KEYS, raise_tops
 
 ROWS = 256
@@ -268,18 +269,28 @@ def _scores_of_key(q, key, score):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _softmax_tile(q, keys, values, weights, tops, inverse_temperature, means, masses):
-    """Overwrite means and masses of a tile of rows by those of the softmax."""
-    rows = tops.shape[0]
-    score = np.empty(ROWS)
-    means[:] = 0.0
-    masses[:] = 0.0
+    """Overwrite means and masses of a tile of rows by those of the softmax.
+
+    Every loop runs over all ``ROWS`` (rows that do not exist repeat the last one), so that it becomes vectors. Terms
+    below ``e^-600`` count as zero.
+    """
+    width = values.shape[1]
+    term, top, mass = np.empty(ROWS), np.empty(ROWS), np.zeros(ROWS)
+    sums = np.zeros((width, ROWS))
+    for r in range(ROWS):
+        top[r] = tops[min(r, len(tops) - 1)]
     for j in range(keys.shape[0]):
-        _scores_of_key(q, keys[j], score)
-        for r in range(rows):
-            term = weights[j] * math.exp(inverse_temperature * (score[r] - tops[r]))
-            masses[r] += term
-            for c in range(values.shape[1]):
-                means[r, c] += term * values[j, c]
-    for r in range(rows):
-        for c in range(values.shape[1]):
-            means[r, c] = means[r, c] / masses[r]
+        _scores_of_key(q, keys[j], term)
+        weight = weights[j]
+        for r in range(ROWS):
+            exponent = inverse_temperature * (term[r] - top[r])
+            term[r] = weight * exp_clamped(exponent) if exponent > LEAST_EXPONENT else 0.0
+            mass[r] += term[r]
+        for c in range(width):
+            value, total = values[j, c], sums[c]
+            for r in range(ROWS):
+                total[r] += term[r] * value
+    for r in range(len(tops)):
+        masses[r] = mass[r]
+        for c in range(width):
+            means[r, c] = sums[c, r] / mass[r]

@@ -63,6 +63,16 @@ def hardmax(
     return means, leaders, counts, spreads, tops, masses
 
 
+def canonical_pairs(
+    queries: Float[Tensor, "pairs score_dim"], keys: Float[Tensor, "pairs score_dim"]
+) -> Float[Tensor, " pairs"]:
+    """Return the canonical scores of pairs: products and sums rounded one by one, left to right."""
+    scores = queries[:, 0] * keys[:, 0]
+    for column in range(1, queries.shape[1]):
+        scores = scores + queries[:, column] * keys[:, column]
+    return scores
+
+
 def _rows(queries: Tensor, slack: Tensor, error: Tensor, keys: Tensor, values: Tensor, weights: Tensor) -> Found:
     """Decide some rows: largest products of every tile, candidates, canonical scores."""
     tiles = torch.split(keys, TILE_KEYS)
@@ -71,7 +81,7 @@ def _rows(queries: Tensor, slack: Tensor, error: Tensor, keys: Tensor, values: T
     tops = torch.full_like(cut, -torch.inf)
     for number in range(len(tiles)):
         row, key = _candidates(queries, tiles[number], tile_tops[number], cut)
-        scores = _canonical(queries[row], tiles[number][key])
+        scores = canonical_pairs(queries[row], tiles[number][key])
         tops = tops.scatter_reduce(0, row, scores, "amax")
     leaders = torch.full_like(tops, len(keys), dtype=torch.int64)
     counts = torch.zeros_like(leaders)
@@ -82,7 +92,7 @@ def _rows(queries: Tensor, slack: Tensor, error: Tensor, keys: Tensor, values: T
     )
     for number in range(len(tiles)):
         row, key = _candidates(queries, tiles[number], tile_tops[number], cut)
-        tied = _canonical(queries[row], tiles[number][key]) >= (tops - slack)[row]
+        tied = canonical_pairs(queries[row], tiles[number][key]) >= (tops - slack)[row]
         row, key = row[tied], key[tied] + number * TILE_KEYS
         leaders = leaders.scatter_reduce(0, row, key, "amin")
         counts += torch.bincount(row, minlength=len(tops))
@@ -99,14 +109,6 @@ def _candidates(queries: Tensor, tile: Tensor, tile_tops: Tensor, cut: Tensor) -
     (rows,) = (tile_tops >= cut).nonzero(as_tuple=True)
     row, key = ((queries[rows] @ tile.T) >= cut[rows, None]).nonzero(as_tuple=True)
     return rows[row], key
-
-
-def _canonical(queries: Tensor, keys: Tensor) -> Tensor:
-    """Return the canonical scores of pairs: products and sums rounded one by one, left to right."""
-    scores = queries[:, 0] * keys[:, 0]
-    for column in range(1, queries.shape[1]):
-        scores = scores + queries[:, column] * keys[:, column]
-    return scores
 
 
 def _added(sums: Tensor, row: Tensor, terms: Tensor) -> Tensor:
