@@ -171,6 +171,22 @@ def forecast_reaction_diffusion() -> Figure:
     return figure
 
 
+def attention_cost() -> Figure:
+    """Seconds of a hardmax layer against the number of tokens, measured: one panel for each dimension."""
+    measured = _measured("attention")["seconds a layer"]
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    panels = figure.subplots(1, len(measured), sharey=True)
+    for axes, (dim, rivals) in zip(panels, measured.items(), strict=True):
+        for marker, (name, points) in zip("osv^Dxp+", rivals.items(), strict=False):
+            width = 2.2 if name.startswith("tokendyn") else 1.2
+            axes.loglog(*zip(*points, strict=True), marker=marker, label=name, lw=width, ms=4)
+        axes.set(title=f"d = {dim}", xlabel="tokens")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("CPU seconds a hardmax layer")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
     words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
@@ -212,6 +228,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
+    "attention_cost.png": attention_cost,
 }  # fmt: skip
 #: What writes files itself, by the files that it writes.
 WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
