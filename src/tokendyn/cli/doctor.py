@@ -10,7 +10,16 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.runs.provenance import provenance
 
 #: A module of each extra, by which one sees whether the extra is installed.
-EXTRAS = {"bench": "pytest_benchmark", "cluster": "distributed", "docs": "sphinx", "test": "hypothesis"}
+EXTRAS = {
+    "bench": "pytest_benchmark",
+    "cluster": "distributed",
+    "docs": "sphinx",
+    "exact": "flint",
+    "fuzz": "atheris",
+    "gpu": "triton",
+    "onnx": "onnx",
+    "test": "hypothesis",
+}
 
 
 def doctor(*, json: bool = False) -> int:
