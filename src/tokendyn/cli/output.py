@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-
 from tokendyn.runs.checkpoint import Checkpoint
 
 #: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
