@@ -35,7 +35,7 @@ def whole(folder: Path) -> set[str]:
 
 def kill_sweep(folder: Path, times: int, chance: np.random.Generator) -> dict:
     """Kill the process of a sweep at random times; start it again each time."""
-    file, place = small_jobs(folder, 60 * times), folder / "killed"
+    file, place = small_jobs(folder, 10 * times), folder / "killed"
     kept, lost, bad, killed = set(), 0, 0, 0
     while killed < times:
         process = subprocess.Popen(
@@ -64,7 +64,7 @@ def kill_sweep(folder: Path, times: int, chance: np.random.Generator) -> dict:
 
 def kill_worker(folder: Path, times: int, chance: np.random.Generator) -> dict:
     """Kill a random worker of a running sweep at random times."""
-    file, place = small_jobs(folder, 60 * times), folder / "killed"
+    file, place = small_jobs(folder, 10 * times), folder / "killed"
     process = subprocess.Popen(sweep(file, place, "--workers", "2"), stdout=subprocess.PIPE, text=True)
     killed = 0
     while process.poll() is None and killed < times:
@@ -91,7 +91,7 @@ def kill_worker(folder: Path, times: int, chance: np.random.Generator) -> dict:
 
 def kill_dask(folder: Path, times: int, chance: np.random.Generator) -> dict:
     """Kill a random one of two Dask workers at random times; a new one takes its place."""
-    file, place = small_jobs(folder, 60 * times), folder / "killed"
+    file, place = small_jobs(folder, 10 * times), folder / "killed"
     place.mkdir(parents=True)
     with dask_scheduler(place) as address:
         workers = [dask_worker(address, place / "dask") for _ in range(2)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from sweep_tools import CLI, children, small_jobs, sweep
 
 from tokendyn.cli.jobs import command
+from tokendyn.cli.output import overheard
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import Store
 
@@ -39,7 +40,8 @@ def bare(file: Path, folder: Path) -> float:
     for number in range(_BARE):
         config = simulate.config({**options, "alpha": 0.1 + number / 1000})
         began = time.process_time()
-        simulate.call(config, folder / str(number))
+        with overheard():
+            simulate.call(config, folder / str(number))
         times.append(time.process_time() - began)
     return sorted(times)[_BARE // 2]
 

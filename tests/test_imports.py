@@ -120,7 +120,7 @@ def test_importing_the_package_prints_nothing_and_needs_the_standard_library_onl
     assert fresh(_NEW_MODULES) == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["tokendyn.errors", "tokendyn.runs.files", "tokendyn.cli"])
+@pytest.mark.parametrize("module", ["tokendyn.errors", "tokendyn.runs.files", "tokendyn.cli", "tokendyn.cli.runs"])
 def test_light_modules_load_nothing_heavy(module):
     heavy = {"torch", "numba", "matplotlib", "pandas", "scipy", "sklearn", "xarray", "safetensors", "PIL"}
     assert fresh(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]\n"

@@ -58,6 +58,19 @@ def test_a_command_is_stored_once_and_its_numbers_are_the_ones_it_says(tokens, t
     assert sorted(there) == sorted(name.removeprefix("output/") for name in record.files if name.startswith("output/"))
 
 
+def test_the_page_of_a_stored_run_is_made_beside_the_store_and_leaves_it_as_it_was(
+    tokens, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(["simulate", str(tokens), "--layers", "3", "--no-report", "--store=kept", "--json"]) == 0
+    name = said(capsys)["id"]
+    assert run(["report", f"kept/{name}"]) == 0
+    assert "Clustering" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert run(["runs", "show", name, "--store", "kept"]) == 0
+    assert set(os.listdir(tmp_path / "kept" / name)) == {"config.toml", "log.txt", "manifest.json", "output"}
+    assert "report.html" not in os.listdir(tmp_path / "kept" / name / "output")
+
+
 def test_options_at_their_defaults_make_no_other_run(tokens):
     simulate = command("simulate")
     plain = simulate.job({"tokens": str(tokens)})
@@ -71,6 +84,7 @@ def test_options_at_their_defaults_make_no_other_run(tokens):
         (["--store", "--out", "x"], "--out and --store"),
         (["--store", "--overwrite"], "runs rm"),
         (["--store", "--alhpa", "2"], "--alpha"),
+        (["--store", "--checkpoint", "kept.npz"], "checkpoint"),
         (["--store", "--alpha", "-1"], "alpha"),
     ],
 )

@@ -21,10 +21,10 @@ from tokendyn.cli.output import Said, overheard
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.identity import code_version, input_digest, plain, run_id
 from tokendyn.runs.provenance import provenance
-from tokendyn.runs.store import Record, Status, Store, seal
+from tokendyn.runs.store import OUTPUT, Record, Status, Store, seal
 
 #: Options that say where and how to write, not what to compute.
-_CONTROL = frozenset({"out", "overwrite", "dry_run", "json"})
+_CONTROL = frozenset({"out", "overwrite", "dry_run", "json", "checkpoint"})
 #: Commands that can be jobs: they write what they compute to --out, and say it with --json.
 COMMANDS = (
     "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment compare",
@@ -35,7 +35,6 @@ COMMANDS = (
 _FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
 #: Options that are matrices: a file, or its rows as text.
 _MATRICES = frozenset({"value", "score", "interaction", "query", "key", "centres"})
-_FOLDER = "output"
 _LOG = "log.txt"
 _LONGEST_TEXT = 200
 #: Rows of a table that become results.
@@ -296,7 +295,7 @@ def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Said]:
     """Run a command into the store once."""
     began = time.perf_counter()
     with store.writing(job.id) as folder:
-        place = folder / _FILES.get(job.command, _FOLDER)
+        place = folder / _FILES.get(job.command, OUTPUT)
         try:
             with overheard() as said:
                 code = command(job.command).call(job.config, place)

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,8 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendyn.dynamics import Progress as ProgressCallback
 from tokendyn.runs.checkpoint import Checkpoint
+
+#: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
+#: takes seconds to import.
+ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass

@@ -9,6 +9,8 @@ from typing import Any
 from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.runs.files import check_free, schema_of
+from tokendyn.runs.store import MANIFEST, OUTPUT
+from tokendyn.runs.store import SCHEMA as STORED
 from tokendyn.show import Chapter, Report, Table, write_report
 from tokendyn.show.report import Provenance
 
@@ -65,8 +67,10 @@ def report(
     """
     if not runs:
         raise BadInputError("name one run or more: tokendyn report run/ model/ --out page.html")
-    kinds = [_kind(run) for run in runs]
-    own = out is None and len(runs) == 1 and runs[0].is_dir()
+    folders = [_written(run) for run in runs]
+    kinds = [_kind(folder) for folder in folders]
+    # What lies in a store stays as it was written: its page is made here.
+    own = out is None and len(runs) == 1 and runs[0].is_dir() and folders[0] == runs[0]
     target = runs[0] / "report.html" if own else out or Path("report.html")
     if not own:
         check_free(target, overwrite=overwrite)
@@ -77,10 +81,10 @@ def report(
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         pages = []
-        for number, (run, schema) in enumerate(zip(runs, kinds, strict=True)):
+        for number, (folder, schema) in enumerate(zip(folders, kinds, strict=True)):
             pictures = Path(scratch) / str(number)
             pictures.mkdir()
-            pages.append(_page(run, schema, pictures))
+            pages.append(_page(folder, schema, pictures))
         write_report(pages[0] if len(pages) == 1 else joined(runs, kinds, pages), target)
     if json:
         shown = zip(runs, kinds, pages, strict=True)
@@ -102,6 +106,12 @@ def joined(runs: tuple[Path, ...], kinds: list[str], pages: list[Report]) -> Rep
         for run, page in zip(runs, pages, strict=True)
     ]
     return Report(f"{len(runs)} runs", "Side by side", [Table(rows, "Runs"), *chapters])
+
+
+def _written(run: Path) -> Path:
+    """Return the folder that a command wrote: the output of a stored run, the folder itself otherwise."""
+    inside = run / OUTPUT
+    return inside if schema_of(run / MANIFEST) == STORED and inside.is_dir() else run
 
 
 def _kind(run: Path) -> str:

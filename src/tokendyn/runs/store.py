@@ -23,6 +23,8 @@ from tokendyn.runs.identity import ID_LENGTH, canonical, content_digest
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-stored-run", 1
 MANIFEST, CONFIG = "manifest.json", "config.toml"
+#: The folder of a run in which its command wrote.
+OUTPUT = "output"
 
 #: The environment variable that names the store, and where it lies without one.
 VARIABLE, DEFAULT = "TOKENDYN_RUNS", "runs"
