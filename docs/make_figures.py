@@ -23,13 +23,6 @@ mpl.use("agg")
 DOCS = Path(__file__).resolve().parent
 #: The page of an explained review, which the tutorial shows in a frame.
 PAGE = "why.html"
-_SWEEP = """command = "simulate"
-[fixed]
-tokens = "{tokens}"
-[grid]
-alpha = [0.2, 1.0, 5.0]
-softmax = {{from = 0.3, to = 300, count = 12, scale = "log"}}
-"""
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
 
@@ -208,15 +201,6 @@ def phase(folder: Path) -> None:
     _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
 
-def sweep(folder: Path) -> None:
-    """Sweep the step and the inverse temperature from the command line and take a figure."""
-    place = Path(tempfile.mkdtemp())
-    np.savetxt(place / "tokens.csv", np.random.default_rng(3).normal(size=(30, 2)), delimiter=",")
-    (place / "small.toml").write_text(_SWEEP.format(tokens=place / "tokens.csv"), encoding="utf-8")
-    out = _command("sweep", str(place / "small.toml"), "--workers", "1", "--store", str(place / "runs"))
-    shutil.copy(out / "against-softmax.png", folder / "sweep_against.png")
-
-
 def exact_slopes(folder: Path) -> None:
     """Blocks and nonzeros of exact transformers, measured; drawn as their benchmark draws them."""
     script = importlib.util.spec_from_file_location("exact_benchmark", DOCS.parent / "benchmarks" / "exact.py")
@@ -251,7 +235,6 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("meanfield_run.png", "meanfield_tokens.png"): meanfield_run,
     ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
     ("exact_slopes.png",): exact_slopes,
-    ("sweep_against.png",): sweep,
     (PAGE,): explanation,
 }
 
