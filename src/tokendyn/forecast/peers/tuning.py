@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
@@ -67,7 +68,7 @@ def tune(
     has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. One that
     can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
     overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
-    CPU time takes. Settings that fix ``budget`` themselves are left alone.
+    CPU time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
 
     Parameters
     ----------
@@ -100,29 +101,31 @@ def tune(
         If no setting could be fitted and rolled out.
     """
     split = _split(series, inputs, horizon, rollouts)
-    slowness = _slowness() if budget > 1 else 1.0
-    rng, began = np.random.default_rng(seed), time.process_time()
-    best: tuple[float, dict[str, Any]] | None = None
-    tried = failed = 0
     given = [first] if isinstance(first, dict) else list(first or ())
-    while tried < most and (best is None or time.process_time() - began < budget):
-        parameters = dict(given[tried]) if tried < len(given) else space(rng)
-        tried += 1
-        left = budget - (time.process_time() - began)
-        try:
-            model = _bounded(kind, parameters, slowness * min(budget / 3, left))
-            error = _validation_error(model, split, dt, horizon, longest)
-        except TokendynError:
-            failed += 1
-            if failed > _PATIENCE and best is None:
-                break
-            continue
-        if best is None or error < best[0]:
-            best = (error, parameters)
-    if best is None:
-        name = getattr(kind, "__name__", "the model")
-        raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-    model = _bounded(kind, best[1], slowness * budget).fit(series, dt=dt, inputs=inputs)
+    # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
+    with threadpool_limits(limits=1):
+        slowness = _slowness() if budget > 1 else 1.0
+        rng, began = np.random.default_rng(seed), time.process_time()
+        best: tuple[float, dict[str, Any]] | None = None
+        tried = failed = 0
+        while tried < most and (best is None or time.process_time() - began < budget):
+            parameters = dict(given[tried]) if tried < len(given) else space(rng)
+            tried += 1
+            left = budget - (time.process_time() - began)
+            try:
+                model = _bounded(kind, parameters, slowness * min(budget / 3, left))
+                error = _validation_error(model, split, dt, horizon, longest)
+            except TokendynError:
+                failed += 1
+                if failed > _PATIENCE and best is None:
+                    break
+                continue
+            if best is None or error < best[0]:
+                best = (error, parameters)
+        if best is None:
+            name = getattr(kind, "__name__", "the model")
+            raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
+        model = _bounded(kind, best[1], slowness * budget).fit(series, dt=dt, inputs=inputs)
     return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
 
 
