@@ -30,10 +30,10 @@ FIRST: dict[str, Any] = {
     "attention": False,
     "units": 40,
     "unit_scale": 0.3,
-    "every": 2,
+    "every": 4,
     "noise": 1e-3,
     "ridge": 1e-8,
-    "iterations": 30,
+    "iterations": 20,
     "gate": False,
     "validation_fraction": 0.0,
 }
