@@ -148,11 +148,11 @@ class _Clock:
     Parameters
     ----------
     sample
-        CPU seconds that are spent at first to see how busy the processor is.
+        CPU seconds that are spent at first to see how busy the processor is; 0 to take it as idle.
     """
 
     def __init__(self, sample: float) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._adapts, self._wall, self._cpu = sample > 0, time.perf_counter(), time.process_time()
         while time.process_time() - self._cpu < sample:
             pass
         self._began = time.process_time()
@@ -163,8 +163,9 @@ class _Clock:
 
     def wall(self, seconds: float) -> float:
         """Return the wall seconds that CPU seconds take, at least as many."""
-        cpu = time.process_time() - self._cpu
-        return seconds * max((time.perf_counter() - self._wall) / cpu, 1.0) if cpu >= 0.2 else seconds
+        if not self._adapts:
+            return seconds
+        return seconds * max((time.perf_counter() - self._wall) / (time.process_time() - self._cpu), 1.0)
 
 
 def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], seconds: float) -> Forecaster:
