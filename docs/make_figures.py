@@ -187,6 +187,28 @@ def attention_cost() -> Figure:
     return figure
 
 
+def forecast_errors() -> Figure:
+    """Closed-loop errors of the studies, median to worst start, measured."""
+    from tokendyn.forecast.study_figures import GROUPS
+
+    tasks = _measured("forecast")["errors"]
+    groups = {"TD-TF": "ours", "TD-DMD": "linear", "PyDMD": "linear"}
+    figure = Figure(figsize=(9, 0.9 + 0.42 * sum(map(len, tasks.values())) / 2), layout="constrained")
+    grid = figure.subplots(-(-len(tasks) // 2), 2, squeeze=False)
+    for axes, (task, models) in zip(grid.flat, tasks.items(), strict=False):
+        for place, (name, errors) in enumerate(models.items()):
+            colour, marker = GROUPS[groups.get(name, "peer")]
+            axes.semilogx(errors, [place, place], color=colour, linewidth=1.4)
+            axes.semilogx(errors[:1], [place], color=colour, marker=marker)
+        axes.set_yticks(range(len(models)), list(models))
+        axes.set_ylim(len(models) - 0.4, -0.6)
+        axes.set_title(task, fontsize=9.5, loc="left")
+    for axes in list(grid.flat)[len(tasks) :]:
+        axes.set_axis_off()
+    figure.supxlabel("closed-loop error, standard deviations: median to worst start", fontsize=9)
+    return figure
+
+
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
     words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
@@ -229,6 +251,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
     "attention_cost.png": attention_cost,
+    "forecast_errors.png": forecast_errors,
 }  # fmt: skip
 #: What writes files itself, by the files that it writes.
 WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {

@@ -29,6 +29,12 @@ LOADS: tuple[dict[str, Any], ...] = tuple(
         {"delays": 16, "stride": 5, "finish_steps": 200, "attention": True},
     )
 )
+#: Loads of a body whose motion is told: many sharp units on the few directions of the motion, which stay where they
+#: start. They see at which angles the body covers and uncovers cells.
+DRIVEN: dict[str, Any] = _LEARNED | {
+    "delays": 20, "stride": 4, "units": 600, "rank": 4, "unit_scale": 2.5, "noise": 1e-2, "ridge": 1e-3,
+    "iterations": 0,
+}  # fmt: skip
 #: Snapshots of the forced cylinder that are dropped, and run-in of the aerofoil in chords over speed. Behind the
 #: impulsive start loads drift for some hundred diameters over speed, and validation on the end of the training part
 #: would say little of what comes after it.
@@ -61,19 +67,20 @@ def aerodynamics(
     seed
         For the searches.
     budget
-        CPU seconds of each model's search; 40, or 2 with ``quick``.
+        CPU seconds of each model's search; 30, or 2 with ``quick``.
     models
         Names of the models that take part, as in the table; all by default.
     progress
         Called with the share that is done and a line.
     """
-    budget = (2.0 if quick else 40.0) if budget is None else budget
+    budget = (2.0 if quick else 30.0) if budget is None else budget
     contenders(models)  # a wrong name is told before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):
         driven = task.train[0].inputs is not None
         few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
-        first, *also = [one | few for one in (LOADS[:1] if quick else LONG + LOADS)]
+        tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG + LOADS
+        first, *also = [one | few for one in tried]
         chosen = contenders(
             models,
             inputs=driven,
@@ -81,7 +88,7 @@ def aerodynamics(
             longest=task.lead,
             ours=first,
             also=also,
-            space=None if quick else _loads,
+            space=None if quick else _driven if driven else _loads,
         )
         parts.append((task, *compare(task, chosen, budget, seed, progress)))
     wake = wake_task()
@@ -152,6 +159,20 @@ def _loads(rng: np.random.Generator) -> dict[str, Any]:
         "noise": float(np.exp(rng.uniform(np.log(3e-4), np.log(1e-2)))),
         "finish": int(rng.choice([0, 6])),
         "finish_steps": int(rng.choice([100, 200, 400])),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
+def _driven(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw settings of TD-TF for loads of a body whose motion is told."""
+    return DRIVEN | {
+        "delays": int(rng.choice([5, 10, 20, 40])),
+        "stride": int(rng.choice([2, 4, 8])),
+        "rank": int(rng.choice([3, 4, 5, 6])),
+        "units": int(rng.choice([300, 600])),
+        "unit_scale": float(np.exp(rng.uniform(np.log(0.5), np.log(5.0)))),
+        "noise": float(np.exp(rng.uniform(np.log(1e-3), np.log(1e-1)))),
+        "ridge": float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-2)))),
         "random_state": int(rng.integers(1000)),
     }
 
