@@ -163,7 +163,7 @@ def forecast_reaction_diffusion() -> Figure:
         found = [measured[modes][name] for modes in measured]
         errors.semilogy([k + shift for k in range(3)], [one[0] or np.nan for one in found], f"C{place}{marker}")
         times.plot([k + shift for k in range(3)], [one[1] for one in found], f"C{place}{marker}", label=name)
-    errors.set(ylabel="field error (PySINDy diverged with 10)")
+    errors.set(ylabel="field error (none where it diverged)")
     times.set(ylabel="valid time, median")
     for axes in (errors, times):
         axes.set_xticks(range(3), [f"{modes} modes" for modes in measured])
