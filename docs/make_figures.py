@@ -200,6 +200,8 @@ def forecast_errors() -> Figure:
             colour, marker = GROUPS[groups.get(name, "peer")]
             axes.semilogx(errors, [place, place], color=colour, linewidth=1.4)
             axes.semilogx(errors[:1], [place], color=colour, marker=marker)
+        low, high = np.log10(axes.get_xlim())
+        axes.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
         axes.set_yticks(range(len(models)), list(models))
         axes.set_ylim(len(models) - 0.4, -0.6)
         axes.set_title(task, fontsize=9.5, loc="left")
