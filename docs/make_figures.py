@@ -163,7 +163,7 @@ def forecast_reaction_diffusion() -> Figure:
         found = [measured[modes][name] for modes in measured]
         errors.semilogy([k + shift for k in range(3)], [one[0] or np.nan for one in found], f"C{place}{marker}")
         times.plot([k + shift for k in range(3)], [one[1] for one in found], f"C{place}{marker}", label=name)
-    errors.set(ylabel="field error (PySINDy diverged with 10)")
+    errors.set(ylabel="field error (none where it diverged)")
     times.set(ylabel="valid time, median")
     for axes in (errors, times):
         axes.set_xticks(range(3), [f"{modes} modes" for modes in measured])
@@ -184,6 +184,30 @@ def attention_cost() -> Figure:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("CPU seconds a hardmax layer")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def forecast_errors() -> Figure:
+    """Closed-loop errors of the studies, median to worst start, measured."""
+    from tokendyn.forecast.study_figures import GROUPS
+
+    tasks = _measured("forecast")["errors"]
+    groups = {"TD-TF": "ours", "TD-DMD": "linear", "PyDMD": "linear"}
+    figure = Figure(figsize=(9, 0.9 + 0.42 * sum(map(len, tasks.values())) / 2), layout="constrained")
+    grid = figure.subplots(-(-len(tasks) // 2), 2, squeeze=False)
+    for axes, (task, models) in zip(grid.flat, tasks.items(), strict=False):
+        for place, (name, errors) in enumerate(models.items()):
+            colour, marker = GROUPS[groups.get(name, "peer")]
+            axes.semilogx(errors, [place, place], color=colour, linewidth=1.4)
+            axes.semilogx(errors[:1], [place], color=colour, marker=marker)
+        low, high = np.log10(axes.get_xlim())
+        axes.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
+        axes.set_yticks(range(len(models)), list(models))
+        axes.set_ylim(len(models) - 0.4, -0.6)
+        axes.set_title(task, fontsize=9.5, loc="left")
+    for axes in list(grid.flat)[len(tasks) :]:
+        axes.set_axis_off()
+    figure.supxlabel("closed-loop error, standard deviations: median to worst start", fontsize=9)
     return figure
 
 
@@ -229,6 +253,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
     "attention_cost.png": attention_cost,
+    "forecast_errors.png": forecast_errors,
 }  # fmt: skip
 #: What writes files itself, by the files that it writes.
 WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {

@@ -162,6 +162,13 @@ def test_settings_that_fail_are_counted_and_passed_over():
         tune(SeasonalNaive, SPACES["SeasonalNaive"], waves(20), 1.0, horizon=10, budget=0.1)
 
 
+def test_a_last_fit_that_went_wrong_is_not_kept():
+    series = np.sin(2 * np.pi * np.arange(400) / 25)[:, None]
+    made = iter([SeasonalNaive(period=25), SeasonalNaive(period=7)])
+    found = tune(lambda period: next(made), lambda _: {"period": 25}, series, 1.0, horizon=50, budget=9.0, most=1)
+    assert found.model.period == 25
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_draws_settings_that_its_model_takes(name, rng):
     kind = globals()[name]

@@ -54,7 +54,6 @@ MEASURES = {
     "and distance of the spectra; two true runs are some hundredths apart",
     "field_error, floor": "relative error of the rebuilt field, and what POD alone leaves",
 }
-_MEANINGS = {name: what for names, what in MEASURES.items() for name in names.split(", ")}
 
 
 def model_figures(
@@ -208,7 +207,8 @@ def study_report(record: Mapping[str, Any], folder: Path) -> Report:
     rows, failures = record["rows"], record["failures"]
     names = list(dict.fromkeys(name for row in rows for name in row))
     shown = [{name: _cell(row.get(name)) for name in names} for row in rows]
-    measures = [{"measure": name, "is": _MEANINGS[name]} for name in names if name in _MEANINGS]
+    present = {tuple(name for name in group.split(", ") if name in names): what for group, what in MEASURES.items()}
+    measures = [{"measure": ", ".join(group), "is": what} for group, what in present.items() if group]
     pictures = kept_pictures(record, folder)
     settings = [{"task and model": key, **_brief(value)} for key, value in record["settings"].get("chosen", {}).items()]
     sections: list[Section] = [

@@ -45,6 +45,9 @@ def comparison_figure(rows: Sequence[Mapping[str, Any]], unit: str = "time") -> 
             reach = [[row["valid_time"] - row["lower"]], [row["upper"] - row["valid_time"]]]
             valid.errorbar([row["valid_time"]], [place], xerr=reach, color=colour, marker=marker, capsize=2)
         errors.set_xscale("log")
+        low, high = np.log10(errors.get_xlim())
+        if high - low < 1:  # whole powers of ten, so that there are labels
+            errors.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high))
         errors.set_yticks(range(len(part)), [row["model"] for row in part])
         valid.set_yticks(range(len(part)), [])
         valid.set_xlim(left=0.0)

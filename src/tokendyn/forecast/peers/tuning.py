@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
@@ -61,13 +62,14 @@ def tune(
 
     Of one series the last part is for validation: long enough for ``rollouts`` spread starts of ``horizon`` steps but
     at most 30 %. Of several, the last 30 % of the series are. Settings are drawn until the CPU time is spent; each is
-    fitted to the rest and rolled out from every start, and the best of them is fitted to everything.
+    fitted to the rest and rolled out from every start, and the best of them is fitted to everything. That last fit must
+    do about as well on the same starts, which it has learned, or what was validated is kept: an unstable fit is seen.
 
     A model with a parameter ``budget`` (TDTF, PaperTDTF, TorchEncoder) is stopped in time and keeps the best that it
     has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. One that
     can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
     overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
-    CPU time takes. Settings that fix ``budget`` themselves are left alone.
+    CPU time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
 
     Parameters
     ----------
@@ -100,44 +102,70 @@ def tune(
         If no setting could be fitted and rolled out.
     """
     split = _split(series, inputs, horizon, rollouts)
-    slowness = _slowness() if budget > 1 else 1.0
-    rng, began = np.random.default_rng(seed), time.process_time()
-    best: tuple[float, dict[str, Any]] | None = None
-    tried = failed = 0
     given = [first] if isinstance(first, dict) else list(first or ())
-    while tried < most and (best is None or time.process_time() - began < budget):
-        parameters = dict(given[tried]) if tried < len(given) else space(rng)
-        tried += 1
-        left = budget - (time.process_time() - began)
-        try:
-            model = _bounded(kind, parameters, slowness * min(budget / 3, left))
-            error = _validation_error(model, split, dt, horizon, longest)
-        except TokendynError:
-            failed += 1
-            if failed > _PATIENCE and best is None:
-                break
-            continue
-        if best is None or error < best[0]:
-            best = (error, parameters)
-    if best is None:
-        name = getattr(kind, "__name__", "the model")
-        raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-    model = _bounded(kind, best[1], slowness * budget).fit(series, dt=dt, inputs=inputs)
-    return Tuned(model, best[1], best[0], tried, failed, time.process_time() - began)
+    # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
+    with threadpool_limits(limits=1):
+        clock = _Clock(0.2 if budget > 1 else 0.0)
+        rng = np.random.default_rng(seed)
+        best: tuple[float, dict[str, Any], Forecaster] | None = None
+        tried = failed = 0
+        while tried < most and (best is None or clock.spent() < budget):
+            parameters = dict(given[tried]) if tried < len(given) else space(rng)
+            tried += 1
+            try:
+                model = _bounded(kind, parameters, clock.wall(min(budget / 3, budget - clock.spent())))
+                model.fit(split.learned, dt=dt, inputs=split.pushes)
+                error = _validation_error(model, split, horizon, longest)
+            except TokendynError:
+                failed += 1
+                if failed > _PATIENCE and best is None:
+                    break
+                continue
+            if best is None or error < best[0]:
+                best = (error, parameters, model)
+        if best is None:
+            name = getattr(kind, "__name__", "the model")
+            raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
+        model = _bounded(kind, best[1], clock.wall(budget)).fit(series, dt=dt, inputs=inputs)
+        if _validation_error(model, split, horizon, longest) > max(_WORSE * best[0], _ROUNDING):
+            model = best[2]
+    return Tuned(model, best[1], best[0], tried, failed, clock.spent())
 
 
 #: Settings that may fail before the search gives up when none has worked.
 _PATIENCE = 20
 #: Seconds that a bounded fit gets at least.
 _SHORTEST = 1e-3
+#: The last fit is not kept when its error on the validation starts, which it has learned, is so many times what it was.
+_WORSE = 3.0
+#: Errors below this are rounding.
+_ROUNDING = 1e-6
 
 
-def _slowness(sample: float = 0.2) -> float:
-    """Return the wall seconds that a CPU second takes now, at least 1: models count them, the search CPU seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    while time.process_time() - cpu < sample:
-        pass
-    return max((time.perf_counter() - wall) / sample, 1.0)
+class _Clock:
+    """CPU seconds of a search, and how many wall seconds one takes: models count these.
+
+    Parameters
+    ----------
+    sample
+        CPU seconds that are spent at first to see how busy the processor is; 0 to take it as idle.
+    """
+
+    def __init__(self, sample: float) -> None:
+        self._adapts, self._wall, self._cpu = sample > 0, time.perf_counter(), time.process_time()
+        while time.process_time() - self._cpu < sample:
+            pass
+        self._began = time.process_time()
+
+    def spent(self) -> float:
+        """Return the CPU seconds since the sample."""
+        return time.process_time() - self._began
+
+    def wall(self, seconds: float) -> float:
+        """Return the wall seconds that CPU seconds take, at least as many."""
+        if not self._adapts:
+            return seconds
+        return seconds * max((time.perf_counter() - self._wall) / (time.process_time() - self._cpu), 1.0)
 
 
 def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], seconds: float) -> Forecaster:
@@ -180,9 +208,8 @@ def _split(series: Any, inputs: Any, horizon: int, rollouts: int) -> _Split:
     return _Split([one[:cut]], None if push is None else [push[:cut]], [(one, push, starts)])
 
 
-def _validation_error(model: Forecaster, split: _Split, dt: float, horizon: int, longest: int | None) -> float:
-    """Fit to what is learned and return the mean cut NRMSE of the rollouts over what is held out."""
-    model.fit(split.learned, dt=dt, inputs=split.pushes)
+def _validation_error(model: Forecaster, split: _Split, horizon: int, longest: int | None) -> float:
+    """Return the mean cut NRMSE of the rollouts over what is held out."""
     span = model.window_length_
     if longest is not None and span > longest:
         raise BadInputError(f"a window of {span} snapshots is longer than the task's {longest}")

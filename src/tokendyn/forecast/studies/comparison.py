@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError, TokendynError
@@ -158,7 +159,8 @@ def contenders(
     longest
         Longest window that the task allows.
     ours
-        Settings of TD-TF that are tried first; five delays by default. Those that the search does not draw are kept.
+        Settings of TD-TF that are tried first; by default :data:`EASY`, the linear ones, then five delays. Those that
+        the search does not draw are kept.
     also
         Settings of TD-TF that are tried after these and the linear ones.
     space
@@ -176,6 +178,9 @@ def contenders(
     start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
     linear = linear_sweep(longest, quick=quick)
     ours_linear = tuple(LINEAR | one for one in linear)
+    rest = (start | small if quick else small | start, *ours_linear, *also)
+    # Without settings for the data: what takes a second goes first, then the linear ones.
+    given = rest if ours is not None else (*_easy(longest), *ours_linear, *rest[:1], *also)
     theirs = tuple({"delays": one["delays"], "rank": one["rank"] or 0} for one in linear)
     warmup = {"warmup": min(longest, 100)}
 
@@ -187,9 +192,9 @@ def contenders(
             "TD-TF",
             TDTF,
             space or _tdtf_space(small | start, longest),
-            start | small if quick else small | start,
+            given[0],
             "ours",
-            also=(*ours_linear, *also),
+            also=given[1:],
         ),
         Contender("TD-DMD", TDDMD, _tddmd, linear[0], "linear", also=linear[1:]),
         Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], theirs[0], "linear", one_series=True, also=theirs[1:]),
@@ -208,6 +213,20 @@ def contenders(
 
 #: TD-TF without its nonlinear part: TD-DMD by least squares.
 LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0, "validation_fraction": 0.0}
+
+
+#: TD-TF by settings that are fitted in about a second: many units that stay where they start, or few that move.
+EASY: tuple[dict[str, Any], ...] = (
+    {"delays": 1, "units": 150, "attention": False, "iterations": 5, "noise": 1e-6},
+    {"delays": 2, "units": 150, "rank": 6, "attention": False, "iterations": 0, "noise": 1e-6},
+    {"delays": 5, "units": 40, "rank": 6, "iterations": 10, "noise": 1e-5},
+)
+
+
+def _easy(longest: int) -> tuple[dict[str, Any], ...]:
+    """Return these settings with strides that fit the windows of a task."""
+    fitting = [one for one in EASY if one["delays"] <= longest]
+    return tuple(one | {"stride": max(min(3, (longest - 1) // max(one["delays"] - 1, 1)), 1)} for one in fitting)
 
 
 def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], ...]:
@@ -286,7 +305,8 @@ def compare(
             failures.append(f"{task.name}, {contender.name}: learns from one series only")
             continue
         try:
-            outcomes.append(_outcome(task, contender, budget, seed))
+            with threadpool_limits(limits=1):
+                outcomes.append(_outcome(task, contender, budget, seed))
         except BadInputError:
             raise
         except TokendynError as error:

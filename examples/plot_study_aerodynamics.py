@@ -1,0 +1,24 @@
+"""
+Study: lift and drag of a cylinder and of an aerofoil
+=====================================================
+
+Three flows by lattice Boltzmann on coarse grids: a cylinder that sheds by itself, one that is turned by a motion that
+the models are not told, and a pitching aerofoil whose motion they are told. The quick profile of
+``tokendyn forecast study aerodynamics``.
+"""
+
+from tokendyn.forecast.pages import study_figures
+from tokendyn.forecast.studies import aerodynamics
+
+study = aerodynamics(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
+print("\n".join(study.lines()))
+
+# %%
+# Errors and valid times of the three tasks.
+figures = study_figures(study, "diameters or chords over speed")
+comparison, _ = figures["comparison"]
+
+# %%
+# The loads of the aerofoil, forecast from its motion.
+pitching, caption = figures["forecast-3"]
+print(caption)
