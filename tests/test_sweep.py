@@ -97,7 +97,9 @@ def test_a_killed_sweep_loses_nothing_that_was_finished(file, tmp_path, capsys):
 
 
 def test_an_interrupt_ends_with_130_and_says_how_to_go_on(file, tmp_path):
-    words = ["sweep", file, "--store", tmp_path / "runs", "--out", tmp_path / "out", "--workers", "1"]
+    many = tmp_path / "many.toml"
+    many.write_text(file.read_text(encoding="utf-8").replace("samples = 3", "samples = 1000"), encoding="utf-8")
+    words = ["sweep", many, "--store", tmp_path / "runs", "--out", tmp_path / "out", "--workers", "1"]
     process = child(RUN, *words)
     while process.poll() is None and not Store(tmp_path / "runs").ids():
         time.sleep(0.02)

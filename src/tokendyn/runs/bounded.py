@@ -33,7 +33,7 @@ def read_text(path: str | Path) -> str:
             raise BadInputError(f"{path} is larger than {MOST_RECORD_BYTES // 2**20} MiB, too large for such a file")
         return data.decode("utf-8-sig")
     except FileNotFoundError:
-        raise BadInputError(f"{path} does not exist") from None
+        raise BadInputError(f"{path} cannot be read: it does not exist") from None
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
