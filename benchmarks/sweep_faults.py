@@ -77,13 +77,16 @@ def kill_worker(folder: Path, times: int, chance: np.random.Generator) -> dict:
             os.kill(int(chance.choice(workers)), signal.SIGKILL)
             killed += 1
     counts = json.loads(process.communicate()[0])
+    return {"killed": killed, **beside_reference(file, folder, place, counts)}
+
+
+def beside_reference(file: Path, folder: Path, place: Path, counts: dict) -> dict:
+    """Run the sweep again undisturbed and return what the disturbed one lost."""
     finish(sweep(file, folder / "reference", "--workers", "2"))
     same = table(place) == table(folder / "reference")
-    failed = counts["failed"]
     return {
-        "killed": killed,
         "jobs": counts["jobs"],
-        "failed": failed,
+        "failed": counts["failed"],
         **whole_runs(place / "runs"),
         "same_bytes": same,
     }
@@ -111,16 +114,7 @@ def kill_dask(folder: Path, times: int, chance: np.random.Generator) -> dict:
         for worker in workers:
             worker.kill()
             worker.wait()
-    finish(sweep(file, folder / "reference", "--workers", "2"))
-    same = table(place) == table(folder / "reference")
-    failed = counts["failed"]
-    return {
-        "killed": killed,
-        "jobs": counts["jobs"],
-        "failed": failed,
-        **whole_runs(place / "runs"),
-        "same_bytes": same,
-    }
+    return {"killed": killed, **beside_reference(file, folder, place, counts)}
 
 
 def fill_disk(folder: Path, times: int, chance: np.random.Generator) -> dict:

@@ -1,11 +1,10 @@
 """Trainings over several processes reach the loss of one process to rounding, and the same model everywhere."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from workers import run_together
 
 from tokendyn.forecast import TDTF, PaperTDTF
 from tokendyn.runs.processes import Processes
@@ -56,11 +55,7 @@ def _shares(kind):
 def pair(tmp_path_factory):
     """Train with two processes and return what each found."""
     folder = tmp_path_factory.mktemp("pair")
-    code = _WORKER.format(tests=str(Path(__file__).parent))
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    workers = [subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE) for rank in range(2)]
-    errors = [worker.communicate(timeout=300)[1].decode() for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers), "\n".join(errors)
+    run_together(_WORKER.format(tests=str(Path(__file__).parent)), 2, folder)
     return [dict(np.load(folder / f"{rank}.npz")) for rank in range(2)]
 
 

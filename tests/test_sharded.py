@@ -1,12 +1,11 @@
 """Runs over several processes equal the run of one process to the last bit."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from adversarial import tokens_of
+from workers import run_together
 
 from tokendyn.attention import Head
 from tokendyn.dynamics import Layer, run
@@ -60,11 +59,7 @@ def part_of(count, rank, size):
 def shards(tmp_path_factory):
     """Run every case with 1, 2 and 3 of three processes and return what each found."""
     folder = tmp_path_factory.mktemp("shards")
-    code = _WORKER.format(tests=str(Path(__file__).parent))
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    workers = [subprocess.Popen([*command, str(rank), str(folder)], stderr=subprocess.PIPE) for rank in range(3)]
-    errors = [worker.communicate(timeout=300)[1].decode() for worker in workers]
-    assert all(worker.returncode == 0 for worker in workers), "\n".join(errors)
+    run_together(_WORKER.format(tests=str(Path(__file__).parent)), 3, folder)
     return {file.stem: dict(np.load(file)) for file in folder.glob("*.npz")}
 
 
