@@ -92,3 +92,14 @@ def test_times_that_would_fill_a_grid_of_billions_are_refused(tmp_path):
     path.write_text("t,x\n0,1\n1,2\n2,1\n38391903331,4\n")
     with pytest.raises(BadInputError, match="far more steps than the 4 rows"):
         read_snapshots(path, fill="linear")
+
+
+def test_an_array_that_python_2_has_written_is_read_without_a_warning(tmp_path):
+    tokens = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (3L, 2L), }".ljust(117) + "\n"
+    whole = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + tokens.tobytes()
+    (tmp_path / "tokens.npy").write_bytes(whole)
+    with zipfile.ZipFile(tmp_path / "tokens.npz", "w") as archive:
+        archive.writestr("x.npy", whole)
+    for suffix in ("npy", "npz"):
+        assert np.array_equal(read_tokens(tmp_path / f"tokens.{suffix}").tokens, tokens)

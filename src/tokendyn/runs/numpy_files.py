@@ -3,6 +3,7 @@
 import lzma
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +53,8 @@ def open_numpy(path: str | Path) -> Iterator[NumpyFile]:
     path = Path(path)
     try:
         if path.suffix.lower() == ".npy":
-            array = np.load(path, allow_pickle=False, mmap_mode="r")
+            with _old_headers():
+                array = np.load(path, allow_pickle=False, mmap_mode="r")
             yield NumpyFile({"x": array.shape}, lambda _: array)
             return
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
@@ -64,7 +66,8 @@ def open_numpy(path: str | Path) -> Iterator[NumpyFile]:
                 shape, dtype = sizes[name]
                 if np.prod(shape, dtype=np.float64) * max(dtype.itemsize, 8) > MOST_TABLE_BYTES:
                     raise BadInputError(f"{path}: {name!r} has shape {shape}, over {MOST_TABLE_BYTES / 2**30:.0f} GiB")
-                return np.asarray(archive[name])
+                with _old_headers():
+                    return np.asarray(archive[name])
 
             yield NumpyFile({name: shape for name, (shape, _) in sizes.items()}, read)
     except BadInputError:
@@ -88,7 +91,8 @@ def npz_header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]
     with archive.zip.open(whole) as member:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
+        with _old_headers():
+            shape, _, dtype = read(member)
         header = member.tell()
     if dtype.hasobject:
         raise BadInputError(f"{name!r} holds pickled objects, which are never loaded; save plain arrays of numbers")
@@ -98,3 +102,11 @@ def npz_header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]
     if min(shape, default=0) < 0 or header + count * dtype.itemsize != archive.zip.getinfo(whole).file_size:
         raise BadInputError(f"{name!r} says that it has the shape {shape}, but holds other than so many numbers")
     return shape, dtype
+
+
+@contextmanager
+def _old_headers() -> Iterator[None]:
+    """Read what Python 2 has written without numpy's advice to save it again for speed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Reading `\.npy` or `\.npz` file required additional header parsing")
+        yield
