@@ -215,18 +215,24 @@ def contenders(
 LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0, "validation_fraction": 0.0}
 
 
-#: TD-TF by settings that are fitted in about a second: many units that stay where they start, or few that move.
+#: TD-TF by settings that are fitted in about a second: many units that stay where they start, or few that move; and
+#: for noisy data a linear model of few delays, whose series and whose last snapshots are smoothed by itself.
 EASY: tuple[dict[str, Any], ...] = (
     {"delays": 1, "units": 150, "attention": False, "iterations": 5, "noise": 1e-6},
     {"delays": 2, "units": 150, "rank": 6, "attention": False, "iterations": 0, "noise": 1e-6},
     {"delays": 5, "units": 40, "rank": 6, "iterations": 10, "noise": 1e-5},
+    LINEAR | {"delays": 6, "smoothing": 10, "history": 700},
 )
 
 
 def _easy(longest: int) -> tuple[dict[str, Any], ...]:
-    """Return these settings with strides that fit the windows of a task."""
+    """Return these settings with strides and histories that fit the windows of a task."""
     fitting = [one for one in EASY if one["delays"] <= longest]
-    return tuple(one | {"stride": max(min(3, (longest - 1) // max(one["delays"] - 1, 1)), 1)} for one in fitting)
+    strides = [max(min(3, (longest - 1) // max(one["delays"] - 1, 1)), 1) for one in fitting]
+    histories = [{"history": min(one["history"], longest)} if "history" in one else {} for one in fitting]
+    return tuple(
+        one | {"stride": stride} | history for one, stride, history in zip(fitting, strides, histories, strict=True)
+    )
 
 
 def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], ...]:

@@ -118,9 +118,7 @@ def _task(pod: POD, runs: dict[float, np.ndarray], points: int) -> Task:
 
     horizon = points - LEAD
     tests = tuple(series(size) for size in TESTED)
-    return Task(
-        f"{len(pod.modes_)} modes", tuple(series(size) for size in LEARNED), tests, LEAD, horizon, 1, horizon // 2
-    )
+    return Task(f"{len(pod.modes_)} modes", tuple(series(size) for size in LEARNED), tests, LEAD, horizon, 1, horizon)
 
 
 def field_errors(task: Task, outcome: Outcome, pod: POD, runs: dict[float, np.ndarray]) -> dict[str, float]:
