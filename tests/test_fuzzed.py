@@ -14,7 +14,8 @@ from tokendyn.data.snapshots import read_snapshots
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.runs import bounded, numpy_files
+from tokendyn.forecast.pod import POD
+from tokendyn.runs import bounded, hdf5_files, numpy_files
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -103,3 +104,13 @@ def test_an_array_that_python_2_has_written_is_read_without_a_warning(tmp_path):
         archive.writestr("x.npy", whole)
     for suffix in ("npy", "npz"):
         assert np.array_equal(read_tokens(tmp_path / f"tokens.{suffix}").tokens, tokens)
+
+
+def test_a_file_on_which_the_library_would_count_for_ever_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_files, "MOST_SECONDS", 3.0)
+    good = TARGETS["snapshots-netcdf"].good()
+    second = good.index(b"GCOL") + 40  # the number of the second object of the heap that the dimensions lie in
+    (tmp_path / "series.nc").write_bytes(good[:second] + b"\0" + good[second + 1 :])
+    for read in (read_snapshots, lambda path: POD(modes=1).fit(path)):
+        with pytest.raises(BadInputError, match="cannot be opened within 3 seconds; it is damaged"):
+            read(tmp_path / "series.nc")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.hdf5_files import check_hdf5
 from tokendyn.runs.numpy_files import npz_header
 
 Piece = tuple[slice, ...]
@@ -145,6 +146,7 @@ def _pick(path: Path, names: list[str], variable: str | None) -> str:
 def _hdf5(path: Path, variable: str | None) -> Iterator[Field]:
     import h5py
 
+    check_hdf5(path)
     with h5py.File(path, "r") as file:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if len(getattr(item, "shape", ())) > 1 else None)
@@ -156,6 +158,7 @@ def _hdf5(path: Path, variable: str | None) -> Iterator[Field]:
 def _netcdf(path: Path, variable: str | None) -> Iterator[Field]:
     import xarray as xr
 
+    check_hdf5(path)
     with xr.open_dataset(path, engine="h5netcdf", cache=False) as dataset:
         names = [str(name) for name, found in dataset.data_vars.items() if found.ndim > 1]
         name = _pick(path, names, variable)

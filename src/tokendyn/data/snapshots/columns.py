@@ -14,6 +14,7 @@ import numpy as np
 
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
+from tokendyn.runs.hdf5_files import check_hdf5
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
@@ -157,6 +158,7 @@ def _open_npz(path: Path) -> Iterator[Columns]:
 def _open_hdf5(path: Path) -> Iterator[Columns]:
     import h5py
 
+    check_hdf5(path)
     with h5py.File(path, "r") as file:
         shapes: dict[str, tuple[int, ...]] = {}
 
@@ -172,6 +174,7 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
 def _open_netcdf(path: Path) -> Iterator[Columns]:
     import xarray as xr
 
+    check_hdf5(path)
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         yield _of_dataset(dataset, str(path))
 
