@@ -114,3 +114,12 @@ def test_a_file_on_which_the_library_would_count_for_ever_is_refused(tmp_path, m
     for read in (read_snapshots, lambda path: POD(modes=1).fit(path)):
         with pytest.raises(BadInputError, match="cannot be opened within 3 seconds; it is damaged"):
             read(tmp_path / "series.nc")
+
+
+@pytest.mark.parametrize("read", [read_tokens, read_snapshots, lambda path: POD(modes=1).fit(path)])
+def test_numbers_that_only_longer_floats_hold_are_infinite_and_refused(tmp_path, read):
+    large = np.full((40, 2), np.finfo(np.float64).max).astype(np.longdouble) * 2
+    for name, array in (("long", large), ("infinite", np.full((40, 2), np.inf))):
+        np.savez(tmp_path / f"{name}.npz", x=array)
+        with pytest.raises(BadInputError, match=r"infinit"):
+            read(tmp_path / f"{name}.npz")

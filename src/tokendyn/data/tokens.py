@@ -145,11 +145,13 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         raise BadInputError(
             f"{path} holds {matrix.dtype} of shape {matrix.shape}; expected a real (tokens, dim) matrix"
         )
+    with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
+        matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad.size:
         some = ", ".join(map(str, bad[:LISTED])) + (" ..." if bad.size > LISTED else "")
         raise BadInputError(f"{path}: rows {some} hold NaN or infinity; remove or repair them")
-    return matrix.astype(np.float64)
+    return matrix
 
 
 def _choose(path: Path, names: list[str], name: str | None) -> str:

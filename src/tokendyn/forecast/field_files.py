@@ -42,7 +42,8 @@ class Field:
 
     def piece(self, slices: Piece) -> np.ndarray:
         """Return one piece as float64; raise if a number in it is not finite."""
-        values = np.asarray(self.read(slices), dtype=np.float64)
+        with np.errstate(over="ignore"):  # of longer floats
+            values = np.asarray(self.read(slices), dtype=np.float64)
         if not np.isfinite(values).all():
             bad = ~np.isfinite(values)
             rows = np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[:5] + 1 + (slices[0].start or 0)

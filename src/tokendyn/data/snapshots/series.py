@@ -170,7 +170,8 @@ def _numbers(values: Any, source: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"{source} holds {array.dtype}, expected numbers")
-    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # of longer floats: infinite values are named with their rows later
+        array = array.astype(np.float64)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0:
@@ -253,6 +254,7 @@ def _checked(
     for column, name in enumerate(names):
         if infinite[:, column].any():
             problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
+            continue
         if empty[:, column].all():
             problems.append(f"{name!r} holds no number; leave it out")
         elif empty[:, column].any() and fill is None:
