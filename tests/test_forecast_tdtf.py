@@ -159,7 +159,7 @@ def test_an_interrupted_fit_continues_from_its_checkpoint(tmp_path):
     resumed = TDTF(delays=3, units=6, iterations=10, gate=False, checkpoint=file).fit(series)
     assert resumed.training_["iterations"] == 10
     np.testing.assert_array_equal(resumed.cell_.readout, whole.cell_.readout)
-    with pytest.raises(BadInputError, match="other data or parameters"):
+    with pytest.raises(BadInputError, match="a run with other input or settings"):
         TDTF(delays=3, units=7, iterations=10, gate=False, checkpoint=file).fit(series)
 
 

@@ -1,6 +1,5 @@
 """How TD-TF learns: least squares first, variable projection, and validation rollouts that choose."""
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tokendyn.errors import BadInputError
 from tokendyn.forecast.cell import Cell, Units, tokens_of
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.finish import finish, segments_of
 from tokendyn.forecast.network import Network, Tokens
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
 from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
-from tokendyn.runs.files import read_tensors, write_tensors
+from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.processes import Processes
 
 #: Errors of a validation rollout count up to this many standard deviations, and down to this share of one.
@@ -179,7 +177,8 @@ def train(
     if not settings.units:
         return best, record
     processes = Processes()
-    search = _Search(data, settings, record, progress, began, checkpoint, processes)
+    bound = _bound(checkpoint, data, settings)
+    search = _Search(data, settings, record, progress, began, bound, processes)
     if settings.linear and settings.gate and record.linear_error is not None:
         search.best = best
         search.bar = record.linear_error * np.exp(-_WORTH)
@@ -282,7 +281,7 @@ class _Search:
     record: Record
     progress: Callable[[float, str], None]
     began: float
-    checkpoint: Path | None
+    checkpoint: Checkpoint | None
     processes: Processes
     best: Cell | None = None
     bar: float = np.inf
@@ -355,46 +354,38 @@ class _Search:
         """Write what a resumed fit needs, if a file is given."""
         if self.checkpoint is None or self.processes.rank:
             return
-        tensors = {"weights": network.pack(), "damping": np.array([damping])}
-        tensors["iterations"] = np.array([self.record.iterations, self.record.chosen], dtype=np.float64)
-        tensors["history"] = np.array(
-            [[row["iteration"], row["one_step"], row.get("error", np.nan)] for row in self.record.history]
-        )
-        tensors["print"] = self.fingerprint()
+        arrays = {"weights": network.pack()}
         if self.best is not None and self.record.chosen:
-            tensors |= {f"best_{name}": getattr(self.best, name) for name in ("linear", "offset", "readout")}
-            tensors["best_weights"] = self.best.network.pack()
-        write_tensors(self.checkpoint, tensors)
+            arrays |= {name: getattr(self.best, name) for name in _KEPT} | {"kept": self.best.network.pack()}
+        record = self.record
+        told = {"iterations": record.iterations, "chosen": record.chosen, "history": record.history}
+        self.checkpoint.write(State(arrays, told | {"damping": damping}))
 
     def resume(self, network: Network) -> tuple[Network, float, int]:
         """Return where to start: weights, damping and iterations done, from the checkpoint if there is one."""
-        if self.checkpoint is None or not self.checkpoint.exists():
+        found = None if self.checkpoint is None else self.checkpoint.read()
+        if found is None:
             return network, 1e-2, 0
-        found = read_tensors(self.checkpoint, {"weights", "damping", "iterations", "history", "print"})
-        if not np.array_equal(found["print"], self.fingerprint()):
-            raise BadInputError(
-                f"{self.checkpoint} belongs to other data or parameters; give another checkpoint, or remove it"
-            )
-        done, self.record.chosen = (int(count) for count in found["iterations"])
-        self.record.iterations = self.measured = done
-        for iteration, one_step, error in found["history"]:
-            row = {"iteration": int(iteration), "one_step": float(one_step)}
-            self.record.history.append(row if np.isnan(error) else row | {"error": float(error)})
-        if self.record.chosen:
-            kept = network.unpack(found["best_weights"])
-            self.best = Cell(
-                self.settings.stride, found["best_linear"], found["best_offset"], kept, found["best_readout"]
-            )
-            errors = {row["iteration"]: row.get("error") for row in self.record.history}
-            self.record.error = errors[self.record.chosen]
-            self.bar = np.inf if self.record.error is None else self.record.error
-            self.nonlinear, self.nonlinear_bar, self.nonlinear_at = self.best, self.bar, self.record.chosen
-        return network.unpack(found["weights"]), float(found["damping"][0]), done
+        record, told = self.record, found.record
+        record.iterations = self.measured = told["iterations"]
+        record.chosen, record.history = told["chosen"], told["history"]
+        if record.chosen:
+            kept = network.unpack(found.arrays["kept"])
+            linear, offset, readout = (found.arrays[name] for name in _KEPT)
+            self.best = Cell(self.settings.stride, linear, offset, kept, readout)
+            record.error = next(row.get("error") for row in record.history if row["iteration"] == record.chosen)
+            self.bar = np.inf if record.error is None else record.error
+            self.nonlinear, self.nonlinear_bar, self.nonlinear_at = self.best, self.bar, record.chosen
+        return network.unpack(found.arrays["weights"]), told["damping"], record.iterations
 
-    def fingerprint(self) -> np.ndarray:
-        """Return numbers that tell one fit from another: of its data and of its parameters."""
-        plain = replace(self.settings, budget=None, iterations=0)
-        digest = hashlib.sha256(repr(plain).encode())
-        for one in [*self.data.series, *self.data.inputs, *self.data.held]:
-            digest.update(np.ascontiguousarray(one).tobytes())
-        return np.frombuffer(digest.digest(), dtype=np.uint8).copy()
+
+#: Arrays of the best cell beside its network.
+_KEPT = ("linear", "offset", "readout")
+
+
+def _bound(path: Path | None, data: Normalised, settings: Settings) -> Checkpoint | None:
+    """Return the checkpoint of a fit; how long it may go on is no part of what it is."""
+    if path is None:
+        return None
+    plain = replace(settings, budget=None, iterations=0)
+    return Checkpoint(path, seconds=0.0).of(plain, data.series, data.inputs, data.held)
