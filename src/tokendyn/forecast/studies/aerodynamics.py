@@ -10,7 +10,16 @@ import numpy as np
 from tokendyn.data.flow import aerofoil_flow, cylinder_flow, quasi_periodic
 from tokendyn.data.snapshots import Snapshots, read_snapshots
 from tokendyn.forecast.base import Progress
-from tokendyn.forecast.studies.comparison import Outcome, Study, Task, compare, contenders, finished, validated
+from tokendyn.forecast.studies.comparison import (
+    Contender,
+    Outcome,
+    Study,
+    Task,
+    compare,
+    contenders,
+    finished,
+    validated,
+)
 from tokendyn.metrics import dominant_frequency
 
 #: What all settings share: the search validates, so that the whole of what it gives is learned.
@@ -39,6 +48,8 @@ DRIVEN: dict[str, Any] = _LEARNED | {
 #: impulsive start loads drift for some hundred diameters over speed, and validation on the end of the training part
 #: would say little of what comes after it.
 DROPPED, RUN_IN = 3000, 125.0
+#: What is forecast of a flow, and the phases at which the rotation of the forced cylinder starts.
+LOAD_NAMES, PHASES = ["lift", "drag"], (2.0, 0.5)
 #: POD coefficients are the state itself: one snapshot, few directions, errors that count by energy.
 STATE: dict[str, Any] = _LEARNED | {
     "delays": 1, "common_scale": True, "rank": 3, "units": 15, "unit_scale": 0.3, "ridge": 1e-6, "noise": 0.03,
@@ -77,20 +88,7 @@ def aerodynamics(
     contenders(models)  # a wrong name is told before the simulation
     parts = []
     for task in flow_tasks(quick=quick, progress=progress):
-        driven = task.train[0].inputs is not None
-        few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
-        tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG + LOADS
-        first, *also = [one | few for one in tried]
-        chosen = contenders(
-            models,
-            inputs=driven,
-            quick=quick,
-            longest=task.lead,
-            ours=first,
-            also=also,
-            space=None if quick else _driven if driven else _loads,
-        )
-        parts.append((task, *compare(task, chosen, budget, seed, progress)))
+        parts.append((task, *compare(task, load_contenders(task, models, quick=quick), budget, seed, progress)))
     wake = wake_task()
     if wake is not None and not quick:
         chosen = contenders(models, partial=False, longest=wake.lead, ours=STATE, space=_states)
@@ -101,28 +99,53 @@ def aerodynamics(
     return finished("aerodynamics", parts, {"quick": quick, "seed": seed, "budget": budget})
 
 
+def load_contenders(task: Task, models: Sequence[str] | None = None, *, quick: bool = False) -> tuple[Contender, ...]:
+    """Return the models for lift and drag; TD-TF tries settings that suit whether the motion is told."""
+    driven = task.train[0].inputs is not None
+    few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
+    tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG + LOADS
+    first, *also = [one | few for one in tried]
+    space = None if quick else _driven if driven else _loads
+    return contenders(models, inputs=driven, quick=quick, longest=task.lead, ours=first, also=also, space=space)
+
+
 def flow_tasks(*, quick: bool, progress: Progress | None = None) -> list[Task]:
     """Simulate the flows and return their tasks."""
     say = progress or (lambda share, line: None)
-    points, horizon = (1100, 200) if quick else (3500, 1000)
-    grid: dict[str, Any] = {"resolution": 8, "length": 20.0, "height": 10.0, "upstream": 6.0} if quick else {}
+    points, horizon = _sizes(quick)
     wing: dict[str, Any] = {"resolution": 20, "length": 7.0, "height": 4.0} if quick else {"resolution": 24}
     say(0.0, "simulating the cylinder")
-    natural = cylinder_flow(points=points, discard=100.0, **grid).series
+    natural = cylinder_flow(points=points, discard=100.0, **_grid(quick)).series
     say(0.0, "simulating the cylinder that turns")
-    turn = quasi_periodic(0.45, phases=(2.0, 0.5))
-    early = 0 if quick else DROPPED
-    forced = cylinder_flow(points=early + points + points // 4, rotation=turn, **grid).series[early:]
+    forced = forced_task(quick=quick)
     say(0.0, "simulating the aerofoil")
     pitch = quasi_periodic(8.0, (0.2, 0.2 * np.sqrt(3)))
     run_in = 25.0 if quick else RUN_IN
     pitching = aerofoil_flow(reynolds=300.0, points=points, pitch=pitch, discard=run_in, **wing).series
-    loads = ["lift", "drag"]
     return [
-        _task("natural", natural.select(loads), horizon),
-        _task("forced", without_inputs(forced.select(loads)), horizon),
-        _task("pitching", pitching.select(loads), horizon),
+        _task("natural", natural.select(LOAD_NAMES), horizon),
+        forced,
+        _task("pitching", pitching.select(LOAD_NAMES), horizon),
     ]
+
+
+def forced_task(phases: tuple[float, float] = PHASES, *, quick: bool = False) -> Task:
+    """Simulate the cylinder that turns with two incommensurate frequencies, which start at these phases."""
+    points, horizon = _sizes(quick)
+    early = 0 if quick else DROPPED
+    turn = quasi_periodic(0.45, phases=phases)
+    forced = cylinder_flow(points=early + points + points // 4, rotation=turn, **_grid(quick)).series[early:]
+    return _task("forced", without_inputs(forced.select(LOAD_NAMES)), horizon)
+
+
+def _sizes(quick: bool) -> tuple[int, int]:
+    """Return the snapshots of a flow, and the steps that are forecast."""
+    return (1100, 200) if quick else (3500, 1000)
+
+
+def _grid(quick: bool) -> dict[str, Any]:
+    """Return the grid of the cylinder; its own by default."""
+    return {"resolution": 8, "length": 20.0, "height": 10.0, "upstream": 6.0} if quick else {}
 
 
 def without_inputs(series: Snapshots) -> Snapshots:
