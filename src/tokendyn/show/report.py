@@ -114,9 +114,9 @@ class Cell:
 
     @classmethod
     def of(cls, value: object) -> "Cell":
-        """Return a value as a cell; numbers are set flush right."""
+        """Return a value as a cell; numbers, also missing ones, are set flush right."""
         logical = type(value).__name__ in ("bool", "bool_")
-        return cls(shown_value(value), hasattr(value, "__float__") and not logical)
+        return cls(shown_value(value), value is None or (hasattr(value, "__float__") and not logical))
 
 
 @dataclass(frozen=True)
