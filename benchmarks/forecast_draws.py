@@ -4,8 +4,8 @@
     python benchmarks/forecast_draws.py forced [--draws 2] [--budget 30]
 
 ``noisy``: two sinusoids with 5 % noise, drawn by seeds 1, 2, ...; ``forced``: the cylinder that turns, its two
-rotations starting at other phases. Models, search and errors are those of ``tokendyn forecast study``. One JSON object a draw and model; the last line holds median and range of TD-TF's error
-over that of the best linear model.
+rotations starting at other phases. Models, search and errors are those of ``tokendyn forecast study``. One JSON object
+a draw and model; the last line holds median and range of TD-TF's error over that of the best linear model.
 """
 
 import argparse
