@@ -27,7 +27,7 @@ def check_hdf5(path: str | Path) -> None:
     BadInputError
         If that process crashes, or takes more than ``MOST_SECONDS``.
     """
-    command = [sys.executable, "-m", __name__, str(path)]
+    command = [sys.executable, "-P", "-m", __name__, str(path)]  # -P: no module of the working folder is imported
     try:
         ended = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=MOST_SECONDS
