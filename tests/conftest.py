@@ -74,3 +74,17 @@ def rng():
     import numpy as np
 
     return np.random.default_rng(20240701)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a running Chromium."""
+    from browser import BROWSER
+
+    if BROWSER is None:
+        pytest.skip("no Chromium on the path: install chromium to test pages in a browser")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="install tokendyn[test] for playwright")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()

@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 import time
 
 import numpy as np
@@ -23,7 +22,6 @@ from tokendyn.particles.presets import presets
 from tokendyn.particles.report import save_run
 from tokendyn.show.explorer import explorer_html, explorer_script, write_explorer
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "</script><script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
 QUICK = ("emerging-leader", "face-clusters", "experiment-a-30", "self-attention")
 
@@ -39,17 +37,6 @@ RUN = """record => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no Chromium on the path: install chromium to test the explorer page")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="install tokendyn[test] for playwright")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_a_disk_that_refuses_is_an_output_error_that_says_why(tmp_path, number, 
         raise OSError(number, os.strerror(number))
 
     for maker, manager in (("mkdtemp", new_folder), ("mkstemp", new_file)):
-        monkeypatch.setattr(f"tokendyn.runs.files.tempfile.{maker}", refuse)
+        monkeypatch.setattr(f"tokendyn.runs.folders.tempfile.{maker}", refuse)
         with pytest.raises(OutputError, match=os.strerror(number)), manager(tmp_path / "run"):
             pytest.fail("the block must not run")
     assert names(tmp_path) == []

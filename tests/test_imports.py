@@ -126,6 +126,11 @@ def test_light_modules_load_nothing_heavy(module):
     assert fresh(f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))") == "[]\n"
 
 
+def test_looking_at_a_store_needs_neither_numpy_nor_rich():
+    code = "import sys, tokendyn.cli.runs; print(sorted({'numpy', 'rich.console', 'rich.table'} & set(sys.modules)))"
+    assert fresh(code) == "[]\n"
+
+
 @pytest.mark.parametrize("module", ["attention", "geometry", "dynamics", "particles", "sentiment", "forecast"])
 def test_computing_modules_load_no_drawing_and_print_nothing(module):
     code = f"import sys, tokendyn.{module}; print(sorted({{'matplotlib', 'PIL', 'jinja2', 'ot'}} & set(sys.modules)))"

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import EVIL, EVIL_NAME, seen
 from jaxtyping import config as jaxtyping_config
 
 from tokendyn.cli import run
@@ -25,14 +26,11 @@ def _no_shape_checks():
     jaxtyping_config.update("jaxtyping_disable", False)
 
 
-EVIL = "<img src=x onerror=alert(1)>\"'&"
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return a small run of every kind by its schema, with names and texts that try to become markup."""
     place = tmp_path_factory.mktemp("runs")
-    tokens, reviews, flow, sequences = (place / f"{EVIL}{name}" for name in ("t.csv", "r.csv", "f.csv", "s.jsonl"))
+    tokens, reviews, flow, sequences = (place / f"{EVIL_NAME}{name}" for name in ("t.csv", "r.csv", "f.csv", "s.jsonl"))
     np.savetxt(tokens, np.random.default_rng(0).normal(size=(12, 2)), delimiter=",")
     data = small_reviews()
     with reviews.open("w", encoding="utf-8", newline="") as stream:
@@ -59,10 +57,10 @@ def runs(tmp_path_factory):
         ),
         "tokendyn-claims": ("claims", "meanfield.laplace"),
     }  # fmt: skip
-    found = {schema: place / schema for schema in made}
+    found = {schema: place / f"{EVIL_NAME}{schema}" for schema in made}
     for schema, words in made.items():
         assert run([*map(str, words), "--out", str(found[schema])]) == 0
-    model, out = found["tokendyn-sentiment"], place / "tokendyn-faithfulness"
+    model, out = found["tokendyn-sentiment"], place / f"{EVIL_NAME}tokendyn-faithfulness"
     assert run(["sentiment", "evaluate", str(reviews), "--model", str(model), "--texts", "3", "--out", str(out)]) == 0
     return found | {"tokendyn-faithfulness": out, "flow": flow, "sequences": sequences}
 
@@ -210,3 +208,40 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert "is not there" in refused(capsys, "report", tmp_path / "none")
     assert "holds no run" in refused(capsys, "report", tmp_path)
     assert "classify verify" in refused(capsys, "report", tmp_path / "other.json")
+
+
+def assert_harmless(page, *texts):
+    """Nothing of a page ran or was loaded, and what a user gave is there as text."""
+    assert page.problems == []
+    for text in texts:
+        assert " ".join(text.split()) in " ".join(page.text.split())
+
+
+#: A page, and what of a user's words must be read on it; names of files are in the command that repeats the run.
+SHOWN = {
+    "tokendyn-sentiment": [EVIL], "tokendyn-exact": [EVIL], "tokendyn-forecast": [EVIL],
+    "tokendyn-forecast-study": [EVIL], "tokendyn-faithfulness": [EVIL],
+}  # fmt: skip
+
+
+def test_in_a_browser_no_page_of_any_run_runs_or_loads_what_a_user_gave(runs, records, tmp_path, browser):
+    for number, (schema, path) in enumerate({**runs, **records}.items()):
+        if schema in FOLDERS or schema in RECORDS:
+            out = tmp_path / f"{number}{EVIL_NAME}.html"
+            assert run(["report", str(path), "--out", str(out)]) == 0
+            print(schema)
+            assert_harmless(seen(browser, out), EVIL_NAME, *SHOWN.get(schema, ()))
+
+
+def test_in_a_browser_the_page_of_many_runs_shows_their_names_as_text(runs, records, tmp_path, browser):
+    chosen = [*(runs[schema] for schema in ("tokendyn-forecast-study", "tokendyn-exact")), *records.values()]
+    out = tmp_path / "all.html"
+    assert run(["report", *map(str, chosen), "--out", str(out)]) == 0
+    assert_harmless(seen(browser, out), EVIL, EVIL_NAME)
+
+
+def test_in_a_browser_an_explanation_shows_its_text_as_text(runs, tmp_path, browser):
+    out = tmp_path / "why.html"
+    words = ["sentiment", "explain", f"A warm, wonderful film. {EVIL}", "--model", str(runs["tokendyn-sentiment"])]
+    assert run([*words, "--html", str(out)]) == 0
+    assert_harmless(seen(browser, out), EVIL)

@@ -5,11 +5,12 @@ import os
 
 import numpy as np
 import pytest
-from stores import filled, run_name
+from stores import add, filled, run_name
 
 from tokendyn.cli import run
 from tokendyn.cli.jobs import command, perform, results_of
 from tokendyn.errors import BadInputError
+from tokendyn.runs.index import Index
 from tokendyn.runs.store import MANIFEST, Store
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -203,6 +204,48 @@ def test_runs_are_listed_and_filtered(store, capsys):
     assert "4 of 4 runs" in shown
     assert run(["runs", "list", "--where", "alhpa > 1"]) == 2
     assert "did you mean alpha" in capsys.readouterr().err
+
+
+def test_a_long_list_is_cut_and_says_how_to_see_the_rest(store, capsys, monkeypatch):
+    monkeypatch.setattr("tokendyn.cli.runs._MOST_LISTED", 3)
+    assert run(["runs", "list"]) == 0
+    shown = capsys.readouterr().err
+    assert [line.split()[3] for line in shown.splitlines()[1:4]] == ["0.4", "0.3", "0.2"], "the latest come first"
+    assert "4 of 4 runs" in shown
+    assert "--limit 0 lists the other 1 too" in shown
+    assert run(["runs", "list", "--where", "alpha < 0.35", "--limit", "2"]) == 0
+    shown = capsys.readouterr().err
+    assert "3 of 4 runs" in shown
+    assert "the latest 2" in shown
+    assert run(["runs", "list", "--limit", "0"]) == 0
+    shown = capsys.readouterr().err
+    assert len(shown.splitlines()) == 6
+    assert "the latest" not in shown
+    assert run(["runs", "list", "--limit", "-1"]) == 2
+
+
+def test_programs_are_given_all_runs_unless_they_ask_for_fewer(store, capsys, monkeypatch):
+    monkeypatch.setattr("tokendyn.cli.runs._MOST_LISTED", 1)
+    monkeypatch.setattr("tokendyn.cli.runs._PART", 3)
+    assert run(["runs", "list", "--json"]) == 0
+    listed = said(capsys)
+    with Index(store) as index:
+        assert listed["runs"] == [row.record() for row in index.rows()]
+    assert run(["runs", "list", "--json", "--limit", "2", "--where", "alpha > 0.15"]) == 0
+    listed = said(capsys)
+    assert (len(listed["runs"]), listed["total"]) == (2, 4)
+    assert run(["runs", "list", "--json", "--where", "alpha > 9"]) == 0
+    assert said(capsys)["runs"] == []
+
+
+def test_what_a_run_says_moves_nothing_on_a_terminal(store, capsys):
+    add(store, 9, status="failed", note="\x1b[2J\u202eback\nnext line 電影")
+    assert run(["runs", "list", "--show", "note"]) == 0
+    assert run(["runs", "show", run_name(9)]) == 0
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert shown.count(r"\x1b[2J\u202eback next line 電影") == 2
 
 
 def test_a_run_is_shown_after_its_files_are_checked(store, capsys):

@@ -239,6 +239,22 @@ def test_an_index_that_fails_while_it_is_used_is_replaced_by_the_folders(tmp_pat
         assert "read from their folders" in index.notes[0]
 
 
+@pytest.mark.parametrize("content", [b"{no json", b"\xff\xfe", b""])
+def test_rows_of_the_index_that_cannot_be_read_are_read_from_the_folders(tmp_path, content):
+    store = filled(tmp_path, 3)
+    assert numbers(store) == [1, 2, 3]
+    for kind in ("rows", "texts"):
+        with Index(store) as index:
+            index.refresh()
+            whole = [row.record() for row in index.rows()]
+            index._database.execute("UPDATE runs SET config = CAST(? AS TEXT) WHERE seed = 2", (content,))
+        with Index(store) as index:
+            index.refresh()
+            found = index.rows() if kind == "rows" else index.texts()
+            assert [row.record() if kind == "rows" else json.loads(row) for row in found] == whole
+            assert "read from their folders" in index.notes[0]
+
+
 def test_an_index_of_another_version_is_built_anew(tmp_path):
     store = filled(tmp_path, 2)
     numbers(store)

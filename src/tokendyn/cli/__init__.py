@@ -396,7 +396,9 @@ def _called(words: list[str], store: str | None) -> Any:
 
 
 def _say(message: str) -> None:
-    print(f"tokendyn: {message.strip()}", file=sys.stderr)
+    from tokendyn.cli.output import printable
+
+    print(printable(f"tokendyn: {message.strip()}"), file=sys.stderr)
 
 
 def _command_words(arguments: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from tokendyn.claims import Outcome, chosen_claims, judge, write_outcomes
 from tokendyn.claims.claim import Profile
 from tokendyn.claims.page import outcomes_record
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.runs.files import check_free
 
 

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tokendyn.cli.output import announce, command_line, console, progress, write_json
+from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.progress import console, progress
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import BadInputError
 from tokendyn.exact import ExactTransformer, load, save

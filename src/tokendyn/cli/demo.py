@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tokendyn import exact
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.cli.sentiment import evaluate
 from tokendyn.data.collections import split_texts
 from tokendyn.data.configurations import DESCRIPTIONS, configuration

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free

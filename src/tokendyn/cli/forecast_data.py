@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.cli.output import announce, progress
+from tokendyn.cli.output import announce
+from tokendyn.cli.progress import progress
 from tokendyn.data.snapshots import (
     Snapshots,
     dates_after,

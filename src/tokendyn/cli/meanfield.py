@@ -12,7 +12,8 @@ from cyclopts import Parameter
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
-from tokendyn.cli.output import announce, progress, resumable, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress, resumable
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow

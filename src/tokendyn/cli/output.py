@@ -1,23 +1,15 @@
 """What every command says and where: people read standard error, programs read standard output."""
 
 import json
+import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-from tokendyn.runs.checkpoint import Checkpoint
-
-#: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
-#: takes seconds to import.
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass
@@ -27,6 +19,9 @@ class Said:
     record: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
+
+#: Characters that a terminal obeys, all but line ends and tabs, and those that turn the direction of writing.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _said: ContextVar[Said | None] = ContextVar("said", default=None)
 
@@ -42,11 +37,6 @@ def overheard() -> Iterator[Said]:
         _said.reset(token)
 
 
-def console() -> Console:
-    """Return the console for people: standard error, plain when it is not a terminal."""
-    return Console(stderr=True, highlight=False)
-
-
 def write_json(record: Mapping[str, Any]) -> None:
     """Write the one machine-readable object of a command to standard output."""
     said = _said.get()
@@ -57,40 +47,23 @@ def write_json(record: Mapping[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-@contextmanager
-def progress(what: str) -> Iterator[ProgressCallback]:
-    """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
-    target = console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    silent = _said.get() is not None or not target.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
-    """Yield the checkpoint of a run, None without a path; say when the run goes on from one, or will be able to."""
-    if path is None:
-        yield None
-        return
-    if path.exists():
-        announce(f"going on from {path}")
-    try:
-        yield Checkpoint(path)
-    except KeyboardInterrupt:
-        if path.exists():
-            announce(f"{path} keeps what was done: the same command goes on from there")
-        raise
-
-
 def announce(line: str) -> None:
     """Say one line to people."""
     said = _said.get()
     if said is not None:
         said.lines.append(line)
         return
-    console().print(line, soft_wrap=True, markup=False)
+    print(printable(line), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return a text as a terminal may be given it: a character that would move, hide or turn round others is spelt."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def is_silent() -> bool:
+    """Return whether what a command says is taken by :func:`overheard`."""
+    return _said.get() is not None
 
 
 def command_line(

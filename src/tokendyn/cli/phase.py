@@ -12,7 +12,8 @@ import numpy as np
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.cli.meanfield import option_words
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.cli.values import numbers_of, seconds_of
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.particles.meanfield import MeanFieldRun, predicted_times, project, resolution, simulate, terminal_phase

@@ -1,14 +1,15 @@
 """``tokendyn runs``: what lies in a store of runs."""
 
 import dataclasses
+import shutil
+import sys
+import unicodedata
 from collections.abc import Sequence
+from json import dumps
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from tokendyn.cli.output import announce, console, write_json
+from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index, Row
 from tokendyn.runs.query import COLUMNS, Condition, parse
@@ -17,8 +18,10 @@ from tokendyn.runs.store import Store
 _ID_SHOWN = 10
 #: Columns that are shown of each run, unless others are asked for.
 _MOST_SHOWN = 6
-#: Characters of a line that goes into a file.
-_WIDE = 300
+#: Runs that a table shows, unless others are asked for.
+_MOST_LISTED = 50
+#: Runs that are written at once.
+_PART = 1000
 
 
 def list_runs(
@@ -39,26 +42,29 @@ def list_runs(
     show
         Options and results to show, with commas between; by default the options that differ.
     limit
-        Show so many.
+        Show so many, 0 for all; by default the latest 50 in the table, and all with --json.
     store
         Folder of the store; TOKENDYN_RUNS by default, else runs.
     json
-        Write the runs as one JSON object to standard output.
+        Write the runs as one JSON object to standard output, one run a line.
     """
-    if limit is not None and limit < 1:
-        raise BadInputError(f"--limit must be at least 1, got {limit}")
+    if limit is not None and limit < 0:
+        raise BadInputError(f"--limit must be at least 0, got {limit}")
     condition = parse(where) if where else Condition()
     with _index(store) as index:
-        rows = index.rows(condition, limit=limit)
-        total = len(index.statuses())
-        folder = index.store.folder
-    if json:
-        write_json({"store": str(folder), "runs": [row.record() for row in rows], "total": total})
-        return 0
+        if json:
+            _write_runs(index, index.texts(condition, limit=limit or None))
+            return 0
+        most = _MOST_LISTED if limit is None else limit or None
+        rows = index.rows(condition, limit=most)
+        total, folder = index.count(), index.store.folder
+        meeting = index.count(condition) if most is not None and len(rows) == most else len(rows)
     if rows:
         names = [name.strip() for name in show.split(",")] if show else _telling(rows)
         print_table(["run", "command", "status", *names], [_cells(row, names) for row in rows])
-    announce(f"{len(rows)} of {total} runs in {folder}")
+    announce(f"{meeting} of {total} runs in {folder}" + (" meet the condition" if where else ""))
+    if meeting > len(rows):
+        announce(f"these are the latest {len(rows)}; --limit 0 lists the other {meeting - len(rows)} too")
     return 0
 
 
@@ -197,14 +203,32 @@ def reindex(*, verify: bool = False, store: Path | None = None, json: bool = Fal
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table for people to standard error; a cell is never read as markup."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for place, name in enumerate(head):
-        table.add_column(Text(name), overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    target = console()
-    target.print(table, width=None if target.is_terminal else _WIDE, crop=target.is_terminal, no_wrap=True)
+    """Print a table for people to standard error; on a terminal its lines are cut where the terminal ends."""
+    lines = [[printable(" ".join(cell.split())) for cell in row] for row in (head, *rows)]
+    widths = [max(map(_columns, column)) for column in zip(*lines, strict=True)]
+    most = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    shown = []
+    for line in lines:
+        cells = (cell + " " * (width - _columns(cell)) for cell, width in zip(line, widths, strict=True))
+        shown.append("  ".join(cells).rstrip()[:most])
+    sys.stderr.write("\n".join(shown) + "\n")
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: letters of East Asia take two, accents none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
+
+
+def _write_runs(index: Index, runs: Sequence[str]) -> None:
+    """Write runs, JSON texts already, as one object."""
+    head = dumps({"store": str(index.store.folder), "total": index.count()}, ensure_ascii=False)
+    sys.stdout.write(head[:-1] + ', "runs": [')
+    for start in range(0, len(runs), _PART):
+        sys.stdout.write((",\n" if start else "\n") + ",\n".join(runs[start : start + _PART]))
+    sys.stdout.write("\n]}\n")
 
 
 def _index(folder: Path | None) -> Index:
@@ -221,9 +245,13 @@ def _index(folder: Path | None) -> Index:
 
 def _telling(rows: Sequence[Row]) -> list[str]:
     """Return the options in which runs of the same command differ, as many as fit."""
+    first: dict[str, dict[str, Any]] = {}
     found: dict[str, None] = {}
-    for command in dict.fromkeys(row.command for row in rows):
-        found |= dict.fromkeys(_differences([row.config for row in rows if row.command == command]))
+    for row in rows:
+        other = first.setdefault(row.command, row.config)
+        if row.config != other:
+            names = dict.fromkeys((*other, *row.config))
+            found |= dict.fromkeys(name for name in names if row.config.get(name) != other.get(name))
     return list(found)[:_MOST_SHOWN]
 
 

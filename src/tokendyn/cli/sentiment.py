@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, command_line, console, progress, resumable, write_json
+from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.progress import console, progress, resumable
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts

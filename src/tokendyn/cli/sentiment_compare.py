@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.cli.sentiment import announce_repeats
 from tokendyn.data.collections import split_texts
 from tokendyn.data.texts import read_texts

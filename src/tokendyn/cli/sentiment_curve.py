@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tokendyn.cli.output import announce, command_line, progress, write_json
+from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_folder

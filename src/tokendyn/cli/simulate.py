@@ -9,7 +9,8 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
-from tokendyn.cli.output import announce, progress, resumable, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress, resumable
 from tokendyn.cli.values import matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tokendyn.cli.jobs import Command, Job, command, perform, record_failure
-from tokendyn.cli.output import announce, progress, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.files import new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record

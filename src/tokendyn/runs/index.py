@@ -7,12 +7,13 @@ where none can be written it is kept in memory.
 import contextlib
 import difflib
 import json
+import operator
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.query import COLUMNS, Condition
@@ -30,6 +31,8 @@ _TABLE = (
     "inode INTEGER, changed INTEGER, size INTEGER) WITHOUT ROWID"
 )
 _INSERT = f"INSERT OR REPLACE INTO runs ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})"
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Index:
 
     def __init__(self, store: Store) -> None:
         self.store, self.notes = store, list[str]()
+        self._folder = os.fspath(store.folder)
         self._database = self._open()
 
     def __enter__(self) -> "Index":
@@ -88,19 +92,14 @@ class Index:
         try:
             self._follow(verify)
         except sqlite3.DatabaseError as error:
-            self.notes.append(
-                f"{self.store.folder / NAME} cannot be used ({error}); the runs were read from their folders"
-            )
-            self._database.close()
-            self._database = _prepared(":memory:")
-            self._follow(verify)
+            self._replace(error, verify)
 
     def _follow(self, verify: bool) -> None:
         """Read the folders that the index does not know as they are."""
         known = {row[0]: row[1:] for row in self._all("SELECT id, inode, changed, size FROM runs")}
         there = self.store.ids()
         gone = known.keys() - set(there)
-        stale = [run for run in there if verify or known.get(run) != _mark(self.store.path(run))]
+        stale = [run for run in there if verify or known.get(run) != self._mark(run)]
         if not gone and not stale:
             return
         with self._writing() as database:
@@ -117,7 +116,7 @@ class Index:
     def add(self, records: Iterable[Record]) -> None:
         """Take in runs that were just written, in one transaction; where that fails, :meth:`refresh` finds them."""
         with contextlib.suppress(sqlite3.DatabaseError), self._writing() as database:
-            database.executemany(_INSERT, [_row(one, _mark(self.store.path(one.id))) for one in records])
+            database.executemany(_INSERT, [_row(one, self._mark(one.id)) for one in records])
 
     def rows(self, condition: Condition = Condition(), *, limit: int | None = None) -> list[Row]:  # noqa: B008
         """Return the runs that meet a condition, the latest first.
@@ -127,12 +126,17 @@ class Index:
         BadInputError
             If the condition asks for a name that no run has; the message names the nearest.
         """
-        fields = ", ".join(_FIELDS[: len(COLUMNS) + 2])
-        sql = f"SELECT {fields} FROM runs WHERE {condition.sql} ORDER BY finished DESC, id LIMIT ?"
-        found = self._all(sql, (*condition.values, -1 if limit is None else limit))
-        if not found:
-            self._check_names(condition)
-        return [_indexed(row) for row in found]
+        return self._asked(", ".join(_FIELDS[: len(COLUMNS) + 2]), _indexed, condition, limit)
+
+    def texts(self, condition: Condition = Condition(), *, limit: int | None = None) -> list[str]:  # noqa: B008
+        """Return what :meth:`rows` returns as JSON texts: ten thousand of them take a tenth of a second."""
+        pairs = ", ".join(f"'{name}', {name}" for name in COLUMNS)
+        fields = f"json_object({pairs}, 'config', json(config), 'results', json(results))"
+        return self._asked(fields, operator.itemgetter(0), condition, limit)
+
+    def count(self, condition: Condition = Condition()) -> int:  # noqa: B008
+        """Return how many runs meet a condition."""
+        return int(self._all(f"SELECT count(*) FROM runs WHERE {condition.sql}", condition.values)[0][0])
 
     def some(self, runs: Sequence[str]) -> dict[str, Row]:
         """Return the given runs that are there, by id."""
@@ -183,6 +187,28 @@ class Index:
         except (sqlite3.DatabaseError, _OldError):
             return _prepared(":memory:")
 
+    def _asked(
+        self, fields: str, made: Callable[[Sequence[Any]], Found], condition: Condition, limit: int | None
+    ) -> list[Found]:
+        """Return the runs that meet a condition; where rows cannot be read, the folders are."""
+        sql = f"SELECT {fields} FROM runs WHERE {condition.sql} ORDER BY finished DESC, id LIMIT ?"
+        values = (*condition.values, -1 if limit is None else limit)
+        try:
+            found = [made(row) for row in self._all(sql, values)]
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            self._replace(error)
+            found = [made(row) for row in self._all(sql, values)]
+        if not found:
+            self._check_names(condition)
+        return found
+
+    def _replace(self, error: Exception, verify: bool = False) -> None:
+        """Go on with an index in memory, made from the folders."""
+        self.notes.append(f"{self.store.folder / NAME} cannot be used ({error}); the runs were read from their folders")
+        self._database.close()
+        self._database = _prepared(":memory:")
+        self._follow(verify)
+
     def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.execute(sql, values).fetchall()
 
@@ -199,11 +225,19 @@ class Index:
             raise
 
     def _read(self, run: str, verify: bool) -> tuple[Any, ...]:
-        mark = _mark(self.store.path(run))
+        mark = self._mark(run)
         try:
             return _row(self.store.read(run, verify=verify), mark)
         except DamagedError as error:
             return (run, "", "damaged", None, None, "", str(error), 0, "", "{}", "{}", *mark)
+
+    def _mark(self, run: str) -> tuple[int, int, int]:
+        """Return what changes when a manifest is written anew; the clock of a change cannot be set by a user."""
+        try:
+            facts = os.stat(f"{self._folder}/{run}/{MANIFEST}")
+        except OSError:
+            return (0, 0, 0)
+        return (facts.st_ino, facts.st_ctime_ns, facts.st_size)
 
     def _check_names(self, condition: Condition) -> None:
         """Say which name of a condition no run has."""
@@ -261,15 +295,6 @@ def _refuses(error: Exception) -> bool:
 def _indexed(row: Sequence[Any]) -> Row:
     *head, config, results = row
     return Row(**dict(zip(COLUMNS, head, strict=True)), config=json.loads(config), results=json.loads(results))
-
-
-def _mark(folder: Path) -> tuple[int, int, int]:
-    """Return what changes when a manifest is written anew; the clock of a change cannot be set by a user."""
-    try:
-        facts = os.stat(folder / MANIFEST)
-    except OSError:
-        return (0, 0, 0)
-    return (facts.st_ino, facts.st_ctime_ns, facts.st_size)
 
 
 def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:

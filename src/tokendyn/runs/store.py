@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
-from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.runs.folders import new_folder, read_json, write_json
 from tokendyn.runs.identity import ID_LENGTH, canonical, content_digest
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-stored-run", 1

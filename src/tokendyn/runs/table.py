@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokendyn.runs.files import new_file
+from tokendyn.runs.folders import new_file
 
 #: Columns before the swept options.
 HEAD = ("job", "run", "status", "error")

@@ -1,0 +1,47 @@
+"""Long work on a terminal: a bar, and a checkpoint from which it goes on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tokendyn.cli.output import announce, is_silent
+from tokendyn.runs.checkpoint import Checkpoint
+
+#: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
+#: takes seconds to import.
+ProgressCallback = Callable[[int, int], None]
+
+
+def console() -> Console:
+    """Return the console for people: standard error, plain when it is not a terminal."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ProgressCallback]:
+    """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
+    target = console()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    silent = is_silent() or not target.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
+    """Yield the checkpoint of a run, None without a path; say when the run goes on from one, or will be able to."""
+    if path is None:
+        yield None
+        return
+    if path.exists():
+        announce(f"going on from {path}")
+    try:
+        yield Checkpoint(path)
+    except KeyboardInterrupt:
+        if path.exists():
+            announce(f"{path} keeps what was done: the same command goes on from there")
+        raise
