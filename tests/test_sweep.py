@@ -1,6 +1,7 @@
 """Sweeps: the same table whoever computes it, and nothing lost when workers die."""
 
 import contextlib
+import csv
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from browser import EVIL, EVIL_NAME
 from stores import add, child, hold_much, kill_on_seven, run_name, slow_square
 
 from tokendyn.cli import run
@@ -16,6 +18,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
 from tokendyn.runs.scheduler import Crew, WorkerDiedError, end_local, local_executor
 from tokendyn.runs.store import Store
+from tokendyn.show.sweeps import sweep_figure
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -158,6 +161,22 @@ def test_a_dry_run_writes_no_runs(file, tmp_path, capsys):
     assert sweep(file, tmp_path, "--dry-run") == 0
     assert "would run 6" in capsys.readouterr().err
     assert not Store(tmp_path / "runs").ids()
+
+
+def test_names_with_markup_and_mathematics_are_drawn_and_tabled_as_they_are(tmp_path):
+    names = [f"{EVIL_NAME}.csv", "電影_$x^{.csv"]
+    for number, name in enumerate(names):
+        np.savetxt(tmp_path / name, np.random.default_rng(number).normal(size=(4 + number, 2)), delimiter=",")
+    places = [str(tmp_path / name) for name in names]
+    file = tmp_path / f"{EVIL_NAME}.toml"
+    file.write_text(f'command = "simulate"\n[fixed]\nlayers = 2\n[grid]\ntokens = {json.dumps(places)}\n', "utf-8")
+    assert sweep(file, tmp_path, "--workers", "1") == 0
+    with (tmp_path / "out" / "table.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["tokens"] for row in csv.DictReader(stream)] == places
+    assert (tmp_path / "out" / "against-tokens.png").stat().st_size > 5000
+    figure = sweep_figure({"$a_{": ["$x", "\\frac{"], EVIL: [1.0, 2.0]}, "$a_{", [EVIL])
+    figure.savefig(tmp_path / "figure.png")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["$x", "\\frac{"]
 
 
 def test_sizes_are_read():

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tokendyn.show.labels import families, shown
 from tokendyn.show.palette import INK, LEADER_COLOURS, QUIET
 
 #: Panels of one figure, and panels beside each other.
@@ -14,6 +15,8 @@ MOST_PANELS, _ACROSS = 12, 3
 _MOST_JOINED = 40
 #: Bounds of an option this many times apart are drawn on a logarithmic axis.
 _WIDE = 50.0
+#: Letters of a title.
+_LONGEST = 40
 
 
 def sweep_figure(table: Mapping[str, Sequence[Any]], option: str, results: Sequence[str]) -> Figure:
@@ -28,12 +31,12 @@ def sweep_figure(table: Mapping[str, Sequence[Any]], option: str, results: Seque
     results
         Columns of numbers, :data:`MOST_PANELS` of them at most.
     """
-    shown = list(results)[:MOST_PANELS]
-    across = min(_ACROSS, len(shown))
-    down = -(-len(shown) // across)
+    panels = list(results)[:MOST_PANELS]
+    across = min(_ACROSS, len(panels))
+    down = -(-len(panels) // across)
     figure = Figure(figsize=(3.6 * across, 2.7 * down), layout="constrained")
     places, names = _places(table[option])
-    for number, result in enumerate(shown):
+    for number, result in enumerate(panels):
         axes = figure.add_subplot(down, across, number + 1)
         heights = np.array([np.nan if value is None else float(value) for value in table[result]])
         there = np.isfinite(heights) & np.isfinite(places)
@@ -59,13 +62,14 @@ def _places(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
 
 
 def _dress(axes: Any, option: str, result: str, places: np.ndarray, names: Sequence[str]) -> None:
+    # Names of options, results and files are a user's words: no mathematics in dollar signs, no missing letters.
+    plain = {"parse_math": False, "fontfamily": list(families())}
     if names:
-        short = [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
-        axes.set_xticks(range(len(names)), short, rotation=30, ha="right")
+        axes.set_xticks(range(len(names)), [shown(name, 14) for name in names], rotation=30, ha="right", **plain)
     elif len(places) and places.min() > 0 and places.max() / places.min() >= _WIDE:
         axes.set_xscale("log")
-    axes.set_xlabel(option.replace("_", " "), color=INK)
-    axes.set_title(result.replace("_", " "), fontsize=9, color=INK, loc="left")
+    axes.set_xlabel(shown(option.replace("_", " "), _LONGEST), color=INK, **plain)
+    axes.set_title(shown(result.replace("_", " "), _LONGEST), fontsize=9, color=INK, loc="left", **plain)
     axes.tick_params(labelsize=8, colors=QUIET)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
