@@ -62,6 +62,11 @@ def read_only(folder):
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
 
 
+def more_room(folder):
+    """Give a small disk so much room that nothing fills it."""
+    subprocess.run(["mount", "-o", "remount,size=30m", str(folder)], check=True)
+
+
 def process_environment():
     """Return an environment in which a Python process finds what this one finds."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -366,6 +366,7 @@ def run(arguments: Sequence[str]) -> int:
         rest, store = _split_store(rest)
         app.config = config
         words = routed(rest, settings)
+        _refuse_unknown(words, settings, config)
         code = _called(words, store)
     except CycloptsError as error:
         help_of = _command_words(routed(list(arguments), {}))
@@ -424,7 +425,7 @@ def _misspelled(arguments: Sequence[str], said: str) -> str:
         return ""
     given = rest[: rest.index("--")] if "--" in rest else rest
     known = {name for argument in apps[-1].assemble_argument_collection() for name in argument.names}
-    known |= {"--config", "--help", "--model"}
+    known |= {"--config", "--help", "--model", "--store"}
     lines = ""
     for word in given:
         name = word.partition("=")[0]
@@ -465,6 +466,29 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], di
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
         return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
     return arguments, (), {}
+
+
+def _refuse_unknown(words: list[str], settings: dict[str, Any], config: tuple[Toml, ...]) -> None:
+    """Raise an error that names every key of a configuration file that its command has not, with the nearest it has."""
+    _, apps, _ = app.parse_commands(words)
+    if not settings or apps[-1].default_command is None:
+        return
+    import difflib
+
+    names = [name for argument in apps[-1].assemble_argument_collection() for name in argument.names]
+    known = {name.removeprefix("--") for name in names if name.startswith("--")}
+    elsewhere = {name.lower() for name in names if name.isupper()} | {"store", "config"}
+    problems = []
+    for key in settings:
+        name = key.replace("_", "-")
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"see tokendyn {_command_words(words)}--help"
+        hint = "give it on the command line" if name in elsewhere else hint
+        problems.append(f"unknown key {key!r}; {hint}")
+    if problems:
+        raise BadInputError.first_of(str(config[0].path), problems, "keys")
 
 
 def _split_store(arguments: list[str]) -> tuple[list[str], str | None]:

@@ -145,6 +145,8 @@ def train(
     best = model.training_["best"]
     if record["status"] == "budget":
         announce("the budget ended the training; the model is the best so far")
+    if record["status"] == "diverged":
+        announce("the training left the finite numbers; the model is the best one before that")
     announce(
         f"trained on {record['training_texts']} texts in {record['cpu_seconds']:.1f} s of processor time; "
         f"{best['validation_accuracy']:.1%} of {record['validation_texts']} validation texts right"
@@ -156,7 +158,7 @@ def train(
             f"with {record['mean_leaders']:.1f} leaders a text"
         )
     announce(f'wrote {out}; ask it: tokendyn sentiment explain "a text" --model {out}')
-    return 0
+    return 1 if record["status"] == "diverged" else 0
 
 
 def predict(

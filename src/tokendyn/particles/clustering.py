@@ -13,7 +13,7 @@ from jaxtyping import Float
 from tokendyn.attention import Head
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics import Layer, Progress, Trajectory, checked_tokens, run
-from tokendyn.errors import BadInputError, TheoremError
+from tokendyn.errors import BadInputError, ConvergenceError, TheoremError
 from tokendyn.geometry import Polytope, same_points
 from tokendyn.particles.limits import (
     LimitPrediction,
@@ -227,6 +227,8 @@ def simulate(
         For bad tokens or parameters.
     TheoremError
         With ``strict``, when the theorem does not apply; the message lists the departures.
+    ConvergenceError
+        If a token leaves the finite numbers in the first layer already; later it is the status of the trajectory.
 
     Examples
     --------
@@ -273,6 +275,11 @@ def simulate(
         progress=progress,
         checkpoint=checkpoint,
     )
+    if not trajectory.layers:
+        raise ConvergenceError(
+            "the tokens left the finite numbers in the first layer, so that there is nothing to keep; divide tokens or "
+            "score by a large number, or lower the inverse temperature"
+        )
     return complete(trajectory, alpha, head.score, inverse_temperature, tie_tolerance, backend=backend)
 
 

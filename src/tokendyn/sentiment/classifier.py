@@ -211,7 +211,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
         budget
             Seconds of wall time after which no further epoch begins; the best so far is the result, and
-            ``training_["status"]`` is "budget" in place of "completed".
+            ``training_["status"]`` is "budget" in place of "completed". It is "diverged" when a number left the finite
+            ones in an epoch; the result is the best one before that.
         checkpoint
             Where the training is kept after epochs; one that was stopped goes on from there, to the same bits.
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.errors import ConvergenceError
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.processes import Processes
 from tokendyn.sentiment.heads import Head, Values
@@ -55,14 +56,15 @@ class Trained:
     best
         Index of the chosen entry.
     status
-        "budget" when the deadline came before the last epoch.
+        "budget" when the deadline came before the last epoch; "diverged" when a number left the finite ones in an
+        epoch: what it made is dropped, and the best one before it is returned.
     """
 
     unknowns: Float[np.ndarray, " unknowns"]
     jitter: float
     record: list[dict[str, float | int | str]]
     best: int
-    status: Literal["completed", "budget"] = "completed"
+    status: Literal["completed", "budget", "diverged"] = "completed"
 
 
 def place(values: Values, radius: float, jitter: float) -> Float[np.ndarray, "words_and_pole dim"]:
@@ -151,6 +153,11 @@ def train(
     checkpoint
         Where the state is kept after epochs, bound to the data and the settings by the caller; a training that was
         stopped goes on from there, to the same bits.
+
+    Raises
+    ------
+    ConvergenceError
+        If a number leaves the finite ones in the first epoch of all, so that there is nothing to return.
     """
     run = _Run(texts, head, training, validation, recipe, rng, progress, deadline, checkpoint)
     found = None if checkpoint is None else checkpoint.read()
@@ -159,9 +166,9 @@ def train(
             result = run.stage("hardmax", found.arrays["point"], found)
         else:
             result = run.stage("start", head.start(words), found)
-            if recipe.layers and recipe.epochs and not run.stopped:
+            if recipe.layers and recipe.epochs and run.status == "completed":
                 result = run.stage("hardmax", result.unknowns)
-        return replace(result, status="budget") if run.stopped else result
+        return replace(result, status=run.status)
     finally:
         run.write()
 
@@ -189,7 +196,7 @@ class _Run:
         self.processes = Processes()
         self.deadline, self.checkpoint = deadline, checkpoint
         self.newest: State | None = None
-        self.stopped = False
+        self.status: Literal["completed", "budget", "diverged"] = "completed"
 
     def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], found: State | None = None) -> Trained:
         """Train from a start, or from a checkpoint within the stage, and return the best iterate of the stage."""
@@ -207,12 +214,15 @@ class _Run:
             if recipe.patience is not None and since >= recipe.patience:
                 break
             if self.record and self.processes.agree(time.monotonic() > self.deadline):
-                self.stopped = True
+                self.status = "budget"
                 break
             if hard:
                 sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
                 self.jitter = jitter_for(recipe.leaders, self.head.values(adam.point), self.texts, sample, recipe)
             mean = self._epoch(adam, layers)
+            if not np.isfinite(mean).all():
+                self._give_up(epoch)
+                break
             highest, since = 0.0, since + 1
             for candidate in (adam.point.copy(), mean):
                 entry = self._judge(candidate, layers, name, epoch)
@@ -278,7 +288,18 @@ class _Run:
             adam.step(self.processes.total(gradient))
             adam.point = self.head.centred(adam.point)
             mean += adam.point / len(batches)
+            if not np.isfinite(adam.point).all():
+                break
         return mean
+
+    def _give_up(self, epoch: int) -> None:
+        """Say that an epoch left the finite numbers; an error when there is none before it."""
+        if not self.record:
+            raise ConvergenceError(
+                f"the training left the finite numbers in its epoch {epoch}, before it had learned anything: lower the "
+                "learning rate, and look for texts or class weights of extreme size"
+            )
+        self.status = "diverged"
 
     def _judge(
         self, candidate: Float[np.ndarray, " unknowns"], layers: int, stage: str, epoch: int
