@@ -29,7 +29,7 @@ from unittest import mock
 import numpy as np
 from sweep_tools import CLI, children, dask_scheduler, dask_worker, finish, small_jobs, sweep, table, whole_runs
 
-from tokendyn.cli import run
+from tokendyn.cli import run as run_command
 from tokendyn.cli.jobs import command, perform
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Layer
@@ -154,7 +154,7 @@ def fill_disk(folder: Path, times: int, _: np.random.Generator) -> dict:
     file = small_jobs(folder / "input", 60)
     finish(sweep(file, folder / "reference", "--workers", "1"))
     filled, lost, bad, silent, same = 0, 0, 0, 0, 0
-    for number, size in enumerate(np.linspace(30, 1400, times).astype(int)):
+    for number, size in enumerate(np.linspace(30, 1250, times).astype(int)):
         with small_disk(folder / f"disk{number}", int(size)) as disk:
             done = subprocess.run(sweep(file, disk, "--workers", "1"), capture_output=True, text=True, check=False)
             filled += done.returncode == 2
@@ -209,6 +209,7 @@ class Backwards(datetime.datetime):
 
     @classmethod
     def now(cls, tz: datetime.tzinfo | None = None) -> "Backwards":
+        """Return an earlier moment than the last one."""
         cls.moment -= random.uniform(1, 86400)
         return cls.fromtimestamp(cls.moment, tz)
 
@@ -260,7 +261,7 @@ def unknown_keys(folder: Path, times: int, chance: np.random.Generator) -> dict:
         given = [] if words == ["phase"] else [tokens]
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
-            code = run([*words, *given, "--config", str(folder / "run.toml"), "--out", str(folder / "made")])
+            code = run_command([*words, *given, "--config", str(folder / "run.toml"), "--out", str(folder / "made")])
         named += code == 2 and repr(wrong) in said.getvalue()
         nearest += f"did you mean {option}?" in said.getvalue()
         written += (folder / "made").exists()
@@ -272,11 +273,11 @@ def nan_appears(folder: Path, times: int, chance: np.random.Generator) -> dict:
     small_jobs(folder, 1)
     file = folder / "reviews.csv"
     data = small_reviews()
-    rows = zip(data.texts[:200], data.labels[:200], strict=True)
-    file.write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows), encoding="utf-8")
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("text", "label"), *zip(data.texts[:200], data.labels[:200], strict=True)])
     job = {"tokens": str(folder / "tokens.csv"), "softmax": 5.0, "layers": 20, "report": False}
-    jobs = [(Layer, "__call__", command("simulate").job(job), 20),
-            (Logistic, "gradient", command("sentiment train").job({"reviews": str(file), "epochs": 2}), 100)]  # fmt: skip
+    training = command("sentiment train").job({"reviews": str(file), "epochs": 2})
+    jobs = [(Layer, "__call__", command("simulate").job(job), 20), (Logistic, "gradient", training, 100)]
     completed, said, batches = 0, 0, []
     for number in range(times):
         kind, name, made, most = jobs[number % 2]
