@@ -152,6 +152,16 @@ def test_a_damaged_checkpoint_is_named_with_its_remedy(tmp_path):
         Checkpoint(path).of("x")
 
 
+def test_a_checkpoint_in_which_one_bit_changed_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    Checkpoint(path, 0.0).of("x").offer(lambda: State({"a": np.ones(3)}, {"b": 1}))
+    content = path.read_bytes()
+    start = content.index(np.ones(3).tobytes())
+    path.write_bytes(content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :])
+    with pytest.raises(BadInputError, match="changed after it was written; remove it"):
+        Checkpoint(path).of("x")
+
+
 def test_a_killed_command_goes_on_to_the_same_run(rng, tmp_path):
     np.savetxt(tmp_path / "tokens.csv", circle(rng, 60), delimiter=",")
     words = ["simulate", str(tmp_path / "tokens.csv"), "--model", "meanfield", "--beta", "50", "--time", "3"]

@@ -1,5 +1,6 @@
 """The store of runs: whole or absent, checked when read, held by one process at a time."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -128,6 +129,42 @@ def test_a_damaged_run_is_never_read_as_whole_and_the_message_names_the_remedy(t
         index.refresh()
         assert {int(row.id, 16): row.status for row in index.rows()} == {1: "completed", 2: "damaged", 3: "completed"}
     assert add(store, 2).status == "completed", "computing it again replaces it"
+
+
+def by_hand(folder, **changes):
+    """Change values of a manifest as somebody would who knows how its digest is made."""
+    record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    record = {**record, **changes}
+    record.pop("digest")
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    record["digest"] = hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(record), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"status": "fine"}, {"status": []}, {"config": None}, {"results": [1]}, {"attempts": "1"}, {"files": [[]]},
+     {"files": {"../../secret": [1, "a"]}}, {"files": {"/etc/passwd": [1, "a"]}}, {"files": {"a": [1e999, "a"]}},
+     {"provenance": {"seed": [1]}}, {"provenance": {"seconds": {}}}, {"error": "\ud800"}, {"command": 3}],
+)  # fmt: skip
+def test_a_manifest_made_by_hand_is_damaged_where_its_values_cannot_be(tmp_path, changes):
+    store = filled(tmp_path, 2)
+    by_hand(store.path(run_name(1)), **changes)
+    with pytest.raises(DamagedError):
+        store.read(run_name(1))
+    with Index(store) as index:
+        index.refresh()
+        assert {int(row.id, 16): row.status for row in index.rows()} == {1: "damaged", 2: "completed"}
+        assert len(index.texts()) == 2
+
+
+def test_a_seed_larger_than_the_index_can_hold_is_kept_in_the_manifest(tmp_path):
+    store = filled(tmp_path, 1)
+    by_hand(store.path(run_name(1)), provenance={"seed": 2**70, "finished": "2026-01-01T00:00:00+00:00"})
+    with Index(store) as index:
+        index.refresh()
+        assert [row.seed for row in index.rows()] == [None]
+    assert store.read(run_name(1)).provenance["seed"] == 2**70
 
 
 def test_a_changed_byte_is_found_when_the_files_are_verified(tmp_path):

@@ -219,6 +219,119 @@ def _head(path: Path) -> object:
     return read_head(path, 0, 0, heads=2).value_matrix
 
 
+def _manifest() -> bytes:
+    with tempfile.TemporaryDirectory() as home:
+        _stored(Path(home))
+        return (Path(home) / _RUN / "manifest.json").read_bytes()
+
+
+_RUN = "0" * 15 + "1"
+
+
+def _stored(place: Path) -> None:
+    """Make a store with one run."""
+    from tokendyn.runs.store import Record, Store, seal
+
+    store = Store(place)
+    with store.claim(_RUN), store.writing(_RUN) as folder:
+        (folder / "log.txt").write_text("done", encoding="utf-8")
+        made = {"seed": 1, "seconds": 0.5, "finished": "2026-01-01T00:00:00+00:00", "code": "x"}
+        config = {"alpha": 0.5, "score": "2,0;0,1", "strict": False, "softmax": None, "betas": [1, 2.5]}
+        seal(folder, Record(_RUN, "simulate", "completed", config, {"tokens": "ab"}, {"clusters": 3}, provenance=made))
+
+
+def _stored_runs(place: Path) -> object:
+    """Read a store whose manifest somebody wrote by hand, digest and all, as every command that looks at it does."""
+    import contextlib
+
+    from tokendyn.cli import run
+    from tokendyn.runs.store import Store, _digest
+
+    manifest = place / _RUN / "manifest.json"
+    with contextlib.suppress(ValueError, RecursionError):
+        record = json.loads(manifest.read_bytes())
+        if isinstance(record, dict) and record.pop("digest", None) is not None:
+            manifest.write_text(json.dumps({**record, "digest": _digest(record)}), encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for words in (["list"], ["list", "--json"], ["list", "--where", "alpha > 0"], ["show", _RUN]):
+            run(["runs", *words, "--store", str(place)])
+    return Store(place).read(_RUN, verify=True)
+
+
+_PLAN = b"""command = "simulate"
+samples = 3
+[fixed]
+tokens = "tokens.csv"
+[grid]
+alpha = {from = 0.1, to = 2, count = 3, scale = "log"}
+[list]
+layers = [1, 2]
+[random]
+softmax = {low = 1, high = 100, scale = "log"}
+[latin]
+tie-tolerance = {choices = [0.1, 0.2]}
+"""
+
+
+def _planned(path: Path) -> object:
+    """Read a sweep, and the options of its first jobs."""
+    import itertools
+
+    from tokendyn.cli.sweep import _Asked
+    from tokendyn.runs.plan import read_plan
+
+    asked = _Asked.of(read_plan(path))
+    some = itertools.islice(asked.plan.jobs(), 5)
+    return [asked.command.config({**asked.fixed, **options}) for options in some]
+
+
+def _checkpoint() -> bytes:
+    from tokendyn.runs.checkpoint import Checkpoint, State
+
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home) / "c.safetensors"
+        Checkpoint(path).of("run", np.eye(2)).write(State({"x": np.arange(3.0)}, {"step": 7, "key": 2**70}))
+        return path.read_bytes()
+
+
+def _read_checkpoint(path: Path) -> object:
+    from tokendyn.runs.checkpoint import Checkpoint
+
+    return Checkpoint(path).of("run", np.eye(2)).read()
+
+
+def _field(path: Path) -> object:
+    """Read a field in pieces, over time and over space; the first hundred of them."""
+    import itertools
+
+    from tokendyn.forecast.field_files import open_field
+
+    with open_field(path) as field:
+        for over_time in (True, False):
+            for piece in itertools.islice(field.pieces(60, over_time=over_time), 100):
+                field.piece(piece)
+        return field.shape
+
+
+def _merged(path: Path) -> object:
+    """Merge a configuration with what the command line says, as far as a dry run."""
+    import contextlib
+
+    from tokendyn.cli import run
+    from tokendyn.errors import BadInputError
+
+    tokens = path.with_name("tokens.csv")
+    tokens.write_text("1,2\n3,4\n0,1\n", encoding="utf-8")
+    said = io.StringIO()
+    words = ["simulate", str(tokens), "--config", str(path), "--layers", "3", "--dry-run", "--out", str(path) + "-out"]
+    with contextlib.redirect_stderr(said):
+        code = run(words)
+    assert code in (0, 2), f"exit code {code}"
+    if code:
+        raise BadInputError(said.getvalue())
+    return code
+
+
 _TABLE = (
     '# how a model names its attention\nquery = "a.{layer}.q"\nkey = "a.{layer}.k"\nvalue = "a.{layer}.v"\nheads = 2\n'
 )
@@ -254,6 +367,16 @@ TARGETS: dict[str, Target] = {
     "config-toml": Target(
         "run.toml", _loader("tokendyn.runs.bounded", "read_toml"), lambda: b"alpha = 0.5\nlayers = 10\n"
     ),
+    "flags-toml": Target(
+        "run.toml", _merged, lambda: b'alpha = 0.5\ntie_tolerance = 0.1\nscore = "2,0;0,1"\nmp4 = true\n'
+    ),
+    "plan-toml": Target("sweep.toml", _planned, lambda: _PLAN),
+    "manifest-json": Target(f"{_RUN}/manifest.json", _stored_runs, _manifest, _stored),
+    "checkpoint-safetensors": Target("run.safetensors", _read_checkpoint, _checkpoint),
+    "field-csv": Target("field.csv", _field, _series_csv),
+    "field-npy": Target("field.npy", _field, lambda: _numpy_bytes(np.save, _series())),
+    "field-npz": Target("field.npz", _field, lambda: _numpy_bytes(np.savez_compressed, x=_series())),
+    "field-hdf5": Target("field.h5", _field, _series_hdf5),
     "mapping-toml": Target("map.toml", _loader("tokendyn.data.attention_names", "read_mapping"), _TABLE.encode),
     "heads-safetensors": Target("model.safetensors", _head, _heads),
     **_folders("sentiment", _trained, _loader("tokendyn.sentiment.store", "load"), "model"),

@@ -9,6 +9,7 @@ import difflib
 import functools
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -39,9 +40,10 @@ _LOG = "log.txt"
 _LONGEST_TEXT = 200
 #: Rows of a table that become results.
 _MOST_ROWS = 100
-#: Texts of a command's answer that name places.
-_PLACES = frozenset({"out", "command", "path"})
-_TIMES = {"seconds", "second"}
+#: Parts of a command's answer that are no results: places, what the manifest says already, the course of a training.
+_NO_RESULTS = frozenset({"out", "command", "path", "provenance", "schema", "schema_version", "epochs"})
+#: Words in the names of what depends on the clock and the load of the machine.
+_TIMES = {"seconds", "second", "milliseconds", "microseconds"}
 #: Bytes that must find room for a failure to be the fault of a job and not of the disk.
 _PROBE = 1 << 16
 
@@ -124,6 +126,8 @@ class Command:
     def job(self, given: Mapping[str, Any]) -> Job:
         """Return the job of some options; paths of input files become absolute."""
         config, inputs = self.config(given), dict[str, str]()
+        if odd := [name for name, value in config.items() if _HALVES.search(str(value))]:
+            raise BadInputError(f"{', '.join(odd)}: not UTF-8; rename the file, or write the text as UTF-8")
         for name, value in config.items():
             option = self.options[name]
             if isinstance(value, str) and option.takes_path and _exists(value):
@@ -148,6 +152,10 @@ class Command:
         for group, fields in grouped.items():
             named[group] = dataclasses.replace(self.groups[group], **fields)
         return int(self.function(*positional, **named) or 0)
+
+
+#: What Python makes of bytes that are not UTF-8, such as in the name of a file.
+_HALVES = re.compile(r"[\ud800-\udfff]")
 
 
 class _Missing:
@@ -281,7 +289,7 @@ def results_of(record: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     timings: dict[str, Any] = {}
     for name, value in _leaves(record, ""):
         last = name.rsplit(".", 1)[-1]
-        if last in _PLACES or isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
             continue
         if isinstance(value, str) and len(value) > _LONGEST_TEXT:
             continue
@@ -358,6 +366,8 @@ def _name_finally(folder: Path, final: str, said: Said) -> None:
 
 def _leaves(record: Mapping[str, Any], before: str) -> Iterable[tuple[str, Any]]:
     for name, value in record.items():
+        if name in _NO_RESULTS:
+            continue
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{before}{name}.")
         elif (

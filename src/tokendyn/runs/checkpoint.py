@@ -14,7 +14,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import read_tensors, write_tensors
 
-_RECORD, _PRINT = "record", "fingerprint"
+_RECORD, _PRINT, _SUM = "record", "fingerprint", "digest"
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,15 @@ class Checkpoint:
         """Return the newest state; None when there is no file yet."""
         if not self.path.exists():
             return None
-        arrays = read_tensors(self.path, {_RECORD, _PRINT})
-        if arrays.pop(_PRINT).tobytes() != self.print_:
+        arrays = read_tensors(self.path, {_RECORD, _PRINT, _SUM})
+        whole = arrays.pop(_SUM).tobytes() == _content(arrays)
+        if whole and arrays.pop(_PRINT).tobytes() != self.print_:
             raise BadInputError(
                 f"{self.path} belongs to a run with other input or settings; name another checkpoint, or remove it"
             )
-        try:
-            return State(arrays, json.loads(arrays.pop(_RECORD).tobytes()))
-        except ValueError as error:
-            raise BadInputError(f"{self.path} is damaged ({error}); remove it, and the run begins anew") from None
+        if not whole:
+            raise BadInputError(f"{self.path} was changed after it was written; remove it, and the run begins anew")
+        return State(arrays, json.loads(arrays.pop(_RECORD).tobytes()))
 
     def offer(self, state: Callable[[], State]) -> None:
         """Write the state if the last one is old enough; the function is called only then."""
@@ -94,12 +94,20 @@ class Checkpoint:
     def write(self, found: State) -> None:
         """Write a state now."""
         record = np.frombuffer(json.dumps(found.record, allow_nan=False).encode(), dtype=np.uint8)
-        write_tensors(self.path, {**found.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)})
+        arrays = {**found.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)}
+        write_tensors(self.path, {**arrays, _SUM: np.frombuffer(_content(arrays), dtype=np.uint8)})
         self._written = time.monotonic()
 
     def remove(self) -> None:
         """Remove the file: the run is complete and saved."""
         self.path.unlink(missing_ok=True)
+
+
+def _content(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the SHA-256 of all arrays: a bit that a disk changed is found before a run goes on from it."""
+    digest = hashlib.sha256()
+    _digest(digest, arrays)
+    return digest.digest()
 
 
 def _digest(digest: Any, part: Any) -> None:

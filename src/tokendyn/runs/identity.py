@@ -71,6 +71,8 @@ def input_digest(path: str | Path) -> str:
             files = sorted(file for file in path.rglob("*") if file.is_file())
             parts = (f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n" for file in files)
             return hashlib.sha256("".join(parts).encode()).hexdigest()
+        if not path.is_file():
+            raise BadInputError(f"{path} is no file and no folder, but a device, a pipe or a socket; give a file")
         return _file_digest(path)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -299,6 +299,11 @@ def _indexed(row: Sequence[Any]) -> Row:
 
 def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:
     made = record.provenance
-    head = (record.id, record.command, record.status, made.get("seed"), made.get("seconds"), made.get("finished", ""))
-    tail = (record.error, record.attempts, str(made.get("code", "")))
+    head = (record.id, record.command, record.status, _whole(made.get("seed")), made.get("seconds"))
+    tail = (made.get("finished") or "", record.error, _whole(record.attempts), str(made.get("code", "")))
     return (*head, *tail, json.dumps(dict(record.config)), json.dumps(dict(record.results)), *mark)
+
+
+def _whole(number: int | None) -> int | None:
+    """Return a whole number that SQLite can hold; the manifest keeps a larger one, the index does without."""
+    return number if number is None or abs(number) < 2**63 else None

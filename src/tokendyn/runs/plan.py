@@ -7,7 +7,6 @@ The jobs are every combination of the ``[grid]``, times the positions of the ``[
 import difflib
 import itertools
 import math
-import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,16 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import read_toml
 
 _PARTS = ("fixed", "grid", "list", "random", "latin")
 _KEYS = ("command", "samples", "seed", *_PARTS)
 _RANGE = ("from", "to", "count", "scale")
 _LAW = ("low", "high", "scale", "integer", "choices")
 _SCALES = ("linear", "log")
+
+#: Numbers of a range or a law are below this: differences and ratios of theirs are finite.
+_LARGEST = 1e150
 
 #: Jobs of one sweep, above which it is taken for a slip.
 MOST_JOBS = 1_000_000
@@ -132,12 +135,9 @@ def read_plan(path: str | Path) -> Plan:
         If the file is no sweep; the message lists every problem, with the nearest name for unknown keys.
     """
     path = Path(path)
-    try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInputError(f"{path} is not a file; give a sweep file, such as the one in the docs") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadInputError(f"{path} cannot be read as TOML: {error}") from None
+    if not path.is_file():
+        raise BadInputError(f"{path} is not a file; give a sweep file, such as the one in the docs")
+    record = read_toml(path)
     return plan_of(record, str(path))
 
 
@@ -212,8 +212,11 @@ def _axis(key: str, value: Any, problems: list[str]) -> tuple[Any, ...]:
     problems += [f"{key}: {_unknown(one, _RANGE)}" for one in value if one not in _RANGE]
     first, last, count, scale = (value.get(one) for one in _RANGE)
     scale = scale or "linear"
-    if not _number(first) or not _number(last) or not isinstance(count, int) or count < 2 or scale not in _SCALES:
-        problems.append(f'{key} needs numbers from and to, count of 2 or more, and scale "linear" or "log"')
+    if not isinstance(count, int) or not 2 <= count <= MOST_JOBS:
+        problems.append(f"{key} needs a count from 2 to {MOST_JOBS}, got {count!r}")
+        return ()
+    if not _number(first) or not _number(last) or scale not in _SCALES:
+        problems.append(f'{key} needs numbers from and to, and scale "linear" or "log"')
         return ()
     if scale == "log" and min(first, last) <= 0:
         problems.append(f"{key}: a logarithmic range needs bounds above 0")
@@ -248,4 +251,5 @@ def _law(part: str, key: str, value: Any, problems: list[str]) -> Law:
 
 
 def _number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a number whose differences from others of the kind are finite too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST

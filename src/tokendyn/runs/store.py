@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.folders import new_folder, read_json, write_json
@@ -243,16 +243,34 @@ def _fields(record: Record) -> dict[str, Any]:
 
 
 def _record(manifest: dict[str, Any]) -> Record:
-    """Return the record of a manifest whose digest is right."""
+    """Return the record of a manifest whose digest is right and whose values are of the kinds that they must be."""
     told = manifest.pop("digest", None)
-    if told != _digest(manifest):
+    try:
+        digest = _digest(manifest)
+    except UnicodeEncodeError:
+        raise BadInputError("the manifest holds half a character") from None
+    if told != digest:
         raise BadInputError("the manifest was changed or cut")
     try:
         values = {name: manifest[name] for name in Record.__dataclass_fields__}
-    except KeyError as error:
-        raise BadInputError(f"the manifest lacks {error}") from None
-    files = {name: (int(size), str(digest)) for name, (size, digest) in values["files"].items()}
+        files = {str(name): (int(size), str(content)) for name, (size, content) in values["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BadInputError(f"the manifest lacks something or is damaged ({type(error).__name__}: {error})") from None
+    made = values["provenance"] if isinstance(values["provenance"], dict) else {}
+    kinds = [(values[name], kind) for name, kind in _KINDS.items()] + [(made.get(n), k) for n, k in _MADE.items()]
+    if values["status"] not in get_args(Status) or not all(isinstance(value, kind) for value, kind in kinds):
+        raise BadInputError("the manifest holds values of other kinds than tokendyn writes")
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):
+        raise BadInputError("the manifest names files outside its folder")
     return Record(**{**values, "files": files})
+
+
+#: Kinds of values of a manifest, and of those of its provenance that are used.
+_KINDS: dict[str, Any] = {
+    "id": str, "command": str, "config": dict, "inputs": dict, "results": dict, "timings": dict, "error": str,
+    "attempts": int, "provenance": dict,
+}  # fmt: skip
+_MADE: dict[str, Any] = {"seed": int | None, "seconds": float | int | None, "finished": str | None, "code": str | None}
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

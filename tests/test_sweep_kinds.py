@@ -1,0 +1,83 @@
+"""Sweeps over every command: jobs of each kind, made twice, have the same results, and no times among them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tokendyn.cli.jobs import COMMANDS, perform
+from tokendyn.cli.sweep import _Asked
+from tokendyn.data.texts import small_reviews
+from tokendyn.errors import BadInputError
+from tokendyn.runs.plan import plan_of
+from tokendyn.runs.store import OUTPUT, Store
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+FIELD = {"value": "diag(1,2)", "score": "diag(4,1)", "tokens": 20, "time": 0.4}
+#: The options of one small job of each command; names in braces are files or models.
+JOBS = {
+    "simulate": {"tokens": "{tokens}", "layers": 3},
+    "simulate-meanfield": {"beta": 5, **FIELD},
+    "phase": {"betas": "5,9", **FIELD},
+    "classify build": {"sequences": "{sequences}", "strategy": "fused"},
+    "sentiment train": {"reviews": "{reviews}", "epochs": 1, "test-fraction": 0.3},
+    "sentiment evaluate": {"reviews": "{reviews}", "model": "{sentiment train}", "texts": 2, "explainers": "leaders"},
+    "sentiment compare": {"reviews": "{reviews}"},
+    "sentiment curve": {"reviews": "{reviews}", "leaders": [3]},
+    "forecast fit": {"data": "{flow}", "time": "t", "model": "tddmd", "delays": 4, "horizon": 20},
+    "forecast predict": {"model": "{forecast fit}", "data": "{flow}", "steps": 9},
+    "forecast compare": {"data": "{flow}", "models": "persistence", "budget": "20ms", "horizon": 20},
+}
+#: Results that show that a job did its work.
+TELLING = {
+    "simulate": "clusters", "simulate-meanfield": "least_distance", "phase": "points.0.least",
+    "classify build": "nonzeros", "sentiment train": "test_accuracy", "sentiment evaluate": "leaders.size",
+    "forecast fit": "held_out.nrmse", "forecast predict": "finite_steps",
+    "forecast compare": "flow.persistence.peer.nrmse",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Return input files by name; the models of earlier jobs are added as they are made."""
+    place = tmp_path_factory.mktemp("kinds")
+    rng, data, turn = np.random.default_rng(0), small_reviews(), 0.2 * np.arange(200)
+    np.savetxt(place / "tokens.csv", rng.normal(size=(6, 2)), delimiter=",")
+    np.savetxt(place / "flow.csv", np.c_[turn, np.sin(turn)], delimiter=",", header="t,x", comments="")
+    with (place / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("text", "label"), *zip(data.texts[:120], data.labels[:120], strict=True)])
+    with (place / "sequences.jsonl").open("w", encoding="utf-8") as stream:
+        for k in range(4):
+            stream.write(json.dumps({"id": str(k), "tokens": rng.normal(size=(2, 2)).tolist(), "label": k % 2}) + "\n")
+    names = {"tokens": "tokens.csv", "flow": "flow.csv", "reviews": "reviews.csv", "sequences": "sequences.jsonl"}
+    return {"store": place / "runs", **{name: str(place / file) for name, file in names.items()}}
+
+
+@pytest.mark.parametrize("words", JOBS)
+def test_a_job_of_every_command_gives_the_same_results_each_time(words, places, tmp_path):
+    fixed = {name: value.format(**places) if isinstance(value, str) else value for name, value in JOBS[words].items()}
+    (job,) = _Asked.of(plan_of({"command": words, "fixed": fixed})).jobs()
+    record, _ = perform(places["store"], job)
+    assert (record.status, record.error) == ("completed", "")
+    places[words] = str(Store(places["store"]).path(record.id) / OUTPUT)
+    again, _ = perform(tmp_path / "again", job)
+    # How many settings a comparison tries depends on its budget of wall time.
+    first, second = ({n: v for n, v in one.results.items() if not n.endswith(".tried")} for one in (record, again))
+    assert first == second
+    assert TELLING.get(words) in {None, *record.results}
+    spoken = {part for name in record.results for part in name.split(".")}
+    assert not spoken & {"provenance", "schema", "finished", "epochs"}
+    assert not [name for name in record.results if "second" in name]
+
+
+def test_every_command_that_a_sweep_may_run_is_tried_here_or_takes_long():
+    assert set(COMMANDS) - JOBS.keys() == {"sentiment export", "forecast study"}
+
+
+def test_an_input_that_is_no_file_or_whose_name_is_not_utf8_is_refused():
+    for path, message in (("/dev/zero", "a device"), ("a\udcff.csv", "not UTF-8")):
+        asked = _Asked.of(plan_of({"command": "simulate", "fixed": {"tokens": path}}))
+        with pytest.raises(BadInputError, match=message):
+            list(asked.jobs())
