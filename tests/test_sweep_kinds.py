@@ -2,9 +2,12 @@
 
 import csv
 import json
+import re
+import tomllib
 
 import numpy as np
 import pytest
+from pages import DOCS
 
 from tokendyn.cli.jobs import COMMANDS, perform
 from tokendyn.cli.sweep import _Asked
@@ -70,6 +73,15 @@ def test_a_job_of_every_command_gives_the_same_results_each_time(words, places, 
     spoken = {part for name in record.results for part in name.split(".")}
     assert not spoken & {"provenance", "schema", "finished", "epochs"}
     assert not [name for name in record.results if "second" in name]
+
+
+def test_the_sweeps_of_the_documentation_are_plans_with_options_that_their_commands_take():
+    page = (DOCS / "howto-runs.md").read_text(encoding="utf-8")
+    plans = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
+    assert len(plans) >= 7
+    for plan in plans:
+        asked = _Asked.of(plan_of(plan))
+        assert {job.command for job in asked.jobs()} == {asked.command.words}
 
 
 def test_every_command_that_a_sweep_may_run_is_tried_here_or_takes_long():

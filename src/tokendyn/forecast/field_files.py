@@ -227,6 +227,8 @@ def _unpack(path: Path, raw: Path) -> list[str]:
             types = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()))
             parse = csv.ParseOptions(delimiter=delimiter)
             for batch in csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=types):
+                if batch.num_columns != len(columns):
+                    raise BadInputError(f"{path}: the first line cannot be read as {len(columns)} names of columns")
                 table = [batch.column(place) for place, name in enumerate(columns) if name in names]
                 np.column_stack([column.to_numpy(zero_copy_only=False) for column in table]).tofile(target)
     except arrow.ArrowException as error:
