@@ -3,6 +3,7 @@
 :mod:`tokendyn.runs.files` has these and tensors; a command that only looks at a store is spared numpy.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,16 @@ def check_free(target: str | Path, *, overwrite: bool) -> None:
     """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work."""
     if Path(target).exists() and not overwrite:
         raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+
+
+def refusal(error: OSError) -> str:
+    """Return why a disk refused to write, and what to do about it."""
+    why = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{why}; make room there, or choose another place"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{why}; allow writing there, or choose another place"
+    return why
 
 
 @contextmanager
@@ -48,7 +59,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         temporary.chmod(0o755)
         _replace_folder(temporary, target)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {target}: {refusal(error)}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -84,7 +95,7 @@ def new_file(target: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {target}: {refusal(error)}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

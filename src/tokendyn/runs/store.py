@@ -12,13 +12,13 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
-from tokendyn.runs.folders import new_folder, read_json, write_json
+from tokendyn.runs.folders import new_folder, read_json, refusal, write_json
 from tokendyn.runs.identity import ID_LENGTH, canonical, content_digest
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-stored-run", 1
@@ -166,8 +166,10 @@ class Store:
         if handle is None:
             raise BusyError(f"run {run} is being computed by {_holder(lock)}; wait for it, or stop it first")
         try:
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            # Who holds it is a courtesy; on a full disk it is left out.
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             yield
         finally:
             lock.unlink(missing_ok=True)
@@ -197,7 +199,7 @@ class Store:
                 folder.rename(retired / run)
                 shutil.rmtree(retired)
             except OSError as error:
-                raise OutputError(f"cannot remove {folder}: {error.strerror or error}") from error
+                raise OutputError(f"cannot remove {folder}: {refusal(error)}") from error
 
     def clean(self) -> int:
         """Remove what killed processes left under temporary names, but nothing that is being written; count it."""
@@ -298,8 +300,7 @@ def _damaged(run: str, why: str) -> DamagedError:
 
 def _refused(folder: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write the store {folder}: {error.strerror or error}; make room or allow writing there, or "
-        f"name another store with --store=FOLDER or {VARIABLE}"
+        f"cannot write the store {folder}: {refusal(error)}; --store=FOLDER or {VARIABLE} names another store"
     )
 
 
