@@ -241,10 +241,12 @@ def _stored(place: Path) -> None:
 
 
 def _stored_runs(place: Path) -> object:
-    """Read a store whose manifest somebody wrote by hand, digest and all, as every command that looks at it does."""
+    """Read a store whose manifest somebody wrote by hand, digest and all, as the commands that look at it do."""
     import contextlib
 
-    from tokendyn.cli import run
+    from tokendyn.cli.runs import _cells, _telling, print_table
+    from tokendyn.runs.index import Index
+    from tokendyn.runs.query import parse
     from tokendyn.runs.store import Store, _digest
 
     manifest = place / _RUN / "manifest.json"
@@ -252,9 +254,13 @@ def _stored_runs(place: Path) -> object:
         record = json.loads(manifest.read_bytes())
         if isinstance(record, dict) and record.pop("digest", None) is not None:
             manifest.write_text(json.dumps({**record, "digest": _digest(record)}), encoding="utf-8")
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        for words in (["list"], ["list", "--json"], ["list", "--where", "alpha > 0"], ["show", _RUN]):
-            run(["runs", *words, "--store", str(place)])
+    with contextlib.redirect_stderr(io.StringIO()), Index(Store(place)) as index:
+        index.refresh()
+        rows = index.rows()
+        names = [*_telling(rows), "alpha", "clusters"]
+        print_table(["run", "command", "status", *names], [_cells(row, names) for row in rows])
+        assert [json.loads(text)["id"] for text in index.texts()] == [row.id for row in rows]
+        index.rows(parse("status != damaged or alpha > 0.1"))
     return Store(place).read(_RUN, verify=True)
 
 
@@ -376,7 +382,6 @@ TARGETS: dict[str, Target] = {
     "field-csv": Target("field.csv", _field, _series_csv),
     "field-npy": Target("field.npy", _field, lambda: _numpy_bytes(np.save, _series())),
     "field-npz": Target("field.npz", _field, lambda: _numpy_bytes(np.savez_compressed, x=_series())),
-    "field-hdf5": Target("field.h5", _field, _series_hdf5),
     "mapping-toml": Target("map.toml", _loader("tokendyn.data.attention_names", "read_mapping"), _TABLE.encode),
     "heads-safetensors": Target("model.safetensors", _head, _heads),
     **_folders("sentiment", _trained, _loader("tokendyn.sentiment.store", "load"), "model"),

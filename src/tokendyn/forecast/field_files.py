@@ -14,7 +14,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.hdf5_files import check_hdf5
-from tokendyn.runs.numpy_files import npz_header
+from tokendyn.runs.numpy_files import npz_header, open_numpy
 
 Piece = tuple[slice, ...]
 
@@ -168,7 +168,8 @@ def _netcdf(path: Path, variable: str | None) -> Iterator[Field]:
 
 @contextmanager
 def _npy(path: Path, _: str | None) -> Iterator[Field]:
-    yield _of_array(np.load(path, mmap_mode="r", allow_pickle=False), str(path))
+    with open_numpy(path) as file:
+        yield _of_array(file.read("x"), str(path))
 
 
 @contextmanager
