@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from forecast_contract import ForecasterContract, driven, waves
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.network import forward, jacobian
@@ -291,3 +291,13 @@ def test_learning_from_every_second_window_gives_another_fit_and_zero_is_refused
     assert not np.array_equal(thin.one_step(series), TDTF(**settings).fit(series).one_step(series))
     with pytest.raises(BadInputError, match="every"):
         TDTF(every=0).fit(series)
+
+
+def test_numbers_that_leave_float64_in_training_are_an_error_or_the_linear_model():
+    series = np.random.default_rng(0).normal(size=(300, 2)).cumsum(axis=0)
+    with np.errstate(all="ignore"):
+        with pytest.raises(ConvergenceError, match="lower unit_scale"):
+            TDTF(delays=2, units=5, iterations=3, activation="identity", unit_scale=1e160).fit(series)
+        model = TDTF(delays=2, units=5, iterations=3, unit_scale=1e300).fit(series)
+    assert model.training_["chosen"] == 0
+    assert model.forecast(series, 20).status == "complete"

@@ -6,6 +6,7 @@ steps do.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,9 +133,11 @@ def finish(
         scale = np.maximum(np.diag(matrix), 1e-9 * np.diag(matrix).max())
         growth, better = 2.0, None
         while better is None and damping < 1e6:
-            step = scipy.linalg.solve(matrix + np.diag(damping * scale), downhill, assume_a="pos")
-            trial = unpack(cell, pack(cell) + step)
-            reached = closed_loop_cost(trial, segments)
+            trial, reached = cell, np.inf
+            with suppress(np.linalg.LinAlgError, ValueError):  # of equations that are singular or not finite
+                step = scipy.linalg.solve(matrix + np.diag(damping * scale), downhill, assume_a="pos")
+                trial = unpack(cell, pack(cell) + step)
+                reached = closed_loop_cost(trial, segments)
             if reached < cost:
                 better, cost = trial, reached
             damping *= growth if better is None else 0.2

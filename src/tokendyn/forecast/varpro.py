@@ -13,6 +13,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from tokendyn.errors import ConvergenceError
 from tokendyn.forecast.network import Network, Pass, Tokens, chunks, features, forward, jacobian
 from tokendyn.runs.processes import Processes
 
@@ -71,7 +72,13 @@ class Solved:
 
 
 def solve_output(problem: Problem, network: Network) -> Solved:
-    """Return the output layer of least penalised squares, by a QR factorisation."""
+    """Return the output layer of least penalised squares, by a QR factorisation.
+
+    Raises
+    ------
+    ConvergenceError
+        If units are not finite, or the columns depend on each other beyond what rounding allows.
+    """
     passed = forward(network, problem.tokens)
     columns = features(problem.tokens, passed.units, linear=problem.linear)
     total = problem.processes.total
@@ -87,6 +94,14 @@ def solve_output(problem: Problem, network: Network) -> Solved:
     return Solved(readout, cost, one_step, residuals, basis, passed)
 
 
+def _solved_or_none(problem: Problem, network: Network) -> Solved | None:
+    """Return the output layer; None where a step went so far that there is none."""
+    try:
+        return solve_output(problem, network)
+    except ConvergenceError:
+        return None
+
+
 def _orthonormal(columns: np.ndarray, penalty: np.ndarray, processes: Processes) -> tuple[np.ndarray, np.ndarray]:
     """Return Q and R^-1 of ``columns = Q R``, with the rows ``sqrt(penalty) I`` below them counted in.
 
@@ -97,7 +112,13 @@ def _orthonormal(columns: np.ndarray, penalty: np.ndarray, processes: Processes)
     for _ in range(2):
         gram = processes.total(basis.T @ basis) + (inverse.T * penalty) @ inverse
         gram[np.diag_indices(len(gram))] += 1e-14 * np.trace(gram) / len(gram)
-        upper = scipy.linalg.cholesky(gram, check_finite=False)
+        try:
+            upper = scipy.linalg.cholesky(gram, check_finite=False)
+        except np.linalg.LinAlgError:
+            raise ConvergenceError(
+                "the output layer has no least squares: units are infinite or all alike; lower unit_scale or noise, or "
+                "raise the ridge"
+            ) from None
         basis = scipy.linalg.blas.dtrsm(1.0, upper, basis.T, trans_a=1).T
         inverse = scipy.linalg.solve_triangular(upper.T, inverse.T, lower=True, check_finite=False).T
     return basis, inverse
@@ -156,11 +177,11 @@ def levenberg_marquardt(
             step = _damped_step(matrix, gradient, damping * scale)
             if step is not None:
                 trial = network.unpack(network.pack() + step)
-                outcome = solve_output(problem, trial)
-                found = outcome.cost < solved.cost
+                outcome = _solved_or_none(problem, trial)
+                found = outcome is not None and outcome.cost < solved.cost
             damping *= 1 / 5 if found else growth
             growth *= 2.0
-        if not found:
+        if not found or outcome is None:
             break
         damping = max(damping, _SMALLEST_DAMPING)
         network, solved = trial, outcome
