@@ -229,7 +229,8 @@ class Index:
         try:
             return _row(self.store.read(run, verify=verify), mark)
         except DamagedError as error:
-            return (run, "", "damaged", None, None, "", str(error), 0, "", "{}", "{}", *mark)
+            told = str(error).encode("utf-8", "backslashreplace").decode()  # it may quote half a character
+            return (run, "", "damaged", None, None, "", told, 0, "", "{}", "{}", *mark)
 
     def _mark(self, run: str) -> tuple[int, int, int]:
         """Return what changes when a manifest is written anew; the clock of a change cannot be set by a user."""
@@ -299,7 +300,7 @@ def _indexed(row: Sequence[Any]) -> Row:
 
 def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:
     made = record.provenance
-    head = (record.id, record.command, record.status, _whole(made.get("seed")), made.get("seconds"))
+    head = (record.id, record.command, record.status, _whole(made.get("seed")), _real(made.get("seconds")))
     tail = (made.get("finished") or "", record.error, _whole(record.attempts), str(made.get("code", "")))
     return (*head, *tail, json.dumps(dict(record.config)), json.dumps(dict(record.results)), *mark)
 
@@ -307,3 +308,11 @@ def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:
 def _whole(number: int | None) -> int | None:
     """Return a whole number that SQLite can hold; the manifest keeps a larger one, the index does without."""
     return number if number is None or abs(number) < 2**63 else None
+
+
+def _real(number: float | None) -> float | None:
+    """Return a number as SQLite holds it; None for a whole one beyond all floats."""
+    try:
+        return None if number is None else float(number)
+    except OverflowError:
+        return None

@@ -249,8 +249,8 @@ def _record(manifest: dict[str, Any]) -> Record:
     told = manifest.pop("digest", None)
     try:
         digest = _digest(manifest)
-    except UnicodeEncodeError:
-        raise BadInputError("the manifest holds half a character") from None
+    except ValueError:
+        raise BadInputError("the manifest holds half a character or an infinite number") from None
     if told != digest:
         raise BadInputError("the manifest was changed or cut")
     try:
