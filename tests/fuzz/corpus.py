@@ -22,11 +22,12 @@ def kept(target: str) -> list[bytes]:
         return [archive.read(name) for name in archive.namelist()]
 
 
-def pack(target: str, inputs: list[bytes]) -> int:
-    """Write the archive of a target, smallest inputs first; return how many it holds."""
+def pack(target: str, findings: list[bytes], others: list[bytes]) -> int:
+    """Write the archive of a target: what broke a reader, then others, smallest first; return how many it holds."""
     chosen: list[bytes] = []
     size = 0
-    for data in sorted(set(inputs), key=lambda data: (len(data), data)):
+    broke = set(findings)
+    for data in sorted(broke | set(others), key=lambda data: (data not in broke, len(data), data)):
         if len(chosen) < MOST_INPUTS and size + len(data) <= MOST_BYTES:
             chosen.append(data)
             size += len(data)

@@ -135,7 +135,8 @@ def _changed(value: Any, draw: random.Random) -> Any:
 def keep(target: str, work: Path) -> None:
     """Pack the corpus and the findings of a search."""
     folder = work / target
-    count = pack(target, [path.read_bytes() for part in ("findings", "corpus") for path in (folder / part).iterdir()])
+    findings, others = ([path.read_bytes() for path in (folder / part).iterdir()] for part in ("findings", "corpus"))
+    count = pack(target, findings, others)
     print(f"{target}: {count} inputs kept")
 
 
