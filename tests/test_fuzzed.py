@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -106,11 +109,16 @@ def test_an_array_that_python_2_has_written_is_read_without_a_warning(tmp_path):
         assert np.array_equal(read_tokens(tmp_path / f"tokens.{suffix}").tokens, tokens)
 
 
+def endless_netcdf(path):
+    """Write a file with one wrong byte: the number of the second object of the heap that the dimensions lie in."""
+    good = TARGETS["snapshots-netcdf"].good()
+    second = good.index(b"GCOL") + 40
+    path.write_bytes(good[:second] + b"\0" + good[second + 1 :])
+
+
 def test_a_file_on_which_the_library_would_count_for_ever_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(hdf5_files, "MOST_SECONDS", 3.0)
-    good = TARGETS["snapshots-netcdf"].good()
-    second = good.index(b"GCOL") + 40  # the number of the second object of the heap that the dimensions lie in
-    (tmp_path / "series.nc").write_bytes(good[:second] + b"\0" + good[second + 1 :])
+    endless_netcdf(tmp_path / "series.nc")
     for read in (read_snapshots, lambda path: POD(modes=1).fit(path)):
         with pytest.raises(BadInputError, match="cannot be opened within 3 seconds; it is damaged"):
             read(tmp_path / "series.nc")
@@ -123,3 +131,9 @@ def test_numbers_that_only_longer_floats_hold_are_infinite_and_refused(tmp_path,
         np.savez(tmp_path / f"{name}.npz", x=array)
         with pytest.raises(BadInputError, match=r"infinit"):
             read(tmp_path / f"{name}.npz")
+
+
+def test_the_process_that_walks_through_a_file_ends_by_itself(tmp_path):
+    endless_netcdf(tmp_path / "series.nc")
+    lines = f"import tokendyn.runs.hdf5_files as walk; walk.end_after(1.0); walk._walk({str(tmp_path / 'series.nc')!r})"
+    assert subprocess.run([sys.executable, "-c", lines], check=False, timeout=50).returncode == -signal.SIGALRM

@@ -29,7 +29,8 @@ LONG: tuple[dict[str, Any], ...] = tuple(
     _LEARNED | {"rank": 12, "units": 40, "noise": 1e-5, "ridge": 1e-7, "iterations": 10} | one
     for one in ({"delays": 125, "stride": 8}, {"delays": 188, "stride": 4}, {"delays": 250, "stride": 4})
 )
-#: Loads by windows of 75 to 150 snapshots; long closed loops teach slow drifts.
+#: Loads by windows of 75 to 150 snapshots, where the motion is told; long closed loops teach slow drifts. Where it is
+#: not told they are at times unstable.
 LOADS: tuple[dict[str, Any], ...] = tuple(
     _LEARNED | {"units": 20, "rank": 10, "noise": 3e-3, "ridge": 1e-10, "iterations": 15, "finish": 6} | one
     for one in (
@@ -103,7 +104,7 @@ def load_contenders(task: Task, models: Sequence[str] | None = None, *, quick: b
     """Return the models for lift and drag; TD-TF tries settings that suit whether the motion is told."""
     driven = task.train[0].inputs is not None
     few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
-    tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG + LOADS
+    tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG
     first, *also = [one | few for one in tried]
     space = None if quick else _driven if driven else _loads
     return contenders(models, inputs=driven, quick=quick, longest=task.lead, ours=first, also=also, space=space)
@@ -161,27 +162,15 @@ def _task(name: str, series: Snapshots, horizon: int) -> Task:
 
 
 def _loads(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw settings of TD-TF for loads: two in three with a long linear window."""
-    if rng.random() < 2 / 3:
-        stride = int(rng.choice([4, 6, 8]))
-        return LONG[0] | {
-            "delays": int(rng.uniform(400, 1200)) // stride,
-            "stride": stride,
-            "rank": int(rng.choice([8, 12, 16, 20])),
-            "units": int(rng.choice([20, 40, 80])),
-            "noise": float(np.exp(rng.uniform(np.log(3e-6), np.log(3e-4)))),
-            "ridge": float(np.exp(rng.uniform(np.log(1e-9), np.log(1e-6)))),
-            "random_state": int(rng.integers(1000)),
-        }
-    return LOADS[0] | {
-        "delays": int(rng.choice([8, 16, 30, 40])),
-        "stride": int(rng.choice([3, 5, 8])),
-        "rank": int(rng.choice([6, 8, 10, 12, 16])),
-        "units": int(rng.choice([10, 20, 40])),
-        "attention": bool(rng.random() < 0.3),
-        "noise": float(np.exp(rng.uniform(np.log(3e-4), np.log(1e-2)))),
-        "finish": int(rng.choice([0, 6])),
-        "finish_steps": int(rng.choice([100, 200, 400])),
+    """Draw settings of TD-TF for loads: a long linear window, units on its main directions."""
+    stride = int(rng.choice([4, 6, 8]))
+    return LONG[0] | {
+        "delays": int(rng.uniform(400, 1200)) // stride,
+        "stride": stride,
+        "rank": int(rng.choice([8, 12, 16, 20])),
+        "units": int(rng.choice([20, 40, 80])),
+        "noise": float(np.exp(rng.uniform(np.log(3e-6), np.log(3e-4)))),
+        "ridge": float(np.exp(rng.uniform(np.log(1e-9), np.log(1e-6)))),
         "random_state": int(rng.integers(1000)),
     }
 
