@@ -137,3 +137,12 @@ def test_the_process_that_walks_through_a_file_ends_by_itself(tmp_path):
     endless_netcdf(tmp_path / "series.nc")
     lines = f"import tokendyn.runs.hdf5_files as walk; walk.end_after(1.0); walk._walk({str(tmp_path / 'series.nc')!r})"
     assert subprocess.run([sys.executable, "-c", lines], check=False, timeout=50).returncode == -signal.SIGALRM
+
+
+def test_a_nan_that_signals_is_a_nan(tmp_path):
+    values = np.arange(80, dtype=np.float32).reshape(40, 2)
+    values.view(np.uint32)[3, 1] = 0x7F800001  # a conversion to float64 would warn of it
+    np.savez(tmp_path / "x.npz", x=values)
+    for read in (read_tokens, read_snapshots, lambda path: POD(modes=1).fit(path)):
+        with pytest.raises(BadInputError, match="NaN"):
+            read(tmp_path / "x.npz")

@@ -145,7 +145,7 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         raise BadInputError(
             f"{path} holds {matrix.dtype} of shape {matrix.shape}; expected a real (tokens, dim) matrix"
         )
-    with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad.size:

@@ -40,7 +40,7 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         raise BadInputError(f"{what} has shape {array.shape}, expected (time, features)")
     if features is not None and array.shape[1] != features:
         raise BadInputError(f"{what} has {array.shape[1]} columns, expected {features} as in the training series")
-    with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(gaps):

@@ -42,7 +42,7 @@ class Field:
 
     def piece(self, slices: Piece) -> np.ndarray:
         """Return one piece as float64; raise if a number in it is not finite."""
-        with np.errstate(over="ignore"):  # of longer floats
+        with np.errstate(over="ignore", invalid="ignore"):  # of longer floats
             values = np.asarray(self.read(slices), dtype=np.float64)
         if not np.isfinite(values).all():
             bad = ~np.isfinite(values)
