@@ -13,9 +13,7 @@ def as_float64(array: np.ndarray) -> np.ndarray:
         raise BadInputError("rows of different lengths; every token needs every coordinate") from None
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"expected real numbers, got an array of {array.dtype}")
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # what only longer floats hold is infinite here, and refused as such
+    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         return np.asarray(array, dtype=np.float64)
 
 

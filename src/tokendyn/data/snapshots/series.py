@@ -170,9 +170,7 @@ def _numbers(values: Any, source: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"{source} holds {array.dtype}, expected numbers")
-    with np.errstate(
-        over="ignore", invalid="ignore"
-    ):  # of longer floats: infinite values are named with their rows later
+    with np.errstate(over="ignore", invalid="ignore"):  # of longer floats; rows are named later
         array = array.astype(np.float64)
     if array.ndim == 1:
         array = array[:, None]
