@@ -96,7 +96,11 @@ def test_class_folders_that_lack_texts_are_refused(tmp_path, capsys, files, word
 
 @pytest.mark.parametrize(
     ("config", "words"),
-    [("epohcs = 3\n", ["epohcs", "--epochs"]), ('epochs = "three"\n', ["epochs", "three"]), (None, ["cannot be read"])],
+    [
+        ("epohcs = 3\n", ["epohcs", "did you mean epochs?"]),
+        ('epochs = "three"\n', ["epochs", "three"]),
+        (None, ["cannot be read"]),
+    ],
 )
 def test_settings_that_cannot_be_used_are_refused(tmp_path, capsys, config, words):
     (tmp_path / "a.csv").write_text(GOOD)

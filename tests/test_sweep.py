@@ -37,7 +37,11 @@ alpha = [0.2, 0.5]
 softmax = {{low = 1, high = 50, scale = "log"}}
 """
 
-RUN = "import sys\nfrom tokendyn.cli import run\nsys.exit(run(sys.argv[1:]))"
+# Whoever runs the tests in the background may have interrupts ignored, which a child inherits.
+RUN = (
+    "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from tokendyn.cli import run\nsys.exit(run(sys.argv[1:]))"
+)
 
 
 @pytest.fixture(scope="module")
