@@ -106,7 +106,8 @@ def npz_header(archive: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]
 
 @contextmanager
 def _old_headers() -> Iterator[None]:
-    """Read what Python 2 has written without numpy's advice to save it again for speed."""
+    """Read what Python 2 or an old numpy has written without numpy's advice about it."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Data type alias 'a' was deprecated")
         warnings.filterwarnings("ignore", r"Reading `\.npy` or `\.npz` file required additional header parsing")
         yield
