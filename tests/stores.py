@@ -12,6 +12,15 @@ import time
 from contextlib import contextmanager
 
 
+def six_tokens(folder):
+    """Write a table of six tokens in the plane; return its path."""
+    import numpy as np
+
+    path = folder / "tokens.csv"
+    np.savetxt(path, np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
+    return path
+
+
 def run_name(number):
     """Return the id of the run with a number."""
     return f"{number:016x}"

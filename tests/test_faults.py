@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stores import child, more_room, read_only, small_disk
+from stores import child, more_room, read_only, six_tokens, small_disk
 
 from tokendyn.cli import run
 from tokendyn.cli.jobs import command, perform
@@ -32,9 +32,7 @@ SWEEP = 'command = "simulate"\n[fixed]\ntokens = {tokens}\nlayers = 6\nsoftmax =
 
 @pytest.fixture
 def tokens(tmp_path):
-    path = tmp_path / "tokens.csv"
-    np.savetxt(path, np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
-    return path
+    return six_tokens(tmp_path)
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import json
 import os
 
-import numpy as np
 import pytest
-from stores import add, filled, run_name
+from stores import add, filled, run_name, six_tokens
 
 from tokendyn.cli import run
 from tokendyn.cli.jobs import command, perform, results_of
@@ -18,9 +17,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 @pytest.fixture
 def tokens(tmp_path):
-    path = tmp_path / "tokens.csv"
-    np.savetxt(path, np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
-    return path
+    return six_tokens(tmp_path)
 
 
 @pytest.fixture

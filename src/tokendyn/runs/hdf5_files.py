@@ -1,7 +1,7 @@
 """HDF5 and NetCDF files: their structure is walked through by another process first.
 
-The HDF5 library can crash, or count to the end of a damaged length without a way to stop it: an attribute of 8 bytes
-may say that it holds four thousand million references.
+The HDF5 library can crash, or loop without an end and without a way to stop it: one wrong byte in the heap that the
+names of dimensions lie in is enough.
 """
 
 import os
