@@ -91,8 +91,8 @@ def resolve(arguments: list[str]) -> None:
         project = tomllib.load(file)["project"]
     extras = project["optional-dependencies"]
     requirements = sorted({*project["dependencies"], *extras["test"], *extras["docs"]})
-    pip = (PYTHON, "-m", "pip", "--disable-pip-version-check")
-    options = "--quiet --dry-run --ignore-installed --only-binary :all: --constraint constraints.txt".split()
+    pip = (PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    options = ("--dry-run", "--ignore-installed", "--only-binary", ":all:", "--constraint", "constraints.txt")
     for version in PYTHONS:
         present = shutil.which(f"python{version}")
         works = present and subprocess.run([present, "--version"], capture_output=True, check=False).returncode == 0
