@@ -24,7 +24,8 @@ class Norm:
     Attributes
     ----------
     stem
-        Name of its tensors without ``.weight`` and ``.bias``; ``{layer}`` stands for the number of the layer.
+        Name of its tensors without ``.weight`` and ``.bias``; ``{layer}`` stands for the number of the layer. Empty for
+        a norm without gain and bias, which has no tensors.
     centred
         Whether it subtracts the mean (LayerNorm), which RMSNorm does not.
     offset

@@ -136,8 +136,12 @@ SCHEMES: tuple[Scheme, ...] = (
         positions="rotary", causal=True,
     ),
     _family(
-        "LLaMA with LayerNorm", "stablelm starcoder2 cohere cohere2 olmo phimoe", _SELF, "q_proj k_proj v_proj",
+        "LLaMA with LayerNorm", "stablelm starcoder2 cohere cohere2 phimoe", _SELF, "q_proj k_proj v_proj",
         "o_proj", Norm("layers.{layer}.input_layernorm"), positions="rotary", causal=True,
+    ),
+    _family(
+        "OLMo", "olmo", _SELF, "q_proj k_proj v_proj", "o_proj", Norm("", centred=True), positions="rotary",
+        causal=True,
     ),
     _family(
         "Nemotron", "nemotron", _SELF, "q_proj k_proj v_proj", "o_proj",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from tokendyn.data.attention_names import Scheme, bias_of
 from tokendyn.data.model_tensors import Tensors
@@ -32,7 +33,7 @@ class HeadLayout:
     shared: int
 
     def weights(self, head: int) -> list[np.ndarray]:
-        """Return Q, K and V of one head."""
+        """Return Q, K and V of one head, each ``(head, model)``."""
         matrices = [self.tensors.read(name) for name in self.names]
         named = zip(self.names, matrices, strict=True)
         flat = [f"{name} {matrix.shape}" for name, matrix in named if matrix.ndim != 2 or 0 in matrix.shape]
@@ -59,14 +60,18 @@ class HeadLayout:
             return self.scheme.transposed
         return matrix.shape[1] >= matrix.shape[0]
 
-    def query_bias(self, head: int) -> np.ndarray:
-        """Return the query's bias; a key's bias adds the same number to every score of a query."""
-        names = [bias_of(name) for name in self.names]
-        if any(name not in self.tensors.files for name in names[:1]):
-            return np.zeros(1)
+    def query_bias(self, head: int, size: int) -> Float[np.ndarray, " head"]:
+        """Return the query's bias of a head of a size; a key's bias adds the same number to every score of a query."""
+        name = bias_of(self.names[0])
+        if name not in self.tensors.files:
+            return np.zeros(size)
+        whole = self.tensors.read(name)
+        blocks = self.heads if self.scheme.layout == "separate" else self.heads + 2 * self.shared
+        if whole.shape != (blocks * size,):
+            raise BadInputError(f"{name} {whole.shape} does not fit {blocks} heads of {size} numbers")
         if self.scheme.layout == "separate":
-            return _rows(self.tensors.read(names[0]), self.heads, head, names[0])
-        return self._of_head([self.tensors.read(names[0])], head)[0]
+            return _rows(whole, self.heads, head, name)
+        return self._of_head([whole], head)[0]
 
     def output(self, name: str, query: np.ndarray, head: int) -> np.ndarray | None:
         """Return the columns of O that belong to a head."""

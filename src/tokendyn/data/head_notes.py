@@ -70,6 +70,9 @@ def head_notes(
     notes += [_POSITIONS[kind] for kind in sorted(_positions(tensors, found, slot))]
     if _is_causal(found):
         notes.append("a token of this model sees those before it only: --causal runs it so, the theory is for all")
+    stem = _layer_stem(found, slot)
+    if any(stem and name.startswith(stem) and name.endswith(".sinks") for name in tensors.files):
+        notes.append("the share of attention that goes to no token (sinks) is left out")
     notes += found.config.notes(layer)
     if names[-1] not in tensors.files:
         notes.append("no output projection in the file: the head's block of the concatenation stands for it")
@@ -109,7 +112,10 @@ def _positions(tensors: Tensors, found: Recognised, slot: str) -> set[str]:
 
 
 def _is_causal(found: Recognised) -> bool:
-    bidirectional = found.config.has_type("modernbert", "eurobert")
-    return (
-        found.scheme.causal or "decoder" in found.prefix or found.config.has_type(*CAUSAL_TYPES)
-    ) and not bidirectional
+    config = found.config
+    if config.flag("use_bidirectional_attention", False) or not config.flag("is_causal", True):
+        return False
+    if "decoder" in found.prefix or config.flag("is_decoder", False):
+        return True
+    encodes = config.has_type("t5gemma") and "encoder" in found.prefix
+    return (found.scheme.causal and not encodes) or config.has_type(*CAUSAL_TYPES)

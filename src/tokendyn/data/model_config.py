@@ -55,8 +55,8 @@ class ModelConfig:
 
     def number(self, *names: str) -> float | None:
         """Return the first of the settings that is a positive finite number."""
-        values = [v for v in map(self.values.get, names) if type(v) in (int, float)]
-        return next((float(v) for v in values if 0 < v < 1e300), None)
+        values = [self.values.get(name) for name in names]
+        return next((float(v) for v in values if isinstance(v, (int, float)) and v is not True and 0 < v < 1e300), None)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a setting that is true or false."""
@@ -189,9 +189,9 @@ def read_config(path: Path) -> dict[str, Any]:
         If it is no JSON object.
     """
     beside = (path if path.is_dir() else path.parent) / "config.json"
+    note_opened(beside)
     if not beside.exists():
         return {}
-    note_opened(beside)
     record = read_json_value(beside)
     if not isinstance(record, dict):
         raise BadInputError(f"{beside} holds no JSON object")

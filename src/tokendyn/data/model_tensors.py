@@ -67,6 +67,7 @@ def _files(path: Path) -> tuple[dict[str, Path], Path | None]:
     """Return the file of each tensor of a safetensors file, a folder or an index, and the index."""
     if path.is_dir():
         whole, index = path / "model.safetensors", path / "model.safetensors.index.json"
+        note_opened(whole)  # whether it is there decides which file is read
         if not whole.exists() and not index.exists():
             raise BadInputError(f"{path} holds neither {whole.name} nor {index.name}; give a safetensors file")
         path = whole if whole.exists() else index

@@ -58,6 +58,9 @@ def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> Stre
         "no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
     )  # fmt: skip
     for norm in _norms(found):
+        if not norm.stem:
+            note = "the normalisation in front of the attention has no gain: a token is a unit vector"
+            return StreamNorm(ones, zeros, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
         stem, before = _stem(tensors, found, norm, layer)
         names = [name for name in (stem + ".weight", stem + ".gamma") if name in tensors.files] if stem else []
         if not names:
@@ -69,12 +72,15 @@ def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> Stre
             continue
         if before:
             note = f"the gain of {stem}, in front of the attention, is folded into Q, K and V: a token is a unit vector"
-            more = ", of mean zero" if norm.centred else ""
-            return StreamNorm(gain, bias, float(np.sqrt(dim)), "d", norm.centred, note + more)
+            return StreamNorm(gain, bias, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
         size = float(np.sqrt((gain**2).sum() + (bias**2).sum()))
         note = f"states have the norm that {stem} gives in the mean, {size:.4g}; that of single tokens differs"
         return StreamNorm(ones, zeros, size, "(|gain|^2 + |bias|^2)", False, note)
     return plain
+
+
+def _mean_zero(norm: Norm) -> str:
+    return ", of mean zero" if norm.centred else ""
 
 
 def _norms(found: Recognised) -> tuple[Norm, ...]:

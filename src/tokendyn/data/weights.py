@@ -157,12 +157,18 @@ def read_head(
         raise BadInputError(f"{path} has no output projection {output or '(none named)'}, and V alone is not square")
     norm = read_norm(tensors, found, layer, query.shape[1])
     scale, formula = config.scale(query.shape[0], layer)
-    bias = layout.query_bias(head)
-    key_bias = scale * norm.length * (norm.folded(key).T @ (query @ norm.inside_bias + bias))
+    bias = layout.query_bias(head, query.shape[0])
+    with np.errstate(over="ignore", invalid="ignore"):
+        query_bias = query @ norm.inside_bias + bias
+        query, key, value = (norm.folded(matrix) for matrix in (query, key, value))
+        key_bias = scale * norm.length * (key.T @ query_bias)
+        beta = scale * norm.length**2
+        if not all(np.isfinite(part).all() for part in (query, key, value, key_bias, beta)):
+            raise BadInputError(f"{path}: weights of layer {layer} are so large that products of them overflow")
     return HeadWeights(
-        norm.folded(query), norm.folded(key), norm.folded(value), outward, scheme.name, layer, head, count, shared,
+        query, key, value, outward, scheme.name, layer, head, count, shared,
         tuple(head_notes(tensors, found, slot, layer, [*names, output], norm, key_bias)),
-        scale * norm.length**2, f"{norm.formula} times {formula}", norm.centred, key_bias,
+        beta, f"{norm.formula} times {formula}", norm.centred, key_bias,
     )  # fmt: skip
 
 
