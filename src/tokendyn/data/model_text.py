@@ -59,6 +59,8 @@ def read_text_tokens(
     ids, names, added, unknown = _encode((path if path.is_dir() else path.parent) / "tokenizer.json", text, special)
     if len(ids) == sum(added):
         raise BadInputError("--text has no token, only those that the tokenizer adds; give a text with words")
+    if unknown == len(ids) - sum(added):
+        raise BadInputError(f"--text has {unknown} words or signs, and the tokenizer knows none of them")
     if len(ids) < 2:
         raise BadInputError(f"--text has 1 token, {names[0]}; expected 2 or more")
     table = read_embedding(path, prefix)
