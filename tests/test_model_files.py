@@ -278,6 +278,12 @@ def test_weights_whose_products_overflow_are_refused(tmp_path, rng):
         read_head(write(tmp_path, tensors, model_type="llama", num_attention_heads=HEADS), 0, 0)
 
 
+@pytest.mark.parametrize("given", [{"heads": 0}, {"heads": -3}, {"heads": 4, "key_value_heads": -2}])
+def test_numbers_of_heads_below_one_are_refused(tmp_path, rng, given):
+    with pytest.raises(BadInputError, match="must be at least 1"):
+        read_head(write(tmp_path, llama(rng), model_type="llama"), 0, 0, **given)
+
+
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "warm", "film", ".", "great"]
 
 
@@ -365,7 +371,8 @@ def test_embeddings_of_another_size_are_refused(model, rng):
 def test_tokens_of_a_centred_head_have_mean_zero(tmp_path, rng):
     tensors = {
         "h.0.attn.c_attn.weight": rng.normal(size=(DIM, 3 * DIM)),
-        "h.0.attn.c_proj.weight": rng.normal(size=(DIM, DIM)), "h.0.ln_1.weight": np.ones(DIM), "wte.weight": rng.normal(size=(len(WORDS), DIM)) + 1,
+        "h.0.attn.c_proj.weight": rng.normal(size=(DIM, DIM)), "h.0.ln_1.weight": np.ones(DIM),
+        "wte.weight": rng.normal(size=(len(WORDS), DIM)) + 1,
     }  # fmt: skip
     write(tmp_path, tensors, model_type="gpt2", n_head=HEADS)
     write_tokenizer(tmp_path, special=False)
@@ -384,7 +391,8 @@ def test_tokens_of_a_centred_head_have_mean_zero(tmp_path, rng):
 
 def test_a_text_at_the_command_line_weighs_its_tokens_alike(model, capsys):
     write_tokenizer(model, padding={"Fixed": 16})
-    words = ["simulate", "--weights", model, "--text", "a warm film .", "--no-animation", "--out", model / "run"]
+    words = ["simulate", "--weights", model, "--text", "a warm film .", "--time", 0.1, "--no-report"]
+    words += ["--out", model / "run"]
     assert run(list(map(str, words))) == 0
     message = capsys.readouterr().err
     assert "bare word embeddings" in message

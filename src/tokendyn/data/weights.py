@@ -131,6 +131,9 @@ def read_head(
         of heads that are unknown or do not fit, quantised weights, and queries that the model normalises; the message
         lists what is there.
     """
+    for name, number in (("--heads", heads), ("--key-value-heads", key_value_heads)):
+        if number is not None and number < 1:
+            raise BadInputError(f"{name} must be at least 1, got {number}")
     tensors = Tensors(path)
     mapped = None if mapping is None else read_mapping(mapping)
     found = recognise(tensors.files, read_config(Path(path)), str(path), prefix, mapped)
