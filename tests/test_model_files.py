@@ -162,6 +162,29 @@ def test_the_part_of_a_composite_model_has_its_own_settings(tmp_path, rng):
     assert (found.heads, found.scheme) == (8, "CLIP")
 
 
+def test_a_part_whose_layout_is_not_known_does_not_hide_the_others(tmp_path, rng):
+    text = {f"language_model.{name}": array for name, array in llama(rng).items()}
+    seen = matrices(rng, "vision.layers.0.attention.query_key_value", rows=3 * DIM)
+    seen |= matrices(rng, "vision.layers.0.attention.dense")
+    settings = {"model_type": "llama", "num_attention_heads": HEADS}
+    path = write(tmp_path, text | seen, model_type="newkind", text_config=settings)
+    np.testing.assert_array_equal(read_head(path, 0, 0).query, text[f"language_model.{ATTENTION}q_proj.weight"][:SIZE])
+    with pytest.raises(BadInputError, match="order of Q, K and V"):
+        read_head(path, 0, 0, prefix="vision.")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_chatglm_stacks_shared_keys_and_interleaves_others(tmp_path, rng, shared):
+    stem, rows = "transformer.encoder.layers.0.self_attention.", DIM + 2 * 2 * SIZE if shared else 3 * DIM
+    tensors = matrices(rng, stem + "query_key_value", rows=rows) | matrices(rng, stem + "dense")
+    settings = {"multi_query_attention": shared, "multi_query_group_num": 2, "num_attention_heads": HEADS}
+    path = write(tmp_path, tensors, model_type="chatglm", kv_channels=SIZE, **settings)
+    whole, found = tensors[stem + "query_key_value.weight"], read_head(path, 0, 3)
+    query, key = (3, 5) if shared else (9, 10)
+    np.testing.assert_array_equal(found.query, whole[query * SIZE : (query + 1) * SIZE])
+    np.testing.assert_array_equal(found.key, whole[key * SIZE : (key + 1) * SIZE])
+
+
 def test_the_model_type_decides_between_families_of_the_same_names(tmp_path, rng):
     fused = matrices(rng, "transformer.h.0.self_attention.query_key_value", rows=3 * DIM)
     fused |= matrices(rng, "transformer.h.0.self_attention.dense")

@@ -270,7 +270,15 @@ def recognise(
             parts.setdefault(part, []).append((candidate, slots))
     if not parts:
         raise _unknown(known, source, scheme)
-    chosen = {part: _fitting(fits, set(known), part, table, source, scheme) for part, fits in parts.items()}
+    chosen: dict[str, tuple[bool, Recognised]] = {}
+    refused: list[BadInputError] = []
+    for part, fits in parts.items():
+        try:
+            chosen[part] = _fitting(fits, set(known), part, table, source, scheme)
+        except BadInputError as error:
+            refused.append(error)
+    if not chosen:
+        raise refused[0]
     # A part with a whole layer counts before one that shares no more than the first name with a family.
     best = max(whole for whole, _ in chosen.values())
     left = {part: fit for part, (whole, fit) in chosen.items() if whole == best}
@@ -315,6 +323,8 @@ def _fitting(
         if rivals and scheme.name == "OPT":
             # These names stand for norms before and after the attention alike.
             scheme = replace(scheme, norms=())
+    if scheme.name == "ChatGLM" and not config.flag("multi_query_attention", False):
+        scheme = replace(scheme, layout="interleaved")
     return bool(whole), Recognised(scheme, part, _numbered(scheme, slots, config), config, note)
 
 
