@@ -18,6 +18,7 @@ from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow
 from tokendyn.dynamics.flow import checked_weights
+from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield import (
     MeanFieldRun,
@@ -55,6 +56,13 @@ class _Start:
     words: str
     made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None = None
     names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what the report says of the tokens of a text."""
+        return (
+            {"Tokens of the text": [{"quantity": "note", "value": note} for note in self.notes]} if self.notes else {}
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +89,7 @@ class _Field:
         rows: list[dict[str, Any]] = [
             {"quantity": "head", "value": self.words},
             {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
-            {"quantity": "the model's own beta, model / sqrt(head)", "value": head.own_temperature},
+            {"quantity": f"the model's own beta, {head.temperature_formula}", "value": head.own_temperature},
             *({"quantity": "note", "value": note} for note in head.notes),
         ]
         return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
@@ -174,7 +182,7 @@ def simulate_meanfield(
     if len(run.trajectory.times) < _FEWEST:
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
-    beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
+    beside = dataclasses.replace(beside, facts={**found.facts(), **begun.facts()}, names=begun.names)
     movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation and report else None
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
     save_run(
@@ -238,17 +246,18 @@ def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, 
 
 def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: _Field) -> _Start:
     """Return the start: a text, a file, or generated."""
-    words = weights.words(path)
+    words = weights.words(path, found.head)
     if (path is not None or words is not None) and start.start is not None:
         raise BadInputError(f"the tokens are given; leave out --start {start.start}, or {path or '--text'}")
     if words is not None:
-        points, counts, names = words
+        points, counts, names = words.points, words.weights, words.names
         source = str(path or weights.weights)
         tokens, rows = start.chosen(points, source, normalise=True)
         shares = None if counts is None else counts[rows] / counts[rows].sum()
         start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
-        shown = f"{len(tokens)} words of {Path(source).name}, put on the sphere"
-        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows))
+        some = f"{len(tokens)} of {len(points)}" if len(tokens) < len(points) else f"{len(tokens)}"
+        shown = f"{some} {'words' if found.head is None else 'tokens'} of {Path(source).name}, put on the sphere"
+        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows), notes=words.notes)
     if path is None:
         dim = start.dimension(found.value, found.interaction)
         if start.token_weights is not None:
@@ -260,6 +269,9 @@ def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: 
         seeded = f", seed {start.seed}" if kind in RANDOM else ""
         return _Start(tokens, shares, f"{len(tokens)} {kind} tokens in {dim} dimensions{seeded}", made)
     tokens, labels, _ = start.read(path)
+    if found.head is not None and found.head.centred and start.normalise:
+        # The normalisation in front of the head takes the mean from a state before it divides by the norm.
+        tokens = sphere_tokens(tokens - tokens.mean(axis=1, keepdims=True), normalise=True)
     start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
     shares = start.weights(len(tokens))
     if shares is not None:
@@ -304,7 +316,7 @@ def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> floa
 
 
 def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) -> None:
-    for row in [row for rows in found.facts().values() for row in rows]:
+    for row in [row for rows in {**found.facts(), **begun.facts()}.values() for row in rows]:
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
     guard = resolution(flow, begun.tokens, begun.weights)
@@ -366,8 +378,8 @@ def option_words(options: Any) -> list[str]:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         name = "--tokens" if field.name == "count" else "--" + field.name.replace("_", "-")
-        if value is True:
-            words.append(name)
+        if isinstance(value, bool):
+            words += [name if value else name.replace("--", "--no-", 1)] * (value != field.default)
         elif value != field.default:
             words += [name, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
     return words

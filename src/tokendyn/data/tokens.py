@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.data.tensor_files import open_tensors
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.bounded import open_table
-from tokendyn.runs.files import read_tensors
 from tokendyn.runs.numpy_files import open_numpy
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
@@ -133,8 +133,8 @@ def _table(path: Path, rows: list[tuple[int, list[str]]], width: int, whose: str
 
 def _read_array(path: Path, name: str | None) -> np.ndarray:
     if path.suffix == ".safetensors":
-        arrays = read_tensors(path)
-        matrix = arrays[_choose(path, list(arrays), name)]
+        with open_tensors(path) as stored:
+            matrix = stored.read(_choose(path, list(stored.types), name), whole=True)
     else:
         with open_numpy(path) as found:
             one_array = path.suffix == ".npy"
