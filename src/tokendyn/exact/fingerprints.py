@@ -118,7 +118,7 @@ def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " 
             j = int(np.flatnonzero((group == group[i]) & (codes != codes[i]))[0])
             raise SeparationError(
                 f"sequences {i} and {j} have different labels, and their tokens merge along {name} in the same shares; "
-                "use strategy='fused', or direction='auto'",
+                "use strategy='fused'",
                 i, j, 0.0, 0.0,
             )  # fmt: skip
         middle = np.abs(per_symbol - mixed.sum() / 2)

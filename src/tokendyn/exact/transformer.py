@@ -68,7 +68,7 @@ class ExactTransformer:
     labels
         The labels; the output of the transformer is a place in this list. Empty for sequence to sequence.
     sequences
-        The sequences in canonical form, as the transformer reads them (see :meth:`canonical`).
+        The sequences without repeated tokens (see :meth:`canonical`), in the order that was given.
     targets
         ``(tokens, outputs)``: what each token of them must end with.
     attention
