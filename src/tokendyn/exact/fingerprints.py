@@ -59,7 +59,8 @@ def hat_fingerprint(
     gaps = np.where(np.isfinite(gaps), gaps, 1.0)
     w = np.ldexp(1.0, np.frexp(gaps)[1] - 3)
     rng = np.random.default_rng(seed)
-    tries = rng.integers(1, 2**10, (32, len(used))) * 2.0**-10
+    bits = int(np.finfo(sequences.tokens.dtype).nmant)  # all that the type holds: means of few bits meet by chance
+    tries = rng.integers(1, 2**bits, (32, len(used))) * 2.0**-bits
     dense = np.asarray(shares[:, used].todense()) if len(used) else np.zeros((len(codes), 0))
     spread = [_label_gap(dense @ heights, codes)[0] for heights in tries]
     heights = tries[int(np.argmax(spread))] if len(used) else np.zeros(0)

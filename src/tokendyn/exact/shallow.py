@@ -84,7 +84,7 @@ def first_that_works(
 
 
 def _nearer(error: Exception, before: Exception) -> bool:
-    """Return whether a refusal says more than the one before: a wider gap, or that nothing but the type was in the way."""
+    """Return whether a refusal says more than the one before: no smaller a gap, or that the type alone was in the way."""
     if isinstance(error, SeparationError) and isinstance(before, SeparationError):
-        return error.gap > before.gap
+        return error.gap >= before.gap
     return isinstance(error, PrecisionError) and isinstance(before, SeparationError)
