@@ -2,8 +2,8 @@
 
 Each model is built on its defaults or near them from random sequences (lattices, shared vocabularies, Gaussian tokens,
 wide scales), and is asked for the sequences that it was given: repeated, permuted, cut short, extended, moved, and for
-unknown ones. A label of a sequence that the dictionary does not hold, another label than the dictionary's, a missing one,
-or an exception is a fault.
+unknown ones. A label of a sequence that the dictionary does not hold, another label than the dictionary's, a missing
+one, or an exception is a fault.
 
     python benchmarks/exact_known.py --models 10000 --defaults --out known.json
 """

@@ -54,9 +54,11 @@ def rows(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["bits", "all bits", "bytes", "one-hot", "pixels", "int8", "tenths", "standardised", "large and small", "times",
-     "two columns alike"],
-)  # fmt: skip
+    [
+        *("bits", "all bits", "bytes", "one-hot", "pixels", "int8", "tenths", "standardised", "large and small"),
+        *("times", "two columns alike"),
+    ],
+)
 @pytest.mark.parametrize("strategy", ["auto", "fused", "narrow"])
 def test_natural_lattices_are_built(kind, strategy):
     tokens = np.unique(rows(kind), axis=0)
@@ -103,7 +105,13 @@ def test_a_mixed_radix_parts_all_vectors_of_bits_in_float32():
 @pytest.mark.parametrize("strategy", ["auto", "fused", "narrow"])
 @pytest.mark.parametrize(
     "values",
-    [[1e300, 1e-300, 1.0], [5e-324, 1e-323, 0.0, 1.0], [1.7e308, -1.7e308, 0.0], [1e-310, 2e-310, 1e-290], [3e307, 3.0]],
+    [
+        [1e300, 1e-300, 1.0],
+        [5e-324, 1e-323, 0.0, 1.0],
+        [1.7e308, -1.7e308, 0.0],
+        [1e-310, 2e-310, 1e-290],
+        [3e307, 3.0],
+    ],
 )
 def test_distinct_numbers_of_one_coordinate_are_built_whatever_their_scale(values, strategy):
     sequences, labels = [np.array([[value]]) for value in values], list(range(len(values)))

@@ -63,8 +63,10 @@ def test_shares_keep_their_label_and_other_shares_are_strangers_when_frequencies
     a, b, c = [0.3, 1.0], [2.0, -1.0], [0.5, 0.5]
     sequences, labels = [array(a, b, b), array(a, c), array(a, a, a, b, c)], ["x", "y", "z"]
     model = exact.compile(sequences, labels, strategy=strategy, multiplicity="frequency")
-    assert model.predict([array(b, a, b, b, b, a), array(c, a), array(*([a, c] * 7))], backend=backend) == ["x", "y", "y"]
-    assert model.predict([array(a, b), array(a, a, b, b, b), array(a, a, c)], backend=backend) == [None] * 3
+    same = [array(b, a, b, b, b, a), array(c, a), array(*([a, c] * 7))]
+    assert model.predict(same, backend=backend) == ["x", "y", "y"]
+    others = [array(a, b), array(a, a, b, b, b), array(a, a, c)]
+    assert model.predict(others, backend=backend) == [None] * 3
 
 
 def test_the_set_of_a_known_sequence_keeps_its_label_under_the_default_strategy():
@@ -193,7 +195,10 @@ def test_a_pass_by_events_gives_the_residuals_of_the_plain_pass_to_the_last_bit(
         rng = np.random.default_rng(0)
         pool = np.concatenate(sequences)
         asked = [pool[rng.integers(0, len(pool), rng.integers(1, 6))] for _ in range(40)]
-        asked += [s + scale * rng.normal(size=s.shape) for s, scale in zip(asked, np.tile([1e-9, 1e-3, 1e5], 14))]
+        asked += [
+            s + scale * rng.normal(size=s.shape)
+            for s, scale in zip(asked, np.tile([1e-9, 1e-3, 1e5, 0], 10), strict=True)
+        ]
         given = model.canonical([*sequences, *asked]).sequences
         events = passes._by_events(model.weights, model.construction.dim, given, model.construction.plan, model.beta)
         plain = passes.run(model.weights, model.construction.dim, given, inverse_temperature=model.beta)
@@ -209,7 +214,7 @@ def test_weights_that_are_not_those_of_the_plan_are_run_block_by_block(monkeypat
     assert not model.certificate.verify().passed
 
 
-# --- the command line --------------------------------------------------------------------------------------------------
+# --- the command line ------------------------------------------------------------------------------------------------
 
 
 def test_repeated_words_change_no_label_on_the_command_line(tmp_path, capsys):

@@ -19,7 +19,7 @@ def sequences(count):
     return [np.array([[float(k), 1.0]]) for k in range(count)]
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 (what is given in code of Python 3.10)
     RED = "red"
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jaxtyping import config as jaxtyping_config
 
 from tokendyn import exact
-from tokendyn.exact.plan import ask, make_plan
 from tokendyn.exact.labels import encode_labels
+from tokendyn.exact.plan import ask, make_plan
 from tokendyn.exact.sequences import gather, token_sets
 
 EXAMPLES = int(os.environ.get("TOKENDYN_EXACT_EXAMPLES", "25"))

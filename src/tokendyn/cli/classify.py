@@ -429,7 +429,8 @@ def _in_terms_of_options(
     except TokendynError as error:
         message = str(error)
         if isinstance(error, ContradictoryLabelsError):
-            message += "".join(f"; {text}" for text in _text_helps((error.first, error.second), path, source, embedding))
+            helps = _text_helps((error.first, error.second), path, source, embedding)
+            message = "; ".join([message, *helps])
         error.args = (_option_terms(_with_ids(message, data.ids)), *error.args[1:])
         raise
 

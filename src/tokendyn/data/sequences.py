@@ -190,10 +190,8 @@ def _take_row(
     if not all(map(math.isfinite, values)):
         return "NaN or infinity"
     name = row[at_id].strip()
-    if not name:
-        return "the id is empty"
-    if at_label >= 0 and not row[at_label].strip():
-        return "the label is empty; label the sequence or remove it"
+    if not name or (at_label >= 0 and not row[at_label].strip()):
+        return f"the {'label' if name else 'id'} is empty; fill it in, or remove the sequence"
     if at_label >= 0 and label_of.setdefault(name, row[at_label]) != row[at_label]:
         return f"the label of id {name!r} is {row[at_label]!r} here and {label_of[name]!r} above"
     tokens.setdefault(name, []).append(values)

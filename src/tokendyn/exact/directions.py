@@ -1,8 +1,8 @@
 """The line on which tokens are compared: p = <a, x>, with a bound of its rounding error.
 
-Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels, bits),
-the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet by
-chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
+Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels,
+bits), the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet
+by chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
 """
 
 import math

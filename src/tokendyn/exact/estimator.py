@@ -162,16 +162,16 @@ def _is_ragged(X: Any) -> bool:
 
 
 def _seed(random_state: Any) -> int:
-    if random_state is None or isinstance(random_state, np.random.RandomState):
-        return int(np.random.default_rng() if random_state is None else random_state.randint(2**31 - 1))
-    return int(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(np.random.default_rng().integers(2**31) if random_state is None else random_state)
 
 
 def _unseen(classes: np.ndarray, wanted: Any) -> Any:
     """Return a label of the type of the classes that is none of them."""
     if wanted is not None:
-        number = isinstance(wanted, int | float | np.number)
-        fits = {"U": not number, "O": True}.get(classes.dtype.kind, number)
+        numeric = isinstance(wanted, int | float | np.number)
+        fits = {"U": isinstance(wanted, str), "O": True}.get(classes.dtype.kind, numeric)
         if not fits or wanted in classes.tolist():
             raise BadInputError(
                 f"unseen_label={wanted!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... and "
@@ -180,11 +180,8 @@ def _unseen(classes: np.ndarray, wanted: Any) -> Any:
         return wanted
     if classes.dtype.kind in "biuf":
         return -1 if int(classes.min()) > -1 and classes.dtype.kind != "u" else _beside(classes)
-    name, number = "unknown", 1
-    while name in classes.tolist():
-        number += 1
-        name = f"unknown {number}"
-    return name
+    names = ("unknown", *(f"unknown {number}" for number in range(2, len(classes) + 2)))
+    return next(name for name in names if name not in classes.tolist())
 
 
 def _beside(classes: np.ndarray) -> Any:

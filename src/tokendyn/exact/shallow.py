@@ -67,7 +67,10 @@ def project_line(write: Writer, line: Line, p: int) -> None:
 def first_that_works(
     build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int
 ) -> Construction:
-    """Return what ``build(line)`` gives on the first direction that works, or raise the error of that which came nearest."""
+    """Return what ``build(line)`` gives on the first direction that works.
+
+    If none does, the error of the one that came nearest is raised.
+    """
     failure: SeparationError | PrecisionError | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):
         try:
@@ -84,7 +87,7 @@ def first_that_works(
 
 
 def _nearer(error: Exception, before: Exception) -> bool:
-    """Return whether a refusal says more than the one before: no smaller a gap, or that the type alone was in the way."""
+    """Return whether a refusal says more than the one before: a wider gap, or that the type alone was in the way."""
     if isinstance(error, SeparationError) and isinstance(before, SeparationError):
         return error.gap >= before.gap
     return isinstance(error, PrecisionError) and isinstance(before, SeparationError)

@@ -282,8 +282,8 @@ class ExactTransformer:
         found = np.where(readable, self._table.find(forms), -1)
         answers: list[Any] = [None] * len(ready)
         table = backend == "auto" and bool(self.labels)
-        for j in np.flatnonzero(found >= 0) if table else ():
-            answers[j] = self.labels[self._codes[found[j]]]
+        for place in np.flatnonzero(found >= 0) if table else ():
+            answers[place] = self.labels[self._codes[found[place]]]
         run = np.flatnonzero(((found >= 0) & (not table)) | ((found < 0) & (not abstain)))
         if len(run):
             part = ready.take(run)
