@@ -184,7 +184,7 @@ _command(
     "predict",
     "classify:predict",
     "Label every sequence of a file: CSV out, with whether the sequence is one of the given ones.",
-    "tokendyn classify predict new.jsonl --model model/ --abstain --out labels.csv",
+    "tokendyn classify predict new.jsonl --model model/ --out labels.csv",
 )
 _command(
     classify,
