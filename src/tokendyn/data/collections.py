@@ -11,6 +11,8 @@ import numpy as np
 
 from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
+from tokendyn.runs import bounded
+from tokendyn.runs.opened import note_opened
 
 
 def read_class_folders(path: str | Path) -> LabelledTexts:
@@ -31,6 +33,7 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     texts: list[str] = []
     labels: list[str] = []
     problems: list[str] = []
+    characters = 0
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
         files = sorted(folder.glob("*.txt"))
         if not files:
@@ -39,8 +42,11 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
             try:
                 texts.append(_whole_text(file))
                 labels.append(folder.name)
+                characters += len(texts[-1])
             except (OSError, UnicodeDecodeError, BadInputError) as error:
                 problems.append(f"{file.relative_to(path)}: {error}")
+            if characters > bounded.MOST_TABLE_BYTES:
+                raise BadInputError(f"{path} holds more than {bounded.MOST_TABLE_BYTES / 2**30:.0f} GiB; split it")
     if problems:
         raise BadInputError.first_of(str(path), problems, "files")
     if not texts:
@@ -49,6 +55,9 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
 
 
 def _whole_text(file: Path) -> str:
+    if not file.is_file():
+        raise BadInputError("this is not a file; remove it")
+    note_opened(file)
     if file.stat().st_size > LONGEST_TEXT:
         raise BadInputError(f"longer than {LONGEST_TEXT // 2**20} MiB; cut it")
     return file.read_bytes().decode("utf-8-sig")
