@@ -3,6 +3,7 @@
 import csv
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tokendyn.exact.certificate import Verification
 from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_cell
 
 
 def check(
@@ -274,14 +276,18 @@ def predict(
     rows = zip(data.ids, shown, ("yes" if sure else "no" for sure in known), strict=True)
     header = ("id", "prediction", "known")
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *map(_safe_row, rows)])
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+        csv.writer(stream).writerows([header, *map(_safe_row, rows)])
     if json:
         write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
     announce(f"labelled {len(data)} sequences, {int(known.sum())} of them known; wrote {out}")
     return 0
+
+
+def _safe_row(row: Iterable[object]) -> list[object]:
+    return [safe_cell(cell) for cell in row]
 
 
 def explain(

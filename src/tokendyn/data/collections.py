@@ -37,14 +37,14 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
         files = sorted(folder.glob("*.txt"))
         if not files:
-            problems.append(f"{folder.name}: the folder of this class holds no .txt file; add texts or remove it")
+            problems.append(f"{folder.name!r}: the folder of this class holds no .txt file; add texts or remove it")
         for file in files:
             try:
                 texts.append(_whole_text(file))
                 labels.append(folder.name)
                 characters += len(texts[-1])
             except (OSError, UnicodeDecodeError, BadInputError) as error:
-                problems.append(f"{file.relative_to(path)}: {error}")
+                problems.append(f"{str(file.relative_to(path))!r}: {error}")
             if characters > bounded.MOST_TABLE_BYTES:
                 raise BadInputError(f"{path} holds more than {bounded.MOST_TABLE_BYTES / 2**30:.0f} GiB; split it")
     if problems:
@@ -142,6 +142,7 @@ def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
     labels: list[str] = []
     for label in ("pos", "neg"):
         path = Path(folder) / "movie_sentences" / f"rt-polarity.{label}"
+        note_opened(path)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:

@@ -98,7 +98,7 @@ def check_header(source: str, cells: Sequence[str]) -> None:
     texts = [cell for cell, value in values.items() if value is None and cell]
     whole = all(math.isfinite(value) and value == int(value) for value in numbers)
     counted = [cell for cell in cells if cell] == list(map(str, range(len(numbers))))
-    if counted and (len(numbers) > 2 or not cells[0]):
+    if numbers and counted and (len(numbers) > 2 or not cells[0]):
         return
     if numbers and (not texts or any(map(_is_odd, texts)) or not whole):
         raise BadInputError(f"{source} has no header row; name the columns in the first line")
@@ -335,12 +335,10 @@ def _is_header(path: Path, rows: _Rows) -> bool:
     if numbers and numbers == list(range(len(numbers))):
         if len(numbers) == len(values) > 1 and rows.decimals_only and not rows.ragged:
             raise BadInputError(
-                f"{path}: the first line, {','.join(rows.first)[:40]!r}, may be a header or numbers; name the columns by "
-                "words, or write the numbers as all others are written, with a point"
+                f"{path}: the first line, {','.join(rows.first)[:40]!r}, may be a header or numbers; name the columns "
+                "by words, or write the numbers as all others are written, with a point"
             )
-        return (not rows.first[0] and len(numbers) == len(values) - 1) or (
-            bool(names) and not any(map(_is_odd, names))
-        )
+        return (not rows.first[0] and len(numbers) == len(values) - 1) or (bool(names) and not any(map(_is_odd, names)))
     return not numbers and bool(names) and not any(map(_is_odd, above))
 
 

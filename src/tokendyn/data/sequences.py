@@ -180,20 +180,17 @@ def _take_row(
     for place in numeric:
         cell = row[place].strip()
         value = number_in(cell)
-        if value is None:
-            return f"{cell[:40]!r} in column {header[place]!r} is not a number{not_a_number(cell)}"
-        if not math.isfinite(value):
-            return f"{cell!r} in column {header[place]!r} is NaN or infinity"
+        if value is None or not math.isfinite(value):
+            return f"{cell[:40]!r} in column {header[place]!r} is not a finite number{not_a_number(cell)}"
         values.append(value)
     name = row[at_id].strip()
     if not name:
         return "the id is empty; name the sequence that the row belongs to"
-    if at_label >= 0:
-        given = row[at_label].strip()
-        if not given:
-            return "the label is empty; label the sequence or remove it"
-        if label_of.setdefault(name, given) != given:
-            return f"the label of id {name!r} is {given!r} here and {label_of[name]!r} above"
+    given = row[at_label].strip() if at_label >= 0 else None
+    if given == "":
+        return "the label is empty; label the sequence or remove it"
+    if given is not None and label_of.setdefault(name, given) != given:
+        return f"the label of id {name!r} is {given!r} here and {label_of[name]!r} above"
     tokens.setdefault(name, array("d")).extend(values)
     return ""
 

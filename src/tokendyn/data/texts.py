@@ -323,8 +323,8 @@ def _opened(path: Path | None) -> Iterator[tuple[io.TextIOWrapper, BinaryIO]]:
         whole = bounded.metered(sys.stdin.buffer, "standard input")
         yield io.TextIOWrapper(whole, encoding="utf-8-sig", newline=""), sys.stdin.buffer
         return
+    note_opened(path)
     with path.open("rb") as binary:
-        note_opened(path)
         yield io.TextIOWrapper(bounded.metered(binary, path), encoding="utf-8-sig", newline=""), binary
 
 
@@ -337,15 +337,14 @@ def _what_instead(path: Path) -> str:
 
 
 def _what_is_in(path: Path) -> str:
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-        beginning = stream.read(1024)
+    with bounded.open_bytes(path) as stream:
+        beginning = stream.peek(1024)[:1024]
         if beginning.startswith(b"\x1f\x8b"):
             return "it is compressed by gzip; let its name end in .gz"
         if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
             return "it is UTF-16; save it as UTF-8"
         if b"\0" in beginning:
             return "it is no text but a binary file; give a CSV, TSV or JSONL file"
-        stream.seek(0)
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode()
@@ -369,9 +368,7 @@ def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str)
             continue
         collected.rows_seen += 1
         if len(row) == len(header):
-            collected.add(
-                row[at[0]], row[at[1]] if len(at) > 1 else None, row[id_at] if id_at is not None else None
-            )
+            collected.add(row[at[0]], row[at[1]] if len(at) > 1 else None, row[id_at] if id_at is not None else None)
         else:
             collected.refuse(f"{len(row)} fields, the header has {len(header)}; quote texts that hold {delimiter!r}")
         yield

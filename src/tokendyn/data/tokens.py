@@ -82,7 +82,8 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
             f"{path} holds {matrix.dtype} of shape {matrix.shape}; expected a real (tokens, dim) matrix"
         )
     if 8 * matrix.size > MOST_TABLE_BYTES:
-        raise BadInputError(f"{path} holds {matrix.size / 2**27:.0f} GiB of tokens, over {MOST_TABLE_BYTES / 2**30:.0f}")
+        size, most = matrix.size / 2**27, MOST_TABLE_BYTES / 2**30
+        raise BadInputError(f"{path} holds {size:.0f} GiB of tokens, over {most:.0f}; choose some of them")
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))

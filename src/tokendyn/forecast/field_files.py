@@ -2,8 +2,6 @@
 
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from tokendyn.data.delimited import bad_cells, check_header, split_header
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import open_bytes
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
-from tokendyn.runs.numpy_files import open_numpy
+from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 
 Piece = tuple[slice, ...]
 
@@ -121,7 +119,7 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
             yield opened
     except BadInputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise BadInputError(f"{path} cannot be read whole ({error}); is it truncated?") from None
 
 

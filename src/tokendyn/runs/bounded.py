@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.opened import note_opened
@@ -57,8 +57,8 @@ def read_text(path: str | Path, most: int | None = None) -> str:
     path = Path(path)
     most = MOST_RECORD_BYTES if most is None else most
     try:
+        note_opened(path)
         with path.open("rb") as stream:
-            note_opened(path)
             data = stream.read(most + 1)
         if len(data) > most:
             raise BadInputError(f"{path} is larger than {most // 2**20} MiB, too large for such a file")
@@ -129,12 +129,12 @@ def open_table(path: str | Path) -> Iterator[io.TextIOWrapper]:
 @contextmanager
 def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
     """Yield the bytes of a text table, unpacked; the limits are those of :func:`open_table`."""
+    note_opened(Path(path))
     with Path(path).open("rb") as packed:
-        note_opened(path)
         yield metered(packed, path, most=MOST_TABLE_BYTES)
 
 
-def metered(packed: BinaryIO, path: str | Path, most: int = sys.maxsize) -> io.BufferedReader:
+def metered(packed: Any, path: str | Path, most: int = sys.maxsize) -> io.BufferedReader:
     """Return the bytes of an open file, unpacked when its name ends in ``.gz``, under the limits of text tables."""
     if str(path).lower().endswith(".gz"):
         return io.BufferedReader(_Metered(gzip.GzipFile(fileobj=packed), path, most, packed), 2**16)
@@ -144,7 +144,7 @@ def metered(packed: BinaryIO, path: str | Path, most: int = sys.maxsize) -> io.B
 class _Metered(io.RawIOBase):
     """Bytes that are counted as they come, so that the limits hold before the memory is taken."""
 
-    def __init__(self, source: Any, path: str | Path, most: int, packed: BinaryIO | None):
+    def __init__(self, source: Any, path: str | Path, most: int, packed: Any):
         self._source, self._path, self._most, self._packed = source, path, most, packed
         self._unpacked, self._line = 0, 0
 

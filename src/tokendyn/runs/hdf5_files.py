@@ -5,12 +5,8 @@ names of dimensions lie in is enough. A file can also have the library read othe
 (external storage), as parts of a virtual dataset, through external links. That is refused unless asked for.
 """
 
-import json
 import math
 import os
-import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,13 +15,8 @@ import numpy as np
 
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.bounded import check_ratio
+from tokendyn.runs.limited import answer, look
 from tokendyn.runs.opened import note_opened
-
-#: Seconds that walking through a file may take.
-MOST_SECONDS = 60.0
-
-#: Bytes of address space that walking through a file may take.
-MOST_MEMORY = 4 * 2**30
 
 #: Set this environment variable to 1 to let HDF5 files read other files.
 EXTERNAL = "TOKENDYN_HDF5_EXTERNAL"
@@ -41,29 +32,11 @@ def check_hdf5(path: str | Path) -> None:
     Raises
     ------
     BadInputError
-        If that process crashes or takes more than ``MOST_SECONDS``, or if data of the file lies in other files and the
+        If that process crashes or passes its limits, or if data of the file lies in other files and the
         environment variable TOKENDYN_HDF5_EXTERNAL is not 1.
     """
-    note_opened(path)
-    command = [sys.executable, "-P", "-m", __name__, str(path)]  # -P: no module of the working folder is imported
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    try:
-        ended = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=MOST_SECONDS,
-            env=os.environ | single,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise BadInputError(
-            f"{path} cannot be opened within {MOST_SECONDS:.0f} seconds; it is damaged: write it again"
-        ) from None
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be checked: no process can be started ({error.strerror or error})") from None
-    if ended.returncode < 0:
-        raise BadInputError(f"{path} makes the HDF5 library crash; it is damaged: write it again")
-    try:
-        seen = json.loads(ended.stdout)
-    except ValueError:
-        raise BadInputError(f"{path} cannot be checked within {MOST_MEMORY / 2**30:.0f} GiB of memory") from None
+    note_opened(Path(path))
+    seen = look(__name__, path, "HDF5")
     outside = seen["outside"]
     if seen["problem"]:
         raise BadInputError(f"{path} cannot be read whole ({seen['problem']}); it is damaged: write it again")
@@ -124,23 +97,6 @@ def packed_size(path: str | Path) -> int | float:
     return math.inf if os.environ.get(EXTERNAL) == "1" else Path(path).stat().st_size
 
 
-def end_after(seconds: float) -> None:
-    """End this process then, wherever it is and whether or not anybody still waits for it; not on Windows."""
-    if hasattr(signal, "alarm"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def limit_memory(more: int) -> None:
-    """Let this process take no more than so much address space beyond what it has; on Linux only."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        has = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        allowed = has + more if hard == resource.RLIM_INFINITY else min(has + more, hard)
-        resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
-
-
 def _walk(path: str) -> dict[str, Any]:
     """Read every attribute and count the scales of every dimension, as the readers do; return what lies outside.
 
@@ -180,8 +136,4 @@ def _walk(path: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    end_after(MOST_SECONDS + 1.0)
-    limit_memory(MOST_MEMORY)
-    sys.stdout.write(json.dumps(_walk(sys.argv[1])))
-    sys.stdout.flush()
-    os._exit(0)  # closing a damaged file may crash where reading it did not
+    answer(_walk)

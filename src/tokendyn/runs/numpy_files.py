@@ -52,7 +52,7 @@ class NumpyFile:
 
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
-    open_member: Callable[[str], IO[bytes]] | None = None
+    open_member: Callable[[str], Any] | None = None
 
 
 @contextmanager
@@ -69,8 +69,8 @@ def open_numpy(path: str | Path) -> Iterator[NumpyFile]:
     """
     path = Path(path)
     try:
+        note_opened(path)
         with path.open("rb") as stream:
-            note_opened(path)
             if path.suffix.lower() == ".npy":
                 _header(stream.read(_HEADER_BYTES))
                 with _old_headers():
@@ -119,7 +119,7 @@ class _Members(Mapping[str, tuple[int, ...]]):
         with _old_headers(), self._archive.open(self._members[name]) as member:
             return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
-    def open(self, name: str) -> IO[bytes]:
+    def open(self, name: str) -> Any:
         """Open an array as a stream in npy format."""
         self._shape_and_type(name)
         return self._archive.open(self._members[name])

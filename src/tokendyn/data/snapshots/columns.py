@@ -18,7 +18,7 @@ from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
-from tokendyn.runs.opened import note_opened
+from tokendyn.runs.parquet_files import check_parquet
 
 _CELLS = 2**22  # of a text table that are parsed at a time
 
@@ -152,7 +152,6 @@ def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
     parts, held = [], 0
     with pd.read_csv(
         stream, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
-        float_precision="round_trip",
     ) as reader:  # fmt: skip
         for part in reader:
             held += int(part.memory_usage(deep=True).sum())
@@ -170,16 +169,13 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
     import pyarrow as arrow
     from pyarrow import parquet
 
+    check_parquet(path)
     size = path.stat().st_size
     try:
-        note_opened(path)
         with parquet.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
             # Texts stay numbers of a dictionary, whose texts cannot be longer than the file lets them be.
             texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            parts = (group.column(i) for group in groups for i in range(group.num_columns))
-            check_ratio(path, sum(max(part.total_uncompressed_size, 0) for part in parts), size)
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             shapes = dict.fromkeys(schema.names, (count,))
             yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
