@@ -358,6 +358,15 @@ def _check_columns(path: Path, rows: _Rows, text: list[int], called: list[str]) 
             )
 
 
+def _doubt(rows: _Rows, place: int, line: int, cell: str, header: bool) -> str:
+    """Say what a text may have been meant for, where it is neither a header nor a name."""
+    if not header and line == rows.first_line and not _is_odd(cell) and cell:
+        return "; if it is a header, name every column by a word"
+    if rows.columns[place].texts > rows.count / 2 and not _is_odd(cell) and cell:
+        return "; if the column holds names, put a letter into each"
+    return ""
+
+
 def _raise_problems(path: Path, rows: _Rows, numeric: list[int], called: list[str], header: bool) -> None:
     """Raise if rows are ragged, or cells of numeric columns are not finite numbers."""
     whose = "header" if header else "first row"
@@ -366,7 +375,7 @@ def _raise_problems(path: Path, rows: _Rows, numeric: list[int], called: list[st
     for place in numeric:
         for line, cell in rows.columns[place].first:
             what = f"holds {cell[:40]!r} in column {called[place]}, not a finite number{not_a_number(cell)}"
-            problems.append((line, place, what))
+            problems.append((line, place, what + _doubt(rows, place, line, cell, header)))
     if problems:
         listed = [f"line {line} {what}" for line, _, what in sorted(problems)[:LISTED]]
         more = [f"and {total - len(listed)} more lines"] if total > len(listed) else []

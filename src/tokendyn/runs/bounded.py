@@ -6,8 +6,9 @@ import json
 import re
 import sys
 import tomllib
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,19 @@ def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
 def metered(packed: Any, path: str | Path, most: int = sys.maxsize) -> io.BufferedReader:
     """Return the bytes of an open file, unpacked when its name ends in ``.gz``, under the limits of text tables."""
     if str(path).lower().endswith(".gz"):
+        _check_beginning(packed, path)
         return io.BufferedReader(_Metered(gzip.GzipFile(fileobj=packed), path, most, packed), 2**16)
     return io.BufferedReader(_Metered(packed, path, most, None), 2**16)
+
+
+def _check_beginning(packed: Any, path: str | Path) -> None:
+    """Unpack the beginning alone, which is soon done, so that nothing is parsed of what is refused later."""
+    beginning = io.BufferedReader(_Metered(gzip.GzipFile(fileobj=packed), path, sys.maxsize, packed), 2**16)
+    with suppress(OSError, EOFError, zlib.error):  # whoever reads the file says so
+        left = FREE_BYTES + 2**20
+        while left > 0 and (data := beginning.read(2**16)):
+            left -= len(data)
+    packed.seek(0)
 
 
 class _Metered(io.RawIOBase):

@@ -48,7 +48,7 @@ class Columns:
     source: str
     time: str | None = None
     packed: int | float = math.inf
-    _taken: list[int] = field(default_factory=list, repr=False)
+    _taken: list[int] = field(default_factory=lambda: [0], repr=False)
 
     def need(self, name: str) -> np.ndarray:
         """Return a column, or say which there are."""
@@ -64,8 +64,8 @@ class Columns:
                 f"{self.source}: {name!r} holds {size / 2**30:.1f} GiB, at most {MOST_TABLE_BYTES / 2**30:.0f}; "
                 "reduce it by POD"
             )
-        self._taken.append(size)
-        check_ratio(self.source, sum(self._taken), self.packed)
+        self._taken[0] += size
+        check_ratio(self.source, self._taken[0], self.packed)
         return np.asarray(self.get(name))
 
 
