@@ -54,10 +54,17 @@ def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in SUFFIXES:
         raise BadInputError(f"{path}: unknown kind of file {suffix!r}; expected one of {', '.join(SUFFIXES)}")
-    if suffix.lower() in (".npy", ".npz", ".safetensors"):
+    try:
+        return _read(path, suffix.lower(), array)
+    except MemoryError:
+        raise BadInputError(f"{path} cannot be read: it does not fit into memory") from None
+
+
+def _read(path: Path, suffix: str, array: str | None) -> TokenTable:
+    if suffix in (".npy", ".npz", ".safetensors"):
         matrix = _read_array(path, array)
         return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
-    table = read_numbers(path, "\t" if suffix.lower().startswith(".tsv") else ",")
+    table = read_numbers(path, "\t" if suffix.startswith(".tsv") else ",")
     labels = tuple(map(str, range(len(table.values)))) if table.names is None else table.names
     return TokenTable(table.values, labels, table.name_column)
 
