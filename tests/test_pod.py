@@ -183,8 +183,8 @@ def test_a_table_is_reduced_in_pieces_as_the_array_is(shape, suffix, rng, tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,2\n3,no\n", "must hold numbers"),
-        ("x,y\n1,2\n3\n", "must hold numbers"),
+        ("x,y\n1,2\n3,no\n", "line 3 holds .no. in column .y., not a number"),
+        ("x,y\n1,2\n3\n", "line 3 has 1 columns, the header has 2"),
         ("1,2\n3,4\n", "no header row"),
         ("t\n1\n2\n", "holds no numbers"),
         ("", "holds no numbers"),

@@ -5,7 +5,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tokendyn.exact.certificate import Verification
 from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_cell
 
 #: Options of this command that messages of the library name as arguments.
 _OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
@@ -315,14 +316,18 @@ def predict(
     rows = zip(data.ids, shown, sure, strict=True)
     header = ("id", "prediction", "known")
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *map(_safe_row, rows)])
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+        csv.writer(stream).writerows([header, *map(_safe_row, rows)])
     if json:
         write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
     announce(f"{int(known.sum())} of {len(data)} sequences are known and have their label; wrote {out}")
     return 0
+
+
+def _safe_row(row: Iterable[object]) -> list[object]:
+    return [safe_cell(cell) for cell in row]
 
 
 def explain(

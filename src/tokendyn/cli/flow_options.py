@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.values import matrix_of, numbers_of, seconds_of
+from tokendyn.cli.values import announce_names, matrix_of, numbers_of, seconds_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.dynamics import Budget, TokenFlow, means_within
 from tokendyn.dynamics.integrators import Method
@@ -232,6 +232,7 @@ class StartOptions:
     def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         """Return tokens of a file as unit vectors, their names, and their rows; of many, ``--tokens`` by chance."""
         table = read_tokens(path, array=self.array)
+        announce_names(table)
         tokens, rows = self.chosen(table.tokens, str(path), normalise=self.normalise)
         return tokens, tuple(table.labels[row] for row in rows), rows
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
-from tokendyn.cli.values import matrix_of
+from tokendyn.cli.values import announce_names, matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
@@ -91,6 +91,7 @@ def simulate(
     if softmax is not None and not (math.isfinite(softmax) and softmax > 0):
         raise BadInputError(f"--softmax takes a positive inverse temperature, got {softmax}; leave it out for hardmax")
     table = read_tokens(tokens, array=array)
+    announce_names(table)
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     if dry_run:

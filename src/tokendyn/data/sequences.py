@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tokendyn.data.delimited import not_a_number, number_in
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
@@ -82,6 +84,8 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
             return readers[kind.lower()](path, stream, label)
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    except MemoryError:
+        raise BadInputError(f"{path} cannot be read: it does not fit into memory") from None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from None
 
@@ -132,9 +136,14 @@ def _label(value: Any) -> Any:
 def _numbers(value: Any) -> np.ndarray:
     """Return tokens as a matrix; JSON's NaN and infinity are left for the check that names their position."""
     tokens = np.array(value)
-    if tokens.dtype.kind not in "fiu":
+    if tokens.dtype.kind not in "fiu" or _holds_truth(value):
         raise ValueError("tokens are not rows of numbers of the same length")
     return tokens[:, None] if tokens.ndim == 1 and len(tokens) else tokens
+
+
+def _holds_truth(value: Any) -> bool:
+    """Return whether true or false stands among numbers, which an array would take as 1 or 0."""
+    return any(isinstance(x, bool) for row in value for x in (row if isinstance(row, list) else (row,)))
 
 
 def _hashable(value: Any) -> Any:
@@ -153,12 +162,15 @@ def _read_table(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         raise BadInputError(
             f"{path}: no column {missing[0]!r}; found {', '.join(map(repr, header)) or 'an empty file'}"
         )
+    twice = [name for name in ("id", label) if name is not None and header.count(name) > 1]
+    if twice:
+        raise BadInputError(f"{path}: column {twice[0]!r} occurs twice; rename one of them")
     at_id = header.index("id")
     at_label = header.index(label) if label is not None else -1
     numeric = [place for place, name in enumerate(header) if place not in (at_id, at_label) and name != "label"]
     if not numeric:
         raise BadInputError(f"{path}: there is no column of coordinates beside id and label")
-    tokens: dict[str, list[list[float]]] = {}
+    tokens: dict[str, array[float]] = {}
     label_of: dict[str, str] = {}
     problems = []
     for row in rows:
@@ -168,7 +180,8 @@ def _read_table(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         if problem:
             problems.append(f"line {rows.line_num}: {problem}")
     labels: list[Any] = [label_of.get(name) for name in tokens]
-    return _collected(path, list(tokens), [np.array(t) for t in tokens.values()], labels, label, problems, "lines")
+    sequences = [np.array(coordinates).reshape(-1, len(numeric)) for coordinates in tokens.values()]
+    return _collected(path, list(tokens), sequences, labels, label, problems, "lines")
 
 
 def _take_row(
@@ -177,24 +190,28 @@ def _take_row(
     at_id: int,
     at_label: int,
     numeric: list[int],
-    tokens: dict[str, list[list[float]]],
+    tokens: "dict[str, array[float]]",
     label_of: dict[str, str],
 ) -> str:
     """Add one row to its sequence; return what is wrong with it."""
     if len(row) != len(header):
         return f"{len(row)} columns, the header has {len(header)}"
-    try:
-        values = [float(row[place]) for place in numeric]
-    except ValueError as error:
-        return str(error)
-    if not all(map(math.isfinite, values)):
-        return "NaN or infinity"
+    values = array("d")
+    for place in numeric:
+        cell = row[place].strip()
+        value = number_in(cell)
+        if value is None or not math.isfinite(value):
+            return f"{cell[:40]!r} in column {header[place]!r} is not a finite number{not_a_number(cell)}"
+        values.append(value)
     name = row[at_id].strip()
-    if not name or (at_label >= 0 and not row[at_label].strip()):
-        return f"the {'label' if name else 'id'} is empty; fill it in, or remove the sequence"
-    if at_label >= 0 and label_of.setdefault(name, row[at_label]) != row[at_label]:
-        return f"the label of id {name!r} is {row[at_label]!r} here and {label_of[name]!r} above"
-    tokens.setdefault(name, []).append(values)
+    if not name:
+        return "the id is empty; name the sequence that the row belongs to"
+    given = row[at_label].strip() if at_label >= 0 else None
+    if given == "":
+        return "the label is empty; label the sequence or remove it"
+    if given is not None and label_of.setdefault(name, given) != given:
+        return f"the label of id {name!r} is {given!r} here and {label_of[name]!r} above"
+    tokens.setdefault(name, array("d")).extend(values)
     return ""
 
 

@@ -10,6 +10,7 @@ from tokendyn.dynamics import Trajectory
 from tokendyn.errors import BadInputError
 from tokendyn.particles.clustering import ClusteringRun, complete
 from tokendyn.runs.files import new_file, new_folder, read_json, write_json
+from tokendyn.runs.table import safe_frame
 from tokendyn.show import (
     KeyFigures,
     Picture,
@@ -68,7 +69,7 @@ def save_run(
         config = run.trajectory.provenance.get("config", {})
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command}
         write_json(temporary / "run.json", record | {"config": config, "summary": run.summary()})
-        run.table().to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
+        safe_frame(run.table()).to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
         if animation is not None:
             animate(run.scene(title), temporary / f"animation.{animation}")
         if report:

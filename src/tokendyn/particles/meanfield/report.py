@@ -24,6 +24,7 @@ from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_frame
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
@@ -149,7 +150,7 @@ def save_run(
         )  # fmt: skip
         distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
         if beside.names:
-            token_table(run, beside.names).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
+            safe_frame(token_table(run, beside.names)).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
         if animation is not None:
             animate_run(run, place / f"animation.{animation}")
         if report:
