@@ -4,10 +4,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
+from tokendyn.exact import precision, radius
+from tokendyn.exact.digest import digest_of
 from tokendyn.exact.rational import rationals, run_exactly
 
 if TYPE_CHECKING:
@@ -68,11 +72,18 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every token of every sequence ends with the label."""
+        """Whether every token of every sequence ends with the label, after rounding to the nearest label number."""
         return not self.wrong
 
+    @property
+    def exact(self) -> bool:
+        """Whether every output is the label to the last bit: no difference at all in this arithmetic."""
+        return self.passed and self.largest_difference == 0
+
     def __str__(self) -> str:
-        verdict = "all exact" if self.passed else f"{len(self.wrong)} wrong, first {self.wrong[:5]}"
+        verdict = f"{len(self.wrong)} wrong, first {self.wrong[:5]}"
+        if self.passed:
+            verdict = "all exact" if self.exact else "all right after rounding, not exact"
         return (
             f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, "
             f"max |output - label| = {self.largest_difference:g}, {self.seconds:.1f} s"
@@ -98,10 +109,15 @@ class Certificate:
         The inverse temperature the transformer runs at; None for hardmax.
     n_max
         Longest sequence that is covered; None for any length.
-    radius
-        A label survives moves of the tokens that change no projection by ``delta_min/4 - 2E`` or more.
     arithmetic
         Floating-point type.
+    direction
+        a with ``p = <a, x>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
+        ``needed`` and ``radius`` are; it may be scaled by a power of two. None for half-spaces, where each has its
+        own direction of length 1. For ``fingerprint`` the gaps are of means on that line, for ``hat`` of means of
+        heights.
+    data
+        Hash of the sequences and their labels (:mod:`tokendyn.exact.digest`).
 
     Examples
     --------
@@ -119,9 +135,43 @@ class Certificate:
     beta_min: float | None
     beta: float | None
     n_max: int | None
-    radius: float
     arithmetic: str
+    direction: tuple[float, ...] | None
+    data: str
     _transformer: "ExactTransformer" = field(repr=False, compare=False)
+
+    @property
+    def norm(self) -> float:
+        """Length of the direction: a token that moves by rho moves by at most ``norm * rho`` on the line."""
+        return 1.0 if self.direction is None else float(np.linalg.norm(self.direction))
+
+    @cached_property
+    def radius_tokens(self) -> float:
+        """How far every token of any given sequence may move, all at once, without another label.
+
+        Euclidean norm, in the unit of the input, for the distinct tokens of each given sequence as the network reads
+        them; what floating point rounds, of the moved coordinates too, is taken off. See
+        :mod:`tokendyn.exact.radius`. The number for each sequence, which is at least this, is :meth:`radii`.
+        """
+        return radius.smallest_radius(self._transformer)
+
+    @property
+    def radius(self) -> float:
+        """``norm * radius_tokens``: the same move in the unit of the line."""
+        return self.norm * self.radius_tokens if math.isfinite(self.radius_tokens) else math.inf
+
+    def radii(self) -> Float[np.ndarray, " sequences"]:
+        """Return ``radius_tokens`` for each given sequence: how far its own tokens may move."""
+        return radius.token_radii(self._transformer)
+
+    @cached_property
+    def bits(self) -> int:
+        """Significant bits of the weights at which all labels are still right; with one bit fewer the first flips.
+
+        Measured: the weights are rounded to fewer and fewer bits, from all bits of the type downwards, and all
+        sequences are run again. Tokens and activations keep the type. See :func:`tokendyn.exact.precision.least_bits`.
+        """
+        return precision.least_bits(self._transformer)
 
     def verify(self, *, exact: bool = False, workers: int = 1, progress: Progress | None = None) -> Verification:
         """Run all sequences that the transformer was built from, and compare every token's output with the label.
@@ -129,8 +179,10 @@ class Certificate:
         Parameters
         ----------
         exact
-            In exact rational arithmetic, with the same weights and hardmax attention. A softmax transformer is
-            also checked to run at ``beta_min`` or more.
+            In exact rational arithmetic, with the same weights and hardmax attention: an output that differs from
+            its label at all is wrong. A softmax transformer is also checked to run at ``beta_min`` or more. In
+            floating point an output is wrong if it is not the label to the last bit; with ``strategy="strict"``,
+            which rounds there, if it is more than 1/4 away.
         workers
             Threads of the floating-point run.
         progress
@@ -178,8 +230,9 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON knows them; infinity becomes None."""
-        names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "radius", "arithmetic")
-        values = {name: getattr(self, name) for name in names}
+        names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "radius", "radius_tokens", "arithmetic")
+        values = {name: getattr(self, name) for name in (*names, "data")}
+        values["direction"] = None if self.direction is None else list(self.direction)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 

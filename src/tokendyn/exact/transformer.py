@@ -11,7 +11,9 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact import ragged
 from tokendyn.exact.certificate import Certificate, Progress, bitwise_beta, sufficient_beta
 from tokendyn.exact.construction import Construction
+from tokendyn.exact.digest import digest_of
 from tokendyn.exact.errors import CertificateError
+from tokendyn.exact.radius import direction_of
 from tokendyn.exact.sequences import Given, Sequences, fingerprint_of, gather
 from tokendyn.exact.weights import Weights
 
@@ -139,9 +141,11 @@ class ExactTransformer:
         tempered = self._least_beta() if np.isfinite(made.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
+        line = direction_of(self)
         return Certificate(
             made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, max(made.gap / 4 - 2 * made.error, 0.0), self.dtype, self,
+            longest if soft else made.longest, self.dtype, None if line is None else tuple(line.tolist()),
+            digest_of(self), self,
         )  # fmt: skip
 
     @cached_property
