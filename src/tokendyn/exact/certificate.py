@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.exact import precision, radius
-from tokendyn.exact.digest import digest_of
+from tokendyn.errors import BadInputError
+from tokendyn.exact import precision, radius, ragged
 from tokendyn.exact.rational import rationals, run_exactly
+from tokendyn.exact.sequences import Given, Sequences, token_sets
 
 if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
@@ -61,6 +62,8 @@ class Verification:
         Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit.
     seconds
         Processor time.
+    unknown
+        Numbers of the sequences that the transformer was not built from, when the user's own were run.
     """
 
     arithmetic: str
@@ -69,11 +72,12 @@ class Verification:
     wrong: tuple[int, ...]
     largest_difference: float
     seconds: float
+    unknown: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every token of every sequence ends with the label, after rounding to the nearest label number."""
-        return not self.wrong
+        """Whether every sequence is known, and every token of it ends with the label."""
+        return not self.wrong and not self.unknown
 
     @property
     def exact(self) -> bool:
@@ -81,7 +85,10 @@ class Verification:
         return self.passed and self.largest_difference == 0
 
     def __str__(self) -> str:
-        verdict = f"{len(self.wrong)} wrong, first {self.wrong[:5]}"
+        problems = (("wrong", self.wrong), ("not among those that it was built from", self.unknown))
+        verdict = "; ".join(
+            f"{len(places)} {what}, first {', '.join(map(str, places[:5]))}" for what, places in problems if places
+        )
         if self.passed:
             verdict = "all exact" if self.exact else "all right after rounding, not exact"
         return (
@@ -173,60 +180,105 @@ class Certificate:
         """
         return precision.least_bits(self._transformer)
 
-    def verify(self, *, exact: bool = False, workers: int = 1, progress: Progress | None = None) -> Verification:
-        """Run all sequences that the transformer was built from, and compare every token's output with the label.
+    def verify(
+        self,
+        sequences: Given | None = None,
+        labels: Iterable[Any] | None = None,
+        *,
+        exact: bool = False,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Run sequences, and compare every token's output with the label.
 
         Parameters
         ----------
+        sequences, labels
+            The user's own, as for :func:`tokendyn.exact.compile`: each must be one that the transformer was built
+            from, and end with its label, equal in type and value. By default the sequences and labels that the
+            transformer holds itself, which shows that it agrees with itself and no more.
         exact
             In exact rational arithmetic, with the same weights and hardmax attention: an output that differs from
             its label at all is wrong. A softmax transformer is also checked to run at ``beta_min`` or more. In
             floating point an output is wrong if it is not the label to the last bit; with ``strategy="strict"``,
-            which rounds there, if it is more than 1/4 away.
+            where that is not promised, if it is more than 1/4 away.
         workers
             Threads of the floating-point run.
         progress
             Called with the sequences done and their number.
+
+        Raises
+        ------
+        BadInputError
+            If there is not one label for each sequence, or the transformer has no labels.
         """
         began = time.process_time()
         owner = self._transformer
+        if sequences is None:
+            run, targets, unknown = owner.sequences, owner.targets, np.empty(0, np.int64)
+        else:
+            run, targets, unknown = self._own(sequences, labels)
         if exact:
-            return self._verify_exactly(began, progress)
-        residuals = owner.residuals(owner.sequences, workers=workers, progress=progress)
+            return self._verify_exactly(run, targets, unknown, began, progress)
+        residuals = ragged.run(
+            owner.weights, owner.construction.dim, run, inverse_temperature=owner.beta, workers=workers,
+            progress=progress,
+        )  # fmt: skip
         output = residuals[:, list(owner.construction.outputs)].astype(np.float64)
-        difference = np.abs(output - owner.targets).max(axis=1)
-        worst = np.maximum.reduceat(difference, owner.sequences.starts[:-1])
+        worst = np.maximum.reduceat(np.abs(output - targets).max(axis=1), run.starts[:-1])
         wrong = np.flatnonzero(~(worst <= (0.0 if owner.construction.bitwise else 0.25)))
-        seconds = time.process_time() - began
-        return Verification(
-            self.arithmetic, owner.attention, len(worst), tuple(wrong.tolist()), float(worst.max()), seconds
-        )
+        return self._verification(self.arithmetic, owner.attention, wrong, worst, unknown, began)
 
-    def _verify_exactly(self, began: float, progress: Progress | None) -> Verification:
+    def _own(
+        self, sequences: Given, labels: Iterable[Any] | None
+    ) -> tuple[Sequences, Float[np.ndarray, "tokens outputs"], np.ndarray]:
+        """Return the user's sequences as the network reads them, their targets, and which ones are unknown."""
+        owner = self._transformer
+        if not owner.labels:
+            raise BadInputError("this transformer turns sequences into outputs and has no labels to compare")
+        ready = owner.prepare(sequences)
+        given = [_kind_and_value(label) for label in (labels if labels is not None else ())]
+        if len(given) != len(ready):
+            raise BadInputError(f"{len(ready)} sequences and {len(given)} labels; expected one label a sequence")
+        numbers = {_kind_and_value(label): float(number) for number, label in enumerate(owner.labels)}
+        run = as_read(ready, owner.multiplicity)
+        # A label that the transformer does not have is NaN, from which every output differs.
+        wanted = np.array([numbers.get(label, math.nan) for label in given])
+        return run, np.repeat(wanted, run.lengths)[:, None], np.flatnonzero(~owner.is_known(ready))
+
+    def _verify_exactly(
+        self, run: Sequences, targets: np.ndarray, unknown: np.ndarray, began: float, progress: Progress | None
+    ) -> Verification:
         owner = self._transformer
         library = rationals()
         construction = owner.construction
         outputs = list(construction.outputs)
-        results = run_exactly(
-            construction.weights, construction.dim, owner.sequences, outputs, progress=progress, library=library
-        )
-        wrong, largest = [], 0.0
-        targets = owner.targets
+        results = run_exactly(construction.weights, construction.dim, run, outputs, progress=progress, library=library)
+        worst = np.zeros(len(results))
         for j, tokens in enumerate(results):
-            first = int(owner.sequences.starts[j])
-            differences = [
-                abs(value - library[0](float(wanted)))
-                for i, row in enumerate(tokens)
-                for value, wanted in zip(row, targets[first + i], strict=True)
-            ]
-            worst = max(differences)
-            if worst != 0:
-                wrong.append(j)
-                largest = max(largest, float(_ratio(worst)))
+            wanted = targets[run.starts[j] : run.starts[j + 1]]
+            if np.isnan(wanted).any():
+                worst[j] = math.nan
+                continue
+            largest = max(
+                abs(value - library[0](float(number)))
+                for row, numbers in zip(tokens, wanted, strict=True)
+                for value, number in zip(row, numbers, strict=True)
+            )
+            worst[j] = max(_ratio(largest), math.ulp(0.0)) if largest != 0 else 0.0
+        wrong = np.flatnonzero(~(worst == 0))
         if self.beta is not None and self.beta_min is not None and self.beta < self.beta_min:
-            wrong = list(range(len(results)))
-        seconds = time.process_time() - began
-        return Verification(library[1], "hardmax", len(results), tuple(wrong), largest, seconds)
+            wrong = np.arange(len(results))
+        return self._verification(library[1], "hardmax", wrong, worst, unknown, began)
+
+    def _verification(
+        self, arithmetic: str, attention: str, wrong: np.ndarray, worst: np.ndarray, unknown: np.ndarray, began: float
+    ) -> Verification:
+        largest = float(worst.max()) if not np.isnan(worst).any() else math.inf
+        return Verification(
+            arithmetic, attention, len(worst), tuple(wrong.tolist()), largest, time.process_time() - began,
+            tuple(unknown.tolist()),
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON knows them; infinity becomes None."""
@@ -234,6 +286,25 @@ class Certificate:
         values = {name: getattr(self, name) for name in (*names, "data")}
         values["direction"] = None if self.direction is None else list(self.direction)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def as_read(sequences: Sequences, multiplicity: str) -> Sequences:
+    """Return sequences as the network is to read them: distinct tokens, or the fewest with the same shares."""
+    sets = token_sets(sequences)
+    counts = np.ones_like(sets.counts)
+    if multiplicity == "frequency":
+        counts = sets.counts // np.repeat(np.gcd.reduceat(sets.counts, sets.starts[:-1]), np.diff(sets.starts))
+    lengths = np.add.reduceat(counts, sets.starts[:-1])
+    rows = np.repeat(sets.rows[sets.members], counts)
+    return Sequences(sequences.tokens[rows], np.append(0, np.cumsum(lengths)).astype(np.int64))
+
+
+def _kind_and_value(label: Any) -> Any:
+    """Return a label with its type, so that 1, True and 1.0 are three labels; scalars of arrays as plain values."""
+    label = label.item() if hasattr(label, "item") and not isinstance(label, str | tuple) else label
+    if isinstance(label, tuple):
+        return tuple, tuple(_kind_and_value(part) for part in label)
+    return type(label), label
 
 
 def _ratio(value: Any) -> float:

@@ -78,7 +78,8 @@ def to_linear(model: "ExactTransformer") -> "LinearBlocks":
 def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:
     if model.weights.blocks > MOST_UNROLLED:
         raise BadInputError(
-            f"{what}: the transformer has {model.weights.blocks} blocks (at most {MOST_UNROLLED} are unrolled); {remedy}"
+            f"{what}: the transformer has {model.weights.blocks} blocks, and at most {MOST_UNROLLED} are unrolled; "
+            f"{remedy}"
         )
 
 
@@ -190,7 +191,7 @@ class _Graph:
             column = self.add("MatMul", [x, self.constant(part["k"].T, at + "k")], at + "key_column")
             row = self.add("Transpose", [column], at + "key_row", perm=[0, 2, 1])
             scores = self.add("Mul", [query, row], at + "scores")
-            masked = self.add("Where", ["keys", scores, "minus_infinity"], at + "masked")
+            self.add("Where", ["keys", scores, "minus_infinity"], at + "masked")
 
             def node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
                 inputs, outputs = ([n if n in self.shared else at + n for n in names] for names in (inputs, outputs))

@@ -110,9 +110,10 @@ def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarr
 
 
 def _linear(matrix: np.ndarray, bias: np.ndarray | None = None) -> nn.Linear:
-    """Return ``x -> matrix x + bias`` as a layer, without drawing random weights first."""
+    """Return ``x -> matrix x + bias`` as a layer, without random weights first."""
     rows, columns = matrix.shape
-    layer = nn.utils.skip_init(nn.Linear, columns, rows, bias=bias is not None, dtype=torch.from_numpy(matrix).dtype)
+    with torch.device("meta"):
+        layer = nn.Linear(columns, rows, bias=bias is not None)
     layer.weight = nn.Parameter(torch.from_numpy(matrix.copy()), requires_grad=False)
     if bias is not None:
         layer.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)

@@ -118,7 +118,6 @@ def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float |
     return leaders / leaders.sum(dim=-1, keepdim=True)
 
 
-
 def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:
     """Return the dense stacks ``U (L, width, D)``, ``c``, ``W (L, D, width)``, ``q, k (L, D)``, ``v_in``, ``v_out``.
 

@@ -14,8 +14,8 @@ What matters differs by strategy:
 - ``slab``: one token stays on the flat part of a slab of its label, and none enters a slab of another.
 - ``fingerprint``: the mean stays between two ramps. ``hat``: no token leaves the flat part of a hat or enters one.
 
-Means see how often a token occurs. Tokens that are repeated may move apart, and a set is read without its
-repetitions; so the mean must keep its label for every count from one to the number of repetitions.
+The tokens are those that the network reads: copies of a token, which do not count or count by their share, are one
+token and move together.
 """
 
 import math
@@ -26,8 +26,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.exact.directions import project
 from tokendyn.exact.kernels import path_slack
-from tokendyn.exact.plan import ROOT, Plan, widths
-from tokendyn.exact.sequences import Sequences, token_sets
+from tokendyn.exact.plan import ROOT, Plan
 from tokendyn.exact.weights import Weights
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _unit(model: "ExactTransformer") -> float:
 
 
 def _gamma(steps: float, unit: float) -> float:
-    """Return ``gamma_m = m u / (1 - m u)``, which bounds the rounding of m operations; infinity if they are too many."""
+    """Return ``gamma_m = m u / (1 - m u)``, which bounds the rounding of m operations; infinity if m is too large."""
     return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
 
 
@@ -97,7 +96,7 @@ def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
     # A power of two times one coordinate is exact for any token; every other sum rounds once a token is moved.
     exact = len(used) == 1 and abs(np.frexp(a[used[0]])[0]) == 0.5
     gamma = 0.0 if exact else _gamma(len(used) + 4, unit)
-    sizes = np.maximum.reduceat(np.abs(tokens[:, used]) @ np.abs(a[used]) if len(used) else np.zeros(len(tokens)), starts)
+    sizes = np.maximum.reduceat(np.abs(tokens[:, used]) @ np.abs(a[used]), starts)
     lengths = np.maximum.reduceat(np.linalg.norm(tokens, axis=1), starts)
     error = 2 * gamma * sizes + 4 * len(used) * float(info.smallest_subnormal)
     scale = float(np.linalg.norm(a)) * (1 + gamma)
@@ -302,12 +301,11 @@ def _means(model: "ExactTransformer") -> Radii:
         tokens = np.maximum(depth, outside).min(axis=1, initial=np.inf)
         slack = np.minimum.reduceat(tokens, sequences.starts[:-1])
         heights = (depth >= 0) @ (gain * (edges[:, 1] - edges[:, 0]))
-    lowest, highest = _mean_ranges(sequences, heights, counted=model.multiplicity == "frequency")
+    means = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
     ramps = np.sort(_ramp_edges(weights, m))
-    below = np.append(-np.inf, ramps[1::2])  # from here on one label
-    zone = np.searchsorted(below, (lowest + highest) / 2, side="right") - 1
-    above = np.append(ramps[::2], np.inf)[zone]
-    room = np.minimum(lowest - below[zone], above - highest)
+    below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)  # one label from below to above
+    zone = np.searchsorted(below, means, side="right") - 1
+    room = np.minimum(means - below[zone], above[zone] - means)
     if model.strategy == "hat":
         return np.where(room > made.error, slack, 0.0)
     unit = _unit(model)
@@ -321,26 +319,3 @@ def _ramp_edges(weights: Weights, m: int) -> np.ndarray:
     single = np.flatnonzero(np.diff(weights.in_starts) == 1)
     reads = weights.in_channels[weights.in_starts[single]]
     return -weights.bias[single[reads == m]].astype(np.float64)
-
-
-def _mean_ranges(sequences: Sequences, heights: np.ndarray, *, counted: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest mean of each sequence when repetitions count from once to as often as given."""
-    sums = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
-    lowest, highest = sums.copy(), sums.copy()
-    sets = token_sets(sequences)
-    repeated = np.flatnonzero(np.diff(sets.starts) < sequences.lengths)
-    if counted or not len(repeated):
-        return lowest, highest
-    for j in repeated.tolist():
-        part = slice(sets.starts[j], sets.starts[j + 1])
-        h, most = heights[sets.rows[sets.members[part]]], sets.counts[part].astype(np.float64)
-        lowest[j], highest[j] = _least_mean(h, most), -_least_mean(-h, most)
-    return lowest, highest
-
-
-def _least_mean(heights: np.ndarray, most: np.ndarray) -> float:
-    """Return ``min sum c h / sum c`` over ``1 <= c <= most``: the lowest values count fully, the others once."""
-    order = np.argsort(heights)
-    h, more = heights[order], most[order] - 1
-    total = h.sum() + np.append(0.0, np.cumsum(more * h))
-    return float((total / (len(h) + np.append(0.0, np.cumsum(more)))).min())

@@ -89,9 +89,7 @@ def _grid(largest: float, dtype: str) -> float:
     return math.ldexp(1.0, math.frexp(largest)[1] - int(np.finfo(dtype).nmant) - 1)
 
 
-def _query(
-    write: Writer, block: int, plan: Plan, query: int, shift: float, grid: float, c: int, new: int
-) -> None:
+def _query(write: Writer, block: int, plan: Plan, query: int, shift: float, grid: float, c: int, new: int) -> None:
     quarter = float(plan.gap[query]) / 4
     w = math.ldexp(1.0, math.frexp(quarter)[1] - 1)  # at least 64 times the grid, or the rounding check had refused
     low = grid * round((float(plan.low[query]) - quarter) / grid)
