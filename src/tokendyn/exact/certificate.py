@@ -59,7 +59,8 @@ class Verification:
     wrong
         Numbers of the sequences with a token whose output is not the label.
     largest_difference
-        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit.
+        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit. Infinite if a label is none of
+        the transformer's.
     seconds
         Processor time.
     unknown
@@ -91,9 +92,12 @@ class Verification:
         )
         if self.passed:
             verdict = "all exact" if self.exact else "all right after rounding, not exact"
+        largest = f"max |output - label| = {self.largest_difference:g}"
+        if math.isinf(self.largest_difference):
+            largest = "with labels that the transformer does not have"
         return (
-            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, "
-            f"max |output - label| = {self.largest_difference:g}, {self.seconds:.1f} s"
+            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
+            f"{self.seconds:.1f} s"
         )
 
 

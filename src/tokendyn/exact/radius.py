@@ -205,7 +205,7 @@ def _groups(
 # --- all questions at once --------------------------------------------------------------------------------------------
 
 
-def _rows(weights: Weights, block: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def dense_rows(weights: Weights, block: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return U, c and the first channel that each unit of a block writes."""
     units = np.arange(weights.units[block], weights.units[block + 1])
     U = np.zeros((len(units), dim))
@@ -223,12 +223,12 @@ def _codes(model: "ExactTransformer") -> Int[np.ndarray, " sequences"]:
 def _half_spaces(model: "ExactTransformer") -> Radii:
     """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
     made, sequences = model.construction, model.sequences
-    U, c, writes = _rows(model.weights, 0, model.input_dim)
+    U, c, writes = dense_rows(model.weights, 0, model.input_dim)
     unit = _unit(model)
     if not len(c):
         return np.full(len(sequences), np.inf)
     names = np.array([int(made.channels[place][1:]) for place in writes])
-    readout, _, _ = _rows(model.weights, 1, made.dim)
+    readout, _, _ = dense_rows(model.weights, 1, made.dim)
     width = 2 / float(np.abs(readout[np.abs(readout) > 0]).max())
     gamma = _gamma(model.input_dim + 4, unit)
     lipschitz = np.linalg.norm(U, axis=1) * (1 + gamma)
@@ -254,13 +254,13 @@ def _half_spaces(model: "ExactTransformer") -> Radii:
     return np.maximum(radii * (1 - 2 * unit), 0.0)
 
 
-def _trapezoids(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
+def trapezoids(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
     """Return the four edges of every trapezoid on p, ``(trapezoids, 4)``, and the channel that it writes."""
-    _, c, writes = _rows(model.weights, 1, model.construction.dim)
+    _, c, writes = dense_rows(model.weights, 1, model.construction.dim)
     return -c.reshape(-1, 4), writes[::4]
 
 
-def _sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how deep each value is on the flat part of each trapezoid, and how far it is outside of it."""
     depth = np.minimum(p[:, None] - edges[:, 1], edges[:, 2] - p[:, None])
     outside = np.maximum(edges[:, 0] - p[:, None], p[:, None] - edges[:, 3])
@@ -268,7 +268,7 @@ def _sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slabs(model: "ExactTransformer") -> Radii:
-    edges, writes = _trapezoids(model)
+    edges, writes = trapezoids(model)
     sequences, codes = model.sequences, _codes(model)
     names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
     a = direction_of(model)
@@ -279,7 +279,7 @@ def _slabs(model: "ExactTransformer") -> Radii:
     step = max(1, _CHUNK // max(len(edges), 1))
     for first in range(0, len(owner), step):
         rows = owner[first : first + step]
-        depth, outside = _sides(values[first : first + step], edges)
+        depth, outside = sides(values[first : first + step], edges)
         mine = names[None, :] == codes[rows][:, None]
         np.maximum.at(held, rows, np.where(mine, depth, -np.inf).max(axis=1, initial=-np.inf))
         np.minimum.at(free, rows, np.where(mine, np.inf, outside).min(axis=1, initial=np.inf))
@@ -295,14 +295,14 @@ def _means(model: "ExactTransformer") -> Radii:
     m = made.channels.index("m")
     heights, slack = values, np.full(len(sequences), np.inf)
     if model.strategy == "hat":
-        edges, _ = _trapezoids(model)
+        edges, _ = trapezoids(model)
         gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
-        depth, outside = _sides(values, edges)
+        depth, outside = sides(values, edges)
         tokens = np.maximum(depth, outside).min(axis=1, initial=np.inf)
         slack = np.minimum.reduceat(tokens, sequences.starts[:-1])
         heights = (depth >= 0) @ (gain * (edges[:, 1] - edges[:, 0]))
     means = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
-    ramps = np.sort(_ramp_edges(weights, m))
+    ramps = np.sort(ramp_edges(weights, m))
     below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)  # one label from below to above
     zone = np.searchsorted(below, means, side="right") - 1
     room = np.minimum(means - below[zone], above[zone] - means)
@@ -314,7 +314,7 @@ def _means(model: "ExactTransformer") -> Radii:
     return (room - 2 * steps * size) / (1 + steps)
 
 
-def _ramp_edges(weights: Weights, m: int) -> np.ndarray:
+def ramp_edges(weights: Weights, m: int) -> np.ndarray:
     """Return minus the bias of every unit that reads the mean alone: two a ramp."""
     single = np.flatnonzero(np.diff(weights.in_starts) == 1)
     reads = weights.in_channels[weights.in_starts[single]]

@@ -260,12 +260,12 @@ class ExactTransformer:
         return frozenset(fingerprint_of(self.sequences[j]) for j in range(len(self.sequences)))
 
     def explain(self, sequence: Any) -> "Explanation":
-        """Return the questions that a sequence was asked, which it answered with yes, and its path of classes.
+        """Return why a sequence has its label: which token decides, by how much, and the questions that it was asked.
 
         Raises
         ------
         BadInputError
-            If the construction asks no questions one after the other (banks and fingerprints); see :meth:`trace`.
+            If the transformer turns sequences into outputs and has no label; see :meth:`trace`.
         """
         from tokendyn.exact.explanation import explain
 
