@@ -415,6 +415,8 @@ def export(
     to_onnx(loaded, onnx, unrolled=unrolled)
     if json:
         write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
+    if unrolled and loaded.dtype == "float64":
+        announce("quantisers of onnxruntime leave float64 as it is; build with --dtype float32 for them")
     announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
     return 0
 

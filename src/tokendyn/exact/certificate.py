@@ -152,6 +152,17 @@ class Certificate:
     _transformer: "ExactTransformer" = field(repr=False, compare=False)
 
     @property
+    def bitwise(self) -> bool:
+        """Whether outputs are promised to be the labels to the last bit in floating point too, not in rationals alone.
+
+        Not for ``strategy="strict"``, and not for softmax between ``beta_min`` and the default inverse temperature.
+        """
+        construction, bits = self._transformer.construction, int(np.finfo(self.arithmetic).nmant) + 1
+        if self.beta is None or self.n_max is None:
+            return construction.bitwise
+        return construction.bitwise and self.beta >= bitwise_beta(construction.width, self.n_max, bits)
+
+    @property
     def norm(self) -> float:
         """Length of the direction: a token that moves by rho moves by at most ``norm * rho`` on the line."""
         return 1.0 if self.direction is None else float(np.linalg.norm(self.direction))
@@ -204,8 +215,8 @@ class Certificate:
         exact
             In exact rational arithmetic, with the same weights and hardmax attention: an output that differs from
             its label at all is wrong. A softmax transformer is also checked to run at ``beta_min`` or more. In
-            floating point an output is wrong if it is not the label to the last bit; with ``strategy="strict"``,
-            where that is not promised, if it is more than 1/4 away.
+            floating point an output is wrong if it is not the label to the last bit; where that is not promised
+            (see :attr:`bitwise`), if it is more than 1/4 away.
         workers
             Threads of the floating-point run.
         progress
@@ -230,7 +241,7 @@ class Certificate:
         )  # fmt: skip
         output = residuals[:, list(owner.construction.outputs)].astype(np.float64)
         worst = np.maximum.reduceat(np.abs(output - targets).max(axis=1), run.starts[:-1])
-        wrong = np.flatnonzero(~(worst <= (0.0 if owner.construction.bitwise else 0.25)))
+        wrong = np.flatnonzero(~(worst <= (0.0 if self.bitwise else 0.25)))
         return self._verification(self.arithmetic, owner.attention, wrong, worst, unknown, began)
 
     def _own(

@@ -225,13 +225,15 @@ class Explanation:
             colour = "#D55E00" if question.yes else "#8A9099"
             if high >= low:
                 axes.plot([low, high], [row, row], color=colour, linewidth=5, solid_capstyle="butt", zorder=2)
+                # An interval may be narrower than a pixel.
+                axes.plot((low + high) / 2, row, "|", color=colour, markersize=7, zorder=2)
             axes.plot(self.projections[list(question.hits)], [row] * len(question.hits), "o", color="#20252B", ms=4)
         axes.set_yticks(range(len(shown)), [f"class {q.class_number}, block {q.block}" for q in shown], fontsize=7)
         axes.set(xlim=(left, right), ylim=(max(len(shown), 1) - 0.5, -0.5), xlabel="p, the projection of a token")
         path = [*map(str, self.path)]
         path = path if len(path) <= 12 else [*path[:6], "…", *path[-5:]]
         cut = "" if len(shown) == len(self.questions) else f"\n{len(shown)} of {len(self.questions)} questions: "
-        cut += "all with a hit first, then the last ones" if cut else ""
+        cut += "those with a hit, then the last without" if cut else ""
         axes.set_title(f"path {' → '.join(path)}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
         return figure
 
