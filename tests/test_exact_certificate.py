@@ -1,4 +1,4 @@
-"""What a certificate promises: how far tokens may move, exact arithmetic, whose data it is, how many bits are enough."""
+"""What a certificate promises: how far tokens may move, exact arithmetic, whose data it is, how many bits suffice."""
 
 import importlib.util
 import json
@@ -13,7 +13,8 @@ from exact_data import gauss, ragged
 from tokendyn import exact
 from tokendyn.cli import run
 from tokendyn.errors import BadInputError
-from tokendyn.exact import check_certificate, ragged as kernel
+from tokendyn.exact import check_certificate
+from tokendyn.exact import ragged as kernel
 from tokendyn.exact.precision import rounded
 from tokendyn.runs.files import read_tensors, write_tensors
 

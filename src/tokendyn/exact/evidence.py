@@ -126,7 +126,7 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
 
 
 def _label_at(model: "ExactTransformer", mean: float) -> Any:
-    """Return the label that the ramps give to a mean."""
+    """Return the label that ramps and readout give to a mean, also to one on a ramp."""
     weights, m = model.weights, model.construction.channels.index("m")
     code = 0.0
     block = 2 if model.strategy == "hat" else 1
@@ -137,7 +137,10 @@ def _label_at(model: "ExactTransformer", mean: float) -> Any:
         value = float(weights.bias[unit]) + mean * float(weights.in_weights[reads].sum())
         writes = weights.out_weights[weights.out_starts[unit] : weights.out_starts[unit + 1]]
         code += max(value, 0.0) * float(writes.sum())
-    return model.labels[int(np.clip(round(code), 0, len(model.labels) - 1))]
+    numbers = np.arange(len(model.labels))
+    r = np.maximum(np.abs(code - numbers) - 0.25, 0.0)
+    output = float(numbers @ (np.maximum(2 - 4 * r, 0.0) - np.maximum(1 - 4 * r, 0.0)))
+    return model.labels[int(np.clip(round(output), 0, len(model.labels) - 1))]
 
 
 def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:

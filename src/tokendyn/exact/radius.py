@@ -81,7 +81,7 @@ def _unit(model: "ExactTransformer") -> float:
     return float(np.finfo(model.dtype).eps) / 2
 
 
-def _gamma(steps: float, unit: float) -> float:
+def _gamma(steps: int, unit: float) -> float:
     """Return ``gamma_m = m u / (1 - m u)``, which bounds the rounding of m operations; infinity if m is too large."""
     return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
 
@@ -309,7 +309,7 @@ def _means(model: "ExactTransformer") -> Radii:
     if model.strategy == "hat":
         return np.where(room > made.error, slack, 0.0)
     unit = _unit(model)
-    steps = _gamma(float(sequences.lengths.max()) + 4, unit)
+    steps = _gamma(int(sequences.lengths.max()) + 4, unit)
     size = np.maximum.reduceat(np.abs(values), sequences.starts[:-1])
     return (room - 2 * steps * size) / (1 + steps)
 
