@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokendyn.exact.errors import (
         CertificateError,
         ContradictoryLabelsError,
+        CoverageWarning,
         OutputLengthError,
         PrecisionError,
         SeparationError,
@@ -33,6 +34,7 @@ _HOME = {
     "compile_seq2seq": "compiler",
     "CertificateError": "errors",
     "ContradictoryLabelsError": "errors",
+    "CoverageWarning": "errors",
     "OutputLengthError": "errors",
     "PrecisionError": "errors",
     "SeparationError": "errors",
@@ -54,6 +56,7 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "ContradictoryLabelsError",
+    "CoverageWarning",
     "ExactClassifier",
     "ExactTransformer",
     "Explanation",

@@ -12,8 +12,10 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact import precision, radius, ragged
+from tokendyn.exact.forms import canonical
+from tokendyn.exact.labels import encode_labels
 from tokendyn.exact.rational import rationals, run_exactly
-from tokendyn.exact.sequences import Given, Sequences, token_sets
+from tokendyn.exact.sequences import Given, Sequences
 
 if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
@@ -236,8 +238,8 @@ class Certificate:
         if exact:
             return self._verify_exactly(run, targets, unknown, began, progress)
         residuals = ragged.run(
-            owner.weights, owner.construction.dim, run, inverse_temperature=owner.beta, workers=workers,
-            progress=progress,
+            owner.weights, owner.construction.dim, run, plan=owner.construction.plan, inverse_temperature=owner.beta,
+            workers=workers, progress=progress,
         )  # fmt: skip
         output = residuals[:, list(owner.construction.outputs)].astype(np.float64)
         worst = np.maximum.reduceat(np.abs(output - targets).max(axis=1), run.starts[:-1])
@@ -252,13 +254,11 @@ class Certificate:
         if not owner.labels:
             raise BadInputError("this transformer turns sequences into outputs and has no labels to compare")
         ready = owner.prepare(sequences)
-        given = [_kind_and_value(label) for label in (labels if labels is not None else ())]
-        if len(given) != len(ready):
-            raise BadInputError(f"{len(ready)} sequences and {len(given)} labels; expected one label a sequence")
-        numbers = {_kind_and_value(label): float(number) for number, label in enumerate(owner.labels)}
-        run = as_read(ready, owner.multiplicity)
-        # A label that the transformer does not have is NaN, from which every output differs.
-        wanted = np.array([numbers.get(label, math.nan) for label in given])
+        names, numbers = encode_labels(() if labels is None else labels, len(ready))
+        # Numbered behind the labels of the transformer, a label that it does not have gets a number of its own.
+        places = encode_labels([*owner.labels, *names], len(owner.labels) + len(names))[1][len(owner.labels) :]
+        run = canonical(ready, owner.multiplicity).sequences
+        wanted = np.where(places < len(owner.labels), places, math.nan)[numbers]  # from NaN every output differs
         return run, np.repeat(wanted, run.lengths)[:, None], np.flatnonzero(~owner.is_known(ready))
 
     def _verify_exactly(
@@ -301,25 +301,6 @@ class Certificate:
         values = {name: getattr(self, name) for name in (*names, "data")}
         values["direction"] = None if self.direction is None else list(self.direction)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
-
-
-def as_read(sequences: Sequences, multiplicity: str) -> Sequences:
-    """Return sequences as the network is to read them: distinct tokens, or the fewest with the same shares."""
-    sets = token_sets(sequences)
-    counts = np.ones_like(sets.counts)
-    if multiplicity == "frequency":
-        counts = sets.counts // np.repeat(np.gcd.reduceat(sets.counts, sets.starts[:-1]), np.diff(sets.starts))
-    lengths = np.add.reduceat(counts, sets.starts[:-1])
-    rows = np.repeat(sets.rows[sets.members], counts)
-    return Sequences(sequences.tokens[rows], np.append(0, np.cumsum(lengths)).astype(np.int64))
-
-
-def _kind_and_value(label: Any) -> Any:
-    """Return a label with its type, so that 1, True and 1.0 are three labels; scalars of arrays as plain values."""
-    label = label.item() if hasattr(label, "item") and not isinstance(label, str | tuple) else label
-    if isinstance(label, tuple):
-        return tuple, tuple(_kind_and_value(part) for part in label)
-    return type(label), label
 
 
 def _ratio(value: Any) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.exact import ragged
-from tokendyn.exact.certificate import as_read
 from tokendyn.exact.directions import project
+from tokendyn.exact.forms import canonical
 from tokendyn.exact.radius import dense_rows, direction_of, ramp_edges, sides, token_radii, trapezoids
-from tokendyn.exact.sequences import Sequences, token_sets
+from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
@@ -63,9 +63,8 @@ class Reading:
 def read(model: "ExactTransformer", sequence: Any) -> Reading:
     """Run one sequence through the network."""
     ready = model.prepare([sequence])
-    form = as_read(ready, model.multiplicity)
-    sets = token_sets(ready)
-    positions = {ready.tokens[row].tobytes(): int(row) for row in sets.rows[::-1]}
+    form = canonical(ready, model.multiplicity).sequences
+    positions = {token.tobytes(): k for k, token in reversed(list(enumerate(ready.tokens)))}
     first = np.array([positions[token.tobytes()] for token in form.tokens])
     output = ragged.run(model.weights, model.construction.dim, form, inverse_temperature=model.beta)
     code = float(output[0, model.construction.outputs[0]])
