@@ -4,9 +4,10 @@
     python benchmarks/exact_radius.py --models 2000 --seed 1 --json moves.json
 
 Each model is built from random labelled sequences. Then all tokens of every sequence are moved by just less than that
-sequence's radius: at random, along the direction of the line and against it, and to and fro from one token to the
-next. The labels come from a forward pass in plain NumPy loops over the stored weights, which shares no code with the
-package. A second count moves by ten times the radius, to show how far the radius is from the truth.
+sequence's radius: at random, along the direction of the line (the normals of half-spaces) and against it, and to and
+fro from one token to the next. The labels come from a forward pass in plain NumPy loops over the stored weights, which
+shares no code with the package. A second count moves by ten times that, to show how far it
+is from the truth.
 """
 
 import os
@@ -79,10 +80,14 @@ def moves(model: Any, j: int, radius: float, rng: np.random.Generator) -> Iterat
     direction = model.certificate.direction
     random = rng.normal(size=tokens.shape)
     steps = [random / np.linalg.norm(random, axis=1, keepdims=True)]
-    if direction is None:  # half-spaces: towards a token of another sequence
-        towards = model.sequences.tokens[rng.integers(len(model.sequences.tokens))] - tokens
-        length = np.linalg.norm(towards, axis=1, keepdims=True)
-        steps += [towards / np.where(length > 0, length, 1.0), -towards / np.where(length > 0, length, 1.0)]
+    if direction is None:  # half-spaces: along the normals of a few detectors
+        w = model.weights
+        for u in rng.permutation(int(w.units[1]))[:3].tolist():
+            normal = np.zeros(tokens.shape[1])
+            part = slice(w.in_starts[u], w.in_starts[u + 1])
+            normal[w.in_channels[part]] = w.in_weights[part]
+            size = np.linalg.norm(normal)  # 0 for a unit that is a constant
+            steps += [normal / (size or 1.0) + 0 * tokens, -normal / (size or 1.0) + 0 * tokens]
     else:
         along = np.array(direction) / np.linalg.norm(direction)
         signs = rng.choice([-1.0, 1.0], (len(tokens), 1))

@@ -60,6 +60,15 @@ class Reading:
     radius: float
 
 
+def short(text: str) -> str:
+    """Return a text of at most 60 characters, so that a label or a word does not fill the screen."""
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _label(label: Any) -> str:
+    return short(repr(label))
+
+
 def read(model: "ExactTransformer", sequence: Any) -> Reading:
     """Run one sequence through the network."""
     ready = model.prepare([sequence])
@@ -100,11 +109,11 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     mean = float(values.mean())
     edges = np.sort(ramp_edges(weights, made.channels.index("m")))
     zone = int(np.searchsorted(edges[1::2], mean, side="right"))
-    sentence = f"the mean of {what} is {mean:.6g}; the label is {reading.label!r}"
+    sentence = f"the mean of {what} is {mean:.6g}; the label is {_label(reading.label)}"
     if zone:
-        sentence += f" from {edges[2 * zone - 1]:.6g} on (below, {_label_at(model, edges[2 * zone - 2])!r})"
+        sentence += f" from {edges[2 * zone - 1]:.6g} on (below, {_label(_label_at(model, edges[2 * zone - 2]))})"
     if 2 * zone < len(edges):
-        sentence += f" up to {edges[2 * zone]:.6g} (above, {_label_at(model, edges[2 * zone + 1])!r})"
+        sentence += f" up to {edges[2 * zone]:.6g} (above, {_label(_label_at(model, edges[2 * zone + 1]))})"
     evidence, seen = [], set()
     for position in reading.first.tolist():
         if position in seen:
@@ -116,7 +125,7 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
             continue
         without = float(values[~same].mean())
         other = _label_at(model, without)
-        end = "" if other == reading.label else f"; without it the label would be {other!r}"
+        end = "" if other == reading.label else f"; without it the label would be {_label(other)}"
         pull = mean - without
         share = f" ({int(same.sum())} of {n})" if same.sum() > 1 else ""
         evidence.append(Evidence(position, pull, f"{share.strip()} pulls the mean by {pull:+.3g}{end}".strip()))
@@ -157,14 +166,15 @@ def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     owner = [model.labels[int(model.construction.channels[place][1:])] for place in writes]
     measure = f"distance to the edge of a {kind}, in the unit of the tokens; negative outside"
     if not owner:
-        return f"there is no {kind}: every sequence has the label {reading.label!r}", measure, ()
+        return f"there is no {kind}: every sequence has the label {_label(reading.label)}", measure, ()
     mine = np.array([name == reading.label for name in owner])
     if mine.any() and (inside[:, mine] > 0).any():
-        sentence = f"a token in a {kind} of {reading.label!r} decides"
+        sentence = f"a token in a {kind} of {_label(reading.label)} decides"
         shown = np.where(mine[None, :], inside, -np.inf)
     else:
-        sentence = f"no token is in a {kind} of {', '.join(map(repr, names[:5]))}{', ...' if len(names) > 5 else ''}"
-        sentence += f": what is left is {reading.label!r}"
+        listed = ", ".join([_label(name) for name in names[:5]] + ["..."] * (len(names) > 5))
+        sentence = f"no token is in a {kind} of {listed}"
+        sentence += f": what is left is {_label(reading.label)}"
         shown = np.where(mine[None, :], -np.inf, inside)
     best = shown.argmax(axis=1)
     amounts = shown[np.arange(len(tokens)), best]
@@ -173,7 +183,7 @@ def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
         Evidence(
             int(reading.first[i]),
             float(amounts[i]),
-            f"is {abs(amounts[i]):.3g} {'inside' if amounts[i] > 0 else 'outside'} a {kind} of {owner[best[i]]!r}",
+            f"is {abs(amounts[i]):.3g} {'in' if amounts[i] > 0 else 'out'}side a {kind} of {_label(owner[best[i]])}",
         )
         for i in order
     )

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.directions import project
-from tokendyn.exact.evidence import Evidence, Reading, evidence_of, read
+from tokendyn.exact.evidence import Evidence, Reading, evidence_of, read, short
 from tokendyn.exact.plan import DONE, ROOT, Plan, ask
 from tokendyn.exact.radius import direction_of
 
@@ -63,7 +63,7 @@ class Question:
 
     def line(self, names: Sequence[str] | None = None) -> str:
         """Return the question and its answer in one line, with the names of the tokens if they have any."""
-        hits = [str(k) if names is None else f"{k} {names[k]}" for k in self.hits[:5]]
+        hits = [str(k) if names is None else f"{k} {short(names[k])}" for k in self.hits[:5]]
         more = f" and {len(self.hits) - 5} more" if len(self.hits) > 5 else ""
         where = f"tokens {', '.join(hits)}{more}" if self.yes else "no token"
         then = "it has its label" if self.next_class == DONE else f"class {self.next_class}"
@@ -169,7 +169,7 @@ class Explanation:
             lines[-1] = f"{len(self.evidence) - len(shown) + 1} more tokens do less"
         reach = "" if math.isinf(self.radius) else f": it holds while no token moves by more than {self.radius:.3g}"
         known = "" if self.known else " (not among the given sequences: no guarantee)"
-        return [*lines, f"label {self.label!r}{known}{reach}"]
+        return [*lines, f"label {short(repr(self.label))}{known}{reach}"]
 
     def __str__(self) -> str:
         return "\n".join(self.describe())
@@ -178,7 +178,7 @@ class Explanation:
         return None if self.names is None else self.names[token]
 
     def _token(self, token: int) -> str:
-        return f"token {token}" + ("" if self.names is None else f" ({self.names[token]})")
+        return f"token {token}" + ("" if self.names is None else f" ({short(self.names[token])})")
 
     def _gathered(self) -> list[str]:
         """Return one line for each question with a hit, and one for each run of questions without."""
