@@ -1,11 +1,15 @@
 """Explanation, trace, the scikit-learn classifier, and regularised training."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from exact_data import gauss, ragged, vocabulary
 from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted
 
 from tokendyn import exact
@@ -193,11 +197,76 @@ def test_the_classifier_follows_the_conventions():
 
 def test_the_classifier_abstains_on_unseen_input():
     sequences, labels = gauss()
-    model = exact.ExactClassifier(abstain=True, unseen_label=-1).fit(sequences, labels)
     strangers = gauss(seed=9)[0]
-    assert (model.predict(strangers) == -1).all()
-    assert (model.predict(sequences) == labels).all()
-    assert model.is_known([*sequences, *strangers]).sum() == len(sequences)
+    for model in (exact.ExactClassifier(), exact.ExactClassifier(abstain=True, unseen_label=-1)):
+        model.fit(sequences, labels)
+        assert (model.predict(strangers) == -1).all()
+        assert (model.predict(sequences) == labels).all()
+        assert (model.predict([*sequences, *strangers]).dtype, model.unseen_label_) == (np.dtype(int), -1)
+        assert model.is_known([*sequences, *strangers]).sum() == len(sequences)
+    guessing = exact.ExactClassifier(abstain=False).fit(sequences, labels)
+    assert set(guessing.predict(strangers)) <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "unseen", "dtype"),
+    [
+        (np.array([0, 1]), -1, "int64"),
+        (np.array([-1, 1]), -2, "int64"),
+        (np.array([-128, 127], dtype=np.int8), -127, "int8"),
+        (np.array([0, 7], dtype=np.uint8), 8, "uint8"),
+        (np.array([1, 255], dtype=np.uint8), 0, "uint8"),
+        (np.array([1.0, 2.0]), -1, "float64"),
+        (np.array([True, False]), -1, "int64"),
+        (np.array(["a", "b"]), "unknown", "<U7"),
+        (np.array(["unknown", "b"]), "unknown 2", "<U9"),
+        (np.array(["a", "b"], dtype=object), "unknown", "object"),
+    ],
+    ids=str,
+)
+def test_the_label_of_unseen_input_has_the_type_of_the_labels_and_can_be_scored(labels, unseen, dtype):
+    data = np.array([[0.0, 1.0], [2.0, 3.0]])
+    model = exact.ExactClassifier().fit(data, labels)
+    assert (model.unseen_label_, str(model.classes_.dtype)) == (unseen, str(labels.dtype))
+    half = np.array([[0.0, 1.0], [9.0, 9.0]])
+    assert model.predict(half).tolist() == [labels.tolist()[0], unseen]
+    assert str(model.predict(half).dtype) == dtype
+    assert model.predict(data).dtype == labels.dtype
+    assert (model.score(half, labels), model.coverage(half), model.covered_score(half, labels)) == (0.5, 0.5, 1.0)
+    assert np.isnan(model.covered_score(half[1:], labels[1:]))
+
+
+@pytest.mark.parametrize(("labels", "unseen"), [([0, 1], 1), ([0, 1], "none"), (["a", "b"], -1), (["a", "b"], "a")])
+def test_an_unseen_label_that_could_be_mistaken_is_refused(labels, unseen):
+    with pytest.raises(BadInputError, match="unseen_label"):
+        exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
+
+
+def test_cross_validation_gives_numbers():
+    images, digits = load_digits(return_X_y=True)
+    assert cross_val_score(exact.ExactClassifier(), images, digits, cv=2).tolist() == [0, 0]
+    guesses = cross_val_score(exact.ExactClassifier(abstain=False), images, digits, cv=2)
+    assert ((guesses > 0) & (guesses < 1)).all()
+    rng = np.random.default_rng(0)
+    ragged_data = np.empty(30, dtype=object)
+    ragged_data[:] = [rng.normal(size=(n, 2)) for n in rng.geometric(0.3, 30)]
+    assert np.isfinite(cross_val_score(exact.ExactClassifier(), ragged_data, rng.integers(0, 2, 30), cv=3)).all()
+
+
+#: Why a check of scikit-learn is not passed. This one wants the label of the only class for new rows.
+EXPECTED_FAILURES = {"check_classifiers_one_label": "new rows are unknown, and an ExactClassifier abstains by default"}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("abstain", [True, False])
+def test_the_checks_of_scikit_learn_pass(abstain):
+    expected = EXPECTED_FAILURES if abstain else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = check_estimator(exact.ExactClassifier(abstain=abstain), expected_failed_checks=expected, on_fail=None)
+    assert [check["check_name"] for check in found if check["status"] == "failed"] == []
+    assert {check["check_name"] for check in found if check["status"] == "xfail"} == set(expected)
+    assert sum(check["status"] == "passed" for check in found) > 50
 
 
 # --- regularised training --------------------------------------------------------------------------------------------

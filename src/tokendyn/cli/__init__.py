@@ -175,7 +175,7 @@ _command(
     classify,
     "verify",
     "classify:verify",
-    "Run your own sequences, or those that a model holds, and compare with the labels; --exact: in rational arithmetic.",
+    "Run your own sequences, or those that a model holds, and compare with the labels; --exact: in rationals.",
     "tokendyn classify verify model/ sequences.jsonl",
     "tokendyn classify verify model/ sequences.jsonl --exact --json",
     "tokendyn classify verify model/ --bits",
@@ -185,7 +185,7 @@ _command(
     "predict",
     "classify:predict",
     "Label every sequence of a file: CSV out, with whether the sequence is one of the given ones.",
-    "tokendyn classify predict new.jsonl --model model/ --abstain --out labels.csv",
+    "tokendyn classify predict new.jsonl --model model/ --out labels.csv",
 )
 _command(
     classify,

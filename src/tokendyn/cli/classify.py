@@ -2,22 +2,31 @@
 
 import csv
 import math
+import re
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tokendyn.cli.output import announce, command_line, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
-from tokendyn.errors import LISTED, BadInputError
-from tokendyn.exact import ExactTransformer, load, save
+from tokendyn.errors import LISTED, BadInputError, TokendynError
+from tokendyn.exact import ContradictoryLabelsError, CoverageWarning, ExactTransformer, load, save
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
 from tokendyn.exact.certificate import Verification
 from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.provenance import provenance
+
+#: Options of this command that messages of the library name as arguments.
+_OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
 
 
 def check(
@@ -28,6 +37,8 @@ def check(
     text: str | None = None,
     hash_dim: int = 3,
     embedding: Path | None = None,
+    keep_case: bool = False,
+    keep_punctuation: bool = False,
     dtype: str = "float64",
     multiplicity: str = "set",
     positions: bool = False,
@@ -47,6 +58,10 @@ def check(
         Coordinates of a hashed word.
     embedding
         File with a vector for each word, instead of hashing.
+    keep_case
+        Whether capital letters tell words apart.
+    keep_punctuation
+        Whether punctuation marks are words too.
     dtype
         float64 or float32.
     multiplicity
@@ -57,14 +72,16 @@ def check(
         Write the findings as one JSON object to standard output.
     """
     began = time.perf_counter()
-    data = _read(sequences, label, _input(text, hash_dim, embedding), embedding)
-    report = check_sequences(
-        data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
-    )
+    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
+    data = _read(sequences, label, source, embedding)
+    with _in_terms_of_options(data, sequences, source, embedding):
+        report = check_sequences(
+            data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
+        )
     if json:
-        options = _input_options(label, _input(text, hash_dim, embedding), embedding)
+        options = _input_options(label, source, embedding)
         options |= {"dtype": dtype, "multiplicity": multiplicity}
-        flags = {"positions": positions, "json": True}
+        flags = {"positions": positions, "keep-case": keep_case, "keep-punctuation": keep_punctuation, "json": True}
         write_json(
             {
                 "schema": CHECK_SCHEMA, "schema_version": 1, "source": sequences.name,
@@ -78,13 +95,14 @@ def check(
             }
         )  # fmt: skip
     for line in report.describe():
-        announce(line)
+        announce(_with_ids(line, data.ids))
     if report.ok:
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
+    helps = [*map(_option_terms, report.remedies), *_text_helps(report.contradictions[0], sequences, source, embedding)]
     raise BadInputError(
         f"{len(report.contradictions)} pairs of sequences are the same and have different labels; "
-        + "; ".join(["keep one of each, or give them one label", *report.remedies])
+        + "; ".join(["keep one of each, or give them one label", *helps])
     )
 
 
@@ -97,6 +115,8 @@ def build(
     text: str | None = None,
     hash_dim: int = 3,
     embedding: Path | None = None,
+    keep_case: bool = False,
+    keep_punctuation: bool = False,
     strategy: str = "auto",
     attention: str = "hardmax",
     dtype: str = "float64",
@@ -128,6 +148,10 @@ def build(
         Coordinates of a hashed word.
     embedding
         File with a vector for each word (CSV with a column of names), instead of hashing.
+    keep_case
+        Whether capital letters tell words apart.
+    keep_punctuation
+        Whether punctuation marks are words too.
     strategy
         auto, narrow, fused, bank, half-space, slab, fingerprint, hat, strict.
     attention
@@ -156,25 +180,29 @@ def build(
         Write statistics and certificate as one JSON object to standard output.
     """
     check_free(out, overwrite=overwrite)
-    source = _input(text, hash_dim, embedding)
+    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
-    if dry_run:
-        found = check_sequences(data.sequences, data.labels or (), dtype=dtype, positions=positions)
-        announce(f"would build from {found.sequences} sequences with {len(found.labels)} labels, and write {out}")
-        return 0
     began = time.perf_counter()
-    with progress("sequences verified") as report:
+    with progress("sequences verified") as report, _in_terms_of_options(data, sequences, source, embedding):
         model = compile_transformer(
             data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
             direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
-            positions=positions, workers=workers, progress=report,
+            positions=positions, certify=not dry_run, workers=workers, progress=report,
         )  # fmt: skip
+    if dry_run:
+        stats = model.stats
+        announce(
+            f"would build {stats.strategy}, {stats.blocks} blocks, from {stats.sequences} sequences with "
+            f"{stats.labels} labels, and write {out}"
+        )
+        return 0
     model.settings["input"] = source
     options = _input_options(label, source, embedding) | {
         "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
         "min-margin": min_margin, "multiplicity": multiplicity, "seed": seed,
     }  # fmt: skip
-    command = command_line("classify build", sequences, options=options, flags={"positions": positions}, out=out)
+    flags = {"positions": positions, "keep-case": keep_case, "keep-punctuation": keep_punctuation}
+    command = command_line("classify build", sequences, options=options, flags=flags, out=out)
     save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
     if json:
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
@@ -276,11 +304,14 @@ def predict(
     text: str | None = None,
     embedding: Path | None = None,
     abstain: bool = False,
+    guess: bool = False,
     workers: int = 1,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Label every sequence of a file: CSV out, with id, prediction and whether the sequence is one of the given ones.
+    """Label the sequences that the model knows: CSV out, with id, prediction and whether the sequence is known.
+
+    Strangers, whatever their length, have no prediction and "no" in the column known.
 
     Parameters
     ----------
@@ -295,7 +326,9 @@ def predict(
     embedding
         The file of word vectors, if build had one.
     abstain
-        Leave the prediction empty for sequences that were not given.
+        What is done anyway: leave the prediction empty for strangers.
+    guess
+        Write what the network happens to say of strangers, which means nothing.
     workers
         Threads.
     dry_run
@@ -305,16 +338,24 @@ def predict(
     """
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
+    if abstain and guess:
+        raise BadInputError("--abstain and --guess exclude each other; leave one out")
     loaded = load(model)
-    data = _read(sequences, None, _same_input(loaded, text), embedding)
+    if not loaded.labels:
+        raise BadInputError(f"{model} turns sequences into sequences; use exact.load(...).predict from Python")
+    data = _read(sequences, None, _same_input(loaded, text), embedding, allow_empty=True)
+    readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
+    given = [data.sequences[place] for place in readable]
+    known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
     if dry_run:
-        announce(f"would label {len(data)} sequences, and write {out or 'standard output'}")
+        announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
         return 0
-    known = loaded.is_known(data.sequences)
-    with progress("sequences") as report:
-        labels = loaded.predict(data.sequences, workers=workers, progress=report)
-    shown = ["" if abstain and not sure else label for label, sure in zip(labels, known, strict=True)]
-    rows = zip(data.ids, shown, ("yes" if sure else "no" for sure in known), strict=True)
+    shown, sure = [""] * len(data), ["no"] * len(data)
+    with progress("sequences") as report, _warnings_announced():
+        labels = loaded.predict(given, abstain=not guess, workers=workers, progress=report) if given else []
+    for place, label, yes in zip(readable, labels, known, strict=True):
+        shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
+    rows = zip(data.ids, shown, sure, strict=True)
     header = ("id", "prediction", "known")
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
@@ -323,7 +364,7 @@ def predict(
         csv.writer(stream).writerows([header, *rows])
     if json:
         write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
-    announce(f"labelled {len(data)} sequences, {int(known.sum())} of them known; wrote {out}")
+    announce(f"{int(known.sum())} of {len(data)} sequences are known and have their label; wrote {out}")
     return 0
 
 
@@ -421,11 +462,76 @@ def export(
     return 0
 
 
-def _input(text: str | None, hash_dim: int, embedding: Path | None) -> dict[str, Any]:
+@contextmanager
+def _warnings_announced() -> Iterator[None]:
+    """Say warnings of the library as one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CoverageWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        announce(f"warning: {message}")
+
+
+@contextmanager
+def _in_terms_of_options(
+    data: LabelledSequences, path: Path, source: dict[str, Any], embedding: Path | None
+) -> Iterator[None]:
+    """Let errors of the library speak of ids and command-line options."""
+    try:
+        yield
+    except TokendynError as error:
+        message = str(error)
+        if isinstance(error, ContradictoryLabelsError):
+            helps = _text_helps((error.first, error.second), path, source, embedding)
+            message = "; ".join([message, *helps])
+        error.args = (_option_terms(_with_ids(message, data.ids)), *error.args[1:])
+        raise
+
+
+def _option_terms(message: str) -> str:
+    """Return a message with ``name='value'`` and ``name=True`` as options of the command line."""
+
+    def option(match: re.Match[str]) -> str:
+        value = match["value"].strip("'\"")
+        return f"--{match['name'].replace('_', '-')}" + ("" if value == "True" else f" {value}")
+
+    named = re.sub(rf"\b(?P<name>{'|'.join(_OPTIONS)})=(?P<value>True|'[^']*')", option, message)
+    return named.replace(" min_margin", " --min-margin")
+
+
+def _with_ids(message: str, ids: tuple[str, ...]) -> str:
+    """Return a message with the ids of sequences in place of their numbers."""
+
+    def named(match: re.Match[str]) -> str:
+        places = [int(match["first"]), *([int(match["second"])] if match["second"] else [])]
+        if max(places) >= len(ids):
+            return match.group()
+        return match["what"] + " " + " and ".join(repr(ids[place]) for place in places)
+
+    return re.sub(r"\b(?P<what>sequences?) (?P<first>\d+)(?: and (?P<second>\d+))?(?= |,|$)", named, message)
+
+
+def _text_helps(pair: tuple[int, int], path: Path, source: dict[str, Any], embedding: Path | None) -> list[str]:
+    """Return the options that would tell two texts with the same words apart."""
+    helps = []
+    for name in ("keep_case", "keep_punctuation") if source["kind"] == "text" else ():
+        words = _read(path, None, source | {name: True}, embedding, allow_empty=True).words
+        assert words is not None
+        if set(words[pair[0]]) != set(words[pair[1]]):
+            helps.append(f"or --{name.replace('_', '-')}, which tells them apart")
+    return helps
+
+
+def _input(
+    text: str | None, hash_dim: int, embedding: Path | None, keep_case: bool, keep_punctuation: bool
+) -> dict[str, Any]:
     """Return how the file becomes sequences, as the model remembers it."""
     if text is None:
         return {"kind": "tokens"}
-    return {"kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None}
+    return {
+        "kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
+        "keep_case": keep_case, "keep_punctuation": keep_punctuation,
+    }  # fmt: skip
 
 
 def _input_options(label: str, source: dict[str, Any], embedding: Path | None) -> dict[str, object]:
@@ -442,7 +548,9 @@ def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:
     return source
 
 
-def _read(path: Path, label: str | None, source: dict[str, Any], embedding: Path | None) -> LabelledSequences:
+def _read(
+    path: Path, label: str | None, source: dict[str, Any], embedding: Path | None, *, allow_empty: bool = False
+) -> LabelledSequences:
     if source["kind"] == "tokens":
         return read_sequences(path, label=label)
     if source["embedding"] != (embedding is not None):
@@ -451,7 +559,11 @@ def _read(path: Path, label: str | None, source: dict[str, Any], embedding: Path
             if source["embedding"]
             else "the model was built with hashed words; leave --embedding out"
         )
-    return read_text_sequences(path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding)
+    return read_text_sequences(
+        path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding,
+        keep_case=source.get("keep_case", False), keep_punctuation=source.get("keep_punctuation", False),
+        allow_empty=allow_empty,
+    )  # fmt: skip
 
 
 def _stats(model: ExactTransformer) -> dict[str, Any]:

@@ -231,5 +231,6 @@ def _pure_intervals(
         why = f"sequence {j} has no token in an interval of {line.name} that belongs to its label alone"
         pure = np.flatnonzero(label[symbol[owner == j]] >= 0)
         gap = float(np.minimum(before, after)[symbol[owner == j]][pure].max(initial=0.0))
-        raise unsure(why + (f" with gaps of {needed:.3g}" if gap else ""), codes, j, gap, needed, min_margin * (gap > 0))
+        why += f" with gaps of {needed:.3g}" if gap else ""
+        raise unsure(why, codes, j, gap, needed, min_margin if gap else 0.0)
     return found

@@ -13,7 +13,7 @@ from tokendyn.exact import banks, deep, fingerprints
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import KINDS, project
 from tokendyn.exact.errors import CertificateError, OutputLengthError, PrecisionError, SeparationError
-from tokendyn.exact.forms import canonical
+from tokendyn.exact.forms import reduced
 from tokendyn.exact.labels import encode_labels
 from tokendyn.exact.plan import ROOT, Plan, make_plan, needed_gap, what_parts
 from tokendyn.exact.sequences import (
@@ -37,12 +37,15 @@ MULTIPLICITIES = ("set", "frequency")
 
 #: Strategies whose mean over tokens sees in which shares they occur.
 _COUNTING = ("fingerprint", "hat")
+
+#: Tokens times coordinates times sequences above which ``auto`` leaves out half-spaces, which cost as many products.
+_MANY = 10_000_000_000
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Sequences to build from, in canonical form: all of them, and the distinct ones."""
+    """Sequences to build from, without what does not count: all of them, and the distinct ones."""
 
     all: Sequences
     labels: tuple[Any, ...]
@@ -83,7 +86,8 @@ def compile(
         ``"narrow"``: 2 Q + 1 blocks of width 4, covers every case. ``"fused"``: Q + 2 blocks of width 8 and a few
         bubbles. ``"strict"``: two residual channels, no padding. One uniform attention layer: ``"half-space"`` and
         ``"slab"`` (``"bank"`` tries the two in this order), ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if
-        they are certified, else a fingerprint if the type suffices, else fused.
+        they are certified (and the data not so large that they take minutes), else a fingerprint if the type suffices,
+        else fused.
     attention
         ``"hardmax"``, or ``"softmax"`` at a certified inverse temperature. Uniform attention has no temperature.
     dtype
@@ -266,7 +270,7 @@ def _read(
     """Check everything, merge sequences that are the same, and refuse contradictions."""
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
-    forms = canonical(ready, multiplicity).sequences
+    forms = reduced(ready, multiplicity)
     sets = token_sets(forms)
     frequencies = multiplicity == "frequency"
     kept, which = unique_sets(sets, frequencies=frequencies)
@@ -292,6 +296,9 @@ def _construct(given: _Data, options: dict[str, Any]) -> Construction:
     orders = {"auto": ["half-space", "fingerprint", "fused"], "bank": ["half-space", "slab"]}
     if strategy == "auto" and frequency:
         orders["auto"] = ["fingerprint", "hat"]
+    tokens, dim = given.distinct.tokens.shape
+    if tokens * dim * len(given.distinct) > _MANY:
+        orders["auto"] = orders["auto"][-2:]
     tried = orders.get(strategy, [strategy])
     for name in tried[:-1]:
         try:

@@ -1,8 +1,8 @@
 """The line on which tokens are compared: p = <a, x>, with a bound of its rounding error.
 
-Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels, bits),
-the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet by
-chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
+Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels,
+bits), the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet
+by chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
 """
 
 import math
@@ -140,7 +140,8 @@ def _axis_exponent(values: np.ndarray) -> int:
     info = np.finfo(values.dtype)
     numbers = np.unique(values.astype(np.float64))
     largest = int(np.frexp(np.abs(numbers).max())[1])
-    gap = int(np.frexp(np.diff(numbers / 4).min(initial=1.0))[1]) + 2
+    with np.errstate(over="ignore"):
+        gap = int(np.frexp(np.diff(numbers).min(initial=1.0))[1])
     least = int(info.minexp) + 8 - gap  # the smallest gap must be one that a query can have
     least = max(least, int(info.minexp) - int(info.nmant) - int(_unit_exponents(numbers).min(initial=0)))
     wanted = max(-largest if abs(largest) > 16 else 0, least)

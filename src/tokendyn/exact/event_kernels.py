@@ -3,10 +3,10 @@
 A query (class c, interval [l', h'], ramp w) changes a sequence only if it is in class c and has a token near the
 interval. Otherwise every token has ``r >= 2w``: by ``relu(p - h')`` or ``relu(l' - p)``, computed here in the very
 arithmetic of the block, or by ``2w |s - c|`` with ``|s - c| >= 1``; rounding is monotone and 2w a number of the type.
-So ``b >= 2w (1 - u)^n``, both steps ``relu(2 - 2b/w)`` and ``relu(1 - 2b/w)`` are 0, and r and b are cleared to 0: the
-residuals after the query are those before it, bit by bit. Where a query may change a sequence, its blocks are run by the
-kernels of the plain pass, and so the result is the same to the last bit. N queries on N sequences then cost about
-N log N instead of N^2.
+So ``b >= 2w (1 - u)^n``, both steps ``relu(2 - 2b/w)`` and ``relu(1 - 2b/w)`` are 0, and r and b are cleared to 0:
+the residuals after the query are those before it, bit by bit. Where a query may change a sequence, its blocks are run
+by the kernels of the plain pass, and so the result is the same to the last bit. N queries on N sequences then cost
+about N log N instead of N^2.
 """
 
 import numba
@@ -45,7 +45,9 @@ def _near(values, owner, low, high, reach, stamp, mark, x, starts, s_at, c, chos
 
 
 @_compiled
-def run_events(x, starts, values, owner, ask, low, high, reach, asked, turn, channels, lagged, net, beta, soft):
+def run_events(  # noqa: PLR0912 (one state, as in the planner)
+    x, starts, values, owner, ask, low, high, reach, asked, turn, channels, lagged, net, beta, soft
+):
     """Run all queries on the residuals ``x`` that block 0 left, in place.
 
     Parameters

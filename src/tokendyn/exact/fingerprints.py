@@ -59,7 +59,8 @@ def hat_fingerprint(
     gaps = np.where(np.isfinite(gaps), gaps, 1.0)
     w = np.ldexp(1.0, np.frexp(gaps)[1] - 3)
     rng = np.random.default_rng(seed)
-    tries = rng.integers(1, 2**10, (32, len(used))) * 2.0**-10
+    bits = int(np.finfo(sequences.tokens.dtype).nmant)  # all that the type holds: means of few bits meet by chance
+    tries = rng.integers(1, 2**bits, (32, len(used))) * 2.0**-bits
     dense = np.asarray(shares[:, used].todense()) if len(used) else np.zeros((len(codes), 0))
     spread = [_label_gap(dense @ heights, codes)[0] for heights in tries]
     heights = tries[int(np.argmax(spread))] if len(used) else np.zeros(0)
@@ -118,7 +119,7 @@ def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " 
             j = int(np.flatnonzero((group == group[i]) & (codes != codes[i]))[0])
             raise SeparationError(
                 f"sequences {i} and {j} have different labels, and their tokens merge along {name} in the same shares; "
-                "use strategy='fused', or direction='auto'",
+                "use strategy='fused'",
                 i, j, 0.0, 0.0,
             )  # fmt: skip
         middle = np.abs(per_symbol - mixed.sum() / 2)

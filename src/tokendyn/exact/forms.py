@@ -59,6 +59,13 @@ def canonical(sequences: Sequences, multiplicity: str = "set") -> Forms:
     return Forms(Sequences(sequences.tokens[rows], starts), place, hash_forms(hashes[rows], starts))
 
 
+def reduced(sequences: Sequences, multiplicity: str = "set") -> Sequences:
+    """Return what the canonical forms hold, with the tokens in the order in which they first occur."""
+    bits = bits_of(sequences.tokens)
+    starts, rows, _ = canonical_rows(bits, hash_rows(bits), sequences.starts, multiplicity == "frequency")
+    return Sequences(sequences.tokens[np.sort(rows)], starts)  # a row stands for the first of those that equal it
+
+
 class Table:
     """Known forms by their hash.
 

@@ -202,8 +202,8 @@ def _merged(starts: np.ndarray, symbols: np.ndarray, codes: np.ndarray) -> np.nd
     mates = first[which.reshape(-1)]
     for j in np.flatnonzero(codes != codes[mates]):
         pair = np.array([mates[j], j])
-        parts = [symbols[starts[k] : starts[k + 1]] for k in pair]
-        if np.array_equal(*parts):
+        one, other = (symbols[starts[k] : starts[k + 1]] for k in pair)
+        if np.array_equal(one, other):
             return pair
     return np.empty(0, np.int64)
 

@@ -298,4 +298,3 @@ def remedies(given: Given, ready: Sequences, pair: Int[np.ndarray, " two"], posi
     if not positions and not np.array_equal(*shares):
         found.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
     return found
-

@@ -67,15 +67,27 @@ def project_line(write: Writer, line: Line, p: int) -> None:
 def first_that_works(
     build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int
 ) -> Construction:
-    """Return what ``build(line)`` gives on the first direction that works; raise its first error if none does."""
-    failure: Exception | None = None
+    """Return what ``build(line)`` gives on the first direction that works.
+
+    If none does, the error of the one that came nearest is raised.
+    """
+    failure: SeparationError | PrecisionError | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):
         try:
             made: Construction = build(line)
             return made
         except (SeparationError, PrecisionError) as error:
-            failure = failure or error
+            failure = error if failure is None or _nearer(error, failure) else failure
         if tried == _MOST_LINES:
             break
     assert failure is not None
+    if direction != "auto" and isinstance(failure, SeparationError) and failure.gap == 0:
+        failure.args = (f"{failure}, or direction='auto'",)
     raise failure
+
+
+def _nearer(error: Exception, before: Exception) -> bool:
+    """Return whether a refusal says more than the one before: a wider gap, or that the type alone was in the way."""
+    if isinstance(error, SeparationError) and isinstance(before, SeparationError):
+        return error.gap >= before.gap
+    return isinstance(error, PrecisionError) and isinstance(before, SeparationError)

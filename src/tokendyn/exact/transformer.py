@@ -70,7 +70,7 @@ class ExactTransformer:
     labels
         The labels; the output of the transformer is a place in this list. Empty for sequence to sequence.
     sequences
-        The sequences in canonical form, as the transformer reads them (see :meth:`canonical`).
+        The sequences without repeated tokens (see :meth:`canonical`), in the order that was given.
     targets
         ``(tokens, outputs)``: what each token of them must end with.
     attention
@@ -286,8 +286,8 @@ class ExactTransformer:
         found = np.where(readable, self._table.find(forms), -1)
         answers: list[Any] = [None] * len(ready)
         table = backend == "auto" and bool(self.labels)
-        for j in np.flatnonzero(found >= 0) if table else ():
-            answers[j] = self.labels[self._codes[found[j]]]
+        for place in np.flatnonzero(found >= 0) if table else ():
+            answers[place] = self.labels[self._codes[found[place]]]
         run = np.flatnonzero(((found >= 0) & (not table)) | ((found < 0) & (not abstain)))
         if len(run):
             part = ready.take(run)
