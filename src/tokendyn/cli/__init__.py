@@ -175,9 +175,10 @@ _command(
     classify,
     "verify",
     "classify:verify",
-    "Run all sequences of a model again; with --exact in rational arithmetic. Exit code 1 if one is wrong.",
-    "tokendyn classify verify model/",
-    "tokendyn classify verify model/ --exact --json",
+    "Run your own sequences, or those that a model holds, and compare with the labels; --exact: in rationals.",
+    "tokendyn classify verify model/ sequences.jsonl",
+    "tokendyn classify verify model/ sequences.jsonl --exact --json",
+    "tokendyn classify verify model/ --bits",
 )
 _command(
     classify,
@@ -190,7 +191,7 @@ _command(
     classify,
     "explain",
     "classify:explain",
-    "Say which questions a sequence was asked, which it answered with yes, and the classes that it went through.",
+    "Say why a sequence has its label: which token decides, and by how much.",
     "tokendyn classify explain sequences.jsonl --id 7 --model model/ --figure path.png",
 )
 _command(
@@ -199,6 +200,7 @@ _command(
     "classify:export",
     "Write a model as an ONNX file.",
     "tokendyn classify export model/ --onnx model.onnx",
+    "tokendyn classify export model/ --onnx model.onnx --unrolled",
 )
 app.command(classify)
 _command(

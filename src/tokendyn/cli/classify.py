@@ -1,6 +1,7 @@
 """``tokendyn classify``: check, build, verify, predict, explain, export."""
 
 import csv
+import math
 import re
 import sys
 import time
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from tokendyn.cli.output import announce, command_line, write_json
-from tokendyn.cli.progress import console, progress
+from tokendyn.cli.progress import progress
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
-from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.errors import LISTED, BadInputError, TokendynError
 from tokendyn.exact import ContradictoryLabelsError, CoverageWarning, ExactTransformer, load, save
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
@@ -217,15 +218,40 @@ def build(
     return 0
 
 
-def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool = False) -> int:
-    """Run all sequences of a model again and compare every token's output with the label; exit code 1 if one differs.
+def verify(
+    model: Path,
+    sequences: Path | None = None,
+    /,
+    *,
+    label: str = "label",
+    text: str | None = None,
+    embedding: Path | None = None,
+    exact: bool = False,
+    bits: bool = False,
+    workers: int = 1,
+    json: bool = False,
+) -> int:
+    """Run sequences through a model and compare every token's output with the label; exit code 1 if one differs.
+
+    Without SEQUENCES this shows that the model agrees with itself. With your own file it shows that the model was
+    built from these sequences and gives them these labels.
 
     Parameters
     ----------
     model
         Folder that build wrote.
+    sequences
+        Your own sequences and labels, a file as for build; by default those that the model holds.
+    label
+        Name of the label in that file.
+    text
+        Name of the column of texts, if not that of build.
+    embedding
+        The file of word vectors, if build had one.
     exact
         In exact rational arithmetic: slow, and free of rounding.
+    bits
+        Measure also how many significant bits of the weights are enough for every label.
     workers
         Threads of the floating-point run.
     json
@@ -233,23 +259,40 @@ def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool 
     """
     began = time.perf_counter()
     loaded = load(model)
+    own = None if sequences is None else _read(sequences, label, _same_input(loaded, text), embedding)
     with progress("sequences verified") as report:
-        done: Verification = loaded.certificate.verify(exact=exact, workers=workers, progress=report)
+        done: Verification = loaded.certificate.verify(
+            None if own is None else own.sequences, None if own is None else own.labels,
+            exact=exact, workers=workers, progress=report,
+        )  # fmt: skip
+    measured = loaded.certificate.bits if bits else None
     if json:
         write_json(
             {
                 "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
                 "command": command_line(
-                    "classify verify", model, options={"workers": workers}, flags={"exact": exact, "json": True}
+                    "classify verify", *(path for path in (model, sequences) if path is not None),
+                    options=({} if own is None else {"label": label}) | {"text": text, "embedding": embedding}
+                    | {"workers": workers},
+                    flags={"exact": exact, "bits": bits, "json": True},
                 ),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
-                "passed": done.passed, "sequences": done.sequences, "wrong": list(done.wrong),
-                "largest_difference": done.largest_difference, "arithmetic": done.arithmetic,
+                "passed": done.passed, "exact": done.exact, "sequences": done.sequences, "wrong": list(done.wrong),
+                "unknown": list(done.unknown), "against": None if sequences is None else sequences.name,
+                "largest_difference": done.largest_difference if math.isfinite(done.largest_difference) else None,
+                "bits": measured, "arithmetic": done.arithmetic,
                 "attention": done.attention, "seconds": round(done.seconds, 3),
                 "certificate": loaded.certificate.to_dict(),
             }
         )  # fmt: skip
     announce(str(done))
+    if own is not None:
+        announce(f"{sequences} holds {done.sequences} sequences; the model was built from {loaded.stats.sequences}")
+        for what, places in (("ends with another label", done.wrong), ("was not given to build", done.unknown)):
+            for place in places[:LISTED]:
+                announce(f"sequence {own.ids[place]} {what}")
+    if measured is not None:
+        announce(f"{measured} significant bits of the weights are enough; with one fewer the first label flips")
     return 0 if done.passed else 1
 
 
@@ -341,7 +384,7 @@ def explain(
     figure: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Say which questions a sequence was asked, which it answered with yes, and the classes that it went through.
+    """Say why a sequence has its label: which token decides and by how much, in at most one screen; --json has it all.
 
     Parameters
     ----------
@@ -356,7 +399,7 @@ def explain(
     embedding
         The file of word vectors, if build had one.
     figure
-        Picture of the path (.png, .svg, .pdf).
+        Picture of the questions or the tokens (.png, .svg, .pdf), at most 40 rows.
     json
         Write the explanation as one JSON object to standard output.
     """
@@ -365,15 +408,12 @@ def explain(
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    why = loaded.explain(data.sequences[place])
+    why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
     else:
-        words = data.words[place] if data.words is not None else None
-        for question in why.questions:
-            hit = "" if words is None else ": " + ", ".join(sorted({words[k] for k in question.hits}))
-            console().print(f"{question}{hit if question.yes else ''}", soft_wrap=True, markup=False)
-        announce(f"label {why.label!r}" + ("" if why.known else "; the sequence was not given, so no guarantee"))
+        for line in why.describe():
+            announce(line)
     if figure is not None:
         if figure.suffix not in (".png", ".svg", ".pdf"):
             raise BadInputError(f"--figure {figure}: expected .png, .svg or .pdf")
@@ -383,7 +423,16 @@ def explain(
     return 0
 
 
-def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
+def export(
+    model: Path,
+    /,
+    *,
+    onnx: Path,
+    unrolled: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
     """Write a model as an ONNX file: inputs tokens (batch, tokens, dim) and mask (batch, tokens), output label numbers.
 
     Parameters
@@ -392,6 +441,8 @@ def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool
         Folder that build wrote.
     onnx
         File to write. It must not exist.
+    unrolled
+        Nodes and weights of its own for every block, as quantisers need them, instead of one loop over all blocks.
     overwrite
         Replace the file when it exists.
     dry_run
@@ -407,9 +458,11 @@ def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool
     if dry_run:
         announce(f"would write {loaded.stats.blocks} blocks as {onnx}")
         return 0
-    to_onnx(loaded, onnx)
+    to_onnx(loaded, onnx, unrolled=unrolled)
     if json:
         write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
+    if unrolled and loaded.dtype == "float64":
+        announce("quantisers of onnxruntime leave float64 as it is; build with --dtype float32 for them")
     announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
     return 0
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from tokendyn.exact.estimator import ExactClassifier
     from tokendyn.exact.explanation import Explanation, Trace
-    from tokendyn.exact.export import to_exported_program, to_onnx
+    from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
     from tokendyn.exact.regularised import LossCurves, regularised_training
     from tokendyn.exact.store import load, save
     from tokendyn.exact.transformer import ExactTransformer, Stats
@@ -42,6 +42,7 @@ _HOME = {
     "Explanation": "explanation",
     "Trace": "explanation",
     "to_exported_program": "export",
+    "to_linear": "export",
     "to_onnx": "export",
     "LossCurves": "regularised",
     "regularised_training": "regularised",
@@ -74,6 +75,7 @@ __all__ = [
     "regularised_training",
     "save",
     "to_exported_program",
+    "to_linear",
     "to_onnx",
 ]
 

@@ -144,3 +144,52 @@ def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_we
                 states[b, starts[j] : starts[j + 1]] = x[:n]
         out[starts[j] : starts[j + 1]] = x[:n]
     return out
+
+
+@_compiled
+def path_slack(points, starts, first, order, low, high, width, moved, slots, lagged, every, margin):
+    """Return how far each sequence's tokens may move on the line without another answer, and its last class.
+
+    ``points`` ascend within each sequence. Class c is asked the queries ``order[first[c]:first[c + 1]]`` in turn. A
+    miss stays one while no token comes nearer than ``width`` to the interval; a hit while the token that is deepest in
+    it stays, or, with ``every``, while all tokens stay on their side. With ``lagged``, a sequence that was just hit
+    is still asked the next query of its class if that query is in the next slot, and must miss it.
+    """
+    count = starts.shape[0] - 1
+    slack, final = np.full(count, np.inf), np.empty(count, np.int64)
+    for j in range(count):
+        begin, end = starts[j], starts[j + 1]
+        state, place, best = 2, first[2], np.inf
+        while place < first[state + 1]:
+            q = order[place]
+            a = begin + np.searchsorted(points[begin:end], low[q])
+            b = a
+            depth = np.inf if every else -np.inf
+            while b < end and points[b] <= high[q]:
+                inside = min(points[b] - low[q], high[q] - points[b])
+                depth = min(depth, inside) if every else max(depth, inside)
+                b += 1
+            away = np.inf
+            if a > begin:
+                away = min(away, low[q] - points[a - 1])
+            if b < end:
+                away = min(away, points[b] - high[q])
+            away -= width[q] * margin[j]
+            if b == a:
+                best = min(best, away)
+                place += 1
+                continue
+            best = min(best, min(depth, away) if every else depth)
+            if lagged and place + 1 < first[state + 1] and slots[order[place + 1]] == slots[q] + 1:
+                q = order[place + 1]
+                a = begin + np.searchsorted(points[begin:end], low[q])
+                away = np.inf
+                if a > begin:
+                    away = min(away, low[q] - points[a - 1])
+                if a < end:
+                    away = min(away, points[a] - high[q])
+                best = min(best, away - width[q] * margin[j])
+            state = moved[order[place]]
+            place = first[state]
+        slack[j], final[j] = max(best, 0.0), state
+    return slack, final

@@ -12,8 +12,10 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact import ragged
 from tokendyn.exact.certificate import Certificate, Progress, bitwise_beta, sufficient_beta
 from tokendyn.exact.construction import Construction
+from tokendyn.exact.digest import digest_of
 from tokendyn.exact.errors import CertificateError, CoverageWarning
 from tokendyn.exact.forms import Forms, Table, canonical
+from tokendyn.exact.radius import direction_of
 from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
 
@@ -141,9 +143,11 @@ class ExactTransformer:
         tempered = self._least_beta() if np.isfinite(made.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
+        line = direction_of(self)
         return Certificate(
             made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, max(made.gap / 4 - 2 * made.error, 0.0), self.dtype, self,
+            longest if soft else made.longest, self.dtype, None if line is None else tuple(line.tolist()),
+            digest_of(self), self,
         )  # fmt: skip
 
     @cached_property
@@ -324,12 +328,12 @@ class ExactTransformer:
         return self.targets[self.sequences.starts[:-1], 0].astype(np.int64)
 
     def explain(self, sequence: Any) -> "Explanation":
-        """Return the questions that a sequence was asked, which it answered with yes, and its path of classes.
+        """Return why a sequence has its label: which token decides, by how much, and the questions that it was asked.
 
         Raises
         ------
         BadInputError
-            If the construction asks no questions one after the other (banks and fingerprints); see :meth:`trace`.
+            If the transformer turns sequences into outputs and has no label; see :meth:`trace`.
         """
         from tokendyn.exact.explanation import explain
 
