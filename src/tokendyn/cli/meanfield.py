@@ -174,9 +174,9 @@ def simulate_meanfield(
             given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
                 return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
-            sized = None if begun.made is None else functools.partial(_sized, begun.made, seed)
+            like = None if begun.made is None else functools.partial(sized, begun.made, seed)
             tolerated = flow.error_tolerance
-            return simulate(field, tokens, grid, check=check, start=sized, error_tolerance=tolerated, **given)
+            return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
     with resumable(checkpoint) as kept:
         run = one(begun.tokens, begun.weights, start.seed, kept)
@@ -205,7 +205,7 @@ def simulate_meanfield(
     return 0 if run.trajectory.status == "completed" else 1
 
 
-def _sized(made: Starter, seed: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+def sized(made: Starter, seed: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the same start with another number of tokens."""
     return made(count, seed)
 
@@ -314,7 +314,7 @@ def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) 
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
     guard = resolution(flow, begun.tokens, begun.weights)
-    announce(f"{guard.status} at the start: {guard.reason}")
+    announce(f"{guard.status} by the rule for starts: {guard.reason}")
 
 
 def _companions(

@@ -289,6 +289,8 @@ class MeanFieldRun:
         held = self.stragglers if self.asks else Stragglers(0, 0.0, None)
         if held.phases is not None:
             lines.append(f"{left_behind(held.count)} off E then; without {_them(held.count)}: {_told(held.phases)}")
+        if self.resolution.status == "resolved" and self.resolution.other_tokens:
+            lines.append(f"resolved: {self.resolution.reason}")
         if self.flow.means is not None:
             lines.append("the means of the attention are within an error bound, by fast backends")
         return lines + [f"note: {warning}" for warning in self.warnings]
