@@ -241,7 +241,9 @@ class StartOptions:
         push = numbers_of(self.push, "--push")
         push = np.zeros(dim) if push.tolist() == [0.0] else push
         if push.shape != (dim,) or not np.linalg.norm(push) < 1:
-            raise BadInputError(f"--push takes {dim} numbers with commas, together shorter than 1, or 0; got {self.push}")
+            raise BadInputError(
+                f"--push takes {dim} numbers with commas, together shorter than 1, or 0; got {self.push}"
+            )
         if push.any() and kind not in ("fibonacci", "sobol", "uniform"):
             raise BadInputError(f"--push is for fibonacci, sobol and uniform starts, not {kind}")
         return push

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, Starter, TimeOptions, check_size
+from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable

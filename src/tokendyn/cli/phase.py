@@ -103,8 +103,8 @@ def phase(
     _open(out, settings, overwrite=overwrite)
     began = time.perf_counter()
     limit = math.inf if times.budget is None else seconds_of(times.budget)
-    with progress("runs") as report:
-        missing = fill(out / "runs", points, system.run, seconds=limit, progress=report)
+    with progress("runs") as tell:
+        missing = fill(out / "runs", points, system.run, seconds=limit, progress=tell)
     diagram = read_diagram(settings, out / "runs", points)
     if diagram.results:
         write_diagram(diagram, out, command=command, seconds=time.perf_counter() - began, report=report)
@@ -189,7 +189,7 @@ def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, sys
     ]  # fmt: skip
     if not any(system.projection(point).concentrates for point in found):
         raise BadInputError(
-            f"nothing concentrates: {system.projection(found[0]).reason}. A phase diagram needs V and B for which V B^T "
+            f"nothing to draw: {system.projection(found[0]).reason}. A phase diagram needs V and B for which V B^T "
             'has real dominant eigenvalues and others below them, such as --value "diag(1,2)" --score "diag(4,1)", or '
             '--spectrum --score "diag(4,1)"'
         )

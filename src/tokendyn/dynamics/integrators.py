@@ -125,8 +125,8 @@ def integrate(
         Relative and absolute error of a step of the adaptive method, in the root mean square over all coordinates: one
         sensitive token among many may err by the square root of their number times as much.
     noise
-        Diffusivity D: adds Brownian motion of generator ``D Laplace`` (on the sphere: Laplace-Beltrami) after each Euler
-        step, along great circles and exact in its mean (:func:`~tokendyn.dynamics.steps.brownian`);
+        Diffusivity D: adds Brownian motion of generator ``D Laplace`` (on the sphere: Laplace-Beltrami) after each
+        Euler step, along great circles and exact in its mean (:func:`~tokendyn.dynamics.steps.brownian`);
         ``method="euler"`` only.
     seed
         Of the noise; required with it.
@@ -178,7 +178,9 @@ def integrate(
             if method == "adaptive":
                 _adaptive(run, state, tolerance, found)
             elif rng is not None:
-                _noisy(run, noise, rng, min(_LAYER_STEP, longest_step(flow)) if step == "auto" else step, step == "auto")
+                _noisy(
+                    run, noise, rng, min(_LAYER_STEP, longest_step(flow)) if step == "auto" else step, step == "auto"
+                )
             elif method == "layers":
                 _layers(run, _LAYER_STEP if step == "auto" else step)
             else:
@@ -249,7 +251,8 @@ class _Run:
         count, generator = len(self.times), None if rng is None else rng.bit_generator.state
         held = {
             "steps": self.steps, "evaluations": self.evaluations, "rejected": self.rejected, "generator": generator,
-            "step_error": self.step_error, "events": {name: list(times) for name, times in self.found.items()}, **(record or {}),
+            "step_error": self.step_error, "events": {name: list(times) for name, times in self.found.items()},
+            **(record or {}),
         }  # fmt: skip
 
         def state() -> State:
@@ -302,8 +305,8 @@ class _Run:
         if self.hopeless > _HOPELESS_STEPS or (math.isinf(needed) and self.hopeless > -math.inf):
             raise _StopError(
                 "out of steps",
-                f"the flow is so fast at t = {when:.6g} that it takes steps of {step:.1e}, {needed:.1e} of them until the "
-                "end; follow it for a shorter time, or lower beta or V",
+                f"the flow is so fast at t = {when:.6g} that it takes steps of {step:.1e}, {needed:.1e} of them until "
+                "the end; follow it for a shorter time, or lower beta or V",
             )
 
     def keep(self, when: float, state: np.ndarray) -> None:
@@ -323,9 +326,7 @@ class _Run:
         self.steps += 1
 
 
-def _stepped(
-    run: _Run, advance: StepMap, power: int, longest: float, allowed: float, found: State | None
-) -> None:
+def _stepped(run: _Run, advance: StepMap, power: int, longest: float, allowed: float, found: State | None) -> None:
     """Cover each interval between output times by equal steps; by shorter ones where the error is not allowed."""
     state, first = run.states[-1], len(run.times)
     slope, size = (run.velocity(state), longest) if found is None else (found.arrays["slope"], found.record["size"])
@@ -496,7 +497,7 @@ def _check(
         problems.append("times must be finite and increase, and be two or more")
     if method not in get_args(Method):
         problems.append(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
-    if step != "auto" and (isinstance(step, str) or not (math.isfinite(step) and step > 0)):
+    if step != "auto" and not (isinstance(step, int | float | np.number) and math.isfinite(step) and step > 0):
         problems.append(f"step must be positive and finite, or 'auto'; got {step}")
     if not 0 < tolerance < 1:
         problems.append(f"tolerance must be between 0 and 1, got {tolerance}")

@@ -87,8 +87,8 @@ def brownian(x: np.ndarray, diffusivity: float, time: float, rng: np.random.Gene
     """Return tokens on the sphere after Brownian motion of generator ``D Laplace-Beltrami`` for some time.
 
     Tokens turn along great circles, ``x <- x cos|k| + k/|k| sin|k|``, by tangent vectors k of independent normal
-    coordinates. On the circle that is exact. In higher dimensions ``|k|`` is stretched such that ``E cos|k|`` is exactly
-    ``e^{-D (dim - 1) t}``, so the mean of the tokens decays as the law demands for every step, and long steps are
+    coordinates. On the circle that is exact. In higher dimensions ``|k|`` is stretched such that ``E cos|k|`` is
+    exactly ``e^{-D (dim - 1) t}``, so the mean of the tokens decays as the law demands for every step; long steps are
     made of pieces, so that the rest of the law is close as well.
     """
     free = x.shape[1] - 1

@@ -132,9 +132,7 @@ def _nearness(projection: Projection, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm((tokens @ projection.left.T), axis=1))
 
 
-def _started(
-    start: Start | None, tokens: np.ndarray, weights: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _started(start: Start | None, tokens: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     if start is None:
         return _resampled(tokens, weights, count)
     made = start(count)
@@ -173,7 +171,7 @@ def evenly(tokens: Float[np.ndarray, "tokens dim"]) -> bool:
         return True
     from scipy.spatial import cKDTree
 
-    gaps = cKDTree(tokens).query(tokens[:: max(1, len(tokens) // 2000)], k=3)[0]
+    gaps = np.asarray(cKDTree(tokens).query(tokens[:: max(1, len(tokens) // 2000)], k=3)[0])
     second = gaps[:, 2] > 0
     if not second.any():
         return False
@@ -285,4 +283,3 @@ def _differs(run: Phases, other: Phases, compared: Comparison) -> str:
     if math.isinf(compared.departure):
         return "the law leaves" if math.isfinite(other.departure) else "the law does not leave"
     return f"the law leaves at t = {other.departure:.3g} and not {run.departure:.3g}"
-

@@ -94,7 +94,8 @@ class PointResult:
         values = {
             "status": self.status, "resolution": self.resolution, "needed": _finite(self.needed),
             "verdict": self.verdict, "changes": [_kept(change) for change in self.changes],
-            "stragglers": self.stragglers, "phases": {name: _finite(value) for name, value in asdict(self.phases).items() if name != "metastable"},
+            "stragglers": self.stragglers,
+            "phases": {name: _finite(value) for name, value in asdict(self.phases).items() if name != "metastable"},
             "metastable": [_finite(value) for value in self.phases.metastable], "crossings": self.crossings,
             "curve": [self.times.tolist(), self.distances.tolist()],
             "closure": [self.closure_times.tolist(), self.closure_distances.tolist()],
@@ -183,7 +184,8 @@ class Diagram:
             row["crossings"] = float(np.mean([run.crossings for run in runs]))
             row["stragglers"] = float(np.mean([run.stragglers for run in runs]))
             for k, name in enumerate(("least_change", "departure_change")):
-                row[name] = _finite(max((run.changes[k] for run in runs), key=lambda change: (change == change, change)))
+                known = [run.changes[k] for run in runs if not math.isnan(run.changes[k])]
+                row[name] = _finite(max(known, default=math.nan))
             row["tokens_needed"] = _finite(max(run.needed for run in runs))
             rows.append(row)
         return rows

@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from tokendyn.particles.meanfield.closure import Closure
 from tokendyn.particles.meanfield.diagram import Diagram, PointResult
@@ -217,7 +217,10 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
         if power:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-            axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.3g}" if narrow else ""))
+            if narrow:
+                axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            else:
+                axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=9.5, color=INK)
         quiet(axes, r"inverse temperature $\beta$")
         axes.legend(fontsize=8)

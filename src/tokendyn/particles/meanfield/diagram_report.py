@@ -15,14 +15,13 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
-
 #: What the words of the table mean.
 _NOTE = (
     "E is the dominant eigenspace of V B^T: the tokens should gather where it meets the sphere, each at its projected "
     "point; least is the least distance (W2) of all tokens to these points. stays: concentrated until the end of the "
-    "run; leaves: concentrated, then left; never: not nearer than 0.5; unresolved: another number of tokens gives another "
-    "answer; nothing: there is no projected law. Changes are those of a run of another size; stragglers are tokens left "
-    "to themselves off E. Over several seeds: mean, standard deviation, and in how many seeds it was found."
+    "run; leaves: concentrated, then left; never: not nearer than 0.5; unresolved: another number of tokens gives "
+    "another answer; nothing: there is no projected law. Changes are those of a run of another size; stragglers are "
+    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and in how many seeds it was found."
 )
 
 

@@ -52,7 +52,7 @@ MANY, MANY_ERROR = 4000, 1e-9
 _SYMMETRIC = 0.02
 
 #: What a run shows. ``stays``: concentrated until its end. ``leaves``: concentrated, then left. ``never``: the distance
-#: never fell below the level. ``unresolved``: too few tokens to say. ``nothing``: there is no projected law to come near.
+#: never fell below the level. ``unresolved``: too few tokens to say. ``nothing``: there is no projected law.
 Verdict = Literal["stays", "leaves", "never", "unresolved", "nothing"]
 
 
@@ -227,8 +227,8 @@ class MeanFieldRun:
             )
         if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
             found.append(
-                f"a step errs by up to {self.trajectory.step_error:.1e} by its estimate, more than {STEP_ERROR:.0e}: the "
-                "step is too long for this flow; leave it out, and it is chosen"
+                f"a step errs by up to {self.trajectory.step_error:.1e} by its estimate, more than {STEP_ERROR:.0e}: "
+                "the step is too long for this flow; leave it out, and it is chosen"
             )
         if self.trajectory.reason:
             found.append(f"{self.trajectory.status}: {self.trajectory.reason}")
@@ -344,8 +344,9 @@ def simulate(
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
 
-    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`): 0.7 times as many tokens in the bulk,
-    and near the separatrix those of a start of four times as many. It costs a half to the whole of the run.
+    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 128 tokens it has four times
+    as many; else 0.7 times as many in the bulk and near the separatrix those of a start of four times as many, which
+    costs about as much as the run itself.
 
     Parameters
     ----------

@@ -338,6 +338,7 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
         return []
     phases, prediction = run.phases, run.prediction
     model = closure_beside(run, beyond=10.0)
+    left = phases.departure if phases.least <= DEPARTED else math.nan
     rows = []
     for name, seen, closed, leading in (
         ("least distance", phases.least, model and model.phases.least, None),
@@ -345,10 +346,13 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
          prediction and prediction.concentration),
         ("metastable from", phases.metastable[0], model and model.phases.metastable[0], None),
         ("metastable to", phases.metastable[1], model and model.phases.metastable[1], None),
-        ("departure", phases.departure if phases.least <= DEPARTED else math.nan, model and model.phases.departure, prediction and prediction.departure),
+        ("departure", left, model and model.phases.departure, prediction and prediction.departure),
     ):  # fmt: skip
         rows.append({"phase": name, "run": seen, "closure": closed, "leading order": leading})
-    note = "inf: not before the end of the run; nan: it never came near. Leading order: known up to a constant that does not depend on beta."
+    note = (
+        "inf: not before the end of the run; nan: it never came near. Leading order: known up to a constant that does "
+        "not depend on beta."
+    )
     tables: list[Section] = [Table(rows, "Phases", note=note)]
     if beside.seeds:
         found = PhaseScatter.of([phases for _, phases in beside.seeds])
@@ -379,9 +383,9 @@ def _guard_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
         shown = {name: value for name, value in shown.items() if name not in _COMPARED}
     rows = [{"quantity": name.replace("_", " "), "value": value} for name, value in shown.items()]
     note = (
-        "spacing: distance from where a token looks to the nearest token at the start, in kernel widths. The verdict is "
-        "that of a second run with another number of tokens: least distance and departure must change by less than 9 %. "
-        "Stragglers are left to themselves off E."
+        "spacing: distance from where a token looks to the nearest token at the start, in kernel widths. The verdict "
+        "is that of a second run with another number of tokens: least distance and departure must change by less than "
+        "9 %. Stragglers are left to themselves off E."
     )
     tables: list[Section] = [Table(rows, "Does the number of tokens resolve beta?", note=note)]
     if beside.refinement and run.asks:
