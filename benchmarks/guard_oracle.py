@@ -4,8 +4,8 @@
 
 Random V, B, inverse temperature, start and number of tokens. The oracle is a solver of its own in plain NumPy (dense
 softmax, classical Runge-Kutta, starts and phases written down again), which shares no code with the package. A run is
-wrong when it is called resolved and least distance or departure of the oracle's run of 4n tokens differ by more than
-10 %, and a needless alarm when it is called unresolved and they do not.
+wrong when it is called resolved and its least distance or departure differ from those of the oracle's run of 4n tokens
+by more than 10 %, and a needless alarm when it is called unresolved and they do not.
 """
 
 import os
@@ -27,6 +27,8 @@ import numpy as np  # noqa: E402
 from tokendyn.dynamics import TokenFlow  # noqa: E402
 from tokendyn.particles.meanfield import simulate  # noqa: E402
 
+#: Tokens of the oracle's run, as a multiple of the package's.
+FINER = 4
 #: Relative change of least distance or departure that counts.
 MOVED = 0.1
 
@@ -99,7 +101,7 @@ def phases(case: dict[str, Any], times: np.ndarray, count: int) -> tuple[float, 
     """Return least distance and departure of so many tokens."""
     V, B = case["V"], case["B"]
     x = start_of(case["kind"], case["seed"], count)
-    states = solve(x, V, B, case["beta"], times, 0.2 / max(2.0, np.linalg.norm(V, 2)))
+    states = solve(x, V, B, case["beta"], times, 0.3 / max(2.0, np.linalg.norm(V, 2)))
     targets = unit(x @ spectral(V, B)[0].T)
     curve = np.sqrt(((states - targets) ** 2).sum(axis=2).mean(axis=1))
     best = int(curve.argmin())
@@ -126,7 +128,7 @@ def moved(few: tuple[float, float], many: tuple[float, float]) -> bool:
 def case_of(rng: np.random.Generator) -> dict[str, Any]:
     """Return a random system: half of them of the kind of the documented commands."""
     draw, beta, kind = rng.random(), 10 ** rng.uniform(0.8, 3.5), "quantile"
-    count = round(10 ** rng.uniform(1.3, 2.6))
+    count = round(10 ** rng.uniform(1.3, 2.4))
     V, B = np.diag([1.0, rng.choice([0.5, 1.25, 1.5, 2, 2.5, 3, 3.5, rng.uniform(0.3, 3.8)])]), np.diag([4.0, 1.0])
     if 0.5 <= draw < 0.65:
         while True:
@@ -142,7 +144,7 @@ def case_of(rng: np.random.Generator) -> dict[str, Any]:
             if not values.imag.any() and np.ptp(values.real) > 0.3 and values.real.max() > 0.3:
                 break
     elif 0.8 <= draw < 0.9:
-        kind, beta, count = "fibonacci", 10 ** rng.uniform(0.3, 1.9), int(rng.integers(60, 350))
+        kind, beta, count = "fibonacci", 10 ** rng.uniform(0.3, 1.9), int(rng.integers(60, 250))
         V, B = np.diag([1.0, 1.0, rng.uniform(0.4, 3)]), np.diag([4.0, 4.0, 1.0])
         if rng.random() < 0.3:
             V = np.diag([1.0, *rng.uniform(0.3, 3, 2)])
@@ -167,12 +169,13 @@ def main() -> None:
         times = np.linspace(0.0, until, 101)
         start = functools.partial(start_of, case["kind"], case["seed"])
         run = simulate(TokenFlow(case["beta"], interaction=B, value=V), start(count), times, start=start)
-        few, many = phases(case, times, count), phases(case, times, 4 * count)
+        few = run.phases.least, run.phases.departure
+        many = phases(case, times, FINER * count)
         resolved, changed = run.resolution.status == "resolved", moved(few, many)
         verdict = ("wrong" if changed else "right") if resolved else ("right" if changed else "needless")
         rows.append(
             {**case, "V": V.tolist(), "B": B.tolist(), "resolved": resolved, "moved": changed, "verdict": verdict,
-             "n": few, "4n": many, "package": [run.phases.least, run.phases.departure], "reason": run.resolution.reason}
+             "n": few, "4n": many, "reason": run.resolution.reason}
         )  # fmt: skip
         print(
             f"{number} {case['kind']} n = {count}, beta = {case['beta']:.0f}: {run.resolution.status}, {verdict}; n "
@@ -180,8 +183,7 @@ def main() -> None:
             flush=True,
         )
         tally = {name: sum(row["verdict"] == name for row in rows) for name in ("right", "wrong", "needless")}
-        agree = sum(np.isclose(row["package"], row["n"], rtol=0.02).all() for row in rows)
-        record = {"runs": len(rows), "resolved": sum(row["resolved"] for row in rows), "agree": int(agree), **tally}
+        record = {"runs": len(rows), "resolved": sum(row["resolved"] for row in rows), **tally}
         if options.out:
             options.out.write_text(json.dumps({**record, "rows": rows}, default=str))
     print(record)
