@@ -46,8 +46,12 @@ def circle(rng, count=12):
 @pytest.mark.parametrize(
     "settings",
     [
-        {}, {"step": 0.1}, {"method": "heun", "step": "auto"}, {"method": "layers"},
-        {"method": "adaptive", "tolerance": 1e-4}, {"method": "euler", "noise": 0.05, "seed": 3},
+        {},
+        {"step": 0.1},
+        {"method": "heun", "step": "auto"},
+        {"method": "layers"},
+        {"method": "adaptive", "tolerance": 1e-4},
+        {"method": "euler", "noise": 0.05, "seed": 3},
     ],
     ids=["rk4", "fixed", "heun", "layers", "adaptive", "noisy"],
 )

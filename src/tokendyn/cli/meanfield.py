@@ -17,7 +17,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
-from tokendyn.dynamics import FlowTrajectory, TokenFlow
+from tokendyn.dynamics import FlowTrajectory, TokenFlow, means_within
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError
@@ -173,7 +173,9 @@ def simulate_meanfield(
         with progress(f"{len(tokens)} tokens") as tell:
             given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
-                return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
+                within = None if not flow.error_tolerance else means_within(flow.error_tolerance)
+                bounded = dataclasses.replace(field, means=within)
+                return simulate_head(bounded, found.theory, found.head.outward, tokens, grid, **given)
             like = None if begun.made is None else functools.partial(sized, begun.made, seed)
             tolerated = flow.error_tolerance
             return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)

@@ -48,8 +48,8 @@ _HOPELESS_STEPS, _HOPELESS_TIMES = 500, 3.0
 class Event:
     """A moment to find: where ``function(time, tokens)`` changes its sign from one step to the next.
 
-    Two changes within one step of the adaptive method cancel and are missed: bound its steps by times to keep, or by a
-    smaller tolerance, when the function swings faster than the tokens move.
+    Two changes within one step of the adaptive method cancel and are missed. A function that swings faster than the
+    tokens move needs a smaller tolerance, which makes the steps shorter.
 
     Attributes
     ----------
@@ -357,7 +357,7 @@ def _stepped(run: _Run, advance: StepMap, power: int, longest: float, allowed: f
                     left = count * h
                     count = _pieces(left, size)
                     h = left / count
-                run.judge(after - count * h, h)
+                run.judge(after - count * h, size)
         run.keep(after, state)
         run.mark(record={"size": float(size)}, slope=slope)
 
