@@ -330,7 +330,7 @@ def _companions(
 ) -> Companions:
     """Run what was asked for beside the run."""
     made, count = begun.made, len(begun.tokens)
-    if made is None:
+    if made is None or not run.asks:
         return Companions()
     refinement: list[dict[str, Any]] = []
     if refine:

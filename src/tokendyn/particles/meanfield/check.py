@@ -109,7 +109,7 @@ def other_start(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return tokens and weights of the second run; None when there are too few to compare."""
     count = len(tokens)
-    if count < 4:
+    if count <= FINER:
         return None
     if count <= FEW and (start is not None or tokens.shape[1] == 2):
         return _started(start, tokens, weights, FINER * count)
@@ -141,7 +141,10 @@ def _started(start: Start | None, tokens: np.ndarray, weights: np.ndarray, count
 
 
 def _resampled(tokens: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return about so many tokens of the law of given ones: on the circle between them, else (at most) some of them."""
+    """Return about so many tokens of the law of given ones: on the circle by interpolation.
+
+    In higher dimensions fewer are some of them, and more are four for each, on the way to its nearest neighbours.
+    """
     if tokens.shape[1] == 2:
         angles = np.arctan2(tokens[:, 1], tokens[:, 0])
         order = np.argsort(angles, kind="stable")
@@ -152,10 +155,12 @@ def _resampled(tokens: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.
         angles = np.concatenate([angles[-1:] - 2 * math.pi, angles, angles[:1] + 2 * math.pi])
         turned = np.interp(wanted, levels, angles)
         return np.stack([np.cos(turned), np.sin(turned)], axis=1), np.full(count, 1 / count)
-    if count >= len(tokens):
-        return tokens, weights
     from scipy.spatial import cKDTree
 
+    if count >= len(tokens):
+        ways = tokens[np.asarray(cKDTree(tokens).query(tokens, k=FINER + 1)[1])[:, 1:]] - tokens[:, None]
+        spread = (tokens[:, None] + ways / 3).reshape(-1, tokens.shape[1])
+        return spread / np.linalg.norm(spread, axis=1)[:, None], np.repeat(weights / FINER, FINER)
     order = cKDTree(tokens, leafsize=1).indices
     places = np.searchsorted(np.cumsum(weights[order]), (np.arange(count) + 0.5) / count * (1 - 1e-12))
     found = tokens[order[np.minimum(places, len(order) - 1)]]

@@ -358,7 +358,8 @@ def simulate(
         Make the second run. Without it the resolution is the rule for the start (:func:`resolution`), no more.
     start
         Returns the start for another number of tokens, for the second run. Without it tokens on the circle are
-        interpolated; in higher dimensions some of them are left out; independent ones are told from even ones.
+        interpolated; in higher dimensions some of them are left out, and those of the tail make room for others on the
+        way to their neighbours; independent tokens are told from even ones.
     error_tolerance
         Accept this error of the attention's means, from backends that are far faster for many tokens
         (:func:`~tokendyn.dynamics.means_within`); 0 for the exact difference form. By default the exact form below
