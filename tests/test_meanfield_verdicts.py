@@ -256,3 +256,13 @@ class TestManyTokens:
         monkeypatch.setattr(model, "MANY", 10)
         flow = TokenFlow(1.0, value=np.diag([2.0, 1.0]), **settings)
         assert meanfield.simulate(flow, quantiles(20), np.linspace(0, 1, 4), check=False).flow.means is None
+
+
+def test_a_run_that_ends_as_the_law_is_about_to_leave_is_open():
+    guard = meanfield.resolution(experiments.lined_flow(30.0), quantiles(60))
+    held, near = check.Stragglers(0, 0.0, None), Phases(0.14, 3.0, (2.0, 4.0), math.inf)
+
+    def verdict(last):
+        return check.judged(guard, near, held, (240, near, held), 50.0, True, last).status
+
+    assert [verdict(last) for last in (0.14, 0.42, 0.43, 0.5)] == ["resolved", "resolved", "unresolved", "unresolved"]

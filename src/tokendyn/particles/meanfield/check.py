@@ -42,6 +42,9 @@ STRAGGLERS = 0.01
 #: Stragglers are farther than this from their targets, and attend to fewer tokens than this.
 _FAR, _COMPANY = 0.5, 4.0
 
+#: A distance above this at the end of a run leaves open whether the law leaves.
+_ENDING = 0.85 * DEPARTED
+
 #: Tokens farthest from their targets among which stragglers are looked for.
 _FARTHEST = 500
 
@@ -237,6 +240,7 @@ def judged(
     other: tuple[int, Phases, Stragglers],
     shared: float,
     even: bool,
+    last: float = 0.0,
 ) -> Resolution:
     """Return the verdict on a run.
 
@@ -254,11 +258,15 @@ def judged(
         Effective number of tokens that make up the squared distance.
     even
         Whether the tokens are even, or come from a rule for any number of them.
+    last
+        Distance at the end of the run.
     """
     reasons = []
     compared = Comparison.of(phases, other[1])
     if not compared.agrees:
         reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared)}")
+    if math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED:
+        reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
     if stragglers.weight >= STRAGGLERS:
         reasons.append(f"{left_behind(stragglers.count)} off E at the least distance")
     if not even and shared < _SHARED:

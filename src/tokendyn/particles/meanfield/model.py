@@ -430,7 +430,7 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
     shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
     even = start is not None or evenly(trajectory.states[0])
     other = len(begun[1]), second.phases, second.stragglers
-    return judged(guard, run.phases, run.stragglers, other, shared, even)
+    return judged(guard, run.phases, run.stragglers, other, shared, even, float(run.distances[-1]))
 
 
 @dataclass(frozen=True)
