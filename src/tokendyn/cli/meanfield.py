@@ -1,6 +1,7 @@
 """``tokendyn simulate --model meanfield``: many tokens on the sphere at low temperature."""
 
 import dataclasses
+import functools
 import math
 import shlex
 from collections.abc import Callable, Sequence
@@ -10,15 +11,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
-from tokendyn.dynamics import FlowTrajectory, TokenFlow
+from tokendyn.dynamics import FlowTrajectory, TokenFlow, means_within
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.dynamics.sphere import sphere_tokens
+from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield import (
     MeanFieldRun,
@@ -43,8 +45,8 @@ _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
 
 #: States that phases need.
 _FEWEST = 3
-#: Tokens of a generated start under a head, steps of its run, and the step times the norm of V.
-_HEAD_TOKENS, _HEAD_STEPS, _HEAD_STEP = 100, 200, 0.25
+#: Tokens of a generated start under a head, and steps of its run.
+_HEAD_TOKENS, _HEAD_STEPS = 100, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class _Start:
     tokens: np.ndarray
     weights: np.ndarray | None
     words: str
-    made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None = None
+    made: Starter | None = None
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -104,6 +106,7 @@ def simulate_meanfield(
     start: StartOptions = StartOptions(),  # noqa: B008
     times: TimeOptions = TimeOptions(),  # noqa: B008
     weights: HeadOptions = HeadOptions(),  # noqa: B008
+    check: Annotated[bool, Parameter(negative="--no-check")] = True,
     refine: bool = False,
     seeds: int = 1,
     checkpoint: Path | None = None,
@@ -125,6 +128,9 @@ def simulate_meanfield(
         Tokens in place of --start: a CSV, TSV, npy, npz or safetensors file, or the folder of a trained classifier.
     model
         meanfield; the other model has options of its own.
+    check
+        Compare with a second run of another size, which judges whether n resolves beta; without it only the start is
+        looked at.
     refine
         Run 2n and 4n tokens too, and say how much the distances change.
     seeds
@@ -149,14 +155,15 @@ def simulate_meanfield(
     """
     folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
     found = _field(flow, weights)
-    command = _command(tokens, (flow, start, times, weights), folder, refine=refine, seeds=seeds)
+    command = _command(tokens, (flow, start, times, weights), folder, check=check, refine=refine, seeds=seeds)
     if weights.theory_only:
         return _theory_only(found, folder, command, overwrite=overwrite, dry_run=dry_run, json=json)
     begun = _begin(tokens, start, weights, found)
     field = flow.flow(found.beta, found.value, found.interaction)
     _check_companions(start, begun, refine, seeds)
-    step = times.step if times.step is not None else _step(found)
-    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], step), step)
+    step, longest = times.chosen_step(), longest_step(field)
+    shown = longest if step == "auto" else step
+    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], shown), shown)
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
     if dry_run:
@@ -174,8 +181,12 @@ def simulate_meanfield(
         with progress(f"{len(tokens)} tokens") as tell:
             given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
-                return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
-            return simulate(field, tokens, grid, **given)
+                within = None if not flow.error_tolerance else means_within(flow.error_tolerance)
+                bounded = dataclasses.replace(field, means=within)
+                return simulate_head(bounded, found.theory, found.head.outward, tokens, grid, **given)
+            like = None if begun.made is None else functools.partial(sized, begun.made, seed)
+            tolerated = flow.error_tolerance
+            return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
     with resumable(checkpoint) as kept:
         run = one(begun.tokens, begun.weights, start.seed, kept)
@@ -202,6 +213,11 @@ def simulate_meanfield(
     _tell(run, beside)
     announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
     return 0 if run.trajectory.status == "completed" else 1
+
+
+def sized(made: Starter, seed: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the same start with another number of tokens."""
+    return made(count, seed)
 
 
 def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, json: bool) -> int:
@@ -292,14 +308,6 @@ def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: i
         raise BadInputError.all_of("options", problems)
 
 
-def _step(found: _Field) -> float:
-    """Return the step: a tenth; for a head a quarter over the norm of its V, which is anything."""
-    if found.head is None:
-        return 0.1
-    size = float(np.linalg.norm(found.head.outward, 2) * np.linalg.norm(found.head.value, 2))
-    return _HEAD_STEP / size if size > 0 else 0.1
-
-
 def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:
     """Return until when to run: beyond the predicted end, within bounds."""
     beta = flow.inverse_temperature
@@ -320,7 +328,7 @@ def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) 
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
     guard = resolution(flow, begun.tokens, begun.weights)
-    announce(f"{guard.status}: {guard.reason}")
+    announce(f"{guard.status} by the rule for starts: {guard.reason}")
 
 
 def _companions(
@@ -334,7 +342,7 @@ def _companions(
 ) -> Companions:
     """Run what was asked for beside the run."""
     made, count = begun.made, len(begun.tokens)
-    if made is None:
+    if made is None or not run.asks:
         return Companions()
     refinement: list[dict[str, Any]] = []
     if refine:
@@ -352,10 +360,10 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
         announce(line)
     if run.flow.inverse_temperature == 0:
         announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
-    for row in companions.refinement:
+    for row in companions.refinement if run.asks else []:
         change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
         announce(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
-    if companions.seeds:
+    if companions.seeds and run.asks:
         scatter = PhaseScatter.of([phases for _, phases in companions.seeds])
         announce(
             f"over {len(companions.seeds)} seeds: least distance {scatter.least}, at t = {scatter.concentration}, "
@@ -363,12 +371,14 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
         )
 
 
-def _command(tokens: Path | None, options: Sequence[Any], folder: Path, *, refine: bool, seeds: int) -> str:
+def _command(
+    tokens: Path | None, options: Sequence[Any], folder: Path, *, check: bool, refine: bool, seeds: int
+) -> str:
     """Return the command that repeats the run: the options that differ from their defaults."""
     words = ["tokendyn", "simulate", *([str(tokens)] if tokens is not None else []), "--model", "meanfield"]
     for some in options:
         words += option_words(some)
-    words += ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
+    words += ["--no-check"] * (not check) + ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
     return shlex.join([*words, "--out", str(folder)])
 
 
