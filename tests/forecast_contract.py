@@ -134,13 +134,19 @@ class ForecasterContract:
     def test_backtest_measures_from_every_origin(self, model):
         series = waves(model.window_length_ + 60, seed=10)
         table = model.backtest(series, horizon=10, every=7)
-        assert table.origins[0] == model.window_length_ - 1
-        assert set(np.diff(table.origins)) == {7}
-        assert table.origins[-1] + 10 < len(series)
-        first = model.forecast(series[: table.origins[0] + 1], 10)
-        truth = series[table.origins[0] + 1 :][:10]
-        error = np.sqrt((((first.values - truth) / model.scale_) ** 2).mean(axis=1))
-        np.testing.assert_allclose(table.errors[0], error, rtol=1e-6, atol=1e-9)
+        span = model.window_length_
+        assert table.origins.tolist() == [span - 1 + 7 * k for k in range(8)]
+        for origin, errors in zip(table.origins, table.errors, strict=True):
+            forecast = model.forecast(series[: origin + 1], 10)
+            truth = series[origin + 1 : origin + 11]
+            error = np.sqrt((((forecast.values - truth) / model.scale_) ** 2).mean(axis=1))
+            np.testing.assert_allclose(errors, error, rtol=1e-6, atol=1e-9)
+        for more, count in ((9, 0), (10, 1), (16, 1), (17, 2)):
+            if count:
+                assert len(model.backtest(series[: span + more], horizon=10, every=7).origins) == count
+            else:
+                with pytest.raises(BadInputError, match=f"need {span + 10}"):
+                    model.backtest(series[: span + more], horizon=10, every=7)
         assert [row["origin"] for row in table.rows()] == list(table.origins)
 
     def test_a_saved_model_forecasts_the_same(self, model, tmp_path):
