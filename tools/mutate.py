@@ -4,16 +4,13 @@
     python tools/mutate.py --rooms forecast --changes 60 --seed 3 --out forecast.json
     python tools/mutate.py --again --out mutation.json    # only what survived, after tests were added
 
-Every room (ROOMS) has its core modules and the test files that answer for them. Functions are taken in turn, in a
-seeded order, with one random change of each: a comparison, sign, operator or constant, minimum and maximum, a dropped
-conjunct, condition or statement, an end of a range or slice one off. A change is written into a copy of the project,
-and a forked child runs the tests of the room there until one fails: the files that name the function first, and of
-each file the quick tests first. The parent holds the heavy libraries but nothing of tokendyn; compiled kernels are
-cached for the unchanged modules and compiled again for those that import the changed one. Output is one JSON file,
-written after every change: an interrupted run goes on, and what was judged on the same source is not judged again.
-
-``known_changes.toml`` lists changes that make no difference, or only tune, each with its reason; an entry that
-fits no change any more is an error. Exit code 1 when a room kills less than ``GOAL`` of the rest.
+Rooms, their core modules and test files, and changes that make no difference or only tune (each with its reason) stand
+in ``mutate.toml``; an entry that fits no change any more is an error. Functions are taken in turn, in a seeded order:
+a comparison, sign, operator, constant, minimum or maximum, a conjunct, condition or statement, or an end of a range or
+slice is changed. A forked child runs the tests of the room on a changed copy until one fails: quick tests first, and
+of these the files that name the function. The parent holds the heavy libraries and nothing of tokendyn; kernels are
+compiled again only where they hold the changed code. ``--out`` is written after every change: an interrupted run goes
+on, and what was judged on the same source is not judged again. The exit code is 1 when less than ``GOAL`` is killed.
 """
 
 import argparse
@@ -37,59 +34,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-KNOWN = Path(__file__).with_name("known_changes.toml")
+TABLE = Path(__file__).with_suffix(".toml")
+ROOMS: dict[str, dict[str, list[str]]] = tomllib.loads(TABLE.read_text(encoding="utf-8"))["rooms"]
 GOAL = 0.95
 STATUSES = ("killed", "survived", "known")
 HEAVY = "numpy scipy.optimize scipy.spatial pandas torch numba sklearn.linear_model pytest matplotlib.pyplot"
-
-#: Core modules of each room (patterns below src/tokendyn; what "!" begins is left out) and its tests, in this order.
-ROOMS: dict[str, tuple[str, str]] = {
-    "attention": (
-        "attention/*.py !attention/device.py !attention/triton*.py",
-        "test_attention test_fast_attention test_drift test_softmax_fast",
-    ),
-    "dynamics": (
-        "dynamics/*.py !dynamics/trajectory.py !dynamics/flow_trajectory.py",
-        "test_integrators test_token_flow test_dynamics test_sharded test_checkpoints test_meanfield",
-    ),
-    "particles": (
-        "particles/*.py geometry.py !particles/explored.py !particles/report.py !particles/presets.py",
-        "test_geometry test_clustering",
-    ),
-    "meanfield": (
-        "particles/meanfield/*.py !particles/meanfield/*figures.py !particles/meanfield/*report.py "
-        "!particles/meanfield/film.py !particles/meanfield/sca*.py !particles/meanfield/stage.py "
-        "!particles/meanfield/experiments.py",
-        "test_meanfield test_phase test_meanfield_commands",
-    ),
-    "exact": (
-        "exact/*.py !exact/*_page.py !exact/export.py !exact/errors.py !exact/writing.py !exact/store.py",
-        "test_exact_construction test_exact_model test_exact_search test_exact_errors test_exact_files",
-    ),
-    "sentiment": (
-        "sentiment/*.py !sentiment/*_page.py !sentiment/report.py !sentiment/onnx.py !sentiment/store.py "
-        "!sentiment/peers.py !sentiment/comparison.py",
-        "test_sentiment_model test_sentiment_tokens test_sentiment_words test_sentiment_scan test_sentiment_succession "
-        "test_sentiment_verdicts test_sentiment_classifier test_sentiment_classes test_sentiment_published "
-        "test_sentiment_faithfulness test_sentiment_sklearn test_sentiment_bad_input",
-    ),
-    "forecast": (
-        "forecast/*.py !forecast/pages.py !forecast/*figures.py !forecast/paper.py !forecast/field_files.py "
-        "!forecast/search.py !forecast/store.py",
-        "test_forecast_tddmd test_pod test_forecast_smoothing test_forecast_interpretation test_forecast_tdtf "
-        "test_forecast_search",
-    ),
-    "metrics": ("metrics/*.py", "test_forecast_metrics test_transport"),
-    "data": (
-        "data/snapshots/*.py data/systems/*.py data/tokens.py data/sequences.py data/flow/bodies.py "
-        "data/flow/kernels.py data/flow/solver.py data/weights.py",
-        "test_tokens test_snapshots test_systems test_flow test_weights test_exact_files",
-    ),
-    "runs": (
-        "runs/*.py !runs/hdf5_files.py !runs/provenance.py",
-        "test_runs_store test_sweep_plan test_sweep test_checkpoints test_files test_processes",
-    ),
-}
 
 COMPARED: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -121,7 +70,7 @@ class Change:
 
     @property
     def name(self) -> str:
-        """Name it, for ``known_changes.toml``."""
+        """Name it, for ``mutate.toml``."""
         return f"{self.file}:{self.function}: {self.before} -> {self.after} #{self.number}"
 
     def applied(self, source: bytes) -> bytes:
@@ -242,7 +191,7 @@ def sample(rooms: list[str], count: int, seed: int) -> list[Change]:
 
 def every_change(room: str) -> list[Change]:
     """Return all changes of a room."""
-    base, patterns = ROOT / "src" / "tokendyn", ROOMS[room][0].split()
+    base, patterns = ROOT / "src" / "tokendyn", ROOMS[room]["modules"]
     without = {path for pattern in patterns if pattern[0] == "!" for path in base.glob(pattern[1:])}
     files = sorted({path for pattern in patterns if pattern[0] != "!" for path in base.glob(pattern)} - without)
     return [change for path in files if path.stem != "__init__" for change in changes_of(room, path)]
@@ -285,7 +234,7 @@ def run_tests(place: Path, room: str, words: set[str], seconds: dict[str, float]
     import pytest
 
     order = Order(seconds, words)
-    files = [f"tests/{name}.py" for name in ROOMS[room][1].split()]
+    files = [f"tests/{name}.py" for name in ROOMS[room]["tests"]]
     code = pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", *files], plugins=[order])
     outcome = {"code": int(code), "failed": order.failed, "seconds": order.measured}
     (place / "outcome.json").write_text(json.dumps(outcome))
@@ -388,11 +337,11 @@ def diff(change: Change) -> str:
 
 def known_changes() -> dict[str, str]:
     """Return the listed changes with their reasons; what fits no change any more ends the program."""
-    entries = tomllib.loads(KNOWN.read_text(encoding="utf-8")).get("change", [])
+    entries = tomllib.loads(TABLE.read_text(encoding="utf-8")).get("known", [])
     names = {change.name for room in ROOMS for change in every_change(room)}
     wrong = [entry["name"] for entry in entries if entry["name"] not in names or not entry.get("reason")]
     if wrong:
-        sys.exit("\n".join([f"{KNOWN.name}: no such change, or no reason:", *wrong]))
+        sys.exit("\n".join([f"{TABLE.name}: no such change, or no reason:", *wrong]))
     return {entry["name"]: entry["reason"] for entry in entries}
 
 
