@@ -266,17 +266,19 @@ class Copies:
                 link.parent.mkdir(parents=True, exist_ok=True)
                 os.link(file, link)
         if change is not None:
-            (place / change.file).write_bytes(change.applied((ROOT / change.file).read_bytes()))
+            shutil.copy2(place / change.file, place / "original")
+            (place / change.file).write_bytes(change.applied((place / "original").read_bytes()))
 
     def restore(self, place: Path, change: Change | None) -> None:
         """Take a change back, or keep what was compiled for the unchanged source."""
         if change is not None:
-            shutil.copy2(ROOT / change.file, place / change.file)  # with its time, which the kernels' index holds
+            shutil.copy2(place / "original", place / change.file)  # with its time, which the kernels' index holds
             return
         for file in [*place.rglob("__pycache__/*.*")]:
             kept = self.compiled / file.relative_to(place)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, kept)
+            kept.unlink(missing_ok=True)
+            os.link(file, kept)
 
     def importers(self, file: str) -> set[Path]:
         """Return a file and the kernels that import it, directly or through kernels: they hold its code inlined."""
@@ -328,9 +330,8 @@ def digest(*paths: Path) -> str:
     return whole.hexdigest()[:16]
 
 
-def diff(change: Change) -> str:
+def diff(change: Change, source: bytes) -> str:
     """Return the changed lines."""
-    source = (ROOT / change.file).read_bytes()
     lines = [text.decode().splitlines() for text in (source, change.applied(source))]
     return "\n".join(list(difflib.unified_diff(*lines, n=0, lineterm=""))[2:])
 
@@ -379,12 +380,13 @@ def main() -> None:
                 log = (place / "log.txt").read_text()[-2000:]
                 sys.exit(f"the tests of {room} fail without a change: {outcome['failed']}\n{log}")
             times[room] = outcome["seconds"]
+            passed(room).write_text(json.dumps(times[room]))
             print(f"{room}: its tests pass, {sum(times[room].values()):.0f} s", flush=True)
             return
         status = "killed" if outcome["code"] else "survived"
         results[change.name] = asdict(change) | {
             "name": change.name, "status": status, "by": outcome["failed"], "seconds": round(took, 1),
-            "source": hashes[change.file], "diff": diff(change),
+            "source": hashes[change.file], "diff": diff(change, (place / "original").read_bytes()),
         }  # fmt: skip
         write()
         print(f"{len(results):4}/{len(chosen)} {took:5.1f} s {status:8} {change.name}", flush=True)
@@ -400,8 +402,15 @@ def main() -> None:
     for module in HEAVY.split():
         __import__(module)
     folder = Path(tempfile.gettempdir()) / f"tokendyn-mutation-{digest(*(ROOT / 'src').rglob('*.py'))}"
+    tests = digest(*(ROOT / "tests").glob("*.py"))
+
+    def passed(room: str) -> Path:
+        return folder / f"{room}-{tests}.json"
+
     copies, times = Copies(folder, options.workers), {}
-    judge([(room, None) for room in dict.fromkeys(change.room for change in left)], copies, times, report)
+    rooms = list(dict.fromkeys(change.room for change in left))
+    times |= {room: json.loads(passed(room).read_text()) for room in rooms if passed(room).exists()}
+    judge([(room, None) for room in rooms if room not in times], copies, times, report)
     judge([(change.room, change) for change in left], copies, times, report)
     write()
     for result in results.values():
