@@ -14,8 +14,6 @@ on, and what was judged on the same source is not judged again. The exit code is
 """
 
 import argparse
-import ast
-import copy
 import difflib
 import hashlib
 import json
@@ -29,9 +27,10 @@ import tempfile
 import time
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+from changes import Change, changes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_suffix(".toml")
@@ -39,134 +38,6 @@ ROOMS: dict[str, dict[str, list[str]]] = tomllib.loads(TABLE.read_text(encoding=
 GOAL = 0.95
 STATUSES = ("killed", "survived", "known")
 HEAVY = "numpy scipy.optimize scipy.spatial pandas torch numba sklearn.linear_model pytest matplotlib.pyplot"
-
-COMPARED: dict[type, type] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}  # fmt: skip
-COMBINED: dict[type, type] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Pow: ast.Mult,
-    ast.Mod: ast.FloorDiv, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-}  # fmt: skip
-NAMED = {
-    "min": "max", "argmin": "argmax", "minimum": "maximum", "any": "all", "floor": "ceil", "cumsum": "cumprod",
-    "mean": "max", "sum": "mean", "median": "mean", "sin": "cos", "exp": "expm1", "ones": "zeros",
-}  # fmt: skip
-NAMED |= {new: old for old, new in NAMED.items() if old not in {"mean", "sum", "median", "exp"}} | {"max": "min"}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change of one function."""
-
-    room: str
-    file: str
-    function: str
-    number: int  # of equal changes in the function, so that the name holds when other lines move
-    before: str
-    after: str
-    start: int
-    end: int
-
-    @property
-    def name(self) -> str:
-        """Name it, for ``mutate.toml``."""
-        return f"{self.file}:{self.function}: {self.before} -> {self.after} #{self.number}"
-
-    def applied(self, source: bytes) -> bytes:
-        """Return the changed source."""
-        return source[: self.start] + self.after.encode() + source[self.end :]
-
-
-def alternatives(node: ast.AST) -> Iterator[ast.AST | str]:  # noqa: PLR0912
-    """Yield what a node may become."""
-    new = copy.deepcopy(node)
-    match new:
-        case ast.Compare(ops=ops):
-            for index, op in enumerate(ops):
-                yield ast.Compare(new.left, [*ops[:index], COMPARED[type(op)](), *ops[index + 1 :]], new.comparators)
-        case ast.BinOp(op=op) | ast.AugAssign(op=op) if type(op) in COMBINED:
-            new.op = COMBINED[type(op)]()
-            yield new
-        case ast.BoolOp(values=values):
-            for index in range(len(values)):
-                rest = values[:index] + values[index + 1 :]
-                yield rest[0] if len(rest) == 1 else ast.BoolOp(new.op, rest)
-        case ast.UnaryOp(op=ast.USub() | ast.Not(), operand=operand):
-            yield operand
-        case ast.Constant(value=bool(value)):
-            yield ast.Constant(not value)
-        case ast.Constant(value=int(value)):
-            yield ast.Constant(2 * value if abs(value) > 16 else value + 1)
-        case ast.Constant(value=float(value)):
-            yield ast.Constant(2 * value if value else 1.0)
-        case ast.Constant(value="left" | "right" as value):
-            yield ast.Constant("left" if value == "right" else "right")
-        case ast.Call(func=ast.Name(id="range"), args=args) if not isinstance(args[-1], ast.Constant):
-            last = 0 if len(args) == 1 else 1
-            args[last] = ast.BinOp(args[last], ast.Sub(), ast.Constant(1))
-            yield new
-        case ast.Call(func=ast.Name(id=name)) if name in NAMED:
-            new.func.id = NAMED[name]
-            yield new
-        case ast.Call(func=ast.Attribute(attr=name)) if name in NAMED:
-            new.func.attr = NAMED[name]
-            yield new
-        case ast.Slice(upper=ast.expr() as upper) if not isinstance(upper, ast.Constant):
-            new.upper = ast.BinOp(upper, ast.Sub(), ast.Constant(1))
-            yield new
-        case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
-            yield ast.UnaryOp(ast.Not(), test)  # spliced over the test alone
-        case ast.AugAssign() | ast.Expr(value=ast.Call()) | ast.Continue() | ast.Break():
-            yield "pass"
-        case ast.Assign(targets=[ast.Subscript() | ast.Attribute()]):
-            yield "pass"
-    if isinstance(node, ast.AugAssign) and type(node.op) in COMBINED:
-        yield "pass"
-
-
-def skipped(node: ast.AST) -> bool:
-    """Say whether nothing below a node is changed: messages, annotations, documentation."""
-    raised = isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom)
-    words = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    messages = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("warn", "warning"))
-    return raised or words or messages
-
-
-def changes_of(room: str, path: Path) -> list[Change]:
-    """Return every change of the functions of a file."""
-    source = path.read_bytes()
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    file, changes, seen = str(path.relative_to(ROOT)), [], defaultdict(int)
-
-    def visit(node: ast.AST, function: str) -> None:
-        if skipped(node):
-            return
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            function = f"{function}.{node.name}".lstrip(".")
-            parts = node.body
-            if isinstance(node, ast.FunctionDef):
-                parts = [*node.args.defaults, *(d for d in node.args.kw_defaults if d), *parts]
-        else:
-            parts = [n for n in ast.iter_child_nodes(node) if n is not getattr(node, "annotation", None)]
-        inside = bool(function) and not isinstance(node, ast.FunctionDef | ast.ClassDef)
-        for new in alternatives(node) if inside else ():
-            place = node.test if isinstance(node, ast.If | ast.While | ast.IfExp) else node
-            after = new if isinstance(new, str) else ast.unparse(ast.fix_missing_locations(new))
-            if isinstance(place, ast.expr) and not isinstance(place, ast.Slice):
-                after = f"({after})"
-            start = starts[place.lineno - 1] + place.col_offset
-            end = starts[place.end_lineno - 1] + place.end_col_offset
-            before = " ".join(source[start:end].decode().split())
-            seen[function, before, after] += 1
-            changes.append(Change(room, file, function, seen[function, before, after], before, after, start, end))
-        for part in parts:
-            visit(part, function)
-
-    visit(ast.parse(source), "")
-    return changes
 
 
 def sample(rooms: list[str], count: int, seed: int) -> list[Change]:
@@ -194,7 +65,7 @@ def every_change(room: str) -> list[Change]:
     base, patterns = ROOT / "src" / "tokendyn", ROOMS[room]["modules"]
     without = {path for pattern in patterns if pattern[0] == "!" for path in base.glob(pattern[1:])}
     files = sorted({path for pattern in patterns if pattern[0] != "!" for path in base.glob(pattern)} - without)
-    return [change for path in files if path.stem != "__init__" for change in changes_of(room, path)]
+    return [change for path in files if path.stem != "__init__" for change in changes_of(room, path, ROOT)]
 
 
 class Order:
@@ -292,13 +163,13 @@ class Copies:
         return found
 
 
-def judge(jobs: list[tuple[str, Change | None]], copies: Copies, times: dict, report: object) -> None:
+def judge(jobs: list[tuple[str, Change | None]], copies: Copies, record: "Record") -> None:
     """Run jobs, a room with a change or unchanged, in as many children as there are copies; report each outcome."""
     waiting, running = jobs[::-1], {}
     while waiting or running:
         while waiting and copies.free:
             room, change = waiting.pop()
-            place, seconds = copies.free.pop(), times.get(room, {})
+            place, seconds = copies.free.pop(), record.times.get(room, {})
             copies.prepare(place, change)
             limit = int(60 + 3 * sum(seconds.values())) if change else 3600
             words = {change.function.rpartition(".")[2], Path(change.file).stem} if change else set()
@@ -317,7 +188,7 @@ def judge(jobs: list[tuple[str, Change | None]], copies: Copies, times: dict, re
         outcome = {"code": -1, "failed": "out of time", "seconds": {}}
         if (place / "outcome.json").exists():
             outcome = json.loads((place / "outcome.json").read_text())
-        report(room, change, outcome, time.monotonic() - begun, place)
+        record.report(room, change, outcome, time.monotonic() - begun, place)
         copies.restore(place, change)
         copies.free.append(place)
 
@@ -346,6 +217,56 @@ def known_changes() -> dict[str, str]:
     return {entry["name"]: entry["reason"] for entry in entries}
 
 
+class Record:
+    """The outcomes so far, written after each; those of an earlier run count where the source is the same."""
+
+    def __init__(self, options: argparse.Namespace, chosen: list[Change], known: dict[str, str], folder: Path) -> None:
+        self.options, self.chosen, self.folder = options, chosen, folder
+        self.tests = digest(*(ROOT / "tests").glob("*.py"))
+        self.hashes = {change.file: digest(ROOT / change.file) for change in chosen}
+        earlier = json.loads(options.out.read_text())["changes"] if options.out.exists() else []
+        same = {r["name"]: r for r in earlier if r["source"] == self.hashes.get(r["file"]) and r["status"] != "known"}
+        self.results: dict[str, dict] = {}
+        for change in chosen:
+            if change.name in known:
+                self.add(change, "known", known[change.name])
+            elif change.name in same and not (options.again and same[change.name]["status"] == "survived"):
+                self.results[change.name] = same[change.name]
+        self.left = [change for change in chosen if change.name not in self.results]
+        passed = {room: self.passed(room) for room in dict.fromkeys(change.room for change in self.left)}
+        self.times = {room: json.loads(path.read_text()) for room, path in passed.items() if path.exists()}
+        self.new_rooms = [room for room in passed if room not in self.times]
+
+    def passed(self, room: str) -> Path:
+        """Return the file that says that the tests of a room pass on this source, with their times."""
+        return self.folder / f"{room}-{self.tests}.json"
+
+    def add(self, change: Change, status: str, by: str, **more: object) -> None:
+        """Keep an outcome."""
+        self.results[change.name] = asdict(change) | {"name": change.name, "status": status, "by": by} | more
+        self.results[change.name]["source"] = self.hashes[change.file]
+
+    def write(self) -> None:
+        """Write all outcomes."""
+        record = {"seed": self.options.seed, "rooms": shares(self.results), "changes": list(self.results.values())}
+        self.options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def report(self, room: str, change: Change | None, outcome: dict, took: float, place: Path) -> None:
+        """Keep the outcome of a job, and say it."""
+        if change is not None:
+            status, source = "killed" if outcome["code"] else "survived", (place / "original").read_bytes()
+            self.add(change, status, outcome["failed"], seconds=round(took, 1), diff=diff(change, source))
+            self.write()
+            print(f"{len(self.results):4}/{len(self.chosen)} {took:5.1f} s {status:8} {change.name}", flush=True)
+        elif outcome["code"]:
+            log = (place / "log.txt").read_text()[-2000:]
+            sys.exit(f"the tests of {room} fail without a change: {outcome['failed']}\n{log}")
+        else:
+            self.times[room] = outcome["seconds"]
+            self.passed(room).write_text(json.dumps(self.times[room]))
+            print(f"{room}: its tests pass, {sum(self.times[room].values()):.0f} s", flush=True)
+
+
 def main() -> None:
     """Read the command line, run the sample, print what survived."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -361,67 +282,22 @@ def main() -> None:
     if options.list:
         print(*(f"{change.room}: {change.name}" for change in chosen), sep="\n")
         return
-    results = {r["name"]: r for r in json.loads(options.out.read_text())["changes"]} if options.out.exists() else {}
-    hashes = {change.file: digest(ROOT / change.file) for change in chosen}
-    results = {
-        change.name: results[change.name]
-        for change in chosen
-        if results.get(change.name, {}).get("source") == hashes[change.file]
-        and not (options.again and results[change.name]["status"] == "survived")
-    }
-
-    def write() -> None:
-        record = {"seed": options.seed, "rooms": shares(results), "changes": list(results.values())}
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-    def report(room: str, change: Change | None, outcome: dict, took: float, place: Path) -> None:
-        if change is None:
-            if outcome["code"]:
-                log = (place / "log.txt").read_text()[-2000:]
-                sys.exit(f"the tests of {room} fail without a change: {outcome['failed']}\n{log}")
-            times[room] = outcome["seconds"]
-            passed(room).write_text(json.dumps(times[room]))
-            print(f"{room}: its tests pass, {sum(times[room].values()):.0f} s", flush=True)
-            return
-        status = "killed" if outcome["code"] else "survived"
-        results[change.name] = asdict(change) | {
-            "name": change.name, "status": status, "by": outcome["failed"], "seconds": round(took, 1),
-            "source": hashes[change.file], "diff": diff(change, (place / "original").read_bytes()),
-        }  # fmt: skip
-        write()
-        print(f"{len(results):4}/{len(chosen)} {took:5.1f} s {status:8} {change.name}", flush=True)
-
-    left = [change for change in chosen if change.name not in results and change.name not in known]
-    for change in chosen:
-        if change.name in known:
-            results[change.name] = asdict(change) | {
-                "name": change.name, "status": "known", "by": known[change.name], "source": hashes[change.file],
-            }  # fmt: skip
-    for variable in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
-        os.environ[f"{variable}_NUM_THREADS"] = "1"
+    os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
     for module in HEAVY.split():
         __import__(module)
     folder = Path(tempfile.gettempdir()) / f"tokendyn-mutation-{digest(*(ROOT / 'src').rglob('*.py'))}"
-    tests = digest(*(ROOT / "tests").glob("*.py"))
-
-    def passed(room: str) -> Path:
-        return folder / f"{room}-{tests}.json"
-
-    copies, times = Copies(folder, options.workers), {}
-    rooms = list(dict.fromkeys(change.room for change in left))
-    times |= {room: json.loads(passed(room).read_text()) for room in rooms if passed(room).exists()}
-    judge([(room, None) for room in rooms if room not in times], copies, times, report)
-    judge([(change.room, change) for change in left], copies, times, report)
-    write()
-    for result in results.values():
+    record, copies = Record(options, chosen, known, folder), Copies(folder, options.workers)
+    judge([(room, None) for room in record.new_rooms], copies, record)
+    judge([(change.room, change) for change in record.left], copies, record)
+    record.write()
+    for result in record.results.values():
         if result["status"] == "survived":
-            print(f"\n{result['file']} {result['function']}\n{result['diff']}")
-    failed = False
-    for room, row in shares(results).items():
+            print(f"\n{result['name']}\n{result['diff']}")
+    rows = shares(record.results)
+    for room, row in rows.items():
         counts = ", ".join(f"{row[status]} {status}" for status in STATUSES)
         print(f"{room:11} {counts}: {row['share']:.1%} killed")
-        failed |= row["share"] < GOAL
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if any(row["share"] < GOAL for row in rows.values()) else 0)
 
 
 def shares(results: dict[str, dict]) -> dict[str, dict]:
