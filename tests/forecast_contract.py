@@ -33,6 +33,7 @@ class ForecasterContract:
     takes_inputs = True
     takes_lists = True
     saves = True
+    ends_its_progress = True  # whether the last share is 1
     restarts = True  # whether the state of a rollout is its last window, so that a forecast continues itself
 
     @classmethod
@@ -56,6 +57,14 @@ class ForecasterContract:
         assert (model.n_features_, model.n_inputs_, model.dt_) == (2, 0, 0.1)
         assert model.window_length_ >= 1
         assert model.score(waves(200, seed=1)) > 0.8
+
+    def test_progress_rises_from_0_to_1(self):
+        told = []
+        self.make().fit(waves(400), dt=0.1, progress=lambda share, line: told.append((share, line)))
+        shares = [share for share, _ in told]
+        assert shares == sorted(shares)
+        assert all(0 <= share <= 1 for share in shares)
+        assert not shares or shares[-1] == 1 or not self.ends_its_progress
 
     def test_one_step_is_aligned_with_what_follows_each_window(self, model):
         series = waves(120, seed=2)
@@ -157,6 +166,11 @@ class ForecasterContract:
         window = waves(model.window_length_, seed=11)
         np.testing.assert_array_equal(loaded.forecast(window, 8).values, model.forecast(window, 8).values)
         assert loaded.get_params() == model.get_params()
+        fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+        assert fitted <= set(vars(loaded))
+        for name in fitted:
+            if isinstance(vars(model)[name], np.ndarray | float | int | str | dict):
+                np.testing.assert_equal(vars(loaded)[name], vars(model)[name], err_msg=name)
         with pytest.raises(OutputError, match="exists already"):
             model.save(tmp_path / "model")
 

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from forecast_contract import driven
 from scipy.optimize import least_squares
 
+from tokendyn.data.snapshots import snapshots
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF, EnsembleTDTF
 from tokendyn.forecast.base import DIVERGENCE, Backtest, Forecaster
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
+from tokendyn.forecast.finish import closed_loop_cost, closed_loop_equations, pack, segments_of, unpack
+from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.pod import POD
 from tokendyn.forecast.spectra import companion, spectrum_of, stabilised
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
@@ -240,6 +244,39 @@ def test_smoothing_minimises_its_documented_cost():
     np.testing.assert_allclose(found.ravel(), best.x, atol=1e-3)
 
 
+def test_the_equations_of_a_closed_loop_are_its_numerical_derivatives():
+    series, push = driven(80)
+    model = TDTF(delays=2, stride=2, units=3, iterations=3, gate=False).fit(series, inputs=push)
+    cell, z, w = model.cell_, model.units_.snapshots(series), model.units_.inputs(push)
+    segments = segments_of([z, z[:6]], [w, w[:6]], 2, 2, 4, 5)
+    starts = range(0, 80 - 6, 74 // 5)  # a window spans 3, the horizon 4: 74 places, every 14th
+    np.testing.assert_array_equal(segments.windows, [z[k : k + 3] for k in starts])
+    np.testing.assert_array_equal(segments.truth, [z[k + 3 : k + 7] for k in starts])
+    assert segments_of([z[:6]], [w[:6]], 2, 2, 4, 5) is None
+    assert len(segments_of([z[:7]], [w[:7]], 2, 2, 4, 5).windows) == 1
+
+    def rolled(vector):
+        orbits = zip(segments.windows, segments.drive, strict=True)
+        return np.concatenate([unpack(cell, vector).roll(window, 4, drive).ravel() for window, drive in orbits])
+
+    point = pack(cell)
+    np.testing.assert_array_equal(pack(unpack(cell, point)), point)
+    jacobian = np.stack(
+        [(rolled(point + step) - rolled(point - step)) / 2e-5 for step in 1e-5 * np.eye(len(point))], axis=1
+    )
+    misses = segments.truth.ravel() - rolled(point)
+    assert closed_loop_cost(cell, segments) == pytest.approx((misses**2).mean())
+    for linear in (True, False):
+        held = np.ones(len(point), dtype=bool)
+        if not linear:
+            first = len(cell.network.pack()) + len(cell.offset)
+            held[first : first + cell.linear.size] = False
+        matrix, downhill = closed_loop_equations(cell, segments, linear=linear, chunk=2)
+        own = jacobian * held
+        np.testing.assert_allclose(matrix, own.T @ own, atol=1e-5 * np.abs(own.T @ own).max())
+        np.testing.assert_allclose(downhill, own.T @ misses, atol=1e-5 * np.abs(own.T @ misses).max())
+
+
 def test_an_ensemble_is_the_mean_and_the_deviation_of_members_of_following_seeds():
     time = 0.3 * np.arange(120)
     series = np.stack([np.sin(time), np.cos(1.7 * time)], axis=1)
@@ -271,3 +308,58 @@ def test_pod_keeps_the_modes_that_reach_a_share_with_positive_largest_entries(rn
     np.testing.assert_allclose(given.modes_ * weights @ given.modes_.T, np.eye(2), atol=1e-12)
     assert (given.modes_[0] @ patterns[0]) > 0  # the first keeps its direction
     np.testing.assert_array_equal(given.mean_, np.zeros(8))
+
+
+# What is held out.
+
+
+def ramp(count, start=0.0):
+    """One feature that rises by 1 a row."""
+    return snapshots(start + np.arange(count, dtype=float), dt=0.5)
+
+
+@pytest.mark.parametrize(
+    ("count", "horizon", "share", "cut", "validate"),
+    [(100, 10, 0.2, 80, 8), (100, 30, 0.2, 70, 7), (41, 20, 0.1, 21, 2), (25, 3, 0.5, 13, 1), (40, 20, 0.2, 20, 2)],
+)
+def test_the_last_share_of_one_series_is_held_out(count, horizon, share, cut, validate):
+    task = hold_out([ramp(count)], horizon, share, starts=4)
+    assert (len(task.train[0]), task.lead, task.validate) == (cut, cut, validate)
+    assert (len(task.tests[0]), task.horizon, task.starts) == (count, horizon, 4)
+    with pytest.raises(BadInputError, match="at least 40"):
+        hold_out([ramp(39)], 20)
+    with pytest.raises(BadInputError, match="at least 20"):
+        hold_out([ramp(12)], 3)
+    for bad in ((0, 0.2), (3, 0.0), (3, 1.0)):
+        with pytest.raises(BadInputError, match="in "):
+            hold_out([ramp(100)], *bad)
+
+
+def test_of_several_series_the_last_ones_are_held_out():
+    series = [ramp(50, start) for start in range(5)]
+    task = hold_out(series, 7, 0.4, starts=9)
+    assert ([one.values[0, 0] for one in task.train], [one.values[0, 0] for one in task.tests]) == ([0, 1, 2], [3, 4])
+    assert (task.lead, task.starts, task.validate) == (22, 4, 5)
+    assert len(hold_out(series, 7, 0.01).tests) == 1
+    assert hold_out([ramp(50), ramp(10)], 7).lead == 2
+    with pytest.raises(BadInputError, match="lower the horizon"):
+        hold_out([ramp(50), ramp(9)], 7)
+
+
+def test_what_is_held_out_is_measured_from_every_start():
+    task = hold_out([ramp(30)], 4, 0.5, starts=3)
+    model = Constant(np.array([[16.0], [17.0], [np.nan], [0.0]])).fit(task.train[0].values, dt=0.5)
+    held = measure(task, model)  # starts in rows 15, 20 and 26
+    np.testing.assert_array_equal(held.truths[:, :, 0], [[15, 16, 17, 18], [20, 21, 22, 23], [26, 27, 28, 29]])
+    np.testing.assert_array_equal(held.forecasts[:, :, 0], [[16, 17, np.nan, np.nan]] * 3)
+    scale = np.arange(15).std()
+    assert (held.diverged, held.starts, held.horizon, held.nrmse, held.worst) == (3, 3, 4, np.inf, np.inf)
+    assert (held.lower, held.valid_time, held.upper) == (0, 0, 0.5)  # 1/4.3 is below .4; 4/4.3 is not
+    assert "3 of 3 forecasts diverged" in held.line()
+    whole = measure(task, Constant(np.array([[16.0], [17.0], [18.0], [20.0]])).fit(task.train[0].values, dt=0.5))
+    errors = [np.sqrt((1 + 1 + 1 + 4) / 4), np.sqrt((16 + 16 + 16 + 9) / 4), np.sqrt((100 + 100 + 100 + 81) / 4)]
+    assert whole.nrmse == pytest.approx(errors[1] / scale)
+    assert whole.worst == pytest.approx(errors[2] / scale)
+    assert whole.summary()["diverged"] == 0
+    assert f"the worst {whole.worst:.3g}" in whole.line()
+    assert "diverged" not in whole.line()
