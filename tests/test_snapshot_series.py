@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tokendyn.data.snapshots import snapshots
+from tokendyn.data.snapshots import read_snapshots, snapshots
 from tokendyn.data.snapshots.series import MOST_GRID, UNIFORM, check_times, listed
 from tokendyn.errors import BadInputError
 
@@ -60,6 +60,12 @@ def test_a_given_step_counts_and_a_missing_one_is_the_usual_step():
     most = MOST_GRID * 3
     assert check_times(np.array([0.0, 1.0, most - 1.0]), filling=True)[3] == []
     assert "far more steps" in check_times(np.array([0.0, 1.0, float(most)]), filling=True)[3][0]
+
+
+def test_dates_are_seconds_from_the_first_row_which_is_kept():
+    dates = [f"2024-02-28T23:{minute:02d}:00" for minute in (10, 20, 30)]
+    found = read_snapshots({"time": np.array(dates), "x": np.array([1.0, 3.0, 2.0])})
+    assert (found.epoch, found.times.tolist(), found.dt) == (dates[0], [0.0, 600.0, 1200.0], 600.0)
 
 
 def test_rows_are_counted_from_1_and_at_most_ten_are_named():

@@ -248,6 +248,23 @@ def test_noise_has_its_level():
     np.testing.assert_allclose((noisy.values - clean.values).std(axis=0) / clean.values.std(axis=0), 0.1, rtol=0.05)
 
 
+@pytest.mark.parametrize(
+    ("system", "documented"),
+    [
+        (lorenz63, {"dt": 0.02, "sigma": 10.0, "rho": 28.0, "beta": 8 / 3, "discard": 50.0, "seed": 0}),
+        (rossler, {"dt": 0.1, "a": 0.2, "b": 0.2, "c": 5.7, "discard": 200.0, "seed": 0}),
+        (mackey_glass, {"dt": 1.0, "tau": 17.0, "beta": 0.2, "gamma": 0.1, "n": 10.0, "discard": 500.0, "seed": 0}),
+        (kuramoto_sivashinsky, {"dt": 0.25, "length": 22.0, "grid": 64, "discard": 200.0, "seed": 0}),
+        (lambda_omega, {"dt": 0.05, "diffusion": 0.1, "beta": 1.0, "box": 20.0, "grid": 64, "discard": 0.0}),
+        (sinusoids, {"dt": 0.05, "frequencies": (0.5, 1.0), "growth_rates": 0.0, "amplitudes": 1.0, "noise": 0.0}),
+    ],
+)
+def test_defaults_are_the_parameters_of_the_sources(system, documented):
+    default, given = system(3), system(3, **documented)
+    np.testing.assert_array_equal(default.values, given.values)
+    np.testing.assert_array_equal(default.times, given.times)
+
+
 @pytest.mark.parametrize("system", [lorenz63, rossler, mackey_glass, kuramoto_sivashinsky, sinusoids])
 def test_the_same_seed_gives_the_same_bits_and_another_seed_another_series(system):
     one, again, other = system(20, seed=4), system(20, seed=4), system(20, seed=5)
