@@ -35,6 +35,18 @@ def test_missing_times_are_filled_by_their_neighbours(fill, values):
         snapshots(np.array([1.0, 2.0, 5.0, 6.0]), times=7 + 0.5 * np.array([0, 1, 4, 5]))
 
 
+def test_gaps_and_infinite_numbers_of_inputs_are_named_beside_those_of_the_values():
+    values, inputs = np.array([1.0, NAN, 3.0, 4.0]), np.array([[0.0, NAN], [1.0, 1.0], [np.inf, 1.0], [2.0, 1.0]])
+    with pytest.raises(BadInputError) as caught:
+        snapshots(values, inputs=inputs)
+    for part in ("'x0' is NaN in row 2", "'u0' is infinite in row 3", "'u1' is NaN in row 1"):
+        assert part in str(caught.value)
+    with pytest.raises(BadInputError, match="'u0' is infinite in row 3"):
+        snapshots(values, inputs=inputs, fill="linear")
+    constant = snapshots(np.array([1.0, 2.0]), inputs=np.array([5.0, 5.0]))
+    assert constant.inputs.tolist() == [[5.0], [5.0]]
+
+
 @pytest.mark.parametrize(("off", "uniform"), [(0.9, True), (1.1, False), (-0.9, True), (-1.1, False)])
 def test_times_may_lie_a_thousandth_of_a_step_beside_the_grid(off, uniform):
     times = 0.25 * np.arange(2001.0)
