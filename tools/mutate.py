@@ -14,6 +14,7 @@ on, and what was judged on the same source is not judged again. The exit code is
 """
 
 import argparse
+import atexit
 import difflib
 import hashlib
 import json
@@ -116,9 +117,9 @@ class Copies:
     """Copies of the project, one for each child, and the compiled files of the unchanged source."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self.compiled, self.free = folder / "compiled", [folder / f"copy{n}" for n in range(count)]
+        self.compiled, self.free = folder / "compiled", [folder / f"{os.getpid()}-{n}" for n in range(count)]
         for place in self.free:
-            shutil.rmtree(place, ignore_errors=True)
+            atexit.register(shutil.rmtree, place, ignore_errors=True)
             ignored = shutil.ignore_patterns("__pycache__", "_build", ".*")
             shutil.copytree(ROOT, place, ignore=ignored)
         self.kernels = [p for p in (ROOT / "src").rglob("*.py") if "njit" in p.read_text(encoding="utf-8")]
@@ -177,18 +178,18 @@ def judge(jobs: list[tuple[str, Change | None]], copies: Copies, record: "Record
             if not child:
                 run_tests(place, room, words, seconds, limit)
             running[child] = (room, change, place, time.monotonic(), limit)
-        child = os.waitpid(-1, os.WNOHANG)[0]
+        child, _, used = os.wait4(-1, os.WNOHANG)
         for other, (*_, begun, limit) in running.items():
             if time.monotonic() - begun > 6 * limit:  # it sleeps
                 os.killpg(other, signal.SIGKILL)
         if not child:
             time.sleep(0.1)
             continue
-        room, change, place, begun, _ = running.pop(child)
+        room, change, place, *_ = running.pop(child)
         outcome = {"code": -1, "failed": "out of time", "seconds": {}}
         if (place / "outcome.json").exists():
             outcome = json.loads((place / "outcome.json").read_text())
-        record.report(room, change, outcome, time.monotonic() - begun, place)
+        record.report(room, change, outcome, used.ru_utime + used.ru_stime, place)
         copies.restore(place, change)
         copies.free.append(place)
 
