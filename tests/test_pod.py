@@ -9,7 +9,7 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, OutputError
 from tokendyn.forecast.pod import POD
 
 
@@ -118,6 +118,9 @@ def test_what_is_saved_is_loaded(tmp_path, field):
         again = POD.load(tmp_path / name)
         assert (again.transform(field) == pod.transform(field)).all()
         np.testing.assert_array_equal(again.energies_, pod.energies_)
+        with pytest.raises(OutputError, match="exists already"):
+            pod.save(tmp_path / name)
+        pod.save(tmp_path / name, overwrite=True)
     (tmp_path / "given" / "pod.safetensors").write_bytes(b"short")
     with pytest.raises(BadInputError, match="not a whole safetensors"):
         POD.load(tmp_path / "given")
