@@ -111,3 +111,46 @@ def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np
         return np.zeros(queries.shape[:-1])
     radius = np.sqrt((keys * keys).sum(axis=-1)).max(axis=-1, keepdims=True)
     return tie_tolerance * np.sqrt((queries * queries).sum(axis=-1)) * radius
+
+
+#: Numbers between this and its inverse have products that neither overflow nor lose bits.
+MODERATE = 2.0**-200
+
+
+def power_of_two(array: np.ndarray) -> float:
+    """Return 1 for an array whose largest entry is moderate, else a power of two that makes it so by division."""
+    largest = float(np.abs(array).max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest) or MODERATE <= largest <= 1 / MODERATE:
+        return 1.0
+    return 2.0 ** max(int(np.frexp(largest)[1]), -1022)
+
+
+def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return queries and keys whose scores do not underflow, and by what to multiply scores; None when it is 1.
+
+    Multiplication by a power of two changes no bit of a mantissa, so that comparisons of scores stay the same. At
+    hardmax each query has a power of its own (``by_row``).
+    """
+    sizes = np.abs(queries).max(axis=-1)
+    smallest = sizes[sizes > 0].min(initial=1.0)
+    largest_key = float(np.abs(keys).max())
+    if largest_key == 0 or smallest >= MODERATE and largest_key >= MODERATE:
+        return queries, keys, None
+    sizes = sizes if by_row else np.array(sizes.max())
+    units = np.where(sizes > 0, np.ldexp(1.0, np.maximum(np.frexp(sizes)[1], -1022)), 1.0)
+    key_unit = 2.0 ** max(int(np.frexp(largest_key)[1]), -1022)
+    return queries / units[..., None], keys / key_unit, np.asarray(units * key_unit)
+
+
+def check_underflow(queries: np.ndarray, keys: np.ndarray, tops: np.ndarray) -> None:
+    """Raise when products of coordinates may have been lost in a row whose largest score is as small as they are."""
+    low = (np.abs(tops) < 2.0**-900) & (queries != 0).any(axis=-1)
+    if not low.any():
+        return
+    with np.errstate(divide="ignore"):
+        smallest = np.log2(np.where(keys == 0, np.inf, np.abs(keys))).min(axis=tuple(range(keys.ndim - 1)))
+        sizes = np.log2(np.where(queries[low] == 0, np.inf, np.abs(queries[low])))
+    if (sizes + smallest < -960).any():
+        raise ScaleError(
+            "scores underflow float64: coordinates of one token differ by more than a factor of 1e150; scale its axes"
+        )

@@ -88,6 +88,7 @@ class Head:
             tokens = np.where(mask[..., None], tokens, 0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = self.queries(tokens), self.keys(tokens), self.values(tokens)
+            # Tiny matrices times tiny tokens would be zero; leaders do not depend on the scale.
         if np.isfinite(tokens).all() and not all(np.isfinite(part).all() for part in parts):
             raise ScaleError("the head's matrices map finite tokens beyond the largest float64; scale them down")
         return attend(

@@ -19,6 +19,8 @@ from tokendyn.attention.checks import (
     check_parameters,
     check_scale,
     check_shapes,
+    check_underflow,
+    lifted,
     tie_slack,
 )
 from tokendyn.attention.dispatch import Choice
@@ -149,6 +151,9 @@ def attend(
         queries, keys, values = (np.where(mask[..., None], array, 0.0) for array in (queries, keys, values))
     check_finite(queries, keys, values)
     check_scale(queries, keys, values, weights)
+    queries, keys, units = lifted(queries, keys, by_row=math.isinf(inverse_temperature))
+    if units is not None and not math.isinf(inverse_temperature):
+        inverse_temperature = max(inverse_temperature * float(units), math.ulp(0.0))
     slack = tie_slack(queries, keys, tie_tolerance)
     attends = mask
     if rows is not None:
@@ -174,7 +179,27 @@ def attend(
     )
     fields = [array.reshape(*attends.shape, *array.shape[2:]) for array in outputs]
     means, leaders, tie_counts, tie_spreads, top_scores, log_masses = fields
+    if math.isinf(inverse_temperature):
+        check_underflow(queries, keys, top_scores)
+    if units is not None:
+        top_scores = top_scores * (units if rows is None or units.ndim == 0 else units[..., rows])
     return AttentionStep(means, leaders, tie_counts, tie_spreads, top_scores, log_masses, choice)
+
+
+def hardmax_within(
+    queries: Float[np.ndarray, "rows score_dim"],
+    keys: Float[np.ndarray, "tokens score_dim"],
+    values: Float[np.ndarray, "tokens value_dim"],
+    slack: Float[np.ndarray, " rows"],
+    weights: Float[np.ndarray, " tokens"],
+    backend: Backend,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return means, leaders, tie counts and tie spreads of rows with a slack each, for input that was checked."""
+    attends, mask = np.ones((1, len(queries)), dtype=bool), np.ones((1, len(keys)), dtype=bool)
+    arrays = queries[None], attends, slack[None], keys[None], values[None], weights[None], mask
+    fields, _ = dispatch.compute(dispatch.Request(*arrays, inverse_temperature=math.inf, backend=backend))
+    means, leaders, counts, spreads = (field[0] for field in fields[:4])
+    return means, leaders, counts, spreads
 
 
 def attention_weights(
@@ -214,6 +239,9 @@ def attention_weights(
             f"(at most {max(1, MAX_DENSE_ENTRIES // keys.shape[0])} for {keys.shape[0]} tokens)"
         )
     weights = as_weights(weights, keys.shape[:1], np.ones(keys.shape[:1], dtype=bool))
+    queries, keys, units = lifted(queries, keys, by_row=math.isinf(inverse_temperature))
+    if units is not None:
+        inverse_temperature = inverse_temperature * float(units.max())
     scores = canonical_scores(queries, keys)
     top = scores.max(axis=1, keepdims=True)
     if math.isinf(inverse_temperature):
