@@ -11,7 +11,7 @@ from tokendyn.attention import Head
 from tokendyn.attention.checks import as_weights, check_parameters, power_of_two, tie_slack
 from tokendyn.attention.dispatch import known_backends
 from tokendyn.attention.step import Backend, hardmax_within
-from tokendyn.dynamics.freeze_kernels import canonical_ties, mean_of, place_frozen
+from tokendyn.dynamics.freeze_kernels import canonical_ties, freeze_rows, mean_of, place_frozen, stand
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.rational import nearest
 from tokendyn.dynamics.ties import EXACT_PRODUCTS, Decision, Ties
@@ -138,16 +138,17 @@ class Frozen:
         self.head, self.backend, self.arithmetic = _near_one(head), backend, arithmetic
         # The dynamic does not depend on the scale; products of coordinates near 1 neither overflow nor underflow.
         self.unit = power_of_two(tokens)
-        self._state = tokens / self.unit
+        tokens = tokens if self.unit == 1 else tokens / self.unit
+        self._state = tokens.copy()
         self.weights = as_weights(weights, (count,), np.ones(count, dtype=bool))
         self.active = np.arange(count)
         self.following = Following(np.arange(count), np.zeros(count, dtype=np.int64), np.zeros(count))
         self.log_shares = log_shares(layers)
         self.since = np.full(count, -1, dtype=np.int64)
         self.standing, self.between = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-        self._origins, self._goals = self._state.copy(), self._state.copy()
+        self._origins, self._goals = np.zeros_like(tokens), np.zeros_like(tokens)
         self._ties = Ties(
-            self._state.copy(),
+            tokens,
             self.weights,
             self.head,
             [layer.alpha for layer in layers],
@@ -190,14 +191,13 @@ class Frozen:
         means, decisions = self._attend(rows, number)
         leaders = found.leaders[rows]
         frozen = self._freeze(rows, number, means, decisions)
-        share = layer.alpha / (1 + layer.alpha)
-        left = self._state[rows[~frozen]]
-        moved = left + share * (means[~frozen] - left)
+        share, before = layer.alpha / (1 + layer.alpha), self._state[rows]
         if not self._tolerant:
             errors = self._ties.goal_errors(leaders, decisions, rows)
-            self._ties.freeze(rows[frozen], errors[frozen], float(self.log_shares[number]))
-            self._ties.move(rows[~frozen], left, means[~frozen], errors[~frozen], share)
+            self._ties.bound(rows, frozen, before, means, errors, share, float(self.log_shares[number]))
             self._ties.follow(rows, leaders, decisions)
+        left = before[~frozen]
+        moved = left + share * (means[~frozen] - left)
         self.active = rows[~frozen]
         stuck = self.active.size and self.arithmetic != "rational" and layer.alpha > LEAST_ALPHA and np.array_equal(moved, left)
         before = self._state.copy() if stuck else self._state
@@ -253,38 +253,28 @@ class Frozen:
         """Freeze the tokens whose leaders stay; return which."""
         if self._tolerant:
             return self._freeze_within_tolerance(rows, number, means, decisions)
-        found, state, ties = self.following, self._state, self._ties
-        leaders = found.leaders[rows]
-        alone = np.ones(len(rows), dtype=bool)
+        state, ties, leaders = self._state, self._ties, self.following.leaders[rows]
+        places = {token: int(np.searchsorted(rows, token)) for token in decisions}
+        alone, frozen = np.ones(len(rows), dtype=bool), np.empty(len(rows), dtype=bool)
         for token, decision in decisions.items():
-            alone[np.searchsorted(rows, token)] = len(np.unique(ties.first[decision.members])) == 1
-        own = alone & (state[leaders] == state[rows]).all(axis=1)
+            alone[places[token]] = bool((ties.first[decision.members] == ties.first[decision.members[0]]).all())
+        stand(rows, leaders, alone, state, self.standing, frozen)
         for token, decision in decisions.items():
-            place = np.searchsorted(rows, token)
-            if own[place]:
-                own[place] = ties.first[token] == ties.first[decision.members[0]]
-        self.standing[rows[own]] = True
-        frozen = own.copy()
-        for token, decision in decisions.items():
-            place = np.searchsorted(rows, token)
-            if not alone[place] and ties.first[token] in ties.first[decision.members]:
-                if ties.stays(token, decision.members, number):
-                    self.standing[token] = self.between[token] = frozen[place] = True
-        follows = alone & ~own & self.standing[leaders]
-        frozen |= follows
-        self.between[rows[follows]] = self.between[leaders[follows]]
-        goals = state[leaders]
-        goals[own] = state[rows[own]]
+            among = ties.first[token] in ties.first[decision.members]
+            # On the leader's point by rounding only, or among several leaders.
+            stays = among and (alone[places[token]] or ties.stays(token, decision.members, number))
+            self.standing[token] = frozen[places[token]] = stays
+            self.between[token] = stays and not alone[places[token]]
         keys = self.head.keys(state) if decisions else state
         for token, decision in decisions.items():
-            place = np.searchsorted(rows, token)
-            if self.standing[token] and not alone[place]:
-                goals[place] = state[token]
-            elif not alone[place] and self.standing[decision.members].all():
-                if ties.lasts(decision.members, number, state, keys):
-                    frozen[place] = self.between[token] = True
-                    goals[place] = means[place]
-        self._set(rows[frozen], number, goals[frozen])
+            if frozen[places[token]] or alone[places[token]] or not self.standing[decision.members].all():
+                continue
+            if ties.lasts(decision.members, number, state, keys):
+                frozen[places[token]] = self.between[token] = True
+        freeze_rows(
+            rows, leaders, alone, state, means, number,
+            self.standing, self.between, self.since, self._origins, self._goals, frozen,
+        )  # fmt: skip
         return frozen
 
     def _set(self, rows: np.ndarray, number: int, goals: np.ndarray) -> None:

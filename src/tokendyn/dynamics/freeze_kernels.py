@@ -82,3 +82,63 @@ def mean_of(members, state, weights, mean):
     for c in range(state.shape[1]):
         mean[c] = state[first, c] if spread == 0.0 else mean[c] / mass
     return spread
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def row_slack(queries, each, constant, slack):
+    """Write ``each |q_i|_1 + constant``."""
+    for i in range(len(queries)):
+        total = 0.0
+        for c in range(queries.shape[1]):
+            total += abs(queries[i, c])
+        slack[i] = each * total + constant
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def stand(rows, leaders, alone, state, standing, frozen):
+    """Mark the rows that follow the point on which they are: they stay, and are frozen."""
+    for r in range(len(rows)):
+        i, v = rows[r], leaders[r]
+        same = alone[r]
+        for c in range(state.shape[1]):
+            same = same and state[i, c] == state[v, c]
+        frozen[r] = same
+        standing[i] = same
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def freeze_rows(rows, leaders, alone, state, means, number, standing, between, since, origins, goals, frozen):
+    """Freeze the rows that follow a token that stays; write since, origin and goal of all that are frozen."""
+    for r in range(len(rows)):
+        i, v = rows[r], leaders[r]
+        if not frozen[r] and alone[r] and standing[v]:
+            frozen[r] = True
+            between[i] = between[v]
+        if frozen[r]:
+            since[i] = number
+            for c in range(state.shape[1]):
+                origins[i, c] = state[i, c]
+                goals[i, c] = state[i, c] if standing[i] else means[r, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
+def bound_errors(rows, frozen, before, means, goal_errors, standing, share, closed_form, most, errors):
+    """Raise the bounds of rows that moved by a share, or freeze and move in closed form; return the largest.
+
+    Both places are in the hull of the input: ``most`` bounds every error.
+    """
+    worst = 0.0
+    for r in range(len(rows)):
+        i = rows[r]
+        size, goal = 0.0, 0.0
+        for c in range(before.shape[1]):
+            size, goal = max(size, abs(before[r, c])), max(goal, abs(means[r, c]))
+        if not frozen[r]:
+            error = (1 - share) * errors[i] + share * goal_errors[r] + 4 * EPS * (size + goal)
+        elif standing[i]:
+            error = errors[i]
+        else:
+            error = max(errors[i], goal_errors[r]) + closed_form * EPS * (size + goal)
+        errors[i] = min(error, most)
+        worst = max(worst, errors[i])
+    return worst

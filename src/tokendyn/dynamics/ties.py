@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.dynamics.freeze_kernels import EPS, canonical_ties, mean_of, near_top
+from tokendyn.dynamics.freeze_kernels import EPS, bound_errors, canonical_ties, mean_of, near_top, row_slack
 from tokendyn.dynamics.rational import ExactTokens, bits, nearest
 from tokendyn.errors import BadInputError
 
@@ -97,7 +97,7 @@ class Ties:
         query = head.score if head.query is None else head.query
         self._query_norm = None if query is None else float(np.abs(query).sum(axis=1).max())
         self._key_norm = None if head.key is None else float(np.abs(head.key).sum(axis=1).max())
-        self._longest_key = float(np.abs(head.keys(tokens)).max())
+        self._longest_key = self._largest if head.key is None else float(np.abs(head.keys(tokens)).max())
         self._rounding = (len(tokens[0]) + 2) * EPS
         self._first_is_exact = self._has_exact_products(query)
 
@@ -120,7 +120,9 @@ class Ties:
         query = self._error_of(self._query_norm, self._worst, self._largest)
         key = self._error_of(self._key_norm, self._worst, self._largest)
         each = 2 * (self._rounding * self._longest_key + key)
-        return each * np.abs(queries).sum(axis=1) + 2 * dim * query * (self._longest_key + key)
+        slack = np.empty(len(queries))
+        row_slack(queries, each, 2 * dim * query * (self._longest_key + key), slack)
+        return slack
 
     def decide(
         self, token: int, layer: int, state: np.ndarray, query: np.ndarray, keys: np.ndarray
@@ -183,29 +185,22 @@ class Ties:
         ties = {token: tuple(decision.members.tolist()) for token, decision in decisions.items()}
         self.exact.follow(rows, leaders, ties)
 
-    def move(
+    def bound(
         self,
         rows: Int[np.ndarray, " rows"],
+        frozen: Bool[np.ndarray, " rows"],
         before: Float[np.ndarray, "rows dim"],
         means: Float[np.ndarray, "rows dim"],
         goal_errors: Float[np.ndarray, " rows"],
         share: float,
+        log_share: float,
     ) -> None:
-        """Bound the errors of tokens that moved by a share towards means that are off by ``goal_errors``."""
-        sizes = np.abs(before).max(axis=1, initial=0.0) + np.abs(means).max(axis=1, initial=0.0)
-        self._raise(rows, (1 - share) * self.errors[rows] + share * goal_errors + 4 * EPS * sizes)
-
-    def freeze(self, rows: Int[np.ndarray, " rows"], goal_errors: np.ndarray, log_share: float) -> None:
-        """Bound the errors of tokens that move in closed form from now on."""
-        sizes = np.abs(self.origins[rows]).max(axis=1, initial=0.0) + np.abs(self.goals[rows]).max(axis=1, initial=0.0)
-        moving = ~self.standing[rows]
-        rounding = (8 + 2 * abs(log_share)) * EPS * sizes * moving
-        self._raise(rows, np.maximum(self.errors[rows], goal_errors) + rounding)
-
-    def _raise(self, rows: np.ndarray, errors: np.ndarray) -> None:
-        """Set errors; both places are in the hull of the input, which bounds them too."""
-        self.errors[rows] = np.minimum(errors, 2 * self._largest)
-        self._worst = max(self._worst, float(self.errors[rows].max(initial=0.0)))
+        """Bound the errors of tokens that move by a share towards their means, or freeze at a logarithm of shares."""
+        closed_form, most = 8 + 2 * abs(log_share), 2 * self._largest
+        worst = bound_errors(
+            rows, frozen, before, means, goal_errors, self.standing, share, closed_form, most, self.errors
+        )
+        self._worst = max(self._worst, float(worst))
 
     def goal_errors(self, leaders: np.ndarray, decisions: dict[int, Decision], rows: np.ndarray) -> np.ndarray:
         """Return the errors of what each row moves towards."""
