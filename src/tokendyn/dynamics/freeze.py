@@ -147,6 +147,7 @@ class Frozen:
         self.since = np.full(count, -1, dtype=np.int64)
         self.standing, self.between = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self._origins, self._goals = np.zeros_like(tokens), np.zeros_like(tokens)
+        self._members: dict[int, np.ndarray] = {}
         self._ties = Ties(
             tokens,
             self.weights,
@@ -189,6 +190,9 @@ class Frozen:
             return
         rows, found = self.active, self.following
         means, decisions = self._attend(rows, number)
+        for token in [token for token in self._members if self.since[token] < 0]:
+            del self._members[token]
+        self._members.update({token: decision.members for token, decision in decisions.items()})
         leaders = found.leaders[rows]
         frozen = self._freeze(rows, number, means, decisions)
         share, before = layer.alpha / (1 + layer.alpha), self._state[rows]
@@ -205,6 +209,15 @@ class Frozen:
         self._state[self.active] = moved
         if stuck and np.array_equal(before, self._state):
             self._stop(number)
+
+    def followed(self, token: int) -> Int[np.ndarray, " members"]:
+        """Return ``C_i``, whom a token followed when it attended last."""
+        if token in self._members:
+            return self._members[token]
+        leader = self.following.leaders[token]
+        if self.following.tie_counts[token] == 1:
+            return np.array([leader])
+        return np.flatnonzero(self._ties.first == self._ties.first[leader])
 
     def advance(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
         """Return the state after ``layer`` layers; nothing is computed for layers in between when all are frozen."""

@@ -302,6 +302,31 @@ class Ties:
         return all(dim * matrix * _size_in_units(part) ** 2 < 2.0**EXACT_BITS for part in (self.tokens[:64], self.tokens))
 
 
+def rounding_slack(
+    head: Head, queries: Float[np.ndarray, "rows dim"], radius: float, largest: float, layer: int, log_share: float
+) -> Float[np.ndarray, " rows"]:
+    """Return a slack as :meth:`Ties.slack` does, from sizes only: for runs that keep no errors.
+
+    Parameters
+    ----------
+    head, queries, radius
+        The head, the queries, and the largest norm of a key.
+    largest
+        Largest coordinate of the input.
+    layer, log_share
+        The number of layers behind, and the logarithm of the share that is left of a way after them.
+    """
+    dim = queries.shape[1]
+    error = (8 * layer + 16 + 4 * abs(log_share)) * EPS * largest if layer else 0.0
+    reach = error + (dim + 1) * EPS * largest
+    matrix = head.score if head.query is None else head.query
+    query = error if matrix is None else float(np.abs(matrix).sum(axis=1).max()) * reach
+    key = error if head.key is None else float(np.abs(head.key).sum(axis=1).max()) * reach
+    slack = np.empty(len(queries))
+    row_slack(queries, 2 * ((dim + 2) * EPS * radius + key), 2 * dim * query * (radius + key), slack)
+    return slack
+
+
 def _size_in_units(numbers: np.ndarray) -> float:
     """Return the largest of some numbers in units of their lowest bit; infinite when it is beyond 53 bits."""
     used = numbers[numbers != 0]
