@@ -15,6 +15,7 @@ from tokendyn.dynamics.freeze_kernels import canonical_ties, freeze_rows, mean_o
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.rational import nearest
 from tokendyn.dynamics.ties import EXACT_PRODUCTS, Decision, Ties
+from tokendyn.shown import ShortRepr
 
 _MATRICES = ("score", "query", "key")
 
@@ -35,8 +36,8 @@ MAX_TIE_LAYERS = 5000
 LEAST_ALPHA = 1e-9
 
 
-@dataclass(frozen=True)
-class Following:
+@dataclass(frozen=True, repr=False)
+class Following(ShortRepr):
     """The part of an attention step that a trajectory keeps."""
 
     leaders: Int[np.ndarray, " tokens"]
@@ -48,8 +49,8 @@ class Following:
         return Following(self.leaders.copy(), self.tie_counts.copy(), self.tie_spreads.copy())
 
 
-@dataclass(frozen=True)
-class FrozenMotion:
+@dataclass(frozen=True, repr=False)
+class FrozenMotion(ShortRepr):
     """The way of tokens that all move towards a point for ever, in closed form.
 
     Token i moves towards ``g``, the place of its leader or the mean of its tie, from layer ``k = since_i`` on (freeze
@@ -203,7 +204,12 @@ class Frozen:
         left = before[~frozen]
         moved = left + share * (means[~frozen] - left)
         self.active = rows[~frozen]
-        stuck = self.active.size and self.arithmetic != "rational" and layer.alpha > LEAST_ALPHA and np.array_equal(moved, left)
+        stuck = (
+            self.active.size
+            and self.arithmetic != "rational"
+            and layer.alpha > LEAST_ALPHA
+            and np.array_equal(moved, left)
+        )
         before = self._state.copy() if stuck else self._state
         self._place(number + 1)
         self._state[self.active] = moved
@@ -396,8 +402,10 @@ def may_freeze(layers: Sequence[Layer]) -> bool:
         and head.value is None
         and (
             head is first
-            or head.tie_tolerance == first.tie_tolerance
-            and all(np.array_equal(getattr(head, name), getattr(first, name)) for name in _MATRICES)
+            or (
+                head.tie_tolerance == first.tie_tolerance
+                and all(np.array_equal(getattr(head, name), getattr(first, name)) for name in _MATRICES)
+            )
         )
         for layer in layers
         for head in layer.heads[:1]

@@ -94,19 +94,10 @@ def run(
     >>> trajectory.status
     'completed'
     """
-    state = checked_tokens(tokens)
-    labels = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
-    if len(labels) != len(state):
-        raise BadInputError(f"{len(labels)} labels for {len(state)} tokens")
-    if len({len(layer.heads) for layer in layers}) != 1:
-        raise BadInputError("give at least one layer, and the same number of heads in each")
+    state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
     freezes = freeze and may_freeze(layers)
-    if arithmetic not in get_args(Arithmetic):
-        raise BadInputError(f"arithmetic must be one of {', '.join(get_args(Arithmetic))}, got {arithmetic!r}")
-    if arithmetic != "float":
-        _check_arithmetic(arithmetic, layers, kept, freezes=freezes)
     if freezes:
         status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
@@ -114,7 +105,31 @@ def run(
             checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers))
         status = _run_layers(state, layers, weights, backend, kept, progress, checkpoint)
     seconds = time.perf_counter() - started
-    return kept.trajectory(labels, status, provenance(config or {}, seed=None, seconds=seconds))
+    return kept.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
+
+
+def check_run(
+    tokens: Float[np.ndarray, "tokens dim"],
+    layers: Sequence[Layer],
+    *,
+    labels: Sequence[str] | None = None,
+    record: Record = "all",
+    arithmetic: Arithmetic = "float",
+    freeze: bool = True,
+) -> tuple[Float[np.ndarray, "tokens dim"], tuple[str, ...]]:
+    """Return tokens and labels, or raise what :func:`run` raises before it starts."""
+    state = checked_tokens(tokens)
+    names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
+    if len(names) != len(state):
+        raise BadInputError(f"{len(names)} labels for {len(state)} tokens")
+    if len({len(layer.heads) for layer in layers}) != 1:
+        raise BadInputError("give at least one layer, and the same number of heads in each")
+    if arithmetic not in get_args(Arithmetic):
+        raise BadInputError(f"arithmetic must be one of {', '.join(get_args(Arithmetic))}, got {arithmetic!r}")
+    kept = _Recording(state, layers, record)
+    if arithmetic != "float":
+        _check_arithmetic(arithmetic, layers, kept, freezes=freeze and may_freeze(layers))
+    return state, names
 
 
 class _Recording:
@@ -127,7 +142,7 @@ class _Recording:
         if 8 * numbers > memory:
             raise BadInputError(
                 f"{len(self.wanted)} layers of {len(state)} tokens need up to {8e-9 * numbers:.0f} GB, more than the "
-                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last"'
+                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last" (--record last)'
             )
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None

@@ -299,7 +299,9 @@ class Ties:
         dim = self.tokens.shape[1]
         matrix = 1.0 if query is None else dim * _size_in_units(query)
         # A few tokens first: ordinary ones fill their mantissas, and need no look at the others.
-        return all(dim * matrix * _size_in_units(part) ** 2 < 2.0**EXACT_BITS for part in (self.tokens[:64], self.tokens))
+        return all(
+            dim * matrix * _size_in_units(part) ** 2 < 2.0**EXACT_BITS for part in (self.tokens[:64], self.tokens)
+        )
 
 
 def rounding_slack(

@@ -12,6 +12,7 @@ from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.shown import ShortRepr
 
 if TYPE_CHECKING:
     import xarray
@@ -20,8 +21,8 @@ SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 3
 _MOTION = ("since", "origins", "goals", "log_shares")
 
 
-@dataclass(frozen=True)
-class Trajectory:
+@dataclass(frozen=True, repr=False)
+class Trajectory(ShortRepr):
     """Tokens over the layers, and whom each followed.
 
     Attributes

@@ -16,6 +16,7 @@ from tokendyn.dynamics import Layer, checked_tokens
 from tokendyn.dynamics.freeze import Arithmetic, Frozen
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Polytope, convex_hull, project_origin
+from tokendyn.shown import ShortRepr
 
 #: Inequalities of S are accepted when violated by at most this share of the squared scale.
 S_TOLERANCE = 1e-9
@@ -26,8 +27,8 @@ MAX_FACES = 200_000
 Kind = Literal["vertex", "face", "unsettled"]
 
 
-@dataclass(frozen=True)
-class LimitSet:
+@dataclass(frozen=True, repr=False)
+class LimitSet(ShortRepr):
     """The finite set ``S = {s in K : <A s, y> <= <A s, s> for all y in K}``.
 
     Attributes
@@ -131,8 +132,8 @@ def _root(score: np.ndarray) -> np.ndarray:
         raise BadInputError("S is defined for a positive definite score matrix A; this one is not") from None
 
 
-@dataclass(frozen=True)
-class LimitPrediction:
+@dataclass(frozen=True, repr=False)
+class LimitPrediction(ShortRepr):
     """Where each token ends, in closed form, from the few layers until its leader is fixed.
 
     Attributes
@@ -230,7 +231,7 @@ def predict_limits(
     state = checked_tokens(tokens)
     layers = [Layer(alpha, (Head(score=score, tie_tolerance=tie_tolerance),))] * (max_layers + 1)
     frozen = Frozen(state, layers, arithmetic=arithmetic)
-    for number, layer in enumerate(layers):  # noqa: B007
+    for number, layer in enumerate(layers):
         frozen.step(layer, number)
         if not frozen.active.size:
             break
