@@ -100,7 +100,7 @@ def as_mask(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which tokens exist, and which pairs of row and token may meet; None for all, and None is all true.
 
-    A mask of the shape ``(*batch, tokens)`` says which tokens exist; one of ``(*batch, rows, tokens)`` which pairs meet.
+    A mask of shape ``(*batch, tokens)`` says which tokens exist; one of ``(*batch, rows, tokens)``, which pairs meet.
     """
     if mask is None:
         return np.ones(tokens, dtype=bool), None
@@ -108,8 +108,8 @@ def as_mask(
     pairs = (*rows, tokens[-1])
     if mask.dtype != bool or mask.shape not in (tokens, pairs):
         raise BadInputError(
-            f"mask must be bool of shape {tokens}, one entry a token, or {pairs}, one a pair; got {mask.dtype} of shape "
-            f"{mask.shape}"
+            f"mask must be bool of shape {tokens}, one entry a token, or {pairs}, one a pair; got {mask.dtype} of "
+            f"shape {mask.shape}"
         )
     return (mask, None) if mask.shape == tokens else (np.ones(tokens, dtype=bool), mask)
 

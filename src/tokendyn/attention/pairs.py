@@ -9,7 +9,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def step_pairs(
+def step_pairs(  # noqa: PLR0912 - one pass over the pairs of a row
     inverse_temperature, queries, slack, keys, values, weights, allowed,
     means, leaders, counts, spreads, tops, log_masses,
 ):  # fmt: skip

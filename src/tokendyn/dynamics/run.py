@@ -142,7 +142,7 @@ class _Recording:
         if 8 * numbers > memory:
             raise BadInputError(
                 f"{len(self.wanted)} layers of {len(state)} tokens need up to {8e-9 * numbers:.0f} GB, more than the "
-                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last" (--record last)'
+                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, as by record="last" (--record last)'
             )
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None
@@ -200,8 +200,8 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_R
     """Raise when a run cannot be computed in an arithmetic, or would take too long."""
     if not freezes or layers[0].heads[0].tie_tolerance > 0:
         raise BadInputError(
-            f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part or '
-            'tie tolerance; take arithmetic="float"'
+            f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part '
+            'or tie tolerance; take arithmetic="float"'
         )
     length = sum(bits(1 + rational(layer.alpha)) for layer in layers) + 128
     numbers = kept.states[0].size * len(kept.wanted)

@@ -17,7 +17,7 @@ from tokendyn.dynamics.freeze_kernels import EPS, bound_errors, canonical_ties, 
 from tokendyn.dynamics.rational import ExactTokens, bits, nearest
 from tokendyn.errors import BadInputError
 
-#: Exact products that a run may spend on ties, some tenths of a second; each is counted ``(1 + bits / WORD)^1.6`` times.
+#: Exact products that a run may spend on ties, some tenths of a second; each counts ``(1 + bits / WORD)^1.6`` times.
 EXACT_PRODUCTS, WORD = 100_000, 512
 
 #: Places that differ by less than this share of their size are one place to a user.
@@ -293,7 +293,7 @@ class Ties:
         return error if norm is None else norm * (error + (self.tokens.shape[1] + 1) * EPS * size)
 
     def _has_exact_products(self, query: np.ndarray | None) -> bool:
-        """Return whether all scores of the input are exact in float64: whole numbers that are small, as on a lattice."""
+        """Return whether all scores of the input are exact in float64: small whole numbers, as on a lattice."""
         if self.head.key is not None:
             return False
         dim = self.tokens.shape[1]

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
+from tokendyn.attention.checks import power_of_two
 from tokendyn.dynamics import Layer, checked_tokens
 from tokendyn.dynamics.freeze import Arithmetic, Frozen
 from tokendyn.errors import BadInputError
@@ -75,8 +76,11 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
            [-0.4, -0.2],
            [ 0. ,  0. ]])
     """
+    vertices, unit, score = polytope.vertices, power_of_two(polytope.vertices), score / power_of_two(score)
+    if unit != 1:
+        near_one = limit_set(convex_hull(vertices / unit), score)
+        return LimitSet(near_one.points * unit, near_one.face_dimensions)
     root = _root(score)
-    vertices = polytope.vertices
     scale = max(float(np.abs(vertices).max()), np.finfo(float).tiny)
     slack = S_TOLERANCE * np.abs(score).sum() * scale**2
     faces = _faces(polytope)

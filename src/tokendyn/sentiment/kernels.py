@@ -92,10 +92,10 @@ def count_ties(z, origin, i, leader, each, constant, chosen):
 @_compiled
 def same_place(z, i, j):
     """Return whether two tokens are on one point."""
+    same = True
     for k in range(z.shape[0]):
-        if z[k, i] != z[k, j]:
-            return False
-    return True
+        same = same and z[k, i] == z[k, j]
+    return same
 
 
 @_compiled
@@ -148,7 +148,7 @@ def all_that_lead_themselves(z, leader, ties, chosen, out):
 
 
 @_compiled
-def forward(states, p, way, leaders, ties, known, room, chosen):
+def forward(states, p, way, leaders, ties, known, room, chosen):  # noqa: PLR0912 - one loop over layers
     """Fill ``states[1:]``, ``leaders`` and ``ties`` from ``states[0]``; return whether rounding decided nothing.
 
     ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, the mean weighted by ``p``; a frozen token is placed in closed form, as

@@ -76,8 +76,8 @@ def route(
 def way_of(alpha: float, layers: int) -> tuple[float, float, np.ndarray, np.ndarray]:
     """Return what the kernels need to know of the step.
 
-    ``1 / (1 + alpha)``; the share of a step; the shares of a way that are left at layer t after layer k, ``[t, k]``; and
-    the logarithms of those after layer 0.
+    ``1 / (1 + alpha)``; the share of a step; the shares of a way that are left at layer t after layer k, ``[t, k]``;
+    and the logarithms of those after layer 0.
     """
     logarithms = log_shares([Layer(alpha)] * layers) if layers else np.zeros(1)
     left = np.ones((layers + 1, layers + 1))
