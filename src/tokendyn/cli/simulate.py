@@ -3,7 +3,7 @@
 import math
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
@@ -13,9 +13,10 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
 from tokendyn.cli.values import announce_names, matrix_of
 from tokendyn.data.tokens import read_tokens
+from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
-from tokendyn.particles.clustering import hypothesis_departures
+from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
 from tokendyn.particles.report import Movie, save_run
 from tokendyn.runs.files import check_free
 
@@ -35,6 +36,8 @@ def simulate(
     tie_tolerance: float = 0.0,
     array: str | None = None,
     strict: bool = False,
+    record: Literal["all", "last"] = "all",
+    arithmetic: Arithmetic = "float",
     checkpoint: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
@@ -70,6 +73,11 @@ def simulate(
         Which array of an npz or safetensors file holds the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
+    record
+        Layers to keep: all, or the last two, which suits many tokens and layers; then there are no figures.
+    arithmetic
+        How ties are decided: float, with bounds on rounding, and by rationals where that is quick; rational, exact
+        throughout, for few tokens; interval, by bounds only: says which tokens are within rounding of a tie.
     checkpoint
         Keep the state of a softmax run in this .safetensors file, and go on from it when it is there, to the same bits;
         it is removed once the run is complete. (Hardmax runs take seconds.)
@@ -94,27 +102,29 @@ def simulate(
     announce_names(table)
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
+    check_free(folder, overwrite=overwrite)
+    settings: dict[str, Any] = {
+        "alpha": alpha,
+        "score": matrix,
+        "layers": layers,
+        "inverse_temperature": math.inf if softmax is None else softmax,
+        "tie_tolerance": tie_tolerance,
+        "labels": table.labels,
+        "strict": strict,
+        "record": record,
+        "arithmetic": arithmetic,
+    }
     if dry_run:
-        shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
-        announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
+        checked, stack = check_simulation(table.tokens, **settings)
+        many = counted(len(checked), "token"), counted(checked.shape[1], "dimension"), counted(layers, "layer")
+        announce(f"would run {many[0]} in {many[1]}, {many[2]}")
         announce(f"would write {folder}")
-        for departure in hypothesis_departures(table.tokens, shape):
+        for departure in hypothesis_departures(checked, np.asarray(stack[0].heads[0].score)):
             announce(f"note: {departure}")
         return 0
-    check_free(folder, overwrite=overwrite)
     with resumable(checkpoint) as kept, progress("layers") as tell:
-        result = run_simulation(
-            table.tokens,
-            alpha=alpha,
-            score=matrix,
-            layers=layers,
-            inverse_temperature=math.inf if softmax is None else softmax,
-            tie_tolerance=tie_tolerance,
-            labels=table.labels,
-            strict=strict,
-            progress=tell,
-            checkpoint=kept,
-        )
+        result = run_simulation(table.tokens, **settings, progress=tell, checkpoint=kept)
+    report = report and record == "all"
     movie: Movie | None = ("mp4" if mp4 else "gif") if animation and report else None
     command = shlex.join(
         ["tokendyn", "simulate", str(tokens), "--alpha", str(alpha), "--layers", str(layers)]
@@ -122,6 +132,8 @@ def simulate(
         + (["--softmax", str(softmax)] if softmax else [])
         + (["--tie-tolerance", str(tie_tolerance)] if tie_tolerance else [])
         + (["--array", array] if array else [])
+        + (["--record", record] if record != "all" else [])
+        + (["--arithmetic", arithmetic] if arithmetic != "float" else [])
         + ["--out", str(folder)]
     )
     save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
@@ -133,4 +145,4 @@ def simulate(
     for line in result.describe():
         announce(line)
     announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
-    return 0 if result.trajectory.status == "completed" else 1
+    return 0 if result.status in ("completed", "rounding") else 1
