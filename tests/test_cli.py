@@ -58,7 +58,7 @@ def test_simulate_writes_the_run_the_figures_the_table_and_the_report(tokens, tm
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "trajectory.safetensors", "trajectory.json", "run.json", "tokens.csv",
-        "panels.png", "strip.png", "animation.gif", "report.html",
+        "panels.png", "strip.png", "animation.gif", "report.html", ".tokendyn.json",
     }  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
     assert summary["layers"] == 4
@@ -153,8 +153,14 @@ def test_an_existing_folder_is_kept_unless_overwritten(tokens, tmp_path, capsys)
     (tmp_path / "run" / "mine.txt").write_text("keep")
     assert "--overwrite" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run"))
     assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
-    assert run(list(map(str, simulate(tokens, "--out", tmp_path / "run", "--overwrite")))) == 0
-    assert not (tmp_path / "run" / "mine.txt").exists()
+    assert "mine.txt" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run", "--overwrite"))
+    assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
+    (tmp_path / "run" / "mine.txt").unlink()
+    for _ in range(2):
+        assert run(list(map(str, simulate(tokens, "--out", tmp_path / "run", "--overwrite")))) == 0
+    (tmp_path / "run" / "notes.txt").write_text("keep")
+    assert "notes.txt" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run", "--overwrite"))
+    assert (tmp_path / "run" / "notes.txt").read_text() == "keep"
 
 
 def test_an_interrupted_run_leaves_no_folder(tokens, tmp_path, monkeypatch, capsys):

@@ -57,7 +57,7 @@ def test_a_diagram_goes_on_where_it_was_interrupted(tmp_path, capsys, monkeypatc
     said = json.loads(capsys.readouterr().out)
     assert (said["runs"], said["missing"]) == (3, 0)
     names = {path.name for path in out.iterdir()}
-    assert names == {"phase.json", "runs", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html"}
+    assert names == {"phase.json", "runs", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html"} | {".tokendyn.json"}
     with (out / "points.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     times = [float(row["concentration"]) for row in rows]

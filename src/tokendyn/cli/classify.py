@@ -355,8 +355,7 @@ def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool
     """
     from tokendyn.exact import to_onnx
 
-    if onnx.exists() and not overwrite:
-        raise BadInputError(f"{onnx} exists already; choose another --onnx, or pass --overwrite to replace it")
+    check_free(onnx, overwrite=overwrite)
     loaded = load(model)
     if dry_run:
         announce(f"would write {loaded.stats.blocks} blocks as {onnx}")

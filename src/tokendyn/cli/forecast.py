@@ -1,6 +1,7 @@
 """``tokendyn forecast fit`` and ``predict``: from a table of snapshots to a model, and from a model to a forecast."""
 
 import csv
+import functools
 import shlex
 import sys
 import time as clock
@@ -209,14 +210,16 @@ def predict(
         raise BadInputError(f"--steps is {steps}; expected at least 1")
     if json and out is None:
         raise BadInputError("--json and the forecast would both go to standard output; give --out too")
-    if out is not None:
-        check_free(out, overwrite=overwrite)
+    if out is not None and not overwrite:
+        check_free(out, overwrite=False)
     known = Forecaster.load(model)
     about = _about(model)
     time = time if time is not None else about.get("time")
     wished = names_of(columns) or about.get("columns")
     driving = names_of(inputs) or about.get("inputs") or []
     given = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), series, fill)
+    if out is not None:
+        check_free(out, overwrite=overwrite, ours=functools.partial(_is_forecast, _header(given, time or "time", series)))
     _check_fit(known, given)
     driven: list[Any] = [None] * len(given)
     if known.n_inputs_:
@@ -388,13 +391,13 @@ def _write_forecasts(
     overwrite: bool,
 ) -> None:
     """Write the label of each series, times, columns and, for an ensemble, their spread."""
-    header = [*([series] if series else []), time, *given[0].names]
+    header = _header(given, time, series)
     if forecasts[0].spread is not None:
         header += [f"{name}_spread" for name in given[0].names]
     with ExitStack() as opened:
         stream = sys.stdout
         if out is not None:
-            check_free(out, overwrite=overwrite)
+            check_free(out, overwrite=overwrite, ours=functools.partial(_is_forecast, header))
             stream = opened.enter_context(opened.enter_context(new_file(out)).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
         writer.writerow(header)
@@ -403,6 +406,18 @@ def _write_forecasts(
             label = [one.label] if series else []
             for stamp, row in zip(_stamps(one.times[-1] + forecast.times, one), table, strict=True):
                 writer.writerow([*label, stamp, *(repr(float(number)) for number in row)])
+
+
+def _header(given: Sequence[Snapshots], time: str, series: str | None) -> list[str]:
+    """Return the heading of a table of forecasts, without the spread of an ensemble."""
+    return [*([series] if series else []), time, *given[0].names]
+
+
+def _is_forecast(header: list[str], file: Path) -> bool:
+    """Return whether a file may be an earlier forecast: a table whose heading begins in the same way."""
+    with file.open("rb") as stream:
+        first = stream.readline(1 << 20).decode("utf-8", "replace")
+    return next(csv.reader([first]), [])[: len(header)] == header
 
 
 def _stamps(times: np.ndarray, given: Snapshots) -> list[str]:

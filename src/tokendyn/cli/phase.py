@@ -28,12 +28,15 @@ from tokendyn.particles.meanfield.diagram import (
 )
 from tokendyn.particles.meanfield.diagram_report import write_diagram
 from tokendyn.particles.meanfield.scatter import PhaseScatter
-from tokendyn.runs.files import read_json
+from tokendyn.runs.files import check_free, read_json
 from tokendyn.runs.files import write_json as write_record
+from tokendyn.runs.folders import list_files
 
 BETAS = "10,30,100,300,1000"
 RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
 _MOST_RUNS = 10_000
+#: What a diagram's folder holds.
+WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html", "runs/*.json")
 
 
 def phase(
@@ -214,6 +217,7 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "phase.json").exists():
         raise OutputError(f"{out} exists already and holds no phase diagram; choose another --out")
     if out.exists() and overwrite:
+        check_free(out, overwrite=True)
         shutil.rmtree(out)
     if (out / "phase.json").exists():
         known = read_json(out / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
@@ -229,6 +233,7 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from None
     write_record(out / "phase.json", record)
+    list_files(out, WRITTEN)
 
 
 def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool) -> int:

@@ -16,7 +16,7 @@ from tokendyn.cli.jobs import Command, Job, command, perform, record_failure
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.errors import BadInputError, OutputError, TokendynError
-from tokendyn.runs.files import new_folder, schema_of
+from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.identity import run_id
 from tokendyn.runs.index import Index
@@ -287,6 +287,7 @@ def _make(store: Store) -> None:
 def _check_out(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite and schema_of(folder / "sweep.json") != SCHEMA:
         raise OutputError(f"{folder} is not the output of a sweep; choose another --out, or --overwrite to replace it")
+    check_free(folder, overwrite=True)
 
 
 def _rows(asked: _Asked, index: Index, ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -35,6 +35,8 @@ Status = Literal["completed", "diverged", "failed"]
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _LEFTOVER = re.compile(rf"\.([0-9a-f]{{{ID_LENGTH}}})-.+")
 _LOCKS = ".locks"
+#: What the folder of a run holds; one with anything else in it is never replaced.
+_PARTS = frozenset({MANIFEST, CONFIG, OUTPUT, "log.txt", "forecast.csv", "model.onnx"})
 
 
 class BusyError(TokendynError):
@@ -185,7 +187,10 @@ class Store:
             raise OutputError(
                 f"run {run} is finished already; remove it with tokendyn runs rm {run} to compute it again"
             )
-        with new_folder(self.path(run), overwrite=True) as temporary:
+        folder = self.path(run)
+        if folder.is_dir() and (foreign := sorted(set(os.listdir(folder)) - _PARTS)):
+            raise OutputError(f"{folder} is not replaced: tokendyn did not write {', '.join(foreign[:4])}; move it away")
+        with new_folder(folder, overwrite=True, listed=False) as temporary:
             yield temporary
 
     def remove(self, run: str) -> None:
