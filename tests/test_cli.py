@@ -81,11 +81,12 @@ def test_a_dry_run_writes_nothing(tokens, tmp_path, capsys):
 
 def test_options_come_from_a_config_file_and_the_command_line_wins(tokens, tmp_path, capsys):
     config = tmp_path / "run.toml"
-    config.write_text("alpha = 2.0\nlayers = 3\nanimation = false\n")
+    config.write_text("alpha = 2.0\nlayers = 3\nanimation = false\nreport = false\n")
     out = tmp_path / "run"
     assert run(["simulate", "--config", str(config), str(tokens), "--layers", "5", "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["alpha"], summary["layers"]) == (2.0, 5)
+    assert not (out / "report.html").exists(), "report is a command too, and an option all the same"
 
 
 @pytest.mark.parametrize("content", ["alhpa = 2.0\n", "alpha = [\n"])

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from tokendyn.cli.output import Said, overheard
+from tokendyn.cli.strict import leaves
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.identity import code_version, input_digest, plain, run_id
 from tokendyn.runs.provenance import provenance
@@ -83,6 +84,7 @@ class _Option:
     default: Any
     read: Callable[[Any], Any]
     takes_path: bool
+    numeric: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +115,9 @@ class Command:
                     f"{self.words} has no option {written}" + (f"; did you mean {near[0]}?" if near else "")
                 )
             else:
+                if isinstance(value, bool) and self.options[name].numeric:
+                    problems.append(f"{written} takes a number, got {str(value).lower()}")
+                    continue
                 try:
                     values[name] = self.options[name].read(value)
                 except ValidationError as error:
@@ -207,7 +212,9 @@ def _command(words: str) -> Command:
         if name in options:
             options[f"{name}_file"] = dataclasses.replace(options.pop(name), name=f"{name}_file")
         reader: TypeAdapter[Any] = TypeAdapter(argument.hint)
-        options[name] = _Option(name, keys, positional, default, reader.validate_python, takes_path)
+        kinds = set(leaves(argument.hint))
+        numeric = bool(kinds & {int, float}) and not kinds & {str, bool}
+        options[name] = _Option(name, keys, positional, default, reader.validate_python, takes_path, numeric)
     function = place.default_command
     assert function is not None
     return Command(words, function, options, groups)

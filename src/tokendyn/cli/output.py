@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +53,13 @@ def announce(line: str) -> None:
     if said is not None:
         said.lines.append(line)
         return
-    print(printable(line), file=sys.stderr)
+    announce_now(line)
+
+
+def announce_now(line: str) -> None:
+    """Say one line on standard error, whoever listens; where nobody can, the work goes on without."""
+    with suppress(OSError, ValueError):
+        print(printable(line), file=sys.stderr)
 
 
 def printable(text: str) -> str:
