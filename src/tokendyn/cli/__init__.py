@@ -292,6 +292,15 @@ _command(
 )
 _command(
     runs,
+    "adopt",
+    "runs:adopt",
+    "Take over runs of another version of the code or its libraries, once a sample computed anew has the same bits.\n\n"
+    "Exit code 1 if bits differ.",
+    "tokendyn runs adopt --dry-run",
+    "tokendyn runs adopt --where 'command = simulate' --sample 5 --store results/",
+)
+_command(
+    runs,
     "reindex",
     "runs:reindex",
     "Build the index of a store anew, and clear up after killed processes. Exit code 1 if a run is damaged.",

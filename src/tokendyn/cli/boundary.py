@@ -60,9 +60,8 @@ def guarded(call: Callable[[], Any], arguments: Sequence[str]) -> int:
         try:
             code = call()
         except Exception as error:
-            if not _is_kernel_cache(error):
+            if not is_kernel_cache(error) or not keep_kernels_in_memory():
                 raise
-            keep_kernels_in_memory()
             say("the compiled kernels cannot be kept (NUMBA_CACHE_DIR names another place); they serve this run only")
             code = call()
         sys.stdout.flush()
@@ -119,12 +118,15 @@ def prepare_process() -> None:
             signal.signal(number, _stop)
 
 
-def keep_kernels_in_memory() -> None:
-    """Let numba go on where it cannot write its cache: what it compiled serves this process."""
+def keep_kernels_in_memory() -> bool:
+    """Let numba go on where it cannot write its cache: what it compiled serves this process. False if it does already.
+
+    numba has no setting for this; the one method that saves a compiled kernel is made to forgive a disk.
+    """
     from numba.core import caching
 
     if getattr(caching.Cache.save_overload, "forgiving", False):
-        return
+        return False
     save = caching.Cache.save_overload
 
     def forgiving(self: Any, signature: Any, data: Any) -> None:
@@ -133,6 +135,7 @@ def keep_kernels_in_memory() -> None:
 
     forgiving.forgiving = True  # type: ignore[attr-defined]
     caching.Cache.save_overload = forgiving
+    return True
 
 
 def _stop(number: int, _: object) -> NoReturn:
@@ -161,7 +164,7 @@ def _check_names(arguments: Sequence[str]) -> None:
             ) from None
 
 
-def _is_kernel_cache(error: BaseException) -> bool:
+def is_kernel_cache(error: BaseException) -> bool:
     """Return whether an error comes from numba's writing of compiled kernels to its cache."""
     chain: BaseException | None = error
     while chain is not None:

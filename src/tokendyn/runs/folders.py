@@ -28,6 +28,10 @@ _PAGES = frozenset({".html", ".png", ".svg", ".gif", ".mp4"})
 _SHOWN = 4
 
 
+class NewerError(BadInputError):
+    """A record is whole and of a version that this tokendyn does not know yet."""
+
+
 def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bool] | None = None) -> None:
     """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work.
 
@@ -201,9 +205,12 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
     found_version = record.get("schema_version")
-    if not isinstance(found_version, int) or found_version > version:
-        raise BadInputError(
-            f"{path} has schema version {found_version}; this tokendyn reads up to {version}: update it"
+    if not isinstance(found_version, int):
+        raise BadInputError(f"{path} has schema version {found_version}; this tokendyn reads up to {version}: update it")
+    if found_version > version:
+        raise NewerError(
+            f"{path} was written by a newer tokendyn: it has schema version {found_version}, this one reads up to "
+            f"{version}: update it"
         )
     return record
 
