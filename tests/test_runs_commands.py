@@ -277,7 +277,7 @@ def test_runs_are_removed_by_condition_only_when_told_twice(store, capsys):
 
 def test_reindex_names_damaged_runs_and_exits_with_one(store, capsys):
     assert run(["runs", "reindex", "--verify", "--json"]) == 0
-    assert said(capsys) == {"runs": 4, "damaged": [], "leftovers_removed": 0}
+    assert said(capsys) == {"runs": 4, "damaged": [], "newer": [], "leftovers_removed": 0}
     (store.path(run_name(2)) / MANIFEST).write_text("{", encoding="utf-8")
     assert run(["runs", "reindex"]) == 1
     assert f"tokendyn runs rm {run_name(2)}" in capsys.readouterr().err

@@ -40,7 +40,6 @@ def said(capsys, words, code=0):
 def leading(tmp_path, monkeypatch):
     """Tokens in a file that leads to another: ``scale.json`` beside it, and from there to a third."""
     import tokendyn.cli.simulate as module
-
     from tokendyn.data.tokens import read_tokens
 
     folder = tmp_path / "given"
@@ -92,7 +91,9 @@ def test_the_place_of_the_files_makes_no_difference(leading, tmp_path, capsys):
     first, _ = said(capsys, ["simulate", str(leading), "--layers", "3", "--no-report", f"--store={tmp_path / 'kept'}"])
     shutil.copytree(leading.parent, tmp_path / "elsewhere")
     moved = tmp_path / "elsewhere" / leading.name
-    again, lines = said(capsys, ["simulate", str(moved), "--layers", "3", "--no-report", f"--store={tmp_path / 'kept'}"])
+    again, lines = said(
+        capsys, ["simulate", str(moved), "--layers", "3", "--no-report", f"--store={tmp_path / 'kept'}"]
+    )
     assert again["id"] == first["id"]
     assert "is there already" in lines
 
@@ -235,7 +236,9 @@ def test_runs_of_another_version_are_named_and_taken_over_when_their_bits_agree(
     assert "lacks its successor" in capsys.readouterr().err
 
 
-def test_runs_whose_bits_differ_or_whose_inputs_are_gone_are_not_taken_over(tokens, tmp_path, changed, monkeypatch, capsys):
+def test_runs_whose_bits_differ_or_whose_inputs_are_gone_are_not_taken_over(
+    tokens, tmp_path, changed, monkeypatch, capsys
+):
     import tokendyn.cli.simulate as module
 
     store = Store(tmp_path / "kept")
@@ -305,7 +308,7 @@ def test_a_stored_run_that_its_budget_cut_goes_on_to_the_same_bits(tmp_path, mon
     cut, lines = said(capsys, [*words, kept, "--budget", "1s"], code=1)
     assert cut["status"] == "stopped"
     assert "goes on" in lines
-    first = cut["time"] if "time" in cut else 0.0
+    first = cut.get("time", 0.0)
     again, lines = said(capsys, [*words, kept, "--budget", "1s"], code=1)
     assert "is there already" not in lines
     assert again["id"] == cut["id"]

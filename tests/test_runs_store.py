@@ -69,12 +69,18 @@ def test_an_id_depends_on_command_options_inputs_and_code_but_not_on_places(tmp_
     assert first == second
     (tmp_path / "b" / "tokens.csv").write_text("1,3\n", encoding="utf-8")
     others = [
-        run_id("simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "b" / "tokens.csv")}, "1+a"),
-        run_id("simulate", {"tokens": "x", "alpha": 0.6}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+a"),
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "b" / "tokens.csv")}, "1+a"
+        ),
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.6}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+a"
+        ),
         run_id("phase", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+a"),
     ]
     others.append(
-        run_id("simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+b")
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+b"
+        )
     )
     assert len({first, *others}) == 5
 

@@ -394,7 +394,10 @@ def _run(arguments: list[str]) -> Any:
 def _called(words: list[str], store: str | None) -> Any:
     """Call a command; with a store, into it."""
     if store is None:
-        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        from tokendyn.cli.repeat import running, words_of
+
+        with running(functools.partial(words_of, words)):
+            return app(words, exit_on_error=False, print_error=False, result_action="return_value")
     from tokendyn.cli.stored import run_stored
 
     return run_stored(words, store)

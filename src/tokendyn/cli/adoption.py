@@ -54,7 +54,9 @@ def adopt_group(store: Store, words: str, code: str, runs: Sequence[str], sample
         if not _same_bits(store, record):
             fact["differing"].append(record.id)
     if not repeatable and usable:
-        announce(f"no run of {words} by {code} can be computed anew: its inputs are gone or changed; none is taken over")
+        announce(
+            f"no run of {words} by {code} can be computed anew: its inputs are gone or changed; none is taken over"
+        )
     elif fact["differing"]:
         announce(
             f"{len(fact['differing'])} of {len(fact['compared'])} runs of {words} by {code} have other bits now "
@@ -62,7 +64,9 @@ def adopt_group(store: Store, words: str, code: str, runs: Sequence[str], sample
         )
     else:
         fact["adopted"] = sum(_take_over(store, record, fact["compared"]) for record in usable)
-        announce(f"{len(fact['compared'])} runs of {words} by {code} have the same bits now; took over {fact['adopted']}")
+        announce(
+            f"{len(fact['compared'])} runs of {words} by {code} have the same bits now; took over {fact['adopted']}"
+        )
     return fact
 
 

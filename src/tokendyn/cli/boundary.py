@@ -65,32 +65,34 @@ def guarded(call: Callable[[], Any], arguments: Sequence[str]) -> int:
             say("the compiled kernels cannot be kept (NUMBA_CACHE_DIR names another place); they serve this run only")
             code = call()
         sys.stdout.flush()
-    except TokendynError as error:
-        say(in_flags(str(error)))
-        return error.exit_code
-    except MemoryError:
-        say("not enough memory for this run; use fewer tokens or layers")
-        return TokendynError.exit_code
-    except BrokenPipeError:
-        _drop_output()
-        return 0
-    except OSError as error:
-        _drop_output()
-        say(_os_message(error))
-        return OutputError.exit_code
-    except UnicodeEncodeError as error:
-        say(f"a name or a text is not UTF-8 ({error.object[error.start : error.end][:20]!r}); rename the file")
-        return BadInputError.exit_code
-    except StoppedError as stop:
-        say("stopped; nothing unfinished was left under a final name")
-        return stop.exit_code
-    except KeyboardInterrupt:
-        say("interrupted; nothing unfinished was left under a final name")
-        return INTERRUPTED
-    except Exception as error:
-        say(_fault(error, arguments))
-        return FAULT
+    except BaseException as error:
+        exit_code, message = _answer(error, arguments)
+        if message:
+            say(message)
+        return exit_code
     return code if isinstance(code, int) else 0
+
+
+def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
+    """Return the exit code and the message for what ended a command; what asks Python itself to end goes on."""
+    if isinstance(error, TokendynError):
+        return error.exit_code, in_flags(str(error))
+    if isinstance(error, KeyboardInterrupt):
+        how = "stopped" if isinstance(error, StoppedError) else "interrupted"
+        code = error.exit_code if isinstance(error, StoppedError) else INTERRUPTED
+        return code, f"{how}; nothing unfinished was left under a final name"
+    if not isinstance(error, Exception):
+        raise error
+    found = FAULT, ""
+    if isinstance(error, OSError):
+        _drop_output()
+        found = (0, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+    elif isinstance(error, MemoryError):
+        found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
+    elif isinstance(error, UnicodeEncodeError):
+        shown = repr(error.object[error.start : error.end][:20])
+        found = BadInputError.exit_code, f"a name or a text is not UTF-8 ({shown}); rename the file"
+    return found if found[0] != FAULT else (FAULT, _fault(error, arguments))
 
 
 def say(message: str) -> None:
@@ -127,14 +129,15 @@ def keep_kernels_in_memory() -> bool:
 
     if getattr(caching.Cache.save_overload, "forgiving", False):
         return False
-    save = caching.Cache.save_overload
+    cache: Any = caching.Cache
+    save = cache.save_overload
 
     def forgiving(self: Any, signature: Any, data: Any) -> None:
         with contextlib.suppress(OSError):
             save(self, signature, data)
 
-    forgiving.forgiving = True  # type: ignore[attr-defined]
-    caching.Cache.save_overload = forgiving
+    vars(forgiving)["forgiving"] = True
+    cache.save_overload = forgiving
     return True
 
 

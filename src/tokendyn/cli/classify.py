@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import console, progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import BadInputError
 from tokendyn.exact import ExactTransformer, load, save
@@ -61,13 +62,10 @@ def check(
         data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
     )
     if json:
-        options = _input_options(label, _input(text, hash_dim, embedding), embedding)
-        options |= {"dtype": dtype, "multiplicity": multiplicity}
-        flags = {"positions": positions, "json": True}
         write_json(
             {
                 "schema": CHECK_SCHEMA, "schema_version": 1, "source": sequences.name,
-                "command": command_line("classify check", sequences, options=options, flags=flags),
+                "command": repeated(),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "sequences": report.sequences, "tokens": report.tokens, "dim": report.dim,
                 "shortest": report.shortest, "longest": report.longest, "distinct_tokens": report.distinct_tokens,
@@ -169,11 +167,7 @@ def build(
             positions=positions, workers=workers, progress=report,
         )  # fmt: skip
     model.settings["input"] = source
-    options = _input_options(label, source, embedding) | {
-        "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
-        "min-margin": min_margin, "multiplicity": multiplicity, "seed": seed,
-    }  # fmt: skip
-    command = command_line("classify build", sequences, options=options, flags={"positions": positions}, out=out)
+    command = repeated()
     save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
     if json:
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
@@ -210,9 +204,7 @@ def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool 
         write_json(
             {
                 "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
-                "command": command_line(
-                    "classify verify", model, options={"workers": workers}, flags={"exact": exact, "json": True}
-                ),
+                "command": repeated(),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "passed": done.passed, "sequences": done.sequences, "wrong": list(done.wrong),
                 "largest_difference": done.largest_difference, "arithmetic": done.arithmetic,
@@ -372,13 +364,6 @@ def _input(text: str | None, hash_dim: int, embedding: Path | None) -> dict[str,
     if text is None:
         return {"kind": "tokens"}
     return {"kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None}
-
-
-def _input_options(label: str, source: dict[str, Any], embedding: Path | None) -> dict[str, object]:
-    """Return the options that say how a file becomes sequences."""
-    if source["kind"] == "tokens":
-        return {"label": label}
-    return {"label": label, "text": source["text"], "hash-dim": source["hash_dim"], "embedding": embedding}
 
 
 def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tokendyn.particles.meanfield import report as meanfield
 from tokendyn.particles.meanfield import simulate as simulate_meanfield
 from tokendyn.particles.meanfield.starts import circle_quantiles
 from tokendyn.particles.report import run_sections, save_run
-from tokendyn.runs.files import new_folder, schema_of
+from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier, save

@@ -1,11 +1,11 @@
 """``tokendyn simulate explored.json``: the runs of the explorer page, computed by the library."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.explored import read_explored
 from tokendyn.particles.explored import SAME, Replay, replay
 from tokendyn.particles.report import save_run
@@ -28,7 +28,7 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
     found = replay(explored)
     clustering = found.clustering()
     if clustering is not None:
-        command = shlex.join(["tokendyn", "simulate", str(path), "--out", str(folder)])
+        command = repeated()
         title = explored.title or path.name
         save_run(clustering, folder, title=title, animation=None, command=command, overwrite=overwrite)
     else:

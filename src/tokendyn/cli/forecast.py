@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import shlex
 import sys
 import time as clock
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
-from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError
@@ -143,9 +143,7 @@ def fit(
     held = measure(task, made) if task else None
     about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
     record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
-    command = _command(data, out, {**given, "model": model, "time": time, "columns": columns, "inputs": inputs,
-        "series": series, "fill": fill, "budget": budget, "horizon": horizon, "test_fraction": test_fraction,
-        "seed": seed}, {"auto": auto, "figures": figures})  # fmt: skip
+    command = repeated()
     _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
     _state_file(out).unlink(missing_ok=True)
     if json:
@@ -219,7 +217,9 @@ def predict(
     driving = names_of(inputs) or about.get("inputs") or []
     given = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), series, fill)
     if out is not None:
-        check_free(out, overwrite=overwrite, ours=functools.partial(_is_forecast, _header(given, time or "time", series)))
+        check_free(
+            out, overwrite=overwrite, ours=functools.partial(_is_forecast, _header(given, time or "time", series))
+        )
     _check_fit(known, given)
     driven: list[Any] = [None] * len(given)
     if known.n_inputs_:
@@ -240,17 +240,13 @@ def predict(
         shortest = min(one.finite_steps for one in found)
         record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
         record["steps"] = steps
-        options = {
-            "steps": steps, "time": time, "columns": columns, "inputs": inputs, "series": series, "future": future,
-            "fill": fill,
-        }  # fmt: skip
         record |= {
             "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
             "past": [_thinned(one.times[-2 * steps :], one.values[-2 * steps :]) for one in given],
             "forecasts": [
                 _thinned(one.times[-1] + made.times, made.values) for one, made in zip(given, found, strict=True)
             ],
-            "command": command_line("forecast predict", model, data, options=options, flags={"json": True}, out=out),
+            "command": repeated(),
             "provenance": provenance({}, seed=None, seconds=clock.perf_counter() - began),
         }  # fmt: skip
         write_json(record | ({"series": len(given)} if series else {}) | {"out": str(out)})
@@ -442,12 +438,3 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = plain(record)
     return found
-
-
-def _command(data: Path, out: Path, options: dict[str, Any], flags: dict[str, bool]) -> str:
-    """Return the command that repeats a fit."""
-    words = [
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
-    ]
-    words += [f"--{name}" for name, value in flags.items() if value]
-    return f"tokendyn forecast fit {shlex.quote(str(data))} {' '.join(words)} --out {shlex.quote(str(out))}"

@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tokendyn.cli.boundary import is_kernel_cache, keep_kernels_in_memory
 from tokendyn.cli.output import Said, overheard
+from tokendyn.cli.repeat import running, words_for
 from tokendyn.cli.strict import leaves
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.code import code_version
@@ -109,6 +110,14 @@ class _Option:
     read: Callable[[Any], Any]
     takes_path: bool
     numeric: bool
+    hint: Any
+    flag: str
+    negative: str
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no run without it."""
+        return self.default is MISSING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +161,7 @@ class Command:
                     values[name] = self.options[name].read(value)
                 except ValidationError as error:
                     problems.append(f"{written} = {value!r}: {error.errors()[0]['msg'].lower()}")
-        lacking = [name for name, value in values.items() if value is _MISSING and name not in _CONTROL]
+        lacking = [name for name, value in values.items() if value is MISSING and name not in _CONTROL]
         problems += [f"{name} is missing" for name in lacking]
         if problems:
             raise BadInputError.all_of(f"the options of {self.words}", problems)
@@ -175,9 +184,9 @@ class Command:
                 config[name] = str(Path(value).absolute())
                 inputs[name] = input_digest(value)
         for path in opened:
-            name = _place_of(path, config, inputs)
-            if name is not None:
-                inputs[name] = digest_or_absent(path)
+            place = _place_of(path, config, inputs)
+            if place is not None:
+                inputs[place] = digest_or_absent(path)
         return Job(self.id_of(config, inputs), self.words, config, inputs)
 
     @property
@@ -207,10 +216,10 @@ class Command:
         chosen = {name: value for name, value in config.items() if name != "seed" and not isinstance(value, float)}
         key = repr(sorted(chosen.items())) + repr(sorted(inputs.items()))
         if key not in self._led:
-            with tempfile.TemporaryDirectory() as nowhere, recording() as opened, overheard():
-                # What is wrong with the options is said by the run itself.
-                with contextlib.suppress(Exception):
-                    self.call(config, Path(nowhere, "out"), dry_run=True)
+            # What is wrong with the options is said by the run itself.
+            quiet = contextlib.suppress(Exception)
+            with tempfile.TemporaryDirectory() as nowhere, recording() as opened, overheard(), quiet:
+                self.call(config, Path(nowhere, "out"), dry_run=True)
             self._led[key] = list(dict.fromkeys(opened))
         return self._led[key]
 
@@ -234,7 +243,8 @@ class Command:
                 grouped.setdefault(option.keys[0], {})[option.keys[1]] = values[name]
         for group, fields in grouped.items():
             named[group] = dataclasses.replace(self.groups[group], **fields)
-        return int(self.function(*positional, **named) or 0)
+        with running(lambda: words_for(self, values)):
+            return int(self.function(*positional, **named) or 0)
 
 
 #: What Python makes of bytes that are not UTF-8, such as in the name of a file.
@@ -246,7 +256,8 @@ class _Missing:
         return "missing"
 
 
-_MISSING = _Missing()
+#: Stands for the value of an option that has none.
+MISSING = _Missing()
 
 
 def command(words: str) -> Command:
@@ -261,11 +272,12 @@ def command(words: str) -> Command:
         near = difflib.get_close_matches(words, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(COMMANDS)}"
         raise BadInputError(f"{words!r} is no command whose result a store can keep; {hint}")
-    return _command(words)
+    return any_command(words)
 
 
 @functools.cache
-def _command(words: str) -> Command:
+def any_command(words: str) -> Command:
+    """Return the command of some words, whether or not a store can keep what it writes."""
     from tokendyn.cli import app
 
     place = app
@@ -275,7 +287,7 @@ def _command(words: str) -> Command:
     groups: dict[str, Any] = {}
     for argument in place.assemble_argument_collection():
         field = argument.field_info
-        default = _MISSING if field.default is field.empty else field.default
+        default = MISSING if field.default is field.empty else field.default
         if argument.names == ("*",):
             groups[field.names[0]] = default
             group = field.names[0]
@@ -284,7 +296,7 @@ def _command(words: str) -> Command:
         if argument.keys:
             default = getattr(groups[group], argument.keys[0])
         name = keys[0] if argument.names[0].isupper() else argument.names[0].lstrip("-").replace("-", "_")
-        positional = field.kind is field.POSITIONAL_ONLY
+        positional = field.kind in (field.POSITIONAL_ONLY, field.VAR_POSITIONAL)
         takes_path = "Path" in str(argument.hint) or name in _MATRICES
         # An option of a group may share its name with the positional one (tokens, and how many): the latter has a path.
         if name in options:
@@ -292,10 +304,18 @@ def _command(words: str) -> Command:
         reader: TypeAdapter[Any] = TypeAdapter(argument.hint)
         kinds = set(leaves(argument.hint))
         numeric = bool(kinds & {int, float}) and not kinds & {str, bool}
-        options[name] = _Option(name, keys, positional, default, reader.validate_python, takes_path, numeric)
+        read, flags = reader.validate_python, _flags(argument)
+        options[name] = _Option(name, keys, positional, default, read, takes_path, numeric, argument.hint, *flags)
     function = place.default_command
     assert function is not None
     return Command(words, function, options, groups)
+
+
+def _flags(argument: Any) -> tuple[str, str]:
+    """Return the longest name of an option and, for a switch, the name that turns it off."""
+    off = set(argument.negatives)
+    names = sorted((name for name in argument.names if name not in off), key=len)
+    return names[-1], min(off, default="")
 
 
 def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True) -> tuple[Record, Said]:
@@ -365,10 +385,10 @@ def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
     _, bound, _ = app.parse_args([*words.split(), "--out", "", *rest], exit_on_error=False, print_error=False)
     found: dict[str, Any] = {}
     for name, option in known.options.items():
-        value = bound.arguments.get(option.keys[0], _MISSING)
-        if value is not _MISSING and len(option.keys) > 1:
+        value = bound.arguments.get(option.keys[0], MISSING)
+        if value is not MISSING and len(option.keys) > 1:
             value = getattr(value, option.keys[1])
-        if value is not _MISSING:
+        if value is not MISSING:
             found[name] = value
     found.pop("out")
     return words, found

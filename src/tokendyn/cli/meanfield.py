@@ -2,8 +2,7 @@
 
 import dataclasses
 import math
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOpt
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow
@@ -141,7 +141,7 @@ def simulate_meanfield(
     """
     folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
     found = _field(flow, weights)
-    command = _command(tokens, (flow, start, times, weights), folder, refine=refine, seeds=seeds)
+    command = repeated()
     if weights.theory_only:
         return _theory_only(found, folder, command, overwrite=overwrite, dry_run=dry_run, json=json)
     begun = _begin(tokens, start, weights, found)
@@ -349,25 +349,3 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
             f"over {len(companions.seeds)} seeds: least distance {scatter.least}, at t = {scatter.concentration}, "
             f"departure {scatter.departure}"
         )
-
-
-def _command(tokens: Path | None, options: Sequence[Any], folder: Path, *, refine: bool, seeds: int) -> str:
-    """Return the command that repeats the run: the options that differ from their defaults."""
-    words = ["tokendyn", "simulate", *([str(tokens)] if tokens is not None else []), "--model", "meanfield"]
-    for some in options:
-        words += option_words(some)
-    words += ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
-    return shlex.join([*words, "--out", str(folder)])
-
-
-def option_words(options: Any) -> list[str]:
-    """Return the words of the options in a dataclass that differ from their defaults."""
-    words: list[str] = []
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        name = "--tokens" if field.name == "count" else "--" + field.name.replace("_", "-")
-        if value is True:
-            words.append(name)
-        elif value != field.default:
-            words += [name, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
-    return words

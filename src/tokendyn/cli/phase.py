@@ -1,7 +1,6 @@
 """``tokendyn phase``: phase diagrams over (beta, t) and over (beta, spectrum of V)."""
 
 import math
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
-from tokendyn.cli.meanfield import option_words
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import numbers_of, seconds_of
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.particles.meanfield import MeanFieldRun, predicted_times, project, resolution, simulate, terminal_phase
@@ -82,12 +81,7 @@ def phase(
     _announce(points, system)
     if dry_run:
         return 0
-    options = (flow, start, times)
-    words = [word for some in options for word in option_words(some)]
-    ratio_words = ["--ratios", ratios] if ratios else ["--spectrum"] * spectrum
-    command = shlex.join(
-        ["tokendyn", "phase", "--betas", betas, *ratio_words, "--seeds", str(seeds), *words, "--out", str(out)]
-    )
+    command = repeated()
     _open(out, settings, overwrite=overwrite)
     began = time.perf_counter()
     limit = math.inf if times.budget is None else seconds_of(times.budget)

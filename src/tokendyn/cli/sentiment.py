@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import console, progress, resumable
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
@@ -131,12 +132,7 @@ def train(
     if len(test):
         measured |= {"test_texts": len(test)} | evaluate(model, test)
     record = model.training_ | measured
-    options = {
-        "text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "class-weight": class_weight,
-        "leaders": leaders, "patience": patience, "layers": layers, "alpha": alpha, "epochs": epochs,
-        "test-fraction": test_fraction, "seed": seed,
-    }  # fmt: skip
-    command = command_line("sentiment train", reviews, options=options, flags={"negation": negation}, out=out)
+    command = repeated()
     save(model, out, overwrite=overwrite, command=command, measured=measured | {"source": reviews.name})
     if kept is not None and record["status"] == "completed":
         kept.remove()
@@ -254,8 +250,7 @@ def explain(
     explanation = classifier.explain(_text(text, file))
     if json:
         head = {"schema": EXPLANATION_SCHEMA, "schema_version": 1}
-        options = {"model": model, "file": file}
-        command = command_line("sentiment explain", *([] if text is None else [text]), options=options)
+        command = repeated()
         made = provenance({}, seed=None, seconds=time.perf_counter() - began)
         write_json(head | explanation.to_dict() | {"command": command, "provenance": made})
     else:

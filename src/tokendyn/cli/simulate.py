@@ -1,7 +1,6 @@
 """``tokendyn simulate``: tokens through a deep attention-only transformer."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, resumable
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
@@ -115,14 +115,7 @@ def simulate(
             checkpoint=kept,
         )
     movie: Movie | None = ("mp4" if mp4 else "gif") if animation and report else None
-    command = shlex.join(
-        ["tokendyn", "simulate", str(tokens), "--alpha", str(alpha), "--layers", str(layers)]
-        + (["--score", score] if score else [])
-        + (["--softmax", str(softmax)] if softmax else [])
-        + (["--tie-tolerance", str(tie_tolerance)] if tie_tolerance else [])
-        + (["--array", array] if array else [])
-        + ["--out", str(folder)]
-    )
+    command = repeated()
     save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
     if kept is not None:
         kept.remove()

@@ -1,4 +1,4 @@
-"""Numbers of options are what is written: the option library rounds 3.5 to 4 and reads 1_000, which nobody asked for."""
+"""Numbers of options are what is written: the option library would round 3.5 to 4, and read 1_000."""
 
 import re
 import types
@@ -39,7 +39,7 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
 
 
 def leaves(hint: Any) -> Iterable[Any]:
-    """Yield the plain types of a hint, such as int and NoneType of ``int | None``, or float of ``tuple[float, ...]``."""
+    """Yield the plain types of a hint, such as int and NoneType of ``int | None``."""
     if get_origin(hint) is Annotated:
         yield from leaves(get_args(hint)[0])
     elif get_origin(hint) in (Union, types.UnionType, tuple, list, set):

@@ -113,9 +113,7 @@ def sweep(
         ran = _run(_Sweep(asked, place, index, ids, done), crew, retries)
         index.refresh()
         rows = _rows(asked, index, ids)
-        counts = {
-            status: sum(row["status"] == status for row in rows) for status in get_args(Status)
-        }
+        counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
         record = {"sweep": file.name, "command": asked.command.words, "jobs": len(rows), **counts, "ran": ran}
         made = provenance({"seed": plan.seed}, seed=plan.seed, seconds=time.perf_counter() - began)
         _write(folder, file, asked, rows, {**record, "store": str(place.folder.absolute())}, made)

@@ -21,7 +21,9 @@ LIBRARIES = {
     "skopt": ("scikit-optimize",), "statsmodels": ("statsmodels",), "pysindy": ("pysindy",), "onnx": ("onnx",),
 }  # fmt: skip
 #: Modules that decide how a command is called and what is said, not what is computed.
-_SPEECH = frozenset({"tokendyn.cli", "tokendyn", *(f"tokendyn.cli.{name}" for name in ("output", "progress", "boundary"))})
+_SPEECH = frozenset(
+    {"tokendyn", "tokendyn.cli", "tokendyn.cli.boundary", "tokendyn.cli.output", "tokendyn.cli.progress"}
+)
 
 
 def code_version(module: str) -> str:
@@ -60,7 +62,8 @@ def imported(module: str) -> frozenset[str]:
 
 def library_versions(modules: frozenset[str]) -> dict[str, str]:
     """Return the versions of the libraries that compute for some modules; one that is not installed is left out."""
-    wanted = sorted({distribution for name in modules for known in _facts(name)[2] for distribution in LIBRARIES[known]})
+    known = {library for name in modules for library in _facts(name)[2]}
+    wanted = sorted(distribution for library in known for distribution in LIBRARIES[library])
     return {name: version for name in wanted if (version := _installed(name)) is not None}
 
 
@@ -128,7 +131,7 @@ def normalised(node: ast.AST) -> Iterator[str]:
             skipped = first
     for name in node._fields:
         value = getattr(node, name, None)
-        if value is None and not isinstance(node, ast.Constant) or value == []:
+        if (value is None and not isinstance(node, ast.Constant)) or value == []:
             continue
         yield f"({name}"
         if isinstance(value, list):

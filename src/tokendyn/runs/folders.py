@@ -18,7 +18,6 @@ from typing import Any
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.runs.bounded import read_json_value
 
-
 #: The file in which a folder lists what tokendyn wrote in it; nothing else in it is ever replaced.
 LIST, LIST_SCHEMA, LIST_VERSION = ".tokendyn.json", "tokendyn-folder", 1
 #: Files that carry the name of what wrote them, and that name.
@@ -206,7 +205,7 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
         raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
     found_version = record.get("schema_version")
     if not isinstance(found_version, int):
-        raise BadInputError(f"{path} has schema version {found_version}; this tokendyn reads up to {version}: update it")
+        raise BadInputError(f"{path} has schema version {found_version}, which is no number; it is damaged")
     if found_version > version:
         raise NewerError(
             f"{path} was written by a newer tokendyn: it has schema version {found_version}, this one reads up to "

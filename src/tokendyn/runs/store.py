@@ -209,7 +209,8 @@ class Store:
             with suppress(DamagedError):
                 self.read(run)
         if folder.is_dir() and (foreign := sorted(set(os.listdir(folder)) - _PARTS)):
-            raise OutputError(f"{folder} is not replaced: tokendyn did not write {', '.join(foreign[:4])}; move it away")
+            names = ", ".join(foreign[:4])
+            raise OutputError(f"{folder} is not replaced, because tokendyn did not write {names}; move it away")
         with new_folder(folder, overwrite=True, listed=False) as temporary:
             yield temporary
 
