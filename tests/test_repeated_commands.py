@@ -1,4 +1,4 @@
-"""The command in a record repeats the run: for every command, whatever options were given and wherever they came from."""
+"""The command in a record repeats the run: every command, every option, wherever it came from."""
 
 import json
 import shlex

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import console, progress
+from tokendyn.cli.progress import console, progress, rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import BadInputError
@@ -155,17 +155,23 @@ def build(
     check_free(out, overwrite=overwrite)
     source = _input(text, hash_dim, embedding)
     data = _read(sequences, label, source, embedding)
+    settings: dict[str, Any] = {
+        "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
+        "seed": seed, "min_margin": min_margin, "multiplicity": multiplicity, "positions": positions,
+        "workers": workers,
+    }  # fmt: skip
     if dry_run:
         found = check_sequences(data.sequences, data.labels or (), dtype=dtype, positions=positions)
+        if not found.ok:
+            raise BadInputError(
+                f"{len(found.contradictions)} pairs of sequences are the same and have different labels"
+            )
+        rehearse(lambda begun: compile_transformer(data.sequences, data.labels or (), **settings, progress=begun))
         announce(f"would build from {found.sequences} sequences with {len(found.labels)} labels, and write {out}")
         return 0
     began = time.perf_counter()
     with progress("sequences verified") as report:
-        model = compile_transformer(
-            data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
-            direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
-            positions=positions, workers=workers, progress=report,
-        )  # fmt: skip
+        model = compile_transformer(data.sequences, data.labels or (), **settings, progress=report)
     model.settings["input"] = source
     command = repeated()
     save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)

@@ -20,11 +20,11 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
     """
     explored = read_explored(path)
     folder = out or path.parent / f"run-{path.name.split('.')[0]}"
+    check_free(folder, overwrite=overwrite)
     if dry_run:
         announce(f"would run {len(explored.tokens)} tokens of the explorer ({explored.model}), hardmax and softmax")
         announce(f"would write {folder}")
         return 0
-    check_free(folder, overwrite=overwrite)
     found = replay(explored)
     clustering = found.clustering()
     if clustering is not None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import sklearn.base
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
@@ -129,6 +131,10 @@ def fit(
     learned = list(task.train) if task else read
     announce(told(read))
     if dry_run:
+        values, driven = arrays_of(learned)
+        if made is not None:
+            copy = sklearn.base.clone(made)
+            rehearse(lambda begun: copy.fit(values, dt=learned[0].dt, inputs=driven, progress=begun))
         what = f"search for {seconds:g} s" if auto else f"fit {made}"
         announce(f"would {what} on {sum(map(len, learned))} snapshots, and write {out}")
         return 0

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -12,9 +12,10 @@ from cyclopts import Parameter
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, resumable
+from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
+from tokendyn.cli.values import film_of
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow
 from tokendyn.dynamics.flow import checked_weights
@@ -151,31 +152,33 @@ def simulate_meanfield(
     grid = times.grid(_default_time(field, found, begun.tokens.shape[1], step), step)
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
-    if dry_run:
-        announce(f"would write {folder}")
-        return 0
     check_free(folder, overwrite=overwrite)
+    movie = film_of(animation and report, mp4)
     settings: dict[str, Any] = {
         "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
         "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words, "head": found.words or None},
     }  # fmt: skip
 
     def one(
-        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None
-    ) -> MeanFieldRun:
-        with progress(f"{len(tokens)} tokens") as tell:
-            given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
+        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None,
+        tell: Callable[..., None] | None = None,
+    ) -> MeanFieldRun:  # fmt: skip
+        with progress(f"{len(tokens)} tokens") as bar:
+            given = {**settings, "seed": seed, "progress": tell or bar, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
                 return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
             return simulate(field, tokens, grid, **given)
 
+    if dry_run:
+        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, tell=tell))
+        announce(f"would write {folder}")
+        return 0
     with resumable(checkpoint) as kept:
         run = one(begun.tokens, begun.weights, start.seed, kept)
     if len(run.trajectory.times) < _FEWEST:
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
     beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
-    movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation and report else None
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
     save_run(
         run,
@@ -228,6 +231,7 @@ def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, 
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     if json:
         write_json({"inverse_temperature": found.beta if math.isfinite(found.beta) else None, "facts": facts})
+    check_free(folder, overwrite=overwrite)
     if dry_run:
         announce(f"would write {folder}")
         return 0

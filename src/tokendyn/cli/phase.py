@@ -11,7 +11,7 @@ import numpy as np
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress
+from tokendyn.cli.progress import progress, rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import numbers_of, seconds_of
 from tokendyn.errors import BadInputError, OutputError
@@ -79,7 +79,9 @@ def phase(
     points = _points(betas, ratios or (RATIOS if spectrum else None), seeds, start, system)
     settings = _settings(points, system)
     _announce(points, system)
+    _check_place(out, settings, overwrite=overwrite)
     if dry_run:
+        rehearse(lambda begun: system.run(points[-1], begun))
         return 0
     command = repeated()
     _open(out, settings, overwrite=overwrite)
@@ -115,13 +117,13 @@ class _System:
         """Return V at a point."""
         return self.value if point.ratio is None else stretched(self.dim, point.ratio)
 
-    def run(self, point: Point) -> MeanFieldRun:
+    def run(self, point: Point, progress: Callable[..., None] | None = None) -> MeanFieldRun:
         """Run one point."""
         flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
         tokens, weights = self.made(self.count, point.seed)
         return simulate(
             flow, tokens, self.grid(point), weights=weights, method=self.times.integrator, step=self.step,
-            tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed,
+            tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed, progress=progress,
         )  # fmt: skip
 
     def grid(self, point: Point) -> np.ndarray:
@@ -205,15 +207,13 @@ def _announce(points: list[Point], system: _System) -> None:
             announce(f"{guard.status}: {guard.reason}")
 
 
-def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
-    """Make the folder, or see that it holds a part of the same diagram."""
-    record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
+def _check_place(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """See that the folder is free, or may be replaced, or holds a part of the same diagram."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "phase.json").exists():
         raise OutputError(f"{out} exists already and holds no phase diagram; choose another --out")
-    if out.exists() and overwrite:
+    if overwrite:
         check_free(out, overwrite=True)
-        shutil.rmtree(out)
-    if (out / "phase.json").exists():
+    elif (out / "phase.json").exists():
         known = read_json(out / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
         fixed = {name for name in settings if name not in ("betas", "ratios")}
         changed = sorted(name for name in fixed if not isinstance(known, dict) or known.get(name) != settings[name])
@@ -222,6 +222,13 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
                 f"{out} holds a diagram with other settings ({', '.join(changed)} differ); choose another --out, or "
                 "pass --overwrite to begin anew"
             )
+
+
+def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """Make the folder; one that may be replaced is."""
+    record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
+    if out.exists() and overwrite:
+        shutil.rmtree(out)
     try:
         (out / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress
+from tokendyn.cli.progress import progress, rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
@@ -65,6 +65,10 @@ def curve(
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     if dry_run:
+        model = LeaderClassifier(
+            leaders=min(leaders), active_words=active_words, ngrams=ngrams, negation=negation, random_state=seed
+        )
+        rehearse(lambda begun: model.fit(data.texts, data.labels or (), progress=begun))
         announce(f"would train {len(set(leaders))} models on {len(data)} texts, and write {out}")
         return 0
     with new_folder(out, overwrite=overwrite) as place:

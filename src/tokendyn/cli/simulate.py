@@ -2,21 +2,21 @@
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, resumable
+from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import matrix_of
+from tokendyn.cli.values import check_memory, film_of, matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
 from tokendyn.particles.clustering import hypothesis_departures
-from tokendyn.particles.report import Movie, save_run
+from tokendyn.particles.report import save_run
 from tokendyn.runs.files import check_free
 
 Model = Literal["clustering", "meanfield"]
@@ -93,28 +93,24 @@ def simulate(
     table = read_tokens(tokens, array=array)
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
+    check_free(folder, overwrite=overwrite)
+    count, dim = table.tokens.shape
+    check_memory(8.0 * layers * count * (dim + 3), f"{layers} layers of {count} tokens in {dim} dimensions")
+    movie = film_of(animation and report, mp4)
+    settings: dict[str, Any] = {
+        "alpha": alpha, "score": matrix, "layers": layers, "tie_tolerance": tie_tolerance, "labels": table.labels,
+        "inverse_temperature": math.inf if softmax is None else softmax, "strict": strict,
+    }  # fmt: skip
     if dry_run:
+        rehearse(lambda begun: run_simulation(table.tokens, **settings, progress=begun))
         shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
         announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
         announce(f"would write {folder}")
         for departure in hypothesis_departures(table.tokens, shape):
             announce(f"note: {departure}")
         return 0
-    check_free(folder, overwrite=overwrite)
     with resumable(checkpoint) as kept, progress("layers") as tell:
-        result = run_simulation(
-            table.tokens,
-            alpha=alpha,
-            score=matrix,
-            layers=layers,
-            inverse_temperature=math.inf if softmax is None else softmax,
-            tie_tolerance=tie_tolerance,
-            labels=table.labels,
-            strict=strict,
-            progress=tell,
-            checkpoint=kept,
-        )
-    movie: Movie | None = ("mp4" if mp4 else "gif") if animation and report else None
+        result = run_simulation(table.tokens, **settings, progress=tell, checkpoint=kept)
     command = repeated()
     save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
     if kept is not None:
