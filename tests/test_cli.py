@@ -58,7 +58,7 @@ def test_simulate_writes_the_run_the_figures_the_table_and_the_report(tokens, tm
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "trajectory.safetensors", "trajectory.json", "run.json", "tokens.csv",
-        "panels.png", "strip.png", "animation.gif", "report.html",
+        "panels.png", "strip.png", "animation.gif", "report.html", ".tokendyn.json",
     }  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
     assert summary["layers"] == 4
@@ -81,11 +81,12 @@ def test_a_dry_run_writes_nothing(tokens, tmp_path, capsys):
 
 def test_options_come_from_a_config_file_and_the_command_line_wins(tokens, tmp_path, capsys):
     config = tmp_path / "run.toml"
-    config.write_text("alpha = 2.0\nlayers = 3\nanimation = false\n")
+    config.write_text("alpha = 2.0\nlayers = 3\nanimation = false\nreport = false\n")
     out = tmp_path / "run"
     assert run(["simulate", "--config", str(config), str(tokens), "--layers", "5", "--out", str(out), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["alpha"], summary["layers"]) == (2.0, 5)
+    assert not (out / "report.html").exists(), "report is a command too, and an option all the same"
 
 
 @pytest.mark.parametrize("content", ["alhpa = 2.0\n", "alpha = [\n"])
@@ -153,8 +154,14 @@ def test_an_existing_folder_is_kept_unless_overwritten(tokens, tmp_path, capsys)
     (tmp_path / "run" / "mine.txt").write_text("keep")
     assert "--overwrite" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run"))
     assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
-    assert run(list(map(str, simulate(tokens, "--out", tmp_path / "run", "--overwrite")))) == 0
-    assert not (tmp_path / "run" / "mine.txt").exists()
+    assert "mine.txt" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run", "--overwrite"))
+    assert (tmp_path / "run" / "mine.txt").read_text() == "keep"
+    (tmp_path / "run" / "mine.txt").unlink()
+    for _ in range(2):
+        assert run(list(map(str, simulate(tokens, "--out", tmp_path / "run", "--overwrite")))) == 0
+    (tmp_path / "run" / "notes.txt").write_text("keep")
+    assert "notes.txt" in refused(capsys, *simulate(tokens, "--out", tmp_path / "run", "--overwrite"))
+    assert (tmp_path / "run" / "notes.txt").read_text() == "keep"
 
 
 def test_an_interrupted_run_leaves_no_folder(tokens, tmp_path, monkeypatch, capsys):

@@ -304,6 +304,7 @@ def test_an_existing_folder_is_kept_unless_overwriting_is_asked_for(trajectory, 
         trajectory.save(tmp_path / "run")
     trajectory.save(tmp_path / "run", overwrite=True)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        ".tokendyn.json",
         "trajectory.json",
         "trajectory.safetensors",
     ]

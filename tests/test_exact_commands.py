@@ -44,7 +44,7 @@ def refused(capsys, *arguments, code=2):
 
 
 def test_build_verify_predict_explain_export(model, sequences, tmp_path, capsys):
-    assert {path.name for path in model.iterdir()} == {"model.json", "model.safetensors"}
+    assert {path.name for path in model.iterdir()} == {".tokendyn.json", "model.json", "model.safetensors"}
     capsys.readouterr()
     assert run(["classify", "verify", str(model), "--exact", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)

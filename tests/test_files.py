@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from tokendyn.errors import BadInputError, OutputError, TheoremError, TokendynError
-from tokendyn.runs.files import new_file, new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.runs.files import check_free, new_file, new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.runs.folders import LIST
 from tokendyn.runs.provenance import provenance
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """Return the names in a folder, without the list by which tokendyn knows its own."""
+    return sorted(path.name for path in folder.iterdir() if path.name != LIST)
 
 
 def test_a_folder_appears_when_its_block_ends(tmp_path):
@@ -43,8 +45,8 @@ def test_an_error_inside_leaves_no_folder_behind(tmp_path, overwrite):
 
 
 def test_an_error_while_overwriting_keeps_the_old_folder(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "old").write_text("old", encoding="utf-8")
+    with new_folder(tmp_path / "run") as temporary:
+        (temporary / "old").write_text("old", encoding="utf-8")
     with pytest.raises(RuntimeError, match="midway"):
         fail_midway(new_folder, tmp_path / "run", overwrite=True)
     assert names(tmp_path / "run") == ["old"]
@@ -59,12 +61,68 @@ def test_overwriting_replaces_the_whole_folder(tmp_path):
     assert names(tmp_path) == ["run"]
 
 
-def test_overwriting_a_file_by_a_folder_works(tmp_path):
-    (tmp_path / "run").write_text("a file", encoding="utf-8")
-    with new_folder(tmp_path / "run", overwrite=True) as temporary:
-        (temporary / "new").touch()
-    assert names(tmp_path / "run") == ["new"]
-    assert names(tmp_path) == ["run"]
+FOREIGN = {
+    "a file in place of the folder": lambda run: run.write_text("thesis"),
+    "a file": lambda run: (run.mkdir(), (run / "thesis.txt").write_text("x")),
+    "a file deep down": lambda run: ((run / "sub" / "more").mkdir(parents=True), (run / "sub/more/x.csv").touch()),
+    "a link to a folder": lambda run: (run.mkdir(), (run / "link").symlink_to(run.parent)),
+    "a link to nothing": lambda run: run.symlink_to("nowhere"),
+    "a file beside ours": lambda run: (written(run), (run / "notes.txt").write_text("mine")),
+    "a hidden file beside ours": lambda run: (written(run), (run / ".git").touch()),
+    "a file in a new folder beside ours": lambda run: (written(run), (run / "x").mkdir(), (run / "x/y").touch()),
+    "a list that is damaged": lambda run: (written(run), (run / LIST).write_text("{")),
+    "a list of a newer version": lambda run: (
+        written(run), (run / LIST).write_text('{"schema": "tokendyn-folder", "schema_version": 99, "files": ["f"]}'),
+    ),
+}  # fmt: skip
+
+
+def written(run):
+    """Write a folder as tokendyn does."""
+    with new_folder(run) as temporary:
+        (temporary / "f").touch()
+        (temporary / "deep").mkdir()
+        (temporary / "deep" / "g").touch()
+
+
+def everything(folder):
+    """Return all that lies under a folder."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_tokendyn_did_not_write_is_never_replaced(tmp_path, kind):
+    target = tmp_path / "run"
+    FOREIGN[kind](target)
+    before = everything(tmp_path)
+    with pytest.raises(OutputError, match="did not write"), new_folder(target, overwrite=True):
+        pytest.fail("the block must not run")
+    assert everything(tmp_path) == before
+
+
+def test_an_empty_folder_and_one_of_ours_with_a_page_made_later_are_replaced(tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("first", "second", "third"):
+        with new_folder(tmp_path / "run", overwrite=True) as temporary:
+            (temporary / name).touch()
+        with new_file(tmp_path / "run" / "report.html") as page:
+            page.write_text("<html>", encoding="utf-8")
+    assert names(tmp_path / "run") == ["report.html", "third"]
+
+
+@pytest.mark.parametrize(("name", "content", "free"), [
+    ("page.html", "<footer>Made by tokendyn.</footer>", True), ("page.html", "<p>my tokendyn notes</p>", False),
+    ("model.onnx", "tokendyn", True), ("model.onnx", "torch", False), ("thesis.txt", "Made by tokendyn", False),
+])  # fmt: skip
+def test_a_file_is_replaced_only_when_it_is_signed(tmp_path, name, content, free):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    if free:
+        check_free(tmp_path / name, overwrite=True)
+    else:
+        with pytest.raises(OutputError, match="this file"):
+            check_free(tmp_path / name, overwrite=True)
+    with pytest.raises(OutputError, match="exists already"):
+        check_free(tmp_path / name, overwrite=False)
 
 
 def test_an_existing_folder_is_an_output_error_before_any_work(tmp_path):

@@ -42,7 +42,7 @@ def test_a_run_writes_states_record_table_figures_and_report(tmp_path, capsys):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "flow.safetensors", "flow.json", "matrices.safetensors", "run.json", "distances.csv", "distances.png",
-        "tokens.png", "report.html",
+        "tokens.png", "report.html", ".tokendyn.json",
     }  # fmt: skip
     trajectory = FlowTrajectory.load(folder)
     with (folder / "distances.csv").open(newline="") as stream:
@@ -227,5 +227,7 @@ def test_a_head_of_a_model_file_is_run_without_leaving_its_span(tmp_path, capsys
     expected = integrate(flow, found.states[0], found.times, normalise=True)
     np.testing.assert_allclose(found.states, expected.states, atol=1e-9)
     assert run(["simulate", *map(str, weights), "--theory-only", "--out", str(tmp_path / "theory")]) == 0
-    assert {path.name for path in (tmp_path / "theory").iterdir()} == {"theory.json", "spectrum.png", "report.html"}
+    assert {path.name for path in (tmp_path / "theory").iterdir()} == {
+        ".tokendyn.json", "theory.json", "spectrum.png", "report.html",
+    }  # fmt: skip
     assert "leave out --value" in refused(capsys, *words, "--value", "diag(1,2)", "--overwrite")

@@ -11,7 +11,6 @@ import pytest
 from stores import add, child, filled, read_only, run_name, small_disk
 
 from tokendyn.errors import BadInputError, OutputError
-from tokendyn.runs import identity
 from tokendyn.runs.identity import input_digest, run_id
 from tokendyn.runs.index import NAME, Index
 from tokendyn.runs.query import parse
@@ -59,24 +58,29 @@ def test_a_finished_run_is_never_replaced_and_a_failed_one_is(tmp_path):
         add(store, 1)
 
 
-def test_an_id_depends_on_command_options_inputs_and_code_but_not_on_places(tmp_path, monkeypatch):
+def test_an_id_depends_on_command_options_inputs_and_code_but_not_on_places(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "tokens.csv").write_text("1,2\n", encoding="utf-8")
     first, second = (
-        run_id("simulate", {"tokens": str(path), "alpha": 0.5}, {"tokens": input_digest(path)})
+        run_id("simulate", {"tokens": str(path), "alpha": 0.5}, {"tokens": input_digest(path)}, "1+a")
         for path in (tmp_path / "a" / "tokens.csv", tmp_path / "b" / "tokens.csv")
     )
     assert first == second
     (tmp_path / "b" / "tokens.csv").write_text("1,3\n", encoding="utf-8")
     others = [
-        run_id("simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "b" / "tokens.csv")}),
-        run_id("simulate", {"tokens": "x", "alpha": 0.6}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}),
-        run_id("phase", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}),
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "b" / "tokens.csv")}, "1+a"
+        ),
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.6}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+a"
+        ),
+        run_id("phase", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+a"),
     ]
-    monkeypatch.setattr(identity, "code_version", lambda: "9.9.9+0")
     others.append(
-        run_id("simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")})
+        run_id(
+            "simulate", {"tokens": "x", "alpha": 0.5}, {"tokens": input_digest(tmp_path / "a" / "tokens.csv")}, "1+b"
+        )
     )
     assert len({first, *others}) == 5
 

@@ -260,7 +260,7 @@ def test_the_command_writes_table_figure_and_page(trained, tmp_path, capsys):
     said = capsys.readouterr()
     assert "1 without a word were left out" in said.err
     assert [row["explainer"] for row in json.loads(said.out)["table"]] == ["leaders", "loo", "random"]
-    names = {"table.csv", "texts.csv", "evaluation.json", "faithfulness.png", "report.html"}
+    names = {"table.csv", "texts.csv", "evaluation.json", "faithfulness.png", "report.html", ".tokendyn.json"}
     assert {path.name for path in out.iterdir()} == names
     with (out / "texts.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 12

@@ -31,7 +31,7 @@ def test_a_loaded_model_gives_the_same_verdicts_and_explanations(model, folder, 
     assert loaded.explain(corpus.texts[0]).to_dict() == model.explain(corpus.texts[0]).to_dict()
     assert loaded.get_params() == model.get_params()
     assert loaded.training_ == model.training_
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [".tokendyn.json", "model.json", "model.safetensors"]
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [-1, 1], [1.5, 2.5], [False, True]])

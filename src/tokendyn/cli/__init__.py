@@ -1,21 +1,23 @@
 """The command line: a thin layer that reads arguments, calls the library and says what was done.
 
-Exit codes: 0 done; 1 failed or diverged; 2 bad input or usage; 130 interrupted.
+Exit codes: 0 done; 1 failed or diverged; 2 bad input, usage or output; 70 a fault of tokendyn; 130 interrupted, 143 and
+129 stopped by TERM and HUP.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict
 
 import tokendyn
-from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.cli.boundary import guarded, prepare_process
+from tokendyn.cli.strict import strict_numbers
+from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_toml
-
-INTERRUPTED = 130
 
 #: The variant of simulate that ``--model meanfield`` chooses.
 MEANFIELD = "simulate-meanfield"
@@ -43,6 +45,7 @@ app = App(
     help_epilogue="Every command takes --config FILE.toml for its options. Start with: tokendyn demo",
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
+    config=(strict_numbers,),
 )
 sentiment = App(name="sentiment", help="Train a text classifier that explains itself by its leader words.")
 forecast = App(name="forecast", help="Forecast snapshots from delays: fit, predict, compare, validation studies.")
@@ -291,6 +294,15 @@ _command(
 )
 _command(
     runs,
+    "adopt",
+    "runs:adopt",
+    "Take over runs of another version of the code or its libraries, once a sample computed anew has the same bits.\n\n"
+    "Exit code 1 if bits differ.",
+    "tokendyn runs adopt --dry-run",
+    "tokendyn runs adopt --where 'command = simulate' --sample 5 --store results/",
+)
+_command(
+    runs,
     "reindex",
     "runs:reindex",
     "Build the index of a store anew, and clear up after killed processes. Exit code 1 if a run is damaged.",
@@ -358,50 +370,39 @@ _command(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    prepare_process()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are one message, never a traceback."""
+    return guarded(functools.partial(_run, list(arguments)), arguments)
+
+
+def _run(arguments: list[str]) -> Any:
+    """Run one command; mistakes in its words are errors that say what is right."""
+    rest, file, settings = _split_config(arguments)
+    rest, store = _split_store(rest)
+    app.config = (functools.partial(_from_file, str(file), settings), strict_numbers)
+    words = routed(rest, settings)
     try:
-        rest, config, settings = _split_config(list(arguments))
-        rest, store = _split_store(rest)
-        app.config = config
-        words = routed(rest, settings)
-        _refuse_unknown(words, settings, config)
-        code = _called(words, store)
+        _refuse_unknown(words, settings, str(file))
+        return _called(words, store)
     except CycloptsError as error:
-        help_of = _command_words(routed(list(arguments), {}))
-        _say(f"{error}{_misspelled(arguments, str(error))}\nSee: tokendyn {help_of}--help")
-        return BadInputError.exit_code
-    except TokendynError as error:
-        _say(str(error))
-        return error.exit_code
-    except MemoryError:
-        _say("not enough memory for this run; use fewer tokens or layers")
-        return TokendynError.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        _say("interrupted; nothing unfinished was left under a final name")
-        return INTERRUPTED
-    return code if isinstance(code, int) else 0
+        help_of = _command_words(words)
+        raise BadInputError(f"{error}{_misspelled(words, str(error))}\nSee: tokendyn {help_of}--help") from None
 
 
 def _called(words: list[str], store: str | None) -> Any:
     """Call a command; with a store, into it."""
     if store is None:
-        return app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        from tokendyn.cli.repeat import running, words_of
+
+        with running(functools.partial(words_of, words)):
+            return app(words, exit_on_error=False, print_error=False, result_action="return_value")
     from tokendyn.cli.stored import run_stored
 
     return run_stored(words, store)
-
-
-def _say(message: str) -> None:
-    from tokendyn.cli.output import printable
-
-    print(printable(f"tokendyn: {message.strip()}"), file=sys.stderr)
 
 
 def _command_words(arguments: Sequence[str]) -> str:
@@ -422,7 +423,7 @@ def _misspelled(arguments: Sequence[str], said: str) -> str:
     """
     import difflib
 
-    _, apps, rest = app.parse_commands(routed(list(arguments), {}))
+    _, apps, rest = app.parse_commands(list(arguments))
     if apps[-1].default_command is None:
         return ""
     given = rest[: rest.index("--")] if "--" in rest else rest
@@ -453,7 +454,19 @@ def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
     return [MEANFIELD, *arguments[1:]] if wanted == "meanfield" else arguments
 
 
-def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], dict[str, Any]]:
+def _from_file(source: str, settings: dict[str, Any], of: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """Give the options of a command the values of a configuration file.
+
+    The settings are put under the words of the command: at the top, cyclopts takes ``report`` and ``samples`` for the
+    commands of these names and drops them.
+    """
+    nested = settings
+    for word in reversed(commands):
+        nested = {word: nested}
+    Dict(nested, source=source)(of, commands, arguments)
+
+
+def _split_config(arguments: list[str]) -> tuple[list[str], Path | None, dict[str, Any]]:
     """Take ``--config FILE`` out of the arguments; its keys, returned last, are the options of the command."""
     for place, word in enumerate(arguments):
         if word == "--":
@@ -466,11 +479,11 @@ def _split_config(arguments: list[str]) -> tuple[list[str], tuple[Toml, ...], di
         path = Path(value if joined else arguments[place + 1])
         settings = read_toml(path)
         rest = arguments[:place] + arguments[place + (1 if joined else 2) :]
-        return rest, (Toml(path, use_commands_as_keys=False, must_exist=True),), settings
-    return arguments, (), {}
+        return rest, path, settings
+    return arguments, None, {}
 
 
-def _refuse_unknown(words: list[str], settings: dict[str, Any], config: tuple[Toml, ...]) -> None:
+def _refuse_unknown(words: list[str], settings: dict[str, Any], source: str) -> None:
     """Raise an error that names every key of a configuration file that its command has not, with the nearest it has."""
     _, apps, _ = app.parse_commands(words)
     if not settings or apps[-1].default_command is None:
@@ -490,7 +503,7 @@ def _refuse_unknown(words: list[str], settings: dict[str, Any], config: tuple[To
         hint = "give it on the command line" if name in elsewhere else hint
         problems.append(f"unknown key {key!r}; {hint}")
     if problems:
-        raise BadInputError.first_of(str(config[0].path), problems, "keys")
+        raise BadInputError.first_of(source, problems, "keys")
 
 
 def _split_store(arguments: list[str]) -> tuple[list[str], str | None]:

@@ -1,6 +1,5 @@
 """``tokendyn claims``: the claims of the sources, checked now."""
 
-import shlex
 from pathlib import Path
 
 from tokendyn.claims import Outcome, chosen_claims, judge, write_outcomes
@@ -8,6 +7,7 @@ from tokendyn.claims.claim import Profile
 from tokendyn.claims.page import outcomes_record
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.runs.files import check_free
 
 
@@ -56,9 +56,7 @@ def claims(
             outcomes.append(outcome)
             _announce(outcome)
         report(len(chosen), len(chosen))
-    command = shlex.join(
-        ["tokendyn", "claims", *ids, "--profile", profile, "--seed", str(seed)] + (["--out", str(out)] if out else [])
-    )
+    command = repeated()
     if out is not None:
         write_outcomes(outcomes, out, command=command, overwrite=overwrite)
         announce(f"wrote {out}; open {out / 'report.html'}")

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import LISTED, BadInputError, TokendynError
 from tokendyn.exact import ContradictoryLabelsError, CoverageWarning, ExactTransformer, load, save
@@ -80,13 +81,10 @@ def check(
             data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
         )
     if json:
-        options = _input_options(label, source, embedding)
-        options |= {"dtype": dtype, "multiplicity": multiplicity}
-        flags = {"positions": positions, "keep-case": keep_case, "keep-punctuation": keep_punctuation, "json": True}
         write_json(
             {
                 "schema": CHECK_SCHEMA, "schema_version": 1, "source": sequences.name,
-                "command": command_line("classify check", sequences, options=options, flags=flags),
+                "command": repeated(),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "sequences": report.sequences, "tokens": report.tokens, "dim": report.dim,
                 "shortest": report.shortest, "longest": report.longest, "distinct_tokens": report.distinct_tokens,
@@ -198,12 +196,7 @@ def build(
         )
         return 0
     model.settings["input"] = source
-    options = _input_options(label, source, embedding) | {
-        "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
-        "min-margin": min_margin, "multiplicity": multiplicity, "seed": seed,
-    }  # fmt: skip
-    flags = {"positions": positions, "keep-case": keep_case, "keep-punctuation": keep_punctuation}
-    command = command_line("classify build", sequences, options=options, flags=flags, out=out)
+    command = repeated()
     save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
     if json:
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
@@ -270,12 +263,7 @@ def verify(
         write_json(
             {
                 "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
-                "command": command_line(
-                    "classify verify", *(path for path in (model, sequences) if path is not None),
-                    options=({} if own is None else {"label": label}) | {"text": text, "embedding": embedding}
-                    | {"workers": workers},
-                    flags={"exact": exact, "bits": bits, "json": True},
-                ),
+                "command": repeated(),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
                 "passed": done.passed, "exact": done.exact, "sequences": done.sequences, "wrong": list(done.wrong),
                 "unknown": list(done.unknown), "against": None if sequences is None else sequences.name,
@@ -452,8 +440,7 @@ def export(
     """
     from tokendyn.exact import to_onnx
 
-    if onnx.exists() and not overwrite:
-        raise BadInputError(f"{onnx} exists already; choose another --onnx, or pass --overwrite to replace it")
+    check_free(onnx, overwrite=overwrite)
     loaded = load(model)
     if dry_run:
         announce(f"would write {loaded.stats.blocks} blocks as {onnx}")
@@ -537,13 +524,6 @@ def _input(
         "kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
         "keep_case": keep_case, "keep_punctuation": keep_punctuation,
     }  # fmt: skip
-
-
-def _input_options(label: str, source: dict[str, Any], embedding: Path | None) -> dict[str, object]:
-    """Return the options that say how a file becomes sequences."""
-    if source["kind"] == "tokens":
-        return {"label": label}
-    return {"label": label, "text": source["text"], "hash-dim": source["hash_dim"], "embedding": embedding}
 
 
 def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tokendyn.particles.meanfield import report as meanfield
 from tokendyn.particles.meanfield import simulate as simulate_meanfield
 from tokendyn.particles.meanfield.starts import circle_quantiles
 from tokendyn.particles.report import run_sections, save_run
-from tokendyn.runs.files import new_folder, schema_of
+from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment import LeaderClassifier, save
@@ -79,10 +79,10 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 0, dry_run: bool = Fals
     json
         Write the path of the page and the seconds of each part as one JSON object to standard output.
     """
+    _check_replaceable(out)
     if dry_run:
         announce(f"would show {', '.join(name for name, *_ in PARTS)}, and write {out}")
         return 0
-    _check_replaceable(out)
     began = time.perf_counter()
     chapters, spent = [], {}
     with new_folder(out, overwrite=True) as folder:
@@ -111,6 +111,7 @@ def _check_replaceable(out: Path) -> None:
     """Refuse to replace a folder that holds something else than a demo."""
     if out.exists() and schema_of(out / "demo.json") != "tokendyn-demo":
         raise OutputError(f"{out} exists already and holds no demo; choose another --out")
+    check_free(out, overwrite=True)
 
 
 def _clustering(folder: Path, seed: int) -> list[Section]:

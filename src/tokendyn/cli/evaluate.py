@@ -1,12 +1,12 @@
 """``tokendyn sentiment evaluate``: how faithful the explanations of a model are."""
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free
@@ -90,11 +90,7 @@ def evaluate(
     notes = f"{len(chosen)} texts drawn from {len(data)} of {reviews.name}"
     if len(usable) < len(data):
         notes += f"; {len(data) - len(usable)} without a word were left out"
-    command = (
-        f"tokendyn sentiment evaluate {shlex.quote(str(reviews))} --model {shlex.quote(str(model))} --text "
-        f"{shlex.quote(text)} --explainers {','.join(names)} --texts {texts} --samples {samples} --seeds {seeds} "
-        f"--seed {seed} --out {shlex.quote(str(out))}"
-    )
+    command = repeated()
     write_evaluation(found, out, command=command, notes=f"{notes}.", overwrite=overwrite)
     if json:
         record = found.to_dict()

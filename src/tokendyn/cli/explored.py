@@ -1,11 +1,11 @@
 """``tokendyn simulate explored.json``: the runs of the explorer page, computed by the library."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Any
 
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.explored import read_explored
 from tokendyn.particles.explored import SAME, Replay, replay
 from tokendyn.particles.report import save_run
@@ -20,15 +20,15 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
     """
     explored = read_explored(path)
     folder = out or path.parent / f"run-{path.name.split('.')[0]}"
+    check_free(folder, overwrite=overwrite)
     if dry_run:
         announce(f"would run {len(explored.tokens)} tokens of the explorer ({explored.model}), hardmax and softmax")
         announce(f"would write {folder}")
         return 0
-    check_free(folder, overwrite=overwrite)
     found = replay(explored)
     clustering = found.clustering()
     if clustering is not None:
-        command = shlex.join(["tokendyn", "simulate", str(path), "--out", str(folder)])
+        command = repeated()
         title = explored.title or path.name
         save_run(clustering, folder, title=title, animation=None, command=command, overwrite=overwrite)
     else:

@@ -1,7 +1,7 @@
 """``tokendyn forecast fit`` and ``predict``: from a table of snapshots to a model, and from a model to a forecast."""
 
 import csv
-import shlex
+import functools
 import sys
 import time as clock
 from collections.abc import Sequence
@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import sklearn.base
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
-from tokendyn.cli.output import announce, command_line, write_json
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import rehearse
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError
@@ -129,6 +132,10 @@ def fit(
     learned = list(task.train) if task else read
     announce(told(read))
     if dry_run:
+        values, driven = arrays_of(learned)
+        if made is not None:
+            copy = sklearn.base.clone(made)
+            rehearse(lambda begun: copy.fit(values, dt=learned[0].dt, inputs=driven, progress=begun))
         what = f"search for {seconds:g} s" if auto else f"fit {made}"
         announce(f"would {what} on {sum(map(len, learned))} snapshots, and write {out}")
         return 0
@@ -143,9 +150,7 @@ def fit(
     held = measure(task, made) if task else None
     about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
     record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
-    command = _command(data, out, {**given, "model": model, "time": time, "columns": columns, "inputs": inputs,
-        "series": series, "fill": fill, "budget": budget, "horizon": horizon, "test_fraction": test_fraction,
-        "seed": seed}, {"auto": auto, "figures": figures})  # fmt: skip
+    command = repeated()
     _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
     _state_file(out).unlink(missing_ok=True)
     if json:
@@ -210,14 +215,18 @@ def predict(
         raise BadInputError(f"--steps is {steps}; expected at least 1")
     if json and out is None:
         raise BadInputError("--json and the forecast would both go to standard output; give --out too")
-    if out is not None:
-        check_free(out, overwrite=overwrite)
+    if out is not None and not overwrite:
+        check_free(out, overwrite=False)
     known = Forecaster.load(model)
     about = _about(model)
     time = time if time is not None else about.get("time")
     wished = names_of(columns) or about.get("columns")
     driving = names_of(inputs) or about.get("inputs") or []
     given = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), series, fill)
+    if out is not None:
+        check_free(
+            out, overwrite=overwrite, ours=functools.partial(_is_forecast, _header(given, time or "time", series))
+        )
     _check_fit(known, given)
     driven: list[Any] = [None] * len(given)
     if known.n_inputs_:
@@ -238,17 +247,13 @@ def predict(
         shortest = min(one.finite_steps for one in found)
         record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
         record["steps"] = steps
-        options = {
-            "steps": steps, "time": time, "columns": columns, "inputs": inputs, "series": series, "future": future,
-            "fill": fill,
-        }  # fmt: skip
         record |= {
             "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
             "past": [_thinned(one.times[-2 * steps :], one.values[-2 * steps :]) for one in given],
             "forecasts": [
                 _thinned(one.times[-1] + made.times, made.values) for one, made in zip(given, found, strict=True)
             ],
-            "command": command_line("forecast predict", model, data, options=options, flags={"json": True}, out=out),
+            "command": repeated(),
             "provenance": provenance({}, seed=None, seconds=clock.perf_counter() - began),
         }  # fmt: skip
         write_json(record | ({"series": len(given)} if series else {}) | {"out": str(out)})
@@ -389,13 +394,13 @@ def _write_forecasts(
     overwrite: bool,
 ) -> None:
     """Write the label of each series, times, columns and, for an ensemble, their spread."""
-    header = [*([series] if series else []), time, *given[0].names]
+    header = _header(given, time, series)
     if forecasts[0].spread is not None:
         header += [f"{name}_spread" for name in given[0].names]
     with ExitStack() as opened:
         stream = sys.stdout
         if out is not None:
-            check_free(out, overwrite=overwrite)
+            check_free(out, overwrite=overwrite, ours=functools.partial(_is_forecast, header))
             stream = opened.enter_context(opened.enter_context(new_file(out)).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
         writer.writerow(map(safe_cell, header))
@@ -404,6 +409,18 @@ def _write_forecasts(
             label = [safe_cell(one.label)] if series else []
             for stamp, row in zip(_stamps(one.times[-1] + forecast.times, one), table, strict=True):
                 writer.writerow([*label, stamp, *(repr(float(number)) for number in row)])
+
+
+def _header(given: Sequence[Snapshots], time: str, series: str | None) -> list[str]:
+    """Return the heading of a table of forecasts, without the spread of an ensemble."""
+    return [*([series] if series else []), time, *given[0].names]
+
+
+def _is_forecast(header: list[str], file: Path) -> bool:
+    """Return whether a file may be an earlier forecast: a table whose heading begins in the same way."""
+    with file.open("rb") as stream:
+        first = stream.readline(1 << 20).decode("utf-8", "replace")
+    return next(csv.reader([first]), [])[: len(header)] == header
 
 
 def _stamps(times: np.ndarray, given: Snapshots) -> list[str]:
@@ -428,12 +445,3 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = plain(record)
     return found
-
-
-def _command(data: Path, out: Path, options: dict[str, Any], flags: dict[str, bool]) -> str:
-    """Return the command that repeats a fit."""
-    words = [
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items() if value is not None
-    ]
-    words += [f"--{name}" for name, value in flags.items() if value]
-    return f"tokendyn forecast fit {shlex.quote(str(data))} {' '.join(words)} --out {shlex.quote(str(out))}"

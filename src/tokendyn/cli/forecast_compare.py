@@ -1,7 +1,6 @@
 """``tokendyn forecast compare`` and ``study``: models side by side, on the user's data and on generated systems."""
 
 import importlib.util
-import shlex
 import time as clock
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import numpy as np
 
 from tokendyn.cli.forecast_data import lines, names_of, read_series, told
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import PaperTDTF
@@ -100,12 +100,7 @@ def compare(
     settings = {"seed": seed, "budget": seconds, "horizon": horizon, "names": list(read[0].names)}
     study = finished("compare", [(task, outcomes, [*absent, *failures])], settings)
     made = provenance({**settings, "source": data.name}, seed=seed, seconds=clock.perf_counter() - began)
-    options = {"time": time, "columns": columns, "inputs": inputs, "series": series, "fill": fill, "models": models}
-    words = "".join(f" --{name} {shlex.quote(value)}" for name, value in options.items() if value is not None)
-    command = (
-        f"tokendyn forecast compare {shlex.quote(str(data))}{words} --horizon {horizon} --budget {budget} "
-        f"--test-fraction {test_fraction:g} --seed {seed} --out {shlex.quote(str(out))}"
-    )
+    command = repeated()
     subtitle = f"{data.name}: {told(read)}; forecasts of {horizon} steps"
     write_study(
         study, out, title="Forecasters beside each other", subtitle=subtitle, command=command, made=made,
@@ -163,9 +158,7 @@ def study(
         found = STUDIES[name](quick=quick, seed=seed, budget=seconds, models=wished, progress=report)
     settings: dict[str, Any] = {"study": name, "profile": profile, "budget": found.settings["budget"]}
     made = provenance(settings, seed=seed, seconds=clock.perf_counter() - began)
-    words = f"{' --quick' * quick}{f' --budget {budget}' if budget else ''}"
-    words += f" --models {shlex.quote(models)}" if models else ""
-    command = f"tokendyn forecast study {name}{words} --seed {seed} --out {shlex.quote(str(out))}"
+    command = repeated()
     unit = "Lyapunov times" if name == "lorenz" else "time"
     write_study(
         found, out, title=_TITLES[name], subtitle=f"A validation study, {profile} profile", command=command, made=made,

@@ -3,10 +3,9 @@
 import dataclasses
 import functools
 import math
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -14,8 +13,10 @@ from cyclopts import Parameter
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, resumable
+from tokendyn.cli.progress import progress, rehearse, resumable
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
+from tokendyn.cli.values import film_of
 from tokendyn.data.weights import HeadWeights
 from tokendyn.dynamics import FlowTrajectory, TokenFlow, means_within
 from tokendyn.dynamics.flow import checked_weights
@@ -155,7 +156,7 @@ def simulate_meanfield(
     """
     folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
     found = _field(flow, weights)
-    command = _command(tokens, (flow, start, times, weights), folder, check=check, refine=refine, seeds=seeds)
+    command = repeated()
     if weights.theory_only:
         return _theory_only(found, folder, command, overwrite=overwrite, dry_run=dry_run, json=json)
     begun = _begin(tokens, start, weights, found)
@@ -166,20 +167,19 @@ def simulate_meanfield(
     grid = times.grid(_default_time(field, found, begun.tokens.shape[1], shown), shown)
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
-    if dry_run:
-        announce(f"would write {folder}")
-        return 0
     check_free(folder, overwrite=overwrite)
+    movie = film_of(animation and report, mp4)
     settings: dict[str, Any] = {
         "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
         "seed": start.seed, "budget": times.spent(), "config": {"start": begun.words, "head": found.words or None},
     }  # fmt: skip
 
     def one(
-        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None
-    ) -> MeanFieldRun:
-        with progress(f"{len(tokens)} tokens") as tell:
-            given = {**settings, "seed": seed, "progress": tell, "weights": shares, "checkpoint": checkpoint}
+        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None,
+        tell: Callable[..., None] | None = None,
+    ) -> MeanFieldRun:  # fmt: skip
+        with progress(f"{len(tokens)} tokens") as bar:
+            given = {**settings, "seed": seed, "progress": tell or bar, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
                 within = None if not flow.error_tolerance else means_within(flow.error_tolerance)
                 bounded = dataclasses.replace(field, means=within)
@@ -188,13 +188,16 @@ def simulate_meanfield(
             tolerated = flow.error_tolerance
             return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
+    if dry_run:
+        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, tell=tell))
+        announce(f"would write {folder}")
+        return 0
     with resumable(checkpoint) as kept:
         run = one(begun.tokens, begun.weights, start.seed, kept)
     if len(run.trajectory.times) < _FEWEST:
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
     beside = dataclasses.replace(beside, facts={**found.facts(), **begun.facts()}, names=begun.names)
-    movie: Literal["gif", "mp4"] | None = ("mp4" if mp4 else "gif") if animation and report else None
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
     save_run(
         run,
@@ -252,6 +255,7 @@ def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, 
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     if json:
         write_json({"inverse_temperature": found.beta if math.isfinite(found.beta) else None, "facts": facts})
+    check_free(folder, overwrite=overwrite)
     if dry_run:
         announce(f"would write {folder}")
         return 0
@@ -369,27 +373,3 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
             f"over {len(companions.seeds)} seeds: least distance {scatter.least}, at t = {scatter.concentration}, "
             f"departure {scatter.departure}"
         )
-
-
-def _command(
-    tokens: Path | None, options: Sequence[Any], folder: Path, *, check: bool, refine: bool, seeds: int
-) -> str:
-    """Return the command that repeats the run: the options that differ from their defaults."""
-    words = ["tokendyn", "simulate", *([str(tokens)] if tokens is not None else []), "--model", "meanfield"]
-    for some in options:
-        words += option_words(some)
-    words += ["--no-check"] * (not check) + ["--refine"] * refine + (["--seeds", str(seeds)] if seeds > 1 else [])
-    return shlex.join([*words, "--out", str(folder)])
-
-
-def option_words(options: Any) -> list[str]:
-    """Return the words of the options in a dataclass that differ from their defaults."""
-    words: list[str] = []
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
-        name = "--tokens" if field.name == "count" else "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            words += [name if value else name.replace("--", "--no-", 1)] * (value != field.default)
-        elif value != field.default:
-            words += [name, str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
-    return words

@@ -2,13 +2,11 @@
 
 import json
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -53,7 +51,13 @@ def announce(line: str) -> None:
     if said is not None:
         said.lines.append(line)
         return
-    print(printable(line), file=sys.stderr)
+    announce_now(line)
+
+
+def announce_now(line: str) -> None:
+    """Say one line on standard error, whoever listens; where nobody can, the work goes on without."""
+    with suppress(OSError, ValueError):
+        print(printable(line), file=sys.stderr)
 
 
 def printable(text: str) -> str:
@@ -72,33 +76,3 @@ def _broken_names() -> list[str]:
 def is_silent() -> bool:
     """Return whether what a command says is taken by :func:`overheard`."""
     return _said.get() is not None
-
-
-def command_line(
-    words: str,
-    *given: Path | str,
-    options: Mapping[str, object],
-    flags: Mapping[str, bool] | None = None,
-    out: Path | None = None,
-) -> str:
-    """Return the command that repeats a run, quoted for a shell.
-
-    Parameters
-    ----------
-    words
-        The command, such as ``sentiment train``.
-    given
-        Its arguments.
-    options
-        Values by the names of their options; None is left out.
-    flags
-        Switches by their names; those that are on are given.
-    out
-        Where it wrote.
-    """
-    found = ["tokendyn", *words.split(), *map(str, given)]
-    for name, value in options.items():
-        if value is not None:
-            found += [f"--{name}", str(value).removesuffix(".0") if isinstance(value, float) else str(value)]
-    found += [f"--{name}" for name, on in (flags or {}).items() if on]
-    return shlex.join(found + (["--out", str(out)] if out is not None else []))

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -13,9 +12,10 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
-from tokendyn.cli.meanfield import option_words, sized
+from tokendyn.cli.meanfield import sized
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress
+from tokendyn.cli.progress import progress, rehearse
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import numbers_of, seconds_of
 from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError, OutputError
@@ -40,12 +40,15 @@ from tokendyn.particles.meanfield.diagram import (
 from tokendyn.particles.meanfield.diagram_report import write_diagram
 from tokendyn.particles.meanfield.phases import DEPARTED
 from tokendyn.particles.meanfield.scatter import PhaseScatter
-from tokendyn.runs.files import read_json
+from tokendyn.runs.files import check_free, read_json
 from tokendyn.runs.files import write_json as write_record
+from tokendyn.runs.folders import list_files
 
 BETAS = "10,30,100,300,1000"
 RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
 _MOST_RUNS = 10_000
+#: What a diagram's folder holds.
+WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html", "runs/*.json")
 
 
 def phase(
@@ -92,14 +95,11 @@ def phase(
     points = _points(betas, ratios or (RATIOS if spectrum else None), seeds, start, system)
     settings = _settings(points, system)
     _announce(points, system)
+    _check_place(out, settings, overwrite=overwrite)
     if dry_run:
+        rehearse(lambda begun: system.run(points[-1], begun))
         return 0
-    options = (flow, start, times)
-    words = [word for some in options for word in option_words(some)] + ["--no-report"] * (not report)
-    ratio_words = ["--ratios", ratios] if ratios else ["--spectrum"] * spectrum
-    command = shlex.join(
-        ["tokendyn", "phase", "--betas", betas, *ratio_words, "--seeds", str(seeds), *words, "--out", str(out)]
-    )
+    command = repeated()
     _open(out, settings, overwrite=overwrite)
     began = time.perf_counter()
     limit = math.inf if times.budget is None else seconds_of(times.budget)
@@ -133,13 +133,13 @@ class _System:
         """Return V at a point."""
         return self.value if point.ratio is None else stretched(self.dim, point.ratio)
 
-    def run(self, point: Point) -> MeanFieldRun:
+    def run(self, point: Point, progress: Callable[..., None] | None = None) -> MeanFieldRun:
         """Run one point."""
         flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
         tokens, weights = self.made(self.count, point.seed)
         return simulate(
             flow, tokens, self.grid(point), weights=weights, method=self.times.integrator, step=self.step,
-            tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed,
+            tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed, progress=progress,
             start=functools.partial(sized, self.made, point.seed), error_tolerance=self.options.error_tolerance,
         )  # fmt: skip
 
@@ -242,14 +242,13 @@ def _announce(points: list[Point], system: _System) -> None:
         announce(f"nothing concentrates at v2/v1 = {', '.join(f'{ratio:g}' for ratio in idle if ratio is not None)}")
 
 
-def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
-    """Make the folder, or see that it holds a part of the same diagram."""
-    record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
+def _check_place(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """See that the folder is free, or may be replaced, or holds a part of the same diagram."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "phase.json").exists():
         raise OutputError(f"{out} exists already and holds no phase diagram; choose another --out")
-    if out.exists() and overwrite:
-        shutil.rmtree(out)
-    if (out / "phase.json").exists():
+    if overwrite:
+        check_free(out, overwrite=True)
+    elif (out / "phase.json").exists():
         known = read_json(out / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
         fixed = {name for name in settings if name not in ("betas", "ratios")}
         changed = sorted(name for name in fixed if not isinstance(known, dict) or known.get(name) != settings[name])
@@ -258,11 +257,19 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
                 f"{out} holds a diagram with other settings ({', '.join(changed)} differ); choose another --out, or "
                 "pass --overwrite to begin anew"
             )
+
+
+def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """Make the folder; one that may be replaced is."""
+    record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
+    if out.exists() and overwrite:
+        shutil.rmtree(out)
     try:
         (out / "runs").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from None
     write_record(out / "phase.json", record)
+    list_files(out, WRITTEN)
 
 
 def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool, report: bool) -> int:

@@ -1,7 +1,7 @@
 """Long work on a terminal: a bar, and a checkpoint from which it goes on."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +29,26 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _BegunError(BaseException):
+    """A run has passed all its checks and done its first step."""
+
+
+def rehearse(run: Callable[[Callable[..., None]], object]) -> None:
+    """Do what a run does up to its first report of progress, and no more: a dry run refuses what the run refuses.
+
+    Parameters
+    ----------
+    run
+        Takes the callback that the run reports its progress to.
+    """
+
+    def begun(*_: object) -> None:
+        raise _BegunError
+
+    with suppress(_BegunError):
+        run(begun)
 
 
 @contextmanager

@@ -174,6 +174,49 @@ def remove_runs(
     return 0
 
 
+def adopt(
+    *,
+    where: str | None = None,
+    sample: int = 3,
+    store: Path | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Take over runs that another version of the code, or of its libraries, made, once a sample gives the same bits.
+
+    Of each command and version some runs are computed anew. When their results and tables are the same to the last
+    bit, all runs of that version are taken over under their new ids; the old ones stay. Exit code 1 if bits differ.
+
+    Parameters
+    ----------
+    where
+        Only runs that meet this condition (see list).
+    sample
+        Runs of each command and version that are computed anew.
+    store
+        Folder of the store; TOKENDYN_RUNS by default, else runs.
+    dry_run
+        Say how many runs could be taken over, and stop.
+    json
+        Write the counts as one JSON object to standard output.
+    """
+    from tokendyn.cli.adoption import adopt_group, older_groups
+
+    if sample < 1:
+        raise BadInputError(f"--sample must be at least 1, got {sample}")
+    with _index(store) as index:
+        groups = older_groups(index, parse(where) if where else Condition())
+        if dry_run or not groups:
+            found = [f"{len(runs)} of {command} by {code}" for (command, code), runs in groups.items()]
+            announce(f"would look at {', '.join(found)}" if found else "no run of another version lacks its successor")
+            return 0
+        done = [adopt_group(index.store, command, code, runs, sample) for (command, code), runs in groups.items()]
+        index.refresh()
+    if json:
+        write_json({"groups": done})
+    return 1 if any(group["differing"] for group in done) else 0
+
+
 def reindex(*, verify: bool = False, store: Path | None = None, json: bool = False) -> int:
     """Build the index anew from the folders, and remove what killed processes left half-written.
 
@@ -192,13 +235,15 @@ def reindex(*, verify: bool = False, store: Path | None = None, json: bool = Fal
     removed = place.clean()
     with Index(place) as index:
         index.rebuild(verify=verify)
-        damaged = index.rows(Condition("status = 'damaged'"))
+        damaged, newer = (index.rows(Condition(f"status = '{status}'")) for status in ("damaged", "newer"))
         total = len(index.statuses())
     if json:
-        write_json({"runs": total, "damaged": [row.id for row in damaged], "leftovers_removed": removed})
-    for row in damaged:
+        ids = {"damaged": [row.id for row in damaged], "newer": [row.id for row in newer]}
+        write_json({"runs": total, **ids, "leftovers_removed": removed})
+    for row in (*damaged, *newer):
         announce(row.error)
-    announce(f"{total} runs in {place.folder}, {len(damaged)} damaged; removed {removed} unfinished leftovers")
+    unread = f", {len(newer)} of a newer tokendyn" if newer else ""
+    announce(f"{total} runs in {place.folder}, {len(damaged)} damaged{unread}; removed {removed} unfinished leftovers")
     return 1 if damaged else 0
 
 

@@ -1,6 +1,8 @@
 """``tokendyn samples``: small files to try every command with."""
 
 import csv
+import functools
+import io
 import json as json_format
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +34,8 @@ def samples(
         Write the paths as one JSON object to standard output.
     """
     targets = {folder / name: write for name, write in WRITERS.items()}
-    for target in targets:
-        check_free(target, overwrite=overwrite)
+    for target, write in targets.items():
+        check_free(target, overwrite=overwrite, ours=functools.partial(_is_sample, write))
     if dry_run:
         announce(f"would write {', '.join(map(str, targets))}")
         return 0
@@ -44,6 +46,17 @@ def samples(
         write_json({"files": list(map(str, targets))})
     announce(f"wrote {', '.join(map(str, targets))}")
     return 0
+
+
+def _is_sample(write: Callable[[Any, np.random.Generator], None], file: Path) -> bool:
+    """Return whether a file may be one that this command wrote, with any seed: so many lines, and the same heading."""
+    stream = io.StringIO(newline="")
+    write(stream, np.random.default_rng(0))
+    wanted = stream.getvalue().encode()
+    if file.stat().st_size > 2 * len(wanted):
+        return False
+    lines, known = file.read_bytes().splitlines(), wanted.splitlines()
+    return len(lines) == len(known) and lines[0].split(b"[")[0] == known[0].split(b"[")[0]
 
 
 def _tokens(stream: Any, rng: np.random.Generator) -> None:

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, command_line, printable, write_json
-from tokendyn.cli.progress import console, progress, resumable
+from tokendyn.cli.output import announce, printable, write_json
+from tokendyn.cli.progress import console, progress, rehearse, resumable
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.collections import Split, split_texts
 from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
@@ -106,10 +107,7 @@ def train(
     data.check_classes()
     parts = split_texts(data, test_fraction, seed)
     training, test = parts.training, parts.test
-    if dry_run:
-        announce_repeats(parts)
-        announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
-        return 0
+    seconds = math.inf if budget is None else seconds_of(budget)
     model = LeaderClassifier(
         layers=layers,
         alpha=alpha,
@@ -122,7 +120,11 @@ def train(
         epochs=epochs,
         random_state=seed,
     )
-    seconds = math.inf if budget is None else seconds_of(budget)
+    if dry_run:
+        rehearse(lambda begun: model.fit(training.texts, training.labels or (), progress=begun))
+        announce_repeats(parts)
+        announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
+        return 0
     with resumable(checkpoint) as kept, progress("epochs") as report:
         model.fit(
             training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of),
@@ -132,12 +134,7 @@ def train(
     if len(test):
         measured |= {"test_texts": len(test)} | evaluate(model, test)
     record = model.training_ | measured
-    options = {
-        "text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "class-weight": class_weight,
-        "leaders": leaders, "patience": patience, "layers": layers, "alpha": alpha, "epochs": epochs,
-        "test-fraction": test_fraction, "seed": seed,
-    }  # fmt: skip
-    command = command_line("sentiment train", reviews, options=options, flags={"negation": negation}, out=out)
+    command = repeated()
     save(model, out, overwrite=overwrite, command=command, measured=measured | {"source": reviews.name})
     if kept is not None and record["status"] == "completed":
         kept.remove()
@@ -196,7 +193,7 @@ def predict(
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
     classifier = load(model)
     if dry_run:
-        return _announce_first(reviews, text, f"would label its texts, and write {out or 'standard output'}")
+        return _announce_texts(reviews, text, f"would label its texts, and write {out or 'standard output'}")
     found: Counter[str] = Counter()
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
@@ -260,8 +257,7 @@ def explain(
     explanation = classifier.explain(_text(text, file))
     if json:
         head = {"schema": EXPLANATION_SCHEMA, "schema_version": 1}
-        options = {"model": model, "file": file}
-        command = command_line("sentiment explain", *([] if text is None else [text]), options=options)
+        command = repeated()
         made = provenance({}, seed=None, seconds=time.perf_counter() - began)
         write_json(head | explanation.to_dict() | {"command": command, "provenance": made})
     else:
@@ -303,7 +299,7 @@ def explain_all(
     """
     classifier = load(model)
     if dry_run:
-        return _announce_first(reviews, text, f"would explain its texts, and write {out}")
+        return _announce_texts(reviews, text, f"would explain its texts, and write {out}")
     with progress("bytes read") as report:
         parts = stream_texts(reviews, text, progress=report)
         count = write_verdicts((one for part in parts for one in classifier.explain_many(part.texts)), out)
@@ -313,10 +309,13 @@ def explain_all(
     return 0
 
 
-def _announce_first(reviews: Path, text: str, plan: str) -> int:
-    """Read the first part of a file, which tells whether it can be used, and say what would be done with it all."""
-    first = next(iter(stream_texts(reviews, text)))
-    announce(f"{reviews} can be read: {len(first)} texts in its first part; {plan}")
+def _announce_texts(reviews: Path, text: str, plan: str) -> int:
+    """Read a file to its end, and say what would be done with it; of standard input only the first part."""
+    parts = stream_texts(reviews, text)
+    if str(reviews) == "-":
+        announce(f"standard input can be read: {len(next(iter(parts)))} texts in its first part; {plan}")
+    else:
+        announce(f"{reviews} can be read: {sum(map(len, parts))} texts; {plan}")
     return 0
 
 

@@ -1,12 +1,12 @@
 """``tokendyn sentiment compare``: the classifier beside its rivals on one split of the user's file."""
 
-import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.repeat import repeated
 from tokendyn.cli.sentiment import announce_repeats
 from tokendyn.data.collections import split_texts
 from tokendyn.data.texts import read_texts
@@ -86,12 +86,7 @@ def compare(
     made = provenance(config, seed=seed, seconds=time.perf_counter() - began)
     from tokendyn.sentiment.comparison_page import write_comparison
 
-    command = (
-        f"tokendyn sentiment compare {shlex.quote(str(reviews))} --text {shlex.quote(text)} "
-        f"--label {shlex.quote(label)} --active-words {active_words} --ngrams {ngrams} --leaders {leaders:g}"
-        f"{' --negation' * negation}{f' --published --published-epochs {published_epochs}' * published} "
-        f"--test-fraction {test_fraction:g} --seed {seed} --out {shlex.quote(str(out))}"
-    )
+    command = repeated()
     write_comparison(found, out, command=command, made=made, source=reviews.name, overwrite=overwrite)
     if json:
         write_json({"table": found.rows(), "provenance": made, "out": str(out)})

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from tokendyn.cli.output import announce, command_line, write_json
-from tokendyn.cli.progress import progress
+from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.progress import progress, rehearse
+from tokendyn.cli.repeat import repeated
 from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_folder
@@ -64,6 +65,10 @@ def curve(
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     if dry_run:
+        model = LeaderClassifier(
+            leaders=min(leaders), active_words=active_words, ngrams=ngrams, negation=negation, random_state=seed
+        )
+        rehearse(lambda begun: model.fit(data.texts, data.labels or (), progress=begun))
         announce(f"would train {len(set(leaders))} models on {len(data)} texts, and write {out}")
         return 0
     with new_folder(out, overwrite=overwrite) as place:
@@ -78,11 +83,7 @@ def curve(
         table = pd.DataFrame(rows)
         table.to_csv(place / "curve.csv", index=False)
         draw(table, place / "curve.png")
-        options = {"text": text, "label": label, "active-words": active_words, "ngrams": ngrams, "seed": seed}
-        wishes = [word for wish in leaders for word in ("--leaders", f"{wish:g}")]
-        command = command_line(
-            "sentiment curve", reviews, *wishes, options=options, flags={"negation": negation}, out=out
-        )
+        command = repeated()
         config = {"active_words": active_words, "ngrams": ngrams, "negation": negation, "leaders": list(leaders)}
         record = {
             "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "source": reviews.name, "points": rows,

@@ -1,7 +1,6 @@
 """``tokendyn simulate``: tokens through a deep attention-only transformer."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,14 +9,15 @@ from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, resumable
-from tokendyn.cli.values import announce_names, matrix_of
+from tokendyn.cli.progress import progress, rehearse, resumable
+from tokendyn.cli.repeat import repeated
+from tokendyn.cli.values import announce_names, film_of, matrix_of
 from tokendyn.data.tokens import read_tokens
 from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
 from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
-from tokendyn.particles.report import Movie, save_run
+from tokendyn.particles.report import save_run
 from tokendyn.runs.files import check_free
 
 Model = Literal["clustering", "meanfield"]
@@ -103,6 +103,7 @@ def simulate(
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     check_free(folder, overwrite=overwrite)
+    movie = film_of(animation and report and record == "all", mp4)
     settings: dict[str, Any] = {
         "alpha": alpha,
         "score": matrix,
@@ -115,6 +116,7 @@ def simulate(
         "arithmetic": arithmetic,
     }
     if dry_run:
+        rehearse(lambda begun: run_simulation(table.tokens, **settings, progress=begun))
         checked, stack = check_simulation(table.tokens, **settings)
         many = counted(len(checked), "token"), counted(checked.shape[1], "dimension"), counted(layers, "layer")
         announce(f"would run {many[0]} in {many[1]}, {many[2]}")
@@ -125,17 +127,7 @@ def simulate(
     with resumable(checkpoint) as kept, progress("layers") as tell:
         result = run_simulation(table.tokens, **settings, progress=tell, checkpoint=kept)
     report = report and record == "all"
-    movie: Movie | None = ("mp4" if mp4 else "gif") if animation and report else None
-    command = shlex.join(
-        ["tokendyn", "simulate", str(tokens), "--alpha", str(alpha), "--layers", str(layers)]
-        + (["--score", score] if score else [])
-        + (["--softmax", str(softmax)] if softmax else [])
-        + (["--tie-tolerance", str(tie_tolerance)] if tie_tolerance else [])
-        + (["--array", array] if array else [])
-        + (["--record", record] if record != "all" else [])
-        + (["--arithmetic", arithmetic] if arithmetic != "float" else [])
-        + ["--out", str(folder)]
-    )
+    command = repeated()
     save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
     if kept is not None:
         kept.remove()

@@ -1,5 +1,6 @@
 """``--store``: run a command into the store, or say that the same run is there already."""
 
+import shlex
 from collections.abc import Sequence
 
 from tokendyn.cli.jobs import command, given_options, perform
@@ -7,6 +8,14 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import Store
+
+
+def tell_older(count: int, store: Store) -> None:
+    """Say that runs by another version of the code, or of its libraries, answer what is asked."""
+    if count:
+        place = shlex.quote(str(store.folder))
+        runs = "1 run of another version matches" if count == 1 else f"{count} runs of another version match"
+        announce(f"{runs}; tokendyn runs adopt --store {place} computes a sample anew and takes the rest over")
 
 
 def run_stored(arguments: Sequence[str], folder: str) -> int:
@@ -31,6 +40,10 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
     if dry:
         announce(f"run {job.id}: {place} " + ("is there already" if known else "would be written"))
         return 0
+    if known is None and store.folder.is_dir():
+        with Index(store) as index:
+            index.refresh()
+            tell_older(len(index.older([job.question])), store)
     record, said = perform(store.folder, job, keep_failures=False)
     with Index(store) as index:
         index.add([record])
@@ -42,4 +55,6 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
         for line in said.lines:
             announce(line)
         announce(f"run {record.id}")
+    if record.status == "stopped":
+        announce("its budget cut it; the same command goes on from there, with this budget or another")
     return 0 if record.status == "completed" else 1

@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tokendyn.cli.jobs import Command, Job, command, perform, record_failure
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
+from tokendyn.cli.stored import tell_older
 from tokendyn.errors import BadInputError, OutputError, TokendynError
-from tokendyn.runs.files import new_folder, schema_of
+from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
-from tokendyn.runs.identity import run_id
 from tokendyn.runs.index import Index
 from tokendyn.runs.plan import Plan, read_plan
 from tokendyn.runs.provenance import provenance
 from tokendyn.runs.scheduler import Crew, WorkerDiedError, dask_executor, end_dask, end_local, local_executor
-from tokendyn.runs.store import BusyError, Record, Store
+from tokendyn.runs.store import FINAL, BusyError, Record, Status, Store
 from tokendyn.runs.table import HEAD, numbers, table_of, write_csv, write_parquet
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-sweep", 1
@@ -99,9 +99,11 @@ def sweep(
         leftovers = 0 if dry_run else place.clean()
         index = stack.enter_context(Index(place))
         index.refresh(verify=verify)
-        done = _done(index, ids, retry_failed)
+        done = _done(index, list(asked.jobs()), retry_failed)
         for note in [*index.notes, *([f"removed {leftovers} unfinished leftovers"] if leftovers else [])]:
             announce(note)
+        lacking = {job.question for job in asked.jobs() if job.id not in done} if len(done) < len(set(ids)) else set()
+        tell_older(len(index.older(lacking)), place)
         if done:
             announce(f"{sum(one in done for one in ids)} of them are done already")
         if dry_run:
@@ -111,21 +113,21 @@ def sweep(
         ran = _run(_Sweep(asked, place, index, ids, done), crew, retries)
         index.refresh()
         rows = _rows(asked, index, ids)
-        counts = {
-            status: sum(row["status"] == status for row in rows) for status in ("completed", "diverged", "failed")
-        }
+        counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
         record = {"sweep": file.name, "command": asked.command.words, "jobs": len(rows), **counts, "ran": ran}
         made = provenance({"seed": plan.seed}, seed=plan.seed, seconds=time.perf_counter() - began)
         _write(folder, file, asked, rows, {**record, "store": str(place.folder.absolute())}, made)
     if json:
         write_json({**record, "seconds": made["seconds"], "out": str(folder)})
+    stopped = f", {counts['stopped']} stopped by their budget: the same command goes on" if counts["stopped"] else ""
     announce(
-        f"{counts['completed']} completed, {counts['diverged']} diverged, {counts['failed']} failed; {ran} ran now"
+        f"{counts['completed']} completed, {counts['diverged']} diverged, {counts['failed']} failed{stopped}; "
+        f"{ran} ran now"
     )
     for line in _complaints(rows):
         announce(line)
     announce(f"wrote {folder}; see {folder / f'{TABLE}.csv'}")
-    return 1 if counts["failed"] else 0
+    return 1 if counts["failed"] or counts["stopped"] else 0
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,10 @@ def work(folder: str, attempts: int, job: Job) -> Record | None:
     BadInputError
         If this worker runs other code than the sweep.
     """
-    if run_id(job.command, job.config, job.inputs) != job.id:
+    if command(job.command).id_of(job.config, job.inputs) != job.id:
         raise BadInputError(
-            "a worker runs another version of tokendyn than this command; install the same one for all, and start again"
+            "a worker runs another version of tokendyn, or of a library that it computes with, than this command; "
+            "install the same for all, and start again"
         )
     try:
         return perform(folder, job, attempts=attempts)[0]
@@ -227,10 +230,13 @@ def _tasks(sweep: _Sweep) -> Iterator[Job]:
             yield job
 
 
-def _done(index: Index, ids: Sequence[str], retry_failed: bool) -> set[str]:
-    skipped = {"completed", "diverged"} | (set() if retry_failed else {"failed"})
+def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
+    skipped = FINAL | (set() if retry_failed else {"failed"})
     statuses = index.statuses()
-    return {run for run in ids if statuses.get(run) in skipped}
+    done = {job.id for job in jobs if statuses.get(job.id) in skipped}
+    # Files that a run read beyond those of its id: only its manifest knows them.
+    doubtful = {job.id for job in jobs if job.id in done and statuses[job.id] in FINAL and job.leads}
+    return done - {run for run in doubtful if index.store.finished(run) is None}
 
 
 def _crew(
@@ -287,6 +293,7 @@ def _make(store: Store) -> None:
 def _check_out(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not overwrite and schema_of(folder / "sweep.json") != SCHEMA:
         raise OutputError(f"{folder} is not the output of a sweep; choose another --out, or --overwrite to replace it")
+    check_free(folder, overwrite=True)
 
 
 def _rows(asked: _Asked, index: Index, ids: Sequence[str]) -> list[dict[str, Any]]:

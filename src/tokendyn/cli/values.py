@@ -1,9 +1,11 @@
 """Values of options: durations, numbers, matrices."""
 
 import math
+import os
 import re
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,6 +26,35 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     if found is None or found[2] not in _UNITS or float(found[1]) == 0:
         raise BadInputError(f"{option} is {text!r}; expected a time above 0 such as 90s, 2m or 1h")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def check_memory(size: float, what: str) -> None:
+    """Raise when a run would keep more bytes than this machine has, before anything is made.
+
+    Raises
+    ------
+    BadInputError
+        The message says how much it would take, and how much there is.
+    """
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return
+    if size > there:
+        raise BadInputError(f"{what} take {1e-9 * size:.3g} GB, more than the {1e-9 * there:.3g} GB of this machine")
+
+
+def film_of(wanted: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
+    """Return the kind of animation that is asked for; before any work, whether it can be written.
+
+    Raises
+    ------
+    BadInputError
+        If MP4 is asked for and ffmpeg is missing.
+    """
+    if wanted and mp4 and shutil.which("ffmpeg") is None:
+        raise BadInputError("--mp4 needs the program ffmpeg, which is not installed: install it, or leave --mp4 out")
+    return ("mp4" if mp4 else "gif") if wanted else None
 
 
 def numbers_of(text: str, option: str) -> np.ndarray:

@@ -4,11 +4,13 @@
 """
 
 import errno
+import fnmatch
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,85 @@ from typing import Any
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.runs.bounded import read_json_value
 
+#: The file in which a folder lists what tokendyn wrote in it; nothing else in it is ever replaced.
+LIST, LIST_SCHEMA, LIST_VERSION = ".tokendyn.json", "tokendyn-folder", 1
+#: Files that carry the name of what wrote them, and that name.
+_SIGNATURES = {".html": b"Made by tokendyn", ".htm": b"Made by tokendyn", ".onnx": b"tokendyn"}
+#: Files that pages and figures are made of; made anew later, they join the list of their folder.
+_PAGES = frozenset({".html", ".png", ".svg", ".gif", ".mp4"})
+_SHOWN = 4
 
-def check_free(target: str | Path, *, overwrite: bool) -> None:
-    """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work."""
-    if Path(target).exists() and not overwrite:
-        raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+
+class NewerError(BadInputError):
+    """A record is whole and of a version that this tokendyn does not know yet."""
+
+
+def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bool] | None = None) -> None:
+    """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work.
+
+    Only what tokendyn wrote is replaced: an empty folder, a folder that holds nothing but the files which its own list
+    (:data:`LIST`) names, a page or an ONNX model that carries the name of tokendyn.
+
+    Parameters
+    ----------
+    target
+        File or folder.
+    overwrite
+        Whether it may be replaced at all.
+    ours
+        For files of other kinds: says whether tokendyn wrote one.
+    """
+    target = Path(target)
+    try:
+        if not target.exists() and not target.is_symlink():
+            return
+        if not overwrite:
+            raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+        foreign = foreign_parts(target) if target.is_dir() or ours is None or not ours(target) else ""
+    except (OSError, ValueError) as error:
+        why = refusal(error) if isinstance(error, OSError) else str(error)
+        raise OutputError(f"cannot write {str(target)[:200]}: {why}") from None
+    if foreign:
+        raise OutputError(
+            f"{target} is not replaced, because tokendyn did not write {foreign}; choose another --out, or move it away"
+        )
+
+
+def foreign_parts(target: Path) -> str:
+    """Return what tokendyn did not write in a folder or a file, in words; empty where it may be replaced."""
+    if not target.is_dir():
+        return "" if _is_signed(target) else "this file"
+    known = _listed(target)
+    names = (f"{Path(folder, name).relative_to(target)}" for folder, links, files in os.walk(target)
+             for name in (*files, *(link for link in links if Path(folder, link).is_symlink())))  # fmt: skip
+    # A folder of another program may be huge: the first few names are enough.
+    foreign = list(itertools.islice((name for name in names if not _covers(known, name)), _SHOWN))
+    return ", ".join(sorted(foreign)) + (", ..." if len(foreign) == _SHOWN else "")
+
+
+def list_files(folder: Path, files: Iterable[str]) -> None:
+    """Write down which files of a folder, by relative names or patterns, are tokendyn's to replace."""
+    record = {"schema": LIST_SCHEMA, "schema_version": LIST_VERSION, "files": sorted({*files, LIST})}
+    (folder / LIST).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return what the list of a folder names; nothing when it has none."""
+    try:
+        files = read_json(folder / LIST, schema=LIST_SCHEMA, version=LIST_VERSION).get("files")
+    except BadInputError:
+        return []
+    return [str(name) for name in files] if isinstance(files, list) else []
+
+
+def _covers(known: list[str], name: str) -> bool:
+    return name in known or any("*" in one and fnmatch.fnmatchcase(name, one) for one in known)
+
+
+def _is_signed(file: Path) -> bool:
+    """Return whether a file says of itself that tokendyn wrote it."""
+    mark = _SIGNATURES.get(file.suffix.lower())
+    return mark is not None and file.is_file() and mark in file.read_bytes()
 
 
 def refusal(error: OSError) -> str:
@@ -34,15 +110,20 @@ def refusal(error: OSError) -> str:
 
 
 @contextmanager
-def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = True) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes ``target`` when the block ends without an error.
+
+    The folder gets a list of its files (:data:`LIST`), by which it is known as one that may be replaced.
 
     Parameters
     ----------
     target
         The final folder. Its parent is created when missing.
     overwrite
-        Replace an existing ``target``; without it an existing one is an error, so nothing is lost.
+        Replace an existing ``target`` that tokendyn wrote (see :func:`check_free`); without it an existing one is an
+        error, so nothing is lost.
+    listed
+        False for a folder whose own record names its files; whoever asks has checked what is replaced.
 
     Raises
     ------
@@ -50,12 +131,15 @@ def new_folder(target: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the target exists, or the disk refuses; the temporary folder is removed.
     """
     target = Path(target)
-    check_free(target, overwrite=overwrite)
+    if listed or not overwrite:
+        check_free(target, overwrite=overwrite)
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         yield temporary
+        if listed:
+            list_files(temporary, (str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file()))
         temporary.chmod(0o755)
         _replace_folder(temporary, target)
     except OSError as error:
@@ -94,6 +178,8 @@ def new_file(target: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(target)
+        if target.suffix in _PAGES and target.name not in (known := _listed(target.parent)) and known:
+            list_files(target.parent, [*known, target.name])
     except OSError as error:
         raise OutputError(f"cannot write {target}: {refusal(error)}") from error
     finally:
@@ -118,9 +204,12 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
     found_version = record.get("schema_version")
-    if not isinstance(found_version, int) or found_version > version:
-        raise BadInputError(
-            f"{path} has schema version {found_version}; this tokendyn reads up to {version}: update it"
+    if not isinstance(found_version, int):
+        raise BadInputError(f"{path} has schema version {found_version}, which is no number; it is damaged")
+    if found_version > version:
+        raise NewerError(
+            f"{path} was written by a newer tokendyn: it has schema version {found_version}, this one reads up to "
+            f"{version}: update it"
         )
     return record
 

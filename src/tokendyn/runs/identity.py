@@ -1,4 +1,4 @@
-"""What makes two runs the same: command, configuration, content of the input files, code.
+"""What makes two runs the same: command, configuration, content of all files that are read, code and libraries.
 
 Where an input file lies, and when it was written, makes no difference; what it holds does.
 """
@@ -11,26 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tokendyn
 from tokendyn.errors import BadInputError
 
 #: Hexadecimal digits of a run id: 64 bits, so that a million runs collide with a chance below 1e-7.
 ID_LENGTH = 16
 
+#: Commands that go on when they were cut by their budget: the budget decides when they pause, not what they find.
+RESUMED = frozenset({"simulate-meanfield", "sentiment train", "phase"})
+#: Stands for the digest of a file that is not there, where its absence decides.
+ABSENT = "absent"
+
 _CHUNK = 1 << 20
 
 
-@functools.cache
-def code_version() -> str:
-    """Return the version of the package and a digest of its source files, such as ``0.1.0+1f2e3d4c5b6a``."""
-    root = Path(tokendyn.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
-        digest.update(f"{file.relative_to(root).as_posix()}\0".encode() + file.read_bytes() + b"\0")
-    return f"{tokendyn.__version__}+{digest.hexdigest()[:12]}"
-
-
-def run_id(command: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+def run_id(command: str, config: Mapping[str, Any], inputs: Mapping[str, str], code: str) -> str:
     """Return the name of a run: a hash of what determines its result.
 
     Parameters
@@ -40,10 +34,26 @@ def run_id(command: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -
     config
         Every option that bears on the result, as JSON values.
     inputs
-        Digests of the input files, by option; they stand for the paths in ``config``.
+        Digests of the files that are read: by option, where they stand for the paths in ``config``; by option and
+        place, such as ``weights:config.json``, for those that an input leads to.
+    code
+        What computes it (:func:`tokendyn.runs.code.code_version`); the digest in it counts, not the version.
     """
-    settings = {name: value for name, value in config.items() if name not in inputs}
-    record = {"code": code_version(), "command": command, "config": settings, "inputs": dict(inputs)}
+    return _short({"code": code.partition("+")[2], **_question(command, config, inputs)})
+
+
+def question_id(command: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Return the name of what a run answers, whichever code computed it: runs of all versions share it."""
+    return _short(_question(command, config, inputs))
+
+
+def _question(command: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    left_out = {*inputs, *(("budget",) if command in RESUMED else ())}
+    settings = {name: value for name, value in config.items() if name not in left_out}
+    return {"command": command, "config": settings, "inputs": dict(inputs)}
+
+
+def _short(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(record).encode()).hexdigest()[:ID_LENGTH]
 
 
@@ -76,6 +86,14 @@ def input_digest(path: str | Path) -> str:
         return _file_digest(path)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def digest_or_absent(path: str | Path) -> str:
+    """Return :func:`input_digest`, or :data:`ABSENT` for what is not there."""
+    try:
+        return input_digest(path) if Path(path).exists() else ABSENT
+    except (BadInputError, OSError, ValueError):
+        return ABSENT
 
 
 def _file_digest(path: Path) -> str:

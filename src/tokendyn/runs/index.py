@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs.folders import NewerError
+from tokendyn.runs.identity import question_id
 from tokendyn.runs.query import COLUMNS, Condition
 from tokendyn.runs.store import MANIFEST, DamagedError, Record, Store
 
 NAME = "index.sqlite"
 
 #: Raised whenever the table changes; an index of another version is built anew.
-_VERSION = 1
-_WAIT_SECONDS = 60.0
-_FIELDS = (*COLUMNS, "config", "results", "inode", "changed", "size")
+_VERSION = 2
+#: Seconds to wait for another process that holds the index: at first, before the folders are read in place of it, and
+#: later, before what was written is left for the next refresh.
+_FIRST_WAIT, _WAIT_SECONDS = 3.0, 60.0
+_FIELDS = (*COLUMNS, "config", "results", "question", "inode", "changed", "size")
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, command TEXT, status TEXT, seed INTEGER, seconds REAL, "
     "finished TEXT, error TEXT, attempts INTEGER, code TEXT, config TEXT, results TEXT, "
-    "inode INTEGER, changed INTEGER, size INTEGER) WITHOUT ROWID"
+    "question TEXT, inode INTEGER, changed INTEGER, size INTEGER) WITHOUT ROWID"
 )
 _INSERT = f"INSERT OR REPLACE INTO runs ({', '.join(_FIELDS)}) VALUES ({', '.join('?' * len(_FIELDS))})"
 
@@ -37,7 +41,10 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Row:
-    """One run as the index knows it; ``status`` is ``damaged`` for one that cannot be read whole."""
+    """One run as the index knows it.
+
+    ``status`` is ``damaged`` for one that cannot be read whole, and ``newer`` for one that a newer tokendyn wrote.
+    """
 
     id: str
     command: str
@@ -147,6 +154,12 @@ class Index:
             found |= {row.id: row for row in self.rows(Condition(f"id IN ({marks})", tuple(part)))}
         return found
 
+    def older(self, questions: Iterable[str]) -> dict[str, str]:
+        """Return finished runs, by the question that they answer, for those of the given questions that have one."""
+        wanted = set(questions)
+        answered = self._all("SELECT question, id FROM runs WHERE status IN ('completed', 'diverged')")
+        return {question: run for question, run in answered if question in wanted}
+
     def statuses(self) -> dict[str, str]:
         """Return the status of every run, by id."""
         return dict(self._all("SELECT id, status FROM runs"))
@@ -177,7 +190,8 @@ class Index:
             return _prepared(path)
         except (sqlite3.DatabaseError, _OldError) as error:
             if _refuses(error):
-                self.notes.append(f"{path} cannot be written; the runs were read from their folders")
+                why = "is held by another process" if "locked" in str(error) else "cannot be written"
+                self.notes.append(f"{path} {why}; the runs were read from their folders")
                 return _prepared(":memory:")
             if not isinstance(error, _OldError):
                 self.notes.append(f"{path} was damaged ({error}); it was built anew from the folders")
@@ -228,9 +242,10 @@ class Index:
         mark = self._mark(run)
         try:
             return _row(self.store.read(run, verify=verify), mark)
-        except DamagedError as error:
+        except (DamagedError, NewerError) as error:
             told = str(error).encode("utf-8", "backslashreplace").decode()  # it may quote half a character
-            return (run, "", "damaged", None, None, "", told, 0, "", "{}", "{}", *mark)
+            status = "newer" if isinstance(error, NewerError) else "damaged"
+            return (run, "", status, None, None, "", told, 0, "", "{}", "{}", "", *mark)
 
     def _mark(self, run: str) -> tuple[int, int, int]:
         """Return what changes when a manifest is written anew; the clock of a change cannot be set by a user."""
@@ -242,7 +257,7 @@ class Index:
 
     def _check_names(self, condition: Condition) -> None:
         """Say which name of a condition no run has."""
-        if not condition.names or not self._all("SELECT 1 FROM runs WHERE status != 'damaged' LIMIT 1"):
+        if not condition.names or not self._all("SELECT 1 FROM runs WHERE status NOT IN ('damaged', 'newer') LIMIT 1"):
             return
         keys = "SELECT DISTINCT key FROM runs, json_each(runs.{0})"
         known = {row[0] for part in ("config", "results") for row in self._all(keys.format(part))} | set(COLUMNS)
@@ -266,7 +281,7 @@ class _OldError(Exception):
 
 def _prepared(path: str | Path) -> sqlite3.Connection:
     """Return an open, checked database with its table."""
-    database = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+    database = sqlite3.connect(path, timeout=_FIRST_WAIT, isolation_level=None)
     try:
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
@@ -282,6 +297,7 @@ def _prepared(path: str | Path) -> sqlite3.Connection:
         # A folder that cannot be written shows only when a transaction begins.
         database.execute("BEGIN IMMEDIATE")
         database.execute("ROLLBACK")
+        database.execute(f"PRAGMA busy_timeout = {int(1000 * _WAIT_SECONDS)}")
     except BaseException:
         database.close()
         raise
@@ -302,7 +318,8 @@ def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:
     made = record.provenance
     head = (record.id, record.command, record.status, _whole(made.get("seed")), _real(made.get("seconds")))
     tail = (made.get("finished") or "", record.error, _whole(record.attempts), str(made.get("code", "")))
-    return (*head, *tail, json.dumps(dict(record.config)), json.dumps(dict(record.results)), *mark)
+    question = question_id(record.command, record.config, record.inputs)
+    return (*head, *tail, json.dumps(dict(record.config)), json.dumps(dict(record.results)), question, *mark)
 
 
 def _whole(number: int | None) -> int | None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
-from tokendyn.runs.folders import new_folder, read_json, refusal, write_json
-from tokendyn.runs.identity import ID_LENGTH, canonical, content_digest
+from tokendyn.runs.folders import NewerError, new_folder, read_json, refusal, write_json
+from tokendyn.runs.identity import ID_LENGTH, canonical, content_digest, digest_or_absent
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-stored-run", 1
 MANIFEST, CONFIG = "manifest.json", "config.toml"
@@ -29,12 +29,19 @@ OUTPUT = "output"
 #: The environment variable that names the store, and where it lies without one.
 VARIABLE, DEFAULT = "TOKENDYN_RUNS", "runs"
 
-#: ``completed``: whole. ``diverged``: ended early or not certified, what there is was written. ``failed``: an error.
-Status = Literal["completed", "diverged", "failed"]
+#: ``completed``: whole. ``diverged``: ended early or not certified, what there is was written. ``stopped``: cut by its
+#: budget; asked for again, it goes on. ``failed``: an error.
+Status = Literal["completed", "diverged", "stopped", "failed"]
+#: Runs that are an answer; the others are made anew, or go on.
+FINAL = frozenset({"completed", "diverged"})
 
 _ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 _LEFTOVER = re.compile(rf"\.([0-9a-f]{{{ID_LENGTH}}})-.+")
-_LOCKS = ".locks"
+_LOCKS, _CHECKPOINTS = ".locks", ".checkpoints"
+#: The part of the provenance that holds digests of files which the run read and its id does not cover.
+BEYOND = "read beyond the inputs"
+#: What the folder of a run holds; one with anything else in it is never replaced.
+_PARTS = frozenset({MANIFEST, CONFIG, OUTPUT, "log.txt", "forecast.csv", "model.onnx"})
 
 
 class BusyError(TokendynError):
@@ -58,7 +65,7 @@ class Record:
     config
         Every option that bears on the result.
     inputs
-        SHA-256 of the input files, by option.
+        SHA-256 of the files that were read, by option, and by option and place for those that an input leads to.
     results
         Numbers, truth values and short texts; the same for the same id.
     timings
@@ -128,6 +135,8 @@ class Store:
         ------
         DamagedError
             If the manifest or a file is not what was written; the message names the remedy.
+        NewerError
+            If a newer tokendyn wrote it.
         """
         folder = self.path(run)
         if not folder.is_dir():
@@ -135,6 +144,8 @@ class Store:
         try:
             manifest = read_json(folder / MANIFEST, schema=SCHEMA, version=SCHEMA_VERSION)
             record = _record(manifest)
+        except NewerError:
+            raise NewerError(f"run {run} was written by a newer tokendyn; update this one to read it") from None
         except BadInputError as error:
             raise _damaged(run, str(error)) from None
         if record.id != run:
@@ -145,12 +156,19 @@ class Store:
         return record
 
     def finished(self, run: str, *, verify: bool = False) -> Record | None:
-        """Return the record of a run that is there, whole and did not fail; None otherwise."""
+        """Return the record of a run that is there, whole and an answer; None otherwise.
+
+        A run that read files which its id does not cover counts only while they are as they were.
+        """
         try:
             record = self.read(run, verify=verify)
         except BadInputError:
             return None
-        return None if record.status == "failed" else record
+        return record if record.status in FINAL and is_fresh(record) else None
+
+    def checkpoint(self, run: str) -> Path:
+        """Return where the state of a run that is not finished is kept."""
+        return self.path(run).parent / _CHECKPOINTS / f"{run}.safetensors"
 
     @contextmanager
     def claim(self, run: str) -> Iterator[None]:
@@ -179,13 +197,21 @@ class Store:
     def writing(self, run: str) -> Iterator[Path]:
         """Yield an empty folder for what a command writes; :meth:`seal` it, and it becomes the run.
 
-        A failed or damaged run of the same id is replaced, a finished one never: claim the run first.
+        A failed, stopped or damaged run of the same id is replaced, one that is finished or newer never: claim the run
+        first.
         """
         if self.finished(run) is not None:
             raise OutputError(
                 f"run {run} is finished already; remove it with tokendyn runs rm {run} to compute it again"
             )
-        with new_folder(self.path(run), overwrite=True) as temporary:
+        folder = self.path(run)
+        if folder.is_dir():
+            with suppress(DamagedError):
+                self.read(run)
+        if folder.is_dir() and (foreign := sorted(set(os.listdir(folder)) - _PARTS)):
+            names = ", ".join(foreign[:4])
+            raise OutputError(f"{folder} is not replaced, because tokendyn did not write {names}; move it away")
+        with new_folder(folder, overwrite=True, listed=False) as temporary:
             yield temporary
 
     def remove(self, run: str) -> None:
@@ -197,6 +223,7 @@ class Store:
             try:
                 retired = Path(tempfile.mkdtemp(prefix=f".{run}-removed-", dir=self.folder))
                 folder.rename(retired / run)
+                self.checkpoint(run).unlink(missing_ok=True)
                 shutil.rmtree(retired)
             except OSError as error:
                 raise OutputError(f"cannot remove {folder}: {refusal(error)}") from error
@@ -238,6 +265,12 @@ def seal(folder: Path, record: Record) -> Record:
     manifest = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(sealed)}
     write_json(folder / MANIFEST, {**manifest, "digest": _digest(manifest)})
     return sealed
+
+
+def is_fresh(record: Record) -> bool:
+    """Return whether the files that a run read beyond those of its id are as they were."""
+    beyond = record.provenance.get(BEYOND)
+    return not isinstance(beyond, dict) or all(digest_or_absent(path) == digest for path, digest in beyond.items())
 
 
 def _fields(record: Record) -> dict[str, Any]:

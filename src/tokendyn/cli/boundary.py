@@ -1,0 +1,213 @@
+"""The last line between a command and its user: whatever goes wrong is one message and an exit code.
+
+Nothing of this computes; it is imported with the command line and stays light.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tokendyn.errors import BadInputError, OutputError, TokendynError
+
+INTERRUPTED = 130
+#: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
+FAULT = 70
+
+
+class StoppedError(KeyboardInterrupt):
+    """The process was asked to end by a signal; handled like Ctrl-C, with an exit code of its own."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+class _Closed:
+    """Standard output that was closed before the command began."""
+
+    encoding = "utf-8"
+
+    def write(self, _: str) -> NoReturn:
+        raise OutputError("standard output is closed; redirect it to a file, or to /dev/null")
+
+    def flush(self) -> None:
+        """Do nothing: nothing was written."""
+
+    def isatty(self) -> bool:
+        """Return False."""
+        return False
+
+
+def guarded(call: Callable[[], Any], arguments: Sequence[str]) -> int:
+    """Return the exit code of a command; say in one message why it failed, if it did.
+
+    Parameters
+    ----------
+    call
+        Runs the command and returns its code.
+    arguments
+        The words of the command line, for the record of a fault.
+    """
+    try:
+        _check_streams(arguments)
+        _check_names(arguments)
+        try:
+            code = call()
+        except Exception as error:
+            if not is_kernel_cache(error) or not keep_kernels_in_memory():
+                raise
+            say("the compiled kernels cannot be kept (NUMBA_CACHE_DIR names another place); they serve this run only")
+            code = call()
+        sys.stdout.flush()
+    except BaseException as error:
+        exit_code, message = _answer(error, arguments)
+        if message:
+            say(message)
+        return exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
+    """Return the exit code and the message for what ended a command; what asks Python itself to end goes on."""
+    if isinstance(error, TokendynError):
+        return error.exit_code, in_flags(str(error))
+    if isinstance(error, KeyboardInterrupt):
+        how = "stopped" if isinstance(error, StoppedError) else "interrupted"
+        code = error.exit_code if isinstance(error, StoppedError) else INTERRUPTED
+        return code, f"{how}; nothing unfinished was left under a final name"
+    if not isinstance(error, Exception):
+        raise error
+    found = FAULT, ""
+    if isinstance(error, OSError):
+        _drop_output()
+        found = (0, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+    elif isinstance(error, MemoryError):
+        found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
+    elif isinstance(error, UnicodeEncodeError):
+        shown = repr(error.object[error.start : error.end][:20])
+        found = BadInputError.exit_code, f"a name or a text is not UTF-8 ({shown}); rename the file"
+    return found if found[0] != FAULT else (FAULT, _fault(error, arguments))
+
+
+def say(message: str) -> None:
+    """Say one message of the command line itself to people."""
+    from tokendyn.cli.output import announce_now
+
+    announce_now(f"tokendyn: {message.strip()}")
+
+
+def in_flags(message: str) -> str:
+    """Return a message of the library with its arguments as the options of the command line."""
+    import re
+
+    return re.sub(r"\b(overwrite|strict)=(?:True|False)", r"--\1", message)
+
+
+def prepare_process() -> None:
+    """Prepare the process of a command: UTF-8 on its streams, an orderly end on TERM and HUP."""
+    for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        # One that is ignored, as under nohup, stays so.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def keep_kernels_in_memory() -> bool:
+    """Let numba go on where it cannot write its cache: what it compiled serves this process. False if it does already.
+
+    numba has no setting for this; the one method that saves a compiled kernel is made to forgive a disk.
+    """
+    from numba.core import caching
+
+    if getattr(caching.Cache.save_overload, "forgiving", False):
+        return False
+    cache: Any = caching.Cache
+    save = cache.save_overload
+
+    def forgiving(self: Any, signature: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):
+            save(self, signature, data)
+
+    vars(forgiving)["forgiving"] = True
+    cache.save_overload = forgiving
+    return True
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    raise StoppedError(number)
+
+
+def _check_streams(arguments: Sequence[str]) -> None:
+    """Make closed streams safe to write to; a closed standard output is said before any work that ends there."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if isinstance(sys.stdout, _Closed) and "--json" in arguments:
+        sys.stdout.write("")
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Refuse names that no record could hold, before any work."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = word.encode("utf-8", "backslashreplace").decode()
+            raise BadInputError(
+                f"{shown[:100]} is not UTF-8; rename the file, or set PYTHONUTF8=1 if the locale is to blame"
+            ) from None
+
+
+def is_kernel_cache(error: BaseException) -> bool:
+    """Return whether an error comes from numba's writing of compiled kernels to its cache."""
+    chain: BaseException | None = error
+    while chain is not None:
+        frames = traceback.extract_tb(chain.__traceback__)
+        if isinstance(chain, OSError) and any("numba" in f.filename and "caching" in f.filename for f in frames):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _os_message(error: OSError) -> str:
+    """Return what an operating system refused, with the name of the file."""
+    from tokendyn.runs.folders import refusal
+
+    name = str(error.filename or "") or "standard output"
+    return f"{name[:200]}{'...' * (len(name) > 200)}: {refusal(error)}"
+
+
+def _drop_output() -> None:
+    """Let what is left of standard output go, so that the end of the process does not fail at it again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, sys.stdout.fileno())
+        os.close(silent)
+
+
+def _fault(error: Exception, arguments: Sequence[str]) -> str:
+    """Write down an error that nobody foresaw; return the message about it."""
+    from tokendyn import __version__
+
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = [frame for frame in frames if f"{os.sep}tokendyn{os.sep}" in frame.filename] or list(frames)
+    place = f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else "unknown place"
+    lines = [f"tokendyn {__version__}, Python {sys.version}", f"arguments: {list(arguments)!r}", ""]
+    record = "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
+    message = f"a fault of tokendyn: {type(error).__name__} at {place}: {str(error)[:300] or 'no message'}"
+    try:
+        handle, name = tempfile.mkstemp(prefix="tokendyn-crash-", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(record)
+    except OSError:
+        return f"{message}\nPlease report it; the record could not be written."
+    return f"{message}\nPlease report it with the record in {name}; it holds the command line and no data."
