@@ -258,6 +258,25 @@ def test_a_relative_bias_in_the_file_and_unread_names_are_said(tmp_path, rng):
     assert unread in found.notes
 
 
+def test_attention_sinks_are_said_where_they_are(tmp_path, rng):
+    sinks = {ATTENTION + "sinks": np.ones(HEADS)}
+    path = write(tmp_path, llama(rng) | sinks, model_type="gpt_oss", num_attention_heads=HEADS)
+    assert said(read_head(path, 0, 0)).count("(sinks)") == 1
+    path = write(tmp_path, llama(rng), model_type="gpt_oss", num_attention_heads=HEADS)
+    assert "sinks" not in said(read_head(path, 0, 0))
+
+
+def test_the_first_layer_of_modernbert_reads_the_norm_of_the_embeddings(tmp_path, rng):
+    stem, gain = "model.layers.0.attn.", rng.uniform(1, 2, size=DIM)
+    tensors = matrices(rng, stem + "Wqkv", rows=3 * DIM) | matrices(rng, stem + "Wo")
+    tensors["model.embeddings.norm.weight"] = gain
+    path = write(tmp_path, tensors, model_type="modernbert", num_attention_heads=HEADS)
+    found = read_head(path, 0, 0)
+    assert found.own_temperature == pytest.approx((gain**2).sum() / SIZE**0.5, rel=1e-12)
+    np.testing.assert_array_equal(found.query, tensors[stem + "Wqkv.weight"][:SIZE])
+    assert not found.centred
+
+
 def test_a_query_bias_is_said_with_its_size_and_a_key_bias_alone_adds_nothing(tmp_path, rng):
     tensors = llama(rng)
     bias = rng.normal(size=DIM).astype(np.float32)
