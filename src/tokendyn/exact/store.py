@@ -10,6 +10,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import Line
+from tokendyn.exact.forms import reduced
 from tokendyn.exact.plan import Plan
 from tokendyn.exact.sequences import Sequences
 from tokendyn.exact.transformer import ExactTransformer
@@ -131,15 +132,21 @@ def load(folder: str | Path) -> ExactTransformer:
         bitwise=bool(record.get("bitwise", True)),
         **margins,
     )
+    sequences, multiplicity = Sequences(tensors["tokens"], tensors["starts"]), record.get("multiplicity", "set")
+    if not np.array_equal(reduced(sequences, multiplicity).lengths, sequences.lengths):
+        raise BadInputError(
+            f"{folder} holds sequences with repeated tokens, which earlier versions read otherwise; build and save the "
+            "model anew"
+        )
     model = ExactTransformer(
         made,
         tuple(_unpack(label) for label in record["labels"]),
-        Sequences(tensors["tokens"], tensors["starts"]),
+        sequences,
         tensors["targets"],
         attention=record["attention"],
         beta=record["beta"],
         positions=bool(record.get("positions", False)),
-        multiplicity=record.get("multiplicity", "set"),
+        multiplicity=multiplicity,
         settings=record.get("settings") or {},
     )
     certificate = record.get("certificate")
@@ -237,6 +244,8 @@ def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[st
     problems += _starts_problem("starts", starts, len(starts) - 1, len(tokens))
     if len(starts) < 2 or (np.diff(starts) <= 0).any() or targets.shape != (len(tokens), len(record["outputs"])):
         problems.append("model.safetensors: starts or targets do not fit the tokens")
+    elif record["labels"] and not np.isin(targets, np.arange(len(record["labels"]))).all():
+        problems.append("model.safetensors: targets are not numbers of labels")
     problems += _starts_problem("weights.units", w["units"], blocks, units)
     problems += _starts_problem("weights.in_starts", w["in_starts"], units, len(w["in_weights"]))
     problems += _starts_problem("weights.out_starts", w["out_starts"], units, len(w["out_weights"]))
