@@ -150,3 +150,8 @@ def test_headers_with_whole_numbers_beside_names_are_headers(tmp_path, header):
 def test_a_typo_in_a_table_of_a_field_is_named(tmp_path):
     with pytest.raises(BadInputError, match=r"line 33 holds '1\.2\.3' in column 'b', not a number"):
         POD(modes=1).fit(written(tmp_path, "a,b\n" + ROWS + "\n1,1.2.3\n"))
+
+
+def test_a_table_of_a_field_that_ends_within_quotes_is_one_error(tmp_path):
+    with pytest.raises(BadInputError, match="must hold numbers|cannot be read"):
+        POD(modes=1).fit(written(tmp_path, "a,b\n" + ROWS + '1,"2\n'))
