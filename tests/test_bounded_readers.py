@@ -112,9 +112,7 @@ def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, name
 def test_what_is_packed_as_numbers_are_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(bounded, "FREE_BYTES", 0)
     np.savez_compressed(tmp_path / "a.npz", x=SERIES)
-    (tmp_path / "a.csv.gz").write_bytes(
-        gzip.compress(b"x,y\n" + "\n".join(f"{a},{b}" for a, b in SERIES).encode())
-    )
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"x,y\n" + "\n".join(f"{a},{b}" for a, b in SERIES).encode()))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=SERIES, compression="gzip")
     pd.DataFrame(SERIES, columns=["x", "y"]).to_parquet(tmp_path / "a.parquet")
