@@ -115,7 +115,7 @@ def test_sequences_name_the_cell_and_refuse_what_is_missing(tmp_path):
     with pytest.raises(BadInputError, match="4 problems") as caught:
         read_sequences(written(tmp_path, table))
     told = str(caught.value)
-    assert "line 2: '1_0' in column 'y' is not a finite number" in told
+    assert "line 2: '1_0' in column 'y' is not a number" in told
     assert "line 4: the label is empty" in told
     assert "line 5: the id is empty" in told
     assert "line 6" in told
@@ -150,3 +150,8 @@ def test_headers_with_whole_numbers_beside_names_are_headers(tmp_path, header):
 def test_a_typo_in_a_table_of_a_field_is_named(tmp_path):
     with pytest.raises(BadInputError, match=r"line 33 holds '1\.2\.3' in column 'b', not a number"):
         POD(modes=1).fit(written(tmp_path, "a,b\n" + ROWS + "\n1,1.2.3\n"))
+
+
+def test_a_table_of_a_field_that_ends_within_quotes_is_one_error(tmp_path):
+    with pytest.raises(BadInputError, match=r"must hold numbers|cannot be read"):
+        POD(modes=1).fit(written(tmp_path, "a,b\n" + ROWS + '1,"2\n'))

@@ -9,6 +9,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,19 +108,23 @@ def check_header(source: str, cells: Sequence[str]) -> None:
 def bad_cells(path: Path, delimiter: str, passed_over: Collection[int] = ()) -> list[str]:
     """Return what is wrong with the first cells of a table with a header that are no numbers; empty is no problem."""
     problems: list[str] = []
-    with bounded.open_table(path) as stream:
+    with suppress(csv.Error, UnicodeDecodeError, OSError, EOFError, zlib.error), bounded.open_table(path) as stream:
         rows = _cells(stream, delimiter)
         _, header = next(rows, (0, []))
         for line, cells in rows:
-            if len(cells) != len(header):
-                problems.append(f"line {line} has {len(cells)} columns, the header has {len(header)}")
-            for place, cell in enumerate(cells[: len(header)]):
-                if place not in passed_over and number_in(cell) is None and cell.lower() not in _MISSING:
-                    where = f"line {line} holds {cell[:40]!r} in column {header[place][:40]!r}"
-                    problems.append(f"{where}, not a number{not_a_number(cell)}")
+            problems += _bad_in_row(line, cells, header, passed_over)
             if len(problems) >= LISTED:
                 break
     return problems[:LISTED]
+
+
+def _bad_in_row(line: int, cells: list[str], header: list[str], passed_over: Collection[int]) -> Iterator[str]:
+    if len(cells) != len(header):
+        yield f"line {line} has {len(cells)} columns, the header has {len(header)}"
+    for place, cell in enumerate(cells[: len(header)]):
+        if place not in passed_over and number_in(cell) is None and cell.lower() not in _MISSING:
+            where = f"line {line} holds {cell[:40]!r} in column {header[place][:40]!r}"
+            yield f"{where}, not a number{not_a_number(cell)}"
 
 
 @dataclass(frozen=True)

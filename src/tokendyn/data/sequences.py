@@ -201,7 +201,8 @@ def _take_row(
         cell = row[place].strip()
         value = number_in(cell)
         if value is None or not math.isfinite(value):
-            return f"{cell[:40]!r} in column {header[place]!r} is not a finite number{not_a_number(cell)}"
+            what = f"not a number{not_a_number(cell)}" if value is None else "NaN or infinity"
+            return f"{cell[:40]!r} in column {header[place]!r} is {what}"
         values.append(value)
     name = row[at_id].strip()
     if not name:
