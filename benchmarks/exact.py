@@ -26,7 +26,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tokendyn import exact  # noqa: E402
-from tokendyn.exact.labels import encode_labels  # noqa: E402
+from tokendyn.data.labels import encode_labels  # noqa: E402
 from tokendyn.exact.plan import make_plan  # noqa: E402
 from tokendyn.exact.sequences import gather, token_sets  # noqa: E402
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jaxtyping import config as jaxtyping_config
 
 from tokendyn import exact
-from tokendyn.exact.labels import encode_labels
+from tokendyn.data.labels import encode_labels
 from tokendyn.exact.plan import ask, make_plan
 from tokendyn.exact.sequences import gather, token_sets
 

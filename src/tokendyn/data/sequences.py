@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import not_a_number, number_in
+from tokendyn.data.labels import plain
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
-from tokendyn.exact.labels import plain
 from tokendyn.runs.bounded import open_table
 
 #: A word, or one character that is neither a letter nor a space.

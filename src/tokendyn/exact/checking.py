@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tokendyn.data.labels import encode_labels
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.labels import encode_labels
 from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from tokendyn.data.labels import encode_labels
 from tokendyn.errors import BadInputError
 from tokendyn.exact import banks, deep, fingerprints
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import KINDS, project
 from tokendyn.exact.errors import CertificateError, OutputLengthError, PrecisionError, SeparationError
 from tokendyn.exact.forms import reduced
-from tokendyn.exact.labels import encode_labels
 from tokendyn.exact.plan import ROOT, Plan, make_plan, needed_gap, what_parts
 from tokendyn.exact.sequences import (
     Given,
