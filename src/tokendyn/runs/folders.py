@@ -51,14 +51,14 @@ def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bo
         if not target.exists() and not target.is_symlink():
             return
         if not overwrite:
-            raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+            raise OutputError(f"{target} exists already; choose another place, or replace it with overwrite=True")
         foreign = foreign_parts(target) if target.is_dir() or ours is None or not ours(target) else ""
     except (OSError, ValueError) as error:
         why = refusal(error) if isinstance(error, OSError) else str(error)
         raise OutputError(f"cannot write {str(target)[:200]}: {why}") from None
     if foreign:
         raise OutputError(
-            f"{target} is not replaced, because tokendyn did not write {foreign}; choose another --out, or move it away"
+            f"{target} is not replaced, because tokendyn did not write {foreign}; choose another place, or move it away"
         )
 
 
