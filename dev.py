@@ -1,4 +1,4 @@
-"""Commands for a fresh machine with only Python 3.11 or newer: demo, test, lint, docs, bench.
+"""Commands for a fresh machine with only Python 3.11 or newer: demo, test, lint, docs, bench, resolve.
 
 Each makes ``.venv`` beside this file when it is missing, installs what the command needs with the versions of
 ``constraints.txt``, and runs. Standard library only.
@@ -7,8 +7,10 @@ Each makes ``.venv`` beside this file when it is missing, installs what the comm
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -16,13 +18,15 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-EXTRAS = {"demo": "", "lint": "test", "test": "test,docs", "docs": "docs", "bench": "bench"}
+EXTRAS = {"demo": "", "lint": "test", "test": "test,docs", "docs": "docs", "bench": "bench", "resolve": "test,docs"}
+#: The versions of Python for which constraints.txt must resolve.
+PYTHONS = ("3.11", "3.12", "3.13")
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, environment: dict[str, str] | None = None) -> None:
     """Run a command in the project folder; stop with its exit code when it fails."""
     print("+", *(str(part).replace(str(ROOT) + os.sep, "") for part in command), flush=True)
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, check=False)
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
@@ -38,6 +42,7 @@ def install(extra: str) -> None:
         venv.create(VENV, with_pip=True)
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     constraints = ("--constraint", ROOT / "constraints.txt")
+    run(*pip, *constraints, "--upgrade", "pip")
     # torch first and alone: with the pinned build in place nothing later asks for another one.
     run(*pip, *constraints, "torch")
     run(*pip, *constraints, "--editable", f".[{extra}]" if extra else ".")
@@ -73,7 +78,31 @@ def bench(arguments: list[str]) -> None:
         run(PYTHON, script, *arguments)
 
 
-COMMANDS = {"demo": demo, "test": test, "lint": lint, "docs": docs, "bench": bench}
+def resolve(arguments: list[str]) -> None:
+    """Check that constraints.txt resolves with an empty pip configuration, for every supported Python.
+
+    pip only reads metadata (``--dry-run``). A Python that is not on the path is resolved for by its version; then
+    markers are those of the running Python, which is all that pip offers.
+    """
+    # What a machine says to pip (index, local wheels, constraints of its own) must not be what makes it work.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    environment["PIP_CONFIG_FILE"] = os.devnull
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extras = project["optional-dependencies"]
+    requirements = sorted({*project["dependencies"], *extras["test"], *extras["docs"]})
+    pip = (PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    options = ("--dry-run", "--ignore-installed", "--only-binary", ":all:", "--constraint", "constraints.txt")
+    for version in PYTHONS:
+        present = shutil.which(f"python{version}")
+        works = present and subprocess.run([present, "--version"], capture_output=True, check=False).returncode == 0
+        target = ("install", "--python-version", version, "--target", ROOT / "build" / version)
+        command = (*pip, "--python", present, "install") if works else (*pip, *target)
+        print(f"Python {version}", flush=True)
+        run(*command, *options, *arguments, *requirements, environment=environment)
+
+
+COMMANDS = {"demo": demo, "test": test, "lint": lint, "docs": docs, "bench": bench, "resolve": resolve}
 
 
 def main() -> None:

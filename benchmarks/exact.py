@@ -26,8 +26,9 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 
 from tokendyn import exact  # noqa: E402
+from tokendyn.exact.labels import encode_labels  # noqa: E402
 from tokendyn.exact.plan import make_plan  # noqa: E402
-from tokendyn.exact.sequences import encode_labels, gather, token_sets  # noqa: E402
+from tokendyn.exact.sequences import gather, token_sets  # noqa: E402
 
 Row = dict[str, Any]
 Family = tuple[str, Any, list[int], dict[str, Any]]

@@ -24,6 +24,7 @@ KERNELS = {
     "tokendyn.data.flow.kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.dynamics.freeze_kernels",
+    "tokendyn.exact.event_kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",
     "tokendyn.exact.set_kernels",

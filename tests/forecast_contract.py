@@ -33,6 +33,7 @@ class ForecasterContract:
     takes_inputs = True
     takes_lists = True
     saves = True
+    ends_its_progress = True  # whether the last share is 1
     restarts = True  # whether the state of a rollout is its last window, so that a forecast continues itself
 
     @classmethod
@@ -56,6 +57,14 @@ class ForecasterContract:
         assert (model.n_features_, model.n_inputs_, model.dt_) == (2, 0, 0.1)
         assert model.window_length_ >= 1
         assert model.score(waves(200, seed=1)) > 0.8
+
+    def test_progress_rises_from_0_to_1(self):
+        told = []
+        self.make().fit(waves(400), dt=0.1, progress=lambda share, line: told.append((share, line)))
+        shares = [share for share, _ in told]
+        assert shares == sorted(shares)
+        assert all(0 <= share <= 1 for share in shares)
+        assert not shares or shares[-1] == 1 or not self.ends_its_progress
 
     def test_one_step_is_aligned_with_what_follows_each_window(self, model):
         series = waves(120, seed=2)
@@ -134,13 +143,19 @@ class ForecasterContract:
     def test_backtest_measures_from_every_origin(self, model):
         series = waves(model.window_length_ + 60, seed=10)
         table = model.backtest(series, horizon=10, every=7)
-        assert table.origins[0] == model.window_length_ - 1
-        assert set(np.diff(table.origins)) == {7}
-        assert table.origins[-1] + 10 < len(series)
-        first = model.forecast(series[: table.origins[0] + 1], 10)
-        truth = series[table.origins[0] + 1 :][:10]
-        error = np.sqrt((((first.values - truth) / model.scale_) ** 2).mean(axis=1))
-        np.testing.assert_allclose(table.errors[0], error, rtol=1e-6, atol=1e-9)
+        span = model.window_length_
+        assert table.origins.tolist() == [span - 1 + 7 * k for k in range(8)]
+        for origin, errors in zip(table.origins, table.errors, strict=True):
+            forecast = model.forecast(series[: origin + 1], 10)
+            truth = series[origin + 1 : origin + 11]
+            error = np.sqrt((((forecast.values - truth) / model.scale_) ** 2).mean(axis=1))
+            np.testing.assert_allclose(errors, error, rtol=1e-6, atol=1e-9)
+        for more, count in ((9, 0), (10, 1), (16, 1), (17, 2)):
+            if count:
+                assert len(model.backtest(series[: span + more], horizon=10, every=7).origins) == count
+            else:
+                with pytest.raises(BadInputError, match=f"need {span + 10}"):
+                    model.backtest(series[: span + more], horizon=10, every=7)
         assert [row["origin"] for row in table.rows()] == list(table.origins)
 
     def test_a_saved_model_forecasts_the_same(self, model, tmp_path):
@@ -151,6 +166,11 @@ class ForecasterContract:
         window = waves(model.window_length_, seed=11)
         np.testing.assert_array_equal(loaded.forecast(window, 8).values, model.forecast(window, 8).values)
         assert loaded.get_params() == model.get_params()
+        fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+        assert fitted <= set(vars(loaded))
+        for name in fitted:
+            if isinstance(vars(model)[name], np.ndarray | float | int | str | dict):
+                np.testing.assert_equal(vars(loaded)[name], vars(model)[name], err_msg=name)
         with pytest.raises(OutputError, match="exists already"):
             model.save(tmp_path / "model")
 

@@ -440,6 +440,18 @@ def test_auto_is_the_fused_backend(rng):
             assert same_bits(getattr(auto, name), getattr(fused, name))
 
 
+@pytest.mark.parametrize("backend", ["dense", "fused", "prefix", "polytope"])
+def test_the_tie_slack_is_the_tolerance_times_the_query_and_the_longest_key(backend):
+    # Key norms 1 and 10, tolerance .1, a query of norm 2: what scores at least 20 - 2 ties with the top.
+    keys = np.array([[10.0, 0.0], [9.01, 0.0], [8.99, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    queries = np.array([[2.0, 0.0], [0.0, 0.5], [0.5, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    step = attend(queries, keys, keys, tie_tolerance=0.1, backend=backend)
+    np.testing.assert_array_equal(step.tie_counts, [2, 5, 2, 2, 5])  # the slack of the second is .5, as its top
+    np.testing.assert_allclose(step.means[0], [9.505, 0.0])
+    short = attend(queries[1:], keys[1:], keys[1:], tie_tolerance=0.1, backend=backend)
+    np.testing.assert_array_equal(short.tie_counts, [2, 2, 2, 2])  # the longest key is 9.01: zero is below .5 - .45
+
+
 def test_a_wider_tie_tolerance_admits_only_more_leaders(rng):
     tokens = rng.normal(size=(80, 3))
     counts = [

@@ -45,8 +45,15 @@ def circle(rng, count=12):
 @pytest.mark.parametrize("count", [3, 5, 8])
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"method": "adaptive", "tolerance": 1e-4}, {"method": "euler", "noise": 0.05, "seed": 3}],
-    ids=["rk4", "adaptive", "noisy"],
+    [
+        {},
+        {"step": 0.1},
+        {"method": "heun", "step": "auto"},
+        {"method": "layers"},
+        {"method": "adaptive", "tolerance": 1e-4},
+        {"method": "euler", "noise": 0.05, "seed": 3},
+    ],
+    ids=["rk4", "fixed", "heun", "layers", "adaptive", "noisy"],
 )
 def test_a_resumed_flow_is_the_uninterrupted_one(settings, count, rng, tmp_path):
     flow, tokens = TokenFlow(inverse_temperature=6.0, value=np.diag([1.0, 2.0])), circle(rng)

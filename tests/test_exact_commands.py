@@ -145,7 +145,7 @@ def test_contradictions_are_found_before_building(tmp_path, capsys):
     path.write_text("id,label,x\na,1,2\nb,2,2\n")
     assert "different labels; keep one of each, or give them one label\n" in refused(capsys, "check", path)
     path.write_text("id,label,x\na,1,2\na,1,3\nb,2,3\nb,2,2\n")
-    assert "or positions=True" in refused(capsys, "check", path)
+    assert "or --positions, which" in refused(capsys, "check", path)
     assert run(["classify", "check", str(path), "--positions"]) == 0
     assert "the labels '1' and '2'" in refused(capsys, "build", path, "--out", tmp_path / "model")
 

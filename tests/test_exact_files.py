@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,89 @@ def test_onnxruntime_gives_the_same_bits_as_torch(options, tmp_path):
     ours = model.module(torch.from_numpy(tokens), torch.from_numpy(mask)).numpy()
     assert np.array_equal(outputs[mask], ours[mask])
     assert np.array_equal(outputs[mask], model.targets)
+
+
+def shown(model, fill):
+    """Return the sequences of a model with two more padded positions, a last row of padding alone, and the mask."""
+    tokens, mask = padded(model)
+    mask = np.pad(mask, ((0, 1), (0, 2)))
+    tokens = np.pad(tokens, ((0, 1), (0, 2), (0, 0)))
+    tokens[~mask] = fill
+    return tokens, mask
+
+
+@pytest.mark.parametrize("attention", ["hardmax", "softmax"])
+@pytest.mark.parametrize("strategy", ["narrow", "fused", "slab", "half-space", "fingerprint", "hat", "strict"])
+def test_what_stands_at_padding_changes_nothing_in_any_form(strategy, attention, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="install the [test] extra")
+    data = gauss(sequences=8, dim=24) if strategy == "half-space" else ragged(sequences=8)
+    model = exact.compile(*data, strategy=strategy, attention=attention)
+    linear = exact.to_linear(model)
+    runs = [
+        lambda t, m, form=form: form(torch.from_numpy(t), torch.from_numpy(m)).numpy()
+        for form in (model.module, linear)
+    ]
+    for unrolled in (False, True):
+        path = exact.to_onnx(model, tmp_path / f"{unrolled}.onnx", unrolled=unrolled)
+        session = onnxruntime.InferenceSession(path)
+        runs.append(lambda t, m, session=session: session.run(None, {"tokens": t, "mask": m})[0])
+    for fill in (0.0, np.nan, np.inf, -1e300, 7.0):
+        tokens, mask = shown(model, fill)
+        for form in runs:
+            outputs = form(tokens, mask)
+            assert np.abs(outputs[mask] - model.targets).max() <= (1e-6 if strategy == "strict" else 0)
+            assert (outputs[:-1][~mask[:-1]] == 0).all()  # padding has no output
+            assert np.isnan(outputs[-1]).all()  # a row without any token has no label
+
+
+def test_the_unrolled_forms_give_the_same_bits_as_the_stacked_one(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="install the [test] extra")
+    for options in CHOICES:
+        model = exact.compile(*ragged(sequences=15), **options)
+        path = exact.to_onnx(model, tmp_path / "model.onnx", unrolled=True)
+        tokens, mask = padded(model)
+        (outputs,) = onnxruntime.InferenceSession(path).run(None, {"tokens": tokens, "mask": mask})
+        linear = exact.to_linear(model)(torch.from_numpy(tokens), torch.from_numpy(mask)).numpy()
+        assert np.array_equal(outputs[mask], model.targets)
+        assert np.array_equal(linear[mask], model.targets)
+
+
+def matrices(model):
+    """Count the matrices of all blocks: two of the feed-forward part, two of values, two of scores."""
+    weights = model.weights
+    attends = int(weights.attends.sum())
+    return 2 * weights.blocks + 2 * attends + 2 * int((weights.attends * weights.query_weights != 0).sum())
+
+
+@pytest.mark.parametrize(
+    "options", [{"strategy": "fused"}, {"strategy": "fingerprint", "direction": "random"}], ids=str
+)
+def test_quantisers_quantise_every_matrix_of_the_unrolled_forms(options, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="install the [onnx] extra")
+    quantization = pytest.importorskip("onnxruntime.quantization", reason="install the [test] extra")
+    model = exact.compile(*ragged(sequences=10), dtype="float32", **options)
+    found = {}
+    for unrolled in (False, True):
+        exact.to_onnx(model, tmp_path / "model.onnx", unrolled=unrolled)
+        quantization.quantize_dynamic(tmp_path / "model.onnx", tmp_path / "quantised.onnx")
+        graph = onnx.load(tmp_path / "quantised.onnx").graph
+        found[unrolled] = sum(node.op_type == "MatMulInteger" for node in graph.node)
+    assert found == {False: 0, True: matrices(model)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch moves its quantisers to another package
+        layers = torch.ao.quantization.quantize_dynamic(exact.to_linear(model), {torch.nn.Linear}).modules()
+        kind = torch.ao.nn.quantized.dynamic.Linear
+        assert sum(isinstance(layer, kind) for layer in layers) == matrices(model)
+
+
+def test_a_very_deep_transformer_is_not_unrolled(tmp_path, monkeypatch):
+    monkeypatch.setattr("tokendyn.exact.export.MOST_UNROLLED", 5)
+    model = exact.compile(*ragged(), strategy="narrow")
+    with pytest.raises(BadInputError, match="leave it out"):
+        exact.to_onnx(model, tmp_path / "model.onnx", unrolled=True)
+    with pytest.raises(BadInputError, match=r"model\.module"):
+        exact.to_linear(model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_onnx_graph_does_not_grow_with_the_blocks(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tokendyn.data.flow import aerofoil_flow, cylinder_flow, kernels, quasi_periodic
+from tokendyn.data.flow.bodies import as_function
 from tokendyn.data.flow.solver import SPEED, Grid, Tank
 from tokendyn.errors import BadInputError
 from tokendyn.metrics import dominant_frequency
@@ -112,6 +113,18 @@ def test_an_aerofoil_lifts_towards_its_nose_and_follows_its_motion():
     assert dominant_frequency(pitched.series.values[:, 0], pitched.series.dt) == pytest.approx(0.5, abs=0.05)
     area = 0.685 * 0.15 * 20**2  # of the section, in cells
     assert pitched.solid.sum() == pytest.approx(area, rel=0.1)
+
+
+def test_a_motion_is_its_formula_and_samples_are_joined_by_lines():
+    default = quasi_periodic(2.0)
+    for t in (0.0, 0.7, 31.0):
+        waves = np.sin(0.22 * np.pi * t) + np.sin(0.22 * 3**0.5 * np.pi * t + 1.0)
+        assert default(t) == pytest.approx(waves, rel=1e-12)
+    joined = as_function(np.array([1.0, 2.0, -4.0]), 3, 0.5, 4.0, "rotation")
+    assert [joined(t) for t in (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 9.0)] == [1.0, 1.0, 1.5, 2.0, -1.0, -4.0, -4.0]
+    for wrong in ([1.0, np.nan, 0.0], [1.0, 4.1, 0.0], [-4.1, 0.0, 0.0]):
+        with pytest.raises(BadInputError, match="at most 4"):
+            as_function(np.array(wrong), 3, 0.5, 4.0, "rotation")
 
 
 def test_the_same_flow_gives_the_same_bits():

@@ -136,6 +136,8 @@ class TestPyDMDHankel(ForecasterContract):
 
 
 class TestTorchEncoder(ForecasterContract):
+    ends_its_progress = False
+
     @classmethod
     def make(cls):
         return TorchEncoder(delays=3, width=8, layers=1, updates=250, batch=32, learning_rate=1e-2, noise=0.0)

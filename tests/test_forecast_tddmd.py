@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from forecast_contract import ForecasterContract, driven, waves
+from sklearn.linear_model import Ridge
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD
@@ -131,10 +132,21 @@ def test_a_linear_system_with_inputs_is_recovered():
     np.testing.assert_allclose(forecast.values, series[2:], atol=1e-6)
 
 
-def test_the_ridge_shrinks_coefficients():
-    series = noisy_sinusoids()
-    sizes = [np.abs(TDDMD(delays=8, ridge=ridge).fit(series).coefficients_).sum() for ridge in (0.0, 1e-3, 1.0)]
-    assert sizes[0] > sizes[1] > sizes[2]
+@pytest.mark.parametrize("ridge", [1e-3, 1e-1])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("scale", [False, True])
+def test_the_ridge_is_that_of_scikit_learn_times_the_samples(ridge, intercept, scale):
+    series = [noisy_sinusoids() + np.array([5.0, -40.0]), noisy_sinusoids()[:50]]
+    model = TDDMD(delays=4, stride=3, ridge=ridge, intercept=intercept, scale=scale).fit(series)
+    rows = np.concatenate(
+        [[one[k - 9 : k + 1 : 3].ravel() for k in range(9, len(one) - 1)] for one in series],
+    )
+    following = np.concatenate([one[10:] for one in series])
+    units = rows.std(axis=0) if scale else np.ones(8)
+    theirs = Ridge(alpha=ridge * len(rows), fit_intercept=intercept).fit(rows / units, following)
+    expected = (theirs.coef_ / units).reshape(2, 4, 2).transpose(1, 0, 2)
+    np.testing.assert_allclose(model.coefficients_, expected, atol=1e-10)
+    np.testing.assert_allclose(model.intercept_, theirs.intercept_ * np.ones(2), atol=1e-9)
 
 
 def test_a_share_of_the_energy_chooses_the_rank():

@@ -25,6 +25,12 @@ class TestFrozenContract(ForecasterContract):
         return TDTF(delays=4, units=6, iterations=3, attention=False, activation="tanh", noise=1e-4)
 
 
+class TestSmoothingContract(ForecasterContract):
+    @classmethod
+    def make(cls):
+        return TDTF(delays=3, units=6, iterations=3, smoothing=2, gate=False)
+
+
 def pendulum(steps, *, dt=0.1, start=(2.0, 0.0)):
     """Angle of a pendulum, (steps, 1), by leapfrog steps of dt / 20."""
     angle, speed, h, rows = *start, dt / 20, []

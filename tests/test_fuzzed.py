@@ -18,7 +18,7 @@ from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.pod import POD
-from tokendyn.runs import bounded, hdf5_files, numpy_files
+from tokendyn.runs import bounded, limited, numpy_files
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -117,7 +117,7 @@ def endless_netcdf(path):
 
 
 def test_a_file_on_which_the_library_would_count_for_ever_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5_files, "MOST_SECONDS", 3.0)
+    monkeypatch.setattr(limited, "MOST_SECONDS", 3.0)
     endless_netcdf(tmp_path / "series.nc")
     for read in (read_snapshots, lambda path: POD(modes=1).fit(path)):
         with pytest.raises(BadInputError, match="cannot be opened within 3 seconds; it is damaged"):
@@ -135,7 +135,10 @@ def test_numbers_that_only_longer_floats_hold_are_infinite_and_refused(tmp_path,
 
 def test_the_process_that_walks_through_a_file_ends_by_itself(tmp_path):
     endless_netcdf(tmp_path / "series.nc")
-    lines = f"import tokendyn.runs.hdf5_files as walk; walk.end_after(1.0); walk._walk({str(tmp_path / 'series.nc')!r})"
+    lines = (
+        "from tokendyn.runs import hdf5_files, limited; limited.end_after(1.0); "
+        f"hdf5_files._walk({str(tmp_path / 'series.nc')!r})"
+    )
     assert subprocess.run([sys.executable, "-c", lines], check=False, timeout=50).returncode == -signal.SIGALRM
 
 

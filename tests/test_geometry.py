@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
 from tokendyn.errors import BadInputError
-from tokendyn.geometry import MAX_HULL_DIM, cluster_points, convex_hull, project_origin, same_points
+from tokendyn.geometry import MAX_HULL_DIM, RANK_TOLERANCE, cluster_points, convex_hull, project_origin, same_points
 
 
 def in_hull_by_linear_program(point, vertices):
@@ -141,6 +141,28 @@ def test_a_hull_scales_with_its_points(size, shift):
     hull = convex_hull(size * (corners + (shift if size == 1.0 else 0.0)))
     assert hull.dimension == 2
     assert len(hull.vertices) == 4
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize(("width", "dimension"), [(0.5, 1), (2.0, 2)])
+def test_a_set_is_flat_where_its_extent_is_a_trillionth(width, dimension, scale):
+    # Singular values of the centred square: sqrt(4) 1 along x, and as many widths along y.
+    points = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) * [1.0, width * RANK_TOLERANCE]
+    assert convex_hull(scale * points).dimension == dimension
+    shifted = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]) * [width * RANK_TOLERANCE] + 2.0
+    assert convex_hull(scale * shifted).dimension == (0 if width < 1 else 2)
+
+
+def test_the_face_of_a_point_is_the_smallest_that_holds_it():
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    hull = convex_hull(corners)
+    for point, dimension in (([1, 1, 1], 0), ([1, 1, 0.3], 1), ([1, 0.2, 0.3], 2), ([0.1, 0.2, 0.3], 3)):
+        assert hull.face_dimension(np.array(point, dtype=float), 1e-9) == dimension
+    near = np.array([1.0, 1.0 - 1e-3, 0.3])
+    assert hull.face_dimension(near, 0.9e-3) == 2
+    assert hull.face_dimension(near, 1.1e-3) == 1
+    segment = convex_hull(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 1.0]]))
+    assert segment.face_dimension(np.array([2.0, 2.0]), 1e-9) == 0
 
 
 def test_hulls_above_the_dimension_limit_are_refused(rng):

@@ -184,3 +184,111 @@ def test_wrong_settings_are_refused(settings, message):
 def test_tokens_are_normalised_on_demand():
     run = integrate(FLOW, 3 * START, [0.0, 0.1], normalise=True)
     np.testing.assert_allclose(run.states[0], START, atol=1e-15)
+
+
+class TestAutomaticSteps:
+    def test_a_fast_flow_gives_the_answer_of_the_adaptive_method(self):
+        angles = np.linspace(0.3, 6.0, 16)
+        tokens = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        flow = TokenFlow(20.0, interaction=np.diag([4.0, 1.0]), value=np.diag([60.0, 120.0]))
+        times = np.linspace(0, 0.3, 7)
+        found = integrate(flow, tokens, times)
+        expected = integrate(flow, tokens, times, method="adaptive", tolerance=1e-8)
+        assert found.status == "completed"
+        assert np.abs(found.states - expected.states).max() < 2e-3
+        assert found.step_error <= 1e-4
+        coarse = integrate(flow, tokens, times, step=0.1)
+        assert coarse.step_error > 1e-2
+
+    @pytest.mark.parametrize("method", ["euler", "heun", "rk4"])
+    @pytest.mark.parametrize("scale", [1.0, 30.0])
+    def test_every_method_keeps_the_error_of_a_step(self, method, scale):
+        flow = TokenFlow(2.0, interaction=FLOW.interaction, value=scale * FLOW.value)
+        found = integrate(flow, START, [0.0, 0.5 / scale, 1.0 / scale], method=method)
+        assert error(found.states[-1], oracle(flow, START, 1.0 / scale)) < (2e-2 if method == "euler" else 2e-3)
+        assert found.step_error <= 1e-4
+
+    def test_unnormalised_attention_that_no_step_follows_says_so(self):
+        tokens = START[:12]
+        found = integrate(TokenFlow(25.0, normalised=False), tokens, [0.0, 0.5, 1.0])
+        assert found.status == "out of steps"
+        assert "shorter time" in found.reason
+        slow = integrate(TokenFlow(4.0, normalised=False), tokens, [0.0, 0.02], step="auto")
+        expected = oracle(TokenFlow(4.0, normalised=False), tokens, 0.02)
+        assert error(slow.states[-1], expected) < 1e-3
+
+    def test_a_slow_flow_takes_the_steps_that_were_the_default(self):
+        flow = TokenFlow(30.0, interaction=np.diag([4.0, 1.0, 1.0]), value=np.diag([1.0, 2.0, 1.0]))
+        times = np.linspace(0, 3, 31)
+        found, fixed = integrate(flow, START, times), integrate(flow, START, times, step=0.1)
+        assert np.array_equal(found.states, fixed.states)
+        assert (found.steps, found.rejected) == (fixed.steps, fixed.rejected) == (30, 0)
+        assert found.evaluations == fixed.evaluations == 1 + 4 * 30
+
+    def test_steps_and_rejected_steps_are_all_that_were_tried(self):
+        flow = TokenFlow(2.0, interaction=FLOW.interaction, value=30 * FLOW.value)
+        found = integrate(flow, START, [0.0, 0.05], step="auto", method="heun")
+        assert found.rejected > 0
+        assert found.evaluations == 1 + 2 * (found.steps + found.rejected)
+
+    def test_the_adaptive_method_rejects_nothing_on_a_smooth_flow(self):
+        found = integrate(TokenFlow(0.0), START, [0.0, 1.0], method="adaptive", tolerance=1e-6)
+        assert found.rejected == 0
+        assert found.evaluations == 2 + 6 * found.steps  # two for the first step size
+
+    def test_the_adaptive_method_counts_rejected_steps(self):
+        flow = TokenFlow(2000.0, interaction=np.diag([4.0, 1.0, 1.0]), value=np.diag([1.0, 2.0, 1.5]))
+        found = integrate(flow, START, [0.0, 4.0], method="adaptive", tolerance=1e-5)
+        assert found.rejected > 0
+        assert found.evaluations == 2 + 6 * (found.steps + found.rejected)
+
+    @pytest.mark.parametrize("step", ["fast", 0.0, -1.0, math.nan, math.inf])
+    def test_other_steps_are_refused(self, step):
+        with pytest.raises(BadInputError, match="step"):
+            integrate(FLOW, START, [0.0, 1.0], step=step)
+
+    def test_layers_keep_their_step(self):
+        flow = TokenFlow(2.0, interaction=FLOW.interaction, value=50 * FLOW.value)
+        found, map_ = (integrate(flow, START, [0.0, 1.0], method="layers", **more) for more in ({}, {"step": 0.1}))
+        assert np.array_equal(found.states, map_.states)
+        assert found.steps == 10
+
+
+@pytest.mark.parametrize("dim", [2, 3, 5, 8, 40])
+@pytest.mark.parametrize("diffusivity", [0.05, 0.5, 2.0])
+def test_noise_turns_tokens_as_brownian_motion_does_at_the_default_step(dim, diffusivity):
+    """First two zonal harmonics: ``E c = e^{-(d-1) D t}``, ``E (d c^2 - 1) / (d - 1) = e^{-2 d D t}``."""
+    count = 4000
+    tokens = np.zeros((count, dim))
+    tokens[:, 0] = 1.0
+    until = 0.1 * max(1, round(0.7 / (diffusivity * (dim - 1) * 0.1)))
+    still = TokenFlow(1.0, means=lambda queries, keys, weights, beta: np.zeros_like(keys))
+    found = integrate(still, tokens, [0.0, until], method="euler", noise=diffusivity, seed=11).states[-1]
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-14)
+    cosines = found[:, 0]
+    for values, rate in ((cosines, dim - 1), ((dim * cosines**2 - 1) / (dim - 1), 2 * dim)):
+        law = math.exp(-rate * diffusivity * until)
+        assert values.mean() == pytest.approx(law, abs=4 * values.std() / math.sqrt(count) + 0.005 * law)
+
+
+@pytest.mark.parametrize("dim", [3, 8, 100])
+@pytest.mark.parametrize("time", [1e-4, 0.1, 1.0])
+def test_the_mean_of_a_noisy_step_is_exact(dim, time):
+    """``E cos(s chi)`` by quadrature, against the law."""
+    from scipy.integrate import quad
+    from scipy.stats import chi
+
+    from tokendyn.dynamics.steps import _turn_scale
+
+    spread = min(time, 0.5 / (dim - 1))
+    scale = _turn_scale(dim - 1, spread)
+    mean = quad(lambda r: math.cos(scale * r) * chi.pdf(r, dim - 1), 0, 40, limit=400, points=[math.sqrt(dim)])[0]
+    assert mean == pytest.approx(math.exp(-(dim - 1) * spread), abs=1e-9)
+
+
+def test_strong_pulls_are_followed_under_noise():
+    tokens = START[:, :2] / np.linalg.norm(START[:, :2], axis=1)[:, None]
+    flow = TokenFlow(1.0, value=np.diag([60.0, 120.0]))
+    found = integrate(flow, tokens, [0.0, 0.5], method="euler", noise=1e-6, seed=1)
+    assert found.steps > 100
+    assert np.abs(found.states[-1][:, 1]).min() > 0.99

@@ -77,7 +77,7 @@ def options_of(path: tuple[str, ...]) -> frozenset[str]:
 
 def script_options() -> set[str]:
     """Return the options of the scripts beside the package."""
-    scripts = [*(ROOT / "benchmarks").glob("*.py"), ROOT / "dev.py"]
+    scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").glob("*.py"), ROOT / "dev.py"]
     return {name for script in scripts for name in re.findall(r'"(--[\w-]+)"', script.read_text(encoding="utf-8"))}
 
 

@@ -37,7 +37,8 @@ def test_a_run_writes_states_record_table_figures_and_report(tmp_path, capsys):
     summary = json.loads(said.out)
     assert summary["status"] == "completed"
     assert summary["resolution"] == "resolved"
-    assert "resolved: 60 tokens" in said.err
+    assert "\nresolved: 60 tokens" in said.err
+    assert summary["other_tokens"] == 240
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "flow.safetensors", "flow.json", "matrices.safetensors", "run.json", "distances.csv", "distances.png",
@@ -223,8 +224,7 @@ def test_a_head_of_a_model_file_is_run_without_leaving_its_span(tmp_path, capsys
     q, k, v = (part[15:18] for part in parts[:3])
     o = parts[3][:, 15:18]
     flow = TokenFlow(24 / 3**0.5, interaction=q.T @ k, value=o @ v)
-    step = 0.25 / (np.linalg.norm(o, 2) * np.linalg.norm(v, 2))
-    expected = integrate(flow, found.states[0], found.times, step=step, normalise=True)
+    expected = integrate(flow, found.states[0], found.times, normalise=True)
     np.testing.assert_allclose(found.states, expected.states, atol=1e-9)
     assert run(["simulate", *map(str, weights), "--theory-only", "--out", str(tmp_path / "theory")]) == 0
     assert {path.name for path in (tmp_path / "theory").iterdir()} == {

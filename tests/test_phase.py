@@ -18,7 +18,7 @@ from tokendyn.particles.meanfield.theory import closure_beside, envelope
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
-SMALL = ("--tokens", 40, "--every", 0.5, "--integrator", "heun")
+SMALL = ("--tokens", 28, "--every", 0.5, "--integrator", "heun")
 SHORT = (*SMALL, "--time", 6)
 A = ("--value", "diag(1,2)", "--score", "diag(4,1)")
 
@@ -108,7 +108,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep")
     assert "holds no phase diagram" in refused(
-        capsys, "--betas", "5", *SHORT, "--overwrite", "--out", tmp_path / "mine"
+        capsys, "--betas", "5", *A, *SHORT, "--overwrite", "--out", tmp_path / "mine"
     )
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "keep"
 

@@ -9,7 +9,7 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, OutputError
 from tokendyn.forecast.pod import POD
 
 
@@ -118,6 +118,9 @@ def test_what_is_saved_is_loaded(tmp_path, field):
         again = POD.load(tmp_path / name)
         assert (again.transform(field) == pod.transform(field)).all()
         np.testing.assert_array_equal(again.energies_, pod.energies_)
+        with pytest.raises(OutputError, match="exists already"):
+            pod.save(tmp_path / name)
+        pod.save(tmp_path / name, overwrite=True)
     (tmp_path / "given" / "pod.safetensors").write_bytes(b"short")
     with pytest.raises(BadInputError, match="not a whole safetensors"):
         POD.load(tmp_path / "given")
@@ -183,8 +186,8 @@ def test_a_table_is_reduced_in_pieces_as_the_array_is(shape, suffix, rng, tmp_pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x,y\n1,2\n3,no\n", "must hold numbers"),
-        ("x,y\n1,2\n3\n", "must hold numbers"),
+        ("x,y\n1,2\n3,no\n", "line 3 holds .no. in column .y., not a number"),
+        ("x,y\n1,2\n3\n", "line 3 has 1 columns, the header has 2"),
         ("1,2\n3,4\n", "no header row"),
         ("t\n1\n2\n", "holds no numbers"),
         ("", "holds no numbers"),

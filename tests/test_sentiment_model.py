@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -182,4 +184,13 @@ def test_strong_words_stand_farther_out_and_the_pole_is_upright():
     points = place(np.array([0.1, -1.0, 0.5]), 2.0, 0.2)
     radii = np.linalg.norm(points[:-1], axis=1)
     assert radii[1] > radii[2] > radii[0]
-    assert points[-1].tolist() == [0.0, 2.0]
+    # Ranks of .1, 1 and .5 are 1/6, 5/6 and 1/2: factors e^(-.2/3), e^(.2/3) and 1.
+    heights = [3.99**0.5 * math.exp(-0.2 / 3), 3**0.5 * math.exp(0.2 / 3), 3.75**0.5, 2.0]
+    np.testing.assert_allclose(points, np.column_stack([[0.1, -1.0, 0.5, 0.0], heights]), rtol=1e-15)
+    # Words beyond the radius lie on the axis; ties of strength rank in their order; vectors by their norm.
+    assert place(np.array([3.0, -0.0]), 2.0, 0.2)[0].tolist() == [3.0, 0.0]
+    flat = place(np.array([1.0, -1.0]), 2.0, 0.4)[:2, 1]
+    np.testing.assert_allclose(flat, 3**0.5 * np.exp([-0.1, 0.1]), rtol=1e-15)
+    vectors = place(np.array([[0.6, 0.8], [0.3, -0.4]]), 2.0, 0.4)
+    np.testing.assert_allclose(vectors[:2, 2], np.sqrt([3, 3.75]) * np.exp([0.1, -0.1]), rtol=1e-15)
+    np.testing.assert_array_equal(vectors[:, :2], [[0.6, 0.8], [0.3, -0.4], [0.0, 0.0]])

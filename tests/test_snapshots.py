@@ -179,6 +179,42 @@ def test_gaps_are_filled_when_asked():
         read_snapshots(broken, fill="cubic")
 
 
+NAN = np.nan
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "previous"),
+    [
+        ([0, 1, 2, 3], [10, 20, NAN, 40], [10, 20, 20, 40]),
+        ([0, 1, 2, 3, 4], [NAN, NAN, 30, NAN, 50], [30, 30, 30, 30, 50]),
+        ([0, 1, 2, 3, 4], [10, 20, NAN, NAN, NAN], [10, 20, 20, 20, 20]),
+        ([0, 1, 4, 5], [10, 20, 50, 60], [10, 20, 20, 20, 50, 60]),
+        ([0, 1, 3, 4], [10, NAN, NAN, 50], [10, 10, 10, 10, 50]),
+        ([0, 1, 2, 5], [10, 20, 30, 60], [10, 20, 30, 30, 30, 60]),
+        ([0, 3, 4, 5], [10, 40, 50, 60], [10, 10, 10, 40, 50, 60]),
+        ([-0.2, -0.1, 0.1, 0.2], [1, 2, 4, 5], [1, 2, 2, 4, 5]),
+        ([0, 1], [3, 7], [3, 7]),
+    ],
+)
+def test_a_gap_takes_the_previous_value_and_every_known_value_stays_in_its_row(times, values, previous):
+    held = read_snapshots({"time": np.array(times, dtype=float), "a": np.array(values, dtype=float)}, fill="previous")
+    assert held.values[:, 0].tolist() == previous
+    np.testing.assert_allclose(held.times, times[0] + held.dt * np.arange(len(previous)), rtol=1e-15)
+    assert (held.times[0], held.times[-1]) == (times[0], pytest.approx(times[-1], rel=1e-12))
+    linear = read_snapshots({"time": np.array(times, dtype=float), "a": np.array(values, dtype=float)}, fill="linear")
+    known = ~np.isnan(values)
+    np.testing.assert_allclose(
+        linear.values[:, 0], np.interp(linear.times, np.array(times)[known], np.array(values)[known]), rtol=1e-12
+    )
+
+
+def test_inputs_are_filled_as_columns_are():
+    table = {"time": np.array([0.0, 1, 3]), "a": np.array([1.0, NAN, 5]), "push": np.array([7.0, 8, NAN])}
+    held = read_snapshots(table, inputs=["push"], fill="previous")
+    assert held.values[:, 0].tolist() == [1, 1, 1, 5]
+    assert held.inputs[:, 0].tolist() == [7, 8, 8, 8]
+
+
 def test_times_rounded_to_few_digits_are_uniform():
     times = np.round(np.arange(5000) * 0.1 / 3, 6)
     assert snapshots(np.sin(times), times=times).dt == pytest.approx(0.1 / 3, rel=1e-6)

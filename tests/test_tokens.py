@@ -57,6 +57,8 @@ def test_one_of_several_arrays_is_chosen_by_name(tmp_path):
         ("t.csv", "x,y\n", "no token"),
         ("t.csv", "1,2\n3\n4,5,6\n", r"2 problems[\s\S]*line 2 has 1[\s\S]*line 3 has 3"),
         ("t.csv", "1,2\nnan,3\n4,inf\n", r"line 2 holds 'nan'[\s\S]*line 3 holds 'inf'"),
+        ("t.csv", "NaN,1\n2,3\n", "line 1 holds 'NaN'"),  # a gap in the first row is no header
+        ("t.csv", "-nan\n2\n", "line 1 holds '-nan'"),
         ("t.csv", "1,2\n3,oops\n", "line 2 holds 'oops'"),
         ("t.csv", "a,b\nc,d\n", "expected numbers"),
         ("t.csv", b"1,2\n\xff\xfe,3\n", "not UTF-8"),

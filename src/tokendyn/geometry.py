@@ -1,6 +1,6 @@
 """Hulls, projections in the A-norm, and clusters of points."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -8,6 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
+from tokendyn.attention.checks import power_of_two
 from tokendyn.errors import BadInputError
 
 #: Extents below this share of the largest coordinate count as zero: the points lie in a smaller affine space.
@@ -79,6 +80,13 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
            [-1.,  1.],
            [ 0., -1.]])
     """
+    unit = power_of_two(points)
+    if unit != 1:  # Squares and products of coordinates would overflow or underflow.
+        near_one = convex_hull(points / unit)
+        equations = near_one._equations.copy()
+        equations[:, -1] *= unit
+        indices = near_one.indices
+        return replace(near_one, vertices=points[indices], _centre=near_one._centre * unit, _equations=equations)
     centre = points.mean(axis=0)
     _, sizes, axes = np.linalg.svd(points - centre, full_matrices=False)
     extent = max(float(sizes[0]), float(np.abs(points).max()))
@@ -160,6 +168,10 @@ def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clust
     array([2, 1])
     """
     points = np.asarray(points, dtype=np.float64)
+    unit = power_of_two(points)
+    if unit != 1:
+        near_one = cluster_points(points / unit, gap / unit)
+        return replace(near_one, centres=near_one.centres * unit)
     cells = np.floor(points / (gap / np.sqrt(points.shape[1])))
     _, cell_of = np.unique(cells, axis=0, return_inverse=True)
     cell_of = cell_of.reshape(-1)

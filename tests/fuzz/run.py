@@ -66,9 +66,9 @@ def search(target: str, minutes: float, work: Path) -> None:
     """Run the search; libFuzzer ends the process when the time is up."""
     found = Search(target, work)
     found.plant(target)
-    from tokendyn.runs import hdf5_files  # instrumented by now, if the reader needs it
+    from tokendyn.runs import limited  # instrumented by now, if the reader needs it
 
-    hdf5_files.MOST_SECONDS = 15.0  # below the limit of one input
+    limited.MOST_SECONDS = 15.0  # below the limit of one input
     warnings.simplefilter("error")
     with TARGETS[target].opened() as feed:
 

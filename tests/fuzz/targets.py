@@ -94,6 +94,77 @@ def _series_csv() -> bytes:
     return "\n".join(["t,x,y", *(f"{t / 10},{x},{y}" for t, (x, y) in enumerate(_series()))]).encode()
 
 
+def _typed_npz() -> bytes:
+    """Return arrays of many types; objects are refused, and the reader takes what holds numbers."""
+    values = _series()
+    return _numpy_bytes(
+        np.savez,
+        half=values.astype(np.float16), long=values.astype(np.longdouble), big=values.astype(">f8"),
+        whole=np.arange(40, dtype=np.uint8), truth=values > 0, raw=np.array([b"ab"] * 40),
+        text=np.array(["a", "é"] * 20),
+        record=np.zeros(40, dtype=[("a", "f8"), ("b", "i4", (2,))]), day=np.arange(40).astype("M8[D]"),
+        complex=values * 1j, nothing=np.zeros((40, 0)), number=np.float64(3), object=np.array([None, 1]),
+    )  # fmt: skip
+
+
+def _typed_arrays(path: Path) -> object:
+    """Read each array of an archive as tokens, as snapshots and as a field."""
+    import contextlib
+
+    from tokendyn.data.snapshots import read_snapshots
+    from tokendyn.data.tokens import read_tokens
+    from tokendyn.errors import BadInputError
+    from tokendyn.forecast.field_files import open_field
+    from tokendyn.runs.numpy_files import open_numpy
+
+    with open_numpy(path) as found:
+        names = list(found.shapes)[:20]
+    taken = []
+    for name in names:
+        with contextlib.suppress(BadInputError):
+            taken.append(read_tokens(path, array=name).tokens.shape)
+        with contextlib.suppress(BadInputError):
+            taken.append(read_snapshots(path, columns=[name]).values.shape)
+        with contextlib.suppress(BadInputError), open_field(path, name) as field:
+            taken.append(field.piece(next(field.pieces(60, over_time=True))).shape)
+    if not taken:
+        raise BadInputError("no array could be taken")
+    return taken
+
+
+def _pointing_hdf5() -> bytes:
+    """Return a file with every way to point at other data: inside it a link and a virtual dataset, and outside it."""
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file["a"] = _series()
+        file["soft"] = h5py.SoftLink("/a")
+        file["outside"] = h5py.ExternalLink("other.h5", "/a")
+        layout = h5py.VirtualLayout((40, 2), "f8")
+        layout[:] = h5py.VirtualSource(".", "a", (40, 2))
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("text", data=["a"] * 40)
+        file.create_dataset("packed", data=_series(), compression="gzip")
+        file.create_dataset("sparse", (40, 10**6), "f8")
+    return stream.getvalue()
+
+
+def _pointed(path: Path) -> object:
+    """Read a file that may point outside; whoever wrote it gets nothing of the secret that lies beside it."""
+    from tokendyn.data.snapshots import read_snapshots
+    from tokendyn.errors import BadInputError
+    from tokendyn.runs.opened import recording
+
+    with recording() as opened:
+        try:
+            return read_snapshots(path, columns=["a"])
+        except BadInputError as error:
+            return f"refused: {error}"
+        finally:
+            assert {file.name for file in opened} <= {path.name}, "another file is opened"
+
+
 def _series_frame() -> Any:
     import pandas as pd
 
@@ -369,6 +440,8 @@ TARGETS: dict[str, Target] = {
     "snapshots-parquet": Target("series.parquet", _snapshots, _series_parquet),
     "snapshots-hdf5": Target("series.h5", _snapshots, _series_hdf5),
     "snapshots-netcdf": Target("series.nc", _snapshots, _series_netcdf),
+    "types-npz": Target("types.npz", _typed_arrays, _typed_npz),
+    "pointers-hdf5": Target("pointers.h5", _pointed, _pointing_hdf5),
     "explored-json": Target("explored.json", _loader("tokendyn.data.explored", "read_explored"), _explored),
     "config-toml": Target(
         "run.toml", _loader("tokendyn.runs.bounded", "read_toml"), lambda: b"alpha = 0.5\nlayers = 10\n"

@@ -5,12 +5,20 @@ import numpy as np
 from tokendyn.errors import BadInputError, ScaleError
 
 
-def as_float64(array: np.ndarray) -> np.ndarray:
-    """Return real numbers as float64."""
+def as_array(given: object) -> np.ndarray:
+    """Return an array; tensors of torch on any device, with or without gradient, are taken as their numbers."""
+    if type(given).__module__.partition(".")[0] == "torch" and hasattr(given, "detach"):
+        given = given.detach().cpu()
+        given = (given.double() if given.is_floating_point() else given).numpy()
     try:
-        array = np.asarray(array)
+        return np.asarray(given)
     except ValueError:
         raise BadInputError("rows of different lengths; every token needs every coordinate") from None
+
+
+def as_float64(array: object) -> np.ndarray:
+    """Return real numbers as float64."""
+    array = as_array(array)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"expected real numbers, got an array of {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
@@ -50,16 +58,21 @@ def check_parameters(
         raise BadInputError.all_of("attention", problems)
 
 
-def check_shapes(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[int, ...]:
-    """Return the shape ``(*batch, tokens)`` or raise."""
-    if queries.ndim < 2 or queries.shape != keys.shape or queries.shape[:-1] != values.shape[:-1]:
+def check_shapes(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes ``(*batch, rows)`` of the queries and ``(*batch, tokens)`` of the keys, or raise."""
+    fits = min(queries.ndim, keys.ndim, values.ndim) >= 2 and (
+        queries.shape[:-2] == keys.shape[:-2]
+        and queries.shape[-1] == keys.shape[-1]
+        and keys.shape[:-1] == values.shape[:-1]
+    )
+    if not fits:
         raise BadInputError(
-            "queries, keys and values must be (..., tokens, dim) with the same tokens, and queries and keys "
-            f"the same dim; got {queries.shape}, {keys.shape} and {values.shape}"
+            "queries must be (..., rows, dim), keys (..., tokens, dim) and values (..., tokens, value_dim), with the "
+            f"same leading axes; got {queries.shape}, {keys.shape} and {values.shape}"
         )
-    if 0 in queries.shape or 0 in values.shape:
-        raise BadInputError(f"there is no token or no coordinate in shape {queries.shape}")
-    return queries.shape[:-1]
+    if 0 in (*queries.shape[-2:], *keys.shape[-2:], *values.shape[-2:]):
+        raise BadInputError(f"there is no token or no coordinate in {queries.shape}, {keys.shape} or {values.shape}")
+    return queries.shape[:-1], keys.shape[:-1]
 
 
 def check_finite(*arrays: np.ndarray) -> None:
@@ -74,22 +87,46 @@ def check_scale(
     queries: np.ndarray, keys: np.ndarray, values: np.ndarray | None = None, weights: np.ndarray | None = None
 ) -> None:
     """Raise when a score, a squared norm or a weighted sum of values could exceed the largest double."""
-    largest = max(float(np.abs(queries).max()), float(np.abs(keys).max()))
+    largest = max(float(np.abs(queries).max(initial=0.0)), float(np.abs(keys).max(initial=0.0)))
     bounds = [queries.shape[-1] * largest * largest]
     if values is not None and weights is not None:
-        bounds.append(float(weights.sum(axis=-1).max()) * float(np.abs(values).max()))
+        bounds.append(float(weights.sum(axis=-1).max(initial=0.0)) * float(np.abs(values).max(initial=0.0)))
     if not np.isfinite(bounds).all():
         raise ScaleError(f"scores or sums overflow float64 at entries of {largest:.3g}; scale the tokens down")
 
 
-def as_mask(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mask of the given shape; None is all true."""
+def as_mask(
+    mask: object | None, rows: tuple[int, ...], tokens: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which tokens exist, and which pairs of row and token may meet; None for all, and None is all true.
+
+    A mask of shape ``(*batch, tokens)`` says which tokens exist; one of ``(*batch, rows, tokens)``, which pairs meet.
+    """
     if mask is None:
-        return np.ones(shape, dtype=bool)
-    mask = np.asarray(mask)
-    if mask.dtype != bool or mask.shape != shape:
-        raise BadInputError(f"mask must be bool of shape {shape}, got {mask.dtype} of shape {mask.shape}")
-    return mask
+        return np.ones(tokens, dtype=bool), None
+    mask = as_array(mask)
+    pairs = (*rows, tokens[-1])
+    if mask.dtype != bool or mask.shape not in (tokens, pairs):
+        raise BadInputError(
+            f"mask must be bool of shape {tokens}, one entry a token, or {pairs}, one a pair; got {mask.dtype} of "
+            f"shape {mask.shape}"
+        )
+    return (mask, None) if mask.shape == tokens else (np.ones(tokens, dtype=bool), mask)
+
+
+def as_rows(rows: object | None, count: int) -> np.ndarray | None:
+    """Return numbers of rows; None is all."""
+    if rows is None:
+        return None
+    rows = as_array(rows)
+    if rows.size == 0:
+        return np.empty(0, dtype=np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise BadInputError(f"rows must be a list of whole numbers, got {rows.dtype} of shape {rows.shape}")
+    wrong = rows[(rows < 0) | (rows >= count)]
+    if wrong.size:
+        raise BadInputError(f"rows must be between 0 and {count - 1}, got {', '.join(map(str, wrong[:10]))}")
+    return rows.astype(np.int64)
 
 
 def as_weights(weights: np.ndarray | None, shape: tuple[int, ...], mask: np.ndarray) -> np.ndarray:
@@ -111,3 +148,46 @@ def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np
         return np.zeros(queries.shape[:-1])
     radius = np.sqrt((keys * keys).sum(axis=-1)).max(axis=-1, keepdims=True)
     return tie_tolerance * np.sqrt((queries * queries).sum(axis=-1)) * radius
+
+
+#: Numbers between this and its inverse have products that neither overflow nor lose bits.
+MODERATE = 2.0**-200
+
+
+def power_of_two(array: np.ndarray) -> float:
+    """Return 1 for an array whose largest entry is moderate, else a power of two that makes it so by division."""
+    largest = float(np.abs(array).max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest) or MODERATE <= largest <= 1 / MODERATE:
+        return 1.0
+    return 2.0 ** max(int(np.frexp(largest)[1]), -1022)
+
+
+def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return queries and keys whose scores do not underflow, and by what to multiply scores; None when it is 1.
+
+    Multiplication by a power of two changes no bit of a mantissa, so that comparisons of scores stay the same. At
+    hardmax each query has a power of its own (``by_row``).
+    """
+    sizes = np.abs(queries).max(axis=-1)
+    smallest = sizes[sizes > 0].min(initial=1.0)
+    largest_key = float(np.abs(keys).max(initial=0.0))
+    if largest_key == 0 or (smallest >= MODERATE and largest_key >= MODERATE):
+        return queries, keys, None
+    sizes = sizes if by_row else np.array(sizes.max(initial=0.0))
+    units = np.where(sizes > 0, np.ldexp(1.0, np.maximum(np.frexp(sizes)[1], -1022)), 1.0)
+    key_unit = 2.0 ** max(int(np.frexp(largest_key)[1]), -1022)
+    return queries / units[..., None], keys / key_unit, np.asarray(units * key_unit)
+
+
+def check_underflow(queries: np.ndarray, keys: np.ndarray, tops: np.ndarray) -> None:
+    """Raise when products of coordinates may have been lost in a row whose largest score is as small as they are."""
+    low = (np.abs(tops) < 2.0**-900) & (queries != 0).any(axis=-1)
+    if not low.any():
+        return
+    with np.errstate(divide="ignore"):
+        smallest = np.log2(np.where(keys == 0, np.inf, np.abs(keys))).min(axis=tuple(range(keys.ndim - 1)))
+        sizes = np.log2(np.where(queries[low] == 0, np.inf, np.abs(queries[low])))
+    if (sizes + smallest < -960).any():
+        raise ScaleError(
+            "scores underflow float64: coordinates of one token differ by more than a factor of 1e150; scale its axes"
+        )

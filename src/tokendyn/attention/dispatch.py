@@ -78,6 +78,10 @@ class Choice:
     error_bound: float = 0.0
 
 
+#: The choice where no row attends.
+NOTHING = Choice("fused", "no token attends")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One attention step as a backend sees it: checked, unmasked, contiguous float64, one set of tokens.
@@ -220,6 +224,22 @@ def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
     return _softmax(request)
 
 
+def compute_pairs(
+    request: Request, allowed: Bool[np.ndarray, "batch rows tokens"]
+) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Return the fields of a step in which only some pairs of row and token meet, and what computed them."""
+    from tokendyn.attention.pairs import step_pairs
+
+    if request.backend not in ("auto", "fused"):
+        raise BadInputError(f"a mask of pairs is computed by backend 'fused', not by {request.backend!r}")
+    fields = nothing_found(request.attends.shape, request.values.shape[2])
+    for item in range(len(request.attends)):
+        given = (request.queries, request.slack, request.keys, request.values, request.weights, allowed)
+        parts = [np.ascontiguousarray(array[item]) for array in given]
+        step_pairs(float(request.inverse_temperature), *parts, *(field[item] for field in fields))
+    return fields, Choice("fused", "pair by pair, because each row has a mask of its own")
+
+
 def known_backends(inverse_temperature: float) -> tuple[str, ...]:
     """Return the names that ``backend`` may have at a temperature."""
     return ("auto", *(HARDMAX if math.isinf(inverse_temperature) else (*DIRECT, *SOFTMAX)))
@@ -360,7 +380,7 @@ def _item(request: Request, item: int) -> Request:
 def _joined(choices: list[Choice]) -> Choice:
     """Return one choice that speaks for the items of a batch."""
     if not choices:
-        return Choice("fused", "no token attends")
+        return NOTHING
     bound = max(choice.error_bound for choice in choices)
     names = sorted({choice.backend for choice in choices})
     if len(names) == 1:

@@ -1,12 +1,13 @@
 """An attention head: how tokens turn into queries, keys and values, and at which temperature."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.attention.checks import as_float64, as_matrix, check_parameters
+from tokendyn.attention.checks import as_float64, as_mask, as_matrix, check_parameters, power_of_two
 from tokendyn.attention.step import AttentionStep, Backend, attend, canonical_linear
 from tokendyn.errors import BadInputError, ScaleError
 
@@ -77,19 +78,52 @@ class Head:
         tokens: Float[np.ndarray, "*batch tokens dim"],
         *,
         weights: Float[np.ndarray, "*batch tokens"] | None = None,
-        mask: Bool[np.ndarray, "*batch tokens"] | None = None,
-        rows: Int[np.ndarray, " rows"] | None = None,
+        mask: Bool[np.ndarray, "*shape"] | None = None,
+        rows: Int[np.ndarray, " rows"] | Sequence[int] | None = None,
         backend: Backend = "auto",
         error_tolerance: float = 0.0,
         find_leaders: bool = True,
     ) -> AttentionStep:
         """Let the tokens attend to each other through this head; see :func:`attend`."""
-        if mask is not None:
-            tokens = np.where(mask[..., None], tokens, 0.0)
+        tokens = as_float64(tokens)
+        if tokens.ndim < 2:
+            raise BadInputError(f"tokens must be (..., tokens, dim), got shape {tokens.shape}")
+        exists, pairs = as_mask(mask, tokens.shape[:-1], tokens.shape[:-1])
+        if not exists.all():
+            tokens = np.where(exists[..., None], tokens, 0.0)
+        head, units, given = self, 1.0, tokens
+        if math.isinf(self.inverse_temperature) and np.isfinite(tokens).all():
+            head, units, given = self._lifted(tokens)
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = self.queries(tokens), self.keys(tokens), self.values(tokens)
+            parts = head.queries(given), head.keys(given), self.values(tokens)
         if np.isfinite(tokens).all() and not all(np.isfinite(part).all() for part in parts):
             raise ScaleError("the head's matrices map finite tokens beyond the largest float64; scale them down")
+        step = head._attend(
+            parts, weights, exists if pairs is None else pairs, rows, backend, error_tolerance, find_leaders
+        )
+        return step if units == 1 else replace(step, top_scores=step.top_scores * units)
+
+    def _lifted(self, tokens: np.ndarray) -> tuple["Head", float, np.ndarray]:
+        """Return head and tokens whose products do not underflow, and by what to multiply scores: powers of two."""
+        unit = min(power_of_two(tokens), 1.0)
+        head, units = self, unit * unit
+        for name in ("score", "query", "key"):
+            matrix = getattr(self, name)
+            if matrix is not None and power_of_two(matrix) < 1:
+                head = replace(head, **{name: matrix / power_of_two(matrix)})
+                units *= power_of_two(matrix)
+        return head, units, tokens if unit == 1 else tokens / unit
+
+    def _attend(
+        self,
+        parts: tuple[np.ndarray, np.ndarray, np.ndarray],
+        weights: np.ndarray | None,
+        mask: np.ndarray,
+        rows: Int[np.ndarray, " rows"] | Sequence[int] | None,
+        backend: Backend,
+        error_tolerance: float,
+        find_leaders: bool,
+    ) -> AttentionStep:
         return attend(
             *parts,
             inverse_temperature=self.inverse_temperature,

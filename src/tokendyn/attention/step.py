@@ -5,6 +5,7 @@ Symbols: tokens ``z_i`` are the rows of ``(..., tokens, dim)``; query ``q_i = A 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +15,19 @@ from tokendyn.attention import dispatch
 from tokendyn.attention.checks import (
     as_float64,
     as_mask,
+    as_rows,
     as_weights,
     check_finite,
     check_parameters,
     check_scale,
     check_shapes,
+    check_underflow,
+    lifted,
     tie_slack,
 )
 from tokendyn.attention.dispatch import Choice
 from tokendyn.errors import BadInputError
+from tokendyn.shown import ShortRepr
 
 #: ``"auto"`` or the name of a backend, see :mod:`tokendyn.attention.dispatch`.
 Backend = str
@@ -31,8 +36,8 @@ Backend = str
 MAX_DENSE_ENTRIES = 2**26
 
 
-@dataclass(frozen=True)
-class AttentionStep:
+@dataclass(frozen=True, repr=False)
+class AttentionStep(ShortRepr):
     """What one attention step found for every token.
 
     Attributes
@@ -66,20 +71,22 @@ class AttentionStep:
 
 
 def attend(
-    queries: Float[np.ndarray, "*batch tokens score_dim"],
+    queries: Float[np.ndarray, "*batch rows score_dim"],
     keys: Float[np.ndarray, "*batch tokens score_dim"],
     values: Float[np.ndarray, "*batch tokens value_dim"],
     *,
     inverse_temperature: float = math.inf,
     tie_tolerance: float = 0.0,
     weights: Float[np.ndarray, "*batch tokens"] | None = None,
-    mask: Bool[np.ndarray, "*batch tokens"] | None = None,
-    rows: Int[np.ndarray, " rows"] | None = None,
+    mask: Bool[np.ndarray, "*shape"] | None = None,
+    rows: Int[np.ndarray, " chosen"] | Sequence[int] | None = None,
     backend: Backend = "auto",
     error_tolerance: float = 0.0,
     find_leaders: bool = True,
 ) -> AttentionStep:
     """Let every token, or those of ``rows``, attend to all tokens once.
+
+    Queries may be others than the tokens (cross-attention): any number of rows, then ``leaders`` are numbers of keys.
 
     Softmax at inverse temperature ``beta``: ``p_ij = w_j e^{beta s_ij} / sum_l w_l e^{beta s_il}``.
     Hardmax (``beta = inf``): ``p_ij = w_j / sum_{l in C_i} w_l`` on the leaders
@@ -93,7 +100,7 @@ def attend(
     Parameters
     ----------
     queries, keys, values
-        float64 arrays; leading axes are a batch.
+        Real arrays or torch tensors, computed in float64; leading axes are a batch.
     inverse_temperature
         ``beta > 0``; ``inf`` is hardmax.
     tie_tolerance
@@ -101,7 +108,9 @@ def attend(
     weights
         Positive token weights, by default 1. Multiplicities are weights.
     mask
-        True where a token exists. A masked token neither attends nor is attended to.
+        ``(..., tokens)``: True where a token exists; a masked token neither attends nor is attended to. Or
+        ``(..., rows, tokens)``: True where a row may look at a token, as in a causal mask, pair by pair; a row that may
+        look at nothing gets the result of a masked token.
     rows
         Numbers of the tokens that attend, by default all; the result has one entry for each.
     backend
@@ -142,39 +151,70 @@ def attend(
     queries, keys, values = (as_float64(array) for array in (queries, keys, values))
     known = dispatch.known_backends(inverse_temperature)
     check_parameters(inverse_temperature, tie_tolerance, error_tolerance, backend, known)
-    shape = check_shapes(queries, keys, values)
-    mask = as_mask(mask, shape)
-    weights = as_weights(weights, shape, mask)
-    if not mask.all():
-        queries, keys, values = (np.where(mask[..., None], array, 0.0) for array in (queries, keys, values))
+    asking, shape = check_shapes(queries, keys, values)
+    exists, pairs = as_mask(mask, asking, shape)
+    weights = as_weights(weights, shape, exists)
+    rows = as_rows(rows, asking[-1])
+    own = asking == shape
+    if not exists.all():
+        keys, values = (np.where(exists[..., None], array, 0.0) for array in (keys, values))
+        queries = np.where(exists[..., None], queries, 0.0) if own else queries
     check_finite(queries, keys, values)
     check_scale(queries, keys, values, weights)
+    queries, keys, units = lifted(queries, keys, by_row=math.isinf(inverse_temperature))
+    if units is not None and not math.isinf(inverse_temperature):
+        inverse_temperature = max(inverse_temperature * float(units), math.ulp(0.0))
     slack = tie_slack(queries, keys, tie_tolerance)
-    attends = mask
+    attends = exists if own else np.broadcast_to(exists.any(axis=-1, keepdims=True), asking).copy()
     if rows is not None:
-        queries, slack, attends = queries[..., rows, :], slack[..., rows], mask[..., rows]
+        queries, slack, attends = queries[..., rows, :], slack[..., rows], attends[..., rows]
+        pairs = None if pairs is None else pairs[..., rows, :]
 
     def flat(array: np.ndarray) -> np.ndarray:
-        return array.reshape(-1, *array.shape[len(shape) - 1 :])
+        return array.reshape(math.prod(shape[:-1]), *array.shape[len(shape) - 1 :])
 
-    outputs, choice = dispatch.compute(
-        dispatch.Request(
-            flat(queries),
-            flat(attends),
-            flat(slack),
-            flat(keys),
-            flat(values),
-            flat(weights),
-            flat(mask),
-            inverse_temperature=inverse_temperature,
-            error_tolerance=error_tolerance,
-            backend=backend,
-            find_leaders=find_leaders,
-        )
+    request = dispatch.Request(
+        flat(queries),
+        flat(attends),
+        flat(slack),
+        flat(keys),
+        flat(values),
+        flat(weights),
+        flat(exists),
+        inverse_temperature=inverse_temperature,
+        error_tolerance=error_tolerance,
+        backend=backend,
+        find_leaders=find_leaders,
     )
+    if attends.size == 0:
+        outputs, choice = dispatch.nothing_found(request.attends.shape, values.shape[-1]), dispatch.NOTHING
+    elif pairs is not None:
+        outputs, choice = dispatch.compute_pairs(request, flat(pairs))
+    else:
+        outputs, choice = dispatch.compute(request)
     fields = [array.reshape(*attends.shape, *array.shape[2:]) for array in outputs]
     means, leaders, tie_counts, tie_spreads, top_scores, log_masses = fields
+    if math.isinf(inverse_temperature):
+        check_underflow(queries, keys, top_scores)
+    if units is not None:
+        top_scores = top_scores * (units if rows is None or units.ndim == 0 else units[..., rows])
     return AttentionStep(means, leaders, tie_counts, tie_spreads, top_scores, log_masses, choice)
+
+
+def hardmax_within(
+    queries: Float[np.ndarray, "rows score_dim"],
+    keys: Float[np.ndarray, "tokens score_dim"],
+    values: Float[np.ndarray, "tokens value_dim"],
+    slack: Float[np.ndarray, " rows"],
+    weights: Float[np.ndarray, " tokens"],
+    backend: Backend,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return means, leaders, tie counts and tie spreads of rows with a slack each, for input that was checked."""
+    attends, mask = np.ones((1, len(queries)), dtype=bool), np.ones((1, len(keys)), dtype=bool)
+    arrays = queries[None], attends, slack[None], keys[None], values[None], weights[None], mask
+    fields, _ = dispatch.compute(dispatch.Request(*arrays, inverse_temperature=math.inf, backend=backend))
+    means, leaders, counts, spreads = (field[0] for field in fields[:4])
+    return means, leaders, counts, spreads
 
 
 def attention_weights(
@@ -214,6 +254,9 @@ def attention_weights(
             f"(at most {max(1, MAX_DENSE_ENTRIES // keys.shape[0])} for {keys.shape[0]} tokens)"
         )
     weights = as_weights(weights, keys.shape[:1], np.ones(keys.shape[:1], dtype=bool))
+    queries, keys, units = lifted(queries, keys, by_row=math.isinf(inverse_temperature))
+    if units is not None:
+        inverse_temperature = inverse_temperature * float(units.max())
     scores = canonical_scores(queries, keys)
     top = scores.max(axis=1, keepdims=True)
     if math.isinf(inverse_temperature):

@@ -32,7 +32,7 @@ def _runs(profile: Profile, flow: Flow = lined_flow) -> tuple[MeanFieldRun, ...]
         ((30.0, 100.0, 300.0, 1e3), 1000) if profile == "quick" else ((10.0, 30.0, 1e2, 3e2, 1e3, 3e3, 1e4), 2000)
     )
     start, times = circle_quantiles(count, asymmetric_density), np.arange(401) * 0.05
-    return tuple(simulate(flow(beta), start, times, method="heun", step=0.05) for beta in betas)
+    return tuple(simulate(flow(beta), start, times, method="heun", step=0.05, check=False) for beta in betas)
 
 
 def _betas(runs: tuple[MeanFieldRun, ...]) -> np.ndarray:

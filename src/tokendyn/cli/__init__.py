@@ -184,22 +184,23 @@ _command(
     classify,
     "verify",
     "classify:verify",
-    "Run all sequences of a model again; with --exact in rational arithmetic. Exit code 1 if one is wrong.",
-    "tokendyn classify verify model/",
-    "tokendyn classify verify model/ --exact --json",
+    "Run your own sequences, or those that a model holds, and compare with the labels; --exact: in rationals.",
+    "tokendyn classify verify model/ sequences.jsonl",
+    "tokendyn classify verify model/ sequences.jsonl --exact --json",
+    "tokendyn classify verify model/ --bits",
 )
 _command(
     classify,
     "predict",
     "classify:predict",
     "Label every sequence of a file: CSV out, with whether the sequence is one of the given ones.",
-    "tokendyn classify predict new.jsonl --model model/ --abstain --out labels.csv",
+    "tokendyn classify predict new.jsonl --model model/ --out labels.csv",
 )
 _command(
     classify,
     "explain",
     "classify:explain",
-    "Say which questions a sequence was asked, which it answered with yes, and the classes that it went through.",
+    "Say why a sequence has its label: which token decides, and by how much.",
     "tokendyn classify explain sequences.jsonl --id 7 --model model/ --figure path.png",
 )
 _command(
@@ -208,6 +209,7 @@ _command(
     "classify:export",
     "Write a model as an ONNX file.",
     "tokendyn classify export model/ --onnx model.onnx",
+    "tokendyn classify export model/ --onnx model.onnx --unrolled",
 )
 app.command(classify)
 _command(

@@ -1,23 +1,34 @@
 """``tokendyn classify``: check, build, verify, predict, explain, export."""
 
 import csv
+import math
+import re
 import sys
 import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import console, progress, rehearse
+from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
 from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
-from tokendyn.errors import BadInputError
-from tokendyn.exact import ExactTransformer, load, save
+from tokendyn.errors import LISTED, BadInputError, TokendynError
+from tokendyn.exact import ContradictoryLabelsError, CoverageWarning, ExactTransformer, load, save
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
 from tokendyn.exact.certificate import Verification
 from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_cell
+
+#: Options of this command that messages of the library name as arguments.
+_OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
 
 
 def check(
@@ -28,6 +39,8 @@ def check(
     text: str | None = None,
     hash_dim: int = 3,
     embedding: Path | None = None,
+    keep_case: bool = False,
+    keep_punctuation: bool = False,
     dtype: str = "float64",
     multiplicity: str = "set",
     positions: bool = False,
@@ -47,6 +60,10 @@ def check(
         Coordinates of a hashed word.
     embedding
         File with a vector for each word, instead of hashing.
+    keep_case
+        Whether capital letters tell words apart.
+    keep_punctuation
+        Whether punctuation marks are words too.
     dtype
         float64 or float32.
     multiplicity
@@ -57,10 +74,12 @@ def check(
         Write the findings as one JSON object to standard output.
     """
     began = time.perf_counter()
-    data = _read(sequences, label, _input(text, hash_dim, embedding), embedding)
-    report = check_sequences(
-        data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
-    )
+    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
+    data = _read(sequences, label, source, embedding)
+    with _in_terms_of_options(data, sequences, source, embedding):
+        report = check_sequences(
+            data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
+        )
     if json:
         write_json(
             {
@@ -75,13 +94,14 @@ def check(
             }
         )  # fmt: skip
     for line in report.describe():
-        announce(line)
+        announce(_with_ids(line, data.ids))
     if report.ok:
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
+    helps = [*map(_option_terms, report.remedies), *_text_helps(report.contradictions[0], sequences, source, embedding)]
     raise BadInputError(
         f"{len(report.contradictions)} pairs of sequences are the same and have different labels; "
-        + "; ".join(["keep one of each, or give them one label", *report.remedies])
+        + "; ".join(["keep one of each, or give them one label", *helps])
     )
 
 
@@ -94,6 +114,8 @@ def build(
     text: str | None = None,
     hash_dim: int = 3,
     embedding: Path | None = None,
+    keep_case: bool = False,
+    keep_punctuation: bool = False,
     strategy: str = "auto",
     attention: str = "hardmax",
     dtype: str = "float64",
@@ -125,6 +147,10 @@ def build(
         Coordinates of a hashed word.
     embedding
         File with a vector for each word (CSV with a column of names), instead of hashing.
+    keep_case
+        Whether capital letters tell words apart.
+    keep_punctuation
+        Whether punctuation marks are words too.
     strategy
         auto, narrow, fused, bank, half-space, slab, fingerprint, hat, strict.
     attention
@@ -153,21 +179,22 @@ def build(
         Write statistics and certificate as one JSON object to standard output.
     """
     check_free(out, overwrite=overwrite)
-    source = _input(text, hash_dim, embedding)
+    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
-    settings: dict[str, Any] = {
-        "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,
-        "seed": seed, "min_margin": min_margin, "multiplicity": multiplicity, "positions": positions,
-        "workers": workers,
-    }  # fmt: skip
-    if dry_run:
-        found = check_sequences(data.sequences, data.labels or (), dtype=dtype, positions=positions)
-        rehearse(lambda begun: compile_transformer(data.sequences, data.labels or (), **settings, progress=begun))
-        announce(f"would build from {found.sequences} sequences with {len(found.labels)} labels, and write {out}")
-        return 0
     began = time.perf_counter()
-    with progress("sequences verified") as report:
-        model = compile_transformer(data.sequences, data.labels or (), **settings, progress=report)
+    with progress("sequences verified") as report, _in_terms_of_options(data, sequences, source, embedding):
+        model = compile_transformer(
+            data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
+            direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
+            positions=positions, certify=not dry_run, workers=workers, progress=report,
+        )  # fmt: skip
+    if dry_run:
+        stats = model.stats
+        announce(
+            f"would build {stats.strategy}, {stats.blocks} blocks, from {stats.sequences} sequences with "
+            f"{stats.labels} labels, and write {out}"
+        )
+        return 0
     model.settings["input"] = source
     command = repeated()
     save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
@@ -184,15 +211,40 @@ def build(
     return 0
 
 
-def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool = False) -> int:
-    """Run all sequences of a model again and compare every token's output with the label; exit code 1 if one differs.
+def verify(
+    model: Path,
+    sequences: Path | None = None,
+    /,
+    *,
+    label: str = "label",
+    text: str | None = None,
+    embedding: Path | None = None,
+    exact: bool = False,
+    bits: bool = False,
+    workers: int = 1,
+    json: bool = False,
+) -> int:
+    """Run sequences through a model and compare every token's output with the label; exit code 1 if one differs.
+
+    Without SEQUENCES this shows that the model agrees with itself. With your own file it shows that the model was
+    built from these sequences and gives them these labels.
 
     Parameters
     ----------
     model
         Folder that build wrote.
+    sequences
+        Your own sequences and labels, a file as for build; by default those that the model holds.
+    label
+        Name of the label in that file.
+    text
+        Name of the column of texts, if not that of build.
+    embedding
+        The file of word vectors, if build had one.
     exact
         In exact rational arithmetic: slow, and free of rounding.
+    bits
+        Measure also how many significant bits of the weights are enough for every label.
     workers
         Threads of the floating-point run.
     json
@@ -200,21 +252,35 @@ def verify(model: Path, /, *, exact: bool = False, workers: int = 1, json: bool 
     """
     began = time.perf_counter()
     loaded = load(model)
+    own = None if sequences is None else _read(sequences, label, _same_input(loaded, text), embedding)
     with progress("sequences verified") as report:
-        done: Verification = loaded.certificate.verify(exact=exact, workers=workers, progress=report)
+        done: Verification = loaded.certificate.verify(
+            None if own is None else own.sequences, None if own is None else own.labels,
+            exact=exact, workers=workers, progress=report,
+        )  # fmt: skip
+    measured = loaded.certificate.bits if bits else None
     if json:
         write_json(
             {
                 "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
                 "command": repeated(),
                 "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
-                "passed": done.passed, "sequences": done.sequences, "wrong": list(done.wrong),
-                "largest_difference": done.largest_difference, "arithmetic": done.arithmetic,
+                "passed": done.passed, "exact": done.exact, "sequences": done.sequences, "wrong": list(done.wrong),
+                "unknown": list(done.unknown), "against": None if sequences is None else sequences.name,
+                "largest_difference": done.largest_difference if math.isfinite(done.largest_difference) else None,
+                "bits": measured, "arithmetic": done.arithmetic,
                 "attention": done.attention, "seconds": round(done.seconds, 3),
                 "certificate": loaded.certificate.to_dict(),
             }
         )  # fmt: skip
     announce(str(done))
+    if own is not None:
+        announce(f"{sequences} holds {done.sequences} sequences; the model was built from {loaded.stats.sequences}")
+        for what, places in (("ends with another label", done.wrong), ("was not given to build", done.unknown)):
+            for place in places[:LISTED]:
+                announce(f"sequence {own.ids[place]} {what}")
+    if measured is not None:
+        announce(f"{measured} significant bits of the weights are enough; with one fewer the first label flips")
     return 0 if done.passed else 1
 
 
@@ -227,11 +293,14 @@ def predict(
     text: str | None = None,
     embedding: Path | None = None,
     abstain: bool = False,
+    guess: bool = False,
     workers: int = 1,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Label every sequence of a file: CSV out, with id, prediction and whether the sequence is one of the given ones.
+    """Label the sequences that the model knows: CSV out, with id, prediction and whether the sequence is known.
+
+    Strangers, whatever their length, have no prediction and "no" in the column known.
 
     Parameters
     ----------
@@ -246,7 +315,9 @@ def predict(
     embedding
         The file of word vectors, if build had one.
     abstain
-        Leave the prediction empty for sequences that were not given.
+        What is done anyway: leave the prediction empty for strangers.
+    guess
+        Write what the network happens to say of strangers, which means nothing.
     workers
         Threads.
     dry_run
@@ -256,26 +327,38 @@ def predict(
     """
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
+    if abstain and guess:
+        raise BadInputError("--abstain and --guess exclude each other; leave one out")
     loaded = load(model)
-    data = _read(sequences, None, _same_input(loaded, text), embedding)
+    if not loaded.labels:
+        raise BadInputError(f"{model} turns sequences into sequences; use exact.load(...).predict from Python")
+    data = _read(sequences, None, _same_input(loaded, text), embedding, allow_empty=True)
+    readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
+    given = [data.sequences[place] for place in readable]
+    known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
     if dry_run:
-        announce(f"would label {len(data)} sequences, and write {out or 'standard output'}")
+        announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
         return 0
-    known = loaded.is_known(data.sequences)
-    with progress("sequences") as report:
-        labels = loaded.predict(data.sequences, workers=workers, progress=report)
-    shown = ["" if abstain and not sure else label for label, sure in zip(labels, known, strict=True)]
-    rows = zip(data.ids, shown, ("yes" if sure else "no" for sure in known), strict=True)
+    shown, sure = [""] * len(data), ["no"] * len(data)
+    with progress("sequences") as report, _warnings_announced():
+        labels = loaded.predict(given, abstain=not guess, workers=workers, progress=report) if given else []
+    for place, label, yes in zip(readable, labels, known, strict=True):
+        shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
+    rows = zip(data.ids, shown, sure, strict=True)
     header = ("id", "prediction", "known")
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *map(_safe_row, rows)])
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *rows])
+        csv.writer(stream).writerows([header, *map(_safe_row, rows)])
     if json:
         write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
-    announce(f"labelled {len(data)} sequences, {int(known.sum())} of them known; wrote {out}")
+    announce(f"{int(known.sum())} of {len(data)} sequences are known and have their label; wrote {out}")
     return 0
+
+
+def _safe_row(row: Iterable[object]) -> list[object]:
+    return [safe_cell(cell) for cell in row]
 
 
 def explain(
@@ -289,7 +372,7 @@ def explain(
     figure: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Say which questions a sequence was asked, which it answered with yes, and the classes that it went through.
+    """Say why a sequence has its label: which token decides and by how much, in at most one screen; --json has it all.
 
     Parameters
     ----------
@@ -304,7 +387,7 @@ def explain(
     embedding
         The file of word vectors, if build had one.
     figure
-        Picture of the path (.png, .svg, .pdf).
+        Picture of the questions or the tokens (.png, .svg, .pdf), at most 40 rows.
     json
         Write the explanation as one JSON object to standard output.
     """
@@ -313,15 +396,12 @@ def explain(
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    why = loaded.explain(data.sequences[place])
+    why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
     else:
-        words = data.words[place] if data.words is not None else None
-        for question in why.questions:
-            hit = "" if words is None else ": " + ", ".join(sorted({words[k] for k in question.hits}))
-            console().print(f"{question}{hit if question.yes else ''}", soft_wrap=True, markup=False)
-        announce(f"label {why.label!r}" + ("" if why.known else "; the sequence was not given, so no guarantee"))
+        for line in why.describe():
+            announce(line)
     if figure is not None:
         if figure.suffix not in (".png", ".svg", ".pdf"):
             raise BadInputError(f"--figure {figure}: expected .png, .svg or .pdf")
@@ -331,7 +411,16 @@ def explain(
     return 0
 
 
-def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
+def export(
+    model: Path,
+    /,
+    *,
+    onnx: Path,
+    unrolled: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
     """Write a model as an ONNX file: inputs tokens (batch, tokens, dim) and mask (batch, tokens), output label numbers.
 
     Parameters
@@ -340,6 +429,8 @@ def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool
         Folder that build wrote.
     onnx
         File to write. It must not exist.
+    unrolled
+        Nodes and weights of its own for every block, as quantisers need them, instead of one loop over all blocks.
     overwrite
         Replace the file when it exists.
     dry_run
@@ -354,18 +445,85 @@ def export(model: Path, /, *, onnx: Path, overwrite: bool = False, dry_run: bool
     if dry_run:
         announce(f"would write {loaded.stats.blocks} blocks as {onnx}")
         return 0
-    to_onnx(loaded, onnx)
+    to_onnx(loaded, onnx, unrolled=unrolled)
     if json:
         write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
+    if unrolled and loaded.dtype == "float64":
+        announce("quantisers of onnxruntime leave float64 as it is; build with --dtype float32 for them")
     announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
     return 0
 
 
-def _input(text: str | None, hash_dim: int, embedding: Path | None) -> dict[str, Any]:
+@contextmanager
+def _warnings_announced() -> Iterator[None]:
+    """Say warnings of the library as one line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CoverageWarning)
+        yield
+    for message in dict.fromkeys(str(warning.message) for warning in caught):
+        announce(f"warning: {message}")
+
+
+@contextmanager
+def _in_terms_of_options(
+    data: LabelledSequences, path: Path, source: dict[str, Any], embedding: Path | None
+) -> Iterator[None]:
+    """Let errors of the library speak of ids and command-line options."""
+    try:
+        yield
+    except TokendynError as error:
+        message = str(error)
+        if isinstance(error, ContradictoryLabelsError):
+            helps = _text_helps((error.first, error.second), path, source, embedding)
+            message = "; ".join([message, *helps])
+        error.args = (_option_terms(_with_ids(message, data.ids)), *error.args[1:])
+        raise
+
+
+def _option_terms(message: str) -> str:
+    """Return a message with ``name='value'`` and ``name=True`` as options of the command line."""
+
+    def option(match: re.Match[str]) -> str:
+        value = match["value"].strip("'\"")
+        return f"--{match['name'].replace('_', '-')}" + ("" if value == "True" else f" {value}")
+
+    named = re.sub(rf"\b(?P<name>{'|'.join(_OPTIONS)})=(?P<value>True|'[^']*')", option, message)
+    return named.replace(" min_margin", " --min-margin")
+
+
+def _with_ids(message: str, ids: tuple[str, ...]) -> str:
+    """Return a message with the ids of sequences in place of their numbers."""
+
+    def named(match: re.Match[str]) -> str:
+        places = [int(match["first"]), *([int(match["second"])] if match["second"] else [])]
+        if max(places) >= len(ids):
+            return match.group()
+        return match["what"] + " " + " and ".join(repr(ids[place]) for place in places)
+
+    return re.sub(r"\b(?P<what>sequences?) (?P<first>\d+)(?: and (?P<second>\d+))?(?= |,|$)", named, message)
+
+
+def _text_helps(pair: tuple[int, int], path: Path, source: dict[str, Any], embedding: Path | None) -> list[str]:
+    """Return the options that would tell two texts with the same words apart."""
+    helps = []
+    for name in ("keep_case", "keep_punctuation") if source["kind"] == "text" else ():
+        words = _read(path, None, source | {name: True}, embedding, allow_empty=True).words
+        assert words is not None
+        if set(words[pair[0]]) != set(words[pair[1]]):
+            helps.append(f"or --{name.replace('_', '-')}, which tells them apart")
+    return helps
+
+
+def _input(
+    text: str | None, hash_dim: int, embedding: Path | None, keep_case: bool, keep_punctuation: bool
+) -> dict[str, Any]:
     """Return how the file becomes sequences, as the model remembers it."""
     if text is None:
         return {"kind": "tokens"}
-    return {"kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None}
+    return {
+        "kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
+        "keep_case": keep_case, "keep_punctuation": keep_punctuation,
+    }  # fmt: skip
 
 
 def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:
@@ -375,7 +533,9 @@ def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:
     return source
 
 
-def _read(path: Path, label: str | None, source: dict[str, Any], embedding: Path | None) -> LabelledSequences:
+def _read(
+    path: Path, label: str | None, source: dict[str, Any], embedding: Path | None, *, allow_empty: bool = False
+) -> LabelledSequences:
     if source["kind"] == "tokens":
         return read_sequences(path, label=label)
     if source["embedding"] != (embedding is not None):
@@ -384,7 +544,11 @@ def _read(path: Path, label: str | None, source: dict[str, Any], embedding: Path
             if source["embedding"]
             else "the model was built with hashed words; leave --embedding out"
         )
-    return read_text_sequences(path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding)
+    return read_text_sequences(
+        path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding,
+        keep_case=source.get("keep_case", False), keep_punctuation=source.get("keep_punctuation", False),
+        allow_empty=allow_empty,
+    )  # fmt: skip
 
 
 def _stats(model: ExactTransformer) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import webbrowser
 from pathlib import Path
 
 from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.values import announce_names
 from tokendyn.data.explored import Explored, explored_from, read_bounded_json
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
@@ -88,4 +89,5 @@ def _given(source: Path) -> Explored:
             record = record["explorer"]
         return explored_from(record, str(source))
     table = read_tokens(source)
+    announce_names(table)
     return Explored(table.tokens, labels=table.labels, title=source.name, note="Tokens of a file.")

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.values import matrix_of, numbers_of, seconds_of
+from tokendyn.cli.values import announce_names, matrix_of, numbers_of, seconds_of
 from tokendyn.data.tokens import read_tokens
-from tokendyn.dynamics import Budget, TokenFlow, means_within
-from tokendyn.dynamics.integrators import Method
+from tokendyn.dynamics import Budget, TokenFlow
+from tokendyn.dynamics.integrators import Method, Step
 from tokendyn.dynamics.sphere import ON_SPHERE
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.particles.meanfield import starts
@@ -28,6 +28,8 @@ Starter = Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]
 
 #: Largest size of the kept states.
 _MOST_BYTES = 2 * 2**30
+#: Length of the default push.
+_PUSH = 0.25
 #: Centres of the mixture when none are given.
 _CENTRES = 3
 
@@ -60,8 +62,8 @@ class FlowOptions:
     threads
         Threads of the attention.
     error_tolerance
-        Accept this error of the attention's means, such as 1e-9, from backends that are far faster for very many
-        tokens; 0 for the exact difference form.
+        Accept this error of the attention's means from backends that are far faster for many tokens; 0 for the exact
+        difference form. By default 1e-9 from 4,000 tokens on, and exact below.
     """
 
     beta: float | None = None
@@ -74,7 +76,7 @@ class FlowOptions:
     unnormalised: bool = False
     causal: bool = False
     threads: int = 1
-    error_tolerance: float = 0.0
+    error_tolerance: float | None = None
 
     def temperature(self, default: float | None = None) -> float:
         """Return beta, checked."""
@@ -120,11 +122,14 @@ class FlowOptions:
             raise BadInputError(f"--threads must be at least 1, got {self.threads}")
         if math.isinf(beta) and (self.unnormalised or self.causal):
             raise BadInputError("--unnormalised and --causal need a finite --beta")
+        if self.error_tolerance is not None and not 0 <= self.error_tolerance < 1:
+            raise BadInputError(f"--error-tolerance must be at least 0 and below 1, got {self.error_tolerance:g}")
+        if self.error_tolerance and (self.unnormalised or self.causal):
+            raise BadInputError("--error-tolerance is for full, normalised attention; leave it out")
         cold = {"hardmax": "hardmax", "full-support": "full support", None: None}[self.zero_temperature]
         return TokenFlow(
             beta, interaction=interaction, value=value, cold_limit=cold if math.isinf(beta) else None,  # type: ignore[arg-type]
             normalised=not self.unnormalised, causal=self.causal, threads=self.threads,
-            means=None if self.error_tolerance == 0 else means_within(self.error_tolerance),
         )  # fmt: skip
 
 
@@ -144,7 +149,11 @@ class StartOptions:
     density
         Of the angle, for quantile and quadrature: uniform, or asymmetric, 1 + cos(t - 1)/2 + 3 cos(2t - 1/2)/10.
     tilt
-        Radians by which the Fibonacci lattice is turned; symmetric starts hide the terminal phase.
+        Radians by which the Fibonacci lattice is turned.
+    push
+        Makes fibonacci, sobol and uniform starts uneven, x <- N(x + push): numbers with commas, one a dimension and
+        together shorter than 1, or 0. A law that is symmetric about E hides the terminal phase, so that by default
+        fibonacci, and sobol above three dimensions, are pushed by 1/4 along (1, 2, ..., d).
     centres
         Of vmf, one a row: a file or rows. By default three at random.
     concentration
@@ -164,6 +173,7 @@ class StartOptions:
     dim: int | None = None
     density: Literal["asymmetric", "uniform"] = "asymmetric"
     tilt: float = 0.5
+    push: str | None = None
     centres: str | None = None
     concentration: float = 5.0
     array: str | None = None
@@ -202,6 +212,7 @@ class StartOptions:
     def starter(self, dim: int) -> Starter:
         """Return the generated start as a function of the number of tokens and the seed."""
         kind = self.kind(dim)
+        push = self.pushed(dim)
         density = asymmetric_density if self.density == "asymmetric" else np.ones_like
 
         def made(count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -210,15 +221,32 @@ class StartOptions:
             if kind == "quadrature":
                 return starts.circle_quadrature(count, density)
             if kind == "fibonacci":
-                return starts.fibonacci_sphere(count, self.tilt), None
+                return starts.pushed(starts.fibonacci_sphere(count, self.tilt), push), None
             if kind == "sobol":
-                return starts.sobol_sphere(count, dim, seed), None
+                return starts.pushed(starts.sobol_sphere(count, dim, seed), push), None
             if kind == "uniform":
-                return starts.uniform_sphere(count, dim, seed), None
+                return starts.pushed(starts.uniform_sphere(count, dim, seed), push), None
             centres = self._centres(dim)
             return starts.von_mises_fisher(count, centres, [self.concentration] * len(centres), seed=seed), None
 
         return made
+
+    def pushed(self, dim: int) -> np.ndarray:
+        """Return by what the start is pushed, checked."""
+        kind = self.kind(dim)
+        if self.push is None:
+            pushed = kind == "fibonacci" or (kind == "sobol" and dim > 3)
+            direction = np.arange(1.0, dim + 1)
+            return direction * (_PUSH / np.linalg.norm(direction) if pushed else 0.0)
+        push = numbers_of(self.push, "--push")
+        push = np.zeros(dim) if push.tolist() == [0.0] else push
+        if push.shape != (dim,) or not np.linalg.norm(push) < 1:
+            raise BadInputError(
+                f"--push takes {dim} numbers with commas, together shorter than 1, or 0; got {self.push}"
+            )
+        if push.any() and kind not in ("fibonacci", "sobol", "uniform"):
+            raise BadInputError(f"--push is for fibonacci, sobol and uniform starts, not {kind}")
+        return push
 
     def _centres(self, dim: int) -> np.ndarray:
         if self.centres is None:
@@ -232,6 +260,7 @@ class StartOptions:
     def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         """Return tokens of a file as unit vectors, their names, and their rows; of many, ``--tokens`` by chance."""
         table = read_tokens(path, array=self.array)
+        announce_names(table)
         tokens, rows = self.chosen(table.tokens, str(path), normalise=self.normalise)
         return tokens, tuple(table.labels[row] for row in rows), rows
 
@@ -283,11 +312,12 @@ class TimeOptions:
     every
         Time between kept states, by default a hundredth of the time, and at least a step.
     step
-        Largest step of the fixed methods, 0.1 by default (1/4 over the norm of V with --weights).
+        Largest step of the fixed methods, or auto, the default: 0.1 (less for V of norm above 2), and less wherever
+        one step of a token errs by more than 1e-4.
     integrator
         layers (a post-normalised transformer layer), euler, heun, rk4, or adaptive.
     tolerance
-        Of the adaptive integrator.
+        Of the adaptive integrator: relative and absolute error of a step, root mean square over the tokens.
     noise
         Diffusivity of Brownian motion on the sphere; needs --integrator euler.
     budget
@@ -297,11 +327,17 @@ class TimeOptions:
     time: float | None = None
     times: str | None = None
     every: float | None = None
-    step: float | None = None
+    step: float | Literal["auto"] = "auto"
     integrator: Method = "rk4"
     tolerance: float = 1e-8
     noise: float = 0.0
     budget: str | None = None
+
+    def chosen_step(self) -> Step:
+        """Return the step, checked."""
+        if self.step != "auto" and not (math.isfinite(self.step) and self.step > 0):
+            raise BadInputError(f"--step must be positive and finite, or auto; got {self.step:g}")
+        return self.step
 
     def grid(self, default: float, step: float) -> np.ndarray:
         """Return the times of the kept states, for a default end and the step."""

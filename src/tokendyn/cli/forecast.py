@@ -26,6 +26,7 @@ from tokendyn.forecast.studies.comparison import Task
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_cell
 
 KINDS: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
 #: Rows of a series that ``predict --json`` writes for a picture.
@@ -402,10 +403,10 @@ def _write_forecasts(
             check_free(out, overwrite=overwrite, ours=functools.partial(_is_forecast, header))
             stream = opened.enter_context(opened.enter_context(new_file(out)).open("w", encoding="utf-8", newline=""))
         writer = csv.writer(stream, lineterminator="\n" if out is None else "\r\n")
-        writer.writerow(header)
+        writer.writerow(map(safe_cell, header))
         for forecast, one in zip(forecasts, given, strict=True):
             table = forecast.values if forecast.spread is None else np.hstack([forecast.values, forecast.spread])
-            label = [one.label] if series else []
+            label = [safe_cell(one.label)] if series else []
             for stamp, row in zip(_stamps(one.times[-1] + forecast.times, one), table, strict=True):
                 writer.writerow([*label, stamp, *(repr(float(number)) for number in row)])
 

@@ -1,18 +1,28 @@
 """Options and starts that come from a trained model: one attention head, the embeddings of a text."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.data.weights import HeadWeights, read_embedding, read_head
+from tokendyn.data.model_text import read_text_tokens
+from tokendyn.data.weights import HeadWeights, read_head
 from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import read_text
 from tokendyn.runs.files import schema_of
+from tokendyn.runs.opened import note_opened
 
-#: Tokens, their weights (None for equal ones), their names.
-Words = tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]
+
+@dataclass(frozen=True)
+class Words:
+    """Tokens, their weights (None for equal ones), their names, and what must be known of them."""
+
+    points: np.ndarray
+    weights: np.ndarray | None
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @Parameter(name="*")
@@ -34,11 +44,16 @@ class HeadOptions:
         Number of key and value heads, where several query heads share them.
     mapping
         TOML file with the names of the tensors, for models of other families.
+    prefix
+        Start of the names of the tensors, for models of several parts, such as model.encoder.
     theory_only
         Report what the theory says of the head, and run nothing.
     text
         A text, or a file with one: start from the embeddings of its words (model folder of sentiment train as TOKENS,
-        or --weights with tokenizer.json beside it).
+        or --weights with tokenizer.json beside it). They are those of the bare words, not the states that enter the
+        layer: to start from these, give them as TOKENS.
+    special_tokens
+        Whether a text gets the tokens that the tokenizer adds, such as [CLS] and [SEP].
     """
 
     weights: Path | None = None
@@ -47,42 +62,55 @@ class HeadOptions:
     heads: int | None = None
     key_value_heads: int | None = None
     mapping: Path | None = None
+    prefix: str = ""
     theory_only: bool = False
     text: str | None = None
+    special_tokens: Annotated[bool, Parameter(negative="--no-special-tokens")] = True
 
     def read(self) -> HeadWeights | None:
         """Return the head; None when none is asked for."""
         if self.weights is not None:
             return read_head(
                 self.weights, self.layer, self.head, heads=self.heads, key_value_heads=self.key_value_heads,
-                mapping=self.mapping,
+                mapping=self.mapping, prefix=self.prefix,
             )  # fmt: skip
-        given = [name for name in ("layer", "head", "heads", "key_value_heads", "mapping", "theory_only")
-                 if getattr(self, name) not in (None, 0, False)]  # fmt: skip
+        given = [name for name in ("layer", "head", "heads", "key_value_heads", "mapping", "prefix", "theory_only")
+                 if getattr(self, name) not in (None, 0, False, "")]  # fmt: skip
         if given:
             raise BadInputError(f"--{given[0].replace('_', '-')} belongs to --weights, which is missing")
         return None
 
-    def words(self, model: Path | None) -> Words | None:
+    def words(self, model: Path | None, head: HeadWeights | None = None) -> Words | None:
         """Return the embeddings of a text or of a vocabulary, not yet on the sphere; None when neither is meant."""
+        if not self.special_tokens and (self.text is None or self.weights is None):
+            raise BadInputError("--no-special-tokens belongs to --weights with --text, which is missing")
         if model is not None and is_classifier(model):
             return _classifier_words(model, self._written())
         if self.text is None:
             return None
-        if self.weights is None or model is not None:
+        if self.weights is None or head is None or model is not None:
             raise BadInputError(
                 "--text needs a model: the folder of a trained classifier as TOKENS, or --weights with tokenizer.json"
             )
-        return _model_words(self.weights, self._written() or "")
+        text = self._written() or ""
+        found = read_text_tokens(self.weights, text, head, special=self.special_tokens, prefix=self.prefix)
+        return Words(found.positions, None, found.names, found.notes)
 
     def _written(self) -> str | None:
         """Return the text itself."""
-        if self.text is None or len(self.text) > 1024 or "\n" in self.text or not Path(self.text).is_file():
+        if self.text is None or len(self.text) > 1024 or "\n" in self.text or "\0" in self.text:
             return self.text
-        try:
-            return Path(self.text).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInputError(f"--text {self.text} cannot be read as UTF-8 text ({error})") from None
+        path = Path(self.text)
+        if not path.is_file():
+            if path.suffix.lower() in _TEXT_FILES and not any(map(str.isspace, self.text)):
+                raise BadInputError(f"--text {self.text} names a file that is missing; give its place, or the text")
+            return self.text
+        note_opened(path)
+        return read_text(path)
+
+
+#: Ends of words that name a file.
+_TEXT_FILES = (".txt", ".md", ".rst")
 
 
 def is_classifier(path: Path) -> bool:
@@ -95,6 +123,8 @@ def _classifier_words(folder: Path, text: str | None) -> Words:
     from tokendyn.sentiment import load
 
     model = load(folder)
+    if text is not None and not text.strip():
+        raise BadInputError("--text is empty; give a text with words")
     if text is None:
         points, weights, names = model.embedding_, np.ones(len(model.embedding_)), (*model.words_, "neutral")
     else:
@@ -105,29 +135,4 @@ def _classifier_words(folder: Path, text: str | None) -> Words:
     if kept.sum() < 2:
         raise BadInputError(f"the classifier of {folder} knows {int(kept.sum())} words of the text; expected 2 or more")
     words = tuple(name for name, keep in zip(names, kept, strict=False) if keep)
-    return points[kept], weights[kept] / weights[kept].sum(), words
-
-
-def _model_words(path: Path, text: str) -> Words:
-    """Return the embeddings of the tokens of a text, each once, weighted by how often it occurs."""
-    tokeniser = (path if path.is_dir() else path.parent) / "tokenizer.json"
-    if not tokeniser.is_file():
-        raise BadInputError(f"--text needs {tokeniser}, the tokeniser of the model, which is missing")
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise BadInputError("--text with --weights needs the package tokenizers: pip install tokenizers") from None
-    try:
-        encoded = Tokenizer.from_file(str(tokeniser)).encode(text)
-    except Exception as error:  # the library raises bare Exception
-        raise BadInputError(f"{tokeniser} is not a whole tokeniser ({error})") from None
-    counts = Counter(zip(encoded.ids, encoded.tokens, strict=True))
-    table = read_embedding(path)
-    numbers = np.array([number for number, _ in counts], dtype=np.int64)
-    if len(numbers) < 2 or numbers.max() >= len(table):
-        raise BadInputError(
-            f"the text has {len(numbers)} different tokens, numbers up to {numbers.max(initial=0)}; expected 2 "
-            f"or more, below the {len(table)} embeddings of {path}"
-        )
-    weights = np.array(list(counts.values()), dtype=np.float64)
-    return table[numbers], weights / weights.sum(), tuple(word for _, word in counts)
+    return Words(points[kept], weights[kept] / weights[kept].sum(), words)

@@ -1,6 +1,7 @@
 """``tokendyn simulate --model meanfield``: many tokens on the sphere at low temperature."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse, resumable
@@ -17,8 +18,10 @@ from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
 from tokendyn.cli.values import film_of
 from tokendyn.data.weights import HeadWeights
-from tokendyn.dynamics import FlowTrajectory, TokenFlow
+from tokendyn.dynamics import FlowTrajectory, TokenFlow, means_within
 from tokendyn.dynamics.flow import checked_weights
+from tokendyn.dynamics.sphere import sphere_tokens
+from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield import (
     MeanFieldRun,
@@ -43,8 +46,8 @@ _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
 
 #: States that phases need.
 _FEWEST = 3
-#: Tokens of a generated start under a head, steps of its run, and the step times the norm of V.
-_HEAD_TOKENS, _HEAD_STEPS, _HEAD_STEP = 100, 200, 0.25
+#: Tokens of a generated start under a head, and steps of its run.
+_HEAD_TOKENS, _HEAD_STEPS = 100, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +57,15 @@ class _Start:
     tokens: np.ndarray
     weights: np.ndarray | None
     words: str
-    made: Callable[[int, int], tuple[np.ndarray, np.ndarray | None]] | None = None
+    made: Starter | None = None
     names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what the report says of the tokens of a text."""
+        return (
+            {"Tokens of the text": [{"quantity": "note", "value": note} for note in self.notes]} if self.notes else {}
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +92,7 @@ class _Field:
         rows: list[dict[str, Any]] = [
             {"quantity": "head", "value": self.words},
             {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
-            {"quantity": "the model's own beta, model / sqrt(head)", "value": head.own_temperature},
+            {"quantity": f"the model's own beta, {head.temperature_formula}", "value": head.own_temperature},
             *({"quantity": "note", "value": note} for note in head.notes),
         ]
         return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
@@ -97,6 +107,7 @@ def simulate_meanfield(
     start: StartOptions = StartOptions(),  # noqa: B008
     times: TimeOptions = TimeOptions(),  # noqa: B008
     weights: HeadOptions = HeadOptions(),  # noqa: B008
+    check: Annotated[bool, Parameter(negative="--no-check")] = True,
     refine: bool = False,
     seeds: int = 1,
     checkpoint: Path | None = None,
@@ -118,6 +129,9 @@ def simulate_meanfield(
         Tokens in place of --start: a CSV, TSV, npy, npz or safetensors file, or the folder of a trained classifier.
     model
         meanfield; the other model has options of its own.
+    check
+        Compare with a second run of another size, which judges whether n resolves beta; without it only the start is
+        looked at.
     refine
         Run 2n and 4n tokens too, and say how much the distances change.
     seeds
@@ -148,8 +162,9 @@ def simulate_meanfield(
     begun = _begin(tokens, start, weights, found)
     field = flow.flow(found.beta, found.value, found.interaction)
     _check_companions(start, begun, refine, seeds)
-    step = times.step if times.step is not None else _step(found)
-    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], step), step)
+    step, longest = times.chosen_step(), longest_step(field)
+    shown = longest if step == "auto" else step
+    grid = times.grid(_default_time(field, found, begun.tokens.shape[1], shown), shown)
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
     check_free(folder, overwrite=overwrite)
@@ -166,8 +181,12 @@ def simulate_meanfield(
         with progress(f"{len(tokens)} tokens") as bar:
             given = {**settings, "seed": seed, "progress": tell or bar, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
-                return simulate_head(field, found.theory, found.head.outward, tokens, grid, **given)
-            return simulate(field, tokens, grid, **given)
+                within = None if not flow.error_tolerance else means_within(flow.error_tolerance)
+                bounded = dataclasses.replace(field, means=within)
+                return simulate_head(bounded, found.theory, found.head.outward, tokens, grid, **given)
+            like = None if begun.made is None else functools.partial(sized, begun.made, seed)
+            tolerated = flow.error_tolerance
+            return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
     if dry_run:
         rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, tell=tell))
@@ -178,7 +197,7 @@ def simulate_meanfield(
     if len(run.trajectory.times) < _FEWEST:
         return _cut_short(run.trajectory, folder, overwrite=overwrite, json=json)
     beside = _companions(run, begun, one, start.seed, refine=refine, seeds=seeds)
-    beside = dataclasses.replace(beside, facts=found.facts(), names=begun.names)
+    beside = dataclasses.replace(beside, facts={**found.facts(), **begun.facts()}, names=begun.names)
     title = f"{begun.words}, {found.words + ', ' if found.words else ''}beta = {found.beta:g}"
     save_run(
         run,
@@ -197,6 +216,11 @@ def simulate_meanfield(
     _tell(run, beside)
     announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
     return 0 if run.trajectory.status == "completed" else 1
+
+
+def sized(made: Starter, seed: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the same start with another number of tokens."""
+    return made(count, seed)
 
 
 def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, json: bool) -> int:
@@ -242,17 +266,18 @@ def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, 
 
 def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: _Field) -> _Start:
     """Return the start: a text, a file, or generated."""
-    words = weights.words(path)
+    words = weights.words(path, found.head)
     if (path is not None or words is not None) and start.start is not None:
         raise BadInputError(f"the tokens are given; leave out --start {start.start}, or {path or '--text'}")
     if words is not None:
-        points, counts, names = words
+        points, counts, names = words.points, words.weights, words.names
         source = str(path or weights.weights)
         tokens, rows = start.chosen(points, source, normalise=True)
         shares = None if counts is None else counts[rows] / counts[rows].sum()
         start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
-        shown = f"{len(tokens)} words of {Path(source).name}, put on the sphere"
-        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows))
+        some = f"{len(tokens)} of {len(points)}" if len(tokens) < len(points) else f"{len(tokens)}"
+        shown = f"{some} {'words' if found.head is None else 'tokens'} of {Path(source).name}, put on the sphere"
+        return _Start(tokens, shares, shown, names=tuple(names[row] for row in rows), notes=words.notes)
     if path is None:
         dim = start.dimension(found.value, found.interaction)
         if start.token_weights is not None:
@@ -264,6 +289,9 @@ def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: 
         seeded = f", seed {start.seed}" if kind in RANDOM else ""
         return _Start(tokens, shares, f"{len(tokens)} {kind} tokens in {dim} dimensions{seeded}", made)
     tokens, labels, _ = start.read(path)
+    if found.head is not None and found.head.centred and start.normalise:
+        # The normalisation in front of the head takes the mean from a state before it divides by the norm.
+        tokens = sphere_tokens(tokens - tokens.mean(axis=1, keepdims=True), normalise=True)
     start.dimension(found.value, found.interaction, np.empty((tokens.shape[1],) * 2))
     shares = start.weights(len(tokens))
     if shares is not None:
@@ -284,14 +312,6 @@ def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: i
         raise BadInputError.all_of("options", problems)
 
 
-def _step(found: _Field) -> float:
-    """Return the step: a tenth; for a head a quarter over the norm of its V, which is anything."""
-    if found.head is None:
-        return 0.1
-    size = float(np.linalg.norm(found.head.outward, 2) * np.linalg.norm(found.head.value, 2))
-    return _HEAD_STEP / size if size > 0 else 0.1
-
-
 def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:
     """Return until when to run: beyond the predicted end, within bounds."""
     beta = flow.inverse_temperature
@@ -308,11 +328,11 @@ def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> floa
 
 
 def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) -> None:
-    for row in [row for rows in found.facts().values() for row in rows]:
+    for row in [row for rows in {**found.facts(), **begun.facts()}.values() for row in rows]:
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
     guard = resolution(flow, begun.tokens, begun.weights)
-    announce(f"{guard.status}: {guard.reason}")
+    announce(f"{guard.status} by the rule for starts: {guard.reason}")
 
 
 def _companions(
@@ -326,7 +346,7 @@ def _companions(
 ) -> Companions:
     """Run what was asked for beside the run."""
     made, count = begun.made, len(begun.tokens)
-    if made is None:
+    if made is None or not run.asks:
         return Companions()
     refinement: list[dict[str, Any]] = []
     if refine:
@@ -344,10 +364,10 @@ def _tell(run: MeanFieldRun, companions: Companions) -> None:
         announce(line)
     if run.flow.inverse_temperature == 0:
         announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
-    for row in companions.refinement:
+    for row in companions.refinement if run.asks else []:
         change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
         announce(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
-    if companions.seeds:
+    if companions.seeds and run.asks:
         scatter = PhaseScatter.of([phases for _, phases in companions.seeds])
         announce(
             f"over {len(companions.seeds)} seeds: least distance {scatter.least}, at t = {scatter.concentration}, "

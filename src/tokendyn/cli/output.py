@@ -63,7 +63,15 @@ def announce_now(line: str) -> None:
 
 def printable(text: str) -> str:
     """Return a text as a terminal may be given it: a character that would move, hide or turn round others is spelt."""
+    for part in _broken_names():
+        text = text.replace(part, part.replace("\n", "\\n"))
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _broken_names() -> list[str]:
+    """Return the parts of the command line that hold a line end, such as names of folders: it would forge a line."""
+    broken = [word for word in sys.argv[1:] if "\n" in word]
+    return [part for word in broken for part in re.split("[/\\\\]", word) if "\n" in part]
 
 
 def is_silent() -> bool:

@@ -1,21 +1,33 @@
 """``tokendyn phase``: phase diagrams over (beta, t) and over (beta, spectrum of V)."""
 
+import functools
 import math
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from cyclopts import Parameter
 
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.cli.meanfield import sized
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import numbers_of, seconds_of
+from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError, OutputError
-from tokendyn.particles.meanfield import MeanFieldRun, predicted_times, project, resolution, simulate, terminal_phase
+from tokendyn.particles.meanfield import (
+    MeanFieldRun,
+    Projection,
+    predicted_times,
+    project,
+    resolution,
+    simulate,
+    terminal_phase,
+)
 from tokendyn.particles.meanfield.diagram import (
     SCHEMA,
     SCHEMA_VERSION,
@@ -26,6 +38,7 @@ from tokendyn.particles.meanfield.diagram import (
     stretched,
 )
 from tokendyn.particles.meanfield.diagram_report import write_diagram
+from tokendyn.particles.meanfield.phases import DEPARTED
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.runs.files import check_free, read_json
 from tokendyn.runs.files import write_json as write_record
@@ -48,6 +61,7 @@ def phase(
     start: StartOptions = StartOptions(),  # noqa: B008
     times: TimeOptions = TimeOptions(),  # noqa: B008
     out: Path = Path("phase"),
+    report: Annotated[bool, Parameter(negative="--no-report")] = True,
     overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
@@ -68,6 +82,8 @@ def phase(
         Runs at each point, with seeds from --seed on; the start must be random.
     out
         Folder of the diagram.
+    report
+        Draw figures and report.html; without them tokendyn report makes the page later.
     overwrite
         Throw an earlier diagram in the folder away.
     dry_run
@@ -88,12 +104,12 @@ def phase(
     _open(out, settings, overwrite=overwrite)
     began = time.perf_counter()
     limit = math.inf if times.budget is None else seconds_of(times.budget)
-    with progress("runs") as report:
-        missing = fill(out / "runs", points, system.run, seconds=limit, progress=report)
+    with progress("runs") as tell:
+        missing = fill(out / "runs", points, system.run, seconds=limit, progress=tell)
     diagram = read_diagram(settings, out / "runs", points)
     if diagram.results:
-        write_diagram(diagram, out, command=command, seconds=time.perf_counter() - began)
-    return _tell(diagram, missing, out, json=json)
+        write_diagram(diagram, out, command=command, seconds=time.perf_counter() - began, report=report)
+    return _tell(diagram, missing, out, json=json, report=report)
 
 
 class _System:
@@ -109,7 +125,7 @@ class _System:
         self.dim = start.dimension(self.value, self.interaction)
         self.made, self.count = start.starter(self.dim), start.size()
         check_size(3, self.count, self.dim)
-        self.step = 0.1 if times.step is None else times.step
+        self.step = times.chosen_step()
         self.until: Callable[[Point], float] = self._predicted
         #: The default end that all points share; None where each has its own, or where --time is given.
         self.common: float | None = None
@@ -125,18 +141,26 @@ class _System:
         return simulate(
             flow, tokens, self.grid(point), weights=weights, method=self.times.integrator, step=self.step,
             tolerance=self.times.tolerance, noise=self.times.noise, seed=point.seed, progress=progress,
+            start=functools.partial(sized, self.made, point.seed), error_tolerance=self.options.error_tolerance,
         )  # fmt: skip
 
     def grid(self, point: Point) -> np.ndarray:
         """Return the kept times of a point."""
-        return self.times.grid(self.until(point), self.step)
+        flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
+        return self.times.grid(self.until(point), longest_step(flow) if self.step == "auto" else self.step)
+
+    def projection(self, point: Point) -> Projection:
+        """Return where the law of a point should concentrate."""
+        one = np.eye(self.dim)
+        value = self.matrix(point)
+        return project(one if value is None else value, one if self.interaction is None else self.interaction)
 
     def _predicted(self, point: Point) -> float:
         """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
         one = np.eye(self.dim)
         value = self.matrix(point)
         value = one if value is None else value
-        projection = project(value, one if self.interaction is None else self.interaction)
+        projection = self.projection(point)
         if point.beta <= 1:
             return 20.0
         found = predicted_times(point.beta, projection, terminal_phase(value, projection))
@@ -164,6 +188,12 @@ def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, sys
         Point(beta, ratio, start.seed + k)
         for k in range(seeds) for beta in sorted(set(temperatures.tolist())) for ratio in every
     ]  # fmt: skip
+    if not any(system.projection(point).concentrates for point in found):
+        raise BadInputError(
+            f"nothing to draw: {system.projection(found[0]).reason}. A phase diagram needs V and B for which V B^T "
+            'has real dominant eigenvalues and others below them, such as --value "diag(1,2)" --score "diag(4,1)", or '
+            '--spectrum --score "diag(4,1)"'
+        )
     if len(found) > _MOST_RUNS:
         raise BadInputError(f"{len(found)} runs are too many; at most {_MOST_RUNS}")
     if stretches is None:
@@ -183,7 +213,9 @@ def _settings(points: list[Point], system: _System) -> dict[str, Any]:
         name: None if matrix is None else matrix.tolist()
         for name, matrix in (("value", system.value), ("interaction", system.interaction))
     }
-    shared = {name: getattr(system.start, name) for name in ("density", "tilt", "centres", "concentration")} | {
+    names = ("density", "tilt", "centres", "concentration")
+    push = system.start.pushed(system.dim).tolist()
+    shared = {"push": push, **{name: getattr(system.start, name) for name in names}} | {
         name: getattr(system.times, name) for name in ("time", "every", "integrator", "tolerance", "noise")
     }
     return {
@@ -196,7 +228,7 @@ def _settings(points: list[Point], system: _System) -> dict[str, Any]:
 
 
 def _announce(points: list[Point], system: _System) -> None:
-    """Say what will be run, and which points the tokens do not resolve."""
+    """Say what will be run, where nothing concentrates, and which betas the start does not resolve."""
     announce(f"{len(points)} runs of {system.count} {system.start.kind(system.dim)} tokens in {system.dim} dimensions")
     hottest: dict[float, Point] = {}
     for point in points:
@@ -205,7 +237,10 @@ def _announce(points: list[Point], system: _System) -> None:
         flow = system.options.flow(point.beta, system.matrix(point), system.interaction)
         guard = resolution(flow, *system.made(system.count, point.seed))
         if guard.status != "resolved":
-            announce(f"{guard.status}: {guard.reason}")
+            announce(f"{guard.status} by the rule for starts: {guard.reason}")
+    idle = sorted({point.ratio for point in points if not system.projection(point).concentrates}, key=lambda r: r or 0)
+    if idle and idle != [None]:
+        announce(f"nothing concentrates at v2/v1 = {', '.join(f'{ratio:g}' for ratio in idle if ratio is not None)}")
 
 
 def _check_place(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
@@ -238,22 +273,36 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     list_files(out, WRITTEN)
 
 
-def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool) -> int:
+def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool, report: bool) -> int:
     rows = diagram.rows()
     if json:
         write_json({"runs": len(diagram.results), "missing": missing, "points": rows, "out": str(out)})
     for row in rows if len(rows) <= 20 else []:
-        ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
-        runs = diagram.at(row["beta"], row.get("v2/v1"))
-        scatter = PhaseScatter.of([run.phases for run in runs])
-        announce(
-            f"beta = {row['beta']:g}{ratio}: {row['verdict']}; least distance {scatter.least} at t = "
-            f"{scatter.concentration}, departure {scatter.departure}"
-        )
+        announce(_line(diagram, row))
+    unresolved = sum(result.verdict == "unresolved" for result in diagram.results)
+    if unresolved:
+        announce(f"{unresolved} of {len(diagram.results)} runs are unresolved: another number of tokens changes them")
     diverged = sum(result.status != "completed" for result in diagram.results)
     if diverged:
         announce(f"{diverged} runs did not reach their end")
     if missing:
         announce(f"{missing} of {diagram.asked} runs are missing; start the same command again to go on")
-    announce(f"wrote {out}; open {out / 'report.html'}")
+    announce(f"wrote {out}" + (f"; open {out / 'report.html'}" if report else ""))
     return 1 if missing or diverged else 0
+
+
+def _line(diagram: Diagram, row: dict[str, Any]) -> str:
+    """Return what was found at one point, in words."""
+    ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
+    place = f"beta = {row['beta']:g}{ratio}"
+    if row["verdict"] == "nothing":
+        return f"{place}: nothing concentrates"
+    scatter = PhaseScatter.of([run.phases for run in diagram.at(row["beta"], row.get("v2/v1"))])
+    if not any(run.phases.least <= DEPARTED for run in diagram.at(row["beta"], row.get("v2/v1"))):
+        found = f"least distance {scatter.least}, never near"
+    else:
+        found = f"least distance {scatter.least} at t = {scatter.concentration}, departure {scatter.departure}"
+    change = row["least_change"]
+    changed = "" if change is None else f"; another number of tokens changes the distance by {100 * change:.2g} %"
+    held = f"; {row['stragglers']:g} tokens left to themselves" if row["stragglers"] else ""
+    return f"{place}: {row['verdict']}; {found}{changed}{held}"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.cli.progress import console, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
@@ -21,6 +21,7 @@ from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_cell
 from tokendyn.sentiment import LeaderClassifier, load, save
 from tokendyn.sentiment.verdicts import write_verdicts
 
@@ -170,7 +171,8 @@ def predict(
 ) -> int:
     """Label every text of a file: CSV in, CSV out, with probability and number of leaders.
 
-    Files of any size are read and written in parts; --out appears when it is whole.
+    Files of any size are read and written in parts; --out appears when it is whole. A column named id is carried
+    along. A text or label that a spreadsheet would take as a formula gets an apostrophe in front.
 
     Parameters
     ----------
@@ -195,7 +197,7 @@ def predict(
     found: Counter[str] = Counter()
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
-    count = 0
+    count, with_ids = 0, False
 
     with new_file(out) if out is not None else nullcontext() as temporary, ExitStack() as opened:
         stream = sys.stdout
@@ -205,10 +207,14 @@ def predict(
         report = opened.enter_context(progress("bytes read"))
         for number, part in enumerate(stream_texts(reviews, text, progress=report)):
             if number == 0:  # so that a file without a row writes nothing
-                writer.writerow(header)
+                with_ids = bool(part.ids)
+                names = (printable(name).replace("\n", "\\n") for name in header)
+                writer.writerow([*(["id"] if with_ids else []), *names])
             labels, probabilities, leaders = classifier.predict_all(part.texts)
             columns = [[f"{p:.6f}" for p in probabilities[:, c]] for c in shown]
-            writer.writerows(zip(part.texts, labels, *columns, leaders, strict=True))
+            ids = [part.ids or [""] * len(part)] if with_ids else []
+            texts = ([safe_cell(str(cell)) for cell in cells] for cells in (*ids, part.texts, labels))
+            writer.writerows(zip(*texts, *columns, leaders, strict=True))
             found.update(map(str, labels))
             count += len(part)
     if out is None:

@@ -11,11 +11,12 @@ from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import check_memory, film_of, matrix_of
+from tokendyn.cli.values import announce_names, film_of, matrix_of
 from tokendyn.data.tokens import read_tokens
+from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.errors import BadInputError
 from tokendyn.particles import simulate as run_simulation
-from tokendyn.particles.clustering import hypothesis_departures
+from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
 from tokendyn.particles.report import save_run
 from tokendyn.runs.files import check_free
 
@@ -35,6 +36,8 @@ def simulate(
     tie_tolerance: float = 0.0,
     array: str | None = None,
     strict: bool = False,
+    record: Literal["all", "last"] = "all",
+    arithmetic: Arithmetic = "float",
     checkpoint: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
@@ -70,6 +73,11 @@ def simulate(
         Which array of an npz or safetensors file holds the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
+    record
+        Layers to keep: all, or the last two, which suits many tokens and layers; then there are no figures.
+    arithmetic
+        How ties are decided: float, with bounds on rounding, and by rationals where that is quick; rational, exact
+        throughout, for few tokens; interval, by bounds only: says which tokens are within rounding of a tie.
     checkpoint
         Keep the state of a softmax run in this .safetensors file, and go on from it when it is there, to the same bits;
         it is removed once the run is complete. (Hardmax runs take seconds.)
@@ -91,26 +99,34 @@ def simulate(
     if softmax is not None and not (math.isfinite(softmax) and softmax > 0):
         raise BadInputError(f"--softmax takes a positive inverse temperature, got {softmax}; leave it out for hardmax")
     table = read_tokens(tokens, array=array)
+    announce_names(table)
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     check_free(folder, overwrite=overwrite)
-    count, dim = table.tokens.shape
-    check_memory(8.0 * layers * count * (dim + 3), f"{layers} layers of {count} tokens in {dim} dimensions")
-    movie = film_of(animation and report, mp4)
+    movie = film_of(animation and report and record == "all", mp4)
     settings: dict[str, Any] = {
-        "alpha": alpha, "score": matrix, "layers": layers, "tie_tolerance": tie_tolerance, "labels": table.labels,
-        "inverse_temperature": math.inf if softmax is None else softmax, "strict": strict,
-    }  # fmt: skip
+        "alpha": alpha,
+        "score": matrix,
+        "layers": layers,
+        "inverse_temperature": math.inf if softmax is None else softmax,
+        "tie_tolerance": tie_tolerance,
+        "labels": table.labels,
+        "strict": strict,
+        "record": record,
+        "arithmetic": arithmetic,
+    }
     if dry_run:
         rehearse(lambda begun: run_simulation(table.tokens, **settings, progress=begun))
-        shape = np.eye(table.tokens.shape[1]) if matrix is None else matrix
-        announce(f"would run {len(table.tokens)} tokens in {table.tokens.shape[1]} dimensions, {layers} layers")
+        checked, stack = check_simulation(table.tokens, **settings)
+        many = counted(len(checked), "token"), counted(checked.shape[1], "dimension"), counted(layers, "layer")
+        announce(f"would run {many[0]} in {many[1]}, {many[2]}")
         announce(f"would write {folder}")
-        for departure in hypothesis_departures(table.tokens, shape):
+        for departure in hypothesis_departures(checked, np.asarray(stack[0].heads[0].score)):
             announce(f"note: {departure}")
         return 0
     with resumable(checkpoint) as kept, progress("layers") as tell:
         result = run_simulation(table.tokens, **settings, progress=tell, checkpoint=kept)
+    report = report and record == "all"
     command = repeated()
     save_run(result, folder, title=tokens.name, animation=movie, report=report, command=command, overwrite=overwrite)
     if kept is not None:
@@ -121,4 +137,4 @@ def simulate(
     for line in result.describe():
         announce(line)
     announce(f"wrote {folder}" + (f"; open {folder / 'report.html'}" if report else ""))
-    return 0 if result.trajectory.status == "completed" else 1
+    return 0 if result.status in ("completed", "rounding") else 1

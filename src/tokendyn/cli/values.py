@@ -5,13 +5,17 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from tokendyn.cli.output import announce
 from tokendyn.errors import BadInputError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
+
+if TYPE_CHECKING:
+    from tokendyn.data.tokens import TokenTable
 
 _FORMS = 'a file that exists, rows such as "2,0;0,1", or diag(2,1)'
 
@@ -56,12 +60,18 @@ def film_of(wanted: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
 def numbers_of(text: str, option: str) -> np.ndarray:
     """Return the finite numbers of a list such as ``10,30,1e3``."""
     try:
-        values = np.array([float(cell) for cell in text.strip(", ").split(",")], dtype=np.float64)
+        values = np.array([_number(cell) for cell in text.strip(", ").split(",")], dtype=np.float64)
     except ValueError:
         values = np.array([math.nan])
     if not np.isfinite(values).all():
         raise BadInputError(f"{option} is {text[:60]!r}; expected finite numbers with commas, such as 10,30,1e3")
     return values
+
+
+def announce_names(table: "TokenTable") -> None:
+    """Say which column of a file is taken as the names of tokens."""
+    if table.name_column is not None:
+        announce(f"{table.name_column} holds names")
 
 
 def matrix_of(text: str, option: str) -> np.ndarray:
@@ -73,7 +83,17 @@ def matrix_of(text: str, option: str) -> np.ndarray:
     diagonal = re.fullmatch(r"\s*diag\((.*)\)\s*", text)
     try:
         if diagonal is not None:
-            return np.diag([float(cell) for cell in diagonal[1].split(",")])
-        return np.array([[float(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")])
+            return np.diag([_number(cell) for cell in diagonal[1].split(",")])
+        return np.array([[_number(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")])
     except ValueError:
         raise BadInputError(f"{option} takes {_FORMS}; got {text[:60]!r}") from None
+
+
+def _number(cell: str) -> float:
+    """Return the number that a file of tokens would hold in such a cell."""
+    from tokendyn.data.delimited import number_in
+
+    value = number_in(cell.strip())
+    if value is None:
+        raise ValueError(f"{cell!r} is not a number")
+    return value

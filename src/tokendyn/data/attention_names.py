@@ -1,19 +1,47 @@
 """Under which names model files keep the matrices of attention layers, and how the matrices are laid out."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_toml
 
-#: How Q, K and V lie in their tensors. ``separate``: one matrix each, (out, in). ``stacked``: Q over K over V.
-#: ``interleaved``: for each head its Q, K, V. ``columns``: Q, K, V side by side, (in, out), as GPT-2 keeps them.
+#: How Q, K and V lie in their tensors. ``separate``: one matrix each, (out, in). ``stacked``: Q over K over V of all
+#: heads. ``interleaved``: for each key and value head its queries, its key, its value. ``columns``: Q, K, V side by
+#: side, (in, out), as GPT-2 keeps them.
 Layout = Literal["separate", "stacked", "interleaved", "columns"]
 
 _KEYS = {"query", "key", "value", "fused", "output", "layout", "transposed", "heads", "key_value_heads"}
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The normalisation whose output a layer's attention reads.
+
+    Attributes
+    ----------
+    stem
+        Name of its tensors without ``.weight`` and ``.bias``; ``{layer}`` stands for the number of the layer. Empty for
+        a norm without gain and bias, which has no tensors.
+    centred
+        Whether it subtracts the mean (LayerNorm), which RMSNorm does not.
+    offset
+        What is added to the stored gain: 1 for families that store the gain less one.
+    before
+        Whether it stands in front of the attention, so that the stream itself is not normalised. Otherwise it ends a
+        layer, and the layer after it reads its output.
+    first
+        For norms that end a layer: the stem of the one before layer 0.
+    """
+
+    stem: str
+    centred: bool = True
+    offset: float = 0.0
+    before: bool = True
+    first: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,112 +58,68 @@ class Scheme:
         Names of the tensors: of Q, K, V, or of the one that holds all.
     output
         Name of the output projection O; empty for none.
+    model_types
+        The ``model_type`` of ``config.json`` of the models that are read this way.
+    norms
+        The normalisation that the attention reads; the first whose gain is in the file.
+    positions
+        How positions enter scores, which a flow of tokens leaves out: ``rotary``, ``alibi``, ``relative`` or nothing.
+    causal
+        Whether tokens see those before them only.
     transposed
         Whether matrices are kept as (in, out).
-    rotary
-        Whether the model turns queries and keys by their positions, which a flow of tokens leaves out.
     heads, key_value_heads
         Numbers of heads that a mapping gives.
     exact
         Whether names must match from their first letter; else any prefix is allowed.
+    slot
+        Pattern of what ``{layer}`` stands for; other than a number for families whose layers share matrices.
     """
 
     name: str
     layout: Layout
     inputs: tuple[str, ...]
     output: str
+    model_types: frozenset[str] = frozenset()
+    norms: tuple[Norm, ...] = ()
+    positions: str = ""
+    causal: bool = False
     transposed: bool = False
-    rotary: bool = False
     heads: int | None = None
     key_value_heads: int | None = None
     exact: bool = False
+    slot: str = r"\d+"
 
-    def layers(self, names: Iterable[str]) -> dict[int, set[str]]:
-        """Return the layers found among names, each with the prefixes under which it was found."""
-        pattern = re.escape(self.inputs[0]).replace(re.escape("{layer}"), r"(?P<layer>\d+)")
-        found: dict[int, set[str]] = {}
+    def layers(self, names: Iterable[str]) -> dict[str, set[str]]:
+        """Return what stands for the layer in the names that fit, each with the prefixes under which it was found."""
+        first, mark, rest = re.escape(self.inputs[0]).partition(re.escape("{layer}"))
+        pattern = first + (f"(?P<layer>{self.slot})" if mark else "") + rest.replace(re.escape("{layer}"), "(?P=layer)")
+        found: dict[str, set[str]] = {}
         for name in names:
             match = re.fullmatch(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern, name)
             if match is not None:
-                number = int(match["layer"]) if "layer" in match.groupdict() else 0
-                found.setdefault(number, set()).add(match["prefix"])
+                found.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
         return found
 
-
-def _separate(name: str, stem: str, parts: str, output: str, **more: Any) -> Scheme:
-    return Scheme(name, "separate", tuple(stem + part + ".weight" for part in parts.split()), stem + output, **more)
-
-
-SCHEMES: tuple[Scheme, ...] = (
-    Scheme(
-        "BERT", "separate",
-        tuple(f"layer.{{layer}}.attention.self.{part}.weight" for part in ("query", "key", "value")),
-        "layer.{layer}.attention.output.dense.weight",
-    ),
-    Scheme(
-        "ViT", "separate",
-        tuple(f"layer.{{layer}}.attention.attention.{part}.weight" for part in ("query", "key", "value")),
-        "layer.{layer}.attention.output.dense.weight",
-    ),
-    _separate("DistilBERT", "layer.{layer}.attention.", "q_lin k_lin v_lin", "out_lin.weight"),
-    Scheme("GPT-2", "columns", ("h.{layer}.attn.c_attn.weight",), "h.{layer}.attn.c_proj.weight", transposed=True),
-    Scheme(
-        "GPT-NeoX", "interleaved", ("layers.{layer}.attention.query_key_value.weight",),
-        "layers.{layer}.attention.dense.weight", rotary=True,
-    ),
-    Scheme(
-        "BLOOM", "interleaved", ("h.{layer}.self_attention.query_key_value.weight",),
-        "h.{layer}.self_attention.dense.weight",
-    ),
-    _separate("LLaMA", "layers.{layer}.self_attn.", "q_proj k_proj v_proj", "o_proj.weight", rotary=True),
-    _separate("OPT", "layers.{layer}.self_attn.", "q_proj k_proj v_proj", "out_proj.weight"),
-    Scheme(
-        "torch.nn.MultiheadAttention", "stacked", ("layers.{layer}.self_attn.in_proj_weight",),
-        "layers.{layer}.self_attn.out_proj.weight",
-    ),
-    _separate("T5", "block.{layer}.layer.0.SelfAttention.", "q k v", "o.weight"),
-)  # fmt: skip
-
-#: Where models keep the embeddings of their tokens.
-EMBEDDINGS = (
-    "embeddings.word_embeddings.weight", "wte.weight", "embed_tokens.weight", "embed_in.weight", "shared.weight",
-    "tok_embeddings.weight", "word_embeddings.weight",
-)  # fmt: skip
+    @property
+    def module(self) -> str:
+        """Stem of the names of a layer: everything up to its number."""
+        return self.inputs[0].partition("{layer}")[0] + "{layer}." if "{layer}" in self.inputs[0] else ""
 
 
-def find_scheme(names: Iterable[str], source: str) -> tuple[Scheme, dict[int, set[str]]]:
-    """Return the family whose names a model file has, and its layers.
-
-    Raises
-    ------
-    BadInputError
-        If no family fits.
-    """
-    known = sorted(names)
-    fits = [(scheme, scheme.layers(known)) for scheme in SCHEMES]
-    fits = [(scheme, layers) for scheme, layers in fits if layers]
-    whole = [(scheme, layers) for scheme, layers in fits if _has_output(scheme, layers, set(known))]
-    if whole or fits:
-        return (whole or fits)[0]
-    families = ", ".join(scheme.name for scheme in SCHEMES)
-    some = ", ".join(known[:8]) + (f", ... ({len(known)} in all)" if len(known) > 8 else "")
-    raise BadInputError(
-        f"{source} names its attention like none of {families}; say which tensors hold Q, K, V with "
-        f"--mapping FILE.toml (it holds: {some or 'nothing'})"
-    )
-
-
-def _has_output(scheme: Scheme, layers: Mapping[int, set[str]], known: set[str]) -> bool:
-    layer, prefixes = next(iter(layers.items()))
-    return any(prefix + scheme.output.format(layer=layer) in known for prefix in prefixes)
+def bias_of(name: str) -> str:
+    """Return the name of the bias that belongs to a matrix."""
+    if name.endswith("_weight"):
+        return name.removesuffix("_weight") + "_bias"
+    return name.removesuffix("weight") + "bias" if name.endswith("weight") else name + ".bias"
 
 
 def read_mapping(path: str | Path) -> Scheme:
     """Read a scheme from a TOML file.
 
-    Keys: ``query``, ``key``, ``value``, or ``fused`` with ``layout`` (``stacked``, ``interleaved`` or ``columns``);
-    each a name with ``{layer}``. Optional: ``output``, ``transposed`` (matrices are (in, out)), ``heads``,
-    ``key_value_heads``.
+    Keys: ``query``, ``key``, ``value``, or ``fused`` with ``layout`` (``stacked``, ``interleaved`` or ``columns``, see
+    :data:`Layout`); each a name with ``{layer}``. Optional: ``output``, ``transposed`` (matrices are (in, out)),
+    ``heads``, ``key_value_heads``.
 
     Raises
     ------
@@ -155,6 +139,8 @@ def read_mapping(path: str | Path) -> Scheme:
     layout = table.get("layout", "stacked" if fused else "separate")
     if layout not in get_args(Layout) or (layout == "separate") == fused:
         problems.append(f"layout is {layout!r}; with fused it is stacked, interleaved or columns, else separate")
+    if not isinstance(table.get("transposed", False), bool):
+        problems.append(f"transposed must be true or false, got {table['transposed']!r}")
     for name in ("heads", "key_value_heads"):
         if name in table and not (type(table[name]) is int and table[name] > 0):
             problems.append(f"{name} must be a positive whole number, got {table[name]!r}")
@@ -162,6 +148,6 @@ def read_mapping(path: str | Path) -> Scheme:
         raise BadInputError.all_of(f"--mapping {path}", problems)
     return Scheme(
         Path(path).name, layout, tuple(table[name] for name in wanted), table.get("output", ""),
-        bool(table.get("transposed", layout == "columns")), False, table.get("heads"), table.get("key_value_heads"),
-        exact=True,
+        transposed=bool(table.get("transposed", layout == "columns")), heads=table.get("heads"),
+        key_value_heads=table.get("key_value_heads"), exact=True,
     )  # fmt: skip

@@ -11,6 +11,8 @@ import numpy as np
 
 from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
+from tokendyn.runs import bounded
+from tokendyn.runs.opened import note_opened
 
 
 def read_class_folders(path: str | Path) -> LabelledTexts:
@@ -31,16 +33,20 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     texts: list[str] = []
     labels: list[str] = []
     problems: list[str] = []
+    characters = 0
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
         files = sorted(folder.glob("*.txt"))
         if not files:
-            problems.append(f"{folder.name}: the folder of this class holds no .txt file; add texts or remove it")
+            problems.append(f"{folder.name!r}: the folder of this class holds no .txt file; add texts or remove it")
         for file in files:
             try:
                 texts.append(_whole_text(file))
                 labels.append(folder.name)
+                characters += len(texts[-1])
             except (OSError, UnicodeDecodeError, BadInputError) as error:
-                problems.append(f"{file.relative_to(path)}: {error}")
+                problems.append(f"{str(file.relative_to(path))!r}: {error}")
+            if characters > bounded.MOST_TABLE_BYTES:
+                raise BadInputError(f"{path} holds more than {bounded.MOST_TABLE_BYTES / 2**30:.0f} GiB; split it")
     if problems:
         raise BadInputError.first_of(str(path), problems, "files")
     if not texts:
@@ -49,6 +55,9 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
 
 
 def _whole_text(file: Path) -> str:
+    if not file.is_file():
+        raise BadInputError("this is not a file; remove it")
+    note_opened(file)
     if file.stat().st_size > LONGEST_TEXT:
         raise BadInputError(f"longer than {LONGEST_TEXT // 2**20} MiB; cut it")
     return file.read_bytes().decode("utf-8-sig")
@@ -133,6 +142,7 @@ def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
     labels: list[str] = []
     for label in ("pos", "neg"):
         path = Path(folder) / "movie_sentences" / f"rt-polarity.{label}"
+        note_opened(path)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:

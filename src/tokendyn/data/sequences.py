@@ -5,7 +5,9 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from tokendyn.data.delimited import not_a_number, number_in
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
+from tokendyn.exact.labels import plain
 from tokendyn.runs.bounded import open_table
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+#: A word, or one character that is neither a letter nor a space.
+_TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['’][^\W_]+)*)|[^\w\s]|_")
 
 #: Bits of a hashed coordinate: exact in float32.
 _HASH_BITS = 24
@@ -79,12 +84,15 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
             return readers[kind.lower()](path, stream, label)
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
+    except MemoryError:
+        raise BadInputError(f"{path} cannot be read: it does not fit into memory") from None
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise BadInputError(f"{path} cannot be read: {error}") from None
 
 
 def _read_lines(path: Path, stream: Iterator[str], label: str | None) -> LabelledSequences:
-    ids, sequences, labels = [], [], []
+    ids: dict[str, int] = {}
+    sequences, labels = [], []
     problems = []
     for number, line in enumerate(stream, start=1):
         if not line.strip():
@@ -92,28 +100,56 @@ def _read_lines(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         try:
             record = json.loads(line)
             tokens = _numbers(record["tokens"])
-            labels.append(None if label is None else _hashable(record[label]))
+            found = None if label is None else _label(record[label])
+            name = _id(record.get("id"), number, ids)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
             problems.append(f"line {number}: {what}")
             continue
-        ids.append(str(record.get("id", number)))
+        ids[name] = number
         sequences.append(tokens)
-    return _collected(path, ids, sequences, labels, label, problems, "lines")
+        labels.append(found)
+    return _collected(path, list(ids), sequences, labels, label, problems, "lines")
+
+
+def _id(value: Any, number: int, taken: dict[str, int]) -> str:
+    """Return the name of a sequence, its line if it has none; no two may share one."""
+    name = str(number if value is None else value)
+    if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError("half a surrogate pair stands in the id; write the character whole")
+    if name in taken:
+        raise ValueError(f"the id {name[:40]!r} is that of line {taken[name]} too; give each sequence its own")
+    return name
+
+
+def _label(value: Any) -> Any:
+    """Return a label as a value that is no one's abstention: not null, NaN or empty."""
+    try:
+        label = plain(_hashable(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the label {error}") from None
+    if isinstance(label, str) and not label.strip():
+        raise ValueError("the label is empty; label the line or remove it")
+    return label
 
 
 def _numbers(value: Any) -> np.ndarray:
     """Return tokens as a matrix; JSON's NaN and infinity are left for the check that names their position."""
     tokens = np.array(value)
-    if tokens.dtype.kind not in "fiu":
+    if tokens.dtype.kind not in "fiu" or _holds_truth(value):
         raise ValueError("tokens are not rows of numbers of the same length")
     return tokens[:, None] if tokens.ndim == 1 and len(tokens) else tokens
+
+
+def _holds_truth(value: Any) -> bool:
+    """Return whether true or false stands among numbers, which an array would take as 1 or 0."""
+    return any(isinstance(x, bool) for row in value for x in (row if isinstance(row, list) else (row,)))
 
 
 def _hashable(value: Any) -> Any:
     """Return a label; lists become tuples."""
     if isinstance(value, dict):
-        raise ValueError("the label is an object, expected a string, a number or a list of them")
+        raise ValueError("is an object, expected a string, a number or a list of them")
     return tuple(_hashable(part) for part in value) if isinstance(value, list) else value
 
 
@@ -126,12 +162,15 @@ def _read_table(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         raise BadInputError(
             f"{path}: no column {missing[0]!r}; found {', '.join(map(repr, header)) or 'an empty file'}"
         )
+    twice = [name for name in ("id", label) if name is not None and header.count(name) > 1]
+    if twice:
+        raise BadInputError(f"{path}: column {twice[0]!r} occurs twice; rename one of them")
     at_id = header.index("id")
     at_label = header.index(label) if label is not None else -1
     numeric = [place for place, name in enumerate(header) if place not in (at_id, at_label) and name != "label"]
     if not numeric:
         raise BadInputError(f"{path}: there is no column of coordinates beside id and label")
-    tokens: dict[str, list[list[float]]] = {}
+    tokens: dict[str, array[float]] = {}
     label_of: dict[str, str] = {}
     problems = []
     for row in rows:
@@ -141,7 +180,8 @@ def _read_table(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         if problem:
             problems.append(f"line {rows.line_num}: {problem}")
     labels: list[Any] = [label_of.get(name) for name in tokens]
-    return _collected(path, list(tokens), [np.array(t) for t in tokens.values()], labels, label, problems, "lines")
+    sequences = [np.array(coordinates).reshape(-1, len(numeric)) for coordinates in tokens.values()]
+    return _collected(path, list(tokens), sequences, labels, label, problems, "lines")
 
 
 def _take_row(
@@ -150,22 +190,28 @@ def _take_row(
     at_id: int,
     at_label: int,
     numeric: list[int],
-    tokens: dict[str, list[list[float]]],
+    tokens: "dict[str, array[float]]",
     label_of: dict[str, str],
 ) -> str:
     """Add one row to its sequence; return what is wrong with it."""
     if len(row) != len(header):
         return f"{len(row)} columns, the header has {len(header)}"
-    try:
-        values = [float(row[place]) for place in numeric]
-    except ValueError as error:
-        return str(error)
-    if not all(map(math.isfinite, values)):
-        return "NaN or infinity"
+    values = array("d")
+    for place in numeric:
+        cell = row[place].strip()
+        value = number_in(cell)
+        if value is None or not math.isfinite(value):
+            return f"{cell[:40]!r} in column {header[place]!r} is not a finite number{not_a_number(cell)}"
+        values.append(value)
     name = row[at_id].strip()
-    if at_label >= 0 and label_of.setdefault(name, row[at_label]) != row[at_label]:
-        return f"the label of id {name!r} is {row[at_label]!r} here and {label_of[name]!r} above"
-    tokens.setdefault(name, []).append(values)
+    if not name:
+        return "the id is empty; name the sequence that the row belongs to"
+    given = row[at_label].strip() if at_label >= 0 else None
+    if given == "":
+        return "the label is empty; label the sequence or remove it"
+    if given is not None and label_of.setdefault(name, given) != given:
+        return f"the label of id {name!r} is {given!r} here and {label_of[name]!r} above"
+    tokens.setdefault(name, array("d")).extend(values)
     return ""
 
 
@@ -192,8 +238,11 @@ def read_text_sequences(
     label: str | None = "label",
     hash_dim: int = 3,
     embedding: str | Path | None = None,
+    keep_case: bool = False,
+    keep_punctuation: bool = False,
+    allow_empty: bool = False,
 ) -> LabelledSequences:
-    """Read texts, each a sequence of its words.
+    """Read texts, each a sequence of its words; symbols such as emoji are words too.
 
     Parameters
     ----------
@@ -204,6 +253,12 @@ def read_text_sequences(
     embedding
         A file of tokens with a column of names (see :func:`tokendyn.data.tokens.read_tokens`): the vector of each
         word. Other words are left out.
+    keep_case
+        Whether capital letters tell words apart; by default "Hello" is "hello".
+    keep_punctuation
+        Whether punctuation marks are words too; by default they are left out.
+    allow_empty
+        Return texts without a (known) word as sequences without tokens, instead of refusing them.
 
     Raises
     ------
@@ -213,29 +268,44 @@ def read_text_sequences(
     data = read_texts(path, text=text, label=label)
     if hash_dim < 1:
         raise BadInputError(f"hash_dim={hash_dim}; expected at least 1")
+
+    def folded(word: str) -> str:
+        return word if keep_case else word.casefold()
+
     table: dict[str, np.ndarray] | None = None
     if embedding is not None:
         vectors = read_tokens(embedding)
-        table = {name.casefold(): row for name, row in zip(vectors.labels, vectors.tokens, strict=True)}
+        table = {folded(name): row for name, row in zip(vectors.labels, vectors.tokens, strict=True)}
+        hash_dim = vectors.tokens.shape[1]
     known: dict[str, np.ndarray] = {}
     sequences, words, problems = [], [], []
     for row, content in zip(data.rows, data.texts, strict=True):
-        found = [word for word in _words(content) if table is None or word in table]
-        if not found:
-            problems.append(f"row {row}: the text has no {'known ' if table is not None else ''}word")
+        split = map(folded, _words(content, keep_punctuation))
+        found = [word for word in split if table is None or word in table]
+        if not found and not allow_empty:
+            kind, remedy = ("known ", "") if table is not None else ("", _keeping(content))
+            problems.append(f"row {row}: the text has no {kind}word{remedy}")
             continue
-        vectors_of = [
-            known.setdefault(word, table[word] if table is not None else hashed_word(word, hash_dim)) for word in found
-        ]
-        sequences.append(np.stack(vectors_of))
+        for word in found:
+            if word not in known:
+                known[word] = table[word] if table is not None else hashed_word(word, hash_dim)
+        sequences.append(np.array([known[word] for word in found]).reshape(len(found), hash_dim))
         words.append(tuple(found))
     if problems:
         raise BadInputError.first_of(str(path), problems, "rows")
     return LabelledSequences(tuple(map(str, data.rows)), tuple(sequences), data.labels, tuple(words))
 
 
-def _words(text: str) -> Iterator[str]:
-    return (match.group().casefold() for match in _WORD.finditer(text))
+def _words(text: str, keep_punctuation: bool) -> Iterator[str]:
+    """Yield words and symbols, and punctuation marks if they are to be kept."""
+    for match in _TOKEN.finditer(text):
+        if match["word"] or keep_punctuation or unicodedata.category(match.group()) == "So":
+            yield match.group()
+
+
+def _keeping(text: str) -> str:
+    """Say that keeping punctuation would help, where it would."""
+    return "; remove the row, or keep punctuation" if any(_words(text, True)) else "; remove the row"
 
 
 def hashed_word(word: str, dim: int) -> np.ndarray:

@@ -21,11 +21,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs import bounded
+from tokendyn.runs.opened import note_opened
 
 #: Longest text that is read, in bytes.
 LONGEST_TEXT = 16 * 2**20
 _PROBLEMS_LISTED = 10
 _MOST_CHARACTERS = 2**24  # of a part of a stream
+_ROW_BYTES = 200  # of memory that a row takes beside its characters
+_ID = "id"
 _csv_limit = threading.Lock()
 
 
@@ -44,12 +48,15 @@ class LabelledTexts:
         Empty when the texts are of no file.
     source
         Where they come from, for messages and records.
+    ids
+        What a column named ``id`` holds for each text; empty when there is none, or it is the text or the label.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     rows: tuple[int, ...] = ()
     source: str = "texts"
+    ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -61,6 +68,7 @@ class LabelledTexts:
             None if self.labels is None else tuple(self.labels[place] for place in places),
             tuple(self.rows[place] for place in places) if self.rows else (),
             self.source,
+            tuple(self.ids[place] for place in places) if self.ids else (),
         )
 
     def check_classes(self) -> None:
@@ -177,6 +185,8 @@ def _said_plainly(collected: "_Collected", file: Path | None) -> Iterator[None]:
             f"{path} is not a gzip file ({error}; {collected.rows_seen} rows could be read): "
             "fetch it again, or take .gz from its name if it is plain text"
         ) from None
+    except MemoryError:
+        raise BadInputError(f"{path} does not fit into memory; split it") from None
     except (EOFError, zlib.error) as error:
         raise BadInputError(
             f"{path} is not a whole gzip file ({error}; {collected.rows_seen} rows could be read): fetch it again"
@@ -237,13 +247,14 @@ class _Collected:
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     rows_seen: int = 0
     rows_at_fault: int = 0
     characters: int = 0
 
-    def add(self, text: Any, label: Any) -> None:
-        """Take one row; labels may be numbers or truth values, and are kept as their text."""
+    def add(self, text: Any, label: Any, name: Any = None) -> None:
+        """Take one row; labels may be numbers or truth values, and are kept as their text, as ids are."""
         wrong = []
         if not isinstance(text, str):
             wrong.append(f"{self.text!r} is {_kind(text)}, expected a string")
@@ -259,9 +270,12 @@ class _Collected:
             return
         self.rows.append(self.rows_seen)
         self.texts.append(text)
+        self.ids.append("" if name is None else str(name))
         self.characters += len(text)
         if self.label is not None:
             self.labels.append(label.strip())
+        if self.characters + _ROW_BYTES * len(self.texts) > bounded.MOST_TABLE_BYTES:
+            raise BadInputError(f"{self.source} holds more than {bounded.MOST_TABLE_BYTES / 2**30:.0f} GiB; split it")
 
     def refuse(self, why: str) -> None:
         """Note what is wrong with the present row."""
@@ -282,8 +296,9 @@ class _Collected:
     def take_off(self) -> LabelledTexts:
         """Return the texts met since the last time, and forget them."""
         labels = None if self.label is None else tuple(self.labels)
-        found = LabelledTexts(tuple(self.texts), labels, tuple(self.rows), self.source)
-        self.texts, self.labels, self.rows, self.characters = [], [], [], 0
+        ids = tuple(self.ids) if any(self.ids) else ()
+        found = LabelledTexts(tuple(self.texts), labels, tuple(self.rows), self.source, ids)
+        self.texts, self.labels, self.rows, self.ids, self.characters = [], [], [], [], 0
         return found
 
 
@@ -305,16 +320,12 @@ def _reader_for(path: Path) -> Callable[[io.TextIOWrapper, _Collected], Iterator
 def _opened(path: Path | None) -> Iterator[tuple[io.TextIOWrapper, BinaryIO]]:
     """Open a file, None for standard input, as UTF-8 text with its line ends as they are; and as bytes."""
     if path is None:
-        stream = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
-        try:
-            yield stream, sys.stdin.buffer
-        finally:
-            stream.detach()  # standard input stays open
+        whole = bounded.metered(sys.stdin.buffer, "standard input")
+        yield io.TextIOWrapper(whole, encoding="utf-8-sig", newline=""), sys.stdin.buffer
         return
+    note_opened(path)
     with path.open("rb") as binary:
-        zipped = path.name.lower().endswith(".gz")
-        whole = gzip.GzipFile(fileobj=binary) if zipped else binary
-        yield io.TextIOWrapper(whole, encoding="utf-8-sig", newline=""), binary
+        yield io.TextIOWrapper(bounded.metered(binary, path), encoding="utf-8-sig", newline=""), binary
 
 
 def _what_instead(path: Path) -> str:
@@ -326,15 +337,14 @@ def _what_instead(path: Path) -> str:
 
 
 def _what_is_in(path: Path) -> str:
-    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
-        beginning = stream.read(1024)
+    with bounded.open_bytes(path) as stream:
+        beginning = stream.peek(1024)[:1024]
         if beginning.startswith(b"\x1f\x8b"):
             return "it is compressed by gzip; let its name end in .gz"
         if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
             return "it is UTF-16; save it as UTF-8"
         if b"\0" in beginning:
             return "it is no text but a binary file; give a CSV, TSV or JSONL file"
-        stream.seek(0)
         for number, line in enumerate(stream, start=1):
             try:
                 line.decode()
@@ -350,13 +360,15 @@ def _read_table(stream: io.TextIOWrapper, collected: _Collected, delimiter: str)
     header = _next_row(reader, collected)
     if header is None:
         raise BadInputError(f"{collected.source} is empty; expected a header row and rows of data")
-    at = _columns([name.strip() for name in header], collected)
+    names = [name.strip() for name in header]
+    at = _columns(names, collected)
+    id_at = names.index(_ID) if _ID in names and _ID not in (collected.text, collected.label) else None
     while (row := _next_row(reader, collected)) is not None:
         if not row:
             continue
         collected.rows_seen += 1
         if len(row) == len(header):
-            collected.add(row[at[0]], row[at[1]] if len(at) > 1 else None)
+            collected.add(row[at[0]], row[at[1]] if len(at) > 1 else None, row[id_at] if id_at is not None else None)
         else:
             collected.refuse(f"{len(row)} fields, the header has {len(header)}; quote texts that hold {delimiter!r}")
         yield
@@ -407,12 +419,14 @@ def _add_record(line: str, collected: _Collected) -> None:
     elif _half_characters(record, wanted):
         collected.refuse("half a surrogate pair stands in it; write the character whole")
     else:
-        collected.add(record[collected.text], record[collected.label] if collected.label is not None else None)
+        name = record.get(_ID) if _ID not in wanted and not _half_characters(record, [_ID]) else None
+        label = record[collected.label] if collected.label is not None else None
+        collected.add(record[collected.text], label, name if isinstance(name, str | int | float) else None)
 
 
 def _half_characters(record: dict[str, Any], names: list[str]) -> bool:
     """Return whether a value holds what JSON can escape but UTF-8 cannot hold."""
-    values = [record[name] for name in names if isinstance(record[name], str)]
+    values = [record[name] for name in names if isinstance(record.get(name), str)]
     return any("\ud800" <= character <= "\udfff" for value in values if not value.isascii() for character in value)
 
 

@@ -1,18 +1,15 @@
 """Tokens from files: CSV, npy, npz and safetensors, read without ever executing or unpickling anything."""
 
-import csv
-import math
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.data.delimited import read_numbers
+from tokendyn.data.tensor_files import open_tensors
 from tokendyn.errors import LISTED, BadInputError
-from tokendyn.runs.bounded import open_table
-from tokendyn.runs.files import read_tensors
+from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
@@ -28,23 +25,28 @@ class TokenTable:
         ``(tokens, dim)`` float64, finite.
     labels
         Names from a text column, or row numbers from 0.
+    name_column
+        Which column of the file the names come from, such as ``column 'city'``; None if there is none.
     """
 
     tokens: Float[np.ndarray, "tokens dim"]
     labels: tuple[str, ...]
+    name_column: str | None = None
 
 
 def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
     """Read a token matrix.
 
-    CSV and TSV (optionally ``.gz``) hold one token a row; a header row is recognised when it holds a cell that is
-    not a number, and one column of names (first column that is not numeric) becomes the labels. Arrays are
-    ``(tokens, dim)``; in npz and safetensors, ``array`` names the one to take when there are several.
+    CSV and TSV (optionally ``.gz``) hold one token a row; a header row is recognised when it holds text above numbers
+    and no number, and one column of names becomes the labels. A column holds names if hardly any of its cells (at most
+    a tenth) is a number; in any other column each cell must be one. The column without a name in which pandas writes
+    the numbers of rows is taken as names, too. Arrays are ``(tokens, dim)``; in npz and safetensors, ``array`` names
+    the one to take when there are several.
 
     Raises
     ------
     BadInputError
-        For a missing, empty, truncated, ragged or non-numeric file; every bad row is named.
+        For a missing, empty, truncated, ragged or non-numeric file; every bad cell is named with line and column.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,10 +54,19 @@ def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in SUFFIXES:
         raise BadInputError(f"{path}: unknown kind of file {suffix!r}; expected one of {', '.join(SUFFIXES)}")
-    if suffix.lower() in (".npy", ".npz", ".safetensors"):
+    try:
+        return _read(path, suffix.lower(), array)
+    except MemoryError:
+        raise BadInputError(f"{path} cannot be read: it does not fit into memory") from None
+
+
+def _read(path: Path, suffix: str, array: str | None) -> TokenTable:
+    if suffix in (".npy", ".npz", ".safetensors"):
         matrix = _read_array(path, array)
         return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
-    return _read_delimited(path, "\t" if suffix.lower().startswith(".tsv") else ",")
+    table = read_numbers(path, "\t" if suffix.startswith(".tsv") else ",")
+    labels = tuple(map(str, range(len(table.values)))) if table.names is None else table.names
+    return TokenTable(table.values, labels, table.name_column)
 
 
 def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
@@ -63,78 +74,10 @@ def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
     return read_tokens(path).tokens
 
 
-def _read_delimited(path: Path, delimiter: str) -> TokenTable:
-    try:
-        with open_table(path) as stream:
-            rows = _rows(stream, delimiter)
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise BadInputError(f"{path} cannot be read: {error}") from None
-    whose, width = "first token", len(rows[0][1]) if rows else 0
-    if rows and _is_header(rows):
-        whose, rows = "header", rows[1:]
-    if not rows:
-        raise BadInputError(f"{path} holds no token; expected one token a row, its coordinates as columns")
-    return _table(path, rows, width, whose)
-
-
-def _rows(stream: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
-    """Return the rows that are not blank, with their line numbers."""
-    reader = csv.reader(stream, delimiter=delimiter, strict=True)
-    return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-
-
-def _number(cell: str) -> float:
-    """Return the number in a cell; NaN stands for text."""
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
-
-
-def _is_text(cell: str) -> bool:
-    return math.isnan(_number(cell)) and cell.lower().lstrip("+-") != "nan"
-
-
-def _is_header(rows: list[tuple[int, list[str]]]) -> bool:
-    """Return whether the first row names columns: text where the next row has a number, or nothing but text."""
-    first = rows[0][1]
-    if len(rows) == 1:
-        return all(map(_is_text, first))
-    second = rows[1][1]
-    return any(_is_text(a) and not _is_text(b) for a, b in zip(first, second, strict=False))
-
-
-def _table(path: Path, rows: list[tuple[int, list[str]]], width: int, whose: str) -> TokenTable:
-    line, typical = next((row for row in rows if len(row[1]) == width), rows[0])
-    name_columns = [column for column, cell in enumerate(typical) if _is_text(cell)]
-    if len(name_columns) > 1 or len(name_columns) == len(typical):
-        raise BadInputError(f"{path}, line {line}: expected numbers and at most one column of names")
-    numeric = [column for column in range(width) if column not in name_columns]
-    tokens: list[list[float]] = []
-    labels: list[str] = []
-    problems: list[str] = []
-    for line, cells in rows:
-        if len(cells) != width:
-            problems.append(f"line {line} has {len(cells)} columns, the {whose} has {width}")
-            continue
-        values = [_number(cells[column]) for column in numeric]
-        if not all(map(math.isfinite, values)):
-            bad = next(cells[c] for c, v in zip(numeric, values, strict=True) if not math.isfinite(v))
-            problems.append(f"line {line} holds {bad[:40]!r}, not a finite number")
-            continue
-        tokens.append(values)
-        labels.append(cells[name_columns[0]] if name_columns else str(len(labels)))
-    if problems:
-        raise BadInputError.first_of(f"{path}", problems, "lines")
-    return TokenTable(np.array(tokens, dtype=np.float64), tuple(labels))
-
-
 def _read_array(path: Path, name: str | None) -> np.ndarray:
     if path.suffix == ".safetensors":
-        arrays = read_tensors(path)
-        matrix = arrays[_choose(path, list(arrays), name)]
+        with open_tensors(path) as stored:
+            matrix = stored.read(_choose(path, list(stored.types), name), whole=True)
     else:
         with open_numpy(path) as found:
             one_array = path.suffix == ".npy"
@@ -145,6 +88,9 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         raise BadInputError(
             f"{path} holds {matrix.dtype} of shape {matrix.shape}; expected a real (tokens, dim) matrix"
         )
+    if 8 * matrix.size > MOST_TABLE_BYTES:
+        size, most = matrix.size / 2**27, MOST_TABLE_BYTES / 2**30
+        raise BadInputError(f"{path} holds {size:.0f} GiB of tokens, over {most:.0f}; choose some of them")
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
@@ -159,6 +105,6 @@ def _choose(path: Path, names: list[str], name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     if name is None or name not in names:
-        known = ", ".join(sorted(names)) or "none"
+        known = ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "") or "none"
         raise BadInputError(f"{path}: name one of its arrays with --array (it holds: {known})")
     return name

@@ -39,6 +39,9 @@ class FlowTrajectory:
         Times at which each event happened, by name.
     provenance
         Versions, configuration, seed, seconds.
+    step_error
+        Largest estimated error of one step of one token with the methods euler, heun and rk4; None for others, and for
+        noise.
     """
 
     times: Float[np.ndarray, " states"]
@@ -51,6 +54,7 @@ class FlowTrajectory:
     rejected: int = 0
     events: dict[str, list[float]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    step_error: float | None = None
 
     def clusters(self, state: int = -1, gap: float = 0.05) -> Clusters:
         """Group the tokens of one state that are joined by steps of at most ``gap``."""
@@ -69,7 +73,7 @@ class FlowTrajectory:
         """Write the two files of :meth:`save` into an existing folder."""
         arrays = {"times": self.times, "states": self.states, "weights": self.weights}
         write_tensors(folder / "flow.safetensors", arrays)
-        names = ("status", "reason", "steps", "evaluations", "rejected", "events", "provenance")
+        names = ("status", "reason", "steps", "evaluations", "rejected", "events", "provenance", "step_error")
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in names}}
         write_json(folder / "flow.json", record)
 
@@ -100,5 +104,5 @@ class FlowTrajectory:
             raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
         return cls(
             times, states, weights, record["status"], str(record.get("reason", "")), record["steps"],
-            record["evaluations"], record["rejected"], record["events"], record["provenance"],
+            record["evaluations"], record["rejected"], record["events"], record["provenance"], record.get("step_error"),
         )  # fmt: skip

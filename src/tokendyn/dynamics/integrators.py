@@ -1,6 +1,6 @@
 """Integrators of token flows, with retraction onto the sphere, budgets and a status for every way to end.
 
-A fixed step evaluates the velocity at retracted stages and retracts the result: the velocity extended by
+A step evaluates the velocity at retracted stages and retracts the result: the velocity extended by
 ``f(x) = f(x / |x|)`` is a smooth field of R^d whose solutions stay on the sphere, so the classical orders hold.
 """
 
@@ -20,21 +20,36 @@ from tokendyn.dynamics.flow import TokenFlow, checked_weights
 from tokendyn.dynamics.flow_trajectory import FlowStatus, FlowTrajectory
 from tokendyn.dynamics.layers import checked_tokens
 from tokendyn.dynamics.run import Progress
-from tokendyn.dynamics.sphere import retract, sphere_tokens, tangent
+from tokendyn.dynamics.sphere import retract, sphere_tokens
+from tokendyn.dynamics.steps import STEP_ERROR, STEPS, Retraction, StepMap, brownian, layer_step, longest_step
 from tokendyn.errors import BadInputError, ScaleError, SingularError
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.provenance import provenance
 
 Method = Literal["layers", "euler", "heun", "rk4", "adaptive"]
 
-Velocity = Callable[[np.ndarray], np.ndarray]
-Retraction = Callable[[np.ndarray], np.ndarray]
-StepMap = Callable[[Velocity, Retraction, np.ndarray, float], np.ndarray]
+#: A step, or ``"auto"``: chosen by the speed of the flow and an estimate of the error.
+Step = float | Literal["auto"]
+
+#: Step of ``"layers"`` without one, and the longest automatic one with noise.
+_LAYER_STEP = 0.1
+
+#: Largest way of a token in an automatic step with noise.
+_NOISY_WAY = 0.2
+
+#: Form of what a checkpoint holds.
+_CHECKPOINT = 2
+
+#: An automatic step gives up when, for so many steps, the rest of the way takes so many times the steps that are left.
+_HOPELESS_STEPS, _HOPELESS_TIMES = 500, 3.0
 
 
 @dataclass(frozen=True)
 class Event:
-    """A moment to find: where ``function(time, tokens)`` changes its sign.
+    """A moment to find: where ``function(time, tokens)`` changes its sign from one step to the next.
+
+    Two changes within one step of the adaptive method cancel and are missed. A function that swings faster than the
+    tokens move needs a smaller tolerance, which makes the steps shorter.
 
     Attributes
     ----------
@@ -74,7 +89,7 @@ def integrate(
     *,
     weights: Float[np.ndarray, " tokens"] | None = None,
     method: Method = "rk4",
-    step: float = 0.1,
+    step: Step = "auto",
     tolerance: float = 1e-8,
     noise: float = 0.0,
     seed: int | None = None,
@@ -102,12 +117,17 @@ def integrate(
         ``"rk4"``: orders 1, 2, 4, with retraction. ``"adaptive"``: Dormand-Prince 5(4) (SciPy's) with retraction after
         every step, dense output and events.
     step
-        Largest step of the fixed methods; intervals between times are divided equally.
+        Largest step of the fixed methods; intervals between times are divided equally. ``"auto"`` begins with 0.1 (less
+        for a V of norm above 2, :func:`~tokendyn.dynamics.steps.longest_step`) and takes shorter steps wherever the
+        estimated error of one step of any token exceeds 1e-4. With a step of your own the largest estimate is kept in
+        ``FlowTrajectory.step_error``. Layers are a map of their own, with a step of 0.1.
     tolerance
-        Relative and absolute error of a step of the adaptive method, in the root mean square over all coordinates.
+        Relative and absolute error of a step of the adaptive method, in the root mean square over all coordinates: one
+        sensitive token among many may err by the square root of their number times as much.
     noise
-        Diffusivity D: adds Brownian motion of generator ``D Laplace`` (on the sphere: Laplace-Beltrami), by
-        Euler-Maruyama with retraction; ``method="euler"`` only.
+        Diffusivity D: adds Brownian motion of generator ``D Laplace`` (on the sphere: Laplace-Beltrami) after each
+        Euler step, along great circles and exact in its mean (:func:`~tokendyn.dynamics.steps.brownian`);
+        ``method="euler"`` only.
     seed
         Of the noise; required with it.
     events
@@ -146,9 +166,10 @@ def integrate(
     grid = np.asarray(times, dtype=np.float64)
     _check(flow, state, grid, method, step, tolerance, noise, seed, events)
     field = flow.output if method == "layers" else flow.velocity
-    run = _Run(flow, field, share, grid, events, budget or Budget(), started, progress)
+    run = _Run(flow, field, share, grid, events, budget, started, progress)
     rng = np.random.default_rng(seed) if noise else None
     settings = _settings(flow) | {"method": method, "step": step, "tolerance": tolerance, "noise": noise, "seed": seed}
+    settings["checkpoint"] = _CHECKPOINT
     if checkpoint is not None:
         run.checkpoint = checkpoint.of(state, share, grid, settings, [event.name for event in events])
     try:
@@ -156,8 +177,15 @@ def integrate(
             found = run.begin(state, rng)
             if method == "adaptive":
                 _adaptive(run, state, tolerance, found)
+            elif rng is not None:
+                _noisy(
+                    run, noise, rng, min(_LAYER_STEP, longest_step(flow)) if step == "auto" else step, step == "auto"
+                )
+            elif method == "layers":
+                _layers(run, _LAYER_STEP if step == "auto" else step)
             else:
-                _fixed(run, _noisy(noise, rng) if rng is not None else STEPS[method], step, rng)
+                longest = longest_step(flow) if step == "auto" else step
+                _stepped(run, *STEPS[method], longest, STEP_ERROR if step == "auto" else math.inf, found)
         status, reason = run.ended
     except _StopError as stop:
         status, reason = stop.status, stop.reason
@@ -171,7 +199,7 @@ def integrate(
     }  # fmt: skip
     return FlowTrajectory(
         np.array(run.times), np.array(run.states), share, status, reason, run.steps, run.evaluations, run.rejected,
-        run.found, provenance(record, seed=seed, seconds=time.perf_counter() - started),
+        run.found, provenance(record, seed=seed, seconds=time.perf_counter() - started), run.step_error,
     )  # fmt: skip
 
 
@@ -185,17 +213,19 @@ class _Run:
         weights: np.ndarray,
         grid: np.ndarray,
         events: Sequence[Event],
-        budget: Budget,
+        budget: Budget | None,
         started: float,
         progress: Progress | None,
     ):
         self.field, self.weights, self.grid, self.events = field, weights, grid, events
-        self.budget, self.started, self.progress = budget, started, progress
+        self.budget, self.started, self.progress = budget or Budget(), started, progress
         self.retract: Retraction = retract if flow.on_sphere else np.asarray
         self.times: list[float] = []
         self.states: list[np.ndarray] = []
         self.found: dict[str, list[float]] = {event.name: [] for event in events}
         self.steps = self.evaluations = self.rejected = 0
+        self.step_error: float | None = None
+        self.hopeless = 0 if budget is None else -math.inf
         self.ended: tuple[FlowStatus, str] = ("completed", "")
         self.checkpoint: Checkpoint | None = None
         self.marked: Callable[[], State] | None = None
@@ -209,7 +239,7 @@ class _Run:
         self.times, self.states = found.arrays["times"].tolist(), list(found.arrays["states"])
         record = found.record
         self.steps, self.evaluations, self.rejected = record["steps"], record["evaluations"], record["rejected"]
-        self.found = record["events"]
+        self.found, self.step_error = record["events"], record["step_error"]
         if rng is not None:
             rng.bit_generator.state = record["generator"]
         return found
@@ -221,7 +251,8 @@ class _Run:
         count, generator = len(self.times), None if rng is None else rng.bit_generator.state
         held = {
             "steps": self.steps, "evaluations": self.evaluations, "rejected": self.rejected, "generator": generator,
-            "events": {name: list(times) for name, times in self.found.items()}, **(record or {}),
+            "step_error": self.step_error, "events": {name: list(times) for name, times in self.found.items()},
+            **(record or {}),
         }  # fmt: skip
 
         def state() -> State:
@@ -247,6 +278,37 @@ class _Run:
         self.evaluations += 1
         return self.field(state, self.weights)
 
+    def trial(self, state: np.ndarray) -> np.ndarray:
+        """Return the velocity within a step that may be too long: NaN where there is none, so that it is rejected."""
+        self.evaluations += 1
+        try:
+            return self.field(state, self.weights) if np.isfinite(state).all() else np.full_like(state, math.nan)
+        except ScaleError:
+            return np.full_like(state, math.nan)
+
+    def note(self, error: float) -> None:
+        """Remember the largest estimated error of a step."""
+        if math.isfinite(error):
+            self.step_error = max(error, self.step_error or 0.0)
+
+    def reject(self, when: float, step: float) -> None:
+        """Count a step that was thrown away."""
+        self.steps, self.rejected = self.steps - 1, self.rejected + 1
+        if step <= 1e-15 * max(1.0, abs(when), abs(float(self.grid[-1]))):
+            raise _StopError("diverged", f"the step size vanished at t = {when:.6g}")
+
+    def judge(self, when: float, step: float) -> None:
+        """Stop when automatic steps are so short that the end is out of reach; a budget of the caller's is spent."""
+        left = self.budget.steps - self.steps - self.rejected
+        needed = (float(self.grid[-1]) - when) / step if step > 0 else math.inf
+        self.hopeless = self.hopeless + 1 if needed > _HOPELESS_TIMES * left else min(self.hopeless, 0)
+        if self.hopeless > _HOPELESS_STEPS or (math.isinf(needed) and self.hopeless > -math.inf):
+            raise _StopError(
+                "out of steps",
+                f"the flow is so fast at t = {when:.6g} that it takes steps of {step:.1e}, {needed:.1e} of them until "
+                "the end; follow it for a shorter time, or lower beta or V",
+            )
+
     def keep(self, when: float, state: np.ndarray) -> None:
         if not np.isfinite(state).all():
             raise _StopError("diverged", f"a token left the finite numbers before t = {when:.6g}")
@@ -264,48 +326,94 @@ class _Run:
         self.steps += 1
 
 
-def _fixed(run: _Run, advance: StepMap, step: float, rng: np.random.Generator | None) -> None:
-    """Cover each interval between output times by equal steps."""
+def _stepped(run: _Run, advance: StepMap, power: int, longest: float, allowed: float, found: State | None) -> None:
+    """Cover each interval between output times by equal steps; by shorter ones where the error is not allowed."""
+    state, first = run.states[-1], len(run.times)
+    slope, size = (run.velocity(state), longest) if found is None else (found.arrays["slope"], found.record["size"])
+    controlled = math.isfinite(allowed)
+    if controlled and not np.isfinite(slope).all():
+        raise _StopError("diverged", f"a velocity left the finite numbers at t = {run.times[-1]:.6g}")
+    for before, after in zip(run.grid[first - 1 : -1], run.grid[first:], strict=True):
+        left = after - before
+        count = _pieces(left, size)
+        h = left / count
+        while count:
+            now = after - count * h
+            run.spend(now)
+            moved, end_slope, errors = advance(run.trial if controlled else run.velocity, run.retract, state, slope, h)
+            error = float(errors.max())
+            if controlled and not error <= allowed:
+                run.reject(now, h)
+                size = h * _shrink(error / allowed, power)
+                left = count * h
+                count = _pieces(left, size)
+                h = left / count
+                continue
+            state, slope, count = moved, end_slope, count - 1
+            run.note(error)
+            if controlled and h < longest:
+                size = max(size, min(longest, h * _grow(error / allowed, power)))
+                if count and size >= 1.5 * h:
+                    left = count * h
+                    count = _pieces(left, size)
+                    h = left / count
+                run.judge(after - count * h, size)
+        run.keep(after, state)
+        run.mark(record={"size": float(size)}, slope=slope)
+
+
+def _pieces(left: float, size: float) -> int:
+    return max(1, math.ceil(left / size * (1 - 1e-12)))
+
+
+def _shrink(excess: float, power: int) -> float:
+    """Return by what to multiply a step whose error is too large by a factor, which may be NaN."""
+    return max(0.1, 0.9 * excess ** (-1 / power)) if math.isfinite(excess) else 0.1
+
+
+def _grow(excess: float, power: int) -> float:
+    return min(4.0, 0.9 * max(excess, 1e-12) ** (-1 / power))
+
+
+def _layers(run: _Run, step: float) -> None:
+    """Apply the layer map, equally often between output times."""
     state, first = run.states[-1], len(run.times)
     for before, after in zip(run.grid[first - 1 : -1], run.grid[first:], strict=True):
-        count = max(1, math.ceil((after - before) / step * (1 - 1e-12)))
-        size = (after - before) / count
+        count = _pieces(after - before, step)
+        h = (after - before) / count
         for index in range(count):
-            run.spend(before + index * size)
-            state = advance(run.velocity, run.retract, state, size)
+            run.spend(before + index * h)
+            state = layer_step(run.velocity, run.retract, state, h)
+        run.keep(after, state)
+        run.mark()
+
+
+def _noisy(run: _Run, diffusivity: float, rng: np.random.Generator, longest: float, automatic: bool) -> None:
+    """Take Euler steps, each followed by Brownian motion; automatic ones are short where tokens are fast."""
+    state, first = run.states[-1], len(run.times)
+    on_sphere = run.retract is retract
+    for before, after in zip(run.grid[first - 1 : -1], run.grid[first:], strict=True):
+        count = _pieces(after - before, longest)
+        h = (after - before) / count
+        while count:
+            run.spend(after - count * h)
+            slope = run.velocity(state)
+            fastest = float(np.sqrt((slope**2).sum(axis=1).max()))
+            if automatic and h * fastest > _NOISY_WAY:
+                if not math.isfinite(fastest):
+                    raise _StopError("diverged", f"a velocity left the finite numbers at t = {after - count * h:.6g}")
+                left = count * h
+                run.judge(after - left, _NOISY_WAY / fastest)
+                count = math.ceil(left * fastest / _NOISY_WAY)
+                h = left / count
+            state = run.retract(state + h * slope)
+            if on_sphere:
+                state = brownian(state, diffusivity, h, rng)
+            else:
+                state = state + math.sqrt(2 * diffusivity * h) * rng.normal(size=state.shape)
+            count -= 1
         run.keep(after, state)
         run.mark(rng)
-
-
-def _euler_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
-    return back(x + h * velocity(x))
-
-
-def _heun_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
-    first = velocity(x)
-    second = velocity(back(x + h * first))
-    return back(x + h / 2 * (first + second))
-
-
-def _rk4_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
-    first = velocity(x)
-    second = velocity(back(x + h / 2 * first))
-    third = velocity(back(x + h / 2 * second))
-    fourth = velocity(back(x + h * third))
-    return back(x + h / 6 * (first + 2 * (second + third) + fourth))
-
-
-STEPS: dict[str, StepMap] = {"layers": _euler_step, "euler": _euler_step, "heun": _heun_step, "rk4": _rk4_step}
-
-
-def _noisy(diffusivity: float, rng: np.random.Generator) -> StepMap:
-    """Return the Euler-Maruyama step ``x <- N(x + h f(x) + sqrt(2 D h) P_x xi)``."""
-
-    def advance(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) -> np.ndarray:
-        kick = math.sqrt(2 * diffusivity * h) * rng.normal(size=x.shape)
-        return back(x + h * velocity(x) + (tangent(x, kick) if back is retract else kick))
-
-    return advance
 
 
 def _adaptive(run: _Run, state: np.ndarray, tolerance: float, found: State | None) -> None:
@@ -374,7 +482,7 @@ def _check(
     tokens: np.ndarray,
     grid: np.ndarray,
     method: str,
-    step: float,
+    step: Step,
     tolerance: float,
     noise: float,
     seed: int | None,
@@ -389,8 +497,8 @@ def _check(
         problems.append("times must be finite and increase, and be two or more")
     if method not in get_args(Method):
         problems.append(f"method must be one of {', '.join(get_args(Method))}; got {method!r}")
-    if not (math.isfinite(step) and step > 0):
-        problems.append(f"step must be positive and finite, got {step}")
+    if step != "auto" and not (isinstance(step, int | float | np.number) and math.isfinite(step) and step > 0):
+        problems.append(f"step must be positive and finite, or 'auto'; got {step}")
     if not 0 < tolerance < 1:
         problems.append(f"tolerance must be between 0 and 1, got {tolerance}")
     if not (math.isfinite(noise) and noise >= 0):

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tokendyn.attention import AttentionStep, Head
+from tokendyn.attention.checks import as_array
 from tokendyn.attention.step import Backend
 from tokendyn.errors import BadInputError
 
@@ -73,7 +74,7 @@ class Layer:
         tokens: Float[np.ndarray, "*batch tokens dim"],
         *,
         weights: Float[np.ndarray, "*batch tokens"] | None = None,
-        mask: Bool[np.ndarray, "*batch tokens"] | None = None,
+        mask: Bool[np.ndarray, "*shape"] | None = None,
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
         """Return the moved tokens and what each head found. Masked tokens stay where they are."""
@@ -86,15 +87,12 @@ class Layer:
         moved = tokens + self.alpha / (1 + self.alpha) * (target - tokens)
         if self.feed_forward is not None:
             moved = self.feed_forward(moved)
-        return (moved if mask is None else np.where(mask[..., None], moved, tokens)), steps
+        return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
 
 
 def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     """Return tokens as a float64 matrix, or raise a :class:`BadInputError` that says what is wrong."""
-    try:
-        array = np.asarray(tokens)
-    except ValueError:
-        raise BadInputError("tokens have rows of different lengths; each token needs every coordinate") from None
+    array = as_array(tokens)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")
     if array.ndim != 2 or 0 in array.shape:

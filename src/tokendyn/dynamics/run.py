@@ -5,14 +5,15 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from tokendyn.attention.step import Backend
-from tokendyn.dynamics.freeze import Following, Frozen, FrozenMotion, may_freeze
+from tokendyn.dynamics.freeze import RATIONAL_BITS, Arithmetic, Following, Frozen, FrozenMotion, may_freeze
 from tokendyn.dynamics.layers import Layer, checked_tokens
+from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError
 from tokendyn.runs.checkpoint import Checkpoint, State
@@ -33,6 +34,7 @@ def run(
     weights: Float[np.ndarray, " tokens"] | None = None,
     freeze: bool = True,
     record: Record = "all",
+    arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
@@ -57,6 +59,11 @@ def run(
     record
         Which layers to keep: ``"all"``; ``"last"``, the last two; or their numbers, 0 for the input. The first and
         the last are always kept. When all tokens froze, :meth:`Trajectory.at` gives the others in closed form.
+    arithmetic
+        How ties are decided when tokens freeze. ``"float"``: attention in float64 with bounds on its rounding; where
+        they do not tell who leads, rationals do, as long as that is quick, and else the tokens are listed as
+        ``doubtful``. ``"rational"``: leaders exact, states rounded once; refused where it would take about a minute or
+        more. ``"interval"``: bounds only, for any number of tokens.
     backend
         See :func:`tokendyn.attention.attend`.
     config
@@ -87,23 +94,42 @@ def run(
     >>> trajectory.status
     'completed'
     """
-    state = checked_tokens(tokens)
-    labels = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
-    if len(labels) != len(state):
-        raise BadInputError(f"{len(labels)} labels for {len(state)} tokens")
-    if len({len(layer.heads) for layer in layers}) != 1:
-        raise BadInputError("give at least one layer, and the same number of heads in each")
+    state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
     freezes = freeze and may_freeze(layers)
     if freezes:
-        status = _run_frozen(state, layers, weights, backend, kept, progress)
+        status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
         if checkpoint is not None:
             checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers))
         status = _run_layers(state, layers, weights, backend, kept, progress, checkpoint)
     seconds = time.perf_counter() - started
-    return kept.trajectory(labels, status, provenance(config or {}, seed=None, seconds=seconds))
+    return kept.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
+
+
+def check_run(
+    tokens: Float[np.ndarray, "tokens dim"],
+    layers: Sequence[Layer],
+    *,
+    labels: Sequence[str] | None = None,
+    record: Record = "all",
+    arithmetic: Arithmetic = "float",
+    freeze: bool = True,
+) -> tuple[Float[np.ndarray, "tokens dim"], tuple[str, ...]]:
+    """Return tokens and labels, or raise what :func:`run` raises before it starts."""
+    state = checked_tokens(tokens)
+    names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
+    if len(names) != len(state):
+        raise BadInputError(f"{len(names)} labels for {len(state)} tokens")
+    if len({len(layer.heads) for layer in layers}) != 1:
+        raise BadInputError("give at least one layer, and the same number of heads in each")
+    if arithmetic not in get_args(Arithmetic):
+        raise BadInputError(f"arithmetic must be one of {', '.join(get_args(Arithmetic))}, got {arithmetic!r}")
+    kept = _Recording(state, layers, record)
+    if arithmetic != "float":
+        _check_arithmetic(arithmetic, layers, kept, freezes=freeze and may_freeze(layers))
+    return state, names
 
 
 class _Recording:
@@ -116,10 +142,11 @@ class _Recording:
         if 8 * numbers > memory:
             raise BadInputError(
                 f"{len(self.wanted)} layers of {len(state)} tokens need up to {8e-9 * numbers:.0f} GB, more than the "
-                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, for example record="last"'
+                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, as by record="last" (--record last)'
             )
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None
+        self.doubtful: np.ndarray = np.empty(0, dtype=np.int64)
 
     def follow(self, number: int, following: tuple[Following, ...]) -> None:
         """Keep what layer ``number`` found, when its input is kept."""
@@ -165,6 +192,24 @@ class _Recording:
             provenance=record,
             recorded=np.array(self.numbers),
             motion=self.motion,
+            doubtful=self.doubtful,
+        )
+
+
+def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_Recording", *, freezes: bool) -> None:
+    """Raise when a run cannot be computed in an arithmetic, or would take too long."""
+    if not freezes or layers[0].heads[0].tie_tolerance > 0:
+        raise BadInputError(
+            f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part '
+            'or tie tolerance; take arithmetic="float"'
+        )
+    length = sum(bits(1 + rational(layer.alpha)) for layer in layers) + 128
+    numbers = kept.states[0].size * len(kept.wanted)
+    if arithmetic == "rational" and length * numbers > RATIONAL_BITS:
+        raise BadInputError(
+            f"{numbers} rational coordinates of up to {length} bits take too long; record fewer layers "
+            '(record="last"), use fewer tokens or layers, an alpha with a short binary fraction such as 0.5, or '
+            'arithmetic="interval"'
         )
 
 
@@ -229,19 +274,21 @@ def _run_frozen(
     layers: Sequence[Layer],
     weights: np.ndarray | None,
     backend: Backend,
+    arithmetic: Arithmetic,
     kept: _Recording,
     progress: Progress | None,
 ) -> Literal["completed", "diverged"]:
     """Let only tokens attend whose leader is not certain yet; states are convex combinations and cannot diverge."""
-    frozen = Frozen(state, layers)
+    frozen = Frozen(state, layers, weights=weights, backend=backend, arithmetic=arithmetic)
     for number, layer in enumerate(layers):
-        frozen.step(layer, number, weights, backend)
+        frozen.step(layer, number)
         if number in kept.wanted:
             kept.follow(number, (frozen.following.copy(),))
         if number + 1 in kept.wanted:
             kept.keep(number + 1, frozen.advance(number + 1).copy())
         if progress is not None:
             progress(number + 1, len(layers))
-    if not frozen.active.size:
+    if not frozen.active.size and arithmetic != "rational":
         kept.motion = frozen.motion
+    kept.doubtful = frozen.doubtful
     return "completed"

@@ -3,6 +3,9 @@
 Start the processes with ``torchrun`` (gloo or nccl). The tokens of process 0 come first, then those of process 1, and
 so on; leaders are numbers in that order. Canonical arithmetic decides over keys sorted by number, so that the result
 does not depend on the number of processes, to the last bit, and equals :func:`tokendyn.dynamics.run`.
+
+Where rounding cannot tell who leads, as in sets full of ties, and with a tie tolerance, there is one rule, that of
+:class:`tokendyn.dynamics.freeze.Frozen`: every process then gathers all tokens and computes the whole run.
 """
 
 from collections.abc import Sequence
@@ -14,15 +17,18 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int
 
-from tokendyn.attention import Head, fused
+from tokendyn.attention import fused
+from tokendyn.attention.checks import power_of_two
 from tokendyn.attention.reduced import SMALLEST, surviving_keys
-from tokendyn.dynamics.freeze import may_freeze, shares
+from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze, shares
 from tokendyn.dynamics.layers import Layer
+from tokendyn.dynamics.ties import rounding_slack
 from tokendyn.errors import BadInputError
+from tokendyn.shown import ShortRepr
 
 
-@dataclass(frozen=True)
-class ShardedRun:
+@dataclass(frozen=True, repr=False)
+class ShardedRun(ShortRepr):
     """The tokens of one process after the last layer.
 
     Attributes
@@ -74,11 +80,21 @@ def run_sharded(
         raise BadInputError(
             "run_sharded takes layers of one hardmax head with a fixed A, without V or feed-forward part"
         )
-    shard = _Shard(np.array(tokens, dtype=np.float64), weights, _Exchange(group))
+    given = np.array(tokens, dtype=np.float64)
+    shard = _Shard(given.copy(), weights, layers, _Exchange(group))
+    certain = shard.is_ordinary() and all(shard.step(layer, number) for number, layer in enumerate(layers))
+    return shard.result(len(layers)) if certain else _whole(given, shard, layers)
+
+
+def _whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Sequence[Layer]) -> ShardedRun:
+    """Let every process compute the whole run, and keep its own tokens."""
+    table = np.concatenate(shard.exchange.rows(np.concatenate([tokens, shard.weights[:, None]], axis=1)))
+    frozen = Frozen(np.ascontiguousarray(table[:, :-1]), layers, weights=np.ascontiguousarray(table[:, -1]))
     for number, layer in enumerate(layers):
-        shard.step(layer, number)
-    decay = -np.log1p([layer.alpha for layer in layers])
-    return shard.result(np.concatenate([[0.0], np.cumsum(decay)]), len(layers))
+        frozen.step(layer, number)
+    own, found = slice(shard.first, shard.first + len(tokens)), frozen.following
+    fields = (frozen.advance(len(layers)), found.leaders, found.tie_counts, found.tie_spreads, frozen.since)
+    return ShardedRun(*(field[own] for field in fields), (*shard.keys_sent, len(table)))
 
 
 class _Exchange:
@@ -116,7 +132,9 @@ class _Exchange:
 class _Shard:
     """The tokens of one process in a run."""
 
-    def __init__(self, tokens: np.ndarray, weights: np.ndarray | None, exchange: _Exchange) -> None:
+    def __init__(
+        self, tokens: np.ndarray, weights: np.ndarray | None, layers: Sequence[Layer], exchange: _Exchange
+    ) -> None:
         self.exchange, self.state, count = exchange, tokens, len(tokens)
         self.weights = np.ones(count) if weights is None else np.array(weights, dtype=np.float64)
         if exchange.largest(float(not (np.isfinite(tokens).all() and (self.weights > 0).all()))):
@@ -127,23 +145,37 @@ class _Shard:
         self.counts, self.since = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int64)
         self.spreads, self.leads = np.zeros(count), np.zeros(count, dtype=bool)
         self.origins, self.goals = tokens.copy(), tokens.copy()
-        self.log_share, self.log_shares = 0.0, [0.0]
+        self.head, self.log_shares = layers[0].heads[0], log_shares(layers)
+        self.largest = exchange.largest(float(np.abs(tokens).max(initial=0.0)))
         self.keys_sent: list[int] = []
 
-    def step(self, layer: Layer, number: int) -> None:
-        """Apply one layer; nothing but one number travels once every token of every process is frozen."""
+    def is_ordinary(self) -> bool:
+        """Return whether there is no tie tolerance, and scores of these tokens neither overflow nor underflow."""
+        head, scales = self.head, [power_of_two(np.array([self.largest]))]
+        scales += [power_of_two(matrix) for matrix in (head.score, head.query, head.key) if matrix is not None]
+        return head.tie_tolerance == 0 and all(scale == 1 for scale in scales)
+
+    def step(self, layer: Layer, number: int) -> bool:
+        """Apply one layer and return True; False when rounding cannot tell, in some process, whom a token follows.
+
+        Nothing but one number travels once every token of every process is frozen.
+        """
         active = np.flatnonzero(self.since < 0)
-        self.log_shares.append(self.log_shares[-1] - float(np.log1p(layer.alpha)))
         if not self.exchange.largest(float(active.size)):
-            return
-        head = layer.heads[0]
+            return True
+        head = self.head
         queries, keys = head.queries(self.state[active]), head.keys(self.state)
         radius = self.exchange.largest(float(np.sqrt((keys * keys).sum(axis=1)).max(initial=0.0)))
         norms = np.sqrt((queries * queries).sum(axis=1))
-        mine = self._travelling(keys, head, radius, bool((norms * radius <= SMALLEST).any()))
+        slack = rounding_slack(head, queries, radius, self.largest, number, float(self.log_shares[number]))
+        margin = float((slack / np.where(norms > 0, norms, np.inf)).max(initial=0.0))
+        mine = self._travelling(keys, self.exchange.largest(margin), bool((norms * radius <= SMALLEST).any()))
         numbers, places, weights = self._gather(mine)
-        found = fused.hardmax(queries, head.tie_tolerance * norms * radius, head.keys(places), places, weights)
+        found = fused.hardmax(queries, slack, head.keys(places), places, weights)
         means, leaders, self.counts[active], self.spreads[active] = found[:4]
+        doubtful = (self.spreads[active] > 0) | ((self.counts[active] > 1) & (number > 0))
+        if self.exchange.largest(float(doubtful.any())):
+            return False
         self.leaders[active] = numbers[leaders]
         self.leads[active] = (self.spreads[active] == 0) & (places[leaders] == self.state[active]).all(axis=1)
         leads = np.concatenate(self.exchange.rows(self.leads[mine, None].astype(np.float64)))[:, 0] > 0
@@ -151,21 +183,22 @@ class _Shard:
         now, left = active[certain], active[~certain]
         self.since[now], self.origins[now], self.goals[now] = number, self.state[now], places[leaders[certain]]
         moved = self.state[left] + layer.alpha / (1 + layer.alpha) * (means[~certain] - self.state[left])
-        self._place_frozen(np.array(self.log_shares), number + 1)
+        self._place_frozen(number + 1)
         self.state[left] = moved
+        return True
 
-    def result(self, log_shares: Float[np.ndarray, " layers_plus_1"], layers: int) -> ShardedRun:
+    def result(self, layers: int) -> ShardedRun:
         """Return the tokens after the last layer."""
-        self._place_frozen(log_shares, layers)
+        self._place_frozen(layers)
         fields = (self.state, self.leaders, self.counts, self.spreads, self.since)
         return ShardedRun(*fields, tuple(self.keys_sent))
 
-    def _travelling(self, keys: np.ndarray, head: Head, radius: float, zero_query: bool) -> np.ndarray:
+    def _travelling(self, keys: np.ndarray, margin: float, zero_query: bool) -> np.ndarray:
         """Return which own tokens others must see: all when some query, in any process, is zero."""
         every = np.arange(len(keys))
         if self.exchange.largest(float(zero_query)) or not len(keys):
             return every
-        kept = surviving_keys(keys, head.tie_tolerance * radius)
+        kept = surviving_keys(keys, margin)
         return every if kept is None else kept
 
     def _gather(self, mine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -175,7 +208,7 @@ class _Shard:
         self.keys_sent.append(len(table))
         return table[:, 0].astype(np.int64), np.ascontiguousarray(table[:, 1:-1]), np.ascontiguousarray(table[:, -1])
 
-    def _place_frozen(self, log_shares: Float[np.ndarray, " layers_plus_1"], layer: int) -> None:
+    def _place_frozen(self, layer: int) -> None:
         rows = np.flatnonzero(self.since >= 0)
-        share = shares(log_shares, layer)[self.since[rows], None]
+        share = shares(self.log_shares, layer)[self.since[rows], None]
         self.state[rows] = self.goals[rows] + share * (self.origins[rows] - self.goals[rows])

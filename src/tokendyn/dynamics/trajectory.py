@@ -12,16 +12,17 @@ from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.shown import ShortRepr
 
 if TYPE_CHECKING:
     import xarray
 
-SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 2
-_MOTION = ("since", "origins", "leaders", "log_shares")
+SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 3
+_MOTION = ("since", "origins", "goals", "log_shares")
 
 
-@dataclass(frozen=True)
-class Trajectory:
+@dataclass(frozen=True, repr=False)
+class Trajectory(ShortRepr):
     """Tokens over the layers, and whom each followed.
 
     Attributes
@@ -41,6 +42,8 @@ class Trajectory:
         ``(states,)``: the numbers of the layers after which the states stand; by default all.
     motion
         The closed form of later layers, when every token froze.
+    doubtful
+        Tokens of which a leader was decided within rounding of a tie, without proof.
     """
 
     states: Float[np.ndarray, "states tokens dim"]
@@ -52,6 +55,7 @@ class Trajectory:
     provenance: dict[str, Any] = field(default_factory=dict)
     recorded: Int[np.ndarray, " numbers"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     motion: FrozenMotion | None = None
+    doubtful: Int[np.ndarray, " doubtful"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         if not self.recorded.size:
@@ -155,6 +159,7 @@ class Trajectory:
             "status": self.status,
             "labels": list(self.labels),
             "recorded": self.recorded.tolist(),
+            "doubtful": self.doubtful.tolist(),
             "provenance": self.provenance,
         }
         write_json(folder / "trajectory.json", record)
@@ -175,7 +180,8 @@ class Trajectory:
         arrays = {name: tensors[name] for name in names}
         labels = record.get("labels")
         recorded = record.get("recorded", list(range(len(arrays["states"]))))
-        motion = {name: tensors.get(f"frozen_{name}") for name in _MOTION}
+        doubtful = record.get("doubtful", [])
+        motion = {name: tensors.get(f"frozen_{name}") for name in (*_MOTION, "leaders")}
         if (
             not _arrays_fit(**arrays)
             or not _numbers_fit(recorded, len(arrays["states"]))
@@ -183,6 +189,8 @@ class Trajectory:
             or len(labels) != arrays["states"].shape[1]
             or record.get("status") not in ("completed", "diverged")
             or not isinstance(record.get("provenance", {}), dict)
+            or not isinstance(doubtful, list)
+            or not all(isinstance(token, int) and 0 <= token < len(labels) for token in doubtful)
         ):
             raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
         return cls(
@@ -192,6 +200,7 @@ class Trajectory:
             provenance=record.get("provenance", {}),
             recorded=np.array(recorded),
             motion=_checked_motion(motion, arrays["states"].shape[1:], recorded[-1], folder),
+            doubtful=np.array(doubtful, dtype=np.int64),
         )
 
 
@@ -210,19 +219,27 @@ def _checked_motion(
     parts: dict[str, np.ndarray | None], shape: tuple[int, ...], layers: int, folder: Path
 ) -> FrozenMotion | None:
     """Return the closed form read from a file, None when there is none."""
-    since, origins, leaders, log_shares = (parts[name] for name in _MOTION)
-    if since is None or origins is None or leaders is None or log_shares is None:
+    since, origins, goals, log_shares = (parts[name] for name in _MOTION)
+    if goals is None and parts["leaders"] is not None and origins is not None:
+        goals = _goals_of(parts["leaders"], origins)  # Files of schema 2 name a leader, which stays at its origin.
+    if since is None or origins is None or goals is None or log_shares is None:
         return None
     fits = (
-        (since.shape, origins.shape, leaders.shape, log_shares.shape) == (shape[:1], shape, shape[:1], (layers + 1,))
-        and [part.dtype for part in (since, origins, leaders, log_shares)]
-        == [np.int64, np.float64, np.int64, np.float64]
-        and bool(((since >= 0) & (since <= layers) & (leaders >= 0) & (leaders < shape[0])).all())
-        and bool(np.isfinite(origins).all() and np.isfinite(log_shares).all())
+        (since.shape, origins.shape, goals.shape, log_shares.shape) == (shape[:1], shape, shape, (layers + 1,))
+        and [part.dtype for part in (since, origins, goals, log_shares)]
+        == [np.int64, np.float64, np.float64, np.float64]
+        and bool(((since >= 0) & (since <= layers)).all())
+        and bool(all(np.isfinite(part).all() for part in (origins, goals, log_shares)))
     )
     if not fits:
         raise BadInputError(f"{folder} is damaged: the closed form of its later layers does not fit")
-    return FrozenMotion(since, origins, leaders, log_shares)
+    return FrozenMotion(since, origins, goals, log_shares)
+
+
+def _goals_of(leaders: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Return the places of leaders; empty when they do not fit."""
+    fits = leaders.dtype == np.int64 and ((leaders >= 0) & (leaders < len(origins))).all()
+    return origins[leaders] if fits else np.empty(0)
 
 
 def _arrays_fit(states: np.ndarray, leaders: np.ndarray, tie_counts: np.ndarray, tie_spreads: np.ndarray) -> bool:

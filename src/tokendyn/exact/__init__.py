@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from tokendyn.exact.errors import (
         CertificateError,
         ContradictoryLabelsError,
+        CoverageWarning,
         OutputLengthError,
         PrecisionError,
         SeparationError,
     )
     from tokendyn.exact.estimator import ExactClassifier
     from tokendyn.exact.explanation import Explanation, Trace
-    from tokendyn.exact.export import to_exported_program, to_onnx
+    from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
     from tokendyn.exact.regularised import LossCurves, regularised_training
     from tokendyn.exact.store import load, save
     from tokendyn.exact.transformer import ExactTransformer, Stats
@@ -33,6 +34,7 @@ _HOME = {
     "compile_seq2seq": "compiler",
     "CertificateError": "errors",
     "ContradictoryLabelsError": "errors",
+    "CoverageWarning": "errors",
     "OutputLengthError": "errors",
     "PrecisionError": "errors",
     "SeparationError": "errors",
@@ -40,6 +42,7 @@ _HOME = {
     "Explanation": "explanation",
     "Trace": "explanation",
     "to_exported_program": "export",
+    "to_linear": "export",
     "to_onnx": "export",
     "LossCurves": "regularised",
     "regularised_training": "regularised",
@@ -53,6 +56,7 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "ContradictoryLabelsError",
+    "CoverageWarning",
     "ExactClassifier",
     "ExactTransformer",
     "Explanation",
@@ -71,6 +75,7 @@ __all__ = [
     "regularised_training",
     "save",
     "to_exported_program",
+    "to_linear",
     "to_onnx",
 ]
 

@@ -26,7 +26,7 @@ def half_space_bank(
     SeparationError
         If a sequence has no such token.
     """
-    count = check_labels(codes, "bank")
+    count = check_labels(codes, "half-space")
     tokens = sequences.tokens[sets.rows].astype(np.float64)
     most = 2.0 ** (int(np.finfo(sequences.tokens.dtype).maxexp) // 4)
     if float(np.abs(tokens).max()) > most:
@@ -62,7 +62,7 @@ def half_space_bank(
             write.unit(1, bias, {at[f"b{y}"]: -2 / width}, {at["o"]: sign * (y - default)})
     gap = float(min(gaps))
     return Construction(
-        "bank", write.weights(2), tuple(names), max(dim, len(names)), (at["o"],), gap, worst_error,
+        "half-space", write.weights(2), tuple(names), max(dim, len(names)), (at["o"],), gap, worst_error,
         8 * worst_error, math.inf, longest, detectors,
     )  # fmt: skip
 
@@ -87,6 +87,7 @@ def _cut_off(
     steps = (tokens.shape[1] + 4) * float(info.eps) / 2
     reach = float(np.linalg.norm(tokens, axis=1).max())
     directions, thresholds, margins, errors = [], [], [], [0.0]
+    widest = 0.0  # gap of a half-space that min_margin alone refused
     strangers = tokens[foreign]
     todo = sorted(open_)
     for first in range(0, len(todo), 64):
@@ -104,6 +105,7 @@ def _cut_off(
                 error = steps / (1 - steps) * float(np.linalg.norm(v[column])) * reach
                 gap = value - float(highest[column])
                 if gap < max(8 * error, min_margin, smallest) or not any(j in open_ for j in of_token[x]):
+                    widest = max(widest, gap if gap >= max(8 * error, smallest) else 0.0)
                     continue
                 beyond = mine[own[:, column] >= value - 2 * error]
                 open_.difference_update(*(of_token[t] for t in beyond.tolist()))
@@ -115,6 +117,8 @@ def _cut_off(
         if not open_.isdisjoint(batch):
             j = min(open_.intersection(batch))
             why = f"sequence {j} has no token that a half-space cuts off from all tokens of other labels"
+            if min_margin > 0 and widest > 0:
+                raise unsure(why + " by that much", codes, j, widest, min_margin, min_margin)
             raise unsure(why, codes, j, 0.0, 8 * max(errors))
     shape = (len(directions), tokens.shape[1])
     return np.array(directions).reshape(shape), np.array(thresholds), np.array(margins), max(errors)
@@ -148,11 +152,11 @@ def slab_bank(
     PrecisionError
         If rounding could reach the threshold.
     """
-    count = check_labels(codes, "bank")
+    count = check_labels(codes, "slab")
     dtype = str(sequences.tokens.dtype)
     default = int(np.bincount(codes).argmax())
     needed = max(8 * line.error, min_margin, float(np.finfo(dtype).smallest_normal) * 64)
-    intervals = _pure_intervals(line, sets, codes, default, needed)
+    intervals = _pure_intervals(line, sets, codes, default, needed, min_margin)
     labels = [y for y in range(count) if y != default]
     names = ["p", *(f"h{y}" for y in labels), *(f"b{y}" for y in labels), *(f"z{y}" for y in labels), "o"]
     at = {name: place for place, name in enumerate(names)}
@@ -185,13 +189,13 @@ def slab_bank(
     gap = min((gap for *_, gap in intervals), default=math.inf)
     dim = max(len(line.direction), len(names))
     return Construction(
-        "bank", write.weights(4), tuple(names), dim, (at["o"],), gap, line.error, needed, math.inf, longest,
+        "slab", write.weights(4), tuple(names), dim, (at["o"],), gap, line.error, needed, math.inf, longest,
         len(intervals),
     )  # fmt: skip
 
 
 def _pure_intervals(
-    line: Line, sets: TokenSets, codes: Codes, default: int, needed: float
+    line: Line, sets: TokenSets, codes: Codes, default: int, needed: float, min_margin: float
 ) -> list[tuple[int, float, float, float]]:
     """Return (label, low, high, gap) of intervals that reach every sequence of another label than the default."""
     values, symbol_of = np.unique(line.values, return_inverse=True)
@@ -225,5 +229,8 @@ def _pure_intervals(
     if open_.any():
         j = int(np.flatnonzero(open_)[0])
         why = f"sequence {j} has no token in an interval of {line.name} that belongs to its label alone"
-        raise unsure(why, codes, j, 0.0, needed)
+        pure = np.flatnonzero(label[symbol[owner == j]] >= 0)
+        gap = float(np.minimum(before, after)[symbol[owner == j]][pure].max(initial=0.0))
+        why += f" with gaps of {needed:.3g}" if gap else ""
+        raise unsure(why, codes, j, gap, needed, min_margin if gap else 0.0)
     return found

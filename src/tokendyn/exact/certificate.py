@@ -2,13 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
+from tokendyn.errors import BadInputError
+from tokendyn.exact import precision, radius, ragged
+from tokendyn.exact.forms import canonical
+from tokendyn.exact.labels import encode_labels
 from tokendyn.exact.rational import rationals, run_exactly
+from tokendyn.exact.sequences import Given, Sequences
 
 if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
@@ -54,9 +61,12 @@ class Verification:
     wrong
         Numbers of the sequences with a token whose output is not the label.
     largest_difference
-        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit.
+        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit. Infinite if a label is none of
+        the transformer's.
     seconds
         Processor time.
+    unknown
+        Numbers of the sequences that the transformer was not built from, when the user's own were run.
     """
 
     arithmetic: str
@@ -65,17 +75,31 @@ class Verification:
     wrong: tuple[int, ...]
     largest_difference: float
     seconds: float
+    unknown: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every token of every sequence ends with the label."""
-        return not self.wrong
+        """Whether every sequence is known, and every token of it ends with the label."""
+        return not self.wrong and not self.unknown
+
+    @property
+    def exact(self) -> bool:
+        """Whether every output is the label to the last bit: no difference at all in this arithmetic."""
+        return self.passed and self.largest_difference == 0
 
     def __str__(self) -> str:
-        verdict = "all exact" if self.passed else f"{len(self.wrong)} wrong, first {self.wrong[:5]}"
+        problems = (("wrong", self.wrong), ("not among those that it was built from", self.unknown))
+        verdict = "; ".join(
+            f"{len(places)} {what}, first {', '.join(map(str, places[:5]))}" for what, places in problems if places
+        )
+        if self.passed:
+            verdict = "all exact" if self.exact else "all right after rounding, not exact"
+        largest = f"max |output - label| = {self.largest_difference:g}"
+        if math.isinf(self.largest_difference):
+            largest = "with labels that the transformer does not have"
         return (
-            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, "
-            f"max |output - label| = {self.largest_difference:g}, {self.seconds:.1f} s"
+            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
+            f"{self.seconds:.1f} s"
         )
 
 
@@ -98,10 +122,15 @@ class Certificate:
         The inverse temperature the transformer runs at; None for hardmax.
     n_max
         Longest sequence that is covered; None for any length.
-    radius
-        A label survives moves of the tokens that change no projection by ``delta_min/4 - 2E`` or more.
     arithmetic
         Floating-point type.
+    direction
+        a with ``p = <a, x>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
+        ``needed`` and ``radius`` are; it may be scaled by a power of two. None for half-spaces, where each has its
+        own direction of length 1. For ``fingerprint`` the gaps are of means on that line, for ``hat`` of means of
+        heights.
+    data
+        Hash of the sequences and their labels (:mod:`tokendyn.exact.digest`).
 
     Examples
     --------
@@ -119,67 +148,158 @@ class Certificate:
     beta_min: float | None
     beta: float | None
     n_max: int | None
-    radius: float
     arithmetic: str
+    direction: tuple[float, ...] | None
+    data: str
     _transformer: "ExactTransformer" = field(repr=False, compare=False)
 
-    def verify(self, *, exact: bool = False, workers: int = 1, progress: Progress | None = None) -> Verification:
-        """Run all sequences that the transformer was built from, and compare every token's output with the label.
+    @property
+    def bitwise(self) -> bool:
+        """Whether outputs are promised to be the labels to the last bit in floating point too, not in rationals alone.
+
+        Not for ``strategy="strict"``, and not for softmax between ``beta_min`` and the default inverse temperature.
+        """
+        construction, bits = self._transformer.construction, int(np.finfo(self.arithmetic).nmant) + 1
+        if self.beta is None or self.n_max is None:
+            return construction.bitwise
+        return construction.bitwise and self.beta >= bitwise_beta(construction.width, self.n_max, bits)
+
+    @property
+    def norm(self) -> float:
+        """Length of the direction: a token that moves by rho moves by at most ``norm * rho`` on the line."""
+        return 1.0 if self.direction is None else float(np.linalg.norm(self.direction))
+
+    @cached_property
+    def radius_tokens(self) -> float:
+        """How far every token of any given sequence may move, all at once, without another label.
+
+        Euclidean norm, in the unit of the input, for the distinct tokens of each given sequence as the network reads
+        them; what floating point rounds, of the moved coordinates too, is taken off. See
+        :mod:`tokendyn.exact.radius`. The number for each sequence, which is at least this, is :meth:`radii`.
+        """
+        return radius.smallest_radius(self._transformer)
+
+    @property
+    def radius(self) -> float:
+        """``norm * radius_tokens``: the same move in the unit of the line."""
+        return self.norm * self.radius_tokens if math.isfinite(self.radius_tokens) else math.inf
+
+    def radii(self) -> Float[np.ndarray, " sequences"]:
+        """Return ``radius_tokens`` for each given sequence: how far its own tokens may move."""
+        return radius.token_radii(self._transformer)
+
+    @cached_property
+    def bits(self) -> int:
+        """Significant bits of the weights at which all labels are still right; with one bit fewer the first flips.
+
+        Measured: the weights are rounded to fewer and fewer bits, from all bits of the type downwards, and all
+        sequences are run again. Tokens and activations keep the type. See :func:`tokendyn.exact.precision.least_bits`.
+        """
+        return precision.least_bits(self._transformer)
+
+    def verify(
+        self,
+        sequences: Given | None = None,
+        labels: Iterable[Any] | None = None,
+        *,
+        exact: bool = False,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> Verification:
+        """Run sequences, and compare every token's output with the label.
 
         Parameters
         ----------
+        sequences, labels
+            The user's own, as for :func:`tokendyn.exact.compile`: each must be one that the transformer was built
+            from, and end with its label, equal in type and value. By default the sequences and labels that the
+            transformer holds itself, which shows that it agrees with itself and no more.
         exact
-            In exact rational arithmetic, with the same weights and hardmax attention. A softmax transformer is
-            also checked to run at ``beta_min`` or more.
+            In exact rational arithmetic, with the same weights and hardmax attention: an output that differs from
+            its label at all is wrong. A softmax transformer is also checked to run at ``beta_min`` or more. In
+            floating point an output is wrong if it is not the label to the last bit; where that is not promised
+            (see :attr:`bitwise`), if it is more than 1/4 away.
         workers
             Threads of the floating-point run.
         progress
             Called with the sequences done and their number.
+
+        Raises
+        ------
+        BadInputError
+            If there is not one label for each sequence, or the transformer has no labels.
         """
         began = time.process_time()
         owner = self._transformer
+        if sequences is None:
+            run, targets, unknown = owner.sequences, owner.targets, np.empty(0, np.int64)
+        else:
+            run, targets, unknown = self._own(sequences, labels)
         if exact:
-            return self._verify_exactly(began, progress)
-        residuals = owner.residuals(owner.sequences, workers=workers, progress=progress)
+            return self._verify_exactly(run, targets, unknown, began, progress)
+        residuals = ragged.run(
+            owner.weights, owner.construction.dim, run, plan=owner.construction.plan, inverse_temperature=owner.beta,
+            workers=workers, progress=progress,
+        )  # fmt: skip
         output = residuals[:, list(owner.construction.outputs)].astype(np.float64)
-        difference = np.abs(output - owner.targets).max(axis=1)
-        worst = np.maximum.reduceat(difference, owner.sequences.starts[:-1])
-        wrong = np.flatnonzero(~(worst <= (0.0 if owner.construction.bitwise else 0.25)))
-        seconds = time.process_time() - began
-        return Verification(
-            self.arithmetic, owner.attention, len(worst), tuple(wrong.tolist()), float(worst.max()), seconds
-        )
+        worst = np.maximum.reduceat(np.abs(output - targets).max(axis=1), run.starts[:-1])
+        wrong = np.flatnonzero(~(worst <= (0.0 if self.bitwise else 0.25)))
+        return self._verification(self.arithmetic, owner.attention, wrong, worst, unknown, began)
 
-    def _verify_exactly(self, began: float, progress: Progress | None) -> Verification:
+    def _own(
+        self, sequences: Given, labels: Iterable[Any] | None
+    ) -> tuple[Sequences, Float[np.ndarray, "tokens outputs"], np.ndarray]:
+        """Return the user's sequences as the network reads them, their targets, and which ones are unknown."""
+        owner = self._transformer
+        if not owner.labels:
+            raise BadInputError("this transformer turns sequences into outputs and has no labels to compare")
+        ready = owner.prepare(sequences)
+        names, numbers = encode_labels(() if labels is None else labels, len(ready))
+        # Numbered behind the labels of the transformer, a label that it does not have gets a number of its own.
+        places = encode_labels([*owner.labels, *names], len(owner.labels) + len(names))[1][len(owner.labels) :]
+        run = canonical(ready, owner.multiplicity).sequences
+        wanted = np.where(places < len(owner.labels), places, math.nan)[numbers]  # from NaN every output differs
+        return run, np.repeat(wanted, run.lengths)[:, None], np.flatnonzero(~owner.is_known(ready))
+
+    def _verify_exactly(
+        self, run: Sequences, targets: np.ndarray, unknown: np.ndarray, began: float, progress: Progress | None
+    ) -> Verification:
         owner = self._transformer
         library = rationals()
         construction = owner.construction
         outputs = list(construction.outputs)
-        results = run_exactly(
-            construction.weights, construction.dim, owner.sequences, outputs, progress=progress, library=library
-        )
-        wrong, largest = [], 0.0
-        targets = owner.targets
+        results = run_exactly(construction.weights, construction.dim, run, outputs, progress=progress, library=library)
+        worst = np.zeros(len(results))
         for j, tokens in enumerate(results):
-            first = int(owner.sequences.starts[j])
-            differences = [
-                abs(value - library[0](float(wanted)))
-                for i, row in enumerate(tokens)
-                for value, wanted in zip(row, targets[first + i], strict=True)
-            ]
-            worst = max(differences)
-            if worst != 0:
-                wrong.append(j)
-                largest = max(largest, float(_ratio(worst)))
+            wanted = targets[run.starts[j] : run.starts[j + 1]]
+            if np.isnan(wanted).any():
+                worst[j] = math.nan
+                continue
+            largest = max(
+                abs(value - library[0](float(number)))
+                for row, numbers in zip(tokens, wanted, strict=True)
+                for value, number in zip(row, numbers, strict=True)
+            )
+            worst[j] = max(_ratio(largest), math.ulp(0.0)) if largest != 0 else 0.0
+        wrong = np.flatnonzero(~(worst == 0))
         if self.beta is not None and self.beta_min is not None and self.beta < self.beta_min:
-            wrong = list(range(len(results)))
-        seconds = time.process_time() - began
-        return Verification(library[1], "hardmax", len(results), tuple(wrong), largest, seconds)
+            wrong = np.arange(len(results))
+        return self._verification(library[1], "hardmax", wrong, worst, unknown, began)
+
+    def _verification(
+        self, arithmetic: str, attention: str, wrong: np.ndarray, worst: np.ndarray, unknown: np.ndarray, began: float
+    ) -> Verification:
+        largest = float(worst.max()) if not np.isnan(worst).any() else math.inf
+        return Verification(
+            arithmetic, attention, len(worst), tuple(wrong.tolist()), largest, time.process_time() - began,
+            tuple(unknown.tolist()),
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON knows them; infinity becomes None."""
-        names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "radius", "arithmetic")
-        values = {name: getattr(self, name) for name in names}
+        names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "radius", "radius_tokens", "arithmetic")
+        values = {name: getattr(self, name) for name in (*names, "data")}
+        values["direction"] = None if self.direction is None else list(self.direction)
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 

@@ -1,20 +1,29 @@
 """Check a saved transformer without the library that built it: standard library only, exact rational arithmetic.
 
-    python check_certificate.py FOLDER [--limit N] [--quiet]
+    python check_certificate.py FOLDER [SEQUENCES] [--label NAME] [--limit N] [--quiet]
 
 Reads ``model.json`` and ``model.safetensors`` of a folder that ``tokendyn classify build`` wrote, runs every sequence
 through the weights with ``fractions.Fraction``, so without any rounding, and compares the output of every token with
-what the file says that it must be. It also checks the inequalities that carry over to floating point and to softmax:
-``delta_min >= needed >= 8 E`` and ``e^(2 beta w) >= 2 (n - 1)``.
+what the folder says that it must be. It also checks the inequalities that carry over to floating point and to softmax:
+``delta_min >= needed >= 8 E`` and ``e^(2 beta w) >= 2 (n - 1)``; and the hash of the sequences and labels.
+
+All of that shows that the folder agrees with itself. With SEQUENCES, your own file (JSON lines, CSV or TSV, as build
+takes them), its sequences and labels are what the outputs are compared with, and each must be in the folder.
 
 Exit codes: 0 all exact; 1 something is not; 2 the files cannot be read. Run it as a file or with
 ``python -m tokendyn.exact.check_certificate``; it imports nothing of tokendyn.
 """
 
 import argparse
+import csv
+import gzip
+import hashlib
 import json
+import math
 import struct
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +32,7 @@ from typing import Any
 _FORMATS = {"F64": ("d", 8), "F32": ("f", 4), "I64": ("q", 8)}
 
 Tensors = dict[str, tuple[list[int], tuple[Any, ...]]]
+Given = list[tuple[str, list[tuple[Any, ...]], list[tuple[Any, ...]]]]
 
 
 def read_safetensors(path: Path) -> Tensors:
@@ -99,6 +109,62 @@ def _attend(rows: list[list[Fraction]], attention: tuple[Any, ...]) -> None:
             row[channel] += weight * mean
 
 
+def data_hash(record: dict[str, Any], tensors: Tensors) -> str:
+    """Return SHA-256 of labels, starts, tokens and targets, as the certificate holds it."""
+    (_, starts), (shape, tokens), (_, targets) = (tensors[name] for name in ("starts", "tokens", "targets"))
+    header = {
+        "dtype": record["dtype"],
+        "dim": shape[1],
+        "positions": record.get("positions", False),
+        "multiplicity": record.get("multiplicity", "set"),
+        "labels": record["labels"],
+    }
+    found = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    for kind, values in (("q", starts), ("f" if record["dtype"] == "float32" else "d", tokens), ("d", targets)):
+        found.update(struct.pack(f"<{len(values)}{kind}", *values))
+    return found.hexdigest()
+
+
+def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]], Any]]:
+    """Yield (id, tokens, label) of a file of JSON lines, CSV or TSV, also .gz: the last two with one token a row."""
+    packed = path.suffix == ".gz"
+    kind = (path.with_suffix("") if packed else path).suffix.lower()
+    with gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8", newline="") as stream:
+        if kind in (".jsonl", ".ndjson"):
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    item = json.loads(line)
+                    rows = [row if isinstance(row, list) else [row] for row in item["tokens"]]
+                    yield str(item.get("id", number)), rows, packed_label(item[label])
+            return
+        rows_of: dict[str, list[list[Any]]] = {}
+        label_of: dict[str, str] = {}
+        for line_ in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",", skipinitialspace=True):
+            row = {name.strip(): value for name, value in line_.items()}
+            name = row["id"].strip()
+            label_of[name] = row[label]
+            kept = [value for column, value in row.items() if column not in ("id", label, "label")]
+            rows_of.setdefault(name, []).append([float(value) for value in kept])
+        for name, rows in rows_of.items():
+            yield name, rows, label_of[name]
+
+
+def packed_label(label: Any) -> Any:
+    """Return a label as model.json holds it: lists stand for tuples."""
+    return {"tuple": [packed_label(part) for part in label]} if isinstance(label, list) else label
+
+
+def as_read(rows: list[list[Any]], record: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the tokens that the network is to read: in its type, with positions, repeated only where that counts."""
+    kind = "f" if record["dtype"] == "float32" else "d"
+    tokens = [struct.unpack(f"<{len(row)}{kind}", struct.pack(f"<{len(row)}{kind}", *row)) for row in rows]
+    if record.get("positions"):
+        tokens = [(*row, i * 2.0**-20) for i, row in enumerate(tokens)]
+    counts = Counter(tuple(value + 0.0 for value in row) for row in tokens)
+    shared = math.gcd(*counts.values()) if record.get("multiplicity") == "frequency" else 0
+    return sorted(row for row, count in counts.items() for _ in range(count // shared if shared else 1))
+
+
 def inequality_problems(record: dict[str, Any], longest: int) -> list[str]:
     """Return which inequalities of the certificate do not hold."""
     margins, problems = record["margins"], []
@@ -129,6 +195,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the check and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("sequences", type=Path, nargs="?", help="your own sequences and labels (.jsonl, .csv, .tsv)")
+    parser.add_argument("--label", default="label", help="name of the label in that file")
     parser.add_argument("--limit", type=int, default=None, help="check so many sequences only")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)
@@ -136,31 +204,68 @@ def main(arguments: list[str] | None = None) -> int:
         record = json.loads((options.folder / "model.json").read_text(encoding="utf-8"))
         tensors = read_safetensors(options.folder / "model.safetensors")
         blocks = load_blocks(tensors)
-        (_, starts), (shape, tokens), (_, targets) = (tensors[name] for name in ("starts", "tokens", "targets"))
-        longest = max(b - a for a, b in pairwise(starts))
-        problems = inequality_problems(record, longest)
-        outputs, dim = record["outputs"], record["dim"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:
-        print(f"cannot read {options.folder}: {error!r}", file=sys.stderr)
+        given = stored_sequences(record, tensors)
+        problems = inequality_problems(record, max(len(rows) for _, rows, _ in given))
+        if record["certificate"].get("data", "") not in ("", data_hash(record, tensors)):
+            problems.append("the sequences and labels do not have the hash that the certificate holds")
+        if options.sequences is not None:
+            given, unknown = own_sequences(options.sequences, options.label, record, given)
+            problems += unknown
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, csv.Error) as error:
+        print(f"cannot read {options.folder} or the sequences: {error!r}", file=sys.stderr)
         return 2
-    count = len(starts) - 1 if options.limit is None else min(options.limit, len(starts) - 1)
-    width = shape[1]
-    for j in range(count):
-        rows = [
-            [*map(Fraction, tokens[i * width : (i + 1) * width]), *[Fraction(0)] * (dim - width)]
-            for i in range(starts[j], starts[j + 1])
-        ]
-        for i, row in enumerate(run_sequence(rows, blocks), start=starts[j]):
-            wanted = targets[i * len(outputs) : (i + 1) * len(outputs)]
-            if any(row[channel] != value for channel, value in zip(outputs, wanted, strict=True)):
-                problems.append(f"sequence {j}, token {i - starts[j]}: the output is not {list(wanted)}")
+    given = given[: options.limit]
+    for j, (name, rows, wanted) in enumerate(given):
+        padded = [[*map(Fraction, row), *[Fraction(0)] * (record["dim"] - len(row))] for row in rows]
+        for i, row in enumerate(run_sequence(padded, blocks)):
+            target = wanted[i] if i < len(wanted) else wanted[0]
+            if any(row[channel] != value for channel, value in zip(record["outputs"], target, strict=True)):
+                problems.append(f"{name}, token {i}: the output is not {list(target)}")
         if not options.quiet and (j + 1) % 10 == 0 and sys.stderr.isatty():
-            print(f"\r{j + 1}/{count}", end="", file=sys.stderr)
+            print(f"\r{j + 1}/{len(given)}", end="", file=sys.stderr)
     for problem in problems[:10]:
         print(problem, file=sys.stderr)
+    if len(problems) > 10:
+        print(f"and {len(problems) - 10} more", file=sys.stderr)
     verdict = "not exact" if problems else "exact"
-    print(f"{count} sequences, {len(blocks)} blocks, rational arithmetic: {verdict}")
+    source = "of the folder" if options.sequences is None else f"of {options.sequences}"
+    print(f"{len(given)} sequences {source}, {len(blocks)} blocks, rational arithmetic: {verdict}")
     return 1 if problems else 0
+
+
+def stored_sequences(record: dict[str, Any], tensors: Tensors) -> Given:
+    """Return (name, tokens, wanted outputs of each token) of every sequence in the folder."""
+    (_, starts), (shape, tokens), (_, targets) = (tensors[name] for name in ("starts", "tokens", "targets"))
+    width, outputs = shape[1], len(record["outputs"])
+    return [
+        (
+            f"sequence {j}",
+            [tokens[i * width : (i + 1) * width] for i in range(first, last)],
+            [targets[i * outputs : (i + 1) * outputs] for i in range(first, last)],
+        )
+        for j, (first, last) in enumerate(pairwise(starts))
+    ]
+
+
+def own_sequences(path: Path, label: str, record: dict[str, Any], stored: Given) -> tuple[Given, list[str]]:
+    """Return the user's sequences in the form of the folder's, and what is not in the folder."""
+    if (record.get("settings") or {}).get("input", {}).get("kind") == "text":
+        raise ValueError("this model reads texts; use tokendyn classify verify MODEL SEQUENCES --text NAME")
+    plain = {**record, "positions": False}  # what is stored has its positions
+    known = {tuple(as_read([list(row) for row in rows], plain)) for _, rows, _ in stored}
+    places = {json.dumps(name, sort_keys=True): place for place, name in enumerate(record["labels"])}
+    own: Given = []
+    problems = []
+    for name, rows, wanted in read_sequences(path, label):
+        tokens = as_read(rows, record)
+        place = places.get(json.dumps(wanted, sort_keys=True))
+        if tuple(tokens) not in known:
+            problems.append(f"sequence {name} is not among those that the model was built from")
+        elif place is None:
+            problems.append(f"sequence {name}: the model has no label {wanted!r}")
+        else:
+            own.append((f"sequence {name}", tokens, [(float(place),)]))
+    return own, problems
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import numpy as np
 
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.sequences import Given, contradictions, encode_labels, gather, remedies, token_sets, unique_sets
+from tokendyn.exact.labels import encode_labels
+from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from tokendyn.exact import banks, deep, fingerprints
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import KINDS, project
 from tokendyn.exact.errors import CertificateError, OutputLengthError, PrecisionError, SeparationError
-from tokendyn.exact.plan import ROOT, Plan, make_plan, needed_gap
+from tokendyn.exact.forms import reduced
+from tokendyn.exact.labels import encode_labels
+from tokendyn.exact.plan import ROOT, Plan, make_plan, needed_gap, what_parts
 from tokendyn.exact.sequences import (
     Given,
     Sequences,
     TokenSets,
     contradictions,
-    encode_labels,
     gather,
     raise_contradiction,
     remedies,
@@ -34,14 +35,17 @@ STRATEGIES = ("auto", "narrow", "fused", "bank", "half-space", "slab", "fingerpr
 ATTENTIONS = ("hardmax", "softmax")
 MULTIPLICITIES = ("set", "frequency")
 
-#: Strategies whose mean over tokens sees how often a token occurs.
+#: Strategies whose mean over tokens sees in which shares they occur.
 _COUNTING = ("fingerprint", "hat")
+
+#: Tokens times coordinates times sequences above which ``auto`` leaves out half-spaces, which cost as many products.
+_MANY = 10_000_000_000
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Sequences to build from: all of them, and the distinct ones."""
+    """Sequences to build from, without what does not count: all of them, and the distinct ones."""
 
     all: Sequences
     labels: tuple[Any, ...]
@@ -76,12 +80,14 @@ def compile(
     sequences
         A list of ``(tokens, dim)`` arrays of any lengths, or one ``(sequences, tokens, dim)`` array.
     labels
-        One hashable label a sequence.
+        One hashable label a sequence: strings, numbers, tuples of them. Scalars of NumPy and torch become plain Python
+        values; 1, True and 1.0 are three labels; None and NaN are refused, as None means that a model abstains.
     strategy
         ``"narrow"``: 2 Q + 1 blocks of width 4, covers every case. ``"fused"``: Q + 2 blocks of width 8 and a few
         bubbles. ``"strict"``: two residual channels, no padding. One uniform attention layer: ``"half-space"`` and
         ``"slab"`` (``"bank"`` tries the two in this order), ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if
-        they are certified, else a fingerprint if the type suffices, else fused.
+        they are certified (and the data not so large that they take minutes), else a fingerprint if the type suffices,
+        else fused.
     attention
         ``"hardmax"``, or ``"softmax"`` at a certified inverse temperature. Uniform attention has no temperature.
     dtype
@@ -97,8 +103,9 @@ def compile(
         Smallest gap that a decision may rest on: a larger one makes more queries and allows a lower inverse
         temperature and larger moves of the tokens.
     multiplicity
-        ``"set"``: repetitions of a token do not count. ``"frequency"``: sequences may differ in the shares of
-        their tokens alone (strategies fingerprint and hat).
+        ``"set"``: repetitions of a token do not count. ``"frequency"``: their shares do, so that sequences may differ
+        in them alone (strategies fingerprint and hat). Sequences are the same, and a sequence counts as known, if
+        their sets, or their shares, are; the network is fed just that, whatever the order and repetition of tokens.
     positions
         Whether the order of tokens counts: a coordinate with the position is appended.
     beta
@@ -207,7 +214,7 @@ def compile_seq2seq(
         given.distinct, given.sets, np.arange(len(given.distinct)), direction=direction, trials=trials, seed=seed,
         min_margin=min_margin, unique_ids=True,
     )  # fmt: skip
-    groups, targets = _groups(plan, given, wanted, dtype, min_margin)
+    groups, targets = _groups(plan, given, wanted, direction, dtype, min_margin)
     channels = deep.channels(False, groups.values.shape[1])
     dim = max(given.all.tokens.shape[1], len(channels))
     construction = Construction(
@@ -263,16 +270,23 @@ def _read(
     """Check everything, merge sequences that are the same, and refuse contradictions."""
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
-    sets = token_sets(ready)
-    frequencies = multiplicity == "frequency" or strategy in _COUNTING
+    forms = reduced(ready, multiplicity)
+    sets = token_sets(forms)
+    frequencies = multiplicity == "frequency"
     kept, which = unique_sets(sets, frequencies=frequencies)
     same = "tokens in the same proportions" if frequencies else "set of tokens"
     pairs = contradictions(which, kept, codes)
     if len(pairs):
         raise_contradiction(pairs, names, codes, same, remedies(sequences, ready, pairs[0], positions))
-    distinct = ready if len(kept) == len(ready) else ready.take(kept)
-    sets = sets if distinct is ready else token_sets(distinct)
-    return _Data(ready, names, codes, distinct, sets, codes[kept])
+    if frequencies and strategy not in ("auto", *_COUNTING):
+        alone, group = unique_sets(sets)
+        same = f"set of tokens, and strategy={strategy!r} does not see how often each occurs"
+        raise_contradiction(
+            contradictions(group, alone, codes), names, codes, same, ["or strategy='auto', which sees it"]
+        )
+    distinct = forms if len(kept) == len(forms) else forms.take(kept)
+    sets = sets if distinct is forms else token_sets(distinct)
+    return _Data(forms, names, codes, distinct, sets, codes[kept])
 
 
 def _construct(given: _Data, options: dict[str, Any]) -> Construction:
@@ -282,29 +296,32 @@ def _construct(given: _Data, options: dict[str, Any]) -> Construction:
     orders = {"auto": ["half-space", "fingerprint", "fused"], "bank": ["half-space", "slab"]}
     if strategy == "auto" and frequency:
         orders["auto"] = ["fingerprint", "hat"]
+    tokens, dim = given.distinct.tokens.shape
+    if tokens * dim * len(given.distinct) > _MANY:
+        orders["auto"] = orders["auto"][-2:]
     tried = orders.get(strategy, [strategy])
     for name in tried[:-1]:
         try:
             return _one(name, given, options)
         except (SeparationError, PrecisionError):
             continue
-    return _one(tried[-1], given, options)
+    try:
+        return _one(tried[-1], given, options)
+    except (SeparationError, PrecisionError) as error:
+        alone, group = unique_sets(given.sets)
+        if not frequency or not len(contradictions(group, alone, given.distinct_codes)):
+            raise
+        # Sets that are equal: no strategy that sees sets only can help.
+        why, _, _ = str(error).partition("; use strategy=")
+        coarse = options["dtype"] == "float32"
+        remedy = "use dtype='float64'" if coarse else "build several transformers of fewer sequences each"
+        raise PrecisionError(f"{why}; only shares of tokens tell some of them apart: {remedy}") from None
 
 
 def _one(name: str, given: _Data, options: dict[str, Any]) -> Construction:
     sequences, sets, codes = given.distinct, given.sets, given.distinct_codes
     margin, seed, direction = options["min_margin"], options["seed"], options["direction"]
     longest = int(given.all.lengths.max())
-    if name in _COUNTING:  # equal sets in other proportions have other means: each must be seen
-        kept, _ = unique_sets(token_sets(given.all), frequencies=True)
-        sequences, codes = given.all.take(kept), given.codes[kept]
-        sets = token_sets(sequences)
-    counts_matter = options["multiplicity"] == "frequency" and name not in _COUNTING
-    if counts_matter:
-        kept, which = unique_sets(sets)
-        same = f"set of tokens, and strategy={name!r} does not see how often each occurs"
-        pairs = contradictions(which, kept, codes)
-        raise_contradiction(pairs, given.labels, codes, same, ["or strategy='auto', which sees it"])
     if name == "half-space":
         return banks.half_space_bank(sequences, sets, codes, margin, longest)
     if name in ("slab", "fingerprint", "hat"):
@@ -372,7 +389,7 @@ def _check_output_lengths(given: _Data, wanted: list[np.ndarray]) -> None:
 
 
 def _groups(
-    plan: Plan, given: _Data, wanted: list[np.ndarray], dtype: str, min_margin: float
+    plan: Plan, given: _Data, wanted: list[np.ndarray], direction: str, dtype: str, min_margin: float
 ) -> tuple[deep.Outputs, np.ndarray]:
     """Cut the tokens of each distinct sequence at its largest gaps; return the groups and all tokens' targets."""
     kept, which = unique_sets(token_sets(given.all))
@@ -389,7 +406,7 @@ def _groups(
             i = int(kept[j])
             raise SeparationError(
                 f"sequence {i} has too few tokens that are {needed:.3g} apart along {plan.line.name} for its output of "
-                f"{len(output)} entries; use direction='auto', or dtype='float64'",
+                f"{len(output)} entries; {what_parts(direction, dtype, min_margin, needed)}",
                 i, i, float(between[places].min(initial=0.0)), needed,
             )  # fmt: skip
         firsts, lasts = np.concatenate([[0], places + 1]), np.concatenate([places, [len(points) - 1]])

@@ -1,10 +1,17 @@
-"""The line on which tokens are compared: p = <a, x>, with a bound of its rounding error."""
+"""The line on which tokens are compared: p = <a, x>, with a bound of its rounding error.
 
+Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels,
+bits), the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet
+by chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
+"""
+
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
 
@@ -12,8 +19,10 @@ KINDS = ("auto", "coordinate", "sparse", "random")
 
 #: Nonzeros of a sparse direction: so few that the rounding error does not grow with the dimension.
 SPARSE = 4
-#: Bits of the coefficients of random directions; products with short tokens stay exact.
-_BITS = 12
+#: Fewest bits that random coefficients of a line without rounding need; with fewer left, the line may round.
+_FEWEST_BITS = 12
+#: Random lines that are tried, and redrawings of one coefficient to part tokens that meet on a line.
+_TRIALS, _REPAIRS = 6, 24
 
 
 @dataclass(frozen=True)
@@ -43,61 +52,52 @@ class Line:
 def project(tokens: Float[np.ndarray, "tokens dim"], direction: Float[np.ndarray, " dim"], name: str) -> Line:
     """Return the tokens on a line, every row added up in the same order, and the error bound of any other order."""
     used = np.flatnonzero(direction)
-    values = np.zeros(len(tokens))
-    size = np.zeros(len(tokens))
+    values, size = _added_up(tokens, direction, used)
+    units = np.array([_unit_exponents(tokens[:, k]).min(initial=_EMPTY) for k in used])
+    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name)
+
+
+#: Unit of a coordinate that is 0 in all tokens: every power of two divides it.
+_EMPTY = 5000
+
+
+def _added_up(tokens: np.ndarray, direction: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return ``sum a_k x_k`` of each token, in the order of k, and the largest ``sum |a_k x_k|``."""
+    values, size = np.zeros(len(tokens)), np.zeros(len(tokens))
     for k in used:
         product = tokens[:, k].astype(np.float64) * float(direction[k])
         values += product
         size += np.abs(product)
-    return Line(direction, values, _error(tokens, direction, used, size), name)
+    return values, float(size.max(initial=0.0))
 
 
-def _error(tokens: np.ndarray, direction: np.ndarray, used: np.ndarray, size: np.ndarray) -> float:
-    info = np.finfo(tokens.dtype)
-    largest = float(size.max(initial=0.0))
-    underflow = 2.0 * len(used) * float(info.smallest_subnormal)
-    coarse = min((_lowest_bit(tokens[:, k], float(direction[k])) for k in used), default=0.0)
-    if coarse >= float(info.smallest_subnormal) and largest < coarse * 2.0 ** (info.nmant + 1):
-        return 0.0  # all products and partial sums are multiples of `coarse` that fit the mantissa
-    if len(used) == 1 and np.frexp(float(direction[used[0]]))[0] == 0.5 and coarse >= float(info.smallest_subnormal):
+def _error(kind: np.dtype[Any], weights: np.ndarray, units: np.ndarray, largest: float) -> float:
+    """Return E; ``units`` are the exponents of powers of two that divide the numbers of each coordinate."""
+    info = np.finfo(kind)
+    coarse = int((units + _unit_exponents(weights)).min(initial=_EMPTY))
+    fits = coarse >= int(info.minexp) - int(info.nmant)
+    if fits and int(np.frexp(largest)[1]) <= coarse + int(info.nmant) + 1:
+        return 0.0  # all products and partial sums are multiples of 2^coarse that fit the mantissa
+    if len(weights) == 1 and abs(np.frexp(float(weights[0]))[0]) == 0.5 and fits:
         return 0.0  # a power of two times a number
-    steps = (len(used) + 4) * float(info.eps) / 2
-    return steps / (1 - steps) * largest + underflow
+    steps = (len(weights) + 4) * float(info.eps) / 2
+    return steps / (1 - steps) * largest + 2.0 * len(weights) * float(info.smallest_subnormal)
 
 
-def _lowest_bit(values: np.ndarray, factor: float) -> float:
-    """Return a power of two that divides every product of the values and the factor; 0 if there is no float64 one."""
-    numbers = values[values != 0].astype(np.float64)
-    if not len(numbers):
-        return np.inf
-    return float(_unit(numbers).min() * _unit(np.array([float(factor)]))[0])
-
-
-def _unit(numbers: np.ndarray) -> np.ndarray:
-    """Return the largest power of two that divides each number."""
-    mantissa, exponent = np.frexp(numbers)
+def _unit_exponents(values: np.ndarray) -> Int[np.ndarray, " nonzero"]:
+    """Return the exponent of the largest power of two that divides each number that is not 0."""
+    mantissa, exponent = np.frexp(values[values != 0].astype(np.float64))
     whole = np.ldexp(np.abs(mantissa), 53).astype(np.int64)
-    return np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
-
-
-def scaled(tokens: Float[np.ndarray, "tokens dim"], direction: np.ndarray) -> Float[np.ndarray, " dim"]:
-    """Return the direction times a power of two that brings the largest |p| near 1 if it is far from it."""
-    info = np.finfo(tokens.dtype)
-    with np.errstate(over="ignore"):
-        largest = max(float(np.abs(tokens[:, k].astype(np.float64)).max(initial=0.0)) for k in range(tokens.shape[1]))
-    weight = float(np.abs(direction).sum())
-    exponent = int(np.frexp(largest)[1]) + int(np.frexp(weight)[1]) if largest else 0
-    if abs(exponent) <= 16:
-        return direction.astype(tokens.dtype)
-    lowest, highest = int(info.minexp) + _BITS, int(info.maxexp) - 1 - _BITS
-    return (direction * np.ldexp(1.0, int(np.clip(-exponent, lowest, highest)))).astype(tokens.dtype)
+    found: np.ndarray = exponent - 54 + np.frexp((whole & -whole).astype(np.float64))[1]
+    return found
 
 
 def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) -> Iterator[Line]:
     """Yield lines to try, the most promising first.
 
     ``coordinate``: the axes, that with the most distinct values first. ``sparse``: random directions of at most four
-    nonzeros. ``random``: random directions of all coordinates. ``auto``: axes, then sparse, then random.
+    nonzeros. ``random``: random directions of all coordinates. ``auto``: axes, then sparse, then random. The last of
+    ``auto`` and ``random`` is a mixed radix, on which distinct tokens never meet, where the mantissa holds it.
 
     Raises
     ------
@@ -110,29 +110,161 @@ def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) ->
     rng = np.random.default_rng(seed)
     if kind in ("auto", "coordinate"):
         yield from _axes(tokens, dim if kind == "coordinate" else min(dim, 4))
-    if kind in ("auto", "sparse") and (dim > 1 or kind == "sparse"):
-        for trial in range(64 if kind == "sparse" else 6):
-            yield _random(tokens, rng, min(SPARSE, dim), f"sparse direction {trial}, seed {seed}")
-    if kind in ("auto", "random") and (dim > SPARSE or kind == "random"):
-        for trial in range(64 if kind == "random" else 6):
-            yield _random(tokens, rng, dim, f"random direction {trial}, seed {seed}")
+    if kind == "coordinate":
+        return
+    grid = _Grid.of(tokens)
+    if kind == "sparse" or len(grid.used) > 1:
+        for trial in range(64 if kind == "sparse" else _TRIALS) if kind != "random" else ():
+            yield _random(tokens, grid, rng, SPARSE, f"sparse direction {trial}, seed {seed}")
+    if kind == "random" or (kind == "auto" and len(grid.used) > SPARSE):
+        for trial in range(64 if kind == "random" else _TRIALS):
+            yield _random(tokens, grid, rng, dim, f"random direction {trial}, seed {seed}")
+    if kind in ("auto", "random") and len(grid.used) > 1:
+        yield from _mixed_radix(tokens, grid)
 
 
 def _axes(tokens: np.ndarray, at_most: int) -> Iterator[Line]:
     sample = tokens[:: max(1, len(tokens) // 20000)]
     distinct = [len(np.unique(sample[:, k])) for k in range(tokens.shape[1])]
     for k in sorted(range(tokens.shape[1]), key=lambda k: -distinct[k])[:at_most]:
-        axis = np.zeros(tokens.shape[1])
-        axis[k] = 1.0
-        # Scaled by this coordinate alone: another one may be far larger.
-        one = scaled(tokens[:, k : k + 1], np.ones(1))
-        yield project(tokens, (axis * float(one[0])).astype(tokens.dtype), f"coordinate {k}")
+        axis = np.zeros(tokens.shape[1], tokens.dtype)
+        axis[k] = np.ldexp(1.0, _axis_exponent(tokens[:, k]))
+        yield project(tokens, axis, f"coordinate {k}")
 
 
-def _random(tokens: np.ndarray, rng: np.random.Generator, nonzeros: int, name: str) -> Line:
-    """Return a random direction whose coefficients are integers of ``_BITS`` bits over a power of two."""
-    direction = np.zeros(tokens.shape[1])
-    used = rng.permutation(tokens.shape[1])[:nonzeros]
-    half = 2 ** (_BITS - 1)
-    direction[used] = rng.choice([-1, 1], nonzeros) * rng.integers(half // 2, half, nonzeros) / half
-    return project(tokens, scaled(tokens, direction), name)
+def _axis_exponent(values: np.ndarray) -> int:
+    """Return the power of two that brings the largest value near 1 if it is far from it, and keeps every gap.
+
+    A coordinate that holds 1e300 and 1e-300 is left as large as the smaller one needs.
+    """
+    info = np.finfo(values.dtype)
+    numbers = np.unique(values.astype(np.float64))
+    largest = int(np.frexp(np.abs(numbers).max())[1])
+    with np.errstate(over="ignore"):
+        gap = int(np.frexp(np.diff(numbers).min(initial=1.0))[1])
+    least = int(info.minexp) + 8 - gap  # the smallest gap must be one that a query can have
+    least = max(least, int(info.minexp) - int(info.nmant) - int(_unit_exponents(numbers).min(initial=0)))
+    wanted = max(-largest if abs(largest) > 16 else 0, least)
+    most = int(info.maxexp) - 4 - max(largest, 0)
+    return int(np.clip(min(wanted, most), info.minexp, info.maxexp - 1))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The coordinates as multiples of powers of two.
+
+    Attributes
+    ----------
+    used
+        Coordinates that are not the same in all tokens.
+    unit
+        ``(used,)`` exponents: the largest power of two that divides every number of the coordinate.
+    size
+        ``(used,)`` exponents: the numbers of the coordinate are below this power of two.
+    digits
+        ``(used,)``: bits of the difference of two numbers of the coordinate, in units.
+    room
+        Bits that the mantissa leaves for the coefficients if no sum may round; at most those of a coefficient.
+    """
+
+    used: Int[np.ndarray, " used"]
+    unit: Int[np.ndarray, " used"]
+    size: Int[np.ndarray, " used"]
+    digits: Int[np.ndarray, " used"]
+    room: int
+
+    @classmethod
+    def of(cls, tokens: Float[np.ndarray, "tokens dim"]) -> "_Grid":
+        """Look at all tokens."""
+        used = np.flatnonzero((tokens != tokens[:1]).any(axis=0))
+        used = used if len(used) else np.array([0])
+        unit, size, digits = (np.zeros(len(used), np.int64) for _ in range(3))
+        total = np.zeros(len(tokens))
+        for place, k in enumerate(used):
+            numbers = tokens[:, k].astype(np.float64)
+            size[place] = int(np.frexp(np.abs(numbers).max())[1])
+            unit[place] = _unit_exponents(numbers).min(initial=size[place])
+            span = float(numbers.max() / 2 - numbers.min() / 2)  # half of it, which cannot overflow
+            digits[place] = int(np.frexp(span)[1]) + 1 - unit[place]
+            with np.errstate(over="ignore"):
+                total += np.ldexp(np.abs(numbers), -unit[place])
+        most = int(np.finfo(tokens.dtype).nmant) + 1
+        room = most - int(np.frexp(total.max())[1]) if np.isfinite(total).all() else 0
+        return cls(used, unit, size, digits, min(room, most))
+
+
+def _random(tokens: np.ndarray, grid: _Grid, rng: np.random.Generator, nonzeros: int, name: str) -> Line:
+    """Return a random direction of as many bits as there is room for, repaired where tokens meet on it."""
+    chosen = np.sort(rng.permutation(len(grid.used))[:nonzeros])
+    exact = grid.room >= _FEWEST_BITS
+    bits = grid.room if exact else int(np.finfo(tokens.dtype).nmant) + 1
+    whole = rng.choice([-1, 1], len(chosen)) * rng.integers(2 ** (bits - 1), 2**bits, len(chosen))
+    if exact:
+        whole = _repaired(tokens, grid, chosen, whole, bits, rng)
+        return _line(tokens, grid, chosen, whole, -grid.unit[chosen], name)
+    return _line(tokens, grid, chosen, whole, -grid.size[chosen] - bits, name)
+
+
+def _repaired(
+    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, whole: np.ndarray, bits: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw coefficients anew, one at a time, as long as that parts tokens that meet on the line."""
+
+    def numbers(place: int) -> np.ndarray:
+        k = chosen[place]
+        column: np.ndarray = np.ldexp(tokens[:, grid.used[k]].astype(np.float64), -grid.unit[k])
+        return column
+
+    values = np.zeros(len(tokens))
+    for place, a in enumerate(whole):
+        values += numbers(place) * float(a)
+    meeting = _meeting(values)
+    for _ in range(_REPAIRS):
+        if not meeting:
+            break
+        place = int(rng.integers(len(chosen)))
+        other = int(rng.choice([-1, 1]) * rng.integers(2 ** (bits - 1), 2**bits))
+        moved = values - numbers(place) * float(whole[place]) + numbers(place) * float(other)
+        if (now := _meeting(moved)) <= meeting:
+            values, meeting = moved, now
+            whole[place] = other
+    return whole
+
+
+def _meeting(values: np.ndarray) -> int:
+    """Return how many neighbours on the line are equal."""
+    return int(np.count_nonzero(np.diff(np.sort(values)) == 0))
+
+
+def _mixed_radix(tokens: np.ndarray, grid: _Grid) -> Iterator[Line]:
+    """Yield the direction that writes the coordinates one after the other as digits, if the mantissa holds them."""
+    if grid.digits.sum() <= np.finfo(tokens.dtype).nmant + 1:
+        shift = np.concatenate([[0], np.cumsum(grid.digits)[:-1]])
+        yield _line(tokens, grid, np.arange(len(grid.used)), 2**shift, -grid.unit, "mixed radix")
+
+
+def _line(
+    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, whole: np.ndarray, exponents: np.ndarray, name: str
+) -> Line:
+    """Return the line of the coefficients ``whole 2^exponents``, times a power of two.
+
+    The largest coefficient is below 1 then, or, where p would be far from 1, p is.
+    """
+    info = np.finfo(tokens.dtype)
+    weight = np.frexp(np.abs(whole).astype(np.float64))[1] + exponents
+    shift = -int(weight.max())
+    reach = int((weight + grid.size[chosen]).max()) + shift
+    shift -= reach if abs(reach) > 16 else 0
+    shift = min(max(shift, int(info.minexp) + 1 - int(weight.min())), int(info.maxexp) - 1 - int(weight.max()))
+    used = grid.used[chosen]
+    direction = np.zeros(tokens.shape[1], tokens.dtype)
+    with np.errstate(over="ignore"):
+        direction[used] = np.ldexp(whole.astype(np.float64), exponents + shift)
+    if not np.isfinite(direction).all():  # coordinates of such different scales have no common line
+        direction = np.where(np.isfinite(direction), direction, 0).astype(tokens.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values, size = _added_up(tokens, direction, used)
+    if not math.isfinite(size):
+        values, size = np.zeros(len(tokens)), 0.0
+        direction = np.zeros_like(direction)
+    return Line(direction, values, _error(tokens.dtype, direction[used], grid.unit[chosen], size), name)

@@ -56,4 +56,8 @@ class OutputLengthError(BadInputError):
 class CertificateError(TokendynError, ValueError):
     """A transformer was run, or asked to run, outside what its certificate covers."""
 
-    exit_code = 1
+    exit_code = 2
+
+
+class CoverageWarning(UserWarning):
+    """A transformer was run on sequences that its certificate does not speak of."""

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.metrics import accuracy_score
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
@@ -13,16 +15,20 @@ from tokendyn.exact.compiler import compile as compile_transformer
 class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Learn labelled sequences by heart, in closed form: every given sequence gets its label, certified.
 
-    It does not generalise: what it says of other input is what the intervals happen to say. Use ``abstain``.
+    It does not generalise, and so it abstains on input that was not given: :meth:`predict` returns a label of the same
+    type that is none of the classes, which :meth:`score` counts as wrong. :meth:`coverage` is the share of input that
+    was answered, :meth:`covered_score` the accuracy on that share.
 
     Parameters
     ----------
     strategy, attention, dtype, direction, trials, min_margin, multiplicity, positions
         As for :func:`tokendyn.exact.compile`.
     abstain
-        Whether :meth:`predict` returns ``unseen_label`` for input whose set of tokens was not given.
+        Whether :meth:`predict` returns ``unseen_label_`` for input that was not given. False: what the network happens
+        to say of it.
     unseen_label
-        What it returns then.
+        That label, of the type of the classes and none of them. None chooses ``"unknown"`` for strings, and for numbers
+        -1, or the number below the smallest class.
     random_state
         Seed of random directions.
 
@@ -30,6 +36,8 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_
         The labels, sorted.
+    unseen_label_
+        What :meth:`predict` returns for input that was not given.
     n_features_in_
         Coordinates of a token.
     transformer_
@@ -38,7 +46,8 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     ``X`` is a list of ``(tokens, dim)`` arrays, a ``(sequences, tokens, dim)`` array, or an ordinary
-    ``(samples, features)`` array, each row of which is a sequence of one token.
+    ``(samples, features)`` array, each row of which is a sequence of one token. Predictions have the dtype of the
+    labels, widened where ``unseen_label_`` among them needs it: longer strings, and integers for truth values.
 
     Examples
     --------
@@ -46,9 +55,9 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> from tokendyn.exact import ExactClassifier
     >>> rng = np.random.default_rng(0)
     >>> sequences = [rng.normal(size=(n, 2)) for n in (3, 5, 4)]
-    >>> model = ExactClassifier(abstain=True, unseen_label="unknown").fit(sequences, ["a", "b", "a"])
+    >>> model = ExactClassifier().fit(sequences, ["a", "b", "a"])
     >>> model.predict([*sequences, np.zeros((2, 2))])
-    array(['a', 'b', 'a', 'unknown'], dtype=object)
+    array(['a', 'b', 'a', 'unknown'], dtype='<U7')
     """
 
     def __init__(
@@ -62,7 +71,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         min_margin: float = 0.0,
         multiplicity: str = "set",
         positions: bool = False,
-        abstain: bool = False,
+        abstain: bool = True,
         unseen_label: Any = None,
         random_state: int = 0,
     ) -> None:
@@ -85,37 +94,58 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         BadInputError
             For contradictions and everything that :func:`tokendyn.exact.compile` refuses.
+        ValueError
+            For labels that are not classes (numbers with fractions, NaN), as scikit-learn's classifiers do.
         """
-        sequences = _sequences(X)
+        sequences = self._sequences(X, reset=True)
+        if y is None:
+            raise BadInputError("this classifier requires y to be passed, but the target y is None")
         labels = np.asarray(y)
-        if labels.ndim != 1:
+        if labels.ndim > 2 or (labels.ndim == 2 and labels.shape[1] != 1):
             raise BadInputError(f"y has shape {labels.shape}, expected one label a sequence")
+        labels = column_or_1d(labels, warn=True)
+        check_classification_targets(labels)
+        self.classes_ = np.unique(labels)
+        self.unseen_label_ = _unseen(self.classes_, self.unseen_label)
         self.transformer_ = compile_transformer(
             sequences, labels, strategy=self.strategy, attention=self.attention, dtype=self.dtype,
-            direction=self.direction, trials=self.trials, seed=self.random_state, min_margin=self.min_margin,
+            direction=self.direction, trials=self.trials, seed=_seed(self.random_state), min_margin=self.min_margin,
             multiplicity=self.multiplicity, positions=self.positions,
         )  # fmt: skip
-        self.classes_ = np.unique(labels)
         self.n_features_in_ = self.transformer_.input_dim - int(self.positions)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the label of each sequence; with ``abstain``, ``unseen_label`` for input that was not given."""
+        """Return the label of each sequence, ``unseen_label_`` for those that were not given."""
         check_is_fitted(self)
-        sequences = _sequences(X)
-        predicted = self.transformer_.predict(sequences)
-        if not self.abstain:
-            return np.array(predicted, dtype=self.classes_.dtype)
-        known = self.transformer_.is_known(sequences)
-        out = np.empty(len(predicted), dtype=object)
-        for place, (label, sure) in enumerate(zip(predicted, known, strict=True)):
-            out[place] = label if sure else self.unseen_label
-        return out
+        labels = self.transformer_.predict(self._sequences(X), abstain=self.abstain)
+        if not any(label is None for label in labels):
+            return np.array(labels, dtype=self.classes_.dtype)
+        named = [self.unseen_label_ if label is None else label for label in labels]
+        return np.array(named, dtype=_wide(self.classes_, self.unseen_label_))
 
     def is_known(self, X: Any) -> np.ndarray:
-        """Return for each sequence whether its set of tokens was given to :meth:`fit`."""
+        """Return for each sequence whether it was given to :meth:`fit`."""
         check_is_fitted(self)
-        return self.transformer_.is_known(_sequences(X))
+        return self.transformer_.is_known(self._sequences(X))
+
+    def coverage(self, X: Any) -> float:
+        """Return the share of sequences that were given to :meth:`fit`."""
+        return float(np.mean(self.is_known(X)))
+
+    def covered_score(self, X: Any, y: Any) -> float:
+        """Return the accuracy on the sequences that were given to :meth:`fit`; NaN if there are none."""
+        known = self.is_known(X)
+        return float(accuracy_score(np.asarray(y)[known], self.predict(X)[known])) if known.any() else float("nan")
+
+    def _sequences(self, X: Any, *, reset: bool = False) -> Any:
+        """Return input as sequences, checked by scikit-learn's rules if it is a matrix."""
+        if _is_ragged(X):
+            return X if isinstance(X, np.ndarray) else list(X)
+        matrix = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=True)
+        if matrix.dtype.kind not in "fiub":
+            matrix = check_array(matrix, dtype=np.float64)
+        return matrix[:, None, :]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -124,13 +154,55 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _sequences(X: Any) -> Any:
-    """Return input as sequences; the rows of a matrix are sequences of one token."""
-    if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
-    if isinstance(X, np.ndarray) and X.dtype.kind in "fiub":
-        return X[:, None, :] if X.ndim == 2 else X
-    if isinstance(X, np.ndarray) or not len(X) or np.ndim(X[0]) == 2:
-        return list(X)
-    matrix = np.asarray(X)
-    return matrix[:, None, :] if matrix.ndim == 2 else list(X)
+def _is_ragged(X: Any) -> bool:
+    """Return whether X holds sequences of tokens rather than rows of a matrix."""
+    if hasattr(X, "ndim"):
+        return bool(X.ndim == 3 or (X.ndim == 1 and X.dtype == object and len(X) and np.ndim(X[0]) == 2))
+    return isinstance(X, list | tuple) and len(X) > 0 and np.ndim(X[0]) == 2
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    return int(np.random.default_rng().integers(2**31) if random_state is None else random_state)
+
+
+def _unseen(classes: np.ndarray, wanted: Any) -> Any:
+    """Return a label of the type of the classes that is none of them."""
+    if wanted is not None:
+        numeric = isinstance(wanted, int | float | np.number)
+        fits = {"U": isinstance(wanted, str), "O": True}.get(classes.dtype.kind, numeric)
+        if not fits or wanted in classes.tolist():
+            raise BadInputError(
+                f"unseen_label={wanted!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... and "
+                "none of them, or None"
+            )
+        return wanted
+    if classes.dtype.kind in "biuf":
+        return -1 if int(classes.min()) > -1 and classes.dtype.kind != "u" else _beside(classes)
+    names = ("unknown", *(f"unknown {number}" for number in range(2, len(classes) + 2)))
+    return next(name for name in names if name not in classes.tolist())
+
+
+def _beside(classes: np.ndarray) -> Any:
+    """Return a number of the type that is none of the classes: below the smallest, or above the largest."""
+    low, high = classes.min().item(), classes.max().item()
+    if classes.dtype.kind == "f" or low > np.iinfo(classes.dtype).min:
+        return low - 1
+    if high < np.iinfo(classes.dtype).max:
+        return high + 1
+    taken = set(classes.tolist())
+    return next((number for number in range(low, high) if number not in taken), high + 1)
+
+
+def _wide(classes: np.ndarray, unseen: Any) -> np.dtype[Any]:
+    """Return a dtype that holds the classes and the label for what was not given."""
+    kind = classes.dtype
+    if kind.kind == "b":
+        return np.dtype(np.int64)
+    if kind.kind in "iu" and isinstance(unseen, int) and not isinstance(unseen, bool):
+        holds = np.iinfo(kind).min <= unseen <= np.iinfo(kind).max
+        return kind if holds else np.dtype(np.int64)
+    if (kind.kind == "U" and isinstance(unseen, str)) or (kind.kind == "f" and isinstance(unseen, int | float)):
+        return np.result_type(kind, np.array(unseen)) if kind.kind == "U" else kind
+    return np.dtype(object)

@@ -1,6 +1,8 @@
-"""Why a sequence has its label: the questions that it was asked, one block or two for each."""
+"""Why a sequence has its label: which token decides, by how much, and the questions that were asked."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,12 +10,19 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.directions import project
-from tokendyn.exact.plan import DONE, ROOT, ask
+from tokendyn.exact.evidence import Evidence, Reading, evidence_of, read, short
+from tokendyn.exact.plan import DONE, ROOT, Plan, ask
+from tokendyn.exact.radius import direction_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tokendyn.exact.transformer import ExactTransformer
+
+#: Lines of an explanation, so that it fits a screen.
+SCREEN = 24
+#: Rows of a figure.
+_ROWS = 40
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,13 @@ class Question:
         return bool(self.hits)
 
     def __str__(self) -> str:
-        where = f"tokens {', '.join(map(str, self.hits[:5]))}" if self.yes else "no token"
+        return self.line()
+
+    def line(self, names: Sequence[str] | None = None) -> str:
+        """Return the question and its answer in one line, with the names of the tokens if they have any."""
+        hits = [str(k) if names is None else f"{k} {short(names[k])}" for k in self.hits[:5]]
+        more = f" and {len(self.hits) - 5} more" if len(self.hits) > 5 else ""
+        where = f"tokens {', '.join(hits)}{more}" if self.yes else "no token"
         then = "it has its label" if self.next_class == DONE else f"class {self.next_class}"
         return (
             f"block {self.block}, class {self.class_number}: p in [{self.low:.6g}, {self.high:.6g}]? "
@@ -60,27 +75,45 @@ class Question:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The path of one sequence through the classes.
+    """Why a sequence has its label: which token decides, and by how much.
 
     Attributes
     ----------
     label
         What the sequence ends with.
     known
-        Whether its set of tokens is one that the transformer was built from; only then is the label guaranteed.
+        Whether it is one that the transformer was built from; only then is the label guaranteed.
+    strategy
+        How the transformer was built.
+    decision
+        What decides, in one sentence.
+    evidence
+        What each token does for the label, the strongest first.
+    measure
+        What ``Evidence.amount`` is, with its unit.
+    radius
+        How far all tokens may move, in their own unit, before the label can change.
     questions
-        Those that its class was asked, in order.
+        For ``narrow``, ``fused`` and ``strict``: those that its class was asked, in order; else empty.
     projections
-        ``(tokens,)``: p of each token.
+        ``(tokens,)``: p of each token; empty for half-spaces, which do not read tokens on one line.
     direction
-        ``(dim,)``: p = <direction, token>.
+        ``(dim,)``: p = <direction, token>; empty likewise.
+    names
+        Names of the tokens, such as words; None for their positions.
     """
 
     label: Any
     known: bool
+    strategy: str
+    decision: str
+    evidence: tuple[Evidence, ...]
+    measure: str
+    radius: float
     questions: tuple[Question, ...]
     projections: Float[np.ndarray, " tokens"]
     direction: Float[np.ndarray, " dim"]
+    names: tuple[str, ...] | None = None
 
     @property
     def path(self) -> tuple[int, ...]:
@@ -91,12 +124,24 @@ class Explanation:
                 classes.append(question.next_class)
         return tuple(classes)
 
+    def named(self, names: Sequence[str] | None) -> "Explanation":
+        """Return the explanation with a name for each token of the sequence."""
+        return replace(self, names=None if names is None else tuple(names))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON knows it."""
+        """Return the explanation as JSON knows it: all of it, nothing is cut."""
         return {
             "label": self.label,
             "known": self.known,
-            "path": list(self.path),
+            "strategy": self.strategy,
+            "decision": self.decision,
+            "measure": self.measure,
+            "evidence": [
+                {"token": item.token, "name": self._name(item.token), "amount": item.amount, "text": item.text}
+                for item in self.evidence
+            ],
+            "radius": self.radius if math.isfinite(self.radius) else None,
+            "path": list(self.path) if self.questions else [],
             "projections": self.projections.tolist(),
             "questions": [
                 {
@@ -107,17 +152,71 @@ class Explanation:
             ],
         }  # fmt: skip
 
+    def describe(self, most: int = SCREEN) -> list[str]:
+        """Return lines for people, at most ``most`` (and at least 8) of them; what is left out is said.
+
+        Questions that the sequence was asked, one a line; if they are too many, those without a hit are put together.
+        """
+        room = max(most, 8) - 3
+        lines = [question.line(self.names) for question in self.questions]
+        if len(lines) > room // 2:
+            lines = self._gathered()
+        lines = _cut(lines, room // 2 if self.evidence else room, "questions")
+        shown = self.evidence[: room - len(lines)] if len(self.evidence) > room - len(lines) else self.evidence
+        lines.append(self.decision)
+        lines += [f"{self._token(item.token)} {item.text}" for item in shown]
+        if len(shown) < len(self.evidence):
+            lines[-1] = f"{len(self.evidence) - len(shown) + 1} more tokens do less"
+        reach = "" if math.isinf(self.radius) else f": it holds while no token moves by more than {self.radius:.3g}"
+        known = "" if self.known else " (not among the given sequences: no guarantee)"
+        return [*lines, f"label {short(repr(self.label))}{known}{reach}"]
+
     def __str__(self) -> str:
-        last = f"label {self.label!r}" + ("" if self.known else " (not among the given sequences: no guarantee)")
-        return "\n".join([*map(str, self.questions), last])
+        return "\n".join(self.describe())
+
+    def _name(self, token: int) -> str | None:
+        return None if self.names is None else self.names[token]
+
+    def _token(self, token: int) -> str:
+        return f"token {token}" + ("" if self.names is None else f" ({short(self.names[token])})")
+
+    def _gathered(self) -> list[str]:
+        """Return one line for each question with a hit, and one for each run of questions without."""
+        lines: list[str] = []
+        run: list[Question] = []
+        for question in (*self.questions, None):
+            if question is not None and not question.yes:
+                run.append(question)
+                continue
+            if len(run) == 1:
+                lines.append(run[0].line(self.names))
+            elif run:
+                gaps = [np.maximum(q.low - self.projections, self.projections - q.high) for q in run]
+                near = min(range(len(run)), key=lambda i: gaps[i].min())
+                token = int(gaps[near].argmin())
+                lines.append(
+                    f"blocks {run[0].block} to {run[-1].block}, class {run[0].class_number}: no to {len(run)} "
+                    f"questions; {self._token(token)} came nearest, p = {self.projections[token]:.6g} for "
+                    f"[{run[near].low:.6g}, {run[near].high:.6g}]"
+                )
+            run = []
+            if question is not None:
+                lines.append(question.line(self.names))
+        return lines
 
     def plot(self) -> "Figure":
-        """Return a figure: tokens on the line p, and below them the intervals asked for, one row a question."""
+        """Return a figure: tokens on the line p and the intervals asked for, one row a question; or a bar a token.
+
+        At most 40 rows; the title says how many there are.
+        """
+        return self._plot_questions() if self.questions else self._plot_evidence()
+
+    def _plot_questions(self) -> "Figure":
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7, 1.4 + 0.22 * min(len(self.questions), 60)), layout="constrained")
+        shown = self._shown()
+        figure = Figure(figsize=(7, 1.6 + 0.22 * len(shown)), layout="constrained")
         axes = figure.add_subplot()
-        shown = self.questions[-60:]
         reach = np.ptp(self.projections) or 1.0
         left, right = self.projections.min() - 0.1 * reach, self.projections.max() + 0.1 * reach
         axes.vlines(self.projections, -0.5, len(shown) - 0.5, color="#B8BEC6", linewidth=0.8, zorder=1)
@@ -126,11 +225,47 @@ class Explanation:
             colour = "#D55E00" if question.yes else "#8A9099"
             if high >= low:
                 axes.plot([low, high], [row, row], color=colour, linewidth=5, solid_capstyle="butt", zorder=2)
+                # An interval may be narrower than a pixel.
+                axes.plot((low + high) / 2, row, "|", color=colour, markersize=7, zorder=2)
             axes.plot(self.projections[list(question.hits)], [row] * len(question.hits), "o", color="#20252B", ms=4)
         axes.set_yticks(range(len(shown)), [f"class {q.class_number}, block {q.block}" for q in shown], fontsize=7)
         axes.set(xlim=(left, right), ylim=(max(len(shown), 1) - 0.5, -0.5), xlabel="p, the projection of a token")
-        axes.set_title(f"path {' → '.join(map(str, self.path))}: label {self.label!r}", fontsize=9)
+        path = [*map(str, self.path)]
+        path = path if len(path) <= 12 else [*path[:6], "…", *path[-5:]]
+        cut = "" if len(shown) == len(self.questions) else f"\n{len(shown)} of {len(self.questions)} questions: "
+        cut += "those with a hit, then the last without" if cut else ""
+        axes.set_title(f"path {' → '.join(path)}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
         return figure
+
+    def _shown(self) -> tuple[Question, ...]:
+        """Return the questions to draw, in order: hits are chosen before misses, and the last before the first."""
+        places = sorted(range(len(self.questions)), key=lambda k: (not self.questions[k].yes, -k))[:_ROWS]
+        return tuple(self.questions[k] for k in sorted(places))
+
+    def _plot_evidence(self) -> "Figure":
+        from matplotlib.figure import Figure
+
+        shown = self.evidence[:_ROWS]
+        figure = Figure(figsize=(7, 1.6 + 0.22 * max(len(shown), 1)), layout="constrained")
+        axes = figure.add_subplot()
+        amounts = [item.amount for item in shown]
+        axes.barh(range(len(shown)), amounts, color=["#D55E00" if amount > 0 else "#8A9099" for amount in amounts])
+        axes.axvline(0, color="#20252B", linewidth=0.8)
+        axes.set_yticks(range(len(shown)), [self._token(item.token)[:40] for item in shown], fontsize=7)
+        axes.set(ylim=(max(len(shown), 1) - 0.5, -0.5))
+        axes.set_xlabel(self.measure, fontsize=8)
+        cut = "" if len(shown) == len(self.evidence) else f", the strongest {len(shown)} of {len(self.evidence)} tokens"
+        axes.set_title(f"{self.strategy}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
+        return figure
+
+
+def _cut(lines: list[str], room: int, what: str) -> list[str]:
+    """Return the first and the last lines, and between them how many are left out."""
+    if len(lines) <= room:
+        return lines
+    first, last = (room - 1) // 2, room - 1 - (room - 1) // 2
+    cut = f"... {len(lines) - first - last} lines of {what} are left out (--json and to_dict hold all)"
+    return [*lines[:first], cut, *lines[-last:]]
 
 
 @dataclass(frozen=True)
@@ -159,15 +294,33 @@ class Trace:
 
 
 def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
-    """Return the questions that a sequence was asked; see :meth:`ExactTransformer.explain`."""
-    plan = model.construction.plan
-    if plan is None or not model.labels:
+    """Return why a sequence has its label; see :meth:`ExactTransformer.explain`."""
+    if not model.labels:
         raise BadInputError(
-            f"strategy {model.strategy!r} asks all its questions at once; use trace(sequence), or build with "
-            "strategy='fused'"
+            "a transformer that turns sequences into outputs has no label to explain; use trace(sequence)"
         )
-    ready = model.prepare([sequence])
-    values = project(ready.tokens, plan.line.direction, plan.line.name).values
+    reading = read(model, sequence)
+    known = bool(model.is_known([sequence])[0])
+    line = direction_of(model)
+    direction = np.empty(0) if line is None else line
+    values = np.empty(0) if line is None else project(reading.tokens, line, "").values
+    plan = model.construction.plan
+    if plan is None:
+        decision, measure, evidence = evidence_of(model, reading)
+        return Explanation(
+            reading.label, known, model.strategy, decision, evidence, measure, reading.radius, (), values, direction
+        )
+    label, questions = _asked(plan, values)
+    decision, evidence = _of_questions(questions, values, reading, float(np.linalg.norm(direction)))
+    return Explanation(
+        model.labels[label], known, model.strategy, decision, evidence,
+        "distance to the edge of the interval, in the unit of the tokens; negative outside", reading.radius,
+        questions, values, direction,
+    )  # fmt: skip
+
+
+def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple[Question, ...]]:
+    """Return the label number and the questions that a sequence is asked."""
     label, answers = ask(plan, values)
     per_query = 1 if plan.lagged else 2
     questions = []
@@ -182,5 +335,27 @@ def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
                 tuple(np.flatnonzero(hit).tolist()), after,
             )
         )  # fmt: skip
-    known = bool(model.is_known(ready)[0])
-    return Explanation(model.labels[label], known, tuple(questions), values, plan.line.direction.astype(np.float64))
+    return label, tuple(questions)
+
+
+def _of_questions(
+    questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
+) -> tuple[str, tuple[Evidence, ...]]:
+    """Return what decides, and the tokens of the last hit; without a hit, the token that came nearest to one."""
+    positions = sorted(set(reading.first.tolist()))
+    hit = next((question for question in reversed(questions) if question.yes), None)
+    if hit is not None:
+        depth = np.minimum(values - hit.low, hit.high - values) / norm
+        inside = sorted((k for k in positions if k in hit.hits), key=lambda k: -depth[k])
+        evidence = tuple(Evidence(k, float(depth[k]), f"is {depth[k]:.3g} inside that interval") for k in inside)
+        return f"the last hit decides, in block {hit.block}", evidence
+    if not questions:
+        return "no question is asked: every sequence has this label", ()
+    gaps = np.stack([np.maximum(q.low - values, values - q.high) for q in questions]) / norm
+    place, token = np.unravel_index(int(gaps.argmin()), gaps.shape)
+    near = questions[int(place)]
+    text = (
+        f"came nearest to one, {gaps[place, token]:.3g} outside [{near.low:.6g}, {near.high:.6g}] of block {near.block}"
+    )
+    evidence = (Evidence(int(token), -float(gaps[place, token]), text),)
+    return "no token is in any of the intervals: it has the label of what is left", evidence

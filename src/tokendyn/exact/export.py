@@ -1,4 +1,4 @@
-"""ONNX and torch.export: the same blocks for other runtimes."""
+"""ONNX, torch.export and linear layers: the same blocks for other runtimes and tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,24 +12,38 @@ from tokendyn.runs.files import new_file
 if TYPE_CHECKING:
     import torch
 
+    from tokendyn.exact.layers import LinearBlocks
     from tokendyn.exact.transformer import ExactTransformer
 
 _OPSET = 17
 
-#: Blocks that torch.export unrolls at most.
+#: Blocks that torch.export, unrolled ONNX and layers of their own take at most.
 MOST_UNROLLED = 500
 
 
-def to_onnx(model: "ExactTransformer", path: str | Path) -> Path:
-    """Write the transformer as an ONNX file: one Scan over the stacked weights, so the graph does not grow.
+def to_onnx(model: "ExactTransformer", path: str | Path, *, unrolled: bool = False) -> Path:
+    """Write the transformer as an ONNX file.
 
     Inputs ``tokens (batch, tokens, dim)`` and ``mask (batch, tokens)`` (bool, False for padding); output
-    ``output (batch, tokens, outputs)``. Uniform attention is the tie of all scores 0.
+    ``output (batch, tokens, outputs)``, 0 at padding, and NaN in a row without any token. What stands at padding does
+    not matter; it may be NaN. Uniform attention is the tie of all scores 0.
+
+    Parameters
+    ----------
+    model
+        What was built.
+    path
+        File to write.
+    unrolled
+        One Scan over the stacked weights by default, so that the graph does not grow with the blocks. Unrolled, every
+        block has nodes and weights of its own: ``MatMul`` with a constant matrix, which quantisers look for
+        (``onnxruntime.quantization.quantize_dynamic`` leaves the body of a Scan as it is, and float64 too; build with
+        ``dtype="float32"``).
 
     Raises
     ------
     BadInputError
-        If the package onnx is missing.
+        If the package onnx is missing, or an unrolled graph would have too many blocks.
     OutputError
         If the file cannot be written.
     """
@@ -37,60 +51,160 @@ def to_onnx(model: "ExactTransformer", path: str | Path) -> Path:
         import onnx
     except ImportError:
         raise BadInputError("writing ONNX needs the package onnx; install tokendyn[onnx]") from None
-    proto = _model(onnx, model)
+    if unrolled:
+        _check_blocks(model, "unrolled=True", "leave it out")
+    proto = _model(onnx, model, unrolled)
     onnx.checker.check_model(proto)
     with new_file(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
     return Path(path)
 
 
-def _model(onnx: Any, model: "ExactTransformer") -> Any:
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+def to_linear(model: "ExactTransformer") -> "LinearBlocks":
+    """Return the transformer as a torch module of ``nn.Linear`` layers, which torch's quantisers find and replace.
+
+    Raises
+    ------
+    BadInputError
+        If it has too many blocks for layers of their own.
+    """
+    from tokendyn.exact.layers import LinearBlocks
+
+    _check_blocks(model, "a layer for each block", "use model.module, whose weights are stacked")
+    made = model.construction
+    return LinearBlocks(model.weights, model.input_dim, made.dim, list(made.outputs), model.beta)
+
+
+def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:
+    if model.weights.blocks > MOST_UNROLLED:
+        raise BadInputError(
+            f"{what}: the transformer has {model.weights.blocks} blocks, and at most {MOST_UNROLLED} are unrolled; "
+            f"{remedy}"
+        )
+
+
+def _model(onnx: Any, model: "ExactTransformer", unrolled: bool) -> Any:
+    helper = onnx.helper
     kind = onnx.TensorProto.DOUBLE if model.dtype == "float64" else onnx.TensorProto.FLOAT
-    dim, weights = model.construction.dim, model.weights
-    stacks = stacked(weights, dim)
-    scanned = {
-        "Ut": np.swapaxes(stacks["U"], 1, 2),
-        "c": stacks["c"],
-        "Wt": np.swapaxes(stacks["W"], 1, 2),
-        "eta": weights.eta[:, None],
-        "q": stacks["q"][:, :, None],
-        "k": stacks["k"][:, :, None],
-        "vin": np.swapaxes(stacks["v_in"], 1, 2),
-        "vout": np.swapaxes(stacks["v_out"], 1, 2),
-    }
-    initializers = [
-        numpy_helper.from_array(np.ascontiguousarray(array.astype(model.dtype)), name)
-        for name, array in scanned.items()
-    ]
-    initializers += [
-        numpy_helper.from_array(np.array([0, 0, 0, 0, 0, dim - model.input_dim], np.int64), "pads"),
-        numpy_helper.from_array(np.array([1], np.int64), "one"),
-        numpy_helper.from_array(np.array(list(model.construction.outputs), np.int64), "places"),
-        numpy_helper.from_array(np.array(-np.inf, model.dtype), "minus_infinity"),
-        numpy_helper.from_array(np.array([2], np.int64), "two_axis")
-        if model.beta is None
-        else numpy_helper.from_array(np.array(model.beta, model.dtype), "beta"),
-    ]
-    node = helper.make_node
-    body = _body(onnx, kind, {name: array.shape[1:] for name, array in scanned.items()}, model.beta is not None)
-    nodes = [
-        node("Pad", ["tokens", "pads"], ["padded"]),
-        node("Unsqueeze", ["mask", "one"], ["keys"]),
-        node("Scan", ["padded", *scanned], ["last"], body=body, num_scan_inputs=len(scanned)),
-        node("Gather", ["last", "places"], ["output"], axis=2),
-    ]
-    graph = helper.make_graph(
-        nodes,
+    graph = _Graph(onnx, model, kind)
+    # Padding is replaced, not multiplied by 0: NaN times 0 is NaN.
+    graph.add("Unsqueeze", ["mask", graph.constant(np.array([2]))], "exists")
+    graph.add("Where", ["exists", "tokens", graph.constant(np.array(0, model.dtype))], "present")
+    graph.add("Pad", ["present", graph.constant(np.array([0, 0, 0, 0, 0, model.construction.dim - model.input_dim]))],
+              "padded")  # fmt: skip
+    graph.add("Unsqueeze", ["mask", graph.constant(np.array([1]))], "keys")
+    last = graph.blocks("padded") if unrolled else graph.scan("padded")
+    graph.add("Gather", [last, graph.constant(np.array(model.construction.outputs))], "gathered", axis=2)
+    graph.add("Cast", ["exists"], "counted", to=kind)
+    graph.add("ReduceMax", ["counted"], "any", axes=[1], keepdims=1)
+    graph.add("Greater", ["any", graph.constant(np.array(0, model.dtype))], "labelled")
+    graph.add("Where", ["labelled", graph.constant(np.array(0, model.dtype)),
+                        graph.constant(np.array(np.nan, model.dtype))], "elsewhere")  # fmt: skip
+    graph.add("Where", ["exists", "gathered", "elsewhere"], "output")
+    proto = helper.make_graph(
+        graph.nodes,
         "tokendyn_exact",
         [
             helper.make_tensor_value_info("tokens", kind, ["batch", "length", model.input_dim]),
             helper.make_tensor_value_info("mask", onnx.TensorProto.BOOL, ["batch", "length"]),
         ],
         [helper.make_tensor_value_info("output", kind, ["batch", "length", len(model.construction.outputs)])],
-        initializers,
+        graph.initializers,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
+
+
+class _Graph:
+    """Nodes and initializers, collected."""
+
+    def __init__(self, onnx: Any, model: "ExactTransformer", kind: int) -> None:
+        self.onnx, self.model, self.kind = onnx, model, kind
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, array: np.ndarray, name: str = "") -> str:
+        """Add an initializer; return its name."""
+        name = name or f"constant_{len(self.initializers)}"
+        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def scan(self, x: str) -> str:
+        """Add one Scan over the stacked weights of all blocks."""
+        model, dtype = self.model, self.model.dtype
+        stacks = stacked(model.weights, model.construction.dim)
+        scanned = {
+            "Ut": np.swapaxes(stacks["U"], 1, 2),
+            "c": stacks["c"],
+            "Wt": np.swapaxes(stacks["W"], 1, 2),
+            "eta": model.weights.eta[:, None],
+            "q": stacks["q"][:, :, None],
+            "k": stacks["k"][:, :, None],
+            "vin": np.swapaxes(stacks["v_in"], 1, 2),
+            "vout": np.swapaxes(stacks["v_out"], 1, 2),
+        }
+        for name, array in scanned.items():
+            self.constant(array.astype(dtype), name)
+        self._attention_constants()
+        shapes = {name: array.shape[1:] for name, array in scanned.items()}
+        body = _body(self.onnx, self.kind, shapes, model.beta is not None)
+        return self.add("Scan", [x, *scanned], "last", body=body, num_scan_inputs=len(scanned))
+
+    def _attention_constants(self) -> None:
+        model, dtype = self.model, self.model.dtype
+        self.constant(np.array(-np.inf, dtype), "minus_infinity")
+        if model.beta is None:
+            self.constant(np.array([2]), "two_axis")
+        else:
+            self.constant(np.array(model.beta, dtype), "beta")
+
+    def blocks(self, x: str) -> str:
+        """Add the nodes of every block, with its own weights."""
+        from tokendyn.exact.layers import block_matrices
+
+        weights = self.model.weights
+        if (weights.attends * weights.query_weights != 0).any():
+            self._attention_constants()
+        self.add("Cast", ["keys"], "key_numbers", to=self.kind)
+        self.add("ReduceSum", ["key_numbers", self.constant(np.array([2]))], "key_count", keepdims=1)
+        self.add("Div", ["key_numbers", "key_count"], "even_shares")
+        for block in range(weights.blocks):
+            part, at = block_matrices(weights, block, self.model.construction.dim), f"block{block}."
+            read = self.add("MatMul", [x, self.constant(part["U"].T, at + "U")], at + "read")
+            biased = self.add("Add", [read, self.constant(part["c"], at + "c")], at + "biased")
+            hidden = self.add("Relu", [biased], at + "hidden")
+            update = self.add("MatMul", [hidden, self.constant(part["W"].T, at + "W")], at + "update")
+            x = update if weights.eta[block] == 0 else self.add("Add", [x, update], at + "y")
+            if weights.attends[block]:
+                x = self._attend(x, part, at, uniform=bool(weights.query_weights[block] == 0))
+        return x
+
+    def _attend(self, x: str, part: dict[str, np.ndarray], at: str, *, uniform: bool) -> str:
+        """Add the attention of one block; uniform attention is the mean of the tokens that exist."""
+        shares = "even_shares"
+        if not uniform:
+            query = self.add("MatMul", [x, self.constant(part["q"].T, at + "q")], at + "query")
+            column = self.add("MatMul", [x, self.constant(part["k"].T, at + "k")], at + "key_column")
+            row = self.add("Transpose", [column], at + "key_row", perm=[0, 2, 1])
+            scores = self.add("Mul", [query, row], at + "scores")
+            self.add("Where", ["keys", scores, "minus_infinity"], at + "masked")
+
+            def node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
+                inputs, outputs = ([n if n in self.shared else at + n for n in names] for names in (inputs, outputs))
+                return self.onnx.helper.make_node(operator, inputs, outputs, **attributes)
+
+            self.nodes += _soft_nodes(node) if self.model.beta is not None else _hard_nodes(node, self.kind)
+            shares = at + "shares"
+        values = self.add("MatMul", [x, self.constant(part["v_in"].T, at + "value")], at + "values")
+        means = self.add("MatMul", [shares, values], at + "means")
+        brought = self.add("MatMul", [means, self.constant(part["v_out"].T, at + "merge")], at + "brought")
+        return self.add("Add", [x, brought], at + "x")
+
+    shared = frozenset({"beta", "two_axis"})
 
 
 def _body(onnx: Any, kind: int, shapes: dict[str, tuple[int, ...]], soft: bool) -> Any:
@@ -145,11 +259,7 @@ def to_exported_program(model: "ExactTransformer") -> "torch.export.ExportedProg
     import torch
     from torch.export import Dim
 
-    if model.weights.blocks > MOST_UNROLLED:
-        raise BadInputError(
-            f"torch.export unrolls the {model.weights.blocks} blocks (at most {MOST_UNROLLED}); use to_onnx, whose "
-            "graph does not grow with them"
-        )
+    _check_blocks(model, "torch.export", "use to_onnx, whose graph does not grow with them")
     kind = torch.float64 if model.dtype == "float64" else torch.float32
     tokens, mask = torch.zeros(2, 3, model.input_dim, dtype=kind), torch.ones(2, 3, dtype=torch.bool)
     batch, length = Dim("batch"), Dim("length")

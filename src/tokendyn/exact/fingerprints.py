@@ -10,7 +10,7 @@ from tokendyn.exact.construction import Construction
 from tokendyn.exact.directions import Line
 from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.sequences import Sequences, TokenSets
-from tokendyn.exact.shallow import Codes, check_labels, project_line, unsure
+from tokendyn.exact.shallow import Codes, check_labels, instead, project_line, unsure
 from tokendyn.exact.writing import Writer
 
 
@@ -48,18 +48,19 @@ def hat_fingerprint(
         If no choice of heights separates the means enough for the type.
     """
     values, symbol_of = np.unique(line.values, return_inverse=True)
-    if len(values) > 1 and float(np.diff(values).min()) < max(8 * line.error, min_margin):
-        i = int(np.flatnonzero(codes != codes[0])[0]) if len(np.unique(codes)) > 1 else 0
-        gap = float(np.diff(values).min())
-        why = f"two tokens are {gap:.3g} apart along {line.name}, and hats need {8 * line.error:.3g}"
-        raise unsure(why, codes, i, gap, 8 * line.error)
+    nearest, least = float(np.diff(values).min(initial=np.inf)), max(8 * line.error, min_margin)
+    if nearest < least and (codes != codes[0]).any():  # with one label there is nothing to tell apart
+        i = int(np.flatnonzero(codes != codes[0])[0])
+        why = f"two tokens are {nearest:.3g} apart along {line.name}, and hats need {least:.3g}"
+        raise unsure(why, codes, i, nearest, least, min_margin)
     shares = _shares(sequences, sets, symbol_of.reshape(-1), len(values))
     used = _telling_symbols(shares, codes, line.name)
     gaps = np.minimum(np.diff(values, prepend=-np.inf), np.append(np.diff(values), np.inf))[used]
     gaps = np.where(np.isfinite(gaps), gaps, 1.0)
     w = np.ldexp(1.0, np.frexp(gaps)[1] - 3)
     rng = np.random.default_rng(seed)
-    tries = rng.integers(1, 2**10, (32, len(used))) * 2.0**-10
+    bits = int(np.finfo(sequences.tokens.dtype).nmant)  # all that the type holds: means of few bits meet by chance
+    tries = rng.integers(1, 2**bits, (32, len(used))) * 2.0**-bits
     dense = np.asarray(shares[:, used].todense()) if len(used) else np.zeros((len(codes), 0))
     spread = [_label_gap(dense @ heights, codes)[0] for heights in tries]
     heights = tries[int(np.argmax(spread))] if len(used) else np.zeros(0)
@@ -118,7 +119,7 @@ def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " 
             j = int(np.flatnonzero((group == group[i]) & (codes != codes[i]))[0])
             raise SeparationError(
                 f"sequences {i} and {j} have different labels, and their tokens merge along {name} in the same shares; "
-                "use strategy='fused', or direction='auto'",
+                "use strategy='fused'",
                 i, j, 0.0, 0.0,
             )  # fmt: skip
         middle = np.abs(per_symbol - mixed.sum() / 2)
@@ -172,7 +173,7 @@ def _ramps(
         i, j = sorted((int(order[place]), int(order[place + 1])))
         raise SeparationError(
             f"sequences {i} and {j} have different labels and means that are {gap:.3g} apart, and {needed:.3g} is "
-            "needed; use strategy='fused'" + (", or dtype='float64'" if dtype == "float32" else ""),
+            f"needed; {instead(needed, min_margin, dtype)}",
             i, j, gap, needed,
         )  # fmt: skip
     change = np.flatnonzero(codes[order][1:] != codes[order][:-1])

@@ -94,6 +94,25 @@ def _soft(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, beta,
 
 
 @_compiled
+def feed_block(x, n, b, net, hidden):
+    """Run the feed-forward part of block b; ``net`` holds the arrays of the weights in their order."""
+    _feed_forward(x, n, net[1][b], net[1][b + 1], net[0][b], net[2], net[3], net[4], net[5], net[6], net[7], net[8],
+                  hidden)  # fmt: skip
+
+
+@_compiled
+def attend_block(x, n, b, net, means, beta, soft):
+    """Run the attention of block b, if it has one."""
+    attends, q_at, q, k_at, k, value_starts = net[9], net[10], net[11], net[12], net[13], net[14]
+    if attends[b]:
+        first, last = value_starts[b], value_starts[b + 1]
+        if soft and q[b] != 0:
+            _soft(x, n, q_at[b], q[b], k_at[b], k[b], first, last, net[15], net[16], net[17], beta, means)
+        else:
+            _hard(x, n, q_at[b], q[b], k_at[b], k[b], first, last, net[15], net[16], net[17], means)
+
+
+@_compiled
 def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_weights, out_starts, out_channels,
             out_weights, attends, q_at, q, k_at, k, value_starts, value_in, value_out, value, beta, soft,
             states):  # fmt: skip
@@ -101,6 +120,8 @@ def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_we
 
     ``states`` is empty, or ``(blocks, tokens, dim)`` and receives the residuals after each block.
     """
+    net = (eta, units, bias, in_starts, in_channels, in_weights, out_starts, out_channels, out_weights, attends, q_at,
+           q, k_at, k, value_starts, value_in, value_out, value)  # fmt: skip
     longest, widest, rank = 0, 0, 0
     blocks = eta.shape[0]
     for j in range(starts.shape[0] - 1):
@@ -117,15 +138,58 @@ def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_we
         x[:n, :] = 0
         x[:n, : tokens.shape[1]] = tokens[starts[j] : starts[j + 1]]
         for b in range(blocks):
-            _feed_forward(x, n, units[b], units[b + 1], eta[b], bias, in_starts, in_channels, in_weights, out_starts,
-                          out_channels, out_weights, hidden)  # fmt: skip
-            if attends[b]:
-                first, last = value_starts[b], value_starts[b + 1]
-                if soft and q[b] != 0:
-                    _soft(x, n, q_at[b], q[b], k_at[b], k[b], first, last, value_in, value_out, value, beta, means)
-                else:
-                    _hard(x, n, q_at[b], q[b], k_at[b], k[b], first, last, value_in, value_out, value, means)
+            feed_block(x, n, b, net, hidden)
+            attend_block(x, n, b, net, means, beta, soft)
             if states.shape[0]:
                 states[b, starts[j] : starts[j + 1]] = x[:n]
         out[starts[j] : starts[j + 1]] = x[:n]
     return out
+
+
+@_compiled
+def path_slack(points, starts, first, order, low, high, width, moved, slots, lagged, every, margin):
+    """Return how far each sequence's tokens may move on the line without another answer, and its last class.
+
+    ``points`` ascend within each sequence. Class c is asked the queries ``order[first[c]:first[c + 1]]`` in turn. A
+    miss stays one while no token comes nearer than ``width`` to the interval; a hit while the token that is deepest in
+    it stays, or, with ``every``, while all tokens stay on their side. With ``lagged``, a sequence that was just hit
+    is still asked the next query of its class if that query is in the next slot, and must miss it.
+    """
+    count = starts.shape[0] - 1
+    slack, final = np.full(count, np.inf), np.empty(count, np.int64)
+    for j in range(count):
+        begin, end = starts[j], starts[j + 1]
+        state, place, best = 2, first[2], np.inf
+        while place < first[state + 1]:
+            q = order[place]
+            a = begin + np.searchsorted(points[begin:end], low[q])
+            b = a
+            depth = np.inf if every else -np.inf
+            while b < end and points[b] <= high[q]:
+                inside = min(points[b] - low[q], high[q] - points[b])
+                depth = min(depth, inside) if every else max(depth, inside)
+                b += 1
+            away = np.inf
+            if a > begin:
+                away = min(away, low[q] - points[a - 1])
+            if b < end:
+                away = min(away, points[b] - high[q])
+            away -= width[q] * margin[j]
+            if b == a:
+                best = min(best, away)
+                place += 1
+                continue
+            best = min(best, min(depth, away) if every else depth)
+            if lagged and place + 1 < first[state + 1] and slots[order[place + 1]] == slots[q] + 1:
+                q = order[place + 1]
+                a = begin + np.searchsorted(points[begin:end], low[q])
+                away = np.inf
+                if a > begin:
+                    away = min(away, low[q] - points[a - 1])
+                if a < end:
+                    away = min(away, points[a] - high[q])
+                best = min(best, away - width[q] * margin[j])
+            state = moved[order[place]]
+            place = first[state]
+        slack[j], final[j] = max(best, 0.0), state
+    return slack, final

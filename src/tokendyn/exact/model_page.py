@@ -37,7 +37,11 @@ def model_sections(model: ExactTransformer) -> list[Section]:
         Text(str(done), "Every sequence, run again now"),
         *_path(model),
         Table([{"quantity": name, "value": value} for name, value in facts.items()], "What it is made of"),
-        Table(_rows(model.certificate.to_dict()), "Certificate", note="delta_min >= needed makes every label exact."),
+        Table(
+            _rows(model.certificate.to_dict()),
+            "Certificate",
+            note="delta_min >= needed makes every label exact; every token may move by radius_tokens, in its own unit.",
+        ),
     ]
     if counts and sum(counts.values()) == stats.sequences:
         sections.append(
@@ -57,9 +61,17 @@ def verification_report(record: Mapping[str, Any]) -> Report:
         "attention": record["attention"],
         "seconds": record["seconds"],
     }
+    if record.get("against"):
+        numbers["against"] = record["against"]
+    if record.get("bits"):
+        numbers["bits of the weights that are enough"] = record["bits"]
     sections: list[Section] = [KeyFigures(numbers)]
-    if record["wrong"]:
-        sections.append(Table([{"sequence": place} for place in record["wrong"]], "Sequences with a wrong label"))
+    for name, title in (
+        ("wrong", "Sequences with a wrong label"),
+        ("unknown", "Sequences that the model does not know"),
+    ):
+        if record.get(name):
+            sections.append(Table([{"sequence": place} for place in record[name]], title))
     sections.append(Table(_rows(record["certificate"]), "Certificate"))
     sections += closing(record["command"], record["provenance"])
     return Report("Every sequence of a transformer, run again", str(record["source"]), sections)
@@ -78,14 +90,31 @@ def check_report(record: Mapping[str, Any]) -> Report:
 
 
 def _path(model: ExactTransformer) -> list[Section]:
-    """Return the path of the first sequence through its classes, for the strategies that ask questions."""
+    """Return why the first sequence has its label."""
     try:
-        figure = model.explain(model.sequences.tokens[: int(model.sequences.starts[1])]).plot()
-    except TokendynError:
+        why = model.explain(_first(model))
+    except TokendynError:  # sequence to sequence has no label to explain
         return []
     caption = "Dots: its tokens on the line; orange: intervals that one of them answers with yes."
-    return [Picture(figure, "The questions that the first sequence is asked", caption, "The first sequence")]
+    alternative = "The questions that the first sequence is asked"
+    if not why.questions:
+        caption, alternative = f"A bar for each token: {why.measure}.", "What each token of the first sequence does"
+    return [Picture(why.plot(), alternative, caption, "The first sequence"), Text("\n\n".join(why.describe()))]
+
+
+def _first(model: ExactTransformer) -> Any:
+    """Return the first sequence, without its positions, which are added when it is read."""
+    tokens = model.sequences.tokens[: int(model.sequences.starts[1])]
+    return tokens[:, : tokens.shape[1] - model.positions]
 
 
 def _rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"quantity": name, "value": value} for name, value in values.items()]
+    return [{"quantity": name, "value": _short(value)} for name, value in values.items()]
+
+
+def _short(value: Any) -> Any:
+    """Return a direction as text, its first numbers if it is long."""
+    if not isinstance(value, list):
+        return value
+    more = f", ... ({len(value)} coordinates)" if len(value) > 8 else ""
+    return ", ".join(f"{number:.6g}" for number in value[:8]) + more

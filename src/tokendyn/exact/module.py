@@ -65,13 +65,19 @@ class TransformerBlocks(nn.Module):
         Parameters
         ----------
         tokens
-            ``(batch, tokens, dim)``.
+            ``(batch, tokens, dim)``. What stands at padding does not matter; it may be NaN.
         mask
             ``(batch, tokens)``, True for tokens and False for padding; None if nothing is padding.
+
+        Returns
+        -------
+        Tensor
+            ``(batch, tokens, outputs)``: 0 at padding; NaN in a row without any token, which has no label. The
+            ONNX forms and :class:`~tokendyn.exact.layers.LinearBlocks` do the same.
         """
-        x = nn.functional.pad(tokens, (0, self.dim - self.input_dim))
         if mask is None:
-            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        x = nn.functional.pad(present(tokens, mask), (0, self.dim - self.input_dim))
         for block in range(len(self.attends)):
             hidden = torch.relu(x @ self.U[block].T + self.c[block])
             update = hidden @ self.W[block].T
@@ -79,22 +85,37 @@ class TransformerBlocks(nn.Module):
             if self.attends[block]:
                 values = x @ self.v_in[block].T
                 x = x + self._weights(x, mask, block) @ values @ self.v_out[block].T
-        return x[..., self.output_channels]
+        return labelled(x[..., self.output_channels], mask)
 
     def _weights(
         self, x: Float[Tensor, "batch tokens dim"], mask: Bool[Tensor, "batch tokens"], block: int
     ) -> Float[Tensor, "batch tokens tokens"]:
         """Return the attention weights of a block: rows add up to 1, padding has none."""
-        keys = mask[:, None, :]
         if self.uniform[block]:
-            shares = keys.to(x.dtype).expand(-1, x.shape[1], -1)
+            shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
             return shares / shares.sum(dim=-1, keepdim=True)
         scores = (x @ self.q[block])[:, :, None] * (x @ self.k[block])[:, None, :]
-        scores = scores.masked_fill(~keys, -torch.inf)
-        if self.inverse_temperature is not None:
-            return torch.softmax(self.inverse_temperature * scores, dim=-1)
-        leaders = (scores == scores.amax(dim=-1, keepdim=True)).to(x.dtype)
-        return leaders / leaders.sum(dim=-1, keepdim=True)
+        return attention_weights(scores, mask, self.inverse_temperature)
+
+
+def present(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the tokens with zeros at padding: multiplying by 0 would keep NaN."""
+    return torch.where(mask[:, :, None], tokens, torch.zeros_like(tokens))
+
+
+def labelled(outputs: Tensor, mask: Tensor) -> Tensor:
+    """Return outputs with 0 at padding, and NaN in rows without any token."""
+    empty = torch.where(mask.any(dim=1), 0.0, torch.nan).to(outputs.dtype)
+    return torch.where(mask[:, :, None], outputs, empty[:, None, None])
+
+
+def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float | None) -> Tensor:
+    """Return hardmax (None) or softmax weights of ``(batch, tokens, tokens)`` scores over the keys that exist."""
+    scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
+    if inverse_temperature is not None:
+        return torch.softmax(inverse_temperature * scores, dim=-1)
+    leaders = (scores == scores.amax(dim=-1, keepdim=True)).to(scores.dtype)
+    return leaders / leaders.sum(dim=-1, keepdim=True)
 
 
 def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from tokendyn.exact.directions import Line, candidates
 from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.planner_kernels import plan_queries
 from tokendyn.exact.sequences import Sequences, TokenSets
+from tokendyn.exact.set_kernels import distinct_per_sequence, hash_sequences
 
 #: Class numbers as the s channel holds them: sequences that have their label, and the first class.
 DONE, ROOT = 1, 2
@@ -127,9 +128,10 @@ def make_plan(
         trials = 1
     for line in candidates(tokens, direction, seed):
         try:
-            plans.append(_plan_on(line, sets, codes, dtype, min_margin, lagged, unique_ids))
+            plans.append(_plan_on(line, sets, codes, dtype, min_margin, lagged, unique_ids, direction))
         except SeparationError as error:
-            failure = failure or error
+            if failure is None or error.gap > failure.gap:  # the line that came nearest
+                failure = error
         if len(plans) == trials:
             break
     if not plans:
@@ -146,14 +148,24 @@ def make_plan(
 
 
 def _plan_on(
-    line: Line, sets: TokenSets, codes: np.ndarray, dtype: str, min_margin: float, lagged: bool, unique_ids: bool
+    line: Line,
+    sets: TokenSets,
+    codes: np.ndarray,
+    dtype: str,
+    min_margin: float,
+    lagged: bool,
+    unique_ids: bool,
+    direction: str,
 ) -> Plan:
     margin = needed_gap(line, dtype, min_margin)
     values, symbol_of = np.unique(line.values, return_inverse=True)
     starts, symbols = _symbols(sets, symbol_of.reshape(-1))
-    queries, gaps, rest, stuck = plan_queries(starts, symbols, values, codes, margin, lagged)
+    stuck = _merged(starts, symbols, codes)
+    if not len(stuck):
+        queries, gaps, rest, stuck = plan_queries(starts, symbols, values, codes, margin, lagged)
     if len(stuck):
-        raise _inseparable(stuck, codes, starts, symbols, values, margin, line, dtype, min_margin)
+        remedy = what_parts(direction, dtype, min_margin, margin)
+        raise _inseparable(stuck, codes, starts, symbols, values, margin, line, remedy)
     order, slots = _schedule(queries) if lagged else (np.arange(len(queries)), np.arange(len(queries)))
     queries, gaps = queries[order], gaps[order]
     pure = queries[:, 1] < 0
@@ -176,10 +188,38 @@ def _plan_on(
 
 def _symbols(sets: TokenSets, symbol_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return starts and the ascending distinct symbols of each sequence."""
-    from tokendyn.exact.set_kernels import distinct_per_sequence
-
     starts, symbols, _ = distinct_per_sequence(symbol_of[sets.members], sets.starts)
     return starts, symbols
+
+
+def _merged(starts: np.ndarray, symbols: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return two sequences of different labels that hold the same symbols, if there are any; looked up before planning.
+
+    No query parts them, and planning all others first would be in vain.
+    """
+    hashes = hash_sequences(starts, symbols, np.zeros_like(symbols))
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    mates = first[which.reshape(-1)]
+    for j in np.flatnonzero(codes != codes[mates]):
+        pair = np.array([mates[j], j])
+        one, other = (symbols[starts[k] : starts[k + 1]] for k in pair)
+        if np.array_equal(one, other):
+            return pair
+    return np.empty(0, np.int64)
+
+
+def what_parts(direction: str, dtype: str, min_margin: float, needed: float) -> str:
+    """Return what to change so that tokens which meet on a line are told apart."""
+    if min_margin >= needed:
+        return f"lower min_margin (now {min_margin:g})"
+    if direction != "auto":
+        return "use direction='auto'" + (", or dtype='float64'" if dtype == "float32" else "")
+    if dtype == "float32":
+        return "use dtype='float64'"
+    return (
+        "their coordinates are of too different scales for one line: replace the values of each coordinate by their "
+        "ranks, such as np.unique(values, return_inverse=True)[1], which keeps distinct tokens distinct"
+    )
 
 
 def _inseparable(
@@ -190,8 +230,7 @@ def _inseparable(
     values: np.ndarray,
     margin: float,
     line: Line,
-    dtype: str,
-    min_margin: float,
+    remedy: str,
 ) -> SeparationError:
     """Return the error for a class that no interval splits, with the pair of different labels that is nearest."""
     first = int(stuck[0])
@@ -200,12 +239,6 @@ def _inseparable(
     gaps = [_distance(points, values[symbols[starts[j] : starts[j + 1]]]) for j in others[:1000]]
     near = int(np.argmin(gaps))
     i, j = sorted((first, int(others[near])))
-    if min_margin >= margin:
-        remedy = f"lower min_margin (now {min_margin:g})"
-    elif dtype == "float32":
-        remedy = "use dtype='float64', or direction='auto' with another seed"
-    else:
-        remedy = "use direction='auto' with another seed, rescale the tokens, or move the tokens apart"
     return SeparationError(
         f"sequences {i} and {j} have different labels and their tokens merge along {line.name}: they differ by "
         f"{gaps[near]:.3g} there, and {margin:.3g} is needed; {remedy}",

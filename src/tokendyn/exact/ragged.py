@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.exact import kernels
+from tokendyn.exact import deep, event_kernels, kernels
+from tokendyn.exact.plan import Plan
 from tokendyn.exact.sequences import Sequences
 from tokendyn.exact.weights import Weights
 
@@ -15,8 +16,8 @@ Progress = Callable[[int, int], None]
 
 kernel: Callable[..., Any] = kernels.forward
 
-#: Tokens of one piece of work.
-_PIECE = 20_000
+#: Tokens of one piece of work, and tokens times units from which a pass by events is worth its preparation.
+_PIECE, _MANY = 20_000, 5_000_000
 
 
 def run(
@@ -24,11 +25,15 @@ def run(
     dim: int,
     sequences: Sequences,
     *,
+    plan: Plan | None = None,
     inverse_temperature: float | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Float[np.ndarray, "tokens dim"]:
     """Return the residuals ``(tokens, dim)`` after the last block.
+
+    The weights of a plan are run by events when there is much to do: blocks that provably leave a sequence as it is are
+    passed over, and the residuals are the same to the last bit (see :mod:`tokendyn.exact.event_kernels`).
 
     Parameters
     ----------
@@ -38,6 +43,8 @@ def run(
         Channels of the residual stream; tokens are padded with zeros.
     sequences
         The sequences.
+    plan
+        What the weights were written from, if they are those of a deep construction.
     inverse_temperature
         None for hardmax.
     workers
@@ -58,6 +65,12 @@ def run(
         out: np.ndarray = kernel(tokens, starts - starts[0], dim, *arrays, *settings)
         return out
 
+    if plan is not None and len(sequences.tokens) * len(weights.bias) >= _MANY:
+        whole = _by_events(weights, dim, sequences, plan, inverse_temperature)
+        if whole is not None:
+            if progress is not None:
+                progress(len(sequences), len(sequences))
+            return whole
     done = []
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for (_, last), part in zip(pieces, pool.map(work, pieces), strict=True):
@@ -65,6 +78,39 @@ def run(
             if progress is not None:
                 progress(last, len(sequences))
     return np.concatenate(done)
+
+
+def _by_events(
+    weights: Weights, dim: int, sequences: Sequences, plan: Plan, inverse_temperature: float | None
+) -> Float[np.ndarray, "tokens dim"] | None:
+    """Return the last residuals, or None if the weights are not those of the plan, or numbers could overflow."""
+    built = deep.build(plan).cast(str(weights.bias.dtype))
+    if not all(np.array_equal(a, b) for a, b in zip(weights.arrays().values(), built.arrays().values(), strict=True)):
+        return None
+    kind = weights.bias.dtype.type
+    soft, beta = inverse_temperature is not None, kind(inverse_temperature or 1.0)
+    x = np.zeros((len(sequences.tokens), dim), weights.bias.dtype)
+    x[:, : sequences.tokens.shape[1]] = sequences.tokens
+    net = tuple(weights.arrays().values())
+    hidden = np.zeros(weights.units[1] - weights.units[0], weights.bias.dtype)
+    kernels.feed_block(x, len(x), 0, net, hidden)
+    names = deep.channels(plan.lagged)
+    p = x[:, names.index("p")]
+    ask = plan.slots + 1 if plan.lagged else 2 * plan.slots + 1
+    unit = weights.units[ask]  # the questions come first in their blocks
+    reach = (2 * plan.width()).astype(kind)
+    classes = float(max(plan.asked.max(initial=2), plan.moved.max(initial=2))) * (plan.queries + 1)
+    largest = float(np.abs(p).max()) + float(np.abs(weights.bias[unit]).max(initial=0)) + float(reach.max(initial=0))
+    if not largest * classes * classes * (float(beta) if soft else 1.0) < float(np.finfo(kind).max) / 64:
+        return None
+    turn = names.index("r0" if plan.lagged else "r") + (plan.slots % 2 if plan.lagged else 0 * plan.slots)
+    order = np.argsort(p, kind="stable")
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    event_kernels.run_events(
+        x, sequences.starts, p[order], owner[order], ask, weights.bias[unit + 1], -weights.bias[unit], reach,
+        plan.asked.astype(kind), turn, (names.index("s"), names.index("b")), plan.lagged, net, beta, soft,
+    )  # fmt: skip
+    return x
 
 
 def trace(

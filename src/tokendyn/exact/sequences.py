@@ -1,12 +1,11 @@
 """Labelled sequences as one ragged array, checked, with the token sets that occur in them."""
 
-import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.errors import ContradictoryLabelsError, PrecisionError
@@ -93,17 +92,36 @@ def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False)
     PrecisionError
         If integers do not fit the type.
     """
+    ready, exact, arrays = _gather(sequences, dtype, positions)
+    _check_exact(exact, arrays, dtype)
+    return ready
+
+
+def gather_any(
+    sequences: Given, dtype: str = "float64", *, positions: bool = False
+) -> tuple[Sequences, Bool[np.ndarray, " sequences"]]:
+    """Check shapes as :func:`gather` does; return the sequences and whether the type holds each of them.
+
+    Numbers that the type cannot hold become the nearest that it can, and their sequences are none that a transformer
+    of this type was built from.
+    """
+    return _gather(sequences, dtype, positions)[:2]
+
+
+def _gather(
+    sequences: Given, dtype: str, positions: bool
+) -> tuple[Sequences, Bool[np.ndarray, " sequences"], list[np.ndarray]]:
     if dtype not in ("float32", "float64"):
         raise BadInputError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
     arrays = _arrays(sequences)
     _check_shapes(arrays)
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    tokens = _cast(arrays, dtype, starts)
+    tokens, exact = _cast(arrays, dtype)
     if positions:
         places = (np.arange(len(tokens)) - np.repeat(starts[:-1], lengths)) * 2.0**-20
         tokens = np.concatenate([tokens, places[:, None].astype(dtype)], axis=1)
-    return Sequences(np.ascontiguousarray(tokens), starts)
+    return Sequences(np.ascontiguousarray(tokens), starts), np.logical_and.reduceat(exact, starts[:-1]), arrays
 
 
 def _arrays(sequences: Given) -> list[np.ndarray]:
@@ -154,56 +172,40 @@ def _shape_problem(array: np.ndarray, dim: int) -> str:
     return ""
 
 
-def _cast(arrays: list[np.ndarray], dtype: str, starts: np.ndarray) -> Values:
-    """Return all tokens in the wanted type, without negative zeros."""
+def _cast(arrays: list[np.ndarray], dtype: str) -> tuple[Values, Bool[np.ndarray, " tokens"]]:
+    """Return all tokens in the wanted type, without negative zeros, and whether it holds each of them."""
     same = len({array.dtype for array in arrays}) == 1
-    for first, group in [(0, np.concatenate(arrays))] if same else zip(starts, arrays, strict=False):
-        _check_exact(group, int(first), dtype, starts)
-    tokens = np.concatenate([array.astype(dtype, copy=False) for array in arrays])
-    return tokens + tokens.dtype.type(0.0)  # -0.0 + 0.0 is 0.0
+    groups = [np.concatenate(arrays)] if same else arrays
+    exact = np.concatenate([~_beyond(group, dtype).any(axis=1) for group in groups])
+    most = np.finfo(dtype).max
+    with np.errstate(over="ignore"):
+        tokens = np.concatenate([group.astype(dtype, copy=False) for group in groups])
+    tokens = tokens if exact.all() else np.clip(tokens, -most, most)
+    return tokens + tokens.dtype.type(0.0), exact  # -0.0 + 0.0 is 0.0
 
 
-def _check_exact(group: np.ndarray, first: int, dtype: str, starts: np.ndarray) -> None:
-    """Raise a PrecisionError for the first integer that the type cannot hold, or number that it cannot reach."""
+def _beyond(group: np.ndarray, dtype: str) -> Bool[np.ndarray, "tokens dim"]:
+    """Return which numbers are integers that the type cannot hold, or out of its range."""
     with np.errstate(over="ignore"):
         tokens = group.astype(dtype, copy=False)
     bad = ~np.isfinite(tokens)
-    if group.dtype.kind in "iu":
-        bad |= tokens.astype(object) != group.astype(object) if group.dtype.itemsize == 8 else tokens != group
-    if bad.any():
-        row = int(np.flatnonzero(bad.any(axis=1))[0])
-        value = group[row][bad[row]][0]
-        sequence = int(np.searchsorted(starts, row + first, side="right")) - 1
-        remedy = "use dtype='float64'" if dtype == "float32" else "make the integers smaller, such as their ranks"
-        raise PrecisionError(
-            f"sequence {sequence}, position {row + first - starts[sequence]}: {value} is not exact in {dtype}; {remedy}"
-        )
+    limit = 2 ** (np.finfo(dtype).nmant + 1)
+    if group.dtype.kind in "iu" and (int(group.max()) > limit or int(group.min()) < -limit):
+        bad |= tokens.astype(object) != group.astype(object)
+    return bad
 
 
-def encode_labels(labels: Iterable[Hashable], sequences: int) -> tuple[tuple[Any, ...], Int[np.ndarray, " sequences"]]:
-    """Return the distinct labels in the order in which they first occur, and the number of each sequence's label.
-
-    Raises
-    ------
-    BadInputError
-        If there is not one label a sequence, or a label is not hashable.
-    """
-    if not isinstance(labels, Iterable) or (isinstance(labels, np.ndarray) and labels.ndim == 0):
-        raise BadInputError(f"the labels are a {type(labels).__name__}; expected one label a sequence")
-    given = list(labels.tolist() if isinstance(labels, np.ndarray) else labels)
-    if len(given) != sequences:
-        raise BadInputError(f"{sequences} sequences and {len(given)} labels; expected one label a sequence")
-    number: dict[Any, int] = {}
-    codes = np.empty(sequences, dtype=np.int64)
-    for place, label in enumerate(given):
-        try:
-            codes[place] = number.setdefault(label, len(number))
-        except TypeError:
-            raise BadInputError(
-                f"the label of sequence {place} is a {type(label).__name__}, which is not hashable; "
-                "use a tuple or a string"
-            ) from None
-    return tuple(number), codes
+def _check_exact(exact: Bool[np.ndarray, " sequences"], arrays: list[np.ndarray], dtype: str) -> None:
+    """Raise a PrecisionError for the first number that the type cannot hold."""
+    if exact.all():
+        return
+    sequence = int(np.argmin(exact))
+    array = arrays[sequence]
+    bad = _beyond(array, dtype)
+    position = int(np.argmax(bad.any(axis=1)))
+    value = array[position][bad[position]][0]
+    remedy = "use dtype='float64'" if dtype == "float32" else "make the integers smaller, such as their ranks"
+    raise PrecisionError(f"sequence {sequence}, position {position}: {value} is not exact in {dtype}; {remedy}")
 
 
 def token_sets(sequences: Sequences) -> TokenSets:
@@ -213,10 +215,15 @@ def token_sets(sequences: Sequences) -> TokenSets:
     return TokenSets(starts, members, counts, rows)
 
 
+def bits_of(tokens: Values) -> UInt64[np.ndarray, "tokens dim"]:
+    """Return the bits of the tokens; without negative zeros, equal numbers have equal bits."""
+    kind = np.uint32 if tokens.dtype == np.float32 else np.uint64
+    return np.ascontiguousarray(tokens).view(kind).astype(np.uint64)
+
+
 def _number_rows(tokens: Values) -> tuple[np.ndarray, np.ndarray]:
     """Return a number for each row, the same for equal rows, and one row for each number."""
-    bits = tokens.view(np.uint32 if tokens.dtype == np.float32 else np.uint64).astype(np.uint64)
-    _, rows, numbers = np.unique(hash_rows(bits), return_index=True, return_inverse=True)
+    _, rows, numbers = np.unique(hash_rows(bits_of(tokens)), return_index=True, return_inverse=True)
     if not np.array_equal(tokens[rows][numbers], tokens):  # two rows share a hash: sort them whole instead
         _, rows, numbers = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
     return numbers.reshape(-1).astype(np.int64), rows.astype(np.int64)
@@ -291,9 +298,3 @@ def remedies(given: Given, ready: Sequences, pair: Int[np.ndarray, " two"], posi
     if not positions and not np.array_equal(*shares):
         found.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
     return found
-
-
-def fingerprint_of(tokens: Values) -> str:
-    """Return a hash of the set of tokens, the same for every order and multiplicity."""
-    distinct = np.unique(np.ascontiguousarray(tokens), axis=0)
-    return hashlib.blake2b(distinct.tobytes(), digest_size=16).hexdigest()

@@ -19,6 +19,9 @@ from tokendyn.exact.writing import Writer
 #: Labels for which the readouts, which need channels for each label, are built.
 MOST_LABELS = 64
 
+#: Lines that a construction is tried on after the first.
+_MOST_LINES = 16
+
 Codes = Int[np.ndarray, " sequences"]
 
 
@@ -38,10 +41,19 @@ def power_below(value: float) -> float:
     return math.ldexp(1.0, math.frexp(value)[1] - 1)
 
 
-def unsure(why: str, codes: Codes, i: int, gap: float, needed: float) -> SeparationError:
+def unsure(why: str, codes: Codes, i: int, gap: float, needed: float, min_margin: float = 0.0) -> SeparationError:
     """Return the error for sequence i, beside the first sequence of another label."""
     j = int(np.flatnonzero(codes != codes[i])[0])
-    return SeparationError(f"{why}; use strategy='fused', which covers every case", i, j, gap, needed)
+    return SeparationError(f"{why}; {instead(needed, min_margin)}", i, j, gap, needed)
+
+
+def instead(needed: float, min_margin: float, dtype: str = "float64") -> str:
+    """Return what to do when a gap is below what is needed: the margin wished for, or the construction, is too much."""
+    if 0 < min_margin >= needed:
+        return f"lower min_margin (now {min_margin:g})"
+    return "use strategy='fused', which needs distinct sets only" + (
+        ", or dtype='float64'" if dtype == "float32" else ""
+    )
 
 
 def project_line(write: Writer, line: Line, p: int) -> None:
@@ -55,15 +67,27 @@ def project_line(write: Writer, line: Line, p: int) -> None:
 def first_that_works(
     build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int
 ) -> Construction:
-    """Return what ``build(line)`` gives on the first direction that works; raise its first error if none does."""
-    failure: Exception | None = None
+    """Return what ``build(line)`` gives on the first direction that works.
+
+    If none does, the error of the one that came nearest is raised.
+    """
+    failure: SeparationError | PrecisionError | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):
         try:
             made: Construction = build(line)
             return made
         except (SeparationError, PrecisionError) as error:
-            failure = failure or error
-        if tried == 15:
+            failure = error if failure is None or _nearer(error, failure) else failure
+        if tried == _MOST_LINES:
             break
     assert failure is not None
+    if direction != "auto" and isinstance(failure, SeparationError) and failure.gap == 0:
+        failure.args = (f"{failure}, or direction='auto'",)
     raise failure
+
+
+def _nearer(error: Exception, before: Exception) -> bool:
+    """Return whether a refusal says more than the one before: a wider gap, or that the type alone was in the way."""
+    if isinstance(error, SeparationError) and isinstance(before, SeparationError):
+        return error.gap >= before.gap
+    return isinstance(error, PrecisionError) and isinstance(before, SeparationError)

@@ -104,7 +104,8 @@ def load(folder: str | Path) -> ExactTransformer:
     Raises
     ------
     BadInputError
-        If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together.
+        If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together; or if its
+        sequences and labels do not have the hash that its certificate holds.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -130,7 +131,7 @@ def load(folder: str | Path) -> ExactTransformer:
         bitwise=bool(record.get("bitwise", True)),
         **margins,
     )
-    return ExactTransformer(
+    model = ExactTransformer(
         made,
         tuple(_unpack(label) for label in record["labels"]),
         Sequences(tensors["tokens"], tensors["starts"]),
@@ -141,6 +142,14 @@ def load(folder: str | Path) -> ExactTransformer:
         multiplicity=record.get("multiplicity", "set"),
         settings=record.get("settings") or {},
     )
+    certificate = record.get("certificate")
+    # Models of older versions have no hash.
+    if isinstance(certificate, dict) and certificate.get("data", model.certificate.data) != model.certificate.data:
+        raise BadInputError(
+            f"{folder}: its sequences and labels are not those that its certificate was made for; model.json or "
+            "model.safetensors was changed after the build, so build the model anew"
+        )
+    return model
 
 
 def _finite(value: float) -> float | None:

@@ -9,8 +9,13 @@ and place at once, and a query (class c, interval [l, h], new class c') is two b
 - B, feed-forward: ``s <- s/2``, and 2c + 1 as well as 2c + 2 go to c', by three steps between the integers.
 
 At the end each class goes to the number of its label (one block each), and numbers to labels. ``L = 2 Q + 2 +
-classes <= 3 N + 1``. A trapezoid does not cancel to zero on its right in floating point, so the labels are exact in
-rational arithmetic and only near in floats; prefer ``narrow``.
+classes <= 3 N + 1``.
+
+A trapezoid ``(relu(u - e1) - relu(u - e2) - relu(u - e3) + relu(u - e4)) / w`` is 1 between e2 and e3 and 0 beyond e4
+only if ``e2 - e1 = e4 - e3 = w``, for the numbers ``-(e + M c)`` that are stored as biases. So every edge is rounded to
+a multiple of one power of two that is coarse enough for all of these sums to be exact in the type, and fine enough to
+stay within the gap. Then the labels are exact in rational arithmetic. In floating point the sum still rounds for large
+u, so there they are only near; prefer ``narrow``.
 """
 
 import math
@@ -42,11 +47,13 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
     final = plan.start + _label_sums(plan)
     largest = 2 * float(np.abs(plan.line.values).max(initial=0.0)) + float(plan.gap.max(initial=0.0))
     shift = math.ldexp(1.0, math.frexp(largest)[1])
+    _check_rounding(plan, shift, labels, dtype)
+    grid = _grid(shift * (_class_number(len(plan.rest) + ROOT, labels) + 1), dtype)
     for query in range(plan.queries):
         c = _class_number(int(plan.asked[query]), labels)
         moved = int(plan.moved[query])
         new = _label_number(int(final[query])) if moved == DONE else _class_number(moved, labels)
-        _query(write, 2 * query + 1, plan, query, shift, c, new)
+        _query(write, 2 * query + 1, plan, query, shift, grid, c, new)
     block = 2 * plan.queries + 1
     for place, label in enumerate(plan.rest.tolist()):
         c, new = _class_number(place + ROOT, labels), _label_number(label)
@@ -55,7 +62,6 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
         block += 1
     write.unit(block, 0.0, {_S: 1.0}, {_S: -0.5})
     write.unit(block, 1.0, {}, {_S: -1.0})
-    _check_rounding(plan, shift, labels, dtype)
     dim = max(len(a), 2)
     longest = None
     return Construction(
@@ -78,10 +84,16 @@ def _label_sums(plan: Plan) -> np.ndarray:
     return plan.rest[plan.asked - ROOT] + plan.change - plan.start
 
 
-def _query(write: Writer, block: int, plan: Plan, query: int, shift: float, c: int, new: int) -> None:
+def _grid(largest: float, dtype: str) -> float:
+    """Return a power of two of which every multiple up to ``largest`` is exact in the type."""
+    return math.ldexp(1.0, math.frexp(largest)[1] - int(np.finfo(dtype).nmant) - 1)
+
+
+def _query(write: Writer, block: int, plan: Plan, query: int, shift: float, grid: float, c: int, new: int) -> None:
     quarter = float(plan.gap[query]) / 4
-    w = math.ldexp(1.0, math.frexp(quarter)[1] - 1)
-    low, high = float(plan.low[query]) - quarter, float(plan.high[query]) + quarter
+    w = math.ldexp(1.0, math.frexp(quarter)[1] - 1)  # at least 64 times the grid, or the rounding check had refused
+    low = grid * round((float(plan.low[query]) - quarter) / grid)
+    high = grid * round((float(plan.high[query]) + quarter) / grid)
     for edge, sign in ((low - w, 1.0), (low, -1.0), (high, -1.0), (high + w, 1.0)):
         write.unit(block, -(edge + shift * c), {_P: 1.0, _S: shift}, {_S: sign / w})
     write.attend(block, (_S, 1.0), (_S, 1.0))

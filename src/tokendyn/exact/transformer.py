@@ -1,18 +1,22 @@
 """A built transformer: its module, its predictions, its certificate."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact import ragged
 from tokendyn.exact.certificate import Certificate, Progress, bitwise_beta, sufficient_beta
 from tokendyn.exact.construction import Construction
-from tokendyn.exact.errors import CertificateError
-from tokendyn.exact.sequences import Given, Sequences, fingerprint_of, gather
+from tokendyn.exact.digest import digest_of
+from tokendyn.exact.errors import CertificateError, CoverageWarning
+from tokendyn.exact.forms import Forms, Table, canonical
+from tokendyn.exact.radius import direction_of
+from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
 
 if TYPE_CHECKING:
@@ -66,7 +70,7 @@ class ExactTransformer:
     labels
         The labels; the output of the transformer is a place in this list. Empty for sequence to sequence.
     sequences
-        The sequences as the transformer reads them.
+        The sequences without repeated tokens (see :meth:`canonical`), in the order that was given.
     targets
         ``(tokens, outputs)``: what each token of them must end with.
     attention
@@ -139,9 +143,11 @@ class ExactTransformer:
         tempered = self._least_beta() if np.isfinite(made.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
+        line = direction_of(self)
         return Certificate(
             made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, max(made.gap / 4 - 2 * made.error, 0.0), self.dtype, self,
+            longest if soft else made.longest, self.dtype, None if line is None else tuple(line.tolist()),
+            digest_of(self), self,
         )  # fmt: skip
 
     @cached_property
@@ -168,16 +174,36 @@ class ExactTransformer:
             raise BadInputError(f"tokens have {given} coordinates, and this transformer was built for {wanted}")
         return ready
 
+    def canonical(self, sequences: Given) -> Forms:
+        """Return the form of each sequence that the network is fed, and that counts as known or not.
+
+        The distinct tokens of a sequence; with ``multiplicity="frequency"`` the smallest multiset with the same shares.
+        Order and repetition change neither it nor any answer.
+        """
+        return canonical(self.prepare(sequences), self.multiplicity)
+
+    def batch(
+        self, sequences: Given
+    ) -> tuple[Float[np.ndarray, "batch tokens input_dim"], Bool[np.ndarray, "batch tokens"]]:
+        """Return tokens and mask of sequences as :attr:`module` and an exported file take them: canonical, padded.
+
+        The module reads every token that it is given: one that is repeated counts twice in strategies that read a mean.
+        """
+        return _padded(self.canonical(sequences).sequences)
+
     def residuals(
         self, sequences: Given, *, workers: int = 1, progress: Progress | None = None
     ) -> Float[np.ndarray, "tokens channels"]:
         """Return the last residuals of all tokens, one sequence after the other, by the fast kernel."""
-        ready = self.prepare(sequences)
-        self._check_lengths(ready.lengths)
-        return ragged.run(
-            self.weights, self.construction.dim, ready,
+        return self._residuals(self.canonical(sequences), workers, progress)
+
+    def _residuals(self, forms: Forms, workers: int, progress: Progress | None) -> np.ndarray:
+        self._check_lengths(forms.sequences.lengths)
+        states = ragged.run(
+            self.weights, self.construction.dim, forms.sequences, plan=self.construction.plan,
             inverse_temperature=self.beta, workers=workers, progress=progress,
         )  # fmt: skip
+        return states[forms.place]
 
     def outputs(
         self,
@@ -188,7 +214,7 @@ class ExactTransformer:
         workers: int = 1,
         progress: Progress | None = None,
     ) -> list[Float[np.ndarray, "tokens outputs"]]:
-        """Return the output of every token of each sequence.
+        """Return the output of every token of each sequence, known or not, as the network computes it.
 
         Parameters
         ----------
@@ -201,67 +227,113 @@ class ExactTransformer:
         workers, progress
             Threads of the kernel; called with sequences done and their number.
 
+        Warns
+        -----
+        CoverageWarning
+            For a sequence longer than the certificate covers; none such was given.
+
         Raises
         ------
         CertificateError
-            For a sequence longer than the certificate covers, or arithmetic that is coarser than its type.
+            For arithmetic that is coarser than its type.
         """
         ready = self.prepare(sequences)
+        forms = canonical(ready, self.multiplicity)
+        return np.split(self._outputs(forms, backend, device, workers, progress), ready.starts[1:-1])
+
+    def _outputs(
+        self, forms: Forms, backend: str, device: str, workers: int, progress: Progress | None
+    ) -> Float[np.ndarray, "tokens outputs"]:
+        """Return the outputs of all tokens that the forms stand for."""
         if backend == "dense":
-            self._check_lengths(ready.lengths)
-            return self._dense(ready, device, progress)
+            self._check_lengths(forms.sequences.lengths)
+            return np.concatenate(self._dense(forms.sequences, device, progress))[forms.place]
         if backend != "ragged":
             raise BadInputError(f"backend={backend!r}; expected 'ragged' or 'dense'")
-        flat = self.residuals(ready, workers=workers, progress=progress)[:, list(self.construction.outputs)]
-        return np.split(flat, ready.starts[1:-1])
+        return self._residuals(forms, workers, progress)[:, list(self.construction.outputs)]
 
     def predict(
         self,
         sequences: Given,
         *,
-        abstain: bool = False,
-        backend: str = "ragged",
+        abstain: bool = True,
+        backend: str = "auto",
         device: str = "cpu",
         workers: int = 1,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """Return the label of each sequence; a transformer for sequences returns the outputs of its tokens.
+        """Return the label of each known sequence, and None for strangers; no sequence of its dimension is an error.
+
+        A transformer for sequences returns the outputs of the tokens instead of a label.
 
         Parameters
         ----------
         sequences
-            ``(tokens, dim)`` arrays. Only sequences that the transformer was built from are guaranteed; order and
-            repetition of tokens do not count (unless it was built so).
+            ``(tokens, dim)`` arrays. Known are the sequences that the transformer was built from, with their tokens in
+            any order and repeated at will (with ``multiplicity="frequency"``: with the same shares).
         abstain
-            Return None for sequences whose set of tokens was not among those.
-        backend, device, workers, progress
+            Return None for strangers. False: what the network happens to say of them, which means nothing.
+        backend
+            ``"auto"``: known sequences have the label that the certificate vouches for, looked up in constant time,
+            and the network runs for what is left. ``"ragged"`` and ``"dense"`` run the network, see :meth:`outputs`.
+        device, workers, progress
             See :meth:`outputs`.
         """
-        ready = self.prepare(sequences)
-        outputs = self.outputs(ready, backend=backend, device=device, workers=workers, progress=progress)
-        if not self.labels:
-            return list(outputs)
-        codes = np.array([output[0, 0] for output in outputs], dtype=np.float64)
-        places = np.clip(np.rint(np.nan_to_num(codes)), 0, len(self.labels) - 1).astype(np.int64)
-        known = self.is_known(ready) if abstain else np.ones(len(ready), dtype=bool)
-        return [self.labels[place] if sure else None for place, sure in zip(places, known, strict=True)]
+        if backend not in ("auto", "ragged", "dense"):
+            raise BadInputError(f"backend={backend!r}; expected 'auto', 'ragged' or 'dense'")
+        ready, readable = self._read(sequences)
+        forms = canonical(ready, self.multiplicity)
+        found = np.where(readable, self._table.find(forms), -1)
+        answers: list[Any] = [None] * len(ready)
+        table = backend == "auto" and bool(self.labels)
+        for place in np.flatnonzero(found >= 0) if table else ():
+            answers[place] = self.labels[self._codes[found[place]]]
+        run = np.flatnonzero(((found >= 0) & (not table)) | ((found < 0) & (not abstain)))
+        if len(run):
+            part = ready.take(run)
+            backend = "ragged" if backend == "auto" else backend
+            outputs = self._outputs(canonical(part, self.multiplicity), backend, device, workers, progress)
+            for j, output in zip(run.tolist(), np.split(outputs, part.starts[1:-1]), strict=True):
+                answers[j] = self._label(float(output[0, 0])) if self.labels else output
+        elif progress is not None:
+            progress(len(ready), len(ready))
+        return answers
+
+    def _label(self, code: float) -> Any:
+        """Return the label whose number is nearest to an output."""
+        place = int(np.clip(np.rint(np.nan_to_num(code)), 0, len(self.labels) - 1))
+        return self.labels[place]
 
     def is_known(self, sequences: Given) -> np.ndarray:
-        """Return for each sequence whether its set of tokens is one that the transformer was built from."""
-        ready = self.prepare(sequences)
-        return np.array([fingerprint_of(ready[j]) in self._known for j in range(len(ready))], dtype=bool)
+        """Return for each sequence whether it is one that the transformer was built from, by its canonical form."""
+        ready, readable = self._read(sequences)
+        found: np.ndarray = readable & (self._table.find(canonical(ready, self.multiplicity)) >= 0)
+        return found
+
+    def _read(self, sequences: Given) -> tuple[Sequences, Bool[np.ndarray, " sequences"]]:
+        """Return sequences, and which of them the type holds; the others are strangers."""
+        if isinstance(sequences, Sequences):
+            ready, readable = sequences, np.ones(len(sequences), dtype=bool)
+        else:
+            ready, readable = gather_any(sequences, self.dtype, positions=self.positions)
+        return self.prepare(ready), readable
 
     @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(fingerprint_of(self.sequences[j]) for j in range(len(self.sequences)))
+    def _table(self) -> Table:
+        return Table(canonical(self.sequences, self.multiplicity))
+
+    @cached_property
+    def _codes(self) -> Int[np.ndarray, " sequences"]:
+        """Label number of each sequence."""
+        return self.targets[self.sequences.starts[:-1], 0].astype(np.int64)
 
     def explain(self, sequence: Any) -> "Explanation":
-        """Return the questions that a sequence was asked, which it answered with yes, and its path of classes.
+        """Return why a sequence has its label: which token decides, by how much, and the questions that it was asked.
 
         Raises
         ------
         BadInputError
-            If the construction asks no questions one after the other (banks and fingerprints); see :meth:`trace`.
+            If the transformer turns sequences into outputs and has no label; see :meth:`trace`.
         """
         from tokendyn.exact.explanation import explain
 
@@ -272,9 +344,9 @@ class ExactTransformer:
         from tokendyn.exact.explanation import Trace
 
         ready = self.prepare([sequence])
-        self._check_lengths(ready.lengths)
-        states = ragged.trace(self.weights, self.construction.dim, ready.tokens, self.beta)
-        return Trace(self.construction.channels, ready.tokens, states)
+        forms = canonical(ready, self.multiplicity)
+        states = ragged.trace(self.weights, self.construction.dim, forms.sequences.tokens, self.beta)
+        return Trace(self.construction.channels, ready.tokens, states[:, forms.place])
 
     def with_beta(self, beta: float) -> "ExactTransformer":
         """Return the same weights run with softmax attention at another inverse temperature.
@@ -325,12 +397,14 @@ class ExactTransformer:
         return float(beta)
 
     def _check_lengths(self, lengths: Int[np.ndarray, " sequences"]) -> None:
+        """Warn of sequences that are longer than any given one, where lengths matter."""
         longest = self.certificate.n_max
         if longest is not None and int(lengths.max(initial=0)) > longest:
-            j = int(np.argmax(lengths))
-            raise CertificateError(
-                f"sequence {j} has {lengths[j]} tokens, and the certificate covers {longest}; build with "
-                "attention='hardmax' and strategy='fused' or 'narrow', which cover every length"
+            warnings.warn(
+                f"{np.count_nonzero(lengths > longest)} sequences have up to {lengths.max()} distinct tokens, and the "
+                f"certificate covers {longest}: none of them was given, and what is said of them means nothing",
+                CoverageWarning,
+                stacklevel=4,
             )
 
     def _dense(self, ready: Sequences, device: str, progress: Progress | None) -> list[np.ndarray]:
@@ -347,11 +421,7 @@ class ExactTransformer:
             while last < len(order) and ready.lengths[order[last]] * (last + 1 - first) <= _BATCH_TOKENS:
                 last += 1
             batch = order[first:last]
-            longest = int(ready.lengths[batch].max())
-            tokens = np.zeros((len(batch), longest, self.input_dim), ready.tokens.dtype)
-            mask = np.arange(longest)[None, :] < ready.lengths[batch][:, None]
-            for row, j in enumerate(batch):
-                tokens[row, : ready.lengths[j]] = ready[int(j)]
+            tokens, mask = _padded(ready.take(batch))
             with torch.no_grad():
                 out = module(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)).cpu().numpy()
             for row, j in enumerate(batch):
@@ -360,6 +430,14 @@ class ExactTransformer:
             if progress is not None:
                 progress(last, len(order))
         return results
+
+
+def _padded(sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences as one block of tokens, zeros where they end, and a mask of what is a token."""
+    mask = np.arange(sequences.lengths.max())[None, :] < sequences.lengths[:, None]
+    tokens = np.zeros((*mask.shape, sequences.tokens.shape[1]), sequences.tokens.dtype)
+    tokens[mask] = sequences.tokens
+    return tokens, mask
 
 
 def _check_arithmetic(dtype: str, device: str) -> None:

@@ -2,8 +2,6 @@
 
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from tokendyn.data.delimited import bad_cells, check_header, split_header
 from tokendyn.errors import BadInputError
-from tokendyn.runs.hdf5_files import check_hdf5
-from tokendyn.runs.numpy_files import npz_header, open_numpy
+from tokendyn.runs.bounded import open_bytes
+from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
+from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 
 Piece = tuple[slice, ...]
 
 #: Bytes of a table that are parsed, or read back, at a time.
 _BLOCK = 16 * 2**20
+
+_MOST_NAMES = 1000  # of arrays whose shapes are looked at to find the one that is the field
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
             yield opened
     except BadInputError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise BadInputError(f"{path} cannot be read whole ({error}); is it truncated?") from None
 
 
@@ -152,6 +154,7 @@ def _hdf5(path: Path, variable: str | None) -> Iterator[Field]:
         names: list[str] = []
         file.visititems(lambda name, item: names.append(name) if len(getattr(item, "shape", ())) > 1 else None)
         name = _pick(path, names, variable)
+        check_dataset(file[name], str(path))
         yield _of_array(file[name], f"{path}, {name!r}")
 
 
@@ -159,8 +162,8 @@ def _hdf5(path: Path, variable: str | None) -> Iterator[Field]:
 def _netcdf(path: Path, variable: str | None) -> Iterator[Field]:
     import xarray as xr
 
-    check_hdf5(path)
-    with xr.open_dataset(path, engine="h5netcdf", cache=False) as dataset:
+    check_netcdf(path)
+    with xr.open_dataset(path, engine="h5netcdf", phony_dims="access", cache=False) as dataset:
         names = [str(name) for name, found in dataset.data_vars.items() if found.ndim > 1]
         name = _pick(path, names, variable)
         yield _of_array(dataset[name].variable, f"{path}, {name!r}")
@@ -174,12 +177,16 @@ def _npy(path: Path, _: str | None) -> Iterator[Field]:
 
 @contextmanager
 def _npz(path: Path, variable: str | None) -> Iterator[Field]:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        names = [name for name in archive.files if len(npz_header(archive, name)[0]) > 1]
-        name = _pick(path, names, variable)
+    with open_numpy(path) as file:
+        wanted = [name for name in file.shapes if variable is None or name == variable]
+        if len(wanted) > _MOST_NAMES:
+            raise BadInputError(f"{path} holds {len(wanted)} arrays; name the one that is the field")
+        names = [name for name in wanted if len(file.shapes[name]) > 1]
+        name = _pick(path, names if wanted else list(file.shapes)[:_MOST_NAMES], variable)
+        assert file.open_member is not None  # an npz file has members
         with tempfile.TemporaryDirectory() as folder:
             unpacked = Path(folder) / "field.npy"
-            with archive.zip.open(f"{name}.npy") as member, unpacked.open("wb") as target:
+            with file.open_member(name) as member, unpacked.open("wb") as target:
                 shutil.copyfileobj(member, target, 2**20)
             with _npy(unpacked, None) as field:
                 yield Field(field.shape, field.read, f"{path}, {name!r}")
@@ -215,16 +222,13 @@ def _unpack(path: Path, raw: Path) -> list[str]:
 
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     options = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
-    with arrow.input_stream(str(path)) as stream:
-        header = stream.read(2**20).split(b"\n", 1)[0].decode("utf-8-sig").strip("\r\n")
-    columns = [name.strip().strip('"') for name in header.split(delimiter)]
+    columns = split_header(path, delimiter)
     names = [name for name in columns if name.lower() not in ("time", "t")]
-    if not header or not names:
+    if not names:
         return []
-    if any(_is_number(name) for name in columns):
-        raise BadInputError(f"{path} has no header row; name the columns in the first line")
+    check_header(str(path), columns)
     try:
-        with arrow.input_stream(str(path)) as stream, raw.open("wb") as target:
+        with open_bytes(path) as stream, raw.open("wb") as target:
             types = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()))
             parse = csv.ParseOptions(delimiter=delimiter)
             for batch in csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=types):
@@ -233,16 +237,11 @@ def _unpack(path: Path, raw: Path) -> list[str]:
                 table = [batch.column(place) for place, name in enumerate(columns) if name in names]
                 np.column_stack([column.to_numpy(zero_copy_only=False) for column in table]).tofile(target)
     except arrow.ArrowException as error:
+        problems = bad_cells(path, delimiter, {place for place, name in enumerate(columns) if name not in names})
+        if problems:
+            raise BadInputError.first_of(str(path), problems, "cells") from None
         raise BadInputError(f"{path}: {error}; every column but the time must hold numbers") from None
     return names
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 _OPENERS: dict[str, Any] = {

@@ -1,17 +1,31 @@
-"""Wasserstein-2 distances between weighted points. Distances are chordal and are W_2, not W_2 squared."""
+"""Wasserstein-2 distances between weighted points. Distances are chordal and are W_2, not W_2 squared.
 
+No distance has a scale of its own: lengths are differences of coordinates (a far common point cancels before anything
+is squared) over a power of two near the largest of them, and a result is certified relative to its own value.
+Masses below ``SLIVER`` that rounding leaves between heavier points are not moved.
+"""
+
+import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.errors import BadInputError, ConvergenceError
+from tokendyn.errors import BadInputError, ConvergenceError, ScaleError
 
 #: Entries of the largest cost matrix that :func:`wasserstein` builds: 4,000 by 4,000.
 MAX_COSTS = 2**24
 
-#: Largest gap between primal and dual, relative to the largest cost, that counts as solved.
-CERTIFIED = 1e-9
+#: Largest gap between a distance and its lower bound, relative to the distance, that counts as solved.
+CERTIFIED = 1e-10
+
+#: A mass that rounding of sums of weights may leave between two points: below the first, which weights of sum 1
+#: cannot resolve, and below this share of both weights, so that a light but far point keeps its mass.
+SLIVER, SLIVER_SHARE = 64 * np.finfo(np.float64).eps, 1e-9
+
+#: Solutions of the transport on ever finer scales before it is given up.
+SCALES = 6
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,13 @@ def coupling_distance(
     Raises
     ------
     BadInputError
-        For shapes that do not match.
+        For shapes that do not match, numbers that are not finite, or weights that are no probabilities.
     """
+    points, targets = _as_points(points, "points", batch=True), _as_points(targets, "targets")
     if points.shape[-2:] != targets.shape:
         raise BadInputError(f"points {points.shape} and targets {targets.shape}; expected the same tokens")
-    shares = _shares(weights, len(targets))
-    return np.asarray(np.sqrt((((points - targets) ** 2).sum(axis=-1) * shares).sum(axis=-1)))
+    shares = _shares(weights, len(targets), "weights")
+    return _root_mean_square(_differences(points, targets), shares)
 
 
 def wasserstein(
@@ -56,23 +71,29 @@ def wasserstein(
     *,
     max_iterations: int = 5_000_000,
 ) -> Transport:
-    """Return the exact Wasserstein-2 distance by the network simplex of POT, with a certificate from its duals.
+    """Return the exact Wasserstein-2 distance by the network simplex of POT, with a certificate of our own.
+
+    The certificate is a pair of potentials ``u_i + v_j <= |x_i - y_j|^2``, found from the plan by shortest paths: then
+    ``sum_i a_i u_i + sum_j b_j v_j <= W_2^2``. Where the distance is so much smaller than the clouds that the simplex
+    cannot see it, costs far above those of the plan are cut and it is solved again on the finer scale; potentials for
+    cut costs are potentials for the costs.
 
     Parameters
     ----------
     points, targets
         Two sets of points of the same dimension; together at most ``MAX_COSTS`` pairs.
     weights, target_weights
-        Positive, of sum 1; equal by default.
+        Not negative, of sum 1; equal by default. Points of weight 0 are left out.
     max_iterations
         Of the network simplex.
 
     Raises
     ------
     ConvergenceError
-        When the iterations do not suffice, or primal and dual differ by more than ``CERTIFIED``.
+        When the iterations do not suffice, or the squared distance exceeds its lower bound by more than the share
+        ``CERTIFIED``.
     BadInputError
-        For too many pairs, or weights that are no probabilities.
+        For arrays that are no clouds of finite points, too many pairs, or weights that are no probabilities.
 
     Examples
     --------
@@ -81,29 +102,32 @@ def wasserstein(
     >>> round(wasserstein(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 2.0], [1.0, 2.0]])).value, 6)
     2.0
     """
+    points, targets = _as_points(points, "points"), _as_points(targets, "targets")
     if points.shape[1] != targets.shape[1] or len(points) * len(targets) > MAX_COSTS:
         raise BadInputError(
             f"points {points.shape} and targets {targets.shape}; expected the same dimension and at most {MAX_COSTS} "
             "pairs: thin the points out, or use coupling_distance (above) and sliced_distance (below)"
         )
-    import ot  # type: ignore[import-untyped]
-
-    a, b = _shares(weights, len(points)), _shares(target_weights, len(targets))
-    b = b * (a.sum() / b.sum())
-    costs = sum((points[:, None, axis] - targets[None, :, axis]) ** 2 for axis in range(points.shape[1]))
-    squared, log = ot.emd2(a, b, costs, numItermax=max_iterations, log=True, check_marginals=False)
-    if log.get("warning"):
-        raise ConvergenceError(
-            f"the transport of {len(points)} to {len(targets)} points did not converge in {max_iterations} iterations "
-            f"({log['warning']}); raise max_iterations"
-        )
-    u, v = np.asarray(log["u"]), np.asarray(log["v"])
-    slack = min(0.0, float((costs - u[:, None] - v[None, :]).min()))
-    dual = float(u @ a + v @ b) + slack
-    scale = float(costs.max()) or 1.0
-    if abs(float(squared) - dual) > CERTIFIED * scale:
-        raise ConvergenceError(f"primal {float(squared):.6g} and dual {dual:.6g} differ: the distance is not certified")
-    return Transport(float(np.sqrt(max(float(squared), 0.0))), float(np.sqrt(max(dual, 0.0))))
+    a, b = _shares(weights, len(points), "weights"), _shares(target_weights, len(targets), "target_weights")
+    points, targets, a, b = points[a > 0], targets[b > 0], a[a > 0], b[b > 0]
+    unit = max(_unit(_differences(points, target)) for target in targets)
+    ceiling, value, lower = np.inf, np.inf, 0.0
+    for scale in range(SCALES):
+        costs = _costs(points, targets, unit, ceiling)
+        rows, columns, masses, potentials = _plan(a, b, costs, max_iterations)
+        moves = points[rows] - targets[columns]
+        value = min(value, float(_root_mean_square(moves, masses)))
+        bound = _dual_bound(costs, rows, columns, masses, potentials, (value / unit) ** 2, 16 * 8**scale)
+        lower = min(max(lower, unit * math.sqrt(bound)), value)
+        if lower >= (1 - CERTIFIED) * value:
+            return Transport(value, lower)
+        # Pairs that cost more than all pairs of a good plan together are in no better one: cutting their costs leaves
+        # the simplex the digits for the rest.
+        unit, ceiling = _unit(moves), 4.0 * moves.shape[1] * (len(a) + len(b))
+    raise ConvergenceError(
+        f"the distance lies between {lower:.9g} and {value:.9g} and is not certified to {CERTIFIED:g} of itself; "
+        "use coupling_distance (above) and sliced_distance (below)"
+    )
 
 
 def two_atom_distance(
@@ -114,21 +138,28 @@ def two_atom_distance(
 ) -> float:
     """Return the exact ``W_2`` to ``m_1 delta_{y_1} + m_2 delta_{y_2}``, by sorting.
 
-    Points go to ``y_1`` in the order of ``|x - y_1|^2 - |x - y_2|^2`` until its mass is filled; the last one is split.
+    Points go to ``y_1`` in the order of ``|x - y_1|^2 - |x - y_2|^2``, which is that of ``<x - y_1, y_2 - y_1>``, until
+    its mass is filled; the last one is split.
 
     Raises
     ------
     BadInputError
-        For masses that are negative or do not sum to 1.
+        For numbers that are not finite, or masses or weights that are negative or do not sum to 1.
     """
-    mass = _shares(masses, 2, zero=True)
-    shares = _shares(weights, len(points))
-    first, second = (((points - atom) ** 2).sum(axis=1) for atom in atoms)
-    order = np.argsort(first - second, kind="stable")
-    before = np.cumsum(shares[order]) - shares[order]
-    to_first = np.clip(mass[0] - before, 0.0, shares[order])
-    squared = (to_first * first[order] + (shares[order] - to_first) * second[order]).sum()
-    return float(np.sqrt(squared))
+    points, atoms = _as_points(points, "points"), _as_points(atoms, "atoms")
+    if atoms.shape != (2, points.shape[1]):
+        raise BadInputError(f"atoms {atoms.shape}; expected two points of {points.shape[1]} coordinates")
+    mass, shares = _shares(masses, 2, "masses"), _shares(weights, len(points), "weights")
+    first, second, way = _differences(points, atoms[0]), _differences(points, atoms[1]), atoms[1] - atoms[0]
+    order = np.argsort((first / _unit(first)) @ (way / _unit(way)), kind="stable")
+    ends = np.cumsum(shares[order], dtype=np.longdouble)
+    to_first = np.clip((mass[0] - (ends - shares[order])).astype(np.float64), 0.0, shares[order])
+    sliver = _is_sliver(to_first, shares[order], mass[0])
+    to_first[sliver] = 0.0
+    left = shares[order] - to_first
+    left[_is_sliver(left, shares[order], mass[1])] = 0.0
+    moves = np.concatenate([first[order], second[order]])
+    return float(_root_mean_square(moves, np.concatenate([to_first, left])))
 
 
 def line_distance(
@@ -137,16 +168,24 @@ def line_distance(
     weights: Float[np.ndarray, " points"] | None = None,
     other_weights: Float[np.ndarray, " targets"] | None = None,
 ) -> float:
-    """Return the exact ``W_2`` between two weighted sets of points on a line: their quantile functions compared."""
-    a, b = _shares(weights, len(one)), _shares(other_weights, len(other))
+    """Return the exact ``W_2`` between two weighted sets of points on a line: their quantile functions compared.
+
+    Raises
+    ------
+    BadInputError
+        For numbers that are not finite, or weights that are negative or do not sum to 1.
+    """
+    one, other = _as_points(one, "one", line=True), _as_points(other, "other", line=True)
+    a, b = _shares(weights, len(one), "weights"), _shares(other_weights, len(other), "other_weights")
     first, second = np.argsort(one, kind="stable"), np.argsort(other, kind="stable")
-    ends_one, ends_other = np.cumsum(a[first]), np.cumsum(b[second])
-    cuts = np.sort(np.concatenate([ends_one[:-1], ends_other[:-1]]))
-    cuts = np.concatenate([[0.0], cuts, [1.0]])
+    ends_one, ends_other = (np.cumsum(w, dtype=np.longdouble) for w in (a[first], b[second]))
+    cuts = np.concatenate([[0.0], np.sort(np.concatenate([ends_one, ends_other]))[:-1]])
     middle = (cuts[1:] + cuts[:-1]) / 2
-    x = one[first][np.minimum(np.searchsorted(ends_one, middle), len(one) - 1)]
-    y = other[second][np.minimum(np.searchsorted(ends_other, middle), len(other) - 1)]
-    return float(np.sqrt((np.diff(cuts) * (x - y) ** 2).sum()))
+    i = first[np.minimum(np.searchsorted(ends_one, middle), len(one) - 1)]
+    j = second[np.minimum(np.searchsorted(ends_other, middle), len(other) - 1)]
+    masses = np.maximum(np.diff(cuts).astype(np.float64), 0.0)
+    masses[_is_sliver(masses, a[i], b[j])] = 0.0
+    return float(_root_mean_square(_differences(one[i, None], other[j, None]), masses))
 
 
 def sliced_distance(
@@ -158,25 +197,164 @@ def sliced_distance(
     directions: int = 64,
     seed: int = 0,
 ) -> float:
-    """Return the largest ``W_2`` of projections onto random unit vectors: only a lower bound of ``W_2``."""
+    """Return the largest ``W_2`` of projections onto random unit vectors: only a lower bound of ``W_2``.
+
+    Raises
+    ------
+    BadInputError
+        As :func:`wasserstein`, but for any number of pairs; or for no direction.
+    """
+    points, targets = _as_points(points, "points"), _as_points(targets, "targets")
+    if points.shape[1] != targets.shape[1] or directions < 1:
+        raise BadInputError(
+            f"points {points.shape}, targets {targets.shape}, {directions} directions; expected the same dimension and "
+            "at least one direction"
+        )
+    points, targets = _differences(points, targets[0]), _differences(targets, targets[0])
     vectors = np.random.default_rng(seed).normal(size=(directions, points.shape[1]))
     vectors /= np.linalg.norm(vectors, axis=1)[:, None]
     return max(line_distance(points @ e, targets @ e, weights, target_weights) for e in vectors)
 
 
 def effective_sample_size(weights: Float[np.ndarray, " points"]) -> float:
-    """Return ``(sum w)^2 / sum w^2``: so many equal weights are as even as these."""
-    return float(weights.sum() ** 2 / (weights**2).sum())
+    """Return ``(sum w)^2 / sum w^2``: so many equal weights are as even as these.
+
+    Raises
+    ------
+    BadInputError
+        For weights that are negative, not finite or all zero.
+    """
+    array = _as_points(weights, "weights", line=True)
+    if array.min() < 0 or array.max() == 0:
+        raise BadInputError("weights must not be negative, and one must be positive")
+    shares = array / array.max()
+    return float(shares.sum() ** 2 / (shares**2).sum())
 
 
-def _shares(weights: np.ndarray | None, count: int, *, zero: bool = False) -> np.ndarray:
+def _as_points(values: np.ndarray, name: str, *, line: bool = False, batch: bool = False) -> np.ndarray:
+    """Return finite numbers of the expected number of axes as float64."""
+    wanted = "(points,)" if line else "(..., points, dim)" if batch else "(points, dim)"
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise BadInputError(f"{name} has rows of different lengths, expected {wanted}") from None
+    if array.dtype.kind not in "fiub":
+        raise BadInputError(f"{name} holds {array.dtype}, expected real numbers")
+    if array.ndim != (1 if line else 2) and not (batch and array.ndim > 2):
+        raise BadInputError(f"{name} has shape {array.shape}, expected {wanted}")
+    if array.size == 0:
+        raise BadInputError(f"{name} has shape {array.shape}: there is no point or no coordinate")
+    with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise BadInputError(f"{name} is NaN or infinite at index {where}; leave that point out")
+    return array
+
+
+def _shares(weights: np.ndarray | None, count: int, name: str) -> np.ndarray:
+    """Return weights of sum 1."""
     if weights is None:
         return np.full(count, 1.0 / count)
-    shares = np.asarray(weights, dtype=np.float64)
-    positive = shares >= 0 if zero else shares > 0
-    if shares.shape != (count,) or not positive.all() or abs(shares.sum() - 1) > 1e-9:
+    shares = _as_points(weights, name, line=True)
+    if shares.shape != (count,) or shares.min() < 0 or abs(shares.sum() - 1) > 1e-9:
         raise BadInputError(
-            f"weights of shape {shares.shape} and sum {shares.sum():.12g} for {count} points; expected positive "
-            "numbers of sum 1"
+            f"{name} of shape {shares.shape}, least {shares.min():.6g} and sum {shares.sum():.12g} for {count} points; "
+            "expected one number of at least 0 for each, of sum 1"
         )
-    return shares
+    return np.asarray(shares / shares.sum())
+
+
+def _differences(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        differences = points - targets
+    if not np.isfinite(differences).all():
+        raise ScaleError("differences of points overflow float64; scale the points down")
+    return np.asarray(differences)
+
+
+def _unit(differences: np.ndarray) -> float:
+    """Return a power of two near the largest difference, by which dividing rounds nothing; 1 when all are 0."""
+    largest = float(np.abs(differences).max(initial=0.0))
+    return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000)) if largest else 1.0
+
+
+def _root_mean_square(differences: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return ``sqrt(sum_i w_i |d_i|^2)`` over the last two axes."""
+    moved = differences[..., shares > 0, :]
+    unit = _unit(moved)
+    return np.asarray(unit * np.sqrt((((moved / unit) ** 2).sum(axis=-1) * shares[shares > 0]).sum(axis=-1)))
+
+
+def _is_sliver(masses: np.ndarray, one: np.ndarray | float, other: np.ndarray | float) -> np.ndarray:
+    return np.asarray((masses < SLIVER) & (masses < SLIVER_SHARE * np.minimum(one, other)))
+
+
+def _costs(points: np.ndarray, targets: np.ndarray, unit: float, ceiling: float) -> np.ndarray:
+    """Return ``min(|x_i - y_j|^2 / unit^2, ceiling)``."""
+    with np.errstate(over="ignore"):
+        costs = sum(((points[:, None, k] - targets[None, :, k]) / unit) ** 2 for k in range(points.shape[1]))
+    return np.asarray(np.minimum(costs, ceiling))
+
+
+def _plan(
+    a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, columns and masses of a cheapest plan, and the potentials of its columns, by the network simplex."""
+    import ot  # type: ignore[import-untyped]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its warning is in the log
+        plan, log = ot.emd(
+            a, b * (a.sum() / b.sum()), costs, numItermax=max_iterations, log=True, check_marginals=False
+        )
+    if log.get("warning"):
+        raise ConvergenceError(
+            f"the transport of {len(a)} to {len(b)} points did not converge in {max_iterations} iterations "
+            f"({log['warning']}); raise max_iterations"
+        )
+    rows, columns = np.nonzero(plan)
+    masses = plan[rows, columns]
+    kept = ~_is_sliver(masses, a[rows], b[columns])
+    rows, columns, masses = rows[kept], columns[kept], masses[kept]
+    for name, weights, index in (("weights", a, rows), ("target_weights", b, columns)):
+        carried = np.bincount(index, masses, minlength=len(weights))
+        if (np.abs(carried - weights) > 10 * SLIVER_SHARE * weights).any():
+            raise ConvergenceError(
+                f"{name} span {np.log10(weights.max() / weights.min()):.0f} decades, more than the transport carries: "
+                "leave out the points of least weight"
+            )
+    return rows, columns, masses, np.asarray(log["v"])
+
+
+def _dual_bound(
+    costs: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    masses: np.ndarray,
+    v: np.ndarray,
+    goal: float,
+    most_passes: int,
+) -> float:
+    """Return a lower bound of the cost of every plan with the masses of this one, from potentials.
+
+    For any v, ``u_i = min_j c_ij - v_j`` makes a pair that is feasible. The best v are shortest paths along pairs, and
+    backwards along the pairs of a cheapest plan (Bellman and Ford); they are taken until ``goal`` is near. A
+    plan that is not the cheapest has a cycle of negative cost and no shortest paths: hence ``most_passes``.
+    """
+    a, b = np.bincount(rows, masses, minlength=len(costs)), np.bincount(columns, masses, minlength=costs.shape[1])
+    tight, everyone, best, settled = costs[rows, columns], np.arange(len(costs)), 0.0, False
+    for passes in range(min(most_passes, sum(costs.shape)) + 1):
+        if settled or passes % 8 == 0:
+            near = (costs - v).argmin(axis=1)
+            cost = costs[everyone, near]
+            u = cost - v[near]
+            rounding = 4 * np.finfo(np.float64).eps * (a @ (cost + np.abs(v[near])) + b @ np.abs(v) + 4 * goal)
+            best = max(best, float(a @ u + b @ v - rounding))
+            if settled or best >= (1 - CERTIFIED) * goal:
+                break
+        ends = np.full(len(costs), -np.inf)
+        np.maximum.at(ends, rows, tight - v[columns])
+        shorter = np.minimum(v, (costs - ends[:, None]).min(axis=0))
+        settled, v = bool((shorter == v).all()), shorter
+    return best

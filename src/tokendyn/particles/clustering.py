@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
 from tokendyn.attention.step import Backend
-from tokendyn.dynamics import Layer, Progress, Trajectory, checked_tokens, run
+from tokendyn.dynamics import Layer, Progress, Record, Trajectory, checked_tokens, run
+from tokendyn.dynamics.freeze import Arithmetic
+from tokendyn.dynamics.run import check_run
 from tokendyn.errors import BadInputError, ConvergenceError, TheoremError
 from tokendyn.geometry import Polytope, same_points
 from tokendyn.particles.limits import (
@@ -24,10 +26,14 @@ from tokendyn.particles.limits import (
 )
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.show.scene import TokenScene
+from tokendyn.shown import ShortRepr
+
+#: A run agrees with its prediction when they differ by less than this share of the size of each token.
+DISAGREEMENT = 1e-9
 
 
-@dataclass(frozen=True)
-class ClusteringRun:
+@dataclass(frozen=True, repr=False)
+class ClusteringRun(ShortRepr):
     """A run of the clustering model with what the theory says of it.
 
     Attributes
@@ -42,6 +48,8 @@ class ClusteringRun:
         Hypotheses of the theorem that the input does not meet, in words; empty when it applies.
     hardmax
         The hardmax trajectory of the same tokens: the run itself at hardmax, else its companion.
+    arithmetic
+        How ties were decided; see :func:`tokendyn.dynamics.run`.
     """
 
     trajectory: Trajectory
@@ -52,6 +60,36 @@ class ClusteringRun:
     prediction: LimitPrediction
     departures: tuple[str, ...]
     hardmax: Trajectory
+    arithmetic: Arithmetic = "float"
+
+    @property
+    def status(self) -> str:
+        """How the run ended.
+
+        ``"diverged"``; ``"disagrees"``, when the hardmax run ends elsewhere than its prediction, by more than
+        :data:`DISAGREEMENT`; ``"rounding"``, when a leader was decided within rounding of a tie, without proof; else
+        ``"completed"``.
+        """
+        if self.trajectory.status != "completed":
+            return self.trajectory.status
+        if self.disagreeing.size:
+            return "disagrees"
+        return "rounding" if self.doubtful.size else "completed"
+
+    @property
+    def disagreeing(self) -> Int[np.ndarray, " tokens"]:
+        """Tokens that the hardmax run leaves elsewhere than the prediction does."""
+        predicted = self.prediction.at(self.hardmax.layers)
+        known = np.isfinite(predicted).all(axis=1)
+        sizes = np.maximum(np.abs(self.hardmax.states[0]), np.abs(self.hardmax.states[-1])).max(axis=1)
+        gaps = np.abs(predicted - self.hardmax.states[-1]).max(axis=1)
+        return np.flatnonzero(known & (gaps > DISAGREEMENT * sizes))
+
+    @property
+    def doubtful(self) -> Int[np.ndarray, " tokens"]:
+        """Tokens of which a leader was decided within rounding of a tie, in the run or in its prediction."""
+        settled = self.prediction.doubtful[self.prediction.kinds[self.prediction.doubtful] != "unsettled"]
+        return np.union1d(self.hardmax.doubtful, settled)
 
     @property
     def is_hardmax(self) -> bool:
@@ -92,7 +130,15 @@ class ClusteringRun:
         return np.asarray(np.sqrt((gaps**2).sum(axis=2).mean(axis=1)))
 
     def scene(self, title: str = "") -> TokenScene:
-        """Return the run as something to draw."""
+        """Return the run as something to draw.
+
+        Raises
+        ------
+        BadInputError
+            If not every layer is recorded.
+        """
+        if not self.trajectory.is_whole:
+            raise BadInputError('pictures need every layer; run again with record="all"')
         limits, leaders = self.prediction.limits, self.prediction.leaders
         leader_of = np.full(len(limits), -1, dtype=np.int64)
         for place, leader in enumerate(leaders):
@@ -136,7 +182,7 @@ class ClusteringRun:
         kinds = self.prediction.kinds
         emerging = int((self.prediction.leader_layers > 0).sum())
         return {
-            "status": self.trajectory.status,
+            "status": self.status,
             "tokens": len(self.trajectory.labels),
             "dim": int(self.trajectory.states.shape[2]),
             "layers": self.trajectory.layers,
@@ -150,6 +196,9 @@ class ClusteringRun:
             "unsettled": int((kinds == "unsettled").sum()),
             "layers_until_settled": int(self.prediction.settled_layers.max()),
             "prediction_error": None if math.isnan(self.prediction_error) else self.prediction_error,
+            "disagreeing": [self.trajectory.labels[i] for i in self.disagreeing],
+            "arithmetic": self.arithmetic,
+            "doubtful": [self.trajectory.labels[i] for i in self.doubtful],
             "theorem_applies": not self.departures,
             "departures": list(self.departures),
             "seconds": self.trajectory.provenance.get("seconds"),
@@ -160,28 +209,76 @@ class ClusteringRun:
         facts, trajectory = self.summary(), self.trajectory
         attention = "hardmax" if self.is_hardmax else f"softmax at inverse temperature {self.inverse_temperature:g}"
         lines = [
-            f"{facts['tokens']} tokens in {facts['dim']} dimensions, {facts['layers']} layers of {attention}, "
-            f"alpha = {self.alpha:g}: {facts['clusters']} clusters at the end"
+            f"{counted(facts['tokens'], 'token')} in {counted(facts['dim'], 'dimension')}, "
+            f"{counted(facts['layers'], 'layer')} of {attention}, alpha = {self.alpha:g}: "
+            f"{counted(facts['clusters'], 'cluster')} at the end"
         ]
-        names = [trajectory.labels[i] for i in self.prediction.leaders[:8]]
-        more = f" and {len(self.prediction.leaders) - 8} more" if len(self.prediction.leaders) > 8 else ""
+        leaders = self.prediction.leaders
         emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
-        lines.append(f"{len(self.prediction.leaders)} leaders{emerging}: {', '.join(names)}{more}")
+        lines.append(f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}")
+        since = facts["layers_until_settled"]
+        known = "no limit is known" if since < 0 else f"limits are known from layer {since} on"
         lines.append(
-            f"limits known after {self.prediction.layers} layers: {facts['ends_at_vertices']} tokens end at leaders, "
+            f"{known}: {counted(facts['ends_at_vertices'], 'token')} ending at leaders, "
             f"{facts['ends_at_faces']} at face projections, {facts['unsettled']} unsettled"
         )
-        if self.is_hardmax and facts["prediction_error"] is not None:
+        if self.disagreeing.size:
+            lines.append(self.disagreement())
+        elif self.is_hardmax and facts["prediction_error"] is not None:
             lines.append(f"the run differs from the prediction by at most {facts['prediction_error']:.1e}")
+        lines += self._proofs()
         if not self.is_hardmax:
+            first = f"{self.hardmax_gaps[1]:.2g} after one layer, " if self.trajectory.is_whole else ""
             lines.append(
-                f"root mean square distance from the hardmax run: {self.hardmax_gaps[1]:.2g} after one layer, "
-                f"{self.hardmax_gaps[-1]:.2g} at the end"
+                f"root mean square distance from the hardmax run: {first}{self.hardmax_gaps[-1]:.2g} at the end"
             )
         if trajectory.status == "diverged":
-            lines.append(f"the run diverged; the {trajectory.layers} finite layers are kept")
+            lines.append(f"the run diverged; {counted(trajectory.layers, 'finite layer')} kept")
         lines += [f"the theorem does not apply: {departure}" for departure in self.departures]
         return lines
+
+    def disagreement(self) -> str:
+        """Return in a sentence where the run and its prediction differ most."""
+        tokens = self.disagreeing
+        ends = self.hardmax.states[-1][tokens]
+        predicted = self.prediction.at(self.hardmax.layers)[tokens]
+        worst = int(np.abs(ends - predicted).max(axis=1).argmax())
+        run_at, predicted_at = (", ".join(f"{x:.4g}" for x in places[worst]) for places in (ends, predicted))
+        return (
+            f"The run disagrees with its prediction for {counted(len(tokens), 'token')} ({self._names(tokens)}): token "
+            f"{self.trajectory.labels[tokens[worst]]} ends at ({run_at}), and was predicted at ({predicted_at}). "
+            "Trust neither."
+        )
+
+    def _proofs(self) -> list[str]:
+        """Return which leaders are proved, and which tokens are within rounding of a tie."""
+        doubtful = self.doubtful
+        if not doubtful.size:
+            return [] if self.arithmetic == "float" else ["all leaders are proved"]
+        proved = np.setdiff1d(self.prediction.leaders, doubtful)
+        are = "is" if len(doubtful) == 1 else "are"
+        names = self._names(doubtful)
+        word = "token" if len(doubtful) == 1 else "tokens"
+        lines = [f"{word} {names} {are} within rounding of a tie: exact arithmetic may send {word} {names} elsewhere"]
+        if proved.size:
+            lines.append(f"proved leaders: {self._names(proved)}")
+        return lines
+
+    def _names(self, tokens: Int[np.ndarray, " some"]) -> str:
+        more = f" and {len(tokens) - 8} more" if len(tokens) > 8 else ""
+        return ", ".join(self.trajectory.labels[i] for i in tokens[:8]) + more
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun in its form.
+
+    Examples
+    --------
+    >>> from tokendyn.particles.clustering import counted
+    >>> counted(1, "cluster"), counted(2, "cluster")
+    ('1 cluster', '2 clusters')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def simulate(
@@ -194,6 +291,8 @@ def simulate(
     tie_tolerance: float = 0.0,
     labels: Sequence[str] | None = None,
     strict: bool = False,
+    record: Record = "all",
+    arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -218,7 +317,7 @@ def simulate(
         A name for each token.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
-    backend, progress, checkpoint
+    record, arithmetic, backend, progress, checkpoint
         See :func:`tokendyn.dynamics.run`.
 
     Raises
@@ -246,6 +345,55 @@ def simulate(
            [0.  , 1.  ],
            [1.98, 0.  ]])
     """
+    tokens, stack = check_simulation(
+        tokens, alpha=alpha, score=score, layers=layers, inverse_temperature=inverse_temperature,
+        tie_tolerance=tie_tolerance, labels=labels, strict=strict, record=record, arithmetic=arithmetic,
+    )  # fmt: skip
+    matrix = np.asarray(stack[0].heads[0].score)
+    config: dict[str, Any] = {
+        "model": "clustering",
+        "alpha": alpha,
+        "score": matrix.tolist(),
+        "layers": layers,
+        "inverse_temperature": None if math.isinf(inverse_temperature) else inverse_temperature,
+        "tie_tolerance": tie_tolerance,
+        "arithmetic": arithmetic,
+    }
+    trajectory = run(
+        tokens,
+        stack,
+        labels=labels,
+        record=record,
+        arithmetic=arithmetic,
+        backend=backend,
+        config=config,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    if not trajectory.layers:
+        raise ConvergenceError(
+            "the tokens left the finite numbers in the first layer, so that there is nothing to keep; divide tokens or "
+            "score by a large number, or lower the inverse temperature"
+        )
+    return complete(
+        trajectory, alpha, matrix, inverse_temperature, tie_tolerance, arithmetic=arithmetic, backend=backend
+    )
+
+
+def check_simulation(
+    tokens: Float[np.ndarray, "tokens dim"],
+    *,
+    alpha: float,
+    score: Float[np.ndarray, "dim dim"] | None,
+    layers: int,
+    inverse_temperature: float,
+    tie_tolerance: float,
+    labels: Sequence[str] | None,
+    strict: bool,
+    record: Record,
+    arithmetic: Arithmetic,
+) -> tuple[Float[np.ndarray, "tokens dim"], list[Layer]]:
+    """Return tokens and layers of :func:`simulate`, or raise what it would raise before it starts."""
     tokens = checked_tokens(tokens)
     if layers < 1:
         raise BadInputError(f"layers must be at least 1, got {layers}")
@@ -258,29 +406,9 @@ def simulate(
         raise TheoremError.all_of(
             "the theorem of arXiv 2407.01602 does not apply (drop --strict to run)", [*departures]
         )
-    config: dict[str, Any] = {
-        "model": "clustering",
-        "alpha": alpha,
-        "score": head.score.tolist(),
-        "layers": layers,
-        "inverse_temperature": None if math.isinf(inverse_temperature) else inverse_temperature,
-        "tie_tolerance": tie_tolerance,
-    }
-    trajectory = run(
-        tokens,
-        [Layer(alpha, (head,))] * layers,
-        labels=labels,
-        backend=backend,
-        config=config,
-        progress=progress,
-        checkpoint=checkpoint,
-    )
-    if not trajectory.layers:
-        raise ConvergenceError(
-            "the tokens left the finite numbers in the first layer, so that there is nothing to keep; divide tokens or "
-            "score by a large number, or lower the inverse temperature"
-        )
-    return complete(trajectory, alpha, head.score, inverse_temperature, tie_tolerance, backend=backend)
+    stack = [Layer(alpha, (head,))] * layers
+    check_run(tokens, stack, labels=labels, record=record, arithmetic=arithmetic)
+    return tokens, stack
 
 
 def complete(
@@ -290,16 +418,24 @@ def complete(
     inverse_temperature: float,
     tie_tolerance: float,
     *,
+    arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
 ) -> ClusteringRun:
     """Return a trajectory with its predicted limits, its departures from the theorem, and its hardmax companion."""
     tokens, hardmax = trajectory.states[0], trajectory
     if not math.isinf(inverse_temperature):
         head = Head(score=score, tie_tolerance=tie_tolerance)
-        hardmax = run(tokens, [Layer(alpha, (head,))] * trajectory.layers, labels=trajectory.labels, backend=backend)
-    prediction = predict_limits(tokens, alpha, score, tie_tolerance=tie_tolerance)
+        hardmax = run(
+            tokens, [Layer(alpha, (head,))] * trajectory.layers, labels=trajectory.labels, backend=backend,
+            record=trajectory.recorded.tolist(),
+        )  # fmt: skip
+    # Rationals decide the ties of a prediction as long as that is quick; it needs no rational states.
+    bounded: Arithmetic = "interval" if arithmetic == "interval" else "float"
+    prediction = predict_limits(tokens, alpha, score, tie_tolerance=tie_tolerance, arithmetic=bounded)
     departures = tuple(hypothesis_departures(tokens, score))
-    return ClusteringRun(trajectory, alpha, score, inverse_temperature, tie_tolerance, prediction, departures, hardmax)
+    return ClusteringRun(
+        trajectory, alpha, score, inverse_temperature, tie_tolerance, prediction, departures, hardmax, arithmetic
+    )
 
 
 def hypothesis_departures(tokens: Float[np.ndarray, "tokens dim"], score: Float[np.ndarray, "dim dim"]) -> list[str]:

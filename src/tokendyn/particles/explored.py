@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,8 @@ def _flow(explored: Explored, inverse_temperature: float) -> FlowTrajectory:
     )
     times = np.arange(explored.steps + 1) * explored.step
     weights = None if explored.weights is None else explored.weights / explored.weights.sum()
-    found = simulate_flow(flow, explored.tokens, times, weights=weights, method=explored.method, step=explored.step)
+    settings: dict[str, Any] = {"method": explored.method, "step": explored.step, "check": False}
+    found = simulate_flow(flow, explored.tokens, times, weights=weights, **settings)
     return found.trajectory
 
 

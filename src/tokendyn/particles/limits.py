@@ -5,26 +5,22 @@ Symbols: ``A`` score matrix, ``c = 1 / (1 + alpha)`` contraction of a layer, ``K
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.attention.step import canonical_scores
+from tokendyn.attention.checks import power_of_two
 from tokendyn.dynamics import Layer, checked_tokens
+from tokendyn.dynamics.freeze import Arithmetic, Frozen
 from tokendyn.errors import BadInputError
-from tokendyn.geometry import Polytope, convex_hull, project_origin, same_points
-
-#: Points nearer than this share of the largest coordinate count as one place.
-COINCIDENCE = 1e-12
+from tokendyn.geometry import Polytope, convex_hull, project_origin
+from tokendyn.shown import ShortRepr
 
 #: Inequalities of S are accepted when violated by at most this share of the squared scale.
 S_TOLERANCE = 1e-9
-
-#: Layers for which a tie is followed before it is said to last.
-MAX_TIE_LAYERS = 5000
 
 #: Faces are enumerated up to this number of candidates.
 MAX_FACES = 200_000
@@ -32,8 +28,8 @@ MAX_FACES = 200_000
 Kind = Literal["vertex", "face", "unsettled"]
 
 
-@dataclass(frozen=True)
-class LimitSet:
+@dataclass(frozen=True, repr=False)
+class LimitSet(ShortRepr):
     """The finite set ``S = {s in K : <A s, y> <= <A s, s> for all y in K}``.
 
     Attributes
@@ -80,8 +76,11 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
            [-0.4, -0.2],
            [ 0. ,  0. ]])
     """
+    vertices, unit, score = polytope.vertices, power_of_two(polytope.vertices), score / power_of_two(score)
+    if unit != 1:
+        near_one = limit_set(convex_hull(vertices / unit), score)
+        return LimitSet(near_one.points * unit, near_one.face_dimensions)
     root = _root(score)
-    vertices = polytope.vertices
     scale = max(float(np.abs(vertices).max()), np.finfo(float).tiny)
     slack = S_TOLERANCE * np.abs(score).sum() * scale**2
     faces = _faces(polytope)
@@ -137,8 +136,8 @@ def _root(score: np.ndarray) -> np.ndarray:
         raise BadInputError("S is defined for a positive definite score matrix A; this one is not") from None
 
 
-@dataclass(frozen=True)
-class LimitPrediction:
+@dataclass(frozen=True, repr=False)
+class LimitPrediction(ShortRepr):
     """Where each token ends, in closed form, from the few layers until its leader is fixed.
 
     Attributes
@@ -161,6 +160,8 @@ class LimitPrediction:
         Step parameter.
     layers
         Attention layers that were needed.
+    doubtful
+        Tokens of which a leader was decided within rounding of a tie, without proof.
     """
 
     limits: Float[np.ndarray, "tokens dim"]
@@ -171,6 +172,7 @@ class LimitPrediction:
     settled_states: Float[np.ndarray, "tokens dim"]
     alpha: float
     layers: int
+    doubtful: Int[np.ndarray, " doubtful"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
         """Return ``x_i + c^(layer - k_i) (z_i(k_i) - x_i)`` for a layer at which every token is settled.
@@ -191,17 +193,27 @@ def predict_limits(
     *,
     tie_tolerance: float = 0.0,
     max_layers: int = 2000,
+    arithmetic: Arithmetic = "float",
 ) -> LimitPrediction:
     """Predict the limit of every token from the leaders.
 
-    Layers are run only until every token follows a point that is known to stay: the freeze theorem (our
-    own) says that a token whose only leader leads itself follows it for ever,
-    ``z_i(k + l) = v + (1 + alpha)^(-l) (z_i(k) - v)``: expand ``<A z_i', z_j'>`` bilinearly, each of the four
-    terms is bounded by that of ``v``. A token that ties between fixed points ``T`` stays tied exactly when
-    ``<A mean(T), t>`` is the same for all ``t`` in ``T`` and not less than that of any other token; then it
-    ends at ``mean(T)``, which is the A-projection of the origin onto the face that ``T`` spans. Rounding may
-    break such a tie: the token's way is followed in the arithmetic of the run before it is said to last.
-    ``A`` need not be symmetric.
+    Layers are run only until every token moves towards a point that stays, by the freeze theorem (our own; see
+    :class:`tokendyn.dynamics.freeze.Frozen`, which computes runs too):
+    ``z_i(k + l) = m + (1 + alpha)^(-l) (z_i(k) - m)``. A token whose only leader v leads itself has ``m = v``. One that
+    ties between fixed points ``T`` stays tied exactly when ``<A mean(T), t>`` is the same for all ``t`` in ``T`` and
+    not less than that of any other token; then it ends at ``m = mean(T)``, which is the A-projection of the origin onto
+    the face that ``T`` spans. Leaders and ties are those of exact arithmetic. ``A`` need not be symmetric.
+
+    Parameters
+    ----------
+    tokens
+        ``(tokens, dim)`` real, finite.
+    alpha, score, tie_tolerance
+        See :func:`simulate`.
+    max_layers
+        Tokens that are not settled after this many layers are called unsettled.
+    arithmetic
+        See :func:`tokendyn.dynamics.run`.
 
     Raises
     ------
@@ -220,123 +232,27 @@ def predict_limits(
            [0.   , 1.   ],
            [1.983, 0.003]])
     """
-    settling = _Settling(checked_tokens(tokens), Layer(alpha, (Head(score=score, tie_tolerance=tie_tolerance),)))
-    layer = 0
-    for layer in range(max_layers + 1):
-        if settling.advance(layer):
+    state = checked_tokens(tokens)
+    layers = [Layer(alpha, (Head(score=score, tie_tolerance=tie_tolerance),))] * (max_layers + 1)
+    frozen = Frozen(state, layers, arithmetic=arithmetic)
+    for number, layer in enumerate(layers):
+        frozen.step(layer, number)
+        if not frozen.active.size:
             break
+    limits, origins = frozen.goals.copy(), frozen.origins.copy()
+    limits[frozen.active], origins[frozen.active] = np.nan, np.nan
+    kinds = np.where(frozen.since < 0, "unsettled", np.where(frozen.between, "face", "vertex")).astype("<U9")
+    leaders = _leaders(frozen)
     return LimitPrediction(
-        settling.limits,
-        settling.kinds,
-        np.array(settling.leaders, dtype=np.int64),
-        np.array(settling.leader_layers, dtype=np.int64),
-        settling.settled_layers,
-        settling.settled_states,
-        alpha,
-        layer + 1,
+        limits, kinds, leaders, frozen.since[leaders], frozen.since, origins, alpha, number + 1, frozen.doubtful
     )
 
 
-class _Settling:
-    """Tokens on their way through the layers, until the limit of each is certain; only open tokens attend."""
-
-    def __init__(self, tokens: Float[np.ndarray, "tokens dim"], layer_map: Layer) -> None:
-        self.state, self.layer_map = tokens, layer_map
-        self.near = COINCIDENCE * (float(np.abs(tokens).max()) or 1.0)
-        self.limits = np.full_like(tokens, np.nan)
-        self.settled_states = np.full_like(tokens, np.nan)
-        self.settled_layers = np.full(len(tokens), -1, dtype=np.int64)
-        self.kinds = np.full(len(tokens), "unsettled", dtype="<U9")
-        self.leaders: list[int] = []
-        self.leader_layers: list[int] = []
-
-    def advance(self, layer: int) -> bool:
-        """Settle what can be settled, then move all tokens by one layer; return whether nothing is left to do."""
-        share = self.layer_map.alpha / (1 + self.layer_map.alpha)
-        rows = np.flatnonzero(self.settled_layers < 0)
-        step = self.layer_map.heads[0].attend(self.state, rows=rows)
-        one_point = step.tie_spreads <= self.near
-        self._settle_leaders(rows, step.leaders, one_point, layer)
-        self._settle_followers(rows, step.leaders, one_point, layer)
-        tied = ~one_point
-        stays = _persistent_ties(self.state, rows[tied], step.means[tied], self.layer_map, self._at_limit(), self.near)
-        self._settle(rows[tied][stays], step.means[tied][stays], "face", layer)
-        target = self.limits.copy()
-        target[rows] = step.means
-        with np.errstate(over="ignore", invalid="ignore"):
-            moved = self.state + share * (target - self.state)
-        if np.array_equal(moved, self.state):
-            rest = np.flatnonzero(self.settled_layers < 0)
-            self._settle(rest, self.state[rest], "face", layer)
-        self.state = moved
-        return bool((self.settled_layers >= 0).all() or not np.isfinite(moved).all())
-
-    def _settle(self, rows: np.ndarray, limits: np.ndarray, kinds: np.ndarray | str, layer: int) -> None:
-        self.limits[rows], self.kinds[rows] = limits, kinds
-        self.settled_layers[rows], self.settled_states[rows] = layer, self.state[rows]
-
-    def _settle_leaders(self, rows: np.ndarray, leaders: np.ndarray, one_point: np.ndarray, layer: int) -> None:
-        """Settle the tokens that follow the point on which they sit."""
-        leads = one_point & same_points(self.state[rows], self.state[leaders], self.near)
-        self._settle(rows[leads], self.state[leaders[leads]], "vertex", layer)
-        new = np.unique(leaders[leads])
-        self.leaders.extend(map(int, new))
-        self.leader_layers.extend([layer] * len(new))
-
-    def _settle_followers(self, rows: np.ndarray, leaders: np.ndarray, one_point: np.ndarray, layer: int) -> None:
-        """Settle the tokens that follow a single point that stays."""
-        follows = one_point & (self.settled_layers[rows] < 0) & self._at_limit()[leaders]
-        chosen = leaders[follows]
-        self._settle(rows[follows], self.limits[chosen], self.kinds[chosen], layer)
-
-    def _at_limit(self) -> np.ndarray:
-        """Return which tokens are settled and sit at their limit."""
-        known = self.settled_layers >= 0
-        known[known] = same_points(self.state[known], self.limits[known], self.near)
-        return known
-
-
-def _persistent_ties(
-    state: np.ndarray, tied: np.ndarray, means: np.ndarray, layer_map: Layer, at_limit: np.ndarray, near: float
-) -> list[int]:
-    """Return the places in ``tied`` of the tokens whose tie is between points that stay, and survives the move."""
-    if tied.size == 0 or not at_limit.any():
-        return []
-    head = layer_map.heads[0]
-    queries, keys = head.queries(state), head.keys(state)
-    radius = float(np.sqrt((keys * keys).sum(axis=1)).max())
-    stays = []
-    for place, (token, mean) in enumerate(zip(tied, means, strict=True)):
-        scores = canonical_scores(queries[token : token + 1], keys)[0]
-        slack = head.tie_tolerance * float(np.sqrt(queries[token] @ queries[token])) * radius
-        members = np.flatnonzero(scores >= scores.max() - slack)
-        if not (at_limit[members] | (np.abs(state[members] - mean).max(axis=1) <= near)).all():
-            continue
-        query = head.queries(mean[None])
-        pulls = canonical_scores(query, keys)[0]
-        allowed = S_TOLERANCE * float(np.sqrt((query * query).sum())) * radius
-        if pulls.max() <= pulls[members].min() + allowed and _keeps_tie(state, int(token), members, layer_map, radius):
-            stays.append(place)
-    return stays
-
-
-def _keeps_tie(state: np.ndarray, token: int, members: np.ndarray, layer_map: Layer, radius: float) -> bool:
-    """Follow one token towards the mean of its tie, as the layers compute it, until it stands still."""
-    head, share = layer_map.heads[0], layer_map.alpha / (1 + layer_map.alpha)
-    places, own = state[members].copy(), members == token
-    place = state[token]
-    for _ in range(MAX_TIE_LAYERS):
-        query = head.queries(place[None])
-        scores = canonical_scores(query, head.keys(places))[0]
-        if scores.min() < scores.max() - head.tie_tolerance * float(np.sqrt((query * query).sum())) * radius:
-            return False
-        mean = np.cumsum(places, axis=0)[-1] / len(places)
-        moved = place + share * (mean - place)
-        if np.array_equal(moved, place):
-            return True
-        place = moved
-        places[own] = place
-    return False
+def _leaders(frozen: Frozen) -> Int[np.ndarray, " leaders"]:
+    """Return the tokens that follow themselves, the lowest index of each place, in the order in which they began."""
+    own = np.flatnonzero(frozen.standing & ~frozen.between)
+    lowest = np.unique(frozen.following.leaders[own])
+    return lowest[np.argsort(frozen.since[lowest], kind="stable")]
 
 
 def leading_polytope(prediction: LimitPrediction) -> Polytope | None:

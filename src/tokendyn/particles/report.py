@@ -2,14 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from tokendyn.dynamics import Trajectory
+from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.errors import BadInputError
 from tokendyn.particles.clustering import ClusteringRun, complete
 from tokendyn.runs.files import new_file, new_folder, read_json, write_json
+from tokendyn.runs.table import safe_frame
 from tokendyn.show import (
     KeyFigures,
     Picture,
@@ -68,7 +70,7 @@ def save_run(
         config = run.trajectory.provenance.get("config", {})
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command}
         write_json(temporary / "run.json", record | {"config": config, "summary": run.summary()})
-        run.table().to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
+        safe_frame(run.table()).to_csv(temporary / "tokens.csv", index=False, lineterminator="\n")
         if animation is not None:
             animate(run.scene(title), temporary / f"animation.{animation}")
         if report:
@@ -102,7 +104,11 @@ def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
         tolerance = float(config["tie_tolerance"])
     except (KeyError, TypeError, ValueError):
         raise BadInputError(f"{folder / 'run.json'} lacks the parameters of the run; run it again") from None
-    run = complete(trajectory, alpha, score, math.inf if temperature is None else float(temperature), tolerance)
+    arithmetic = config.get("arithmetic", "float")
+    if arithmetic not in get_args(Arithmetic):
+        raise BadInputError(f"{folder / 'run.json'} names the arithmetic {arithmetic!r}; run it again")
+    beta = math.inf if temperature is None else float(temperature)
+    run = complete(trajectory, alpha, score, beta, tolerance, arithmetic=arithmetic)
     return run, str(record.get("title", folder.name)), str(record.get("command", ""))
 
 
@@ -119,13 +125,33 @@ def run_report(run: ClusteringRun, *, title: str, pictures: Path, command: str =
     return Report(title, "Clustering in a hardmax transformer", run_sections(run, pictures=pictures, command=command))
 
 
+def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
+    """Return one row for each token that the run leaves elsewhere than the prediction."""
+    predicted = run.prediction.at(run.hardmax.layers)
+    return [
+        {"token": run.trajectory.labels[i]}
+        | {f"run x{axis + 1}": value for axis, value in enumerate(run.hardmax.states[-1][i])}
+        | {f"predicted x{axis + 1}": value for axis, value in enumerate(predicted[i])}
+        for i in run.disagreeing
+    ]
+
+
 def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> list[Section]:
     """Return the parts of the page of a run."""
     facts = run.summary()
     shown = ("tokens", "dim", "layers", "alpha", "clusters", "emerging_leaders", "layers_until_settled", "unsettled")
+    figures: dict[str, object] = {"leaders": len(run.prediction.leaders), **{name: facts[name] for name in shown}}
+    alarm = ()
+    if run.status != "completed":
+        figures, alarm = {"status": run.status, **figures}, ("status",)
     sections: list[Section] = [
+        *(
+            [Text(run.disagreement(), "The run disagrees with its prediction", alarm=True)]
+            if run.disagreeing.size
+            else []
+        ),
         Text("\n".join(run.describe())),
-        KeyFigures({"leaders": len(run.prediction.leaders), **{name: facts[name] for name in shown}}),
+        KeyFigures(figures, alarm=alarm),
         Picture(
             pictures / "panels.png",
             "Tokens, leaders, hulls and the limiting polytope over the layers",
@@ -139,6 +165,8 @@ def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> li
     sections.append(
         Picture(pictures / "strip.png", "Which leader each token follows, layer by layer", heading="Who follows whom")
     )
+    if run.disagreeing.size:
+        sections.append(Table(disagreement_table(run), "Where the run ended, and where it was predicted to end"))
     if not run.is_hardmax:
         gaps = [{"layer": layer, "distance": gap} for layer, gap in enumerate(run.hardmax_gaps)]
         sections.append(Table(gaps, "Root mean square distance between the softmax run and the hardmax run"))

@@ -3,9 +3,12 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokendyn.runs.folders import new_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Columns before the swept options.
 HEAD = ("job", "run", "status", "error")
@@ -18,6 +21,36 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: _alike([row.get(name) for row in rows]) for name in names}
+
+
+def safe_cell(value: Any) -> Any:
+    """Return a value for a cell that a spreadsheet shows and does not compute.
+
+    Text that begins as formulas do (``=``, ``+``, ``-``, ``@``, a tab or a carriage return) and is no number gets an
+    apostrophe in front; anything else is returned as it is.
+
+    Examples
+    --------
+    >>> from tokendyn.runs.table import safe_cell
+    >>> [safe_cell(value) for value in ("=1+1", "-1", "- dull", 2.5)]
+    ["'=1+1", '-1', "'- dull", 2.5]
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(_FORMULAS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def safe_frame(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table whose texts are passed through :func:`safe_cell`."""
+    texts = [name for name in frame.columns if frame[name].dtype.kind not in "fiub"]
+    return frame.assign(**{name: [safe_cell(value) for value in frame[name]] for name in texts})
 
 
 def write_csv(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
@@ -59,4 +92,4 @@ def _alike(values: list[Any]) -> list[Any]:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(value) if isinstance(value, float) else value
+    return repr(value) if isinstance(value, float) else safe_cell(value)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tokendyn.dynamics import Layer
+from tokendyn.dynamics.freeze import Frozen, log_shares
+from tokendyn.dynamics.freeze import shares as shares_left
 from tokendyn.sentiment import kernels
 from tokendyn.sentiment.vocabulary import Ragged
 
@@ -53,6 +56,7 @@ def route(
         Number of layers, 0 or more.
     """
     n = len(weights)
+    way = way_of(alpha, layers)
     states = np.empty((layers + 1, positions.shape[1], n))
     states[0] = positions.T
     p = weights / np.sum(weights) if n else weights
@@ -60,13 +64,50 @@ def route(
     spare, chosen = np.empty(n), np.empty(n, np.int64)
     shares, self_led = np.empty(n), np.ones(n, dtype=bool)
     if n:
-        c = 1.0 / (1.0 + alpha)
         room = kernels.working_room(positions.shape[1], n)
-        kernels.forward(states, p, c, leaders, ties, np.zeros(n, dtype=bool), room, chosen)
-        kernels.backward(states, p, c, leaders, ties, chosen, shares, spare)
+        if not kernels.forward(states, p, way, leaders, ties, np.zeros(n, dtype=bool), room, chosen):
+            return _route_by_core(positions, weights, alpha, layers)
+        kernels.backward(states, p, way, leaders, ties, chosen, shares, spare)
         if layers:
             kernels.all_that_lead_themselves(states[layers - 1], leaders[-1], ties[-1], chosen, self_led)
     return Passage(np.ascontiguousarray(states.transpose(0, 2, 1)), leaders, ties, self_led, shares)
+
+
+def way_of(alpha: float, layers: int) -> tuple[float, float, np.ndarray, np.ndarray]:
+    """Return what the kernels need to know of the step.
+
+    ``1 / (1 + alpha)``; the share of a step; the shares of a way that are left at layer t after layer k, ``[t, k]``;
+    and the logarithms of those after layer 0.
+    """
+    logarithms = log_shares([Layer(alpha)] * layers) if layers else np.zeros(1)
+    left = np.ones((layers + 1, layers + 1))
+    for layer in range(layers + 1):
+        left[layer, : layer + 1] = shares_left(logarithms, layer)
+    return 1.0 / (1.0 + alpha), alpha / (1.0 + alpha), left, logarithms
+
+
+def _route_by_core(
+    positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
+) -> Passage:
+    """Run a text with ties between different points as :func:`tokendyn.dynamics.run` runs it: there is one rule."""
+    layer = Layer(alpha)
+    frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
+    states, found, followed = [positions.copy()], [], []
+    for number in range(layers):
+        frozen.step(layer, number)
+        states.append(frozen.advance(number + 1).copy())
+        found.append(frozen.following.copy())
+        followed.append([frozen.followed(token) for token in range(len(weights))])
+    c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
+    w = p.copy()
+    for led in reversed(followed):
+        spare = c * w
+        for token, members in enumerate(led):
+            spare[members] += (1.0 - c) * w[token] * p[members] / np.sum(p[members])
+        w = spare
+    self_led = np.array([token in members for token, members in enumerate(followed[-1])])
+    leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
+    return Passage(np.stack(states), leaders, ties, self_led, w)
 
 
 def route_all(
@@ -105,10 +146,19 @@ def route_all(
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
     columns = np.ascontiguousarray(points.T)
-    c = 1.0 / (1.0 + alpha)
+    doubtful = np.zeros(len(texts), dtype=bool)
     kernels.shares(
-        texts.indptr, texts.words, texts.counts, texts.neutral, columns, c, layers, rows, keep, shares, leads, led
-    )
+        texts.indptr, texts.words, texts.counts, texts.neutral, columns, way_of(alpha, layers), layers, rows, keep,
+        shares, leads, led, doubtful,
+    )  # fmt: skip
+    for row in np.flatnonzero(doubtful):
+        own = np.arange(texts.indptr[row], texts.indptr[row + 1])[keep[texts.indptr[row] : texts.indptr[row + 1]]]
+        numbers, weights = texts.words[own], texts.counts[own]
+        if texts.neutral[row] > 0:
+            numbers, weights = np.append(numbers, len(points) - 1), np.append(weights, texts.neutral[row])
+        passage = route(points[numbers], weights, alpha, layers)
+        shares[own], led[own] = passage.shares[: len(own)], passage.self_led[: len(own)]
+        leads[row] = int(np.count_nonzero(led[own]))
     return shares, leads
 
 

@@ -7,6 +7,7 @@ lose. The way of the remaining words through the layers is computed anew here, e
 import numpy as np
 from jaxtyping import Float, Int
 
+from tokendyn.sentiment.routing import way_of
 from tokendyn.sentiment.succession_kernels import succession
 
 #: Words taken out at most.
@@ -66,7 +67,7 @@ def take_out(
     most = min(at_most, words)
     order, margins = np.empty(most, np.int64), np.empty(most)
     count = succession(
-        np.ascontiguousarray(positions.T), weights, words, 1.0 / (1.0 + alpha), layers, directions, offsets,
+        np.ascontiguousarray(positions.T), weights, words, way_of(alpha, layers), layers, directions, offsets,
         _LOOKED_AT, TURNED, most, order, margins,
     )  # fmt: skip
     return order[:count], margins[:count]

@@ -28,7 +28,7 @@ def margin_of(total, mass, directions, offsets):
 
 
 @_compiled
-def pass_through(z, p, place, c, states, leaders, ties, known, room, chosen, total):
+def pass_through(z, p, place, way, states, leaders, ties, known, room, chosen, total):
     """Run the tokens ``place`` of a text; write the weighted sum of their last places and return their weight."""
     layers = leaders.shape[0]
     mass = 0.0
@@ -36,7 +36,7 @@ def pass_through(z, p, place, c, states, leaders, ties, known, room, chosen, tot
         mass += p[place[i]]
         for d in range(z.shape[0]):
             states[0, d, i] = z[d, place[i]]
-    forward(states, p[place], c, leaders, ties, known, room, chosen)
+    forward(states, p[place], way, leaders, ties, known, room, chosen)
     total[:] = 0.0
     for i in range(len(place)):
         for d in range(z.shape[0]):
@@ -82,7 +82,7 @@ def known_without(out, lead, tie, known, rest_lead, rest_tie):
 
 
 @_compiled
-def margin_without(out, z, p, place, c, lead, tie, rest, directions, offsets, room):
+def margin_without(out, z, p, place, way, lead, tie, rest, directions, offsets, room):
     """Run all tokens but one of ``place`` and return their margin."""
     layers, m = lead.shape
     states, rest_lead, rest_tie, known, chosen = rest
@@ -92,22 +92,22 @@ def margin_without(out, z, p, place, c, lead, tie, rest, directions, offsets, ro
         known_without(out, lead, tie, known_now, lead_now, tie_now)
     left = np.concatenate((place[:out], place[out + 1 :]))
     total = np.empty(z.shape[0])
-    mass = pass_through(z, p, left, c, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total)
+    mass = pass_through(z, p, left, way, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total)
     return margin_of(total, mass, directions, offsets)
 
 
 @_compiled
-def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room):
+def next_to_go(margin, words, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room):
     """Return the place of the word without which the margin is least, and this margin; -1 if none lowers it."""
     dim, m = z.shape[0], len(place)
     states, leaders, ties, known, chosen = whole
     at, lead, tie = states[:, :, :m], leaders[:, :m], ties[:, :m]
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
-    mass = pass_through(z, p, place, c, at, lead, tie, known[:m], room, chosen, total)
+    mass = pass_through(z, p, place, way, at, lead, tie, known[:m], room, chosen, total)
     leads, tried = np.empty(m, np.bool_), np.zeros(m, np.bool_)
     share, spare, worth, support = np.empty(m), np.empty(m), np.empty(words), np.empty(words)
     who_leads_others(at, lead, tie, chosen, leads)
-    backward(at, p[place] / mass, c, lead, tie, chosen, share, spare)
+    backward(at, p[place] / mass, way, lead, tie, chosen, share, spare)
     best, out = margin, -1
     for i in range(words):
         j = place[i]
@@ -125,7 +125,7 @@ def next_to_go(margin, words, z, p, place, c, layers, directions, offsets, tries
         i = strongest(leads, support if look < tries else worth if look < 2 * tries else before, tried, words)
         if i >= 0:
             tried[i] = True
-            found = margin_without(i, z, p, place, c, lead, tie, rest, directions, offsets, room)
+            found = margin_without(i, z, p, place, way, lead, tie, rest, directions, offsets, room)
             drops[place[i]] = now - found
             if found < best:
                 best, out = found, i
@@ -145,7 +145,7 @@ def working_space(layers, dim, n):
 
 
 @_compiled
-def succession(z, p, words, c, layers, directions, offsets, looked_at, until, at_most, order, margins):
+def succession(z, p, words, way, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
     ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
@@ -163,7 +163,7 @@ def succession(z, p, words, c, layers, directions, offsets, looked_at, until, at
     for count in range(at_most):
         tries = looked_at if count == 0 else 1
         out, margin = next_to_go(
-            margin, words - count, z, p, place, c, layers, directions, offsets, tries, drops, whole, rest, room
+            margin, words - count, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room
         )
         if out < 0:
             return count

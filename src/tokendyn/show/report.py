@@ -23,10 +23,11 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\
 
 @dataclass(frozen=True)
 class Text:
-    """Paragraphs, separated by empty lines."""
+    """Paragraphs, separated by empty lines; red when they tell of a failure (``alarm``)."""
 
     text: str
     heading: str = ""
+    alarm: bool = False
     kind: ClassVar[str] = "text"
 
     @property
@@ -37,10 +38,11 @@ class Text:
 
 @dataclass(frozen=True)
 class KeyFigures:
-    """A few numbers or words to see at a glance: name and value."""
+    """A few numbers or words to see at a glance: name and value; those named in ``alarm`` are red."""
 
     values: Mapping[str, object]
     heading: str = ""
+    alarm: Sequence[str] = ()
     kind: ClassVar[str] = "key_figures"
 
     @property

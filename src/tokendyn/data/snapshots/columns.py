@@ -4,18 +4,23 @@ Nothing in a file is executed: npz archives that need pickle are refused.
 """
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tokendyn.data.delimited import check_header, split_header
 from tokendyn.errors import LISTED, BadInputError
-from tokendyn.runs.bounded import MOST_TABLE_BYTES
-from tokendyn.runs.hdf5_files import check_hdf5
+from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
+from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
+from tokendyn.runs.parquet_files import check_parquet
+
+_CELLS = 2**22  # of a text table that are parsed at a time
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
 
@@ -34,12 +39,16 @@ class Columns:
         Where they come from.
     time
         The name that the source itself marks as time, if it does.
+    packed
+        Size of the file that unpacks to the columns, in bytes.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     get: Callable[[str], Any]
     source: str
     time: str | None = None
+    packed: int | float = math.inf
+    _taken: list[int] = field(default_factory=lambda: [0], repr=False)
 
     def need(self, name: str) -> np.ndarray:
         """Return a column, or say which there are."""
@@ -49,12 +58,14 @@ class Columns:
             found = ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise BadInputError(f"{self.source} has no column {name!r}; found {found or 'none'}{hint}")
-        size = int(np.prod(self.shapes[name])) * 8
+        size = math.prod(self.shapes[name]) * 8
         if size > MOST_TABLE_BYTES:
             raise BadInputError(
                 f"{self.source}: {name!r} holds {size / 2**30:.1f} GiB, at most {MOST_TABLE_BYTES / 2**30:.0f}; "
                 "reduce it by POD"
             )
+        self._taken[0] += size
+        check_ratio(self.source, self._taken[0], self.packed)
         return np.asarray(self.get(name))
 
 
@@ -118,13 +129,12 @@ def _of_frame(frame: Any, source: str) -> Columns:
 def _open_text(path: Path) -> Iterator[Columns]:
     import pandas as pd
 
-    if path.stat().st_size > MOST_TABLE_BYTES:
-        raise BadInputError(
-            f"{path} is larger than {MOST_TABLE_BYTES / 2**30:.0f} GiB; store it as HDF5 and reduce it by POD"
-        )
     separator = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else ","
+    header = split_header(path, separator)
+    check_header(str(path), header)
     try:
-        frame = pd.read_csv(path, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
+        with open_bytes(path) as stream:
+            frame = _read_frame(stream, path, separator, max(_CELLS // max(len(header), 1), 1))
     except pd.errors.EmptyDataError:
         raise BadInputError(f"{path} is empty; expected a header row and rows of numbers") from None
     except pd.errors.ParserError as error:
@@ -135,17 +145,63 @@ def _open_text(path: Path) -> Iterator[Columns]:
     yield _of_frame(frame, str(path))
 
 
+def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
+    """Read a table part by part, so that it is refused before it fills the memory."""
+    import pandas as pd
+
+    parts, held = [], 0
+    with pd.read_csv(
+        stream, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
+    ) as reader:  # fmt: skip
+        for part in reader:
+            held += int(part.memory_usage(deep=True).sum())
+            if held > MOST_TABLE_BYTES:
+                raise BadInputError(
+                    f"{path} takes more than {MOST_TABLE_BYTES / 2**30:.0f} GiB of memory; store it as HDF5 and reduce "
+                    "it by POD"
+                )
+            parts.append(part)
+    return parts[0] if len(parts) == 1 else pd.concat(parts)
+
+
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Columns]:
     import pyarrow as arrow
     from pyarrow import parquet
 
+    check_parquet(path)
+    size = path.stat().st_size
     try:
         with parquet.ParquetFile(path) as file:
-            shapes = dict.fromkeys(file.schema_arrow.names, (file.metadata.num_rows,))
-            yield Columns(shapes, lambda name: file.read([name]).column(0).to_pandas().to_numpy(), str(path))
+            schema, count = file.schema_arrow, file.metadata.num_rows
+            # Texts stay numbers of a dictionary, whose texts cannot be longer than the file lets them be.
+            texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            shapes = dict.fromkeys(schema.names, (count,))
+            yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary))
+
+
+def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
+    """Return one column; texts are refused when they are longer than the file lets them be."""
+    from pyarrow import types
+
+    column = file.read([name]).column(0)
+    if types.is_dictionary(column.type):
+        held = 0
+        for chunk in column.chunks:
+            lengths = np.array([len(text or b"") for text in chunk.dictionary.to_pylist()] or [0])
+            held += int(lengths[chunk.indices.drop_null().to_numpy()].sum())
+            check_ratio(f"{path}: {name!r}", held, path.stat().st_size)
+        column = column.cast(column.type.value_type)
+    return np.asarray(column.to_pandas().to_numpy())
 
 
 @contextmanager
@@ -167,16 +223,16 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
                 shapes[name] = item.shape
 
         file.visititems(note)
-        yield Columns(shapes, lambda name: file[name][()], str(path))
+        yield Columns(shapes, lambda name: read_dataset(file[name], str(path)), str(path), None, packed_size(path))
 
 
 @contextmanager
 def _open_netcdf(path: Path) -> Iterator[Columns]:
     import xarray as xr
 
-    check_hdf5(path)
-    with xr.open_dataset(path, engine="h5netcdf") as dataset:
-        yield _of_dataset(dataset, str(path))
+    check_netcdf(path)
+    with xr.open_dataset(path, engine="h5netcdf", phony_dims="access") as dataset:
+        yield replace(_of_dataset(dataset, str(path)), packed=packed_size(path))
 
 
 def _of_dataset(dataset: Any, source: str) -> Columns:

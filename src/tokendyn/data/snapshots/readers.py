@@ -1,6 +1,7 @@
 """Snapshots from files and tables, with every check that a forecast relies on."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,7 +140,12 @@ def _choose(
     time = time or found.time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
     special = {time, series, *inputs}
     wanted = [name for name in found.shapes if name not in special] if columns is None else list(columns)
-    twice = sorted({name for name in wanted if wanted.count(name) > 1 or (columns is not None and name in special)})
+    if len(wanted) > MOST_FEATURES:
+        raise BadInputError(
+            f"{found.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
+        )
+    counts = Counter(wanted)
+    twice = sorted(name for name in counts if counts[name] > 1 or (columns is not None and name in special))
     problems = [f"{name!r} is asked for twice" for name in twice]
     absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in found.shapes]
     for name in absent:

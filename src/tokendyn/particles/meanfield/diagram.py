@@ -6,25 +6,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from tokendyn.dynamics import Progress
 from tokendyn.errors import BadInputError
-from tokendyn.particles.meanfield.model import MeanFieldRun
-from tokendyn.particles.meanfield.phases import DEPARTED, Phases
+from tokendyn.particles.meanfield.model import MeanFieldRun, Verdict
+from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside
 from tokendyn.runs.files import read_json, write_json
 
-SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 1
+SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
-
-#: What a point of a diagram shows. ``stays``: concentrated until the end of the run. ``leaves``: concentrated, then
-#: left. ``never``: the distance never fell below the level. ``unresolved``: too few tokens to say.
-Verdict = Literal["stays", "leaves", "never", "unresolved"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +48,14 @@ class PointResult:
         Which run.
     status, resolution, needed
         Of the integration and of the guard, with the tokens that would do.
+    verdict
+        What the run shows.
+    changes
+        Relative changes of least distance and departure from the run of another size; NaN without one.
     phases
-        Read off the distances.
-    crossings
-        Tokens across the separatrix at the least distance.
+        Read off the distances; they mean nothing where the verdict is ``"nothing"``.
+    crossings, stragglers
+        Tokens across the separatrix, and left to themselves, at the least distance.
     times, distances
         The curve.
     closure_times, closure_distances
@@ -66,8 +66,11 @@ class PointResult:
     status: str
     resolution: str
     needed: float
+    verdict: Verdict
+    changes: tuple[float, float]
     phases: Phases
     crossings: int
+    stragglers: int
     times: Float[np.ndarray, " times"]
     distances: Float[np.ndarray, " times"]
     closure_times: Float[np.ndarray, " closure"]
@@ -76,28 +79,22 @@ class PointResult:
     @classmethod
     def of(cls, point: Point, run: MeanFieldRun) -> "PointResult":
         """Return the result of a run."""
-        model = closure_beside(run)
-        empty = np.empty(0)
+        model = closure_beside(run) if run.asks else None
+        empty, guard = np.empty(0), run.resolution
         return cls(
-            point, run.trajectory.status, run.resolution.status, float(run.resolution.needed), run.phases,
-            int(run.crossings[run.best]), run.trajectory.times, run.distances,
+            point, run.trajectory.status, guard.status, float(guard.needed), run.verdict,
+            (guard.least_change, guard.departure_change), run.phases, int(run.crossings[run.best]), guard.stragglers,
+            run.trajectory.times, run.distances,
             empty if model is None else model.times[::10], empty if model is None else model.distances[::10],
         )  # fmt: skip
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the run shows."""
-        if self.resolution != "resolved":
-            return "unresolved"
-        if self.phases.least > DEPARTED:
-            return "never"
-        return "stays" if math.isinf(self.phases.departure) else "leaves"
 
     def write(self, folder: Path) -> None:
         """Write the result as one file, which appears only when it is whole."""
         record = {"schema": _RUN_SCHEMA, "schema_version": SCHEMA_VERSION, "point": asdict(self.point)}
         values = {
             "status": self.status, "resolution": self.resolution, "needed": _finite(self.needed),
+            "verdict": self.verdict, "changes": [_kept(change) for change in self.changes],
+            "stragglers": self.stragglers,
             "phases": {name: _finite(value) for name, value in asdict(self.phases).items() if name != "metastable"},
             "metastable": [_finite(value) for value in self.phases.metastable], "crossings": self.crossings,
             "curve": [self.times.tolist(), self.distances.tolist()],
@@ -117,7 +114,8 @@ class PointResult:
             curves = [np.array(curve, dtype=np.float64) for curve in (*record["curve"], *record["closure"])]
             return cls(
                 Point(**record["point"]), str(record["status"]), str(record["resolution"]), _number(record["needed"]),
-                phases, int(record["crossings"]), *curves,
+                record["verdict"], (_change(record["changes"][0]), _change(record["changes"][1])), phases,
+                int(record["crossings"]), int(record["stragglers"]), *curves,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError):
             raise BadInputError(f"{path} is damaged; delete it, and the next run fills the gap") from None
@@ -156,6 +154,11 @@ class Diagram:
         """The ratios v2/v1; empty in a diagram over time."""
         return sorted({result.point.ratio for result in self.results if result.point.ratio is not None})
 
+    @property
+    def several(self) -> bool:
+        """Whether there are several seeds, so that phases scatter."""
+        return len({result.point.seed for result in self.results}) > 1
+
     def at(self, beta: float, ratio: float | None = None) -> list[PointResult]:
         """Return the runs of all seeds at one point."""
         return [one for one in self.results if one.point.beta == beta and one.point.ratio == ratio]
@@ -172,10 +175,17 @@ class Diagram:
             row: dict[str, Any] = {"beta": beta} | ({} if ratio is None else {"v2/v1": ratio})
             verdicts = [str(run.verdict) for run in runs]
             row |= {"seeds": len(runs), "verdict": max(sorted(set(verdicts)), key=verdicts.count)}
+            nothing = all(run.verdict == "nothing" for run in runs)
             for entry in scatter.rows():
                 name = entry["quantity"].replace(" ", "_")
-                row |= {name: entry["mean"], f"{name}_deviation": entry["deviation"], f"{name}_found": entry["found"]}
+                row[name] = None if nothing else entry["mean"]
+                if self.several:
+                    row |= {f"{name}_deviation": entry["deviation"], f"{name}_found": entry["found"]}
             row["crossings"] = float(np.mean([run.crossings for run in runs]))
+            row["stragglers"] = float(np.mean([run.stragglers for run in runs]))
+            for k, name in enumerate(("least_change", "departure_change")):
+                known = [run.changes[k] for run in runs if not math.isnan(run.changes[k])]
+                row[name] = _finite(max(known, default=math.nan))
             row["tokens_needed"] = _finite(max(run.needed for run in runs))
             rows.append(row)
         return rows
@@ -233,6 +243,15 @@ def stretched(dim: int, ratio: float) -> Float[np.ndarray, "dim dim"]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _kept(change: float) -> float | str | None:
+    """Return a change as JSON knows it; infinite ones in words."""
+    return None if math.isnan(change) else "inf" if math.isinf(change) else change
+
+
+def _change(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _number(value: Any) -> float:

@@ -1,14 +1,16 @@
 """Figures of phase diagrams: heat maps, curves, slopes against log beta."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from tokendyn.particles.meanfield.closure import Closure
 from tokendyn.particles.meanfield.diagram import Diagram, PointResult
@@ -34,6 +36,8 @@ def diagram_curves(diagram: Diagram) -> Figure:
     curves = []
     for beta in diagram.betas:
         one = diagram.at(beta)[0]
+        if one.verdict == "nothing":
+            continue
         curves.append(DistanceCurve(beta, one.times, one.distances, _closure(one), one.resolution == "resolved"))
     return curves_figure(curves)
 
@@ -51,11 +55,12 @@ def time_map(diagram: Diagram) -> Figure:
     grid = max((run.times for run in diagram.results), key=lambda times: float(times[-1]))
     shades = np.full((len(betas), len(grid)), np.nan)
     for row, beta in enumerate(betas):
-        curves = [np.interp(grid, run.times, run.distances, right=np.nan) for run in diagram.at(beta)]
-        shades[row] = np.mean(curves, axis=0)
+        asked = [run for run in diagram.at(beta) if run.verdict != "nothing"]
+        curves = [np.interp(grid, run.times, run.distances, right=np.nan) for run in asked]
+        shades[row] = np.mean(curves, axis=0) if curves else np.nan
     picture = axes.pcolormesh(
         _edges(grid, log=False), _edges(np.array(betas), log=True), shades, cmap="cividis", rasterized=True,
-        norm=LogNorm(float(np.nanmin(shades)), float(np.nanmax(shades))),
+        norm=_log_norm(shades),
     )  # fmt: skip
     bar = figure.colorbar(picture, ax=axes, pad=0.01)
     bar.set_label(r"$W_2(\mu_t, \Pi_\#\mu_0)$", fontsize=9, color=QUIET)
@@ -69,11 +74,27 @@ def time_map(diagram: Diagram) -> Figure:
                 fontsize=8, color="white",
             )  # fmt: skip
     axes.set_yscale("log")
+    _mark_betas(axes.yaxis, betas)
     axes.set_xlim(grid[0], grid[-1])
     quiet(axes, "time t", r"inverse temperature $\beta$")
     axes.grid(visible=False)
     figure.legend(loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
     return figure
+
+
+def _log_norm(shades: np.ndarray) -> LogNorm:
+    """Return a logarithmic scale for shades; distances of zero take the colour of its lower end."""
+    positive = shades[np.isfinite(shades) & (shades > 0)]
+    low, high = (float(positive.min()), float(positive.max())) if positive.size else (_LEAST, 1.0)
+    return LogNorm(max(low, high * 1e-6), high * (1 + 1e-9) if high > low else 2 * high, clip=True)
+
+
+def _mark_betas(axis: Axis, betas: Sequence[float]) -> None:
+    """Label a logarithmic axis at the inverse temperatures themselves, at most at eight of them."""
+    some = betas[:: math.ceil(len(betas) / 8)]
+    axis.set_major_locator(FixedLocator(some))
+    axis.set_major_formatter(FixedFormatter([f"{beta:.4g}" for beta in some]))
+    axis.set_minor_locator(NullLocator())
 
 
 def _mark(axes: Axes, diagram: Diagram, name: str, label: str, colour: str, marker: str) -> None:
@@ -88,7 +109,8 @@ def _mark(axes: Axes, diagram: Diagram, name: str, label: str, colour: str, mark
 
 
 def _estimate(diagram: Diagram, beta: float, name: str) -> Estimate:
-    estimate: Estimate = getattr(PhaseScatter.of([run.phases for run in diagram.at(beta)]), name)
+    asked = [run.phases for run in diagram.at(beta) if run.verdict != "nothing"]
+    estimate: Estimate = getattr(PhaseScatter.of(asked), name)
     return estimate
 
 
@@ -96,8 +118,10 @@ def spectrum_map(diagram: Diagram) -> Figure:
     """Shade the least distance, and how long the tokens stay concentrated, over beta and the ratio v2/v1."""
     figure = new_figure(11.0, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
-    least = _cells(diagram, lambda run: run.phases.least)
-    stays = _cells(diagram, lambda run: run.phases.departure - run.phases.concentration)
+    least = _cells(diagram, lambda run: run.phases.least if run.verdict != "nothing" else math.nan)
+    stays = _cells(
+        diagram, lambda run: run.phases.departure - run.phases.concentration if run.verdict != "nothing" else math.nan
+    )
     _shade(figure, left, diagram, least, "least distance", log=True)
     _shade(figure, right, diagram, stays, "time from least distance to departure", log=False)
     quiet(left, "ratio v2 / v1", r"inverse temperature $\beta$")
@@ -107,10 +131,11 @@ def spectrum_map(diagram: Diagram) -> Figure:
     legend = [
         Patch(facecolor="white", edgecolor=NEUTRAL, hatch="///", label="too few tokens"),
         Patch(facecolor="white", edgecolor=NEUTRAL, hatch="...", label="not concentrated"),
+        Patch(facecolor="white", edgecolor=NEUTRAL, label="nothing concentrates"),
         Patch(facecolor=LEADER_COLOURS[5], edgecolor=NEUTRAL, alpha=0.5, label="stays until the end of the run"),
         Patch(facecolor="#EEEEEE", edgecolor=NEUTRAL, label="not run yet"),
     ]
-    figure.legend(handles=legend, loc="outside upper center", ncols=4, fontsize=8.5, frameon=False)
+    figure.legend(handles=legend, loc="outside upper center", ncols=5, fontsize=8.5, frameon=False)
     return figure
 
 
@@ -120,6 +145,7 @@ def _cells(diagram: Diagram, measure: Callable[[PointResult], float]) -> Float[n
     for i, beta in enumerate(diagram.betas):
         for j, ratio in enumerate(diagram.ratios):
             values = [measure(run) for run in diagram.at(beta, ratio)]
+            values = [value for value in values if not math.isnan(value)]
             finite = [value for value in values if math.isfinite(value)]
             if values:
                 table[i, j] = float(np.mean(finite)) if 2 * len(finite) > len(values) else math.inf
@@ -130,7 +156,7 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
     """Shade a table with one equal cell for each point; infinite entries in blue."""
     shown = np.ma.masked_invalid(table)
     axes.set_facecolor("#EEEEEE")
-    norm = LogNorm(max(float(shown.min()), _LEAST), float(shown.max())) if log and shown.count() else None
+    norm = _log_norm(np.maximum(shown.filled(np.nan), _LEAST)) if log and shown.count() else None
     picture = axes.pcolormesh(shown, cmap="cividis", norm=norm, rasterized=True)
     if shown.count():
         bar = figure.colorbar(picture, ax=axes, pad=0.01)
@@ -141,6 +167,9 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
         for j, ratio in enumerate(diagram.ratios):
             runs = diagram.at(beta, ratio)
             verdicts = [str(run.verdict) for run in runs]
+            if verdicts and verdicts.count("nothing") == len(verdicts):
+                axes.add_patch(Rectangle((j, i), 1, 1, facecolor="white", edgecolor=NEUTRAL, linewidth=0.8))
+                continue
             if verdicts.count("never") * 2 > len(verdicts):
                 cell = Rectangle((j, i), 1, 1, facecolor="white", edgecolor=NEUTRAL, hatch="...", linewidth=0)
                 axes.add_patch(cell)
@@ -157,7 +186,11 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
 
     None with fewer than three inverse temperatures that the tokens resolve.
     """
-    betas = [beta for beta in diagram.betas if all(run.resolution == "resolved" for run in diagram.at(beta))]
+    betas = [
+        beta
+        for beta in diagram.betas
+        if all(run.resolution == "resolved" and run.verdict != "nothing" for run in diagram.at(beta))
+    ]
     if len(betas) < 3:
         return None
     figure = new_figure(11.0, 3.7)
@@ -167,6 +200,8 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
         measured = [(beta, _estimate(diagram, beta, name)) for beta in betas]
         measured = [(beta, one) for beta, one in measured if one.found]
         x, y = np.array([b for b, _ in measured]), np.array([one.mean for _, one in measured])
+        power = power and bool((y > 0).all())
+        narrow = power and len(y) > 0 and float(y.max()) < 5 * float(y.min())  # else decades alone are labelled
         bars = [one.deviation if math.isfinite(one.deviation) else 0.0 for _, one in measured]
         axes.errorbar(
             x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
@@ -178,8 +213,14 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
             u, w = np.array(closed).T
             axes.plot(u, w, "--", color=LEADER_COLOURS[1], linewidth=1.4, label=f"closure, slope {_slope(u, w, power)}")
         axes.set_xscale("log")
+        _mark_betas(axes.xaxis, betas)
         if power:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            if narrow:
+                axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+            else:
+                axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=9.5, color=INK)
         quiet(axes, r"inverse temperature $\beta$")
         axes.legend(fontsize=8)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION, Diagram
@@ -14,9 +15,18 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
+#: What the words of the table mean.
+_NOTE = (
+    "E is the dominant eigenspace of V B^T: the tokens should gather where it meets the sphere, each at its projected "
+    "point; least is the least distance (W2) of all tokens to these points. stays: concentrated until the end of the "
+    "run; leaves: concentrated, then left; never: not nearer than 0.5; unresolved: another number of tokens gives "
+    "another answer; nothing: there is no projected law. Changes are those of a run of another size; stragglers are "
+    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and in how many seeds it was found."
+)
 
-def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: float) -> None:
-    """Write ``points.csv``, the figures and ``report.html`` of the runs that are there.
+
+def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: float, report: bool = True) -> None:
+    """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the runs that are there.
 
     Parameters
     ----------
@@ -28,15 +38,12 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
         The command that repeats it.
     seconds
         Wall time of this part of the work.
+    report
+        Draw the figures and write the page too.
     """
     with new_file(folder / "points.csv") as temporary:
         pd.DataFrame(diagram.rows()).to_csv(temporary, index=False, lineterminator="\n")
-    over_time = not diagram.ratios
-    figures = [("phase", time_map(diagram) if over_time else spectrum_map(diagram))]
-    if over_time:
-        figures.append(("curves", diagram_curves(diagram)))
-        slopes = slopes_figure(diagram)
-        figures += [("slopes", slopes)] if slopes is not None else []
+    figures = _figures(diagram) if report else []
     for name, figure in figures:
         with new_file(folder / f"{name}.png") as temporary:
             figure.savefig(temporary, dpi=130)
@@ -46,7 +53,19 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
         "runs": len(diagram.results), "provenance": provenance(diagram.settings, seed=None, seconds=seconds),
     }  # fmt: skip
     write_json(folder / "phase.json", record)
-    write_report(diagram_report(record, folder), folder / "report.html")
+    if report:
+        write_report(diagram_report(record, folder), folder / "report.html")
+
+
+def _figures(diagram: Diagram) -> list[tuple[str, Figure]]:
+    """Return the figures that there is something to draw in, by name."""
+    if all(result.verdict == "nothing" for result in diagram.results):
+        return []
+    if diagram.ratios:
+        return [("phase", spectrum_map(diagram))]
+    slopes = slopes_figure(diagram)
+    figures = [("phase", time_map(diagram)), ("curves", diagram_curves(diagram))]
+    return [*figures, ("slopes", slopes)] if slopes is not None else figures
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
@@ -75,7 +94,7 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
         if missing
         else KeyFigures(counts),
         *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),
-        Table(points, "Points", note="Mean and standard deviation over seeds; found: in how many seeds."),
+        Table(points, "Points", note=_NOTE),
         *closing(record["command"], record["provenance"]),
     ]
     title = "Phase diagram over beta and time" if over_time else "Phase diagram over beta and the spectrum of V"

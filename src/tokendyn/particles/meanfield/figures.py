@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tokendyn.particles.meanfield.closure import Closure
 from tokendyn.particles.meanfield.model import MeanFieldRun
-from tokendyn.particles.meanfield.phases import Phases
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.stage import Stage, draw_moment
 from tokendyn.particles.meanfield.theory import Envelope
 from tokendyn.show.axes import new_figure, quiet
@@ -75,6 +75,8 @@ def distance_figure(run: MeanFieldRun, closure: Closure | None = None, bound: En
 
 
 def _mark_phases(axes: Axes, phases: Phases, end: float) -> None:
+    if phases.least > DEPARTED:
+        return
     start, stop = phases.metastable
     axes.axvspan(start, min(stop, end), color=GREEN, alpha=0.12, linewidth=0)
     marks = [(phases.concentration, "least", GREEN), (phases.departure, "departure", VERMILION)]
@@ -109,7 +111,7 @@ def curves_figure(curves: Sequence[DistanceCurve]) -> Figure:
         axes.plot([], [], "--", color=NEUTRAL, linewidth=0.9, label="Gaussian closure")
     least = min((float(curve.distances.min()) for curve in curves), default=1.0)
     axes.set_ylim(max(least / 2, _LEAST), 3)
-    axes.set_xlim(0, max(float(curve.times[-1]) for curve in curves))
+    axes.set_xlim(0, max((float(curve.times[-1]) for curve in curves), default=1.0))
     axes.axhline(0.5, color=NEUTRAL, linewidth=0.8)
     quiet(axes, "time t", r"$W_2(\mu_t, \Pi_\#\mu_0)$")
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
@@ -153,6 +155,8 @@ def spectrum_figure(
 def chosen_states(run: MeanFieldRun, count: int = PANELS) -> list[int]:
     """Return the start, the way to concentration, the least distance, the departure or the way there, and the end."""
     times, phases = run.trajectory.times, run.phases
+    if not run.asks:
+        return sorted(set(np.linspace(0, len(times) - 1, count).round().astype(int).tolist()))
     leaving = phases.departure if math.isfinite(phases.departure) else (phases.concentration + float(times[-1])) / 2
     middle = (float(times[0]) + phases.concentration) / 2
     wanted = [float(times[0]), middle, phases.concentration, leaving, float(times[-1])]
@@ -177,6 +181,8 @@ def _draw_angles(axes: Axes, run: MeanFieldRun) -> None:
     bar.ax.tick_params(labelsize=8, colors=QUIET)
     for number, target in enumerate(np.unique(np.round(run.targets, 9), axis=0)[:8]):
         angle = math.atan2(target[1], target[0]) / math.pi
+        if not run.asks:
+            break
         label = "where the projection sends them" if number == 0 else None
         axes.axhline(angle, color="white", linewidth=0.9, linestyle=":", label=label)
     quiet(axes, "time t", "angle / π")

@@ -40,15 +40,17 @@ def _frames(run: MeanFieldRun, states: np.ndarray) -> Iterator[UInt8[np.ndarray,
     canvas: Any = FigureCanvasAgg(figure)
     scene = figure.add_axes((0.01, 0.04, _HEIGHT / _WIDTH * 0.92, 0.92))
     curve = figure.add_axes((0.61, 0.17, 0.36, 0.66))
-    curve.semilogy(trajectory.times, np.clip(run.distances, 1e-12, None), color=NEUTRAL, linewidth=1.4)
-    quiet(curve, "time t", "$W_2$ to the projected law")
+    distances = run.distances if run.asks else run.distances_to_e
+    curve.semilogy(trajectory.times, np.clip(distances, 1e-12, None), color=NEUTRAL, linewidth=1.4)
+    quiet(curve, "time t", "$W_2$ to the projected law" if run.asks else "distance to E")
     (now,) = curve.plot([], [], "o", color=LEADER_COLOURS[1], markersize=7)
     title = figure.text(0.61, 0.9, "", fontsize=10.5, color=INK)
     for number, state in enumerate(states):
         scene.clear()
         share = number / max(len(states) - 1, 1)
         draw_moment(scene, stage, int(state), AZIMUTH + _TURN * (share - 0.5))
-        now.set_data([trajectory.times[state]], [max(run.distances[state], 1e-12)])
-        title.set_text(f"t = {trajectory.times[state]:.2f},  $W_2$ = {run.distances[state]:.3g}")
+        now.set_data([trajectory.times[state]], [max(distances[state], 1e-12)])
+        shown = f",  $W_2$ = {distances[state]:.3g}" if run.asks else ""
+        title.set_text(f"t = {trajectory.times[state]:.2f}{shown}")
         canvas.draw()
         yield np.asarray(canvas.buffer_rgba())[:, :, :3].copy()

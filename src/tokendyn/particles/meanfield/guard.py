@@ -49,6 +49,15 @@ class Resolution:
         Median of ``p_ii``.
     reason
         The status in a sentence, with the number of tokens that would do.
+    shown
+        What was measured at the start, in words.
+    other_tokens
+        Tokens of the run of another size that a run was compared with; 0 when there was none.
+    least_change, departure_change
+        Relative changes of least distance and departure from that run to this one (of their logarithms); infinite when
+        only one of the two comes near its projection, or leaves; NaN without a comparison.
+    stragglers
+        Tokens that attend to themselves off E at the least distance of a run.
     """
 
     status: Literal["resolved", "unresolved"]
@@ -58,6 +67,11 @@ class Resolution:
     effective_size: float
     self_weight: float
     reason: str
+    shown: str = ""
+    other_tokens: int = 0
+    least_change: float = math.nan
+    departure_change: float = math.nan
+    stragglers: int = 0
 
 
 def needed_tokens(scaled_temperature: float, dim: int) -> float:
@@ -83,6 +97,10 @@ def resolution(
     flow: TokenFlow, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
 ) -> Resolution:
     """Return whether the tokens, as they are at the start, resolve the attention kernel.
+
+    A rule of thumb that costs little: it can ask for more tokens than the answer needs, and it cannot see the tail of
+    the law on which the answer may hang later. The verdict on a run is that of
+    :func:`~tokendyn.particles.meanfield.simulate`, which begins with this one and looks along the run.
 
     Two measures must hold: the number of tokens (:func:`needed_tokens`), and the distance from where each token looks,
     ``u(x_i)``, to the nearest token. The second sees gaps of random and uneven starts.
@@ -123,12 +141,16 @@ def resolution(
         f"{size:.3g} tokens attended to"
     )
     if count * (1 + 1e-9) >= expected and reach <= REACH:
-        return Resolution("resolved", count, needed, reach, size, own, shown)
-    enough = f"at least {needed:.0f} tokens of this kind" if needed < 1e15 else f"{needed:.1g} tokens, out of reach"
+        return Resolution("resolved", count, needed, reach, size, own, shown, shown)
     return Resolution(
         "unresolved", count, needed, reach, size, own,
-        f"{shown}: too few for the mean field; use {enough}, or a smaller beta",
+        f"{shown}: too few for the mean field; use {enough(needed)}, or a smaller beta", shown,
     )  # fmt: skip
+
+
+def enough(needed: float) -> str:
+    """Return how many tokens would do, in words."""
+    return f"at least {needed:.0f} tokens of this kind" if needed < 1e9 else "more tokens than any memory holds"
 
 
 def _attended(flow: TokenFlow, queries: np.ndarray, tokens: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
@@ -145,6 +167,6 @@ def _attended(flow: TokenFlow, queries: np.ndarray, tokens: np.ndarray, shares: 
 def _cold(flow: TokenFlow, count: float) -> Resolution:
     if flow.cold_limit == "full support":
         reason = "zero temperature with full support: tokens do not interact, any number resolves it"
-        return Resolution("resolved", count, 1.0, 0.0, math.inf, 0.0, reason)
+        return Resolution("resolved", count, 1.0, 0.0, math.inf, 0.0, reason, reason)
     reason = "hardmax of finitely many tokens is the other limit: no number of tokens makes it the mean field"
-    return Resolution("unresolved", count, math.inf, math.inf, 1.0, 1.0, reason)
+    return Resolution("unresolved", count, math.inf, math.inf, 1.0, 1.0, reason, reason)

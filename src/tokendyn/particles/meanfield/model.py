@@ -2,22 +2,33 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, integrate
+from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, integrate, means_within
 from tokendyn.dynamics.flow import checked_weights
-from tokendyn.dynamics.integrators import Method
+from tokendyn.dynamics.integrators import Method, Step
 from tokendyn.dynamics.sphere import sphere_tokens
+from tokendyn.dynamics.steps import STEP_ERROR
 from tokendyn.errors import BadInputError
 from tokendyn.metrics.transport import Transport, coupling_distance, two_atom_distance, wasserstein
+from tokendyn.particles.meanfield.check import (
+    Start,
+    Stragglers,
+    evenly,
+    judged,
+    left_behind,
+    lonely,
+    other_start,
+    unchecked,
+)
 from tokendyn.particles.meanfield.guard import Resolution, resolution
-from tokendyn.particles.meanfield.phases import Phases, detect_phases
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases, detect_phases
 from tokendyn.particles.meanfield.projection import (
     PredictedTimes,
     Projection,
@@ -28,11 +39,21 @@ from tokendyn.particles.meanfield.projection import (
 )
 from tokendyn.runs.checkpoint import Checkpoint
 
+#: States that phases need.
+_FEWEST = 3
+
 #: Tokens up to which the exact transport is solved by POT.
 EXACT_TOKENS = 2000
 
-#: A start for any number of tokens: the tokens, or the tokens and their weights.
-Start = Callable[[int], np.ndarray | tuple[np.ndarray, np.ndarray]]
+#: From so many tokens on the attention's means are those of a fast backend, within this error.
+MANY, MANY_ERROR = 4000, 1e-9
+
+#: Mean of the tokens of each half of E off E, in units of their spread off E, below which a law counts as symmetric.
+_SYMMETRIC = 0.02
+
+#: What a run shows. ``stays``: concentrated until its end. ``leaves``: concentrated, then left. ``never``: the distance
+#: never fell below the level. ``unresolved``: too few tokens to say. ``nothing``: there is no projected law.
+Verdict = Literal["stays", "leaves", "never", "unresolved", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class MeanFieldRun:
     terminal
         What collapsed clusters do.
     resolution
-        Whether the number of tokens resolves beta.
+        Whether the number of tokens resolves beta: judged along the run, and by a second run of another size.
     targets
         ``(tokens, dim)``: ``Pi(x_i(0))``; their law is the projected law.
     """
@@ -95,8 +116,57 @@ class MeanFieldRun:
 
     @cached_property
     def phases(self) -> Phases:
-        """Concentration, metastable interval and departure, from :attr:`distances`."""
+        """Concentration, metastable interval and departure, from :attr:`distances`; see :attr:`asks`."""
         return detect_phases(self.trajectory.times, self.distances)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a projected law to come near: E is not the whole space, and limits do not turn in it."""
+        return self.projection.concentrates
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the run shows, in a word."""
+        if not self.asks:
+            return "nothing"
+        if self.resolution.status != "resolved":
+            return "unresolved"
+        if self.phases.least > DEPARTED:
+            return "never"
+        return "stays" if math.isinf(self.phases.departure) else "leaves"
+
+    @cached_property
+    def distances_to_e(self) -> Float[np.ndarray, " states"]:
+        """Root mean square distance of the tokens to their nearest points of E on the sphere, at every time."""
+        inside = np.linalg.norm(self.trajectory.states @ self.projection.basis, axis=2)
+        return np.asarray(np.sqrt(np.maximum(2 - 2 * inside, 0) @ self.trajectory.weights))
+
+    @cached_property
+    def stragglers(self) -> Stragglers:
+        """Tokens that are left to themselves off E at the least distance, and what holds without them."""
+        state, weights = self.trajectory.states[self.best], self.trajectory.weights
+        alone = lonely(self.flow, state, weights, np.linalg.norm(state - self.targets, axis=1))
+        kept, without = ~alone, None
+        if alone.any() and kept.any() and len(self.trajectory.times) >= _FEWEST:
+            shares = weights[kept] / weights[kept].sum()
+            curve = coupling_distance(np.ascontiguousarray(self.trajectory.states[:, kept]), self.targets[kept], shares)
+            without = detect_phases(self.trajectory.times, curve)
+        return Stragglers(int(alone.sum()), float(weights[alone].sum()), without)
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether the start is symmetric about E, which hides a terminal phase: it is left by rounding only."""
+        start, weights, basis = self.trajectory.states[0], self.trajectory.weights, self.projection.basis
+        if self.projection.dimension == start.shape[1]:
+            return False
+        off = start - (start @ basis) @ basis.T
+        spread = math.sqrt(float(weights @ (off**2).sum(axis=1)))
+        for direction in basis.T[:8]:
+            for side in (start @ direction > 0, start @ direction <= 0):
+                share = float(weights[side].sum())
+                if share > 0 and np.linalg.norm(weights[side] @ off[side]) / share > _SYMMETRIC * spread:
+                    return False
+        return spread > 0
 
     @property
     def best(self) -> int:
@@ -150,35 +220,53 @@ class MeanFieldRun:
         found = [] if self.resolution.status == "resolved" else [self.resolution.reason]
         if self.projection.status != "eigenspace":
             found.append(f"projection {self.projection.status}: {self.projection.reason}")
+        if self.asks and self.terminal.exists and self.terminal.invariant and self.symmetric:
+            found.append(
+                "the start is symmetric about E, which hides the terminal phase: clusters leave by rounding only; take "
+                "a start whose mean lies off E (--push, or another density)"
+            )
+        if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
+            found.append(
+                f"a step errs by up to {self.trajectory.step_error:.1e} by its estimate, more than {STEP_ERROR:.0e}: "
+                "the step is too long for this flow; leave it out, and it is chosen"
+            )
         if self.trajectory.reason:
             found.append(f"{self.trajectory.status}: {self.trajectory.reason}")
         return found
 
     def summary(self) -> dict[str, Any]:
         """Return the run in numbers, as JSON values; what is infinite or undefined is None."""
-        phases, prediction, trajectory = self.phases, self.prediction, self.trajectory
+        prediction, trajectory, asks = self.prediction if self.asks else None, self.trajectory, self.asks
+        phases = self.phases if asks else None
+        near = phases if phases is not None and phases.least <= DEPARTED else None
+        guard = self.resolution
         return {
             "status": trajectory.status,
-            "resolution": self.resolution.status,
+            "resolution": guard.status,
+            "verdict": self.verdict,
             "warnings": self.warnings,
             "tokens": len(trajectory.weights),
-            "tokens_needed": _finite(self.resolution.needed),
+            "tokens_needed": _finite(guard.needed),
             "dim": int(trajectory.states.shape[2]),
             "inverse_temperature": _finite(self.flow.inverse_temperature),
             "time": float(trajectory.times[-1]),
             "projection": self.projection.status,
             "projection_dimension": self.projection.dimension,
-            "contraction_rate": self.projection.rate,
+            "contraction_rate": self.projection.rate if asks else None,
             "terminal_phase": self.terminal.exists,
             "terminal_rate": _finite(self.terminal.rate),
-            "least_distance": phases.least,
-            "concentration_time": phases.concentration,
-            "metastable_from": phases.metastable[0],
-            "metastable_to": _finite(phases.metastable[1]),
-            "departure_time": _finite(phases.departure),
+            "least_distance": phases.least if phases else None,
+            "concentration_time": near.concentration if near else None,
+            "metastable_from": near.metastable[0] if near else None,
+            "metastable_to": _finite(near.metastable[1]) if near else None,
+            "departure_time": _finite(near.departure) if near else None,
             "predicted_concentration_time": _finite(prediction.concentration) if prediction else None,
             "predicted_departure_time": _finite(prediction.departure) if prediction else None,
-            "crossings": int(self.crossings[self.best]),
+            "other_tokens": guard.other_tokens,
+            "least_change": _finite(guard.least_change),
+            "departure_change": _finite(guard.departure_change),
+            "stragglers": guard.stragglers,
+            "crossings": int(self.crossings[self.best]) if asks else 0,
             "clusters": len(trajectory.clusters().sizes),
             "steps": trajectory.steps,
             "seconds": trajectory.provenance.get("seconds"),
@@ -186,13 +274,11 @@ class MeanFieldRun:
 
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
-        facts, phases = self.summary(), self.phases
-        left = "does not leave it" if math.isinf(phases.departure) else f"leaves it at t = {phases.departure:.3g}"
+        facts = self.summary()
         lines = [
             f"{facts['tokens']} tokens in {facts['dim']} dimensions at beta = {self.flow.inverse_temperature:g}, until "
             f"t = {facts['time']:g}: {facts['clusters']} clusters at the end",
-            f"least distance to the projected law {phases.least:.3g} at t = {phases.concentration:.3g}; the law {left}",
-            f"{self.projection.reason}; contraction rate c = {self.projection.rate:.3g}; {self.terminal.reason}",
+            *self._course(),
         ]
         if facts["crossings"]:
             floor, without = self.floors[self.best], self.distances_without_crossings[self.best]
@@ -200,7 +286,40 @@ class MeanFieldRun:
                 f"{facts['crossings']} tokens had crossed the separatrix by then, which puts a floor of {floor:.3g} "
                 f"under the distance; without them it is {without:.3g}"
             )
+        held = self.stragglers if self.asks else Stragglers(0, 0.0, None)
+        if held.phases is not None:
+            lines.append(f"{left_behind(held.count)} off E then; without {_them(held.count)}: {_told(held.phases)}")
+        if self.resolution.status == "resolved" and self.resolution.other_tokens:
+            lines.append(f"resolved: {self.resolution.reason}")
+        if self.flow.means is not None:
+            lines.append("the means of the attention are within an error bound, by fast backends")
         return lines + [f"note: {warning}" for warning in self.warnings]
+
+    def _course(self) -> list[str]:
+        """Return what the law does, and why, in sentences."""
+        if self.projection.dimension == self.trajectory.states.shape[2]:
+            return [f"E is the whole space ({self.projection.reason}): there is no projected law to come near or leave"]
+        theory = f"contraction rate c = {self.projection.rate:.3g}; {self.terminal.reason}"
+        if not self.asks:
+            best = int(self.distances_to_e.argmin())
+            return [
+                f"{self.projection.reason}, so there is no projected law to come near; least distance to E itself "
+                f"{self.distances_to_e[best]:.3g} at t = {self.trajectory.times[best]:.3g}; {theory}"
+            ]
+        return [f"{_told(self.phases)}", f"{self.projection.reason}; {theory}"]
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _told(phases: Phases) -> str:
+    """Return phases in a sentence."""
+    if phases.least > DEPARTED:
+        when = f"at t = {phases.concentration:.3g}"
+        return f"the law never comes near its projection: least distance {phases.least:.3g} {when}"
+    left = "does not leave it" if math.isinf(phases.departure) else f"leaves it at t = {phases.departure:.3g}"
+    return f"least distance to the projected law {phases.least:.3g} at t = {phases.concentration:.3g}; the law {left}"
 
 
 def simulate(
@@ -210,7 +329,7 @@ def simulate(
     *,
     weights: Float[np.ndarray, " tokens"] | None = None,
     method: Method = "rk4",
-    step: float = 0.1,
+    step: Step = "auto",
     tolerance: float = 1e-8,
     noise: float = 0.0,
     seed: int | None = None,
@@ -219,8 +338,15 @@ def simulate(
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    check: bool = True,
+    start: Start | None = None,
+    error_tolerance: float | None = None,
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
+
+    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 128 tokens it has four times
+    as many; else 0.7 times as many in the bulk and near the separatrix those of a start of four times as many, which
+    costs about as much as the run itself.
 
     Parameters
     ----------
@@ -228,6 +354,16 @@ def simulate(
         The vector field, on the sphere.
     tokens, times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
         See :func:`tokendyn.dynamics.integrate`.
+    check
+        Make the second run. Without it the resolution is the rule for the start (:func:`resolution`), no more.
+    start
+        Returns the start for another number of tokens, for the second run. Without it tokens on the circle are
+        interpolated; in higher dimensions some of them are left out, and those of the tail make room for others on the
+        way to their neighbours; independent tokens are told from even ones.
+    error_tolerance
+        Accept this error of the attention's means, from backends that are far faster for many tokens
+        (:func:`~tokendyn.dynamics.means_within`); 0 for the exact difference form. By default the exact form below
+        4,000 tokens and 1e-9 from there on, where a flow is full, normalised and has no means of its own.
 
     Raises
     ------
@@ -248,18 +384,53 @@ def simulate(
     """
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
-    start = sphere_tokens(tokens, normalise=normalise)
-    shares = checked_weights(weights, len(start))
-    one = np.eye(start.shape[1])
+    begun = sphere_tokens(tokens, normalise=normalise)
+    shares = checked_weights(weights, len(begun))
+    one = np.eye(begun.shape[1])
     value = one if flow.value is None else flow.value
     projection = project(value, one if flow.interaction is None else flow.interaction)
-    targets = projection.apply(start)
+    targets = projection.apply(begun)
+    followed = _with_means(flow, len(begun), error_tolerance)
+    settings: dict[str, Any] = {
+        "method": method, "step": step, "tolerance": tolerance, "noise": noise, "seed": seed, "budget": budget,
+    }  # fmt: skip
     trajectory = integrate(
-        flow, start, times, weights=shares, method=method, step=step, tolerance=tolerance, noise=noise, seed=seed,
-        budget=budget, config=config, progress=progress, checkpoint=checkpoint,
-    )  # fmt: skip
-    guard = resolution(flow, start, shares)
-    return MeanFieldRun(trajectory, flow, projection, terminal_phase(value, projection), guard, targets)
+        followed, begun, times, weights=shares, config=config, progress=progress, checkpoint=checkpoint, **settings
+    )
+    guard = resolution(flow, begun, shares)
+    run = MeanFieldRun(trajectory, followed, projection, terminal_phase(value, projection), guard, targets)
+    return replace(run, resolution=_judged(run, start, settings)) if check else run
+
+
+def _with_means(flow: TokenFlow, count: int, error_tolerance: float | None) -> TokenFlow:
+    """Return the flow with means of a fast backend, where these are asked for, or many tokens make them worth it."""
+    plain = flow.means is None and flow.normalised and not flow.causal and 0 < flow.inverse_temperature < math.inf
+    if error_tolerance is None:
+        error_tolerance = MANY_ERROR if plain and count >= MANY else 0.0
+    return flow if error_tolerance == 0 else replace(flow, means=means_within(error_tolerance))
+
+
+def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) -> Resolution:
+    """Return the verdict on a run, by its stragglers and a second run."""
+    guard, trajectory = run.resolution, run.trajectory
+    cold = math.isinf(run.flow.inverse_temperature)
+    if not run.asks or run.flow.causal or cold or len(trajectory.times) < _FEWEST:
+        return guard
+    if trajectory.status != "completed":
+        return unchecked(guard, f"{trajectory.status}, at t = {trajectory.times[-1]:.3g}")
+    begun = other_start(trajectory.states[0], trajectory.weights, run.projection, start)
+    if begun is None:
+        return unchecked(guard, "there are too few tokens to compare with fewer")
+    moved = integrate(run.flow, begun[0], trajectory.times, weights=begun[1], normalise=True, **settings)
+    if moved.status != "completed":
+        return unchecked(guard, f"the run of another size ended early, {moved.status}")
+    targets = run.projection.apply(moved.states[0])
+    second = MeanFieldRun(moved, run.flow, run.projection, run.terminal, guard, targets)
+    parts = trajectory.weights * ((trajectory.states[run.best] - run.targets) ** 2).sum(axis=1)
+    shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
+    even = start is not None or evenly(trajectory.states[0])
+    other = len(begun[1]), second.phases, second.stragglers
+    return judged(guard, run.phases, run.stragglers, other, shared, even, float(run.distances[-1]))
 
 
 @dataclass(frozen=True)
@@ -320,7 +491,7 @@ def refine(
     for size in counts:
         made = start(size)
         tokens, weights = made if isinstance(made, tuple) else (made, None)
-        runs.append(simulate(flow, tokens, times, weights=weights, **settings))
+        runs.append(simulate(flow, tokens, times, weights=weights, **{"check": False, "start": start, **settings}))
     return Refinement.of(tuple(runs))
 
 

@@ -61,6 +61,11 @@ class Projection:
         """Dimension of E."""
         return self.basis.shape[1]
 
+    @property
+    def concentrates(self) -> bool:
+        """Whether tokens come near a law on E: E is not the whole space, and limits do not turn in it."""
+        return self.status in ("eigenspace", "tied", "defective") and self.dimension < len(self.projector)
+
     def apply(self, tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "tokens dim"]:
         """Return ``Pi`` of every token.
 

@@ -15,15 +15,16 @@ from tokendyn.dynamics.flow import ColdLimit
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figure, tokens_figure
 from tokendyn.particles.meanfield.film import animate_run
-from tokendyn.particles.meanfield.guard import resolution
+from tokendyn.particles.meanfield.guard import Resolution, resolution
 from tokendyn.particles.meanfield.heads import HeadTheory
 from tokendyn.particles.meanfield.model import MeanFieldRun
-from tokendyn.particles.meanfield.phases import Phases
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import project, terminal_phase
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
+from tokendyn.runs.table import safe_frame
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.report import Section
 
@@ -38,9 +39,14 @@ _SHOWN_DIM = 16
 _MOST_PAIRS = 2 * 10**9
 
 _KEYS = (
-    "status", "resolution", "tokens", "dim", "inverse_temperature", "least_distance", "concentration_time",
+    "status", "resolution", "verdict", "tokens", "dim", "inverse_temperature", "least_distance", "concentration_time",
     "departure_time", "clusters",
 )  # fmt: skip
+
+
+#: Key figures that a run without a projected law has not; what a run that was not compared has not.
+_DISTANCES = ("least_distance", "concentration_time", "departure_time")
+_COMPARED = ("other_tokens", "least_change", "departure_change", "stragglers")
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def save_run(
         )  # fmt: skip
         distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
         if beside.names:
-            token_table(run, beside.names).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
+            safe_frame(token_table(run, beside.names)).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
         if animation is not None:
             animate_run(run, place / f"animation.{animation}")
         if report:
@@ -159,8 +165,9 @@ def save_run(
 
 
 def write_figures(run: MeanFieldRun, folder: Path) -> None:
-    """Write ``distances.png`` and ``tokens.png``."""
-    distance_figure(run, closure_beside(run), envelope(run)).savefig(folder / "distances.png", dpi=130)
+    """Write ``tokens.png``, and ``distances.png`` where there is a projected law."""
+    if run.asks:
+        distance_figure(run, closure_beside(run), envelope(run)).savefig(folder / "distances.png", dpi=130)
     tokens_figure(run).savefig(folder / "tokens.png", dpi=130)
 
 
@@ -188,7 +195,7 @@ def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
     except (KeyError, TypeError, AttributeError):
         raise BadInputError(f"{folder / 'run.json'} lacks the parameters of the run; run it again") from None
     return (
-        _completed(trajectory, flow),
+        _completed(trajectory, flow, record.get("resolution")),
         str(record.get("title", folder.name)),
         str(record.get("command", "")),
         companions,
@@ -198,18 +205,23 @@ def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
 def distance_table(run: MeanFieldRun) -> pd.DataFrame:
     """Return one row for each time: distances, crossings, clusters, and what the attention is like.
 
+    Distances to the projected law and crossings are left out where there is none, in favour of the distance to E.
+
     Effective sizes and energies are left out at infinite beta and for runs so large that they would cost more than
     the run.
     """
     trajectory = run.trajectory
-    columns: dict[str, Any] = {
-        "time": trajectory.times,
-        "w2_coupling": run.distances,
-        "w2_without_crossings": run.distances_without_crossings,
-        "crossings": run.crossings,
-        "floor": run.floors,
-        "clusters": trajectory.cluster_counts(),
-    }
+    columns: dict[str, Any] = {"time": trajectory.times}
+    if run.asks:
+        columns |= {
+            "w2_coupling": run.distances,
+            "w2_without_crossings": run.distances_without_crossings,
+            "crossings": run.crossings,
+            "floor": run.floors,
+        }
+    elif run.projection.dimension < trajectory.states.shape[2]:
+        columns["distance_to_e"] = run.distances_to_e
+    columns["clusters"] = trajectory.cluster_counts()
     if run.projection.dimension == 1 and run.projection.status == "eigenspace":
         columns["w2_exact"] = [run.exact_distance(state).value for state in range(len(trajectory.times))]
     pairs = len(trajectory.times) * len(trajectory.weights) ** 2
@@ -294,7 +306,9 @@ def run_report(
     facts = run.summary()
     sections: list[Section] = [
         Text("\n\n".join(run.describe())),
-        KeyFigures({name.replace("_", " "): facts[name] for name in _KEYS}),
+        KeyFigures({name.replace("_", " "): facts[name] for name in _KEYS if run.asks or name not in _DISTANCES}),
+    ]
+    distances = [
         Picture(
             pictures / "distances.png",
             "Distance of the tokens to the projected law over time, with its phases and the theory's curves",
@@ -302,12 +316,14 @@ def run_report(
             "theorem, with the smallest constant for which it lies above the run; its C is ours, the theorem leaves it "
             "open.",
             "Distance to the projected law",
-        ),
-        Picture(
-            pictures / "tokens.png", "The tokens at some moments",
-            "Colours: where the projection sends a token. Stars and thin lines: E.", "Tokens",
-        ),
-    ]  # fmt: skip
+        )
+    ]
+    tokens = Picture(
+        pictures / "tokens.png", "The tokens at some moments",
+        "Colours: where the projection sends a token. Stars and thin lines: E, the dominant eigenspace of V B^T, near "
+        "which tokens should gather.", "Tokens",
+    )  # fmt: skip
+    sections += [*(distances if run.asks else []), tokens]
     if (pictures / "animation.gif").exists():
         sections.append(Picture(pictures / "animation.gif", "The tokens moving", heading="Animation"))
     sections += [*_phase_tables(run, beside), *_theory_tables(run), *_guard_tables(run, beside)]
@@ -319,8 +335,11 @@ def run_report(
 
 
 def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
+    if not run.asks:
+        return []
     phases, prediction = run.phases, run.prediction
     model = closure_beside(run, beyond=10.0)
+    left = phases.departure if phases.least <= DEPARTED else math.nan
     rows = []
     for name, seen, closed, leading in (
         ("least distance", phases.least, model and model.phases.least, None),
@@ -328,10 +347,13 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
          prediction and prediction.concentration),
         ("metastable from", phases.metastable[0], model and model.phases.metastable[0], None),
         ("metastable to", phases.metastable[1], model and model.phases.metastable[1], None),
-        ("departure", phases.departure, model and model.phases.departure, prediction and prediction.departure),
+        ("departure", left, model and model.phases.departure, prediction and prediction.departure),
     ):  # fmt: skip
         rows.append({"phase": name, "run": seen, "closure": closed, "leading order": leading})
-    note = "inf: not before the end of the run. Leading order: known up to a constant that does not depend on beta."
+    note = (
+        "inf: not before the end of the run; nan: it never came near. Leading order: known up to a constant that does "
+        "not depend on beta."
+    )
     tables: list[Section] = [Table(rows, "Phases", note=note)]
     if beside.seeds:
         found = PhaseScatter.of([phases for _, phases in beside.seeds])
@@ -348,8 +370,8 @@ def _theory_tables(run: MeanFieldRun) -> list[Section]:
         {"quantity": "eigenvalues of V B^T", "value": ", ".join(f"{value:.5g}" for value in shown)
          + (f", … ({len(projection.eigenvalues)})" if len(projection.eigenvalues) > 12 else "")},
         {"quantity": "projection", "value": f"{projection.status}: {projection.reason}"},
-        {"quantity": "dimension of E", "value": projection.dimension},
-        {"quantity": "contraction rate c", "value": projection.rate},
+        {"quantity": "dimension of E, the dominant eigenspace of V B^T", "value": projection.dimension},
+        *([{"quantity": "contraction rate c", "value": projection.rate}] if run.asks else []),
         {"quantity": "terminal phase", "value": terminal.reason},
     ]  # fmt: skip
     return [Table(rows, "What the theory says")]
@@ -357,24 +379,42 @@ def _theory_tables(run: MeanFieldRun) -> list[Section]:
 
 def _guard_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
     guard = run.resolution
-    rows = [{"quantity": name.replace("_", " "), "value": value} for name, value in dataclasses.asdict(guard).items()]
-    note = "spacing: distance from where a token looks to the nearest token, in kernel widths; it must be at most 1.25."
+    shown = {name: value for name, value in dataclasses.asdict(guard).items() if name != "shown"}
+    if not guard.other_tokens:
+        shown = {name: value for name, value in shown.items() if name not in _COMPARED}
+    rows = [{"quantity": name.replace("_", " "), "value": value} for name, value in shown.items()]
+    note = (
+        "spacing: distance from where a token looks to the nearest token at the start, in kernel widths. The verdict "
+        "is that of a second run with another number of tokens: least distance and departure must change by less than "
+        "9 %. Stragglers are left to themselves off E."
+    )
     tables: list[Section] = [Table(rows, "Does the number of tokens resolve beta?", note=note)]
-    if beside.refinement:
+    if beside.refinement and run.asks:
         note = "Largest change of the distance curve from one number of tokens to the next."
         tables.append(Table(beside.refinement, "The same start with n, 2n and 4n tokens", note=note))
     return tables
 
 
-def _completed(trajectory: FlowTrajectory, flow: TokenFlow) -> MeanFieldRun:
-    """Return the run that a trajectory belongs to."""
+def _completed(trajectory: FlowTrajectory, flow: TokenFlow, kept: Mapping[str, Any] | None) -> MeanFieldRun:
+    """Return the run that a trajectory belongs to, with the verdict that was kept."""
     start = trajectory.states[0]
     one = np.eye(start.shape[1])
     value = one if flow.value is None else flow.value
     projection = project(value, one if flow.interaction is None else flow.interaction)
-    guard = resolution(flow, start, trajectory.weights)
+    guard = _verdict(kept) if kept and "other_tokens" in kept else resolution(flow, start, trajectory.weights)
     terminal = terminal_phase(value, projection)
     return MeanFieldRun(trajectory, flow, projection, terminal, guard, projection.apply(start))
+
+
+def _verdict(kept: Mapping[str, Any]) -> Resolution:
+    """Return the verdict on a run as it was written down; what JSON has not is infinite, or undefined."""
+    values = dict(kept)
+    for name in ("needed", "spacing", "effective_size"):
+        values[name] = _number(values[name])
+    for name in ("least_change", "departure_change"):
+        given = values[name]
+        values[name] = (math.inf if values["other_tokens"] else math.nan) if given is None else float(given)
+    return Resolution(**values)
 
 
 def _slim(trajectory: FlowTrajectory) -> FlowTrajectory:

@@ -1,6 +1,6 @@
 """Where tokens start on the sphere: quantiles, lattices, low-discrepancy and random samples, files.
 
-Symmetric starts hide the terminal phase (they leave a symmetric state by rounding only): tilt them, or sample.
+Starts that are symmetric about E hide the terminal phase (they leave a symmetric state by rounding only): push them.
 """
 
 import math
@@ -92,16 +92,35 @@ def fibonacci_sphere(
         For a count below 1, or a push of length 1 or more.
     """
     _check_count(count)
-    if not np.linalg.norm(push) < 1:
-        raise BadInputError(f"push {push} must be shorter than 1, or tokens fall into the centre")
     heights = 1 - (2 * np.arange(count) + 1) / count
     radii = np.sqrt(1 - heights**2)
     turns = math.pi * (3 - math.sqrt(5)) * np.arange(count)
     points = np.stack([radii * np.cos(turns), radii * np.sin(turns), heights], axis=1)
     from scipy.spatial.transform import Rotation
 
-    turned = Rotation.from_rotvec(tilt * np.array([1.0, 1.0, 0.0]) / math.sqrt(2)).apply(points) + np.array(push)
-    return np.asarray(turned / np.linalg.norm(turned, axis=1)[:, None])
+    turned = Rotation.from_rotvec(tilt * np.array([1.0, 1.0, 0.0]) / math.sqrt(2)).apply(points)
+    return pushed(np.asarray(turned / np.linalg.norm(turned, axis=1)[:, None]), push)
+
+
+def pushed(
+    tokens: Float[np.ndarray, "tokens dim"], push: Sequence[float] | Float[np.ndarray, " dim"]
+) -> Float[np.ndarray, "tokens dim"]:
+    """Return ``(x + push) / |x + push|`` for every token: a law whose mean lies elsewhere.
+
+    A uniform law is symmetric about every E, which hides the terminal phase.
+
+    Raises
+    ------
+    BadInputError
+        For a push of length 1 or more.
+    """
+    way = np.asarray(push, dtype=np.float64)
+    if way.shape != tokens.shape[1:] or not np.linalg.norm(way) < 1:
+        raise BadInputError(f"push {push} must be {tokens.shape[1]} numbers, shorter than 1, or tokens fall together")
+    if not way.any():
+        return tokens
+    moved = tokens + way
+    return np.asarray(moved / np.linalg.norm(moved, axis=1)[:, None])
 
 
 def uniform_sphere(count: int, dim: int, seed: int) -> Float[np.ndarray, "tokens dim"]:

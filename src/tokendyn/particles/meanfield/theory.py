@@ -38,7 +38,7 @@ class Envelope:
 def envelope(run: MeanFieldRun) -> Envelope | None:
     """Return the bound beside a run; None where the theorem says nothing (no rate, or beta not above 1)."""
     beta, decay = run.flow.inverse_temperature, run.projection.rate
-    if not (1 < beta < math.inf and decay > 0):
+    if not (run.asks and 1 < beta < math.inf and decay > 0):
         return None
     rate = run.terminal.rate
     growth = decay * rate / (decay + rate) if run.terminal.exists and rate > 0 else 0.0

@@ -1,0 +1,120 @@
+"""The same blocks as ``nn.Linear`` layers, one set a block: the form that quantisers, pruners and hooks look for."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from tokendyn.exact.module import attention_weights, labelled, present
+from tokendyn.exact.weights import Weights
+
+
+class LinearBlocks(nn.Module):
+    """Blocks with the names ``blocks.K.up``, ``down``, ``query``, ``key``, ``value`` and ``merge``.
+
+    Computes what :class:`~tokendyn.exact.module.TransformerBlocks` computes, from layers of their own instead of
+    stacked tensors; so its size and the time to make it grow with the blocks.
+
+    Parameters
+    ----------
+    weights
+        The weights by nonzeros, in the type that the module is to have.
+    input_dim, dim
+        Coordinates of a token, and channels of the residual stream; tokens are padded with zeros.
+    output_channels
+        Channels that are returned.
+    inverse_temperature
+        None for hardmax, else the softmax's.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        input_dim: int,
+        dim: int,
+        output_channels: list[int],
+        inverse_temperature: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_dim, self.dim = input_dim, dim
+        self.output_channels = output_channels
+        self.blocks = nn.ModuleList(_Block(weights, block, dim, inverse_temperature) for block in range(weights.blocks))
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens input_dim"],
+        mask: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens outputs"]:
+        """Return the output channels of every token; padding as in :meth:`TransformerBlocks.forward`."""
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        x = nn.functional.pad(present(tokens, mask), (0, self.dim - self.input_dim))
+        for block in self.blocks:
+            x = block(x, mask)
+        return labelled(x[..., self.output_channels], mask)
+
+
+class _Block(nn.Module):
+    """One block: ``x <- eta x + down(relu(up(x)))``, then ``x <- x + merge(attention value(x))``."""
+
+    def __init__(self, weights: Weights, block: int, dim: int, inverse_temperature: float | None) -> None:
+        super().__init__()
+        part = block_matrices(weights, block, dim)
+        self.forgets = bool(weights.eta[block] == 0)
+        self.attends = bool(weights.attends[block])
+        self.uniform = bool(weights.query_weights[block] == 0)
+        self.inverse_temperature = inverse_temperature
+        self.up = _linear(part["U"], part["c"])
+        self.down = _linear(part["W"])
+        if self.attends:
+            self.value, self.merge = _linear(part["v_in"]), _linear(part["v_out"])
+            if not self.uniform:
+                self.query, self.key = _linear(part["q"]), _linear(part["k"])
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        update: Tensor = self.down(torch.relu(self.up(x)))
+        x = update if self.forgets else x + update
+        if not self.attends:
+            return x
+        if self.uniform:
+            shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
+            shares = shares / shares.sum(dim=-1, keepdim=True)
+        else:
+            scores = self.query(x) * self.key(x).transpose(1, 2)
+            shares = attention_weights(scores, mask, self.inverse_temperature)
+        brought: Tensor = self.merge(shares @ self.value(x))
+        return x + brought
+
+
+def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarray]:
+    """Return the dense matrices of one block, no larger than it needs.
+
+    ``U (width, D)``, ``c (width,)``, ``W (D, width)``, ``q, k (1, D)``, ``v_in (rank, D)``, ``v_out (D, rank)``.
+    """
+    kind = weights.bias.dtype
+    first, last = weights.units[block : block + 2]
+    U, W = np.zeros((last - first, dim), kind), np.zeros((dim, last - first), kind)
+    for unit in range(first, last):
+        reads = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
+        writes = slice(weights.out_starts[unit], weights.out_starts[unit + 1])
+        U[unit - first, weights.in_channels[reads]] = weights.in_weights[reads]
+        W[weights.out_channels[writes], unit - first] = weights.out_weights[writes]
+    q, k = np.zeros((1, dim), kind), np.zeros((1, dim), kind)
+    q[0, weights.query_channels[block]] = weights.query_weights[block]
+    k[0, weights.key_channels[block]] = weights.key_weights[block]
+    entries = np.arange(weights.value_starts[block], weights.value_starts[block + 1])
+    v_in, v_out = np.zeros((len(entries), dim), kind), np.zeros((dim, len(entries)), kind)
+    v_in[np.arange(len(entries)), weights.value_in[entries]] = weights.value_weights[entries]
+    v_out[weights.value_out[entries], np.arange(len(entries))] = 1
+    return {"U": U, "c": weights.bias[first:last], "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}
+
+
+def _linear(matrix: np.ndarray, bias: np.ndarray | None = None) -> nn.Linear:
+    """Return ``x -> matrix x + bias`` as a layer, without random weights first."""
+    rows, columns = matrix.shape
+    with torch.device("meta"):
+        layer = nn.Linear(columns, rows, bias=bias is not None)
+    layer.weight = nn.Parameter(torch.from_numpy(matrix.copy()), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(torch.from_numpy(bias.copy()), requires_grad=False)
+    return layer

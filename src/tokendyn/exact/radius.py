@@ -1,0 +1,321 @@
+"""How far the tokens of each given sequence may move before its label can change: read from the weights. Our own.
+
+A move is measured in the unit of the input: every token of a sequence moves by at most ``rho`` (Euclidean norm), all at
+once and in any direction. On a line ``p = <a, x>`` that is at most ``|a| rho``. For each sequence the slack is the
+largest such change of p that moves no token over an edge that matters to it; with E the rounding of p before and
+after the move, ``rho = (slack - E) / |a|``, less what the moved coordinates are rounded by in their type.
+
+What matters differs by strategy:
+
+- ``narrow``, ``fused``: of the questions that the sequence is asked, a hit stays a hit while one of its tokens stays
+  between the ends of the interval, and a miss stays a miss while every token stays w away from them. With ``softmax``
+  and in ``strict`` a hit needs both: every token stays on its side.
+- ``half-space``: one detector of its label keeps firing, and no detector of another label starts.
+- ``slab``: one token stays on the flat part of a slab of its label, and none enters a slab of another.
+- ``fingerprint``: the mean stays between two ramps. ``hat``: no token leaves the flat part of a hat or enters one.
+
+The tokens are those that the network reads: copies of a token, which do not count or count by their share, are one
+token and move together.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tokendyn.exact.directions import project
+from tokendyn.exact.kernels import path_slack
+from tokendyn.exact.plan import ROOT, Plan
+from tokendyn.exact.weights import Weights
+
+if TYPE_CHECKING:
+    from tokendyn.exact.transformer import ExactTransformer
+
+Radii = Float[np.ndarray, " sequences"]
+
+#: What the float64 arithmetic of this module itself may round by, relative to what it returns.
+_SAFE = 1 - 2.0**-30
+#: Entries of one table of tokens against detectors.
+_CHUNK = 4_000_000
+
+
+def direction_of(model: "ExactTransformer") -> Float[np.ndarray, " dim"] | None:
+    """Return a with ``p = <a, x>`` as block 0 holds it; None for half-spaces, each of which has its own direction."""
+    if not model.construction.channels or model.construction.channels[0] != "p":
+        return None
+    weights = model.weights
+    a = np.zeros(model.input_dim)
+    part = slice(weights.in_starts[0], weights.in_starts[1])
+    a[weights.in_channels[part]] = weights.in_weights[part]
+    return a
+
+
+def smallest_radius(model: "ExactTransformer") -> float:
+    """Return a move that changes no label; for the deep constructions from the gaps alone, so at no cost."""
+    plan = model.construction.plan
+    if plan is None or model.strategy == "seq2seq":
+        return float(token_radii(model).min(initial=np.inf))
+    low, high, width = _edges(model, plan)
+    margin = 1 + 8 * (float(model.sequences.lengths.max()) + 8) * _unit(model)
+    inside = np.minimum(plan.low - low, high - plan.high)
+    outside = np.minimum(low - (plan.low - plan.gap), plan.high + plan.gap - high) - width * margin
+    slack = np.minimum(inside, outside).min(initial=np.inf)
+    return float(_in_tokens(model, np.full(len(model.sequences), slack)).min())
+
+
+def token_radii(model: "ExactTransformer") -> Radii:
+    """Return for each sequence that the transformer was built from how far its tokens may move, in their own unit.
+
+    Shapes ``(sequences,)``; 0 where nothing is promised, infinity where no token matters (one label only).
+    """
+    if model.construction.plan is not None:
+        return _in_tokens(model, _deep(model, model.construction.plan))
+    channels = model.construction.channels
+    if "m" in channels:
+        return _in_tokens(model, _means(model))
+    return _in_tokens(model, _slabs(model)) if channels[0] == "p" else _half_spaces(model)
+
+
+def _unit(model: "ExactTransformer") -> float:
+    return float(np.finfo(model.dtype).eps) / 2
+
+
+def _gamma(steps: int, unit: float) -> float:
+    """Return ``gamma_m = m u / (1 - m u)``, which bounds the rounding of m operations; infinity if m is too large."""
+    return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
+
+
+def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
+    """Turn slacks on the line into moves of tokens: less the rounding of p and of the moved coordinates."""
+    a = direction_of(model)
+    assert a is not None
+    tokens, starts = model.sequences.tokens.astype(np.float64), model.sequences.starts[:-1]
+    unit, used = _unit(model), np.flatnonzero(a)
+    info = np.finfo(model.dtype)
+    # A power of two times one coordinate is exact for any token; every other sum rounds once a token is moved.
+    exact = len(used) == 1 and abs(np.frexp(a[used[0]])[0]) == 0.5
+    gamma = 0.0 if exact else _gamma(len(used) + 4, unit)
+    sizes = np.maximum.reduceat(np.abs(tokens[:, used]) @ np.abs(a[used]), starts)
+    lengths = np.maximum.reduceat(np.linalg.norm(tokens, axis=1), starts)
+    error = 2 * gamma * sizes + 4 * len(used) * float(info.smallest_subnormal)
+    scale = float(np.linalg.norm(a)) * (1 + gamma)
+    with np.errstate(over="ignore", invalid="ignore"):
+        radii = (slack * _SAFE - error) / scale if scale else np.full(len(slack), np.inf)
+        radii = np.where(np.isinf(slack), np.inf, (radii - unit * lengths) * (1 - 2 * unit))
+    return np.maximum(np.nan_to_num(radii, nan=0.0, posinf=np.inf), 0.0)
+
+
+# --- one question after the other -------------------------------------------------------------------------------------
+
+
+def _edges(model: "ExactTransformer", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ends ``l'`` and ``h'`` of each query's interval as the weights hold them, and its w."""
+    if model.strategy == "strict":
+        return _strict_edges(model, plan)
+    slots = plan.slots + 1 if plan.lagged else 2 * np.arange(plan.queries) + 1
+    low, high = _interval(model.weights, slots)
+    return low, high, plan.width()
+
+
+def _interval(weights: Weights, blocks: Int[np.ndarray, " queries"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return l' and h' of the unit pairs ``relu(l' - p)`` and ``relu(p - h')``, one pair in each block."""
+    low, high = np.full(len(blocks), -np.inf), np.full(len(blocks), np.inf)
+    for place, block in enumerate(blocks.tolist()):
+        for unit in range(weights.units[block], weights.units[block + 1]):
+            first, last = weights.in_starts[unit : unit + 2]
+            if last - first == 1 and weights.in_channels[first] == 0:
+                if weights.in_weights[first] < 0:
+                    low[place] = weights.bias[unit]
+                else:
+                    high[place] = -weights.bias[unit]
+    return low, high
+
+
+def _strict_edges(model: "ExactTransformer", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ends of the flat part of each trapezoid ``T(p + M s)``, less ``M c``, and the width of its ramps."""
+    weights, count = model.weights, plan.queries
+    edges = np.zeros((count, 4))
+    for query in range(count):
+        units = np.arange(weights.units[2 * query + 1], weights.units[2 * query + 1] + 4)
+        shift = weights.in_weights[weights.in_starts[units] + 1].astype(np.float64)
+        numbers = 2.0 * (len(model.labels) + 1 + plan.asked[query] - ROOT)
+        edges[query] = -weights.bias[units].astype(np.float64) - shift * numbers
+    return edges[:, 1], edges[:, 2], np.maximum(edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2])
+
+
+def _deep(model: "ExactTransformer", plan: Plan) -> Radii:
+    """Return the slack of each sequence on the line, along the questions that it is asked."""
+    points, starts = _points(model)
+    low, high, width = _edges(model, plan)
+    unit = _unit(model)
+    margin = 1 + 8 * (model.sequences.lengths.astype(np.float64) + 8) * unit
+    classes = int(max(plan.asked.max(initial=ROOT), plan.moved.max(initial=ROOT))) + 2
+    order = np.argsort(plan.asked, kind="stable")
+    first = np.searchsorted(plan.asked[order], np.arange(classes + 1))
+    every = model.attention == "softmax" or model.strategy == "strict"
+    slack, final = path_slack(
+        points, starts, first, order, low.astype(np.float64), high.astype(np.float64), width, plan.moved, plan.slots,
+        plan.lagged, every, margin,
+    )  # fmt: skip
+    return np.minimum(slack, _groups(model, plan, points, starts, final, margin)) if not model.labels else slack
+
+
+def _points(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens on the line, ascending within each sequence."""
+    a, sequences = direction_of(model), model.sequences
+    assert a is not None
+    values = project(sequences.tokens, a, "").values
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    return values[np.lexsort((values, owner))], sequences.starts
+
+
+def _groups(
+    model: "ExactTransformer",
+    plan: Plan,
+    points: np.ndarray,
+    starts: np.ndarray,
+    final: np.ndarray,
+    margin: np.ndarray,
+) -> Radii:
+    """Return the slack of the tokens between the groups that are written as different outputs."""
+    weights = model.weights
+    blocks = np.arange(2 * plan.queries + 1, weights.blocks, 2)
+    low, high = _interval(weights, blocks)
+    owner, width = np.zeros(len(blocks)), np.zeros(len(blocks))
+    for place, block in enumerate(blocks.tolist()):
+        for unit in range(weights.units[block], weights.units[block + 1]):
+            at = weights.in_starts[unit]
+            if weights.in_channels[at] == 1 and weights.in_weights[at] > 0:
+                width[place] = weights.in_weights[at] / 2
+                owner[place] = -weights.bias[unit] / weights.in_weights[at]
+    slack = np.full(len(final), np.inf)
+    by_owner: dict[int, list[int]] = {}
+    for place, cls in enumerate(owner.tolist()):
+        by_owner.setdefault(int(cls), []).append(place)
+    for j, cls in enumerate(final.tolist()):
+        p = points[starts[j] : starts[j + 1], None]
+        mine = by_owner.get(cls, [])
+        inside = np.minimum(p - low[mine], high[mine] - p)
+        side = np.where(inside >= 0, inside, -inside - width[mine] * margin[j])
+        slack[j] = max(side.min(initial=np.inf), 0.0)
+    return slack
+
+
+# --- all questions at once --------------------------------------------------------------------------------------------
+
+
+def dense_rows(weights: Weights, block: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return U, c and the first channel that each unit of a block writes."""
+    units = np.arange(weights.units[block], weights.units[block + 1])
+    U = np.zeros((len(units), dim))
+    for row, unit in enumerate(units.tolist()):
+        part = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
+        U[row, weights.in_channels[part]] = weights.in_weights[part]
+    writes = np.array([weights.out_channels[weights.out_starts[unit]] for unit in units], dtype=np.int64)
+    return U, weights.bias[units].astype(np.float64), writes
+
+
+def _codes(model: "ExactTransformer") -> Int[np.ndarray, " sequences"]:
+    return model.targets[model.sequences.starts[:-1], 0].astype(np.int64)
+
+
+def _half_spaces(model: "ExactTransformer") -> Radii:
+    """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
+    made, sequences = model.construction, model.sequences
+    U, c, writes = dense_rows(model.weights, 0, model.input_dim)
+    unit = _unit(model)
+    if not len(c):
+        return np.full(len(sequences), np.inf)
+    names = np.array([int(made.channels[place][1:]) for place in writes])
+    readout, _, _ = dense_rows(model.weights, 1, made.dim)
+    width = 2 / float(np.abs(readout[np.abs(readout) > 0]).max())
+    gamma = _gamma(model.input_dim + 4, unit)
+    lipschitz = np.linalg.norm(U, axis=1) * (1 + gamma)
+    codes, lengths = _codes(model), sequences.lengths.astype(np.float64)
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    needed = lengths * width * (1 + 8 * (lengths + len(c)) * unit)
+    fires, quiet = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
+    size = np.zeros(len(sequences))
+    step = max(1, _CHUNK // len(c))
+    for first in range(0, len(owner), step):
+        rows = owner[first : first + step]
+        tokens = sequences.tokens[first : first + step].astype(np.float64)
+        value = tokens @ U.T + c
+        error = 2 * gamma * (np.abs(tokens) @ np.abs(U).T + np.abs(c))
+        mine = names[None, :] == codes[rows][:, None]
+        hit = np.where(mine, (value - error - needed[rows][:, None]) / lipschitz, -np.inf).max(axis=1)
+        miss = np.where(mine, np.inf, (-value - error) / lipschitz).min(axis=1)
+        np.maximum.at(fires, rows, hit)
+        np.minimum.at(quiet, rows, miss)
+        np.maximum.at(size, rows, np.linalg.norm(tokens, axis=1))
+    default = ~np.isin(codes, names)
+    radii = np.minimum(np.where(default, np.inf, fires), quiet) * _SAFE - unit * size
+    return np.maximum(radii * (1 - 2 * unit), 0.0)
+
+
+def trapezoids(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
+    """Return the four edges of every trapezoid on p, ``(trapezoids, 4)``, and the channel that it writes."""
+    _, c, writes = dense_rows(model.weights, 1, model.construction.dim)
+    return -c.reshape(-1, 4), writes[::4]
+
+
+def sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how deep each value is on the flat part of each trapezoid, and how far it is outside of it."""
+    depth = np.minimum(p[:, None] - edges[:, 1], edges[:, 2] - p[:, None])
+    outside = np.maximum(edges[:, 0] - p[:, None], p[:, None] - edges[:, 3])
+    return depth, outside
+
+
+def _slabs(model: "ExactTransformer") -> Radii:
+    edges, writes = trapezoids(model)
+    sequences, codes = model.sequences, _codes(model)
+    names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
+    a = direction_of(model)
+    assert a is not None
+    values = project(sequences.tokens, a, "").values
+    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    held, free = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
+    step = max(1, _CHUNK // max(len(edges), 1))
+    for first in range(0, len(owner), step):
+        rows = owner[first : first + step]
+        depth, outside = sides(values[first : first + step], edges)
+        mine = names[None, :] == codes[rows][:, None]
+        np.maximum.at(held, rows, np.where(mine, depth, -np.inf).max(axis=1, initial=-np.inf))
+        np.minimum.at(free, rows, np.where(mine, np.inf, outside).min(axis=1, initial=np.inf))
+    return np.minimum(np.where(np.isin(codes, names), held, np.inf), free)
+
+
+def _means(model: "ExactTransformer") -> Radii:
+    """Return the slack of ``fingerprint``, whose mean may move, and of ``hat``, whose tokens may not change sides."""
+    sequences, weights, made = model.sequences, model.weights, model.construction
+    a = direction_of(model)
+    assert a is not None
+    values = project(sequences.tokens, a, "").values
+    m = made.channels.index("m")
+    heights, slack = values, np.full(len(sequences), np.inf)
+    if model.strategy == "hat":
+        edges, _ = trapezoids(model)
+        gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
+        depth, outside = sides(values, edges)
+        tokens = np.maximum(depth, outside).min(axis=1, initial=np.inf)
+        slack = np.minimum.reduceat(tokens, sequences.starts[:-1])
+        heights = (depth >= 0) @ (gain * (edges[:, 1] - edges[:, 0]))
+    means = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
+    ramps = np.sort(ramp_edges(weights, m))
+    below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)  # one label from below to above
+    zone = np.searchsorted(below, means, side="right") - 1
+    room = np.minimum(means - below[zone], above[zone] - means)
+    if model.strategy == "hat":
+        return np.where(room > made.error, slack, 0.0)
+    unit = _unit(model)
+    steps = _gamma(int(sequences.lengths.max()) + 4, unit)
+    size = np.maximum.reduceat(np.abs(values), sequences.starts[:-1])
+    return (room - 2 * steps * size) / (1 + steps)
+
+
+def ramp_edges(weights: Weights, m: int) -> np.ndarray:
+    """Return minus the bias of every unit that reads the mean alone: two a ramp."""
+    single = np.flatnonzero(np.diff(weights.in_starts) == 1)
+    reads = weights.in_channels[weights.in_starts[single]]
+    return -weights.bias[single[reads == m]].astype(np.float64)

@@ -1,0 +1,298 @@
+"""Would more tokens give another answer? A second run of another size says so, and stragglers are counted.
+
+The rule for the start (:mod:`~tokendyn.particles.meanfield.guard`) sees the bulk of the tokens at the beginning. Least
+distance and departure hang on the tail as well, later: the few tokens that start near the separatrix, where the
+projection is not defined, come late or attend to themselves and stay. So a run is compared with another one: with four
+times as many tokens when they are few, else with one that has fewer tokens in the bulk, and in the tail those that four
+times as many tokens would have there.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from tokendyn.attention import attention_weights
+from tokendyn.dynamics import TokenFlow
+from tokendyn.particles.meanfield.guard import Resolution, enough
+from tokendyn.particles.meanfield.phases import DEPARTED, Phases
+from tokendyn.particles.meanfield.projection import Projection
+
+#: A start for any number of tokens: the tokens, or the tokens and their weights.
+Start = Callable[[int], np.ndarray | tuple[np.ndarray, np.ndarray | None]]
+
+#: Tokens of the second run's bulk, and of the start that its tail is taken from, as shares of the run's.
+COARSER, FINER = 0.7, 4
+
+#: Up to so many tokens the second run is one of four times as many.
+FEW = 128
+
+#: The tail: a sixteenth of the tokens, those nearest to the separatrix, within these numbers.
+TAIL = (6, 16)
+
+#: Largest relative change of least distance and departure from one run to the other that counts as resolved.
+CHANGE = 0.09
+
+#: Largest weight of stragglers that counts as resolved.
+STRAGGLERS = 0.01
+
+#: Stragglers are farther than this from their targets, and attend to fewer tokens than this.
+_FAR, _COMPANY = 0.5, 4.0
+
+#: A distance above this at the end of a run leaves open whether the law leaves.
+_ENDING = 0.85 * DEPARTED
+
+#: Tokens farthest from their targets among which stragglers are looked for.
+_FARTHEST = 500
+
+#: Mean ratio of the volumes up to the nearest and the second nearest token: 1/2 for independent tokens, near 1 for even
+#: ones; below this a start without a rule for more tokens counts as independent.
+_EVEN = 0.65
+
+#: Independent tokens must share the squared distance among so many: its relative error is half its inverse root.
+_SHARED = 100.0
+
+
+@dataclass(frozen=True)
+class Stragglers:
+    """Tokens that are left to themselves off E at the time of the least distance.
+
+    They attend to fewer than four tokens far from their targets, or to themselves although they look elsewhere. In the
+    mean field no token does that: it belongs to the other limit, of few tokens.
+
+    Attributes
+    ----------
+    count, weight
+        How many there are, and their weight.
+    phases
+        Read off the distances without them; None when there are none, or no others.
+    """
+
+    count: int
+    weight: float
+    phases: Phases | None
+
+
+def lonely(
+    flow: TokenFlow,
+    tokens: Float[np.ndarray, "tokens dim"],
+    weights: Float[np.ndarray, " tokens"],
+    distances: Float[np.ndarray, " tokens"],
+) -> Bool[np.ndarray, " tokens"]:
+    """Return which tokens are left to themselves: see :class:`Stragglers`.
+
+    Of many tokens only those farthest from their targets are looked at; ``distances`` says how far they are.
+    """
+    found = np.zeros(len(tokens), dtype=np.bool_)
+    beta = flow.inverse_temperature
+    if math.isinf(beta) or beta == 0 or flow.causal:
+        return found
+    rows = np.argsort(-distances, kind="stable")[:_FARTHEST]
+    queries = flow.queries(tokens[rows])
+    norms = np.linalg.norm(queries, axis=1)
+    asking = norms > 0
+    rows, queries, norms = rows[asking], queries[asking], norms[asking]
+    if rows.size:
+        shares = attention_weights(queries, tokens, inverse_temperature=beta, weights=weights)
+        own = shares[np.arange(len(rows)), rows]
+        ways = np.linalg.norm(queries / norms[:, None] - tokens[rows], axis=1) * np.sqrt(beta * norms)
+        company = 1 / (shares**2).sum(axis=1)
+        found[rows] = ((company < _COMPANY) & (distances[rows] > _FAR)) | ((own > 0.5) & (ways > 1))
+    return found
+
+
+def other_start(
+    tokens: Float[np.ndarray, "tokens dim"],
+    weights: Float[np.ndarray, " tokens"],
+    projection: Projection,
+    start: Start | None,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return tokens and weights of the second run; None when there are too few to compare."""
+    count = len(tokens)
+    if count <= FINER:
+        return None
+    if count <= FEW and (start is not None or tokens.shape[1] == 2):
+        return _started(start, tokens, weights, FINER * count)
+    size = min(max(TAIL[0], count // 16), TAIL[1], count - 1)
+    nearness = np.sort(_nearness(projection, tokens))
+    radius = float(nearness[size - 1] + nearness[size]) / 2
+    coarse = _started(start, tokens, weights, int(COARSER * count))
+    fine = _started(start, tokens, weights, FINER * count)
+    outside, inside = _nearness(projection, coarse[0]) >= radius, _nearness(projection, fine[0]) < radius
+    tail = float(fine[1][inside].sum())
+    bulk = float(coarse[1][outside].sum())
+    if bulk == 0:
+        return None
+    shares = np.concatenate([coarse[1][outside] * ((1 - tail) / bulk), fine[1][inside]])
+    return np.concatenate([coarse[0][outside], fine[0][inside]]), shares / shares.sum()
+
+
+def _nearness(projection: Projection, tokens: np.ndarray) -> np.ndarray:
+    """Return the size of ``P_E x`` for every token: zero on the separatrix."""
+    return np.asarray(np.linalg.norm((tokens @ projection.left.T), axis=1))
+
+
+def _started(start: Start | None, tokens: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    if start is None:
+        return _resampled(tokens, weights, count)
+    made = start(count)
+    points, shares = made if isinstance(made, tuple) else (made, None)
+    return points, np.full(len(points), 1 / len(points)) if shares is None else shares
+
+
+def _resampled(tokens: np.ndarray, weights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return about so many tokens of the law of given ones: on the circle by interpolation.
+
+    In higher dimensions fewer are some of them, and more are four for each, on the way to its nearest neighbours.
+    """
+    if tokens.shape[1] == 2:
+        angles = np.arctan2(tokens[:, 1], tokens[:, 0])
+        order = np.argsort(angles, kind="stable")
+        angles, shares = angles[order], weights[order]
+        levels = np.cumsum(shares) - shares / 2
+        wanted = (np.arange(count) + 0.5) / count
+        levels = np.concatenate([levels[-1:] - 1, levels, levels[:1] + 1])
+        angles = np.concatenate([angles[-1:] - 2 * math.pi, angles, angles[:1] + 2 * math.pi])
+        turned = np.interp(wanted, levels, angles)
+        return np.stack([np.cos(turned), np.sin(turned)], axis=1), np.full(count, 1 / count)
+    from scipy.spatial import cKDTree
+
+    if count >= len(tokens):
+        ways = tokens[np.asarray(cKDTree(tokens).query(tokens, k=FINER + 1)[1])[:, 1:]] - tokens[:, None]
+        spread = (tokens[:, None] + ways / 3).reshape(-1, tokens.shape[1])
+        return spread / np.linalg.norm(spread, axis=1)[:, None], np.repeat(weights / FINER, FINER)
+    order = cKDTree(tokens, leafsize=1).indices
+    places = np.searchsorted(np.cumsum(weights[order]), (np.arange(count) + 0.5) / count * (1 - 1e-12))
+    found = tokens[order[np.minimum(places, len(order) - 1)]]
+    return found, np.full(count, 1 / count)
+
+
+def evenly(tokens: Float[np.ndarray, "tokens dim"]) -> bool:
+    """Return whether tokens lie more evenly than independent ones.
+
+    The mean ratio of the volumes up to the nearest and the second nearest token is 1/2 for independent tokens.
+    """
+    if len(tokens) < 3:
+        return True
+    from scipy.spatial import cKDTree
+
+    gaps = np.asarray(cKDTree(tokens).query(tokens[:: max(1, len(tokens) // 2000)], k=3)[0])
+    second = gaps[:, 2] > 0
+    if not second.any():
+        return False
+    return float(((gaps[second, 1] / gaps[second, 2]) ** (tokens.shape[1] - 1)).mean()) > _EVEN
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The phases of a run beside those of a run of another size.
+
+    Attributes
+    ----------
+    least, departure
+        Relative changes; infinite when only one of them comes near, or leaves.
+    """
+
+    least: float
+    departure: float
+
+    @classmethod
+    def of(cls, run: Phases, other: Phases) -> "Comparison":
+        """Compare two runs."""
+        near = run.least <= DEPARTED, other.least <= DEPARTED
+        left = math.isfinite(run.departure), math.isfinite(other.departure)
+        least = _change(run.least, other.least) if near[0] == near[1] else math.inf
+        departure = 0.0 if not any(left) else _change(run.departure, other.departure) if all(left) else math.inf
+        return cls(least, departure)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both changes are small."""
+        return max(self.least, self.departure) < CHANGE
+
+
+def _change(first: float, second: float) -> float:
+    least = np.finfo(float).tiny
+    return abs(math.log(max(first, least) / max(second, least)))
+
+
+def left_behind(count: int) -> str:
+    """Return how many tokens are left to themselves, in words."""
+    return "1 token is left to itself" if count == 1 else f"{count} tokens are left to themselves"
+
+
+def unchecked(guard: Resolution, why: str) -> Resolution:
+    """Return the verdict on a run that could not be compared with another one."""
+    if guard.status == "unresolved":
+        return guard
+    return dataclasses.replace(
+        guard, status="unresolved", reason=f"{guard.shown}; not compared with a run of another size: {why}"
+    )
+
+
+def judged(
+    guard: Resolution,
+    phases: Phases,
+    stragglers: Stragglers,
+    other: tuple[int, Phases, Stragglers],
+    shared: float,
+    even: bool,
+    last: float = 0.0,
+) -> Resolution:
+    """Return the verdict on a run.
+
+    Parameters
+    ----------
+    guard
+        The rule for its start.
+    phases
+        Of the run.
+    stragglers
+        At its least distance.
+    other
+        Number of tokens, phases and stragglers of the second run.
+    shared
+        Effective number of tokens that make up the squared distance.
+    even
+        Whether the tokens are even, or come from a rule for any number of them.
+    last
+        Distance at the end of the run.
+    """
+    reasons = []
+    compared = Comparison.of(phases, other[1])
+    if not compared.agrees:
+        reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared)}")
+    if math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED:
+        reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
+    if stragglers.weight >= STRAGGLERS:
+        reasons.append(f"{left_behind(stragglers.count)} off E at the least distance")
+    if not even and shared < _SHARED:
+        reasons.append(f"{max(shared, 1):.0f} independent tokens make up the distance, which scatters by that")
+    facts = dataclasses.replace(
+        guard, other_tokens=other[0], stragglers=stragglers.count, least_change=compared.least,
+        departure_change=compared.departure,
+    )  # fmt: skip
+    if not reasons:
+        percent = 100 * max(compared.least, compared.departure)
+        shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {other[0]} tokens"
+        return dataclasses.replace(facts, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
+    without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]
+    if (stragglers.count or other[2].count) and Comparison.of(without[0], without[1]).agrees:
+        reasons.append(
+            f"without those that are left to themselves both runs agree on a least distance of {without[0].least:.3g} "
+            + ("and stay" if math.isinf(without[0].departure) else f"and a departure at t = {without[0].departure:.3g}")
+        )
+    needed = float(np.ceil(max(guard.needed, FINER * guard.tokens)))
+    text = f"{guard.shown}: too few for the mean field: {'; '.join(reasons)}; use {enough(needed)}, or a smaller beta"
+    return dataclasses.replace(facts, status="unresolved", needed=needed, reason=text)
+
+
+def _differs(run: Phases, other: Phases, compared: Comparison) -> str:
+    if compared.least >= CHANGE:
+        return f"the least distance is {other.least:.3g} and not {run.least:.3g}"
+    if math.isinf(compared.departure):
+        return "the law leaves" if math.isfinite(other.departure) else "the law does not leave"
+    return f"the law leaves at t = {other.departure:.3g} and not {run.departure:.3g}"
