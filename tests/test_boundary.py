@@ -159,7 +159,6 @@ def test_an_unknown_command_is_answered_without_importing_any(capsys):
         text=True,
         check=True,
         env=process_environment(),
-        cwd=os.curdir,
     )
     assert done.stdout.strip() == "[2, 2, 2] []"
     assert 'Did you mean "simulate"?' in done.stderr

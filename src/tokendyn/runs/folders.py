@@ -52,6 +52,8 @@ def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bo
     try:
         if any(len(os.fsencode(part)) > _LONGEST for part in target.parts):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if "\0" in str(target):
+            raise ValueError("a name holds no null byte")
         if not target.exists() and not target.is_symlink():
             return
         if not overwrite:
