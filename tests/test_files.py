@@ -127,7 +127,7 @@ def test_a_file_is_replaced_only_when_it_is_signed(tmp_path, name, content, free
 
 def test_an_existing_folder_is_an_output_error_before_any_work(tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(OutputError, match="--overwrite"), new_folder(tmp_path / "run"):
+    with pytest.raises(OutputError, match="overwrite=True"), new_folder(tmp_path / "run"):
         pytest.fail("the block must not run")
 
 

@@ -147,6 +147,26 @@ def test_a_sweep_sees_a_side_file_that_changed(leading, tmp_path, capsys):
     assert "would run 2" in capsys.readouterr().err
 
 
+def test_the_configuration_beside_weights_is_in_the_id(tmp_path, rng, capsys):
+    from safetensors.numpy import save_file
+
+    folder = tmp_path / "m"
+    folder.mkdir()
+    names = [f"model.layers.0.self_attn.{kind}_proj.weight" for kind in "qkvo"]
+    save_file({name: rng.normal(size=(16, 16)) / 4 for name in names}, folder / "model.safetensors")
+    words = ["simulate", "--weights", str(folder / "model.safetensors"), "--head", "1", "--tokens", "20", "--time", "1",
+             "--no-report", f"--store={tmp_path / 'kept'}"]  # fmt: skip
+    found = []
+    for heads in (2, 4, 2):
+        settings = {"model_type": "llama", "hidden_size": 16, "num_attention_heads": heads}
+        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+        found.append(said(capsys, words)[0])
+    assert [one["inverse_temperature"] for one in found] == pytest.approx([16 / 8**0.5, 8.0, 16 / 8**0.5])
+    assert found[0]["id"] == found[2]["id"] != found[1]["id"]
+    record = Store(tmp_path / "kept").read(found[0]["id"])
+    assert {"weights", "weights:config.json"} <= set(record.inputs)
+
+
 def test_recordings_are_nested_and_silent_outside(tmp_path):
     note_opened(tmp_path / "unheard")
     with recording() as outer:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import BrokenExecutor, Executor, Future
 
 import numpy as np
 import pytest
@@ -264,3 +265,46 @@ def test_workers_end_when_the_sweep_is_killed(tmp_path):
     while os.path.exists(f"/proc/{worker}") and time.monotonic() < until:
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{worker}")
+
+
+class Pool(Executor):
+    """Workers in name only: some submissions lose their worker at once, others are never heard of again."""
+
+    def __init__(self, fates):
+        self.fates, self.sent = fates, []
+
+    def submit(self, work, task):
+        self.sent.append(task)
+        future, fate = Future(), self.fates.pop(0) if self.fates else "works"
+        if fate == "dies":
+            future.set_exception(BrokenExecutor("the worker is gone"))
+        elif fate == "works":
+            future.set_result(work(task))
+        return future
+
+
+@pytest.mark.parametrize("dying", range(4))
+def test_every_task_that_was_under_way_when_a_worker_died_is_done_once(dying):
+    fates = ["silent"] * 4
+    fates[dying] = "dies"
+    pools = []
+
+    def opened():
+        pools.append(Pool(fates if not pools else []))
+        return pools[-1]
+
+    team = Crew(opened, lambda _: None, lambda task: task * task, 4, 2, lambda answer: answer == "busy")
+    answers = list(team.run(range(9)))
+    assert sorted(answers) == [(task, task * task) for task in range(9)], "none lost, none twice"
+    assert pools[0].sent == [0, 1, 2, 3]
+    assert sorted(task for pool in pools[1:] for task in pool.sent) == list(range(9))
+
+
+def test_several_workers_lost_at_once_and_again_cost_no_task():
+    plans = [["dies", "silent", "dies", "silent"], ["dies", "works"], ["works"] * 2 + ["dies"]]
+
+    def opened():
+        return Pool(plans.pop(0) if plans else [])
+
+    team = Crew(opened, lambda _: None, lambda task: -task, 4, 3, lambda answer: answer == "busy")
+    assert sorted(team.run(range(1, 12))) == [(task, -task) for task in range(1, 12)]

@@ -1,7 +1,6 @@
 """Softmax means over all pairs: our fused kernel, and torch's attention as its peer."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from tokendyn.attention import softmax_kernels
@@ -61,6 +60,9 @@ def torch_softmax(
     Token weights are exact: ``w e^{<q, k>} = e^{<(q, 1), (k, log w)>}``. Features are padded with zeros, because
     torch's tiled kernel wants equal numbers of features of keys and values. It gives no masses.
     """
+    # A peer for measurements: no step of ours waits a second for torch to be imported.
+    import torch
+
     scaled = inverse_temperature * queries
     if weights is not None:
         scaled = np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)

@@ -25,6 +25,9 @@ MEANFIELD = "simulate-meanfield"
 #: Words that name commands.
 _names = {"sentiment", "classify", "forecast", "runs"}
 
+#: The commands of each group, and at the top under the empty word; variants are left out.
+_tree: dict[str, list[str]] = {"": ["sentiment", "classify", "forecast", "runs"]}
+
 
 def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
     """Register a command that is imported when it is used, with its line of help and its examples.
@@ -33,6 +36,9 @@ def _command(parent: App, name: str, function: str, summary: str, *examples: str
     """
     epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
     _names.add(name)
+    if usage is None:
+        group = parent.name[0]
+        _tree.setdefault("" if group == "tokendyn" else group, []).append(name)
     variant: dict[str, Any] = {} if usage is None else {"usage": f"Usage: {usage}", "show": False}
     parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue, **variant)
 
@@ -385,6 +391,7 @@ def _run(arguments: list[str]) -> Any:
     rest, store = _split_store(rest)
     app.config = (functools.partial(_from_file, str(file), settings), strict_numbers)
     words = routed(rest, settings)
+    _refuse_unknown_command(words)
     try:
         _refuse_unknown(words, settings, str(file))
         return _called(words, store)
@@ -403,6 +410,24 @@ def _called(words: list[str], store: str | None) -> Any:
     from tokendyn.cli.stored import run_stored
 
     return run_stored(words, store)
+
+
+def _refuse_unknown_command(words: Sequence[str]) -> None:
+    """Name the nearest command for one that does not exist, without importing any."""
+    group = ""
+    for word in words[:2]:
+        known = _tree.get(group, [])
+        if word.startswith("-") or word in known or word == MEANFIELD:
+            if word not in _tree:
+                return
+            group = word
+            continue
+        import difflib
+
+        near = difflib.get_close_matches(word, known, n=1)
+        hint = f' Did you mean "{near[0]}"?' if near else f" There are {', '.join(sorted(known))}."
+        shown = f"tokendyn {group} --help" if group else "tokendyn --help"
+        raise BadInputError(f'Unknown command "{word[:60]}".{hint}\nSee: {shown}')
 
 
 def _command_words(arguments: Sequence[str]) -> str:

@@ -92,6 +92,8 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     elif isinstance(error, UnicodeEncodeError):
         shown = repr(error.object[error.start : error.end][:20])
         found = BadInputError.exit_code, f"a name or a text is not UTF-8 ({shown}); rename the file"
+    elif isinstance(error, ValueError) and "null byte" in str(error):
+        found = BadInputError.exit_code, "a name holds a null byte, which no file has; correct it"
     return found if found[0] != FAULT else (FAULT, _fault(error, arguments))
 
 

@@ -42,12 +42,12 @@ def claims(
         Write the outcomes as one JSON object to standard output.
     """
     chosen = chosen_claims(ids)
+    if out is not None:
+        check_free(out, overwrite=overwrite)
     if dry_run:
         for claim in chosen:
             announce(f"{claim.id}: {claim.statement}")
         return 0
-    if out is not None:
-        check_free(out, overwrite=overwrite)
     outcomes: list[Outcome] = []
     with progress("claims") as report:
         for number, claim in enumerate(chosen):

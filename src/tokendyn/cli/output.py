@@ -51,7 +51,8 @@ def announce(line: str) -> None:
     if said is not None:
         said.lines.append(line)
         return
-    announce_now(line)
+    # One line stays one: the name of a file may hold the end of a line.
+    announce_now(line.replace("\n", "\\n"))
 
 
 def announce_now(line: str) -> None:

@@ -96,8 +96,9 @@ def phase(
     settings = _settings(points, system)
     _announce(points, system)
     _check_place(out, settings, overwrite=overwrite)
+    # What no point can be run with is said before a folder is made.
+    rehearse(lambda begun: system.run(points[-1], begun))
     if dry_run:
-        rehearse(lambda begun: system.run(points[-1], begun))
         return 0
     command = repeated()
     _open(out, settings, overwrite=overwrite)

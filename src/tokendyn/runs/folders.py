@@ -25,6 +25,8 @@ _SIGNATURES = {".html": b"Made by tokendyn", ".htm": b"Made by tokendyn", ".onnx
 #: Files that pages and figures are made of; made anew later, they join the list of their folder.
 _PAGES = frozenset({".html", ".png", ".svg", ".gif", ".mp4"})
 _SHOWN = 4
+#: Bytes of a name that every file system takes, and letters of it that a temporary name begins with.
+_LONGEST, _BEGINNING = 255, 60
 
 
 class NewerError(BadInputError):
@@ -48,17 +50,21 @@ def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bo
     """
     target = Path(target)
     try:
+        if any(len(os.fsencode(part)) > _LONGEST for part in target.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if "\0" in str(target):
+            raise ValueError("a name holds no null byte")
         if not target.exists() and not target.is_symlink():
             return
         if not overwrite:
-            raise OutputError(f"{target} exists already; choose another --out, or pass --overwrite to replace it")
+            raise OutputError(f"{target} exists already; choose another place, or replace it with overwrite=True")
         foreign = foreign_parts(target) if target.is_dir() or ours is None or not ours(target) else ""
     except (OSError, ValueError) as error:
         why = refusal(error) if isinstance(error, OSError) else str(error)
         raise OutputError(f"cannot write {str(target)[:200]}: {why}") from None
     if foreign:
         raise OutputError(
-            f"{target} is not replaced, because tokendyn did not write {foreign}; choose another --out, or move it away"
+            f"{target} is not replaced, because tokendyn did not write {foreign}; choose another place, or move it away"
         )
 
 
@@ -136,7 +142,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:_BEGINNING]}-", dir=target.parent))
         yield temporary
         if listed:
             list_files(temporary, (str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file()))
@@ -154,7 +160,7 @@ def _replace_folder(source: Path, target: Path) -> None:
     if not target.exists():
         source.rename(target)
         return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / target.name
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name[:_BEGINNING]}-old-", dir=target.parent)) / target.name
     target.rename(retired)
     try:
         source.rename(target)
@@ -172,7 +178,7 @@ def new_file(target: str | Path) -> Iterator[Path]:
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:_BEGINNING]}-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
