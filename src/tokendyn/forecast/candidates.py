@@ -1,5 +1,6 @@
 """What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,7 +31,7 @@ def correlation_time(series: np.ndarray) -> int:
     correlations = correlations[:, first > 0] / first[first > 0]
     if not correlations.shape[1]:
         return 1
-    below = np.flatnonzero(correlations.mean(axis=1) < 1 / np.e)
+    below = np.flatnonzero(correlations.mean(axis=1) < 1 / math.e)
     return int(below[0]) if len(below) else longest
 
 

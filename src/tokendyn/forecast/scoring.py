@@ -89,13 +89,13 @@ def hold_out_for_search(series: Sequence[np.ndarray], inputs: Sequence[np.ndarra
         each = -(-_STARTS // held)
         starts = [np.unique(np.linspace(len(one) // 10, len(one) - steps, each).astype(int)) for one in tested]
         return Holdout(learned, driven, tested, pushed, starts, steps, scale)
-    (one,), (driven_one,) = series, inputs
+    one, pushed_one = series[0], inputs[0]
     cut = len(one) - int(_HELD * len(one))
     if len(one) - cut < 2:
         raise BadInputError(f"the series has {len(one)} snapshots, too few to hold any out; give at least 8")
     steps = max(min(horizon or 700, int(_LONGEST * (len(one) - cut))), 1)
-    starts = np.unique(np.linspace(cut, len(one) - steps, _STARTS).astype(int))
-    return Holdout([one[:cut]], [driven_one[:cut]], [one], [driven_one], [starts], steps, scale)
+    rows = np.unique(np.linspace(cut, len(one) - steps, _STARTS).astype(int))
+    return Holdout([one[:cut]], [pushed_one[:cut]], [one], [pushed_one], [rows], steps, scale)
 
 
 def errors_of(
