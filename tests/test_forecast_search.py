@@ -1,46 +1,161 @@
-"""The automatic search: it finds, explains, ends in time, and resumes."""
+"""The search: how it scores, what it takes from a series, that it names what it chose, and that it resumes."""
 
 import json
 
+import numpy as np
 import pytest
-from forecast_contract import waves
-from test_forecast_tdtf import pendulum
+from forecast_contract import driven, waves
 
+from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
-from tokendyn.forecast import TDTF, auto_forecaster
+from tokendyn.forecast import TDDMD, Blend, Forecaster, auto_forecaster
+from tokendyn.forecast.candidates import correlation_time, monomial_count, mutation, season_length
+from tokendyn.forecast.scoring import errors_of, hold_out_for_search, score
 
 
-def test_a_search_explains_its_choice_and_resumes(tmp_path):
-    file = tmp_path / "search.json"
-    series = pendulum(240)
-    found = auto_forecaster(series, dt=0.1, budget=1.5, resume=file)
-    assert isinstance(found.model, TDTF)
-    assert found.model.delays == found.trials[found.best].parameters["delays"]
-    text = found.account()
-    assert text.count("\n") == len(found.trials) + 1
-    assert "Chosen (*)" in text
-    stored = json.loads(file.read_text())["trials"]
-    assert [row["parameters"] for row in stored] == [trial.parameters for trial in found.trials]
-    again = auto_forecaster(series, dt=0.1, budget=1.5, resume=file)
-    assert again.trials[: len(found.trials)] == found.trials
-    with pytest.raises(BadInputError, match="other data"):
-        auto_forecaster(series + 1.0, dt=0.1, budget=1.0, resume=file)
+def test_the_score_is_the_share_of_the_horizon_that_is_lost():
+    errors = np.array([[[0.0, 0.4, 0.2, 0.8], [0.0, 0.0, 5.0, 0.0]]])
+    # Running maxima over .8, cut at 1: (0, .5, .5, 1) and (0, 0, 1, 1).
+    np.testing.assert_allclose(score(errors)[0], [(2.0 + 2.0) / 8, (1.4 + 1.0) / 8])
+
+
+def test_a_forecast_that_comes_back_to_the_mean_earns_nothing():
+    holds = np.array([[0.1] * 50 + [1.4] * 50])
+    decays = np.array([[0.9] * 100])
+    assert score(holds)[0] < score(decays)[0]
+    assert np.sqrt((holds**2).mean()) > np.sqrt((decays**2).mean())
+
+
+def test_errors_that_are_not_finite_are_infinite():
+    values = np.array([[[1.0, 2.0]], [[np.nan, 0.0]]])
+    np.testing.assert_array_equal(errors_of(values, np.zeros((2, 1, 2)), np.ones(2)), [[np.sqrt(2.5)], [np.inf]])
+
+
+def test_the_last_quarter_is_held_out_and_its_last_row_is_forecast():
+    series = np.arange(100.0)[:, None]
+    held = hold_out_for_search([series], [np.empty((100, 0))], 10)
+    assert len(held.learned[0]) == 75
+    windows, truths, _ = held.cases(5)
+    assert (held.starts[0][0], held.starts[0][-1], len(held.starts[0])) == (75, 90, 8)
+    np.testing.assert_array_equal(windows[0, :, 0], [70, 71, 72, 73, 74])
+    np.testing.assert_array_equal(truths[-1, :, 0], np.arange(90, 100))
+    denser = held.denser(2).starts[0]
+    assert (denser[0], denser[-1], len(denser)) == (75, 90, 16)
+
+
+def test_of_several_series_the_last_quarter_is_held_out_whole():
+    several = [waves(60, seed=seed) for seed in range(8)]
+    held = hold_out_for_search(several, [np.empty((60, 0))] * 8, 20)
+    assert len(held.learned) == 6
+    assert [starts[-1] for starts in held.starts] == [40, 40]
+
+
+@pytest.mark.parametrize("period", [7, 12, 52])
+def test_a_season_with_a_trend_is_found(period):
+    steps = np.arange(6 * period)
+    rng = np.random.default_rng(period)
+    values = 3 * np.sin(2 * np.pi * steps / period) + 0.1 * steps + 0.3 * rng.standard_normal(len(steps))
+    assert season_length(values) == period
+
+
+@pytest.mark.parametrize("values", [np.zeros(100), np.arange(100.0), np.random.default_rng(0).standard_normal(200)])
+def test_what_has_no_season_has_none(values):
+    assert season_length(values) is None
+
+
+def test_the_correlation_time_of_a_cosine_is_where_it_falls_below_one_over_e():
+    steps = np.arange(20_000)
+    assert correlation_time(np.cos(2 * np.pi * steps / 100)[:, None]) == 19  # arccos(1/e) / (2 pi) of 100: 18.997
+
+
+def test_mutations_stay_within_what_can_be_fitted():
+    rng = np.random.default_rng(0)
+    settings = {"delays": 4, "stride": 2, "order": 5, "noise": 0.0}
+    for _ in range(300):
+        settings = mutation(settings, 3, 0, rng)
+        assert settings["delays"] >= 1
+        assert settings["stride"] >= 1
+        assert monomial_count(3 * settings["delays"], settings["order"]) <= 720
+
+
+def test_a_chaotic_system_gets_a_nonlinear_map_that_holds():
+    series = lorenz63(3000, dt=0.02, seed=1)
+    found = auto_forecaster(series.values[:2000], dt=0.02, horizon=300, budget=1.5)
+    assert found.family == "polynomial map"
+    errors = found.model.backtest(series.values[2000:], horizon=300, every=100).errors
+    assert np.median(errors.max(axis=1)) < 0.4
+    assert found.skill > 0.8
+    assert "Chosen (*): polynomial map" in found.account()
 
 
 def test_a_search_on_linear_data_keeps_a_linear_model():
-    found = auto_forecaster(waves(300, noise=0.0), budget=0.5)
-    assert found.trials[found.best].chosen == 0
-    assert found.model.cell_.readout.size == 0
-    assert "the linear model" in found.account()
+    found = auto_forecaster(waves(500, noise=0.0), budget=0.5)
+    assert isinstance(found.model, TDDMD)
+    assert found.family == "TD-DMD"
+    window = waves(500, noise=0.0)[:400]
+    np.testing.assert_allclose(found.model.forecast(window, 50).values, waves(500, noise=0.0)[400:450], atol=1e-8)
 
 
-def test_a_series_too_short_to_validate_is_refused():
-    with pytest.raises(BadInputError, match="too short to hold a part out"):
-        auto_forecaster(waves(60), budget=0.5)
+def test_noise_without_memory_is_not_forecast_by_a_nonlinear_model():
+    found = auto_forecaster(np.random.default_rng(0).standard_normal((600, 1)), budget=1.0, horizon=20)
+    assert "polynomial" not in found.family
+    assert "unit" not in found.family
+    assert any("naive" in note for note in found.notes())
+
+
+def test_a_short_seasonal_series_with_a_trend_stays_in_reason():
+    steps = np.arange(144)
+    season = 1 + 0.2 * np.sin(2 * np.pi * steps / 12) + 0.08 * np.cos(4 * np.pi * steps / 12)
+    values = ((120 + 2.5 * steps) * season + 6 * np.random.default_rng(0).standard_normal(144))[:, None]
+    found = auto_forecaster(values[:120], horizon=24)
+    assert isinstance(found.model, Blend)
+    forecast = found.model.forecast(values[:120], 24).values
+    naive = np.abs(values[108:120][np.arange(24) % 12] - values[120:]).mean()
+    assert np.abs(forecast - values[120:]).mean() < 0.6 * naive
+
+
+def test_known_inputs_are_used():
+    series, push = driven(600)
+    found = auto_forecaster(series[:-30], inputs=push[:-30], budget=0.5, horizon=50)
+    rows = slice(300, 300 + found.model.window_length_ + 50)
+    forecast = found.model.forecast(series[rows][: found.model.window_length_], 50, inputs=push[rows])
+    assert np.abs(forecast.values - series[rows][found.model.window_length_ :]).max() < 1e-3 * series.std()
+
+
+def test_trials_are_not_repeated_when_a_search_goes_on(tmp_path):
+    file = tmp_path / "search.json"
+    series = lorenz63(600, seed=0).values
+    found = auto_forecaster(series, dt=0.02, budget=0.3, resume=file)
+    stored = json.loads(file.read_text())["trials"]
+    again = auto_forecaster(series, dt=0.02, budget=0.3, resume=file)
+    seconds = [trial.seconds for trial in again.trials[: len(stored)]]
+    assert seconds == [trial["seconds"] for trial in stored]
+    assert len(again.trials) >= len(found.trials)
+    with pytest.raises(BadInputError, match="other data"):
+        auto_forecaster(series + 1.0, dt=0.02, budget=0.3, resume=file)
+
+
+def test_a_search_model_is_saved_and_loaded(tmp_path):
+    series = lorenz63(600, seed=0).values
+    model = auto_forecaster(series, dt=0.02, budget=0.3).model
+    model.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.forecast(series, 20).values, model.forecast(series, 20).values)
+
+
+def test_a_series_of_seven_snapshots_is_refused():
+    with pytest.raises(BadInputError, match="at least 8"):
+        auto_forecaster(waves(7), budget=0.5)
+
+
+@pytest.mark.parametrize("samples", [8, 12, 20, 40])
+def test_very_short_series_get_a_forecast(samples):
+    forecast = auto_forecaster(waves(samples), budget=0.5).model.forecast(waves(samples), 5)
+    assert forecast.status == "complete"
 
 
 def test_a_broken_record_of_a_search_is_refused(tmp_path):
     file = tmp_path / "search.json"
     file.write_text("{")
     with pytest.raises(BadInputError, match="cannot be read"):
-        auto_forecaster(waves(200), budget=0.1, resume=file)
+        auto_forecaster(waves(400), budget=0.1, resume=file)

@@ -5,6 +5,8 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 """
 
 from tokendyn.forecast.base import Backtest, Forecast, Forecaster
+from tokendyn.forecast.basis import BasisMap
+from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.ensemble import EnsembleTDTF
 from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
 from tokendyn.forecast.paper import PaperTDTF
@@ -17,6 +19,8 @@ __all__ = [
     "TDDMD",
     "TDTF",
     "Backtest",
+    "BasisMap",
+    "Blend",
     "EnsembleTDTF",
     "Forecast",
     "Forecaster",

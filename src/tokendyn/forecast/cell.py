@@ -68,6 +68,11 @@ class Cell:
     readout: Float[np.ndarray, "features units"]
 
     @property
+    def delays(self) -> int:
+        """Snapshots of a window."""
+        return len(self.linear)
+
+    @property
     def parameters(self) -> int:
         """Count the numbers that training set."""
         linear = self.linear.size if self.linear.any() else 0

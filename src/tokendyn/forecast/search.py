@@ -1,60 +1,106 @@
-"""A search over delays, stride, rank, units, attention and noise by validation rollouts, in a time budget."""
+"""One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by rollouts held out."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-from tokendyn.errors import BadInputError
-from tokendyn.forecast.checks import check_number, check_series
-from tokendyn.forecast.tdtf import TDTF
+import tokendyn.forecast.peers.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.basis import BasisMap, monomial_count
+from tokendyn.forecast.blend import Blend
+from tokendyn.forecast.candidates import (
+    LINEAR_RIDGES,
+    RIDGES,
+    correlation_time,
+    first_candidates,
+    linear_candidates,
+    mutation,
+    richer_candidates,
+    season_length,
+    windows_for,
+)
+from tokendyn.forecast.checks import check_number, check_training
+from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
+from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.runs.files import read_json, write_json
 
 SCHEMA = "tokendyn-forecast-search"
-SCHEMA_VERSION = 1
-#: Iterations of a trial; the chosen parameters are then fitted with more.
-_TRIAL_ITERATIONS = 12
-#: A candidate must lower the logarithm of the validation error by so much to be taken over a simpler one.
-_WORTH = 0.02
-
-#: TD-DMD by plain least squares: what is nearly linear is forecast best by long windows without noise or ridge.
-_LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0}
-#: Several features may be the state itself: one snapshot, few directions, and a finish that makes the motion attract.
-_STATE: dict[str, Any] = {
-    "delays": 1, "stride": 1, "common_scale": True, "rank": 3, "units": 15, "unit_scale": 0.3, "attention": False,
-    "noise": 0.03, "ridge": 1e-6, "finish": 10, "finish_steps": 60,
-}  # fmt: skip
+SCHEMA_VERSION = 2
+#: A nonlinear model must have less than this share of the score of the best linear or naive one ...
+_WORTH = 0.9
+#: ... and lose less than this share of the horizon.
+_HOPELESS = 0.9
+#: Simple models within this factor of the best are combined by their median, so many at most, ...
+_NEAR, _MEDIAN_OF = 1.3, 5
+#: ... unless the best alone is this good: exact recursions of clean signals have nothing to average.
+_CLEAN = 1e-3
+#: So many of the best are scored again, from so many times the starts.
+_CONFIRMED, _DENSER = 5, 3
+#: Linear maps whose scores differ by less than this count as equal, and the one of fewest numbers is kept.
+_EQUAL = 1e-9
+#: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
+_WORSE = 3.0
+#: Shares of the budget: when smoothing begins, how long it may take, and when TD-TF is tried.
+_SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.6, 0.2, 0.75
+#: Seconds of a budget below which nothing is trained by iterations.
+_TRAINS_FROM = 8.0
+#: Families that need no more than least squares on the snapshots themselves.
+_SIMPLE = ("naive", "TD-DMD")
+#: Smoothing is tried when the best one-step residual is above this share of a deviation, and for so many columns.
+_NOISY, _NARROW = 1e-3, 200
+#: A fit with smoothing costs about so many times a trial of the same basis, which has six ridges and their rollouts.
+_SMOOTHING_COST = 5.0
+_SMOOTHING = {"smoothing": 8, "history": 100}
+#: Operations a second that a cost estimate counts with: those of one core, with something in hand.
+_SPEED = 3e9
+#: Warn when fewer candidates than this were tried.
+FEW = 10
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate: its parameters, its validation error, what it had cost.
+    """One candidate: what it is, how it scored, what it cost.
 
     Attributes
     ----------
-    parameters
-        Of TDTF.
-    error
-        Validation error of the closed loop, see :func:`tokendyn.forecast.training.validation_error`.
-    linear_error
-        That of TD-DMD with the same delays.
-    chosen
-        Iteration that was kept, 0 for TD-DMD.
+    kind, parameters
+        Class of the model and its parameters.
+    family
+        What the model is called: naive, TD-DMD, polynomial map, fixed units, TD-TF.
+    score, error
+        Share of the horizon that is lost, and the mean error cut at 1: see :func:`tokendyn.forecast.scoring.score`.
     weights
         Numbers that training set.
+    residual
+        One-step residual in training in standard deviations; NaN where it was not measured.
     seconds
-        Wall time.
+        Processor time.
     """
 
+    kind: str
     parameters: dict[str, Any]
+    family: str
+    score: float
     error: float
-    linear_error: float
-    chosen: int
     weights: int
+    residual: float
     seconds: float
+
+    @property
+    def key(self) -> tuple[float, float]:
+        """What candidates are ranked by; less is better."""
+        return self.score, self.error
+
+    def build(self) -> Forecaster:
+        """Return the model, not fitted."""
+        return Forecaster.kinds[self.kind](**self.parameters)
 
 
 @dataclass(frozen=True)
@@ -64,41 +110,66 @@ class Found:
     Attributes
     ----------
     model
-        Fitted with the best parameters.
+        Fitted to the whole series.
+    family
+        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model, or several combined.
     trials
         All candidates in the order they were tried.
     best
         Index of the chosen one.
     status
-        "complete" when every candidate was tried, else "budget".
+        "complete" when the list of candidates was tried to its end within the budget, else "budget".
+    horizon
+        Steps of the rollouts that were scored.
+    naive_score
+        Score of the best model that learns nothing.
     """
 
-    model: TDTF
+    model: Forecaster
+    family: str
     trials: tuple[Trial, ...]
     best: int
     status: str
+    horizon: int
+    naive_score: float
 
-    def account(self) -> str:
-        """Return a readable table of the trials, and the reason of the choice."""
-        head = f"{'':2}{'delays':>6}{'stride':>7}{'units':>6}{'attention':>10}{'noise':>9}"
-        lines = [head + f"{'error':>11}{'TD-DMD':>11}{'kept at':>8}{'weights':>8}{'seconds':>8}"]
-        for number, trial in enumerate(self.trials):
-            p = trial.parameters
-            attention = "yes" if p["attention"] else "no"
-            kept = str(trial.chosen) if trial.chosen else "linear"
+    @property
+    def skill(self) -> float:
+        """One minus the share of the horizon that is lost relative to the best naive model: 1 perfect, 0 as naive."""
+        return 1.0 - self.trials[self.best].score / self.naive_score if self.naive_score else 0.0
+
+    def notes(self) -> list[str]:
+        """Return what a user should know before trusting the model."""
+        notes = []
+        if len(self.trials) < FEW:
+            notes.append(f"only {len(self.trials)} candidates were tried; give more time")
+        if self.skill <= 0.05:
+            notes.append("no candidate forecasts the held-out part clearly better than a naive model")
+        return notes
+
+    def account(self, most: int = 12) -> str:
+        """Return a readable table of the best candidates, and the reason of the choice."""
+        order = sorted(range(len(self.trials)), key=lambda number: self.trials[number].key)
+        shown = order[:most] if self.best in order[:most] else [*order[: most - 1], self.best]
+        lines = [f"{'':2}{'model':<34}{'window':>8}{'ridge':>9}{'noise':>9}{'lost':>11}{'weights':>9}{'seconds':>9}"]
+        for number in shown:
+            trial, p = self.trials[number], self.trials[number].parameters
+            window = f"{p['delays']}x{p.get('stride', 1)}" if "delays" in p else ""
+            size = f" of order {p['order']}" if p.get("order", 1) > 1 else f", {p['units']}" if p.get("units") else ""
+            ridge, noise = (f"{p[name]:.0e}" if p.get(name) else "" for name in ("ridge", "noise"))
+            smoothed = " smoothed" if p.get("smoothing") else ""
             lines.append(
-                f"{'*' if number == self.best else '':2}{p['delays']:6d}{p['stride']:7d}{p['units']:6d}"
-                f"{attention:>10}{p['noise']:9.0e}{trial.error:11.3e}{trial.linear_error:11.3e}{kept:>8}"
-                f"{trial.weights:8d}{trial.seconds:8.1f}"
+                f"{'*' if number == self.best else '':2}{trial.family + size + smoothed:<34}{window:>8}{ridge:>9}"
+                f"{noise:>9}{trial.score:11.3e}{trial.weights:9d}{trial.seconds:9.2f}"
             )
-        chosen = self.trials[self.best]
-        kind = "the linear model" if chosen.chosen == 0 else f"{chosen.parameters['units']} nonlinear units"
+        if len(self.trials) > len(shown):
+            lines.append(f"  and {len(self.trials) - len(shown)} more")
         lines.append(
-            f"Chosen (*): {kind}, {chosen.parameters['delays']} delays {chosen.parameters['stride']} steps apart: the "
-            f"lowest closed-loop error on the held-out part ({chosen.error:.3e}; simpler models win ties within 2 %). "
-            f"Tried {len(self.trials)} candidates ({self.status})."
+            f"Chosen (*): {self.family}. Tried {len(self.trials)} candidates ({self.status}); each was rolled out "
+            f"{self.horizon} steps from several starts in the held-out part. 'lost' is the share of that horizon on "
+            f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
         )
-        return "\n".join(lines)
+        return "\n".join(lines + self.notes())
 
 
 def auto_forecaster(
@@ -107,153 +178,354 @@ def auto_forecaster(
     dt: float = 1.0,
     inputs: Any = None,
     horizon: int | None = None,
-    budget: float = 120.0,
+    budget: float = 10.0,
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Found:
-    """Search for the TD-TF that validation rollouts prefer, and fit it.
+    """Search for the forecaster that holds longest on what is held out, and fit it to everything.
 
-    Two thirds of the budget go to short trials: linear models with windows up to long ones, then from simple to rich,
-    the best nonlinear one so far being varied in turn in delays and stride, attention and noise, units, a finish on
-    closed loops; the rest to a longer fit of the best.
+    Naive models and linear maps first, then fixed bases of a window by least squares (:class:`BasisMap`), the best of
+    them varied until the time is spent; for noisy series smoothed ones, and with time TD-TF. A nonlinear model is kept
+    only where it clearly beats the linear and naive ones. A series of at most 300 snapshots gets the weighted mean of
+    all that backtests rank about equally, from refits at rolling origins.
 
     Parameters
     ----------
     series, dt, inputs
-        As for :meth:`tokendyn.forecast.Forecaster.fit`; the last tenth of each series validates, or more for a horizon.
+        As for :meth:`tokendyn.forecast.Forecaster.fit`.
     horizon
-        Steps that the forecasts are for: validation rollouts are as long where three tenths of a series hold them.
+        Steps that the forecasts are for; None takes what the held-out quarter allows, up to 700. The rollouts are as
+        long where the held-out part allows them.
     budget
-        Wall seconds; at least one trial and the final fit are done.
+        Processor seconds, the last fit included; the naive and the first linear models are always tried.
     random_state
-        Seed of every fit.
+        Seed of every candidate.
     resume
-        JSON file that each trial is written to; trials that it holds are not repeated.
+        JSON file that the trials are written to; trials that it holds are not repeated.
     progress
         Called with the share of the budget that is spent and what is being tried.
 
     Raises
     ------
     BadInputError
-        If the data are bad, or too short to hold a part out, or ``resume`` belongs to other data.
+        If the data are bad or shorter than eight snapshots, or ``resume`` belongs to other data.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import lorenz63
+    >>> from tokendyn.forecast import auto_forecaster
+    >>> series = lorenz63(2000, seed=0)
+    >>> found = auto_forecaster(series.values, dt=series.dt, budget=1.0)
+    >>> found.family
+    'polynomial map'
     """
-    problems = check_number("budget", budget)
+    problems = check_number("budget", budget) + check_number("dt", dt, np.finfo(float).tiny)
     if problems:
-        raise BadInputError(problems[0])
-    listed = series if isinstance(series, list) else [series]
-    arrays = [check_series(one, "series") for one in listed]
-    print_ = [*_fingerprint(arrays, dt, random_state), float(horizon or 0)]
-    fixed = _validation(max(map(len, arrays)), horizon)
-    known = _read(resume, print_)
-    began = time.perf_counter()
-    trials: list[Trial] = []
-    status = "complete"
-    for parameters in _candidates(trials, max(map(len, arrays)), arrays[0].shape[1]):
-        spent = time.perf_counter() - began
-        if trials and spent > 2 / 3 * budget:
-            status = "budget"
-            break
-        if progress is not None:
-            progress(min(spent / budget, 1.0), f"trial {len(trials) + 1}: {parameters}")
-        found = next((trial for trial in known if trial.parameters == parameters), None)
-        trials.append(found or _try(parameters, fixed, series, dt, inputs, random_state, 2 / 3 * budget - spent))
-        if resume is not None:
-            _write(resume, print_, trials)
-    best = _best(trials)
-    left = max(budget - (time.perf_counter() - began), budget / 6)
-    model = TDTF(**trials[best].parameters, **fixed, iterations=80, budget=left, random_state=random_state)
-    model.fit(series, dt=dt, inputs=inputs, progress=progress)
-    return Found(model, tuple(trials), best, status)
+        raise BadInputError.all_of("the search", problems)
+    arrays, driven = check_training(series, inputs, window=1)
+    if max(map(len, arrays)) < 8:
+        raise BadInputError(f"the longest series has {max(map(len, arrays))} snapshots; a search needs at least 8")
+    # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
+    with threadpool_limits(limits=1):
+        search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
+        return search.run()
 
 
-def _validation(samples: int, horizon: int | None) -> dict[str, Any]:
-    """Return which share of the longest series validates, and over how many steps."""
-    if horizon is None:
-        return {}
-    share = min(max(1.25 * horizon / samples, 0.1), 0.3)
-    return {"validation_fraction": share, "validation_horizon": max(min(horizon, int(0.8 * share * samples)), 1)}
+class _Search:
+    """The trials of one search and the clock they run by."""
+
+    def __init__(
+        self,
+        series: list[np.ndarray],
+        inputs: list[np.ndarray],
+        dt: float,
+        horizon: int | None,
+        budget: float,
+        seed: int,
+        resume: str | Path | None,
+        progress: Callable[[float, str], None],
+    ) -> None:
+        self.series, self.inputs, self.dt, self.budget, self.seed = series, inputs, dt, budget, seed
+        self.horizon, self.resume, self.progress = horizon, resume, progress
+        self.began = time.process_time()
+        self.held = hold_out_for_search(series, inputs, horizon)
+        self.samples = max(map(len, self.held.learned))
+        self.features, self.driven = series[0].shape[1], inputs[0].shape[1]
+        self.data = [float(dt), float(seed), float(horizon or 0), *(float(one.sum()) for one in series)]
+        self.data += [float(len(one)) for one in series]
+        self.known = _read(resume, self.data)
+        self.trials: list[Trial] = []
+        #: Models that took iterations to fit, by the number of their trial.
+        self.fitted: dict[int, Forecaster] = {}
+        self.tried: list[tuple[str, dict[str, Any]]] = []
+
+    def spent(self) -> float:
+        """Return the share of the budget that is spent."""
+        return (time.process_time() - self.began) / max(self.budget, 1e-9)
+
+    def run(self) -> Found:
+        """Try candidates until the time is spent, choose, and fit the choice to everything."""
+        self._naive()
+        if len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven:
+            return self._short()
+        for settings in linear_candidates(self.samples, self.features):
+            if self.trials and self.spent() > _SMOOTHING_FROM:
+                break
+            self._basis(settings, LINEAR_RIDGES)
+        ended = self._nonlinear()
+        return self._choose("complete" if ended else "budget")
+
+    def _nonlinear(self) -> bool:
+        """Try nonlinear bases, then vary the best; return whether the time allowed the whole first list."""
+        rng = np.random.default_rng(self.seed)
+        noise = 0.0 if self.features > 1 else 1e-6
+        windows = windows_for(self.features, correlation_time(max(self.held.learned, key=len)))
+        listed = True
+        smoothed = trained = False
+
+        def stages() -> Iterator[dict[str, Any]]:
+            nonlocal listed
+            sizes = (self.samples, self.features, self.driven)
+            yield from first_candidates(*sizes, windows, noise)
+            yield from richer_candidates(*sizes, self._best_windows(2), noise)
+            listed = False
+            misses = 0
+            while misses < 50:
+                best = self._nonlinear_trials()[:4]
+                if not best:
+                    return
+                # Better ones are varied more often.
+                start = best[min(int(rng.geometric(0.5)) - 1, len(best) - 1)].parameters
+                known = len(self.tried)
+                yield mutation(start, self.features, self.driven, rng)
+                misses = 0 if len(self.tried) > known else misses + 1
+
+        for settings in stages():
+            if self.spent() > 1.0 - self._reserve():
+                break
+            if not smoothed and (self.spent() > _SMOOTHING_FROM or not listed):
+                smoothed = True
+                self._smooth()
+            if not trained and self.spent() > _TRAINING_FROM and self.budget >= _TRAINS_FROM:
+                trained = True
+                self._train()
+            self._basis({name: value for name, value in settings.items() if name != "ridge"}, RIDGES)
+        return not listed
+
+    def _reserve(self) -> float:
+        """Return the share of the budget that the last fit takes: at most a fifth."""
+        best = self._ranked()[0]
+        return min(2 * best.seconds / max(self.budget, 1e-9), 0.2)
+
+    def _ranked(self) -> list[Trial]:
+        return sorted(self.trials, key=lambda trial: trial.key)
+
+    def _nonlinear_trials(self) -> list[Trial]:
+        """Return fixed nonlinear bases that were not smoothed, the best first."""
+        return [
+            trial
+            for trial in self._ranked()
+            if trial.kind == "BasisMap" and trial.family != "TD-DMD" and not trial.parameters.get("smoothing")
+        ]
+
+    def _best_windows(self, most: int) -> list[tuple[int, int]]:
+        """Return the windows of the best nonlinear trials."""
+        windows = ((one.parameters["delays"], one.parameters.get("stride", 1)) for one in self._nonlinear_trials())
+        return list(dict.fromkeys(windows))[:most]
+
+    def _naive(self) -> None:
+        """Try what learns nothing."""
+        seasons = {season_length(column) for column in max(self.held.learned, key=len).T[:20]} - {None}
+        candidates: list[tuple[str, dict[str, Any]]] = [("Mean", {}), ("Persistence", {})]
+        candidates += [("SeasonalNaive", {"period": season}) for season in sorted(seasons)]  # type: ignore[type-var]
+        for kind, parameters in candidates:
+            self._model(kind, parameters, "naive", 0)
+
+    def _known(self, kind: str, parameters: dict[str, Any]) -> bool:
+        """Note what is tried; take it from the file of an earlier search where it stands there."""
+        if (kind, parameters) in self.tried:
+            return True
+        self.tried.append((kind, parameters))
+        shared = kind == "BasisMap" and "ridge" not in parameters
+        for trial in self.known:
+            own = {name: value for name, value in trial.parameters.items() if not (shared and name == "ridge")}
+            if (trial.kind, own) == (kind, parameters) and bool(own.get("smoothing")) == ("smoothing" in parameters):
+                self._keep(trial)
+                return True
+        return False
+
+    def _keep(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        self.progress(min(self.spent(), 1.0), f"{len(self.trials)} tried; best {self._ranked()[0].family}")
+        if self.resume is not None:
+            _write(self.resume, self.data, self.trials)
+
+    def _model(self, kind: str, parameters: dict[str, Any], family: str, weights: int) -> None:
+        """Fit one model that has no ridges to share, and score it."""
+        if self._known(kind, parameters):
+            return
+        began = time.process_time()
+        model = Forecaster.kinds[kind](**parameters)
+        try:
+            model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
+            lost, error = score_model(model, self.held)
+        except TokendynError:
+            return
+        weights = weights or int(getattr(model, "parameters_", 0))
+        residual = float(getattr(model, "residual_", np.nan))
+        seconds = time.process_time() - began
+        self.fitted[len(self.trials)] = model
+        self._keep(Trial(kind, parameters, family, float(lost), float(error), weights, residual, seconds))
+
+    def _basis(self, settings: dict[str, Any], ridges: Sequence[float]) -> None:
+        """Fit one basis with all ridges, roll them out together, and keep the best ridge."""
+        model = BasisMap(**({"random_state": self.seed} | settings))
+        settings = _changed(model)
+        width = model.delays * self.features + 2 * self.driven
+        terms = 1 + width + monomial_count(settings.get("directions") or width, settings.get("order", 1))
+        terms += settings.get("units", 0)
+        rows = sum(map(len, self.held.learned))
+        left = self.budget * (1.0 - self.spent())
+        if self._known("BasisMap", settings) or (self.trials and 6 * rows * terms**2 / _SPEED > max(left, 0.1)):
+            return
+        began = time.process_time()
+        try:
+            windows, truths, drives = self.held.cases(model._window_length())
+            if min(map(len, self.held.learned)) <= model._window_length() + 1:
+                return
+            fits = model.fit_ridges(self.held.learned, self.held.inputs, ridges)
+            values = model.roll(fits.basis, fits.coefficients, windows, self.held.horizon, drives, truths, LOST)
+        except (TokendynError, np.linalg.LinAlgError):
+            return
+        scores = score(errors_of(values, truths, self.held.scale))
+        best = min(range(len(ridges)), key=lambda number: tuple(scores[number]))
+        lost, error = scores[best]
+        parameters = settings | {"ridge": ridges[best]}
+        weights, residual = int(fits.coefficients[best].size), float(fits.residuals[best])
+        seconds = time.process_time() - began
+        self._keep(Trial("BasisMap", parameters, model.family, float(lost), float(error), weights, residual, seconds))
+
+    def _smooth(self) -> None:
+        """Try the best few with smoothing, where the residual says that there is noise."""
+        best = self._nonlinear_trials()[:8]
+        residual = min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+        if not best or self.features > _NARROW or residual < _NOISY:
+            return
+        until = self.spent() + _SMOOTHING_SHARE
+        for trial in best:
+            for ridge in (1e-8, 1e-5):
+                # The last fit, to all snapshots, costs as much again.
+                cost = _SMOOTHING_COST * trial.seconds / max(self.budget, 1e-9)
+                if self.spent() + cost > until or self.spent() + 3 * cost > 1.0:
+                    break
+                parameters = trial.parameters | _SMOOTHING | {"ridge": ridge}
+                self._model("BasisMap", parameters, trial.family, trial.weights)
+
+    def _train(self) -> None:
+        """Try TD-TF on the best windows, from the noise of the best fixed basis."""
+        best = self._nonlinear_trials()
+        if not best:
+            return
+        for delays, stride in self._best_windows(2):
+            seconds = self.budget * min(0.1, (1.0 - self.spent()) / 2)
+            if seconds <= 0:
+                return
+            window = {"delays": delays, "stride": stride, "attention": delays > 1}
+            parameters = window | {"units": 60, "rank": 0.9999, "noise": best[0].parameters.get("noise", 0.0)}
+            parameters |= {"budget": seconds, "random_state": self.seed}
+            self._model("TDTF", parameters, "TD-TF", 0)
+
+    def _choose(self, status: str) -> Found:
+        """Choose among the trials, and fit the choice to everything."""
+        ranked = self._ranked()
+        simple = [trial for trial in ranked if trial.family in _SIMPLE]
+        rich = self._rescored([trial for trial in ranked if trial.family not in _SIMPLE][:_CONFIRMED])
+        simple[0] = (self._rescored(simple[:1]) or simple)[0]
+        best = rich[0] if rich else simple[0]
+        if best.score > _WORTH * simple[0].score or best.score > _HOPELESS:
+            equal = [one for one in simple if one.score <= simple[0].score + _EQUAL]
+            best = min(equal, key=lambda one: one.weights)
+            near = [one for one in simple if one.score <= _NEAR * best.score][:_MEDIAN_OF]
+            if best.score > _CLEAN and len(near) > 1:
+                members = [[one.kind, one.parameters] for one in near]
+                blend = Blend(members=members, combine="median", clip=None)
+                names = ", ".join(sorted({one.family for one in near}))
+                return self._finish(blend, best, f"median of {len(near)} ({names})", status)
+        return self._finish(best.build(), best, best.family, status)
+
+    def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
+        denser = self.held.denser(_DENSER)
+        rescored = []
+        for trial in trials:
+            with suppress(TokendynError):
+                lost, error = score_model(self._validated(trial), denser)
+                again = replace(trial, score=float(lost), error=float(error))
+                self.trials[self.trials.index(trial)] = again
+                rescored.append(again)
+        return sorted(rescored, key=lambda trial: trial.key)
+
+    def _validated(self, trial: Trial) -> Forecaster:
+        """Return the model of a trial as it was scored: fitted to what is learned in the search."""
+        model = self.fitted.get(self.trials.index(trial))
+        if model is None:
+            model = trial.build()
+            model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
+        return model
+
+    def _finish(self, model: Forecaster, best: Trial, family: str, status: str) -> Found:
+        """Fit to everything; keep what was validated where the last fit went wrong."""
+        given = self.inputs if self.driven else None
+        self.progress(min(self.spent(), 1.0), f"last fit: {family}")
+        model.fit(self.series, dt=self.dt, inputs=given)
+        # A nonlinear fit to more data, scored on data that it has learned, must not be worse: it then is less stable.
+        lost, worse = float(score_model(model, self.held.denser(_DENSER))[0]), _WORSE if best.family in _SIMPLE else 1.0
+        if lost > worse * best.score + _EQUAL:
+            model, family = self._validated(best), best.family
+        if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
+            model = model.linear_model()
+        naive = min(trial.score for trial in self.trials if trial.family == "naive")
+        return Found(model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive)
+
+    def _short(self) -> Found:
+        """Return the weighted mean of what backtests of a short series rank about equally."""
+        found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed)
+        trials = [
+            Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
+            for one in found.candidates
+        ]
+        best = min(range(len(trials)), key=lambda number: trials[number].score)
+        naive = min(trial.score for trial in trials if trial.family == "naive")
+        families = ", ".join(dict.fromkeys(trials[number].family for number in found.chosen))
+        family = f"weighted mean of {len(found.chosen)} ({families})"
+        return Found(found.model, family, tuple(trials), best, "complete", found.horizon, naive)
 
 
-def _candidates(trials: list[Trial], samples: int, features: int) -> Iterator[dict[str, Any]]:
-    """Yield parameters; each stage starts from the best trial so far."""
-    base = {"delays": 5, "stride": 1, "units": 40, "attention": True, "noise": 1e-4}
-    tried: list[dict[str, Any]] = []
-
-    def fresh(**changes: Any) -> Iterator[dict[str, Any]]:
-        nonlinear = [trial for trial in trials if trial.parameters["units"]]
-        start = nonlinear[_best(nonlinear)].parameters if nonlinear else base
-        parameters = start | changes
-        span = (parameters["delays"] - 1) * parameters["stride"] + 1
-        longest, widest = (samples / 6, 400) if parameters["units"] else (samples / 3, 1000)
-        if parameters not in tried and span < longest and parameters["delays"] * features <= widest:
-            tried.append(parameters)
-            yield parameters
-
-    yield from fresh()
-    for delays in (20, 100, 400):
-        yield from fresh(delays=delays, stride=1, **_LINEAR)
-    if features > 2:
-        yield from fresh(**_STATE)
-    for delays, stride in ((2, 1), (3, 2), (5, 3), (5, 6), (10, 2), (20, 1), (40, 1), (1, 1)):
-        yield from fresh(delays=delays, stride=stride)
-    yield from fresh(attention=False)
-    for noise in (1e-5, 1e-3, 1e-2, 3e-6):
-        yield from fresh(noise=noise)
-    for units in (15, 80, 150):
-        yield from fresh(units=units)
-    for steps in (60, 200):
-        yield from fresh(attention=False, rank=10, units=20, finish=6, finish_steps=steps)
+def _changed(model: BasisMap) -> dict[str, Any]:
+    """Return the delays of a map and whatever is not by default, without the ridge."""
+    defaults = BasisMap().get_params(deep=False) | {"delays": None, "ridge": model.ridge}
+    return {name: value for name, value in model.get_params(deep=False).items() if value != defaults[name]}
 
 
-def _try(
-    parameters: dict[str, Any],
-    fixed: dict[str, Any],
-    series: Any,
-    dt: float,
-    inputs: Any,
-    random_state: int,
-    seconds: float,
-) -> Trial:
-    """Fit one candidate for a few iterations."""
-    began = time.perf_counter()
-    model = TDTF(
-        **parameters, **fixed, iterations=_TRIAL_ITERATIONS, budget=max(seconds, 0.0), random_state=random_state
-    )
-    model.fit(series, dt=dt, inputs=inputs)
-    record = model.training_
-    if record["error"] is None or record["linear_error"] is None:
-        raise BadInputError("the series is too short to hold a part out for validation; fit TDTF or TDDMD directly")
-    seconds = round(time.perf_counter() - began, 3)
-    return Trial(parameters, record["error"], record["linear_error"], record["chosen"], model.parameters_, seconds)
-
-
-def _best(trials: list[Trial]) -> int:
-    """Return the trial of least error; of those within two percent, the one with the fewest weights."""
-    least = min(trial.error for trial in trials)
-    near = [number for number, trial in enumerate(trials) if trial.error <= least * np.exp(_WORTH)]
-    return min(near, key=lambda number: trials[number].weights)
-
-
-def _fingerprint(arrays: list[np.ndarray], dt: float, random_state: int) -> list[float]:
-    """Return numbers that tell one search from another."""
-    return [float(dt), float(random_state), *(float(one.sum()) for one in arrays), *(float(len(one)) for one in arrays)]
-
-
-def _read(path: str | Path | None, print_: list[float]) -> list[Trial]:
+def _read(path: str | Path | None, data: list[float]) -> list[Trial]:
     """Return the trials of a file, none without one."""
     if path is None or not Path(path).exists():
         return []
     record = read_json(path, schema=SCHEMA, version=SCHEMA_VERSION)
-    if record.get("data") != print_:
+    if record.get("data") != data:
         raise BadInputError(f"{path} belongs to other data or another seed; give another file, or remove it")
     try:
-        return [Trial(**trial) for trial in record["trials"]]
+        return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]
     except (KeyError, TypeError) as error:
         raise BadInputError(f"{path} is not a whole record of a search ({error}); remove it") from None
 
 
-def _write(path: str | Path, print_: list[float], trials: list[Trial]) -> None:
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _write(path: str | Path, data: list[float], trials: list[Trial]) -> None:
     """Write all trials so far."""
-    rows = [vars(trial) for trial in trials]
-    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": print_, "trials": rows})
+    rows = [{**vars(trial), "residual": trial.residual if np.isfinite(trial.residual) else None} for trial in trials]
+    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": data, "trials": rows})

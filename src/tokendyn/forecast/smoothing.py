@@ -6,13 +6,14 @@ model's step. The normal equations are banded, as a step reaches back one window
 """
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg
 from jaxtyping import Float
 
-from tokendyn.forecast.cell import Cell, tokens_of
+from tokendyn.forecast.cell import tokens_of
 
 #: Weight of a fitted model against the data.
 RATIO = 1e4
@@ -22,8 +23,27 @@ _HALVINGS = 6
 _WORTH = 1e-6
 
 
+@runtime_checkable
+class StepModel(Protocol):
+    """What the smoothing asks of a model: its window, one step, and the derivatives of the step."""
+
+    @property
+    def delays(self) -> int:
+        """Snapshots of a window."""
+
+    @property
+    def stride(self) -> int:
+        """Steps between them."""
+
+    def step(self, tokens: np.ndarray, /) -> np.ndarray:
+        """Return the next normalised snapshot of each window of tokens."""
+
+    def operators(self, tokens: np.ndarray, /) -> np.ndarray:
+        """Return the derivatives of the step, ``(samples, delays, features, width)``."""
+
+
 def smoothed(
-    cell: Cell,
+    cell: StepModel,
     series: Sequence[np.ndarray],
     inputs: Sequence[np.ndarray],
     *,
@@ -52,7 +72,7 @@ def smoothed(
 
 
 def _smoothed(
-    cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float, rounds: int
+    cell: StepModel, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float, rounds: int
 ) -> np.ndarray:
     """Smooth one series; what is so far off that its cost is not finite stays as it is."""
     cost = _cost(cell, noisy, driven, state, ratio)
@@ -69,19 +89,19 @@ def _smoothed(
     return state
 
 
-def _cost(cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float) -> float:
+def _cost(cell: StepModel, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float) -> float:
     """Return what is minimised."""
-    tokens = tokens_of(state, driven, len(cell.linear), cell.stride)
+    tokens = tokens_of(state, driven, cell.delays, cell.stride)
     misses = state[len(state) - len(tokens) :] - cell.step(tokens)
     return float(((state - noisy) ** 2).sum() + ratio * (misses**2).sum())
 
 
 def _step(
-    cell: Cell, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float
+    cell: StepModel, noisy: np.ndarray, driven: np.ndarray, state: np.ndarray, ratio: float
 ) -> Float[np.ndarray, "time features"]:
     """Return one step of Gauss-Newton."""
     samples, features = state.shape
-    delays, stride = len(cell.linear), cell.stride
+    delays, stride = cell.delays, cell.stride
     tokens = tokens_of(state, driven, delays, stride)
     first = samples - len(tokens)
     misses = state[first:] - cell.step(tokens)

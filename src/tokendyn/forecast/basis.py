@@ -1,0 +1,576 @@
+"""Maps with fixed inner weights: linear, polynomial, or random units of a window, solved by least squares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.cell import tokens_of
+from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.embedding import window_length
+from tokendyn.forecast.smoothing import RATIO, smoothed
+from tokendyn.forecast.tddmd import TDDMD
+from tokendyn.runs.memory import check_memory
+
+#: Principal directions of the windows that units see at most.
+DIRECTIONS = 16
+#: Monomials of one model at most.
+MOST_TERMS = 20_000
+#: A ridge of zero would divide by singular values that are rounding.
+_LEAST_RIDGE = 1e-30
+#: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
+_SOFT = 4.0
+#: Rows that are enough to find the principal directions of the windows.
+_SAMPLED = 3000
+
+
+@dataclass(frozen=True)
+class Monomials:
+    """Monomials of the orders 2 to ``order``, each order made of the one before: term = parent times one column.
+
+    Attributes
+    ----------
+    parents, columns
+        For each order from 2: the monomial of one order less (at first the column), and the column it is multiplied by.
+    """
+
+    parents: tuple[np.ndarray, ...]
+    columns: tuple[np.ndarray, ...]
+
+    @classmethod
+    def graded(cls, width: int, order: int) -> "Monomials":
+        """Return all monomials of ``width`` columns from order 2 to ``order``."""
+        parents, columns, last = [], [], np.arange(width)
+        for _ in range(2, order + 1):
+            # Nondecreasing factors name each monomial once: a parent is multiplied by its last factor or a later one.
+            counts = width - last
+            parent = np.repeat(np.arange(len(last)), counts)
+            column = np.concatenate([np.arange(first, width) for first in last])
+            parents.append(parent)
+            columns.append(column)
+            last = column
+        return cls(tuple(parents), tuple(columns))
+
+    def __call__(self, rows: Float[np.ndarray, "samples width"]) -> list[np.ndarray]:
+        """Return the values of the monomials, ``(samples, terms)`` for each order."""
+        values, products = [], rows
+        for parent, column in zip(self.parents, self.columns, strict=True):
+            products = products[:, parent] * rows[:, column]
+            values.append(products)
+        return values
+
+    def gradient(
+        self,
+        rows: Float[np.ndarray, "samples width"],
+        values: list[np.ndarray],
+        coefficients: Float[np.ndarray, " terms"],
+    ) -> Float[np.ndarray, "samples width"]:
+        """Return the derivative of ``monomials @ coefficients`` by each column, backwards through the orders."""
+        gradient = np.zeros_like(rows)
+        ends = np.cumsum([len(column) for column in self.columns])
+        adjoint = np.zeros((len(rows), 0))
+        for k in reversed(range(len(self.columns))):
+            parent, column = self.parents[k], self.columns[k]
+            own = coefficients[ends[k] - len(column) : ends[k]]
+            adjoint = np.broadcast_to(own, (len(rows), len(own))) if not adjoint.shape[1] else adjoint + own
+            below = rows if k == 0 else values[k - 1]
+            gradient += (adjoint * below[:, parent]) @ np.eye(rows.shape[1])[column]
+            # The children of a parent stand side by side, so that their sum is one reduction.
+            adjoint = np.add.reduceat(adjoint * rows[:, column], np.searchsorted(parent, np.arange(parent[-1] + 1)), 1)
+        return gradient + adjoint if self.columns else gradient
+
+
+def monomial_count(width: int, order: int) -> int:
+    """Return the number of monomials of ``width`` columns of the orders 2 to ``order``."""
+    return comb(width + order, order) - 1 - width if order > 1 else 0
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Functions of a normalised window that do not change in training: ``1, h, monomials(h P), act(h C^T + a)``.
+
+    Attributes
+    ----------
+    projection
+        ``P``, (width, directions): principal directions that the monomials see; None for the window itself.
+    monomials
+        Orders 2 and more.
+    weights, bias
+        ``C`` (units, width) and ``a`` (units,).
+    activation
+        "sin" or "tanh".
+    """
+
+    projection: Float[np.ndarray, "width directions"] | None
+    monomials: Monomials
+    weights: Float[np.ndarray, "units width"]
+    bias: Float[np.ndarray, " units"]
+    activation: str
+
+    def __call__(self, rows: Float[np.ndarray, "samples width"]) -> Float[np.ndarray, "samples terms"]:
+        """Return the value of every function for each window."""
+        parts = [np.ones((len(rows), 1)), rows]
+        if self.monomials.parents:
+            parts += self.monomials(rows if self.projection is None else rows @ self.projection)
+        if len(self.bias):
+            inner = rows @ self.weights.T + self.bias
+            parts.append(np.sin(inner) if self.activation == "sin" else np.tanh(inner))
+        return np.concatenate(parts, axis=1)
+
+    def jacobian(
+        self, rows: Float[np.ndarray, "samples width"], coefficients: Float[np.ndarray, "terms features"]
+    ) -> Float[np.ndarray, "samples features width"]:
+        """Return the derivative of ``self(rows) @ coefficients`` by the columns of each window."""
+        width = rows.shape[1]
+        linear, rest = coefficients[1 : 1 + width], coefficients[1 + width :]
+        local = np.repeat(linear.T[None], len(rows), axis=0)
+        if self.monomials.parents:
+            seen = rows if self.projection is None else rows @ self.projection
+            values = self.monomials(seen)
+            count = sum(map(len, self.monomials.columns))
+            for feature in range(coefficients.shape[1]):
+                gradient = self.monomials.gradient(seen, values, rest[:count, feature])
+                local[:, feature] += gradient if self.projection is None else gradient @ self.projection.T
+            rest = rest[count:]
+        if len(self.bias):
+            inner = rows @ self.weights.T + self.bias
+            slopes = np.cos(inner) if self.activation == "sin" else 1.0 - np.tanh(inner) ** 2
+            for feature in range(coefficients.shape[1]):
+                local[:, feature] += (slopes * rest[:, feature]) @ self.weights
+        return local
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Solutions for several ridges from one factorisation.
+
+    Attributes
+    ----------
+    basis
+        The functions.
+    ridges
+        One for each solution.
+    coefficients
+        Of the step ``x_{k+1} - x_k`` in normalised units.
+    residuals
+        Root mean square of what each solution misses in training.
+    """
+
+    basis: Basis
+    ridges: tuple[float, ...]
+    coefficients: Float[np.ndarray, "ridges terms features"]
+    residuals: Float[np.ndarray, " ridges"]
+
+
+def solve_ridges(
+    columns: Float[np.ndarray, "samples terms"],
+    targets: Float[np.ndarray, "samples features"],
+    ridges: Sequence[float],
+) -> tuple[Float[np.ndarray, "ridges terms features"], Float[np.ndarray, " ridges"]]:
+    """Return the minimisers of ``|Y - F B|^2 + ridge samples |S B|^2`` for every ridge, S the scale of each column.
+
+    The columns are divided by their root mean square, factored once by QR and an SVD of R, and each ridge then costs
+    a product: ``B = S^-1 V diag(s / (s^2 + ridge samples)) U^T Q^T Y``.
+
+    Parameters
+    ----------
+    columns, targets
+        F and Y; ``columns`` is overwritten.
+    ridges
+        Nonnegative; 0 is the least-squares solution.
+
+    Returns
+    -------
+    The solutions, and the root mean square of what each misses.
+    """
+    samples, terms = columns.shape
+    scale = np.sqrt((columns**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    columns /= scale
+    total = float((targets**2).sum())
+    if samples > terms:
+        q, columns = scipy.linalg.qr(columns, mode="economic", check_finite=False, overwrite_a=True)
+        targets = q.T @ targets
+    u, s, vt = np.linalg.svd(columns, full_matrices=False)
+    projected = u.T @ targets
+    outside = max(total - float((projected**2).sum()), 0.0)
+    coefficients, residuals = [], []
+    for ridge in ridges:
+        penalty = max(ridge, _LEAST_RIDGE) * samples
+        filters = s / (s**2 + penalty)
+        coefficients.append((vt.T @ (filters[:, None] * projected)) / scale[:, None])
+        missed = float(((penalty / (s**2 + penalty))[:, None] ** 2 * projected**2).sum())
+        residuals.append(np.sqrt((outside + missed) / targets.shape[1] / samples))
+    return np.stack(coefficients), np.array(residuals)
+
+
+class BasisMap(Forecaster):
+    """Map of a window with fixed inner weights: ``x_{k+1} = x_k + b + L h_k + P m(h_k) + W act(C h_k + a)``.
+
+    ``h_k`` is the normalised window with the inputs ``u_k, u_{k+1}``, ``m`` its monomials from order 2 on. Only b, L, P
+    and W are fitted, by ridge least squares (:func:`solve_ridges`). Without monomials and units it is TD-DMD; with
+    monomials alone the polynomial map that is also known as NVAR (D. Gauthier et al., Nature Communications 12, 5564
+    (2021)); with units an extreme learning machine of the window. Windows are not whitened: delays that are nearly
+    collinear would then blow up what is noise (measured in :doc:`theory-forecast`).
+
+    Parameters
+    ----------
+    delays, stride
+        Snapshots of a window, and the steps between them.
+    order
+        Highest order of the monomials; 1 for none.
+    directions
+        Principal directions of the windows that the monomials see; 0 for the window itself.
+    units
+        Fixed nonlinear units. Their weights are standard normal (sin) or of deviation 1/2 (tanh) on at most 16
+        principal directions; sin units see them divided by the deviation of the first, tanh units by the geometric
+        mean of the first and their own. Each unit is centred at a window of the data.
+    activation
+        "sin" or "tanh".
+    difference
+        Learn the differences of the series, and add the forecasts up from the last snapshot: for trends.
+    noise
+        Standard deviation of noise on the windows in training, in those of the data; the targets stay true.
+    ridge
+        Weight of the penalty, as a share of the samples; see :func:`solve_ridges`.
+    smoothing
+        Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data.
+    history
+        Start a forecast from so many snapshots, smoothed by the model; 0 to start from the window as measured.
+    random_state
+        Seed of the units and of the noise.
+
+    Attributes
+    ----------
+    basis_
+        The fixed functions.
+    coefficients_
+        (terms, features), in normalised units.
+    residual_
+        Root mean square of the one-step residual in training, in standard deviations.
+
+    Examples
+    --------
+    >>> from tokendyn.data.systems import lorenz63
+    >>> from tokendyn.forecast import BasisMap
+    >>> series = lorenz63(3000, seed=0)
+    >>> model = BasisMap(order=4, ridge=1e-12).fit(series.values[:2000], dt=series.dt)
+    >>> model.family, len(model.coefficients_)
+    ('polynomial map', 35)
+    >>> errors = model.backtest(series.values[2000:], horizon=200, every=50).errors
+    >>> bool(errors.max() < 0.01)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        delays: int = 1,
+        stride: int = 1,
+        order: int = 1,
+        directions: int = 0,
+        units: int = 0,
+        activation: str = "sin",
+        difference: bool = False,
+        noise: float = 0.0,
+        ridge: float = 1e-8,
+        smoothing: int = 0,
+        history: int = 0,
+        random_state: int = 0,
+    ) -> None:
+        self.delays = delays
+        self.stride = stride
+        self.order = order
+        self.directions = directions
+        self.units = units
+        self.activation = activation
+        self.difference = difference
+        self.noise = noise
+        self.ridge = ridge
+        self.smoothing = smoothing
+        self.history = history
+        self.random_state = random_state
+
+    @property
+    def family(self) -> str:
+        """The name of the model that the settings make."""
+        if self.units:
+            return "fixed units" if self.order == 1 else "polynomial map with fixed units"
+        return "TD-DMD" if self.order == 1 else "polynomial map"
+
+    @property
+    def parameters_(self) -> int:
+        """Count the numbers that training set."""
+        return int(self.coefficients_.size)
+
+    def _parameter_problems(self) -> list[str]:
+        """Return what is wrong with the parameters."""
+        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
+        problems += check_count("order", self.order) + check_count("random_state", self.random_state, 0)
+        for name in ("directions", "units", "smoothing", "history"):
+            problems += check_count(name, getattr(self, name), 0)
+        problems += check_number("noise", self.noise) + check_number("ridge", self.ridge)
+        if self.activation not in ("sin", "tanh"):
+            problems.append(f"activation is {self.activation!r}, expected sin or tanh")
+        return problems
+
+    def _span(self) -> int:
+        """Return the snapshots that one step looks at."""
+        return window_length(self.delays, self.stride) + bool(self.difference)
+
+    def _window_length(self) -> int:
+        """Return the snapshots of a step, or the history if that is longer."""
+        return max(self._span(), self.history)
+
+    def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        """Solve; with smoothing alternately with the smoothing of the series."""
+        self._normalise(series, inputs)
+        z, w = self._normalised(series, inputs)
+        noisy = z
+        for done in range(self.smoothing):
+            progress(done / (self.smoothing + 1), f"round {done}")
+            self._set(self._solve(z, w, (self.ridge,)), 0)
+            ratio = _SOFT * (RATIO / _SOFT) ** min(2 * done / max(self.smoothing - 1, 1), 1.0)
+            z = smoothed(self, noisy, w, guess=z, ratio=ratio, rounds=2)
+        progress(self.smoothing / (self.smoothing + 1), "least squares")
+        self._set(self._solve(z, w, (self.ridge,)), 0)
+
+    def fit_ridges(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], ridges: Sequence[float]) -> Fits:
+        """Return the fits for several ridges, for a search; the series are float64 arrays without gaps.
+
+        The model itself gets the normalisation and is ready for :meth:`roll`, but has no coefficients of its own.
+        """
+        stacked = np.concatenate(list(series))
+        self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
+        self.window_length_ = self._window_length()
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self._normalise(series, inputs)
+        return self._solve(*self._normalised(series, inputs), ridges)
+
+    def _set(self, fits: Fits, number: int) -> None:
+        """Take one of several fits as the model."""
+        self.basis_ = fits.basis
+        self.coefficients_ = np.ascontiguousarray(fits.coefficients[number])
+        self.residual_ = float(fits.residuals[number])
+
+    def _normalise(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
+        """Set centre and scale of what is learned: the series or its differences."""
+        learned = np.concatenate([np.diff(one, axis=0) if self.difference else one for one in series])
+        driven = np.concatenate(list(inputs))
+        self.centre_, self.width_ = learned.mean(axis=0), learned.std(axis=0)
+        self.width_[self.width_ == 0] = 1.0
+        self.input_centre_, self.input_width_ = driven.mean(axis=0), driven.std(axis=0)
+        self.input_width_[self.input_width_ == 0] = 1.0
+
+    def _normalised(
+        self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return normalised series and inputs."""
+        learned = [np.diff(one, axis=0) if self.difference else one for one in series]
+        driven = [one[1:] if self.difference else one for one in inputs]
+        return (
+            [(one - self.centre_) / self.width_ for one in learned],
+            [(one - self.input_centre_) / self.input_width_ for one in driven],
+        )
+
+    def _solve(self, z: Sequence[np.ndarray], w: Sequence[np.ndarray], ridges: Sequence[float]) -> Fits:
+        """Return the fits to normalised series."""
+        # A window of the last snapshot has no target; tokens_of leaves it out.
+        rows = np.concatenate([self._rows(one, driven) for one, driven in zip(z, w, strict=True)])
+        first = window_length(self.delays, self.stride)
+        targets = np.concatenate([one[first:] for one in z])
+        terms = self._terms(rows.shape[1])
+        check_memory(8 * 4 * len(rows) * terms, f"{len(rows)} windows and {terms} functions", "use a lower order")
+        rng = np.random.default_rng(self.random_state)
+        basis = self._basis(rows, rng)
+        state = slice((self.delays - 1) * z[0].shape[1], self.delays * z[0].shape[1])
+        if self.noise:
+            rows = rows + self.noise * rng.standard_normal(rows.shape)
+        coefficients, residuals = solve_ridges(basis(rows), targets - rows[:, state], ridges)
+        return Fits(basis, tuple(ridges), coefficients, residuals)
+
+    def _terms(self, width: int) -> int:
+        """Return the number of functions."""
+        monomials = monomial_count(self.directions or width, self.order)
+        if monomials > MOST_TERMS:
+            raise BadInputError(
+                f"{self.directions or width} columns to order {self.order} make {monomials} monomials, at most "
+                f"{MOST_TERMS} are fitted; use a lower order, fewer delays, or directions"
+            )
+        return 1 + width + monomials + self.units
+
+    def _rows(self, z: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Return each window that has a next snapshot with the inputs at its end and after it."""
+        return self._flat(tokens_of(z, w, self.delays, self.stride))
+
+    def _flat(self, tokens: Float[np.ndarray, "samples delays width"]) -> Float[np.ndarray, "samples columns"]:
+        """Return tokens of windows as rows: all snapshots, then the inputs of the newest."""
+        states = tokens[:, :, : self.n_features_].reshape(len(tokens), -1)
+        return np.concatenate([states, tokens[:, -1, self.n_features_ :]], axis=1)
+
+    def _basis(self, rows: np.ndarray, rng: np.random.Generator) -> Basis:
+        """Return the fixed functions for these windows."""
+        width = rows.shape[1]
+        projection, weights, bias = None, np.empty((0, width)), np.empty(0)
+        if self.units or self.directions:
+            sample = rows[:: max(len(rows) // _SAMPLED, 1)]
+            _, values, axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
+            values = np.maximum(values / np.sqrt(len(sample)), 1e-12 * max(float(values[0]), 1e-300))
+        if self.directions and self.order > 1:
+            projection = axes[: self.directions].T / values[0]
+        if self.units:
+            seen = min(DIRECTIONS, len(axes))
+            divisor = np.full(seen, values[0]) if self.activation == "sin" else np.sqrt(values[0] * values[:seen])
+            inner = rng.standard_normal((self.units, seen)) * (1.0 if self.activation == "sin" else 0.5)
+            weights = inner @ (axes[:seen] / divisor[:, None])
+            centres = rows[rng.integers(0, len(rows), self.units)]
+            bias = -np.einsum("uc,uc->u", weights, centres)
+        columns = width if projection is None else projection.shape[1]
+        return Basis(projection, Monomials.graded(columns, self.order), weights, bias, self.activation)
+
+    def step(self, tokens: Float[np.ndarray, "samples delays width"]) -> Float[np.ndarray, "samples features"]:
+        """Return the next normalised snapshot of each window."""
+        return tokens[:, -1, : self.n_features_] + self.basis_(self._flat(tokens)) @ self.coefficients_
+
+    def operators(
+        self, tokens: Float[np.ndarray, "samples delays width"]
+    ) -> Float[np.ndarray, "samples delays features width"]:
+        """Return ``d x_{k+1} / d token`` of each window, for the snapshots of the tokens alone."""
+        samples, delays, width = tokens.shape
+        states, features = delays * self.n_features_, self.n_features_
+        local = self.basis_.jacobian(self._flat(tokens), self.coefficients_)[:, :, :states]
+        operators = np.zeros((samples, delays, features, width))
+        operators[..., :features] = local.reshape(samples, features, delays, features).transpose(0, 2, 1, 3)
+        operators[:, -1, :, :features] += np.eye(features)
+        return operators
+
+    def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Predict each snapshot from the true ones before it."""
+        first = self.window_length_ - self._span()
+        (z,), (w,) = self._normalised([series[first:]], [inputs[first:]])
+        predicted = self.centre_ + self.width_ * self.step(tokens_of(z, w, self.delays, self.stride))
+        return series[self.window_length_ - 1 : -1] + predicted if self.difference else predicted
+
+    def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
+        """Roll out from the windows, smoothed before if there is a history."""
+        return self.roll(self.basis_, self.coefficients_[None], windows, steps, inputs)[0], None
+
+    def roll(
+        self,
+        basis: Basis,
+        coefficients: Float[np.ndarray, "ridges terms features"],
+        windows: Float[np.ndarray, "batch window features"],
+        steps: int,
+        inputs: Float[np.ndarray, "batch rows inputs"],
+        truth: Float[np.ndarray, "batch steps features"] | None = None,
+        stop: float = np.inf,
+    ) -> Float[np.ndarray, "ridges batch steps features"]:
+        """Return the closed loops of several fits from several windows, all in one batch.
+
+        With ``truth``, the loops end when all have missed it by more than ``stop`` standard deviations (root mean
+        square over the features); what follows is NaN.
+        """
+        fits, batch = len(coefficients), len(windows)
+        pairs = [self._normalised([one], [driven]) for one, driven in zip(windows, inputs, strict=True)]
+        z, w = np.stack([pair[0][0] for pair in pairs]), np.stack([pair[1][0] for pair in pairs])
+        if self.history:
+            known = list(w[:, : z.shape[1]])
+            z = np.stack(smoothed(self, list(z), known, guess=list(z), ratio=RATIO, rounds=6))
+        span, features = window_length(self.delays, self.stride), self.n_features_
+        driven = w[:, z.shape[1] - span :]
+        orbit = np.full((fits, batch, span + steps, features), np.nan)
+        orbit[:, :, :span] = z[:, -span:]
+        last = windows[:, -1]
+        missed = np.zeros((fits, batch), dtype=bool)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(steps):
+                window = orbit[:, :, step : step + span : self.stride].reshape(fits * batch, -1)
+                if self.n_inputs_:
+                    drive = np.concatenate([driven[:, step + span - 1], driven[:, step + span]], axis=1)
+                    window = np.concatenate([window, np.tile(drive, (fits, 1))], axis=1)
+                moved = np.matmul(basis(window).reshape(fits, batch, -1), coefficients)
+                orbit[:, :, step + span] = orbit[:, :, step + span - 1] + moved
+                if truth is not None:
+                    now = orbit[:, :, step + span] * self.width_ + self.centre_
+                    if self.difference:
+                        now = last + (orbit[:, :, span : step + span + 1] * self.width_ + self.centre_).sum(axis=2)
+                    error = np.sqrt((((now - truth[:, step]) / self.scale_) ** 2).mean(axis=2))
+                    missed |= ~(error <= stop)
+                    if missed.all():
+                        break
+            values = orbit[:, :, span:] * self.width_ + self.centre_
+            return last[:, None] + np.cumsum(values, axis=2) if self.difference else values
+
+    def linear_model(self) -> TDDMD:
+        """Return a linear map as :class:`TDDMD`, which knows its spectrum.
+
+        Raises
+        ------
+        BadInputError
+            If the map is not linear, or learned differences.
+        """
+        if self.order > 1 or self.units or self.difference or self.history:
+            raise BadInputError(f"a {self.family} is not a TDDMD; only a linear map of the snapshots themselves is")
+        delays, features = self.delays, self.n_features_
+        model = TDDMD(delays=delays, stride=self.stride, ridge=self.ridge)
+        for name in ("n_features_", "n_inputs_", "window_length_", "dt_", "low_", "high_", "scale_", "fit_seconds_"):
+            setattr(model, name, getattr(self, name))
+        matrix = self.coefficients_[1:] * self.width_
+        states = matrix[: delays * features].reshape(delays, features, features) / self.width_[None, :, None]
+        states[-1] += np.eye(features)
+        model.coefficients_ = np.ascontiguousarray(states.transpose(0, 2, 1))
+        drive = np.zeros((delays, 2 * self.n_inputs_, features))
+        drive[-1] = matrix[delays * features :] / np.tile(self.input_width_, 2)[:, None]
+        model.input_coefficients_ = np.ascontiguousarray(drive.reshape(-1, features).T)
+        resting = self.coefficients_[0] * self.width_ + self.centre_
+        resting = resting - np.tensordot(model.coefficients_, self.centre_, axes=([2], [0])).sum(axis=0)
+        model.intercept_ = (
+            resting - model.input_coefficients_[:, -2 * self.n_inputs_ :] @ np.tile(self.input_centre_, 2)
+            if self.n_inputs_
+            else resting
+        )
+        model.rank_, model.singular_values_ = delays * features, np.empty(0)
+        model.first_window_ = np.zeros((self.window_length_, features))
+        model._space = None
+        return model
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return the basis, the coefficients and the units."""
+        tensors = {name: getattr(self, f"{name}_") for name in _TENSORS}
+        tensors |= {"weights": self.basis_.weights, "bias": self.basis_.bias}
+        if self.basis_.projection is not None:
+            tensors["projection"] = np.ascontiguousarray(self.basis_.projection)
+        return {"residual": self.residual_}, tensors
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Set the basis and the units; ValueError where shapes do not fit."""
+        width = self.delays * self.n_features_ + 2 * self.n_inputs_
+        projection = tensors.get("projection")
+        columns = width if projection is None else projection.shape[1]
+        terms = 1 + width + monomial_count(columns, self.order) + self.units
+        expected = {
+            "coefficients": (terms, self.n_features_),
+            "weights": (self.units, width),
+            "bias": (self.units,),
+            "centre": (self.n_features_,),
+            "width": (self.n_features_,),
+            "input_centre": (self.n_inputs_,),
+            "input_width": (self.n_inputs_,),
+        }
+        wrong = [name for name, shape in expected.items() if tensors[name].shape != shape]
+        if wrong or (projection is not None and projection.shape[0] != width):
+            raise ValueError(f"{', '.join(wrong) or 'projection'} has the wrong shape")
+        for name in _TENSORS:
+            setattr(self, f"{name}_", tensors[name])
+        monomials = Monomials.graded(columns, self.order)
+        self.basis_ = Basis(projection, monomials, tensors["weights"], tensors["bias"], self.activation)
+        self.residual_ = float(record["residual"])
+
+
+_TENSORS = ("coefficients", "centre", "width", "input_centre", "input_width")

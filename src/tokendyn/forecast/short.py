@@ -1,0 +1,127 @@
+"""Short series: the mean of many simple forecasters, weighted by refits at rolling origins."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokendyn.errors import TokendynError
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.blend import Blend
+from tokendyn.forecast.candidates import correlation_time, season_length
+
+#: Series of at most so many snapshots are short.
+SHORT = 300
+#: Rolling origins, the earliest at this share of the series.
+_ORIGINS, _EARLIEST = 6, 0.5
+#: Share of the series that a backtest forecasts at most.
+_AHEAD = 0.2
+#: Errors are cut here, in standard deviations, so that one bad origin does not decide alone.
+_WORST = 3.0
+#: Power of the score ratio that a weight is; chosen on development series, of powers from 1 to the best alone.
+_POWER = 4
+#: Members of less weight than this share are left out.
+_LIGHT = 0.01
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model of the backtest: its score is half the mean, half the worst origin, of the mean absolute error."""
+
+    kind: str
+    parameters: dict[str, Any]
+    family: str
+    score: float
+    weights: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ShortFound:
+    """The fitted mean, all candidates, which of them are its members, and the steps of the backtests."""
+
+    model: Blend
+    candidates: tuple[Candidate, ...]
+    chosen: tuple[int, ...]
+    horizon: int
+
+
+def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: int) -> ShortFound:
+    """Return the mean of all candidates, weighted by ``(best score / score)^4``, fitted to the whole series.
+
+    Parameters
+    ----------
+    series
+        (time, features), at most :data:`SHORT` snapshots.
+    dt
+        Time between snapshots.
+    horizon
+        Steps that the forecasts are for; None for a fifth of the series.
+    seed
+        Of the fixed units.
+    """
+    samples = len(series)
+    ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
+    first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS)
+    origins = np.unique(np.linspace(min(first, samples - ahead), samples - ahead, _ORIGINS).astype(int))
+    scale = series.std(axis=0)
+    scale[scale == 0] = 1.0
+    candidates = []
+    for kind, parameters, family in _candidates(series, seed):
+        began = time.process_time()
+        errors = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
+        score = 0.5 * float(np.mean(errors)) + 0.5 * max(errors)
+        weights = parameters.get("delays", 0)
+        candidates.append(Candidate(kind, parameters, family, score, weights, time.process_time() - began))
+    scores = np.array([candidate.score for candidate in candidates])
+    shares = (max(scores.min(), 1e-300) / np.maximum(scores, 1e-300)) ** _POWER
+    chosen = np.flatnonzero(shares >= _LIGHT * shares.sum())
+    if not len(chosen):
+        chosen = np.argsort(scores, kind="stable")[:10]
+    members = [[candidates[number].kind, candidates[number].parameters] for number in chosen]
+    model = Blend(members=members, weights=[float(shares[number]) for number in chosen])
+    return ShortFound(model.fit(series, dt=dt), tuple(candidates), tuple(map(int, chosen)), ahead)
+
+
+def _error(
+    kind: str, parameters: dict[str, Any], series: np.ndarray, origin: int, ahead: int, dt: float, scale: np.ndarray
+) -> float:
+    """Return the mean absolute error, cut, of a refit before one origin; the worst where it cannot be fitted."""
+    learned = series[:origin]
+    try:
+        model = Forecaster.kinds[kind](**parameters).fit(learned, dt=dt)
+        values, _ = model._rollout(learned[None, -model.window_length_ :], ahead, np.empty((1, ahead + origin, 0)))
+    except TokendynError:
+        return _WORST
+    with np.errstate(invalid="ignore", over="ignore"):
+        errors = np.abs(values[0] - series[origin : origin + ahead]) / scale
+    return float(np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean())
+
+
+def _candidates(series: np.ndarray, seed: int) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield kind, parameters and family: naive, linear of the series and of its differences, a few nonlinear."""
+    samples, features = series.shape
+    for kind in ("Persistence", "Mean", "Drift"):
+        yield kind, {}, "naive"
+    seasons = sorted({season for season in map(season_length, series.T[:20]) if season})
+    for season in seasons:
+        yield "SeasonalNaive", {"period": season}, "naive"
+    lengths = {1, 2, 4, 8, 12, 16, 24, 30, 40, 60} | {length for s in seasons for length in (s + 1, 2 * s + 2)}
+    for delays in sorted(length for length in lengths if length * features <= samples / 3):
+        for ridge in (0.0, 1e-3, 1e-1):
+            yield "BasisMap", {"delays": delays, "ridge": ridge}, "TD-DMD"
+        for ridge in (1e-3, 1e-1) if delays <= 30 else ():
+            yield "BasisMap", {"delays": delays, "ridge": ridge, "difference": True}, "TD-DMD of differences"
+    time = max(correlation_time(series), 1)
+    windows = dict.fromkeys([(4, 1), (4, max(1, time // 2)), (6, max(1, time // 3)), (3, time)])
+    for delays, stride in windows if features <= 3 else [(1, 1)]:
+        if (delays - 1) * stride + 1 >= samples / 5:
+            continue
+        window = {"delays": delays, "stride": stride}
+        for ridge in (1e-8, 1e-5, 1e-2):
+            for order in (2, 3):
+                yield "BasisMap", window | {"order": order, "ridge": ridge}, "polynomial map"
+            units = {"units": min(samples, 150), "ridge": ridge, "random_state": seed}
+            yield "BasisMap", window | units, "fixed units"

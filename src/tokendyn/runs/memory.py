@@ -1,0 +1,36 @@
+"""Memory that a computation would take, checked before it is taken."""
+
+import math
+import os
+
+from tokendyn.errors import BadInputError
+
+
+def machine_memory() -> float:
+    """Return the memory of the machine in bytes; infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def check_memory(size: int | float, what: str, remedy: str) -> None:
+    """Refuse what needs more than half of the memory of the machine.
+
+    Parameters
+    ----------
+    size
+        Bytes.
+    what, remedy
+        What needs them, and what the user can do about it.
+
+    Raises
+    ------
+    BadInputError
+        If ``size`` is above half of the memory.
+    """
+    memory = machine_memory()
+    if size > memory / 2:
+        raise BadInputError(
+            f"{what} need {1e-9 * size:.3g} GB, more than half of the {1e-9 * memory:.0f} GB of this machine; {remedy}"
+        )
