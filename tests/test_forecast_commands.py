@@ -110,7 +110,7 @@ BAD = {
     "too few rows": (lambda frame: frame[:30], [], "lower the horizon"),
     "delays": (lambda frame: frame, ["--delays", "0"], "delays"),
     "unused option": (lambda frame: frame, ["--units", "9"], "--model tddmd has no --units"),
-    "search and settings": (lambda frame: frame, ["--auto"], "--auto chooses the settings"),
+    "search and settings": (lambda frame: frame, ["--model", "auto", "--delays", "3"], "chooses the settings itself"),
     "budget": (lambda frame: frame, ["--budget", "soon"], "--budget is 'soon'"),
     "test fraction": (lambda frame: frame, ["--test-fraction", "1"], "--test-fraction"),
 }
@@ -121,7 +121,17 @@ def test_bad_input_is_one_message_and_leaves_nothing(case, tmp_path, capsys):
     change, options, message = BAD[case]
     data = written(change(table()), tmp_path / "data.csv")
     out = tmp_path / "made" / "model"
-    arguments = ["forecast", "fit", data, "--model", "tddmd", "--horizon", "60", *options, "--out", str(out)]
+    arguments = [
+        "forecast",
+        "fit",
+        data,
+        *(["--model", "tddmd"] if "--model" not in options else []),
+        "--horizon",
+        "60",
+        *options,
+        "--out",
+        str(out),
+    ]
     assert run(arguments) == 2
     said = capsys.readouterr()
     assert message in said.err
@@ -276,12 +286,12 @@ def test_dates_of_inputs_to_come_are_matched(tmp_path, capsys):
 
 def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsys, monkeypatch):
     data = written(table(300), tmp_path / "data.csv")
-    arguments = ["forecast", "fit", data, "--auto", "--budget", "1s", "--horizon", "30", "--out", str(tmp_path / "m")]
+    arguments = ["forecast", "fit", data, "--budget", "1s", "--horizon", "30", "--out", str(tmp_path / "m")]
     search = commands.auto_forecaster
 
     def interrupted(*given, **options):
         def stop(share, line):
-            if not line.startswith("trial 1:"):
+            if not line.startswith("1 tried"):
                 raise KeyboardInterrupt
 
         return search(*given, **(options | {"progress": stop}))
@@ -290,7 +300,7 @@ def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsy
     assert run(arguments) == 130
     assert "m.search.json; the same command goes on from there" in capsys.readouterr().err
     trials = json.loads((tmp_path / "m.search.json").read_text(encoding="utf-8"))["trials"]
-    assert len(trials) == 1
+    assert len(trials) == 2
     monkeypatch.setattr(commands, "auto_forecaster", search)
     assert run(arguments) == 0
     said = capsys.readouterr().err
@@ -298,6 +308,54 @@ def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsy
     assert "Chosen (*)" in said
     assert not (tmp_path / "m.search.json").exists()
     assert "Chosen (*)" in json.loads((tmp_path / "m" / "data.json").read_text(encoding="utf-8"))["account"]
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "h5", "nc"])
+def test_what_was_fitted_to_arrays_forecasts_arrays(kind, tmp_path, capsys):
+    steps = np.arange(300)
+    values = np.column_stack([np.sin(0.1 * steps), np.cos(0.1 * steps), np.sin(0.07 * steps)])
+    file = tmp_path / f"data.{kind}"
+    if kind == "npy":
+        np.save(file, values)
+    elif kind == "npz":
+        np.savez(file, u=values[:, :2], w=values[:, 2])
+    elif kind == "h5":
+        import h5py
+
+        with h5py.File(file, "w") as made:
+            made["u"] = values
+    else:
+        import xarray
+
+        xarray.Dataset({"u": (("time", "x"), values)}).to_netcdf(file, engine="h5netcdf")
+    options = ["--model", "tddmd", "--delays", "6", "--horizon", "40", "--out", str(tmp_path / "m")]
+    assert run(["forecast", "fit", str(file), *options]) == 0
+    out = tmp_path / "forecast.csv"
+    capsys.readouterr()
+    assert run(["forecast", "predict", str(tmp_path / "m"), str(file), "--steps", "5", "--out", str(out)]) == 0
+    later = np.arange(300, 305)
+    expected = np.column_stack([np.sin(0.1 * later), np.cos(0.1 * later), np.sin(0.07 * later)])
+    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:].to_numpy(), expected, atol=1e-6)
+
+
+def test_features_of_an_array_are_chosen_by_their_names(tmp_path):
+    from tokendyn.data.snapshots import read_snapshots
+
+    np.savez(tmp_path / "data.npz", u=np.arange(30.0).reshape(10, 3) ** 2, w=np.arange(10.0))
+    part = read_snapshots(tmp_path / "data.npz", columns=["u2", "w"])
+    assert part.names == ("u2", "w")
+    np.testing.assert_array_equal(part.values[:, 0], np.arange(2.0, 30.0, 3.0) ** 2)
+    assert read_snapshots(tmp_path / "data.npz", columns=["u", "w"]).names == ("u0", "u1", "u2", "w")
+    assert read_snapshots(tmp_path / "data.npz", columns=["u", "u1"]).names == ("u0", "u1", "u2")
+
+
+def test_a_model_that_is_no_better_than_the_last_season_says_so(tmp_path, capsys):
+    noise = pd.DataFrame({"y": np.random.default_rng(0).standard_normal(400)})
+    assert run(["forecast", "fit", written(noise, tmp_path / "n.csv"), "--model", "tddmd", "--delays", "60",
+                "--horizon", "40", "--out", str(tmp_path / "m")]) == 0  # fmt: skip
+    said = capsys.readouterr().err
+    assert "beside it: the last snapshot" in said
+    assert "no better than the best of these" in said
 
 
 def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):

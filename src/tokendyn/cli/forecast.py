@@ -5,7 +5,7 @@ import functools
 import sys
 import time as clock
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +18,11 @@ from tokendyn.cli.progress import rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster
+from tokendyn.forecast.candidates import season_length
 from tokendyn.forecast.held_out import HeldOut, hold_out, measure
+from tokendyn.forecast.peers.naive import Mean, Persistence, SeasonalNaive
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, PREDICTION_SCHEMA
 from tokendyn.forecast.studies.comparison import Task
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
@@ -31,8 +33,10 @@ from tokendyn.runs.table import safe_cell
 KINDS: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
 #: Rows of a series that ``predict --json`` writes for a picture.
 _SHOWN = 1000
+#: Snapshots from which on a season is looked for.
+_SEASONAL = 16
 #: What a search gets when no budget is given.
-_BUDGET = "2m"
+_BUDGET = "10s"
 
 
 def fit(
@@ -45,7 +49,7 @@ def fit(
     inputs: str | None = None,
     series: str | None = None,
     fill: Literal["linear", "previous"] | None = None,
-    model: Literal["tdtf", "tddmd", "paper"] = "tdtf",
+    model: Literal["auto", "tdtf", "tddmd", "paper"] | None = None,
     delays: int | None = None,
     stride: int | None = None,
     rank: int | float | None = None,
@@ -56,7 +60,6 @@ def fit(
     finish: int | None = None,
     iterations: int | None = None,
     members: int | None = None,
-    auto: bool = False,
     budget: str | None = None,
     horizon: int = 200,
     test_fraction: float = 0.2,
@@ -85,7 +88,8 @@ def fit(
     fill
         Fill gaps: linear or previous. By default they are errors.
     model
-        tdtf, tddmd (linear), or paper (the literal transformer).
+        auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf, tddmd
+        (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
     delays, stride
         Snapshots in a window, and the steps between them.
     rank
@@ -95,10 +99,8 @@ def fit(
         each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
     members
         Fit so many tdtf from different seeds; their spread comes with every forecast.
-    auto
-        Search delays, stride, units, attention and noise on validation rollouts, and say why.
     budget
-        Time for the search, or after which training stops with what it has: 90s, 2m, 1h.
+        Processor time of the search, 10s by default, or after which training stops with what it has: 90s, 2m, 1h.
     horizon
         Steps of the forecasts that the model is tested with.
     test_fraction
@@ -122,9 +124,10 @@ def fit(
         "history": history, "finish": finish, "iterations": iterations, "members": members,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    if auto:
-        _refuse_settings(model, given)
-    made = None if auto else _model(model, given, budget, seed)
+    model = model or ("tdtf" if given else "auto")
+    if model == "auto" and given:
+        raise BadInputError(f"--model auto chooses the settings itself; leave out --{', --'.join(given)}")
+    made = None if model == "auto" else _model(model, given, budget, seed)
     seconds = seconds_of(budget or _BUDGET)
     check_free(out, overwrite=overwrite)
     read = read_series(data, time, columns, inputs, series, fill)
@@ -136,7 +139,7 @@ def fit(
         if made is not None:
             copy = sklearn.base.clone(made)
             rehearse(lambda begun: copy.fit(values, dt=learned[0].dt, inputs=driven, progress=begun))
-        what = f"search for {seconds:g} s" if auto else f"fit {made}"
+        what = f"search for {seconds:g} s" if made is None else f"fit {made}"
         announce(f"would {what} on {sum(map(len, learned))} snapshots, and write {out}")
         return 0
     account = ""
@@ -156,9 +159,11 @@ def fit(
     if json:
         training = getattr(made, "training_", None)
         write_json({"model": type(made).__name__, "training": _finite(training or {}), **record, "out": str(out)})
-    announce(f"fitted {type(made).__name__} in {made.fit_seconds_:.1f} s; {_validation(made)}")
-    if held is not None:
+    announce(f"fitted {type(made).__name__} in {made.fit_seconds_:.1f} s{_validation(made)}")
+    if task is not None and held is not None:
         announce(held.line())
+        for line in _beside(task, held):
+            announce(line)
     announce(f"wrote {out}; ask it: tokendyn forecast predict {out} {data} --steps {horizon} --out forecast.csv")
     return 0
 
@@ -272,13 +277,6 @@ def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     """Return some ``_SHOWN`` rows at equal steps."""
     every = max(len(times) // _SHOWN, 1)
     return {"times": times[::every].tolist(), "values": values[::every].tolist()}
-
-
-def _refuse_settings(model: str, given: dict[str, Any]) -> None:
-    """Say what a search chooses itself."""
-    wrong = [f"--{name}" for name in given] + ([f"--model {model}"] if model != "tdtf" else [])
-    if wrong:
-        raise BadInputError(f"--auto chooses the settings of tdtf itself; leave out {', '.join(wrong)}")
 
 
 def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> Forecaster:
@@ -429,14 +427,33 @@ def _stamps(times: np.ndarray, given: Snapshots) -> list[str]:
 
 
 def _validation(model: Forecaster) -> str:
-    """Say what validation preferred."""
+    """Say what validation preferred in training, if there was any."""
     record = getattr(model, "training_", None)
-    if not record or record.get("error") is None:
-        return "it has no validation part"
+    if record is None:
+        return ""
+    if record.get("error") is None:
+        return "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
     if isinstance(model, TDTF):
         kept = f"iteration {record['chosen']} was kept" if record["chosen"] else "the linear model was kept"
-        return f"validation error {record['error']:.3g}, that of TD-DMD {record['linear_error']:.3g}; {kept}"
-    return f"validation error of one step {record['error']:.3g}"
+        return f"; validation error {record['error']:.3g}, that of TD-DMD {record['linear_error']:.3g}; {kept}"
+    return f"; validation error of one step {record['error']:.3g}"
+
+
+def _beside(task: Task, held: HeldOut) -> list[str]:
+    """Return what simple models do on the same starts, and a warning when the model is no better."""
+    values, driven = arrays_of(task.train)
+    season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None
+    simple = {"the last snapshot": Persistence(), "the mean": Mean()}
+    if season and season < len(values[0]) // 2:
+        simple[f"the last season of {season}"] = SeasonalNaive(season)
+    errors = {}
+    for name, model in simple.items():
+        with suppress(TokendynError):
+            errors[name] = measure(task, model.fit(values, dt=task.train[0].dt, inputs=driven)).nrmse
+    lines = ["beside it: " + ", ".join(f"{name} {error:.3g}" for name, error in errors.items())] if errors else []
+    if errors and held.nrmse >= min(errors.values()):
+        lines.append("warning: the model is no better than the best of these; do not rely on its forecasts")
+    return lines
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:

@@ -139,7 +139,8 @@ def _choose(
         raise BadInputError(f"columns and inputs are lists of names; got {columns!r} and {inputs!r}")
     time = time or found.time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
     special = {time, series, *inputs}
-    wanted = [name for name in found.shapes if name not in special] if columns is None else list(columns)
+    asked = None if columns is None else list(columns)
+    wanted = [name for name in found.shapes if name not in special] if asked is None else _arrays_of(found, asked)
     if len(wanted) > MOST_FEATURES:
         raise BadInputError(
             f"{found.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
@@ -162,9 +163,36 @@ def _choose(
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise BadInputError(f"{found.source}: lengths differ ({told}); choose columns of one length")
     values, names = _together(found, wanted)
+    if asked is not None and asked != wanted:
+        whole = {
+            name for array in asked if array in found.shapes for name in _feature_names(array, found.shapes[array])
+        }
+        kept = [at for at, name in enumerate(names) if name in asked or name in whole]
+        values, names = values[:, kept], tuple(names[at] for at in kept)
     driving, input_names = _together(found, list(inputs)) if inputs else (None, ())
     times, epoch = (None, None) if time is None else _times(found, time, len(values))
     return _Chosen(values, names, times, driving, input_names, epoch)
+
+
+def _arrays_of(found: Columns, asked: list[str]) -> list[str]:
+    """Return the columns that hold what is asked for: ``x0`` and ``x2`` are features of an array ``x``.
+
+    A model names the features of the arrays that it was fitted to, and asks for them in the file that it forecasts.
+    """
+    features = {
+        feature: name
+        for name, shape in found.shapes.items()
+        if int(np.prod(shape[1:])) <= MOST_FEATURES
+        for feature in _feature_names(name, shape)
+    }
+    arrays = [name if name in found.shapes else features.get(name, name) for name in asked]
+    several = {array for name, array in zip(asked, arrays, strict=True) if name != array}
+    return [array for at, array in enumerate(arrays) if array not in several or array not in arrays[:at]]
+
+
+def _feature_names(name: str, shape: tuple[int, ...]) -> list[str]:
+    """Return the names of the features of a column: its own, or numbered ones when each row holds several numbers."""
+    return [name] if len(shape) <= 1 else [f"{name}{i}" for i in range(int(np.prod(shape[1:])))]
 
 
 def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -178,9 +206,9 @@ def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str,
         if part.dtype.kind not in "fiubc":
             problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers")
             continue
-        width = int(np.prod(part.shape[1:]))
-        names += [name] if part.ndim == 1 else [f"{name}{i}" for i in range(width)]
-        parts.append(part.reshape(len(part), width))
+        own = _feature_names(name, part.shape)
+        names += own
+        parts.append(part.reshape(len(part), len(own)))
     if problems:
         raise BadInputError.first_of(found.source, problems, "columns")
     return np.concatenate(parts, axis=1), tuple(names)
