@@ -16,7 +16,7 @@ from tokendyn.attention import Head, attend, attention_weights, dispatch
 from tokendyn.attention import dense as dense_backend
 from tokendyn.attention import fused as fused_backend
 from tokendyn.attention.step import MAX_DENSE_ENTRIES
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ScaleError
 
 BACKENDS = ("dense", "fused")
 HARDMAX_BACKENDS = dispatch.HARDMAX
@@ -438,6 +438,16 @@ def test_auto_is_the_fused_backend(rng):
         )
         for name in FIELDS:
             assert same_bits(getattr(auto, name), getattr(fused, name))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_head_names_the_token_that_is_not_finite_and_not_its_own_matrices(bad):
+    tokens = np.array([[1.0, 2.0], [bad, 0.0], [3.0, 4.0]])
+    for head in (Head(score=np.eye(2)), Head(value=2 * np.eye(2)), Head(query=np.eye(2), key=np.eye(2))):
+        with pytest.raises(BadInputError, match=r"NaN or infinite entry at index \(1, 0\)") as caught:
+            head.attend(tokens)
+        assert not isinstance(caught.value, ScaleError)
+        assert np.isfinite(head.attend(tokens, mask=np.array([True, False, True])).means[[0, 2]]).all()
 
 
 @pytest.mark.parametrize("backend", ["dense", "fused", "prefix", "polytope"])

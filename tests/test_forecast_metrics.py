@@ -112,6 +112,12 @@ def test_errors_are_the_root_of_the_mean_over_features_in_scales(rng):
     )
 
 
+@pytest.mark.parametrize("scale", [np.nan, np.inf, 0.0, -1.0])
+def test_a_scale_is_a_positive_finite_number(scale):
+    with pytest.raises(BadInputError, match="spread"):
+        normalised_error(np.zeros((3, 2)), np.zeros((3, 2)), np.array([1.0, scale]))
+
+
 def test_valid_times_end_at_the_first_row_beyond_the_threshold():
     errors = np.array([[0.0, 0.5, 0.75, 0.0], [0.75, 0.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.5], [0.0, 0.0, 0.0, 0.75]])
     found = valid_prediction_times(errors[..., None], np.zeros((4, 4, 1)), 0.25, 2.0, 0.5, np.ones(1))

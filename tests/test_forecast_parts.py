@@ -246,6 +246,7 @@ def test_smoothing_minimises_its_documented_cost():
 
 def test_the_equations_of_a_closed_loop_are_its_numerical_derivatives():
     series, push = driven(80)
+    series = np.column_stack([series, np.gradient(series[:, 0]) ** 2])
     model = TDTF(delays=2, stride=2, units=3, iterations=3, gate=False).fit(series, inputs=push)
     cell, z, w = model.cell_, model.units_.snapshots(series), model.units_.inputs(push)
     segments = segments_of([z, z[:6]], [w, w[:6]], 2, 2, 4, 5)

@@ -223,7 +223,6 @@ class Record:
 
     def __init__(self, options: argparse.Namespace, chosen: list[Change], known: dict[str, str], folder: Path) -> None:
         self.options, self.chosen, self.folder = options, chosen, folder
-        self.tests = digest(*(ROOT / "tests").glob("*.py"))
         self.hashes = {change.file: digest(ROOT / change.file) for change in chosen}
         earlier = json.loads(options.out.read_text())["changes"] if options.out.exists() else []
         same = {r["name"]: r for r in earlier if r["source"] == self.hashes.get(r["file"]) and r["status"] != "known"}
@@ -240,7 +239,8 @@ class Record:
 
     def passed(self, room: str) -> Path:
         """Return the file that says that the tests of a room pass on this source, with their times."""
-        return self.folder / f"{room}-{self.tests}.json"
+        tests = [ROOT / "tests" / f"{name}.py" for name in (*ROOMS[room]["tests"], "conftest")]
+        return self.folder / f"{room}-{digest(*tests)}.json"
 
     def add(self, change: Change, status: str, by: str, **more: object) -> None:
         """Keep an outcome."""

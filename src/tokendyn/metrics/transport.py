@@ -305,9 +305,7 @@ def _plan(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its warning is in the log
-        plan, log = ot.emd(
-            a, b * (a.sum() / b.sum()), costs, numItermax=max_iterations, log=True, check_marginals=False
-        )
+        plan, log = ot.emd(a, b, costs, numItermax=max_iterations, log=True, check_marginals=False)
     if log.get("warning"):
         raise ConvergenceError(
             f"the transport of {len(a)} to {len(b)} points did not converge in {max_iterations} iterations "
