@@ -52,8 +52,9 @@ _FARTHEST = 500
 #: ones; below this a start without a rule for more tokens counts as independent.
 _EVEN = 0.65
 
-#: Independent tokens must share the squared distance among so many: its relative error is half its inverse root.
-_SHARED = 100.0
+#: Independent tokens must share the squared distance among so many: its relative error is half the inverse root of that,
+#: and that of the motion about twice as much.
+_SHARED = 400.0
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def judged(
     shared
         Effective number of tokens that make up the squared distance.
     even
-        Whether the tokens are even, or come from a rule for any number of them.
+        Whether the tokens are even, or were compared with more of the same start.
     last
         Distance at the end of the run.
     """
