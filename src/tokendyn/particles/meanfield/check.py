@@ -52,8 +52,8 @@ _FARTHEST = 500
 #: ones; below this a start without a rule for more tokens counts as independent.
 _EVEN = 0.65
 
-#: Independent tokens must share the squared distance among so many: its relative error is half the inverse root of that,
-#: and that of the motion about twice as much.
+#: Independent tokens must share the squared distance among so many: its relative error is half the inverse root of
+#: that, and that of the motion about twice as much.
 _SHARED = 400.0
 
 
