@@ -30,11 +30,9 @@ def simulated(value, beta, count, until, start=quantiles, interaction=B, **setti
 
 
 class TestTheSecondRun:
-    @pytest.mark.parametrize(
-        ("value", "beta", "count", "until"), [((1, 3), 300, 91, 26), ((1, 2), 300, 91, 12.8), ((1, 3.5), 1000, 200, 30)]
-    )
+    @pytest.mark.parametrize(("value", "beta", "count", "until"), [((1, 3), 300, 91, 8), ((1, 3.5), 1000, 200, 8)])
     def test_it_catches_what_the_rule_for_starts_calls_resolved(self, value, beta, count, until):
-        """With four times as many tokens the least distances are .086, .043 and .091 in place of .32, .154 and .57."""
+        """With four times as many tokens the least distances are .086 and .091 in place of .32 and .57."""
         found = simulated(np.diag(value).astype(float), float(beta), count, until)
         assert meanfield.resolution(found.flow, found.trajectory.states[0]).status == "resolved"
         assert (found.resolution.status, found.verdict) == ("unresolved", "unresolved")
@@ -56,8 +54,10 @@ class TestTheSecondRun:
         assert found.phases.departure == pytest.approx(7.55, rel=0.01)
 
     def test_without_stragglers_the_answer_is_that_of_more_tokens(self):
-        found = simulated(np.diag([1.0, 2.0]), 300.0, 91, 12.8)
+        found = simulated(np.diag([1.0, 2.0]), 300.0, 91, 8.0)
         held = found.stragglers
+        assert meanfield.resolution(found.flow, found.trajectory.states[0]).status == "resolved"
+        assert found.resolution.status == "unresolved"
         assert found.phases.least == pytest.approx(0.154, abs=0.002)
         assert held.count == found.resolution.stragglers == 1
         assert held.weight == pytest.approx(1 / 91)
@@ -103,7 +103,7 @@ class TestTheSecondRun:
         projection = meanfield.project(np.diag([1.0, 2.0]), B)
         found, weights = check.other_start(quantiles(100), np.full(100, 0.01), projection, None)
         order = np.argsort(np.arctan2(found[:, 1], found[:, 0]) % (2 * math.pi))
-        np.testing.assert_allclose(found[order], quantiles(400), atol=2e-3)
+        np.testing.assert_allclose(found[order], quantiles(400), atol=5e-3)
         np.testing.assert_allclose(weights, 1 / 400)
 
     @pytest.mark.parametrize("dim", [2, 3, 5])
@@ -154,8 +154,8 @@ class TestQuestionsThatDoNotApply:
         assert "least distance to E itself" in " ".join(found.describe())
 
     def test_a_law_that_was_never_near_does_not_leave(self):
-        flow = TokenFlow(100.0, interaction=B, value=np.array([[-1.0, 0.0], [0.0, 2.0]]))
-        found = meanfield.simulate(flow, quantiles(60), np.linspace(0, 3, 31))
+        flow = TokenFlow(100.0, interaction=B, value=np.diag([-1.0, -5.0]))
+        found = meanfield.simulate(flow, quantiles(60), np.linspace(0, 0.5, 6))
         assert found.phases.least > 0.5
         said = " ".join(found.describe())
         assert "the law never comes near its projection" in said

@@ -36,8 +36,8 @@ TAIL = (6, 16)
 #: Largest relative change of least distance and departure from one run to the other that counts as resolved.
 CHANGE = 0.09
 
-#: Largest weight of stragglers that counts as resolved.
-STRAGGLERS = 0.01
+#: Largest weight of stragglers that counts as resolved; and where more tokens as a whole give the same answer.
+STRAGGLERS, HARMLESS = 0.01, 0.1
 
 #: Stragglers are farther than this from their targets, and attend to fewer tokens than this.
 _FAR, _COMPANY = 0.5, 4.0
@@ -52,8 +52,9 @@ _FARTHEST = 500
 #: ones; below this a start without a rule for more tokens counts as independent.
 _EVEN = 0.65
 
-#: Independent tokens must share the squared distance among so many: its relative error is half its inverse root.
-_SHARED = 100.0
+#: Independent tokens must share the squared distance among so many: its relative error is half the inverse root of
+#: that, and that of the motion about twice as much.
+_SHARED = 400.0
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def judged(
     shared
         Effective number of tokens that make up the squared distance.
     even
-        Whether the tokens are even, or come from a rule for any number of them.
+        Whether the tokens are even, or were compared with more of the same start.
     last
         Distance at the end of the run.
     """
@@ -267,7 +268,7 @@ def judged(
         reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared)}")
     if math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED:
         reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
-    if stragglers.weight >= STRAGGLERS:
+    if stragglers.weight >= (HARMLESS if other[0] > guard.tokens else STRAGGLERS):
         reasons.append(f"{left_behind(stragglers.count)} off E at the least distance")
     if not even and shared < _SHARED:
         reasons.append(f"{max(shared, 1):.0f} independent tokens make up the distance, which scatters by that")

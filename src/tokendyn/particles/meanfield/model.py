@@ -428,7 +428,7 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
     second = MeanFieldRun(moved, run.flow, run.projection, run.terminal, guard, targets)
     parts = trajectory.weights * ((trajectory.states[run.best] - run.targets) ** 2).sum(axis=1)
     shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
-    even = start is not None or evenly(trajectory.states[0])
+    even = (start is not None and len(begun[1]) > len(trajectory.weights)) or evenly(trajectory.states[0])
     other = len(begun[1]), second.phases, second.stragglers
     return judged(guard, run.phases, run.stragglers, other, shared, even, float(run.distances[-1]))
 
