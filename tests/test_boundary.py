@@ -120,6 +120,7 @@ def test_a_full_or_a_closed_standard_output_is_one_message(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         assert run([*words, str(tmp_path / "c")]) == 0
+        sys.stderr.close()
     assert json.loads(capsys.readouterr().out)["layers"] == 2
 
 
