@@ -1,7 +1,6 @@
 """Whatever goes wrong, a command answers with one message and an exit code, never with a traceback."""
 
 import errno
-import io
 import json
 import re
 import subprocess
@@ -97,8 +96,11 @@ def test_a_name_that_no_disk_takes_is_one_message(name, tmp_path, capsys, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.csv"]
 
 
-class Full(io.StringIO):
+class Full:
     """A stream on a full disk, which says so only when it is flushed."""
+
+    def write(self, text):
+        return len(text)
 
     def flush(self):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -118,6 +120,7 @@ def test_a_full_or_a_closed_standard_output_is_one_message(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", None)
         assert run([*words, str(tmp_path / "c")]) == 0
+        sys.stderr.close()
     assert json.loads(capsys.readouterr().out)["layers"] == 2
 
 

@@ -32,6 +32,7 @@ def given(tmp_path_factory):
     return folder
 
 
+P = "phase --betas 5 -V diag(1,2) -A diag(4,1) --tokens 20 --time 1"
 A, FLOW = "simulate {0}/tokens.csv", "simulate --model meanfield --beta 5 --tokens 20 --time 1"
 REFUSED = [
     f'{A} --score "diag(1,2,3)"', f"{A} --layers 0", f"{A} --layers 1000000000", f"{A} --alpha -1", f"{A} --alpha nan",
@@ -39,8 +40,8 @@ REFUSED = [
     f"{A} --out {{0}}/mine --overwrite", f'{A} --score "1,0"',
     f"{FLOW} --step -1", f"{FLOW} --noise 1", f"{FLOW} --integrator adaptive --tolerance 0", f"{FLOW} --budget never",
     f'{FLOW} --value "diag(1,2,3)" --score "diag(1,2)"', f"{FLOW} --out {{0}}/mine --overwrite", f"{FLOW} --threads 0",
-    "phase --betas 5 --tokens 20 --time 1 --noise 1 --out {0}/phase", "phase --out {0}/mine --overwrite",
-    "phase --betas 5 --tokens 20 --time 1 --step 0 --out {0}/phase",
+    f"{P} --noise 1 --out {{0}}/phase", "phase --out {0}/mine --overwrite",
+    f"{P} --step 0 --out {{0}}/phase",
     "sentiment train {0}/reviews.csv --layers -1 --out {0}/m", "sentiment train {0}/reviews.csv --alpha 0 --out {0}/m",
     "sentiment train {0}/reviews.csv --budget no --out {0}/m", "sentiment train {0}/reviews.csv --ngrams 0 --out {0}/m",
     "sentiment curve {0}/reviews.csv --ngrams 0 --out {0}/m",
@@ -66,7 +67,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(given, line, capsys):
 
 
 @pytest.mark.parametrize("line", [
-    f"{A} --layers 3 --out {{0}}/run", f"{FLOW} --out {{0}}/run", "phase --betas 5 --tokens 20 --time 1 --out {0}/run",
+    f"{A} --layers 3 --out {{0}}/run", f"{FLOW} --out {{0}}/run", f"{P} --out {{0}}/run",
     "sentiment train {0}/reviews.csv --out {0}/run", "classify build {0}/s.jsonl --out {0}/run",
     "forecast fit {0}/flow.csv --delays 5 --horizon 5 --out {0}/run", "sentiment curve {0}/reviews.csv --out {0}/run",
 ])  # fmt: skip

@@ -191,8 +191,9 @@ def _os_message(error: OSError) -> str:
 def _drop_output() -> None:
     """Let what is left of standard output go, so that the end of the process does not fail at it again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
+        number = sys.stdout.fileno()
         silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, sys.stdout.fileno())
+        os.dup2(silent, number)
         os.close(silent)
 
 

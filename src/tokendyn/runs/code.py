@@ -22,7 +22,8 @@ LIBRARIES = {
 }  # fmt: skip
 #: Modules that decide how a command is called and what is said, not what is computed.
 _SPEECH = frozenset(
-    {"tokendyn", "tokendyn.cli", "tokendyn.cli.boundary", "tokendyn.cli.output", "tokendyn.cli.progress"}
+    {"tokendyn", "tokendyn.runs.code"}
+    | {"tokendyn.cli" + part for part in ("", ".boundary", ".jobs", ".output", ".progress", ".repeat", ".strict")}
 )
 
 
