@@ -1,6 +1,6 @@
 """Clustering runs against oracles that share no code with the package: whole numbers, and the plain loop of floats.
 
-Random sets of tokens, lattice and ordinary, go through `run`, `predict_limits`, and the loops below. Counted are sets
+Random sets of tokens, lattice and ordinary, go through `run`, `predict_limits`, and the loops below. Counted are sets in
 which a state, a leader, the size of a tie or a limit is not that of exact arithmetic, with and without a status
 that says so; and sets in which the plain loop of floats is exact and the run is not.
 
