@@ -53,6 +53,7 @@ def exact_end(tokens, alpha, layers, weights=None):
     return np.array([[float(x) for x in row] for row in z])
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("tokens", "alpha", "token", "end"), ENDS)
 def test_a_run_ends_where_exact_arithmetic_ends(tokens, alpha, token, end):
     tokens = np.array(tokens, dtype=float)
@@ -110,6 +111,7 @@ def test_many_texts_with_ties_agree_with_one_at_a_time():
     np.testing.assert_array_equal(shares[4:], route(points[[0, 2]], np.ones(2), 1.0, 5).shares)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("alpha", [0.5, 2.0, 1e6, 1e15])
 def test_where_nothing_ties_a_run_is_the_plain_loop(alpha):
     rng = np.random.default_rng(3)
@@ -123,6 +125,7 @@ def test_where_nothing_ties_a_run_is_the_plain_loop(alpha):
 # Scales.
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("far", [1e9, 1e12, 1e15])
 def test_limits_of_near_tokens_do_not_depend_on_the_size_of_a_far_one(far):
     rng = np.random.default_rng(10)
@@ -134,6 +137,7 @@ def test_limits_of_near_tokens_do_not_depend_on_the_size_of_a_far_one(far):
         np.testing.assert_array_equal(beside.leaders[beside.leaders < 8], alone.leaders)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_near_tie_is_no_tie():
     for gap in (1e-10, 1e-13, 2.0**-52):
         tokens = np.array([[-1, 1, 0], [-1, -1, 0], [-1 - gap, 0, -1], [-0.5, 0, 0.125]])
@@ -142,6 +146,7 @@ def test_a_near_tie_is_no_tie():
         np.testing.assert_allclose(found.trajectory.states[-1, 3], [-1 - gap, 0, -1], atol=1e-9)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("size", [1e-300, 1e-170, 1e160, 1e300])
 def test_a_run_scales_with_its_tokens(size):
     tokens = np.array([[1.0, 0], [0, 2], [-1, -1], [0.25, 0.5]])
@@ -172,6 +177,7 @@ def test_products_that_no_scale_saves_are_refused():
 # Arithmetic.
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("without", [False, True])
 def test_rational_states_are_exact_places_rounded_once(without, monkeypatch):
     if without:
@@ -183,6 +189,7 @@ def test_rational_states_are_exact_places_rounded_once(without, monkeypatch):
         assert "all leaders are proved" in found.describe()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_interval_arithmetic_names_the_tokens_within_rounding_of_a_tie():
     tokens = np.array([[0.6, 0.8], [0.6, -0.8], [-1.0, 0.0], [0.1, 0.0], [-0.3, 0.1]])
     found = simulate(tokens, layers=20, arithmetic="interval")
@@ -195,6 +202,7 @@ def test_interval_arithmetic_names_the_tokens_within_rounding_of_a_tie():
     np.testing.assert_allclose(exact.trajectory.states[-1], exact_end(tokens.tolist(), 0.5, 20), atol=1e-15)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_takes_too_long_in_rationals_is_refused_with_a_remedy():
     tokens = np.random.default_rng(0).normal(size=(50, 2))
     with pytest.raises(BadInputError, match="interval"):
@@ -249,6 +257,7 @@ def test_the_command_line_fails_when_run_and_prediction_disagree(tmp_path, monke
     assert json.loads(capsys.readouterr().out)["status"] == "disagrees"
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_last_layers_of_many_tokens_are_recorded_on_the_command_line(tmp_path, capsys):
     np.save(tmp_path / "many.npy", np.random.default_rng(0).normal(size=(3000, 2)))
     arguments = ["simulate", str(tmp_path / "many.npy"), "--layers", "2000000", "--out", str(tmp_path / "run")]
