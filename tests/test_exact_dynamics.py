@@ -272,6 +272,7 @@ def test_the_last_layers_of_many_tokens_are_recorded_on_the_command_line(tmp_pat
         load_run(tmp_path / "run")[0].scene()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "options",
     [
