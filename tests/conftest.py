@@ -16,6 +16,7 @@ KERNELS = {
     "tokendyn.attention.drift_kernels",
     "tokendyn.attention.fused",
     "tokendyn.attention.legendre_kernels",
+    "tokendyn.attention.pair_kernels",
     "tokendyn.attention.polytope_kernels",
     "tokendyn.attention.softmax_kernels",
     "tokendyn.attention.tops",

@@ -488,9 +488,9 @@ GOOD = np.arange(6.0).reshape(3, 2)
     [
         ({"queries": np.full((3, 2), np.nan)}, "NaN or infinite"),
         ({"values": np.array([[0.0, np.inf]] * 3)}, "NaN or infinite"),
-        ({"queries": GOOD[:2]}, "same tokens"),
-        ({"keys": GOOD[:, :1]}, "same dim"),
-        ({"queries": GOOD[0], "keys": GOOD[0], "values": GOOD[0]}, "same tokens"),
+        ({"keys": GOOD[:2]}, "same leading axes"),
+        ({"keys": GOOD[:, :1]}, "same leading axes"),
+        ({"queries": GOOD[0], "keys": GOOD[0], "values": GOOD[0]}, "same leading axes"),
         ({"queries": GOOD[:0], "keys": GOOD[:0], "values": GOOD[:0]}, "no token"),
         ({"queries": GOOD[:, :0], "keys": GOOD[:, :0]}, "no token or no coordinate"),
         ({"queries": GOOD + 1j}, "real numbers"),

@@ -381,7 +381,7 @@ DAMAGES = {
     "binary record": (binary_record, "cannot be read"),
     "a list": (list_record, "holds 'list'"),
     "another schema": (edit_record(schema="tokendyn-model"), "expected 'tokendyn-trajectory'"),
-    "newer schema": (edit_record(schema_version=3), "update it"),
+    "newer schema": (edit_record(schema_version=4), "update it"),
     "no schema version": (edit_record(schema_version=None), "schema version"),
     "fewer labels": (edit_record(labels=["a"]), "damaged"),
     "no labels": (edit_record(labels=None), "damaged"),

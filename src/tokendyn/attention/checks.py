@@ -1,11 +1,13 @@
 """What attention accepts: shapes, numbers, parameters; and the slack of its ties."""
 
+from typing import Any
+
 import numpy as np
 
 from tokendyn.errors import BadInputError, ScaleError
 
 
-def as_array(given: object) -> np.ndarray:
+def as_array(given: Any) -> np.ndarray:
     """Return an array; tensors of torch on any device, with or without gradient, are taken as their numbers."""
     if type(given).__module__.partition(".")[0] == "torch" and hasattr(given, "detach"):
         given = given.detach().cpu()

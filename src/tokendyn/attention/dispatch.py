@@ -228,7 +228,7 @@ def compute_pairs(
     request: Request, allowed: Bool[np.ndarray, "batch rows tokens"]
 ) -> tuple[tuple[np.ndarray, ...], Choice]:
     """Return the fields of a step in which only some pairs of row and token meet, and what computed them."""
-    from tokendyn.attention.pairs import step_pairs
+    from tokendyn.attention.pair_kernels import step_pairs
 
     if request.backend not in ("auto", "fused"):
         raise BadInputError(f"a mask of pairs is computed by backend 'fused', not by {request.backend!r}")

@@ -3,6 +3,8 @@
 Rationals are those of python-flint where it is installed, else those of the standard library.
 """
 
+import contextlib
+import importlib
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -12,10 +14,9 @@ from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import Head
 
-try:
-    from flint import fmpq
-except ImportError:  # python-flint is optional
-    fmpq = None
+fmpq: Any = None
+with contextlib.suppress(ImportError):  # python-flint is optional
+    fmpq = importlib.import_module("flint").fmpq
 
 #: A rational number, or a tuple of them: their type depends on what is installed.
 Rational = Any

@@ -93,8 +93,14 @@ def _whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Seq
     for number, layer in enumerate(layers):
         frozen.step(layer, number)
     own, found = slice(shard.first, shard.first + len(tokens)), frozen.following
-    fields = (frozen.advance(len(layers)), found.leaders, found.tie_counts, found.tie_spreads, frozen.since)
-    return ShardedRun(*(field[own] for field in fields), (*shard.keys_sent, len(table)))
+    return ShardedRun(
+        frozen.advance(len(layers))[own],
+        found.leaders[own],
+        found.tie_counts[own],
+        found.tie_spreads[own],
+        frozen.since[own],
+        (*shard.keys_sent, len(table)),
+    )
 
 
 class _Exchange:

@@ -384,7 +384,7 @@ def check_simulation(
     tokens: Float[np.ndarray, "tokens dim"],
     *,
     alpha: float,
-    score: Float[np.ndarray, "dim dim"] | None,
+    score: np.ndarray | None,
     layers: int,
     inverse_temperature: float,
     tie_tolerance: float,
