@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -383,6 +383,38 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the fitted attributes from what ``_state`` returned; KeyError or ValueError if it does not fit."""
+
+
+#: Attributes of the data that the members of a combined model share with it.
+_SHARED = ("n_features_", "n_inputs_", "dt_", "low_", "high_", "scale_")
+
+
+def pack_members(members: Sequence[Forecaster]) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Return the states of several fitted models, their arrays by number."""
+    records: list[dict[str, Any]] = []
+    tensors: dict[str, np.ndarray] = {}
+    for number, model in enumerate(members):
+        record, arrays = model._state()
+        records.append(record)
+        tensors |= {f"{number}_{name}": array for name, array in arrays.items()}
+    return records, tensors
+
+
+def restore_members(
+    whole: Forecaster,
+    members: Sequence[Forecaster],
+    records: Sequence[dict[str, Any]],
+    tensors: Mapping[str, np.ndarray],
+) -> None:
+    """Set what :func:`pack_members` returned on models with the same parameters; ValueError where it does not fit."""
+    for number, (model, record) in enumerate(zip(members, records, strict=True)):
+        for name in _SHARED:
+            setattr(model, name, getattr(whole, name))
+        model.window_length_ = model._window_length()
+        model.fit_seconds_ = whole.fit_seconds_ / len(members)
+        prefix = f"{number}_"
+        own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+        model._restore(record, own)
 
 
 def _silent(share: float, line: str) -> None:

@@ -5,11 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
-
-#: Attributes of the data that a restored member shares with the blend.
-_SHARED = ("n_features_", "n_inputs_", "dt_", "low_", "high_", "scale_")
 
 
 class Blend(Forecaster):
@@ -120,23 +117,10 @@ class Blend(Forecaster):
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the members' states, their arrays by number."""
-        records: list[dict[str, Any]] = []
-        tensors: dict[str, np.ndarray] = {}
-        for number, model in enumerate(self.members_):
-            record, arrays = model._state()
-            records.append(record)
-            tensors |= {f"{number}_{name}": array for name, array in arrays.items()}
+        records, tensors = pack_members(self.members_)
         return {"members": records}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the members."""
-        self.members_ = []
-        for number, (model, own) in enumerate(zip(self._unfitted(), record["members"], strict=True)):
-            for name in _SHARED:
-                setattr(model, name, getattr(self, name))
-            model.window_length_ = model._window_length()
-            model.fit_seconds_ = self.fit_seconds_ / len(self.members)
-            prefix = f"{number}_"
-            arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-            model._restore(own, arrays)
-            self.members_.append(model)
+        self.members_ = self._unfitted()
+        restore_members(self, self.members_, record["members"], tensors)

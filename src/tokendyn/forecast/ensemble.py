@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_count
 from tokendyn.forecast.tdtf import TDTF
 
@@ -78,24 +78,14 @@ class EnsembleTDTF(Forecaster):
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the members' states, their arrays by number."""
-        records: list[dict[str, Any]] = []
-        tensors: dict[str, np.ndarray] = {}
-        for number, model in enumerate(self.members_):
-            record, arrays = model._state()
-            records.append(record)
-            tensors |= {f"{number}_{name}": array for name, array in arrays.items()}
+        records, tensors = pack_members(self.members_)
         return {"members": records, "parameters": self._template()._parameter_record()}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the members."""
         self.member = TDTF(**record["parameters"])
-        self.members_ = []
-        for number, one in enumerate(record["members"]):
-            model = clone(self.member).set_params(random_state=self.random_state + number)
-            for name in ("n_features_", "n_inputs_", "window_length_", "dt_", "low_", "high_", "scale_"):
-                setattr(model, name, getattr(self, name))
-            model.fit_seconds_ = self.fit_seconds_ / len(record["members"])
-            prefix = f"{number}_"
-            own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-            model._restore(one, own)
-            self.members_.append(model)
+        self.members_ = [
+            clone(self.member).set_params(random_state=self.random_state + number)
+            for number in range(len(record["members"]))
+        ]
+        restore_members(self, self.members_, record["members"], tensors)
