@@ -88,8 +88,8 @@ def fit(
     fill
         Fill gaps: linear or previous. By default they are errors.
     model
-        auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf, tddmd
-        (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
+        auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf,
+        tddmd (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
     delays, stride
         Snapshots in a window, and the steps between them.
     rank

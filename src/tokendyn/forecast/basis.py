@@ -340,6 +340,7 @@ class BasisMap(Forecaster):
             z = smoothed(self, noisy, w, guess=z, ratio=ratio, rounds=2)
         progress(self.smoothing / (self.smoothing + 1), "least squares")
         self._set(self._solve(z, w, (self.ridge,)), 0)
+        progress(1.0, f"{len(self.coefficients_)} functions")
 
     def fit_ridges(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], ridges: Sequence[float]) -> Fits:
         """Return the fits for several ridges, for a search; the series are float64 arrays without gaps.

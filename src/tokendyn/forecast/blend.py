@@ -87,6 +87,7 @@ class Blend(Forecaster):
         for number, model in enumerate(self._unfitted()):
             progress(number / len(self.members), f"member {number + 1}")
             self.members_.append(model.fit(list(series), dt=self.dt_, inputs=given))
+        progress(1.0, f"{len(self.members_)} members")
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Combine the members' predictions."""
