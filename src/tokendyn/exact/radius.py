@@ -15,7 +15,8 @@ What matters differs by strategy:
 - ``fingerprint``: the mean stays between two ramps. ``hat``: no token leaves the flat part of a hat or enters one.
 
 The tokens are those that the network reads: copies of a token, which do not count or count by their share, are one
-token and move together.
+token and move together. Where a mean is read and repetitions do not count, two tokens must not meet either, or one of
+them would no longer count: ``rho`` is at most half of the smallest distance between two tokens of the sequence.
 """
 
 import math
@@ -25,7 +26,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.exact.directions import project
-from tokendyn.exact.kernels import path_slack
+from tokendyn.exact.kernels import nearest_pairs, path_slack
 from tokendyn.exact.plan import ROOT, Plan
 from tokendyn.exact.weights import Weights
 
@@ -73,7 +74,9 @@ def token_radii(model: "ExactTransformer") -> Radii:
         return _in_tokens(model, _deep(model, model.construction.plan))
     channels = model.construction.channels
     if "m" in channels:
-        return _in_tokens(model, _means(model))
+        tokens = model.sequences.tokens.astype(np.float64)
+        meet = nearest_pairs(tokens, model.sequences.starts) / 2 if model.multiplicity == "set" else np.inf
+        return _in_tokens(model, _means(model), meet)
     return _in_tokens(model, _slabs(model)) if channels[0] == "p" else _half_spaces(model)
 
 
@@ -86,8 +89,8 @@ def _gamma(steps: int, unit: float) -> float:
     return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
 
 
-def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
-    """Turn slacks on the line into moves of tokens: less the rounding of p and of the moved coordinates."""
+def _in_tokens(model: "ExactTransformer", slack: Radii, most: Radii | float = np.inf) -> Radii:
+    """Turn slacks on the line into moves of tokens, at most ``most``: less the rounding of p and of the coordinates."""
     a = direction_of(model)
     assert a is not None
     tokens, starts = model.sequences.tokens.astype(np.float64), model.sequences.starts[:-1]
@@ -102,6 +105,7 @@ def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
     scale = float(np.linalg.norm(a)) * (1 + gamma)
     with np.errstate(over="ignore", invalid="ignore"):
         radii = (slack * _SAFE - error) / scale if scale else np.full(len(slack), np.inf)
+        radii = np.minimum(radii, most * _SAFE)
         radii = np.where(np.isinf(slack), np.inf, (radii - unit * lengths) * (1 - 2 * unit))
     return np.maximum(np.nan_to_num(radii, nan=0.0, posinf=np.inf), 0.0)
 
