@@ -217,6 +217,12 @@ def test_the_classifier_abstains_on_unseen_input():
         (np.array([0, 7], dtype=np.uint8), 8, "uint8"),
         (np.array([1, 255], dtype=np.uint8), 0, "uint8"),
         (np.array([1.0, 2.0]), -1, "float64"),
+        (np.array([-3.0, 2.0]), -4.0, "float64"),
+        # One less is no other number there.
+        (np.array([-1e17, 2.0]), -1e17 - 16, "float64"),
+        (np.array([-(2.0**25), 0.0], dtype=np.float32), -(2.0**25) - 4, "float32"),
+        (np.array([-65504, 2], dtype=np.float16), 3, "float16"),
+        (np.array([-65504, 65504], dtype=np.float16), 0, "float16"),
         (np.array([True, False]), -1, "int64"),
         (np.array(["a", "b"]), "unknown", "<U7"),
         (np.array(["unknown", "b"]), "unknown 2", "<U9"),
@@ -238,6 +244,20 @@ def test_the_label_of_unseen_input_has_the_type_of_the_labels_and_can_be_scored(
 
 @pytest.mark.parametrize(("labels", "unseen"), [([0, 1], 1), ([0, 1], "none"), (["a", "b"], -1), (["a", "b"], "a")])
 def test_an_unseen_label_that_could_be_mistaken_is_refused(labels, unseen):
+    with pytest.raises(BadInputError, match="unseen_label"):
+        exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "unseen"),
+    [
+        (np.array([0.0, 2.0**24], dtype=np.float32), 2**24 + 1),  # rounds to a class
+        (np.array([0, 2**64 - 1], dtype=np.uint64), -1),  # no integer type holds both
+        (np.array([0, 1]), 2**70),
+    ],
+    ids=str,
+)
+def test_an_unseen_label_that_the_type_of_the_labels_cannot_hold_apart_is_refused(labels, unseen):
     with pytest.raises(BadInputError, match="unseen_label"):
         exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
 
