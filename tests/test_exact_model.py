@@ -97,6 +97,43 @@ def test_the_token_that_is_named_is_the_one_that_decides():
             assert (model.explain(rest).label != why.label) == bool(inside)
 
 
+@pytest.mark.parametrize("strategy", ["narrow", "fused", "strict"])
+def test_an_explanation_says_what_the_label_would_be_without_the_last_hit(strategy):
+    sequences, labels = ragged(sequences=40, labels=3)
+    model = exact.compile(sequences, labels, strategy=strategy)
+    told = []
+    for sequence in sequences:
+        why = model.explain(sequence)
+        hits = [question.hits for question in why.questions if question.yes]
+        rest = np.delete(sequence, list(hits[-1]), axis=0) if hits else sequence[:0]
+        if len(rest):
+            other = model.predict([rest], abstain=False, backend="ragged")[0]
+            told.append(other != why.label)
+            assert why.decision.endswith(f"the label would {'' if told[-1] else 'still '}be {other!r}")
+        else:
+            assert "without" not in why.decision
+    assert {True, False} == set(told)
+
+
+@pytest.mark.parametrize("strategy", ["narrow", "strict", "fingerprint", "hat"])
+def test_what_is_said_of_strangers_is_what_the_network_says_in_any_order(strategy):
+    """A token of a stranger may stand on a ramp or between in and out of an interval."""
+    sequences, labels = ragged(sequences=8, labels=3)
+    model = exact.compile(sequences, labels, strategy=strategy)
+    rng = np.random.default_rng(0)
+    between = 0
+    for stranger in rng.normal(size=(150, 4, 2)):
+        why = model.explain(stranger)
+        assert not why.known
+        for tokens in (stranger, stranger[::-1], np.concatenate([stranger[2:], stranger])):
+            assert model.predict([tokens], abstain=False) == [why.label]
+        between += "between in and out" in why.decision
+        for item in why.evidence if strategy in ("fingerprint", "hat") else ():
+            other = model.predict([np.delete(stranger, item.token, axis=0)], abstain=False)[0]
+            assert (f"without it the label would be {other!r}" in item.text) == (other != why.label)
+    assert between > 0 or strategy in ("fingerprint", "hat")
+
+
 def test_a_long_explanation_fits_a_screen_and_says_what_it_leaves_out():
     sequences, labels = gauss(sequences=220, tokens=4, dim=2)
     model = exact.compile(sequences, labels, strategy="narrow")
