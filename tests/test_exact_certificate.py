@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tokendyn.cli import run
 from tokendyn.errors import BadInputError
 from tokendyn.exact import check_certificate
 from tokendyn.exact import ragged as kernel
+from tokendyn.exact.kernels import nearest_pairs
 from tokendyn.exact.precision import rounded
 from tokendyn.runs.files import read_tensors, write_tensors
 
@@ -89,6 +91,36 @@ def test_a_gap_of_one_last_bit_allows_no_move():
     for strategy in ("narrow", "fused"):
         model = exact.compile(sequences, [0, 1], strategy=strategy)
         assert model.certificate.radius_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sequences"),
+    [
+        ("fingerprint", [column(0.0, 1.0, 1.01), column(0.5)]),
+        # Tokens that no hat is on are far from any edge, and their number counts.
+        ("hat", [column(0.0, 10.0, 10.0001), column(0.0, 5.0), column(0.0, 7.0, 8.0, 20.0)]),
+    ],
+)
+def test_two_tokens_of_a_sequence_that_meet_are_one_so_the_radius_of_a_mean_ends_there(strategy, sequences):
+    model = exact.compile(sequences, list("abc")[: len(sequences)], strategy=strategy)
+    nearest = sequences[0][2, 0] - sequences[0][1, 0]
+    assert 0.49 * nearest < model.certificate.radii()[0] < 0.5 * nearest
+    assert model.certificate.radius_tokens <= model.certificate.radii().min()
+    counted = exact.compile(sequences, list("abc")[: len(sequences)], strategy=strategy, multiplicity="frequency")
+    assert counted.certificate.radii()[0] > nearest  # two of a kind count twice there
+    merged = sequences[0].copy()
+    merged[1:] = sequences[0][1:].mean()
+    assert counted.predict([merged], abstain=False) == ["a"]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_the_nearest_pair_of_each_sequence_at_any_scale(scale):
+    rng = np.random.default_rng(1)
+    tokens = [rng.integers(-3, 4, (n, 3)) * 0.25 + rng.normal(size=(n, 3)) * 1e-3 for n in (1, 2, 9, 30)]
+    starts = np.cumsum([0, *map(len, tokens)])
+    measured = nearest_pairs(scale * np.concatenate(tokens), starts)
+    wanted = [min((np.linalg.norm(x - y) for x, y in combinations(part, 2)), default=np.inf) for part in tokens]
+    assert measured == pytest.approx([scale * distance for distance in wanted], rel=1e-12)
 
 
 def test_one_label_may_move_anywhere():

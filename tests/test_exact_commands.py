@@ -10,6 +10,7 @@ import pytest
 from tokendyn.cli import run
 from tokendyn.data.sequences import hashed_word, read_sequences, read_text_sequences
 from tokendyn.errors import BadInputError
+from tokendyn.exact import check_certificate
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -65,6 +66,64 @@ def test_build_verify_predict_explain_export(model, sequences, tmp_path, capsys)
     assert picture.stat().st_size > 1000
     assert run(["classify", "export", str(model), "--onnx", str(tmp_path / "model.onnx")]) == 0
     assert "exists already" in refused(capsys, "export", model, "--onnx", tmp_path / "model.onnx")
+
+
+def test_the_column_of_labels_is_no_coordinate_later_on_either(tmp_path, capsys):
+    """build --label is remembered: other commands find the label, or leave its column out, unasked."""
+    table = tmp_path / "table.csv"
+    table.write_text("id,class,x,y\n1,7,0,1\n1,7,2,3\n2,8,5,5\n3,7,1,1\n")
+    folder = str(tmp_path / "model")
+    assert run(["classify", "build", str(table), "--label", "class", "--out", folder]) == 0
+    capsys.readouterr()
+    assert run(["classify", "predict", str(table), "--model", folder]) == 0
+    assert capsys.readouterr().out == "id,prediction,known\n1,7,yes\n2,8,yes\n3,7,yes\n"
+    assert run(["classify", "explain", str(table), "--model", folder, "--id", "2"]) == 0
+    assert run(["classify", "verify", folder, str(table)]) == 0
+    assert check_certificate.main([folder, str(table)]) == 0
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text().replace("class", "kind"))
+    assert run(["classify", "verify", folder, str(other), "--label", "kind"]) == 0
+    assert run(["classify", "verify", folder, str(other)]) == 2
+    assert run(["classify", "predict", str(other), "--model", folder]) == 2
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ("[]", "sequence 'b' is empty"),
+        ("[[NaN, 1]]", "sequence 'b' holds NaN"),
+        ("[[1]]", "sequence 'b' has tokens of 1 coord"),
+        ("[[1], [1, 2]]", "line 2: tokens are not rows of numbers of the same length"),
+        (f"[[{2**70}, 1]]", "line 2: tokens hold an integer beyond 64 bits"),
+    ],
+)
+def test_unusable_tokens_are_named_by_their_id_in_every_command(model, tmp_path, capsys, tokens, said):
+    path = tmp_path / "new.jsonl"
+    path.write_text(
+        f'{{"id": "a", "tokens": [[0.1, 2]], "label": 1}}\n{{"id": "b", "tokens": {tokens}, "label": 1}}\n'
+    )
+    for command in (
+        ("predict", path, "--model", model),
+        ("verify", model, path),
+        ("build", path, "--out", tmp_path / "other"),
+        ("check", path),
+    ):
+        assert said in refused(capsys, *command)
+
+
+def test_the_check_that_stands_alone_reads_a_file_as_build_does(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("id , label ,x\na, p q ,1\na,p q,2\n\nb,r,3e0\n")
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"tokens": [1, 2], "label": -0.0}\n\n{"tokens": [[3]], "label": [1, true]}\n')
+    for path in (table, lines):
+        folder = tmp_path / path.stem
+        assert run(["classify", "build", str(path), "--dtype", "float32", "--out", str(folder)]) == 0
+        assert check_certificate.main([str(folder), str(path)]) == 0
+    beyond = tmp_path / "beyond.csv"
+    beyond.write_text("id,label,x\na,p q,1e39\n")
+    assert check_certificate.main([str(tmp_path / "table"), str(beyond)]) == 1
+    assert run(["classify", "verify", str(tmp_path / "table"), str(beyond)]) == 2
 
 
 def test_a_table_gives_the_same_sequences_as_lines(sequences, tmp_path):
@@ -127,7 +186,7 @@ def test_hashed_words_are_the_same_on_every_machine_and_exact_in_float32():
         ("a.csv", "id,x\na,1\n", "label"),
         ("a.csv", "id,label\na,1\n", "coordinates"),
         ("a.csv", "id,label,x\na,1\n", "line 2"),
-        ("a.csv", "id,label,x\na,1,inf\n", "infinity"),
+        ("a.csv", "id,label,x\na,1,inf\n", "not a finite number"),
         ("a.csv", "id,label,x\na,1,2\na,2,3\n", "above"),
         ("a.csv", b"id,label,x\n\xff,1,2\n", "UTF-8"),
         ("a.txt", "x", "unknown kind"),

@@ -84,12 +84,21 @@ def test_labels_that_are_equal_and_of_other_types_are_several_labels(tmp_path):
         ({1: 2, 3: 4, 5: 6}, "are a dict"),
         (5, "are a int"),
         (torch.tensor(1), "are a Tensor"),
+        ([np.ma.masked, 1, 2], "sequence 0 is masked"),
+        (np.ma.array([1, 2, 3], mask=[0, 1, 0]), "sequence 1 is None"),
     ],
     ids=str,
 )
 def test_labels_that_are_none_are_refused_with_their_place(labels, message):
     with pytest.raises(BadInputError, match=message):
         exact.compile(sequences(3), labels)
+
+
+@pytest.mark.parametrize("wrap", [lambda number: number, lambda number: (-number, "a")], ids=["number", "tuple"])
+def test_an_integer_that_python_does_not_write_is_refused_as_a_label(wrap):
+    assert exact.compile(sequences(2), [wrap(10**4000), 1]).predict(sequences(1)) == [wrap(10**4000)]
+    with pytest.raises(BadInputError, match="sequence 0 is an integer of 16610 bits"):
+        exact.compile(sequences(2), [wrap(10**5000), 1])
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,43 @@ def test_the_token_that_is_named_is_the_one_that_decides():
             assert (model.explain(rest).label != why.label) == bool(inside)
 
 
+@pytest.mark.parametrize("strategy", ["narrow", "fused", "strict"])
+def test_an_explanation_says_what_the_label_would_be_without_the_last_hit(strategy):
+    sequences, labels = ragged(sequences=40, labels=3)
+    model = exact.compile(sequences, labels, strategy=strategy)
+    told = []
+    for sequence in sequences:
+        why = model.explain(sequence)
+        hits = [question.hits for question in why.questions if question.yes]
+        rest = np.delete(sequence, list(hits[-1]), axis=0) if hits else sequence[:0]
+        if len(rest):
+            other = model.predict([rest], abstain=False, backend="ragged")[0]
+            told.append(other != why.label)
+            assert why.decision.endswith(f"the label would {'' if told[-1] else 'still '}be {other!r}")
+        else:
+            assert "without" not in why.decision
+    assert {True, False} == set(told)
+
+
+@pytest.mark.parametrize("strategy", ["narrow", "strict", "fingerprint", "hat"])
+def test_what_is_said_of_strangers_is_what_the_network_says_in_any_order(strategy):
+    """A token of a stranger may stand on a ramp or between in and out of an interval."""
+    sequences, labels = ragged(sequences=8, labels=3)
+    model = exact.compile(sequences, labels, strategy=strategy)
+    rng = np.random.default_rng(0)
+    between = 0
+    for stranger in rng.normal(size=(150, 4, 2)):
+        why = model.explain(stranger)
+        assert not why.known
+        for tokens in (stranger, stranger[::-1], np.concatenate([stranger[2:], stranger])):
+            assert model.predict([tokens], abstain=False) == [why.label]
+        between += "between in and out" in why.decision
+        for item in why.evidence if strategy in ("fingerprint", "hat") else ():
+            other = model.predict([np.delete(stranger, item.token, axis=0)], abstain=False)[0]
+            assert (f"without it the label would be {other!r}" in item.text) == (other != why.label)
+    assert between > 0 or strategy in ("fingerprint", "hat")
+
+
 def test_a_long_explanation_fits_a_screen_and_says_what_it_leaves_out():
     sequences, labels = gauss(sequences=220, tokens=4, dim=2)
     model = exact.compile(sequences, labels, strategy="narrow")
@@ -217,6 +254,12 @@ def test_the_classifier_abstains_on_unseen_input():
         (np.array([0, 7], dtype=np.uint8), 8, "uint8"),
         (np.array([1, 255], dtype=np.uint8), 0, "uint8"),
         (np.array([1.0, 2.0]), -1, "float64"),
+        (np.array([-3.0, 2.0]), -4.0, "float64"),
+        # One less is no other number there.
+        (np.array([-1e17, 2.0]), -1e17 - 16, "float64"),
+        (np.array([-(2.0**25), 0.0], dtype=np.float32), -(2.0**25) - 4, "float32"),
+        (np.array([-65504, 2], dtype=np.float16), 3, "float16"),
+        (np.array([-65504, 65504], dtype=np.float16), 0, "float16"),
         (np.array([True, False]), -1, "int64"),
         (np.array(["a", "b"]), "unknown", "<U7"),
         (np.array(["unknown", "b"]), "unknown 2", "<U9"),
@@ -238,6 +281,20 @@ def test_the_label_of_unseen_input_has_the_type_of_the_labels_and_can_be_scored(
 
 @pytest.mark.parametrize(("labels", "unseen"), [([0, 1], 1), ([0, 1], "none"), (["a", "b"], -1), (["a", "b"], "a")])
 def test_an_unseen_label_that_could_be_mistaken_is_refused(labels, unseen):
+    with pytest.raises(BadInputError, match="unseen_label"):
+        exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "unseen"),
+    [
+        (np.array([0.0, 2.0**24], dtype=np.float32), 2**24 + 1),  # rounds to a class
+        (np.array([0, 2**64 - 1], dtype=np.uint64), -1),  # no integer type holds both
+        (np.array([0, 1]), 2**70),
+    ],
+    ids=str,
+)
+def test_an_unseen_label_that_the_type_of_the_labels_cannot_hold_apart_is_refused(labels, unseen):
     with pytest.raises(BadInputError, match="unseen_label"):
         exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
 

@@ -74,9 +74,9 @@ def check(
         Write the findings as one JSON object to standard output.
     """
     began = time.perf_counter()
-    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
+    source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
-    with _in_terms_of_options(data, sequences, source, embedding):
+    with _in_terms_of_options(data.ids, sequences, source, embedding):
         report = check_sequences(
             data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
         )
@@ -179,10 +179,10 @@ def build(
         Write statistics and certificate as one JSON object to standard output.
     """
     check_free(out, overwrite=overwrite)
-    source = _input(text, hash_dim, embedding, keep_case, keep_punctuation)
+    source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
     began = time.perf_counter()
-    with progress("sequences verified") as report, _in_terms_of_options(data, sequences, source, embedding):
+    with progress("sequences verified") as report, _in_terms_of_options(data.ids, sequences, source, embedding):
         model = compile_transformer(
             data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
             direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
@@ -216,7 +216,7 @@ def verify(
     sequences: Path | None = None,
     /,
     *,
-    label: str = "label",
+    label: str | None = None,
     text: str | None = None,
     embedding: Path | None = None,
     exact: bool = False,
@@ -236,7 +236,7 @@ def verify(
     sequences
         Your own sequences and labels, a file as for build; by default those that the model holds.
     label
-        Name of the label in that file.
+        Name of the label in that file, if not that of build.
     text
         Name of the column of texts, if not that of build.
     embedding
@@ -252,8 +252,10 @@ def verify(
     """
     began = time.perf_counter()
     loaded = load(model)
-    own = None if sequences is None else _read(sequences, label, _same_input(loaded, text), embedding)
-    with progress("sequences verified") as report:
+    source = _same_input(loaded, text)
+    own = None if sequences is None else _read(sequences, label or source.get("label", "label"), source, embedding)
+    ids = () if own is None else own.ids
+    with progress("sequences verified") as report, _in_terms_of_options(ids, sequences, source, embedding):
         done: Verification = loaded.certificate.verify(
             None if own is None else own.sequences, None if own is None else own.labels,
             exact=exact, workers=workers, progress=report,
@@ -332,10 +334,12 @@ def predict(
     loaded = load(model)
     if not loaded.labels:
         raise BadInputError(f"{model} turns sequences into sequences; use exact.load(...).predict from Python")
-    data = _read(sequences, None, _same_input(loaded, text), embedding, allow_empty=True)
+    source = _same_input(loaded, text)
+    data = _read(sequences, None, source, embedding, allow_empty=True)
     readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
     given = [data.sequences[place] for place in readable]
-    known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
+    with _in_terms_of_options(tuple(data.ids[place] for place in readable), sequences, source, embedding):
+        known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
     if dry_run:
         announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
         return 0
@@ -392,11 +396,13 @@ def explain(
         Write the explanation as one JSON object to standard output.
     """
     loaded = load(model)
-    data = _read(sequences, None, _same_input(loaded, text), embedding)
+    source = _same_input(loaded, text)
+    data = _read(sequences, None, source, embedding)
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
+    with _in_terms_of_options((data.ids[place],), sequences, source, embedding):
+        why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
     else:
@@ -466,17 +472,17 @@ def _warnings_announced() -> Iterator[None]:
 
 @contextmanager
 def _in_terms_of_options(
-    data: LabelledSequences, path: Path, source: dict[str, Any], embedding: Path | None
+    ids: tuple[str, ...], path: Path | None, source: dict[str, Any], embedding: Path | None
 ) -> Iterator[None]:
     """Let errors of the library speak of ids and command-line options."""
     try:
         yield
     except TokendynError as error:
         message = str(error)
-        if isinstance(error, ContradictoryLabelsError):
+        if isinstance(error, ContradictoryLabelsError) and path is not None:
             helps = _text_helps((error.first, error.second), path, source, embedding)
             message = "; ".join([message, *helps])
-        error.args = (_option_terms(_with_ids(message, data.ids)), *error.args[1:])
+        error.args = (_option_terms(_with_ids(message, ids)), *error.args[1:])
         raise
 
 
@@ -515,13 +521,13 @@ def _text_helps(pair: tuple[int, int], path: Path, source: dict[str, Any], embed
 
 
 def _input(
-    text: str | None, hash_dim: int, embedding: Path | None, keep_case: bool, keep_punctuation: bool
+    label: str, text: str | None, hash_dim: int, embedding: Path | None, keep_case: bool, keep_punctuation: bool
 ) -> dict[str, Any]:
     """Return how the file becomes sequences, as the model remembers it."""
     if text is None:
-        return {"kind": "tokens"}
+        return {"kind": "tokens", "label": label}
     return {
-        "kind": "text", "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
+        "kind": "text", "label": label, "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
         "keep_case": keep_case, "keep_punctuation": keep_punctuation,
     }  # fmt: skip
 
@@ -537,7 +543,7 @@ def _read(
     path: Path, label: str | None, source: dict[str, Any], embedding: Path | None, *, allow_empty: bool = False
 ) -> LabelledSequences:
     if source["kind"] == "tokens":
-        return read_sequences(path, label=label)
+        return read_sequences(path, label=label, unread=source.get("label", "label"))
     if source["embedding"] != (embedding is not None):
         raise BadInputError(
             "the model was built with an embedding file; give the same one with --embedding"

@@ -61,12 +61,14 @@ def plain(label: Any) -> Any:
     TypeError
         If it cannot be hashed, or is an array.
     ValueError
-        If it is None, NaN, or text with half a surrogate pair.
+        If it is None, NaN, masked, text with half a surrogate pair, or an integer that cannot be written.
     """
     if isinstance(label, tuple):
         return tuple(part if part is None else plain(part) for part in label)
     if getattr(label, "shape", ()) != ():
         raise TypeError(f"is a {type(label).__name__} of shape {tuple(label.shape)}; use a string, a number or a tuple")
+    if label is np.ma.masked:
+        raise ValueError("is masked, which stands for no label; give it a name, or leave the sequence out")
     if hasattr(label, "item") and not isinstance(label, np.datetime64 | np.timedelta64):
         label = label.item()
     try:
@@ -80,7 +82,7 @@ def plain(label: Any) -> Any:
     if isinstance(label, bool):
         return label
     if isinstance(label, int):
-        return int(label)
+        return _number(label)
     return float(label) + 0.0 if isinstance(label, float) else label
 
 
@@ -98,6 +100,15 @@ def _text(label: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"is {value!r}, and UTF-8 cannot hold half a surrogate pair; repair the text") from None
+    return value
+
+
+def _number(label: int) -> int:
+    value = int(label)
+    try:
+        str(value)  # Python writes a few thousand digits and no more; no file could hold the label, and no message
+    except ValueError:
+        raise ValueError(f"is an integer of {value.bit_length()} bits; use a shorter number or a string") from None
     return value
 
 

@@ -54,7 +54,9 @@ class LabelledSequences:
         return len(self.sequences)
 
 
-def read_sequences(path: str | Path, *, label: str | None = "label") -> LabelledSequences:
+def read_sequences(
+    path: str | Path, *, label: str | None = "label", unread: str = "label"
+) -> LabelledSequences:
     """Read sequences of tokens from ``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each optionally ``.gz``.
 
     JSON lines: ``{"id": ..., "tokens": [[...], ...], "label": ...}``, the id optional. CSV and TSV: a header with
@@ -66,6 +68,8 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
         The file, UTF-8.
     label
         Name of the label, None to read sequences only.
+    unread
+        A column of CSV or TSV that holds no coordinate although it is not the label; nor does a column ``label``.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
         raise BadInputError(f"{path}: unknown kind of file {kind!r}; expected one of {', '.join(readers)} (or .gz)")
     try:
         with open_table(path) as stream:
-            return readers[kind.lower()](path, stream, label)
+            return readers[kind.lower()](path, stream, label, unread)
     except UnicodeDecodeError as error:
         raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
     except MemoryError:
@@ -90,7 +94,7 @@ def read_sequences(path: str | Path, *, label: str | None = "label") -> Labelled
         raise BadInputError(f"{path} cannot be read: {error}") from None
 
 
-def _read_lines(path: Path, stream: Iterator[str], label: str | None) -> LabelledSequences:
+def _read_lines(path: Path, stream: Iterator[str], label: str | None, unread: str) -> LabelledSequences:
     ids: dict[str, int] = {}
     sequences, labels = [], []
     problems = []
@@ -135,7 +139,12 @@ def _label(value: Any) -> Any:
 
 def _numbers(value: Any) -> np.ndarray:
     """Return tokens as a matrix; JSON's NaN and infinity are left for the check that names their position."""
-    tokens = np.array(value)
+    try:
+        tokens = np.array(value)
+    except ValueError:
+        raise ValueError("tokens are not rows of numbers of the same length") from None
+    if tokens.dtype == object and all(isinstance(x, int | float) for x in tokens.flat):
+        raise ValueError("tokens hold an integer beyond 64 bits; write it with a decimal point")
     if tokens.dtype.kind not in "fiu" or _holds_truth(value):
         raise ValueError("tokens are not rows of numbers of the same length")
     return tokens[:, None] if tokens.ndim == 1 and len(tokens) else tokens
@@ -153,7 +162,7 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(part) for part in value) if isinstance(value, list) else value
 
 
-def _read_table(path: Path, stream: Iterator[str], label: str | None) -> LabelledSequences:
+def _read_table(path: Path, stream: Iterator[str], label: str | None, unread: str) -> LabelledSequences:
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     rows = csv.reader(stream, delimiter=delimiter, strict=True)
     header = [cell.strip() for cell in next(rows, [])]
@@ -167,7 +176,8 @@ def _read_table(path: Path, stream: Iterator[str], label: str | None) -> Labelle
         raise BadInputError(f"{path}: column {twice[0]!r} occurs twice; rename one of them")
     at_id = header.index("id")
     at_label = header.index(label) if label is not None else -1
-    numeric = [place for place, name in enumerate(header) if place not in (at_id, at_label) and name != "label"]
+    beside = {at_id, at_label, *(place for place, name in enumerate(header) if name in ("label", unread))}
+    numeric = [place for place in range(len(header)) if place not in beside]
     if not numeric:
         raise BadInputError(f"{path}: there is no column of coordinates beside id and label")
     tokens: dict[str, array[float]] = {}

@@ -142,7 +142,7 @@ def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]
         for line_ in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",", skipinitialspace=True):
             row = {name.strip(): value for name, value in line_.items()}
             name = row["id"].strip()
-            label_of[name] = row[label]
+            label_of[name] = row[label].strip()
             kept = [value for column, value in row.items() if column not in ("id", label, "label")]
             rows_of.setdefault(name, []).append([float(value) for value in kept])
         for name, rows in rows_of.items():
@@ -150,8 +150,10 @@ def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]
 
 
 def packed_label(label: Any) -> Any:
-    """Return a label as model.json holds it: lists stand for tuples."""
-    return {"tuple": [packed_label(part) for part in label]} if isinstance(label, list) else label
+    """Return a label as model.json holds it: lists stand for tuples, and there is no negative zero."""
+    if isinstance(label, list):
+        return {"tuple": [packed_label(part) for part in label]}
+    return label + 0.0 if isinstance(label, float) else label
 
 
 def as_read(rows: list[list[Any]], record: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -196,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("sequences", type=Path, nargs="?", help="your own sequences and labels (.jsonl, .csv, .tsv)")
-    parser.add_argument("--label", default="label", help="name of the label in that file")
+    parser.add_argument("--label", help="name of the label in that file, if not that of build")
     parser.add_argument("--limit", type=int, default=None, help="check so many sequences only")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)
@@ -247,17 +249,21 @@ def stored_sequences(record: dict[str, Any], tensors: Tensors) -> Given:
     ]
 
 
-def own_sequences(path: Path, label: str, record: dict[str, Any], stored: Given) -> tuple[Given, list[str]]:
+def own_sequences(path: Path, label: str | None, record: dict[str, Any], stored: Given) -> tuple[Given, list[str]]:
     """Return the user's sequences in the form of the folder's, and what is not in the folder."""
-    if (record.get("settings") or {}).get("input", {}).get("kind") == "text":
+    source = (record.get("settings") or {}).get("input", {})
+    if source.get("kind") == "text":
         raise ValueError("this model reads texts; use tokendyn classify verify MODEL SEQUENCES --text NAME")
     plain = {**record, "positions": False}  # what is stored has its positions
     known = {tuple(as_read([list(row) for row in rows], plain)) for _, rows, _ in stored}
     places = {json.dumps(name, sort_keys=True): place for place, name in enumerate(record["labels"])}
     own: Given = []
     problems = []
-    for name, rows, wanted in read_sequences(path, label):
-        tokens = as_read(rows, record)
+    for name, rows, wanted in read_sequences(path, label or source.get("label", "label")):
+        try:
+            tokens = as_read(rows, record)
+        except OverflowError:  # a number that the type does not hold
+            tokens = []
         place = places.get(json.dumps(wanted, sort_keys=True))
         if tuple(tokens) not in known:
             problems.append(f"sequence {name} is not among those that the model was built from")

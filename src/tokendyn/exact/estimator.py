@@ -1,5 +1,6 @@
 """The construction as a scikit-learn classifier."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -168,31 +169,49 @@ def _seed(random_state: Any) -> int:
 
 
 def _unseen(classes: np.ndarray, wanted: Any) -> Any:
-    """Return a label of the type of the classes that is none of them."""
+    """Return a label of the type of the classes that is none of them, as the predictions will hold it."""
     if wanted is not None:
         numeric = isinstance(wanted, int | float | np.number)
         fits = {"U": isinstance(wanted, str), "O": True}.get(classes.dtype.kind, numeric)
-        if not fits or wanted in classes.tolist():
+        if not fits or not _is_apart(classes, wanted):
             raise BadInputError(
                 f"unseen_label={wanted!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... and "
                 "none of them, or None"
             )
         return wanted
     if classes.dtype.kind in "biuf":
-        return -1 if int(classes.min()) > -1 and classes.dtype.kind != "u" else _beside(classes)
+        return next(number for number in _beside(classes) if _is_apart(classes, number))
     names = ("unknown", *(f"unknown {number}" for number in range(2, len(classes) + 2)))
     return next(name for name in names if name not in classes.tolist())
 
 
-def _beside(classes: np.ndarray) -> Any:
-    """Return a number of the type that is none of the classes: below the smallest, or above the largest."""
+def _beside(classes: np.ndarray) -> Iterator[Any]:
+    """Yield numbers for strangers: -1, below the smallest class, above the largest, then between them."""
     low, high = classes.min().item(), classes.max().item()
-    if classes.dtype.kind == "f" or low > np.iinfo(classes.dtype).min:
-        return low - 1
-    if high < np.iinfo(classes.dtype).max:
-        return high + 1
-    taken = set(classes.tolist())
-    return next((number for number in range(low, high) if number not in taken), high + 1)
+    kind = classes.dtype
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            steps = [low - 1, np.nextafter(classes.min(), -np.inf).item(), high + 1]
+        yield from ([-1] if low > -1 else []) + [step for step in steps if np.isfinite(step)]
+        yield from range(len(classes) + 1)
+        return
+    if low > -1 and kind.kind != "u":
+        yield -1
+    least, most = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    yield from [low - 1] * (low > least) + [high + 1] * (high < most)
+    yield from range(int(low), int(high) + 2)
+
+
+def _is_apart(classes: np.ndarray, unseen: Any) -> bool:
+    """Return whether the dtype of the predictions holds the label, apart from all classes."""
+    kind = _wide(classes, unseen)
+    try:
+        with np.errstate(over="ignore"):
+            held = np.append(classes.astype(kind), np.array([unseen], dtype=kind))
+    except OverflowError:
+        return False
+    exact = classes.dtype.kind == "f" or held[-1] == unseen
+    return bool(exact and np.array_equal(held[:-1], classes) and not (held[:-1] == held[-1]).any())
 
 
 def _wide(classes: np.ndarray, unseen: Any) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.exact import ragged
 from tokendyn.exact.directions import project
 from tokendyn.exact.forms import canonical
-from tokendyn.exact.radius import dense_rows, direction_of, ramp_edges, sides, token_radii, trapezoids
+from tokendyn.exact.radius import dense_rows, direction_of, hat_heights, ramp_edges, sides, token_radii, trapezoids
 from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -75,15 +75,19 @@ def read(model: "ExactTransformer", sequence: Any) -> Reading:
     form = canonical(ready, model.multiplicity).sequences
     positions = {token.tobytes(): k for k, token in reversed(list(enumerate(ready.tokens)))}
     first = np.array([positions[token.tobytes()] for token in form.tokens])
-    output = ragged.run(model.weights, model.construction.dim, form, inverse_temperature=model.beta)
-    code = float(output[0, model.construction.outputs[0]])
-    place = int(np.clip(np.rint(np.nan_to_num(code)), 0, len(model.labels) - 1))
+    place = number_of(model, form)
     alone = type(model)(
         model.construction, model.labels, form, np.full((len(form.tokens), 1), float(place)),
         attention=model.attention, beta=model.beta, positions=model.positions, multiplicity=model.multiplicity,
         settings=model.settings,
     )  # fmt: skip
     return Reading(ready.tokens, form, first, model.labels[place], float(token_radii(alone)[0]))
+
+
+def number_of(model: "ExactTransformer", form: Sequences) -> int:
+    """Return the number of the label that the network gives to one sequence, in canonical form."""
+    output = ragged.run(model.weights, model.construction.dim, form, inverse_temperature=model.beta)
+    return model.nearest(float(output[0, model.construction.outputs[0]]))
 
 
 def evidence_of(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
@@ -102,9 +106,7 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     values = _on_line(model, reading.form.tokens)
     what = "p"
     if model.strategy == "hat":
-        edges, _ = trapezoids(model)
-        gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
-        values = (sides(values, edges)[0] >= 0) @ (gain * (edges[:, 1] - edges[:, 0]))
+        values = hat_heights(model, values, trapezoids(model)[0])
         what = "the heights of the hats that its tokens are in"
     mean = float(values.mean())
     edges = np.sort(ramp_edges(weights, made.channels.index("m")))

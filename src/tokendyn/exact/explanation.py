@@ -10,9 +10,11 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.directions import project
-from tokendyn.exact.evidence import Evidence, Reading, evidence_of, read, short
+from tokendyn.exact.evidence import Evidence, Reading, evidence_of, number_of, read, short
+from tokendyn.exact.forms import canonical
 from tokendyn.exact.plan import DONE, ROOT, Plan, ask
 from tokendyn.exact.radius import direction_of
+from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -311,9 +313,11 @@ def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
             reading.label, known, model.strategy, decision, evidence, measure, reading.radius, (), values, direction
         )
     label, questions = _asked(plan, values)
-    decision, evidence = _of_questions(questions, values, reading, float(np.linalg.norm(direction)))
+    decision, evidence = _of_questions(model, questions, values, reading, float(np.linalg.norm(direction)))
+    if model.labels[label] != reading.label:
+        decision += f"; a token stands between in and out of an interval, so that the sum is {short(repr(reading.label))}"
     return Explanation(
-        model.labels[label], known, model.strategy, decision, evidence,
+        reading.label, known, model.strategy, decision, evidence,
         "distance to the edge of the interval, in the unit of the tokens; negative outside", reading.radius,
         questions, values, direction,
     )  # fmt: skip
@@ -339,7 +343,7 @@ def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple
 
 
 def _of_questions(
-    questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
+    model: "ExactTransformer", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
 ) -> tuple[str, tuple[Evidence, ...]]:
     """Return what decides, and the tokens of the last hit; without a hit, the token that came nearest to one."""
     positions = sorted(set(reading.first.tolist()))
@@ -348,7 +352,8 @@ def _of_questions(
         depth = np.minimum(values - hit.low, hit.high - values) / norm
         inside = sorted((k for k in positions if k in hit.hits), key=lambda k: -depth[k])
         evidence = tuple(Evidence(k, float(depth[k]), f"is {depth[k]:.3g} inside that interval") for k in inside)
-        return f"the last hit decides, in block {hit.block}", evidence
+        decision = f"the last hit decides, in block {hit.block}"
+        return decision + _without(model, reading, np.isin(reading.first, hit.hits)), evidence
     if not questions:
         return "no question is asked: every sequence has this label", ()
     gaps = np.stack([np.maximum(q.low - values, values - q.high) for q in questions]) / norm
@@ -359,3 +364,15 @@ def _of_questions(
     )
     evidence = (Evidence(int(token), -float(gaps[place, token]), text),)
     return "no token is in any of the intervals: it has the label of what is left", evidence
+
+
+def _without(model: "ExactTransformer", reading: Reading, hit: np.ndarray) -> str:
+    """Say what the label would be without the tokens that were hit."""
+    kept = reading.form.tokens[~hit]
+    if not len(kept):
+        return ""
+    sequence = Sequences(kept, np.array([0, len(kept)]))
+    other = model.labels[number_of(model, canonical(sequence, model.multiplicity).sequences)]
+    what = "that token" if len(np.unique(reading.first[hit])) == 1 else "those tokens"
+    still = "still " if other == reading.label else ""
+    return f"; without {what} the label would {still}be {short(repr(other))}"

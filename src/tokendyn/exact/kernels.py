@@ -193,3 +193,29 @@ def path_slack(points, starts, first, order, low, high, width, moved, slots, lag
             place = first[state]
         slack[j], final[j] = max(best, 0.0), state
     return slack, final
+
+
+@_compiled
+def nearest_pairs(tokens, starts):
+    """Return for each sequence the smallest Euclidean distance between two of its rows; infinity for one row."""
+    out = np.full(starts.shape[0] - 1, np.inf)
+    for j in range(out.shape[0]):
+        first, n = starts[j], starts[j + 1] - starts[j]
+        widest, spread = 0, -1.0
+        for k in range(tokens.shape[1]):
+            column = tokens[first : first + n, k]
+            if column.max() - column.min() > spread:
+                widest, spread = k, column.max() - column.min()
+        order = first + np.argsort(tokens[first : first + n, widest])
+        for a in range(n):
+            for b in range(a + 1, n):
+                i, o = order[a], order[b]
+                if tokens[o, widest] - tokens[i, widest] >= out[j]:
+                    break
+                largest, squares = 0.0, 0.0
+                for k in range(tokens.shape[1]):
+                    largest = max(largest, abs(tokens[o, k] - tokens[i, k]))
+                for k in range(tokens.shape[1]):
+                    squares += ((tokens[o, k] - tokens[i, k]) / largest) ** 2 if largest > 0 else 0.0
+                out[j] = min(out[j], largest * np.sqrt(squares))
+    return out

@@ -15,7 +15,8 @@ What matters differs by strategy:
 - ``fingerprint``: the mean stays between two ramps. ``hat``: no token leaves the flat part of a hat or enters one.
 
 The tokens are those that the network reads: copies of a token, which do not count or count by their share, are one
-token and move together.
+token and move together. Where a mean is read and repetitions do not count, two tokens must not meet either, or one of
+them would no longer count: ``rho`` is at most half of the smallest distance between two tokens of the sequence.
 """
 
 import math
@@ -25,7 +26,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.exact.directions import project
-from tokendyn.exact.kernels import path_slack
+from tokendyn.exact.kernels import nearest_pairs, path_slack
 from tokendyn.exact.plan import ROOT, Plan
 from tokendyn.exact.weights import Weights
 
@@ -73,7 +74,9 @@ def token_radii(model: "ExactTransformer") -> Radii:
         return _in_tokens(model, _deep(model, model.construction.plan))
     channels = model.construction.channels
     if "m" in channels:
-        return _in_tokens(model, _means(model))
+        tokens = model.sequences.tokens.astype(np.float64)
+        meet = nearest_pairs(tokens, model.sequences.starts) / 2 if model.multiplicity == "set" else np.inf
+        return _in_tokens(model, _means(model), meet)
     return _in_tokens(model, _slabs(model)) if channels[0] == "p" else _half_spaces(model)
 
 
@@ -86,8 +89,8 @@ def _gamma(steps: int, unit: float) -> float:
     return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
 
 
-def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
-    """Turn slacks on the line into moves of tokens: less the rounding of p and of the moved coordinates."""
+def _in_tokens(model: "ExactTransformer", slack: Radii, most: Radii | float = np.inf) -> Radii:
+    """Turn slacks on the line into moves of tokens, at most ``most``: less the rounding of p and of the coordinates."""
     a = direction_of(model)
     assert a is not None
     tokens, starts = model.sequences.tokens.astype(np.float64), model.sequences.starts[:-1]
@@ -102,6 +105,7 @@ def _in_tokens(model: "ExactTransformer", slack: Radii) -> Radii:
     scale = float(np.linalg.norm(a)) * (1 + gamma)
     with np.errstate(over="ignore", invalid="ignore"):
         radii = (slack * _SAFE - error) / scale if scale else np.full(len(slack), np.inf)
+        radii = np.minimum(radii, most * _SAFE)
         radii = np.where(np.isinf(slack), np.inf, (radii - unit * lengths) * (1 - 2 * unit))
     return np.maximum(np.nan_to_num(radii, nan=0.0, posinf=np.inf), 0.0)
 
@@ -216,10 +220,6 @@ def dense_rows(weights: Weights, block: int, dim: int) -> tuple[np.ndarray, np.n
     return U, weights.bias[units].astype(np.float64), writes
 
 
-def _codes(model: "ExactTransformer") -> Int[np.ndarray, " sequences"]:
-    return model.targets[model.sequences.starts[:-1], 0].astype(np.int64)
-
-
 def _half_spaces(model: "ExactTransformer") -> Radii:
     """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
     made, sequences = model.construction, model.sequences
@@ -232,7 +232,7 @@ def _half_spaces(model: "ExactTransformer") -> Radii:
     width = 2 / float(np.abs(readout[np.abs(readout) > 0]).max())
     gamma = _gamma(model.input_dim + 4, unit)
     lipschitz = np.linalg.norm(U, axis=1) * (1 + gamma)
-    codes, lengths = _codes(model), sequences.lengths.astype(np.float64)
+    codes, lengths = model.codes, sequences.lengths.astype(np.float64)
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     needed = lengths * width * (1 + 8 * (lengths + len(c)) * unit)
     fires, quiet = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
@@ -267,9 +267,19 @@ def sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return depth, outside
 
 
+def hat_heights(model: "ExactTransformer", p: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return what the hats add to channel g at each value of p, also on the ramps of a hat."""
+    weights = model.weights
+    gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
+    rise = edges[:, 1] - edges[:, 0]
+    shape = np.minimum(np.clip(p[:, None] - edges[:, 0], 0, rise), np.clip(edges[:, 3] - p[:, None], 0, rise))
+    heights: np.ndarray = shape @ gain
+    return heights
+
+
 def _slabs(model: "ExactTransformer") -> Radii:
     edges, writes = trapezoids(model)
-    sequences, codes = model.sequences, _codes(model)
+    sequences, codes = model.sequences, model.codes
     names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
     a = direction_of(model)
     assert a is not None
@@ -288,7 +298,7 @@ def _slabs(model: "ExactTransformer") -> Radii:
 
 def _means(model: "ExactTransformer") -> Radii:
     """Return the slack of ``fingerprint``, whose mean may move, and of ``hat``, whose tokens may not change sides."""
-    sequences, weights, made = model.sequences, model.weights, model.construction
+    sequences, made = model.sequences, model.construction
     a = direction_of(model)
     assert a is not None
     values = project(sequences.tokens, a, "").values
@@ -296,13 +306,11 @@ def _means(model: "ExactTransformer") -> Radii:
     heights, slack = values, np.full(len(sequences), np.inf)
     if model.strategy == "hat":
         edges, _ = trapezoids(model)
-        gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
-        depth, outside = sides(values, edges)
-        tokens = np.maximum(depth, outside).min(axis=1, initial=np.inf)
+        tokens = np.maximum(*sides(values, edges)).min(axis=1, initial=np.inf)
         slack = np.minimum.reduceat(tokens, sequences.starts[:-1])
-        heights = (depth >= 0) @ (gain * (edges[:, 1] - edges[:, 0]))
+        heights = hat_heights(model, values, edges)
     means = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
-    ramps = np.sort(ramp_edges(weights, m))
+    ramps = np.sort(ramp_edges(model.weights, m))
     below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)  # one label from below to above
     zone = np.searchsorted(below, means, side="right") - 1
     room = np.minimum(means - below[zone], above[zone] - means)

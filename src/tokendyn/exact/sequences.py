@@ -128,13 +128,17 @@ def _arrays(sequences: Given) -> list[np.ndarray]:
     """Return the sequences as arrays; name those that are none."""
     if isinstance(sequences, Sequences):
         return [sequences[j] for j in range(len(sequences))]
-    if not isinstance(sequences, Iterable) or isinstance(sequences, (str, bytes, Mapping)):
+    scalar = getattr(sequences, "ndim", 1) == 0
+    if scalar or not isinstance(sequences, Iterable) or isinstance(sequences, (str, bytes, Mapping)):
         raise BadInputError(
             f"the sequences are a {type(sequences).__name__}; expected a list of (tokens, dim) arrays, or one "
             "(sequences, tokens, dim) array"
         )
     arrays, problems = [], []
     for j, sequence in enumerate(sequences):
+        if np.ma.is_masked(sequence):
+            problems.append(f"sequence {j} has masked entries; leave those tokens out")
+            continue
         try:
             arrays.append(np.asarray(sequence))
         except (ValueError, TypeError, RuntimeError) as error:  # rows that differ in length, tensors with a gradient

@@ -262,7 +262,9 @@ class ExactTransformer:
         workers: int = 1,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """Return the label of each known sequence, and None for strangers; no sequence of its dimension is an error.
+        """Return the label of each known sequence, and None for strangers.
+
+        No sequence of finite numbers is an error if its tokens have the transformer's dimension.
 
         A transformer for sequences returns the outputs of the tokens instead of a label.
 
@@ -287,22 +289,24 @@ class ExactTransformer:
         answers: list[Any] = [None] * len(ready)
         table = backend == "auto" and bool(self.labels)
         for place in np.flatnonzero(found >= 0) if table else ():
-            answers[place] = self.labels[self._codes[found[place]]]
+            answers[place] = self.labels[self.codes[found[place]]]
         run = np.flatnonzero(((found >= 0) & (not table)) | ((found < 0) & (not abstain)))
         if len(run):
             part = ready.take(run)
             backend = "ragged" if backend == "auto" else backend
-            outputs = self._outputs(canonical(part, self.multiplicity), backend, device, workers, progress)
-            for j, output in zip(run.tolist(), np.split(outputs, part.starts[1:-1]), strict=True):
-                answers[j] = self._label(float(output[0, 0])) if self.labels else output
+            forms = canonical(part, self.multiplicity)
+            outputs = np.split(self._outputs(forms, backend, device, workers, progress), part.starts[1:-1])
+            places = np.split(forms.place, part.starts[1:-1])
+            for j, output, place in zip(run.tolist(), outputs, places, strict=True):
+                first = int(np.argmin(place))  # the first token of the form: tokens of a stranger need not agree
+                answers[j] = self.labels[self.nearest(float(output[first, 0]))] if self.labels else output
         elif progress is not None:
             progress(len(ready), len(ready))
         return answers
 
-    def _label(self, code: float) -> Any:
-        """Return the label whose number is nearest to an output."""
-        place = int(np.clip(np.rint(np.nan_to_num(code)), 0, len(self.labels) - 1))
-        return self.labels[place]
+    def nearest(self, output: float) -> int:
+        """Return the number of the label that an output is nearest to."""
+        return int(np.clip(np.rint(np.nan_to_num(output)), 0, len(self.labels) - 1))
 
     def is_known(self, sequences: Given) -> np.ndarray:
         """Return for each sequence whether it is one that the transformer was built from, by its canonical form."""
@@ -323,7 +327,7 @@ class ExactTransformer:
         return Table(canonical(self.sequences, self.multiplicity))
 
     @cached_property
-    def _codes(self) -> Int[np.ndarray, " sequences"]:
+    def codes(self) -> Int[np.ndarray, " sequences"]:
         """Label number of each sequence."""
         return self.targets[self.sequences.starts[:-1], 0].astype(np.int64)
 
