@@ -75,12 +75,12 @@ def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
 
 
 def _read_array(path: Path, name: str | None) -> np.ndarray:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         with open_tensors(path) as stored:
             matrix = stored.read(_choose(path, list(stored.types), name), whole=True)
     else:
         with open_numpy(path) as found:
-            one_array = path.suffix == ".npy"
+            one_array = path.suffix.lower() == ".npy"
             matrix = found.read("x" if one_array else _choose(path, list(found.shapes), name))
     if matrix.ndim == 1:
         matrix = matrix[:, None]
