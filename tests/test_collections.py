@@ -1,5 +1,6 @@
 """Texts from class folders and dataset objects, and texts that occur twice."""
 
+import numpy as np
 import pytest
 
 from tokendyn.data.collections import from_dataset, read_class_folders, repeated_texts, split_texts
@@ -65,6 +66,17 @@ def test_records_at_fault_are_named_by_row():
         from_dataset(records)
     with pytest.raises(BadInputError, match="no rows"):
         from_dataset([])
+
+
+@pytest.mark.parametrize("label", [-1, 2, np.int64(-1), float("nan"), " ", np.array([0, 1]), [0]])
+def test_a_label_that_is_no_class_is_refused(label):
+    with pytest.raises(BadInputError, match="row 2: 'label' is"):
+        from_dataset(Dataset([{"text": "good", "label": 1}, {"text": "bad", "label": label}]))
+
+
+def test_labels_of_arrays_get_their_names():
+    records = [{"text": "good", "label": np.int64(1)}, {"text": "bad", "label": np.int32(0)}]
+    assert from_dataset(Dataset(records)).labels == ("positive", "negative")
 
 
 def test_texts_that_occur_in_both_parts_are_found_up_to_case_and_white_space():

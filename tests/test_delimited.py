@@ -63,7 +63,13 @@ def test_a_cell_that_is_no_number_is_named_with_line_and_column(tmp_path, text, 
         (",0,1\nann,1.5,2.0\nbob,3.0,4.0\n", [[1.5, 2], [3, 4]], ("ann", "bob"), "column 1"),
         ("0,1\n5,2.5\n", [[0, 1], [5, 2.5]], ("0", "1"), None),
         ("l1,l2\n1,2\n", [[1, 2]], ("0",), None),
-        (",x\n0,5\n2,7\n", [[0, 5], [2, 7]], ("0", "1"), None),
+        (",x\n0,5\n2,7\n", [[5], [7]], ("0", "2"), "column 1, which has no name"),
+        ('"","x"\n"1",5\n"2",7\n', [[5], [7]], ("1", "2"), "column 1, which has no name"),  # as R writes it
+        ("id,x\n17,5\n9007199254740993,7\n", [[5], [7]], ("17", "9007199254740993"), "column 'id'"),
+        ("ID,x\n1,5\n1,7\n", [[1, 5], [1, 7]], ("0", "1"), None),  # not different
+        ("id,x\n1,5\n1.5,7\n", [[1, 5], [1.5, 7]], ("0", "1"), None),
+        ("x,y\n1,2\n\n3,4\n,\n,\n", [[1, 2], [3, 4]], ("0", "1"), None),  # rows that a spreadsheet leaves
+        (",,\nx,y,z\n1,2,3\n", [[1, 2, 3]], ("0",), None),
     ],
 )
 def test_names_and_headers_are_found(tmp_path, text, tokens, labels, name_column):
@@ -124,7 +130,7 @@ def test_sequences_name_the_cell_and_refuse_what_is_missing(tmp_path):
     lines = (
         '{"tokens": [[true, 0.5]], "label": 1}\n{"tokens": [[1, 2]], "label": null}\n{"tokens": [1], "label": NaN}\n'
     )
-    with pytest.raises(BadInputError, match=r"(?s)line 1: tokens are not.*line 2: the label is missing.*line 3: the"):
+    with pytest.raises(BadInputError, match=r"(?s)line 1: tokens are not.*line 2: the label is null.*line 3: the"):
         read_sequences(written(tmp_path, lines, "s.jsonl"))
 
 
@@ -155,3 +161,43 @@ def test_a_typo_in_a_table_of_a_field_is_named(tmp_path):
 def test_a_table_of_a_field_that_ends_within_quotes_is_one_error(tmp_path):
     with pytest.raises(BadInputError, match=r"must hold numbers|cannot be read"):
         POD(modes=1).fit(written(tmp_path, "a,b\n" + ROWS + '1,"2\n'))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\n,\n3,4\n", "line 3 holds '' in column 'x'"),
+        ('x\n1\n""\n3\n', "line 3 holds '' in column 'x'"),
+        ("1,5;2,5\n3,5;4,5\n", "column 2 holds no numbers, but what looks like them: '5;2' in line 1"),
+        ("x;y\n1;2\n3;4\n", "separate columns by commas"),
+        ("x,y\n0x00,1\n0x1F,2\n", "column 'x' holds no numbers, but what looks like them: '0x00'"),
+        ("x,y\n1d5,1\n2.5D-1,2\n", "column 'x' holds no numbers, but what looks like them: '1d5'"),
+    ],
+)
+def test_tokens_are_not_lost_nor_numbers_taken_as_names(tmp_path, text, message):
+    with pytest.raises(BadInputError, match=message):
+        read_tokens(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[1, 2]", "it is no object"), ('{"tokens": 5, "label": 1}', "tokens are not rows"),
+        ('{"tokens": "ab", "label": 1}', "tokens are not rows"),
+        ('{"tokens": [[[1]]], "label": 1}', "tokens are not rows"),
+        ('{"tokens": [[1], [2, 3]], "label": 1}', "tokens are not rows"),
+        ('{"tokens": [[1], 2], "label": 1}', "tokens are not rows"),
+        ('{"tokens": [[1e5, "2"]], "label": 1}', "tokens are not rows"),
+        ('{"tokens": [[1]], "label": 1, "id": {"a": 1}}', "the id is .* expected a string or a whole number"),
+        ('{"tokens": [[1]], "label": 1, "id": true}', "the id is 'True', expected"),
+        ('{"tokens": [[1' + "0" * 400 + ']], "label": 1}', "beyond the largest float64"),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_wrong_shape_is_said_in_words_of_the_format(tmp_path, line, message):
+    with pytest.raises(BadInputError, match=f"line 1: .*{message}"):
+        read_sequences(written(tmp_path, line, "s.jsonl"))
+
+
+def test_whole_numbers_beyond_64_bits_are_numbers(tmp_path):
+    found = read_sequences(written(tmp_path, '{"tokens": [[1' + "0" * 30 + ', -2]], "label": 1}', "s.jsonl"))
+    assert found.sequences[0].tolist() == [[1e30, -2.0]]

@@ -303,8 +303,8 @@ def test_a_bias_of_another_size_is_refused(tmp_path, rng, shape):
     [
         ({"num_attention_heads": 4, "num_key_value_heads": 3}, "do not share 3 key and value heads evenly"),
         ({"num_attention_heads": 4, "head_dim": 16}, "have 8 rows of Q, but config.json says 16"),
-        ({"num_attention_heads": -4}, "number of heads is unknown"),
-        ({"num_attention_heads": "4"}, "number of heads is unknown"),
+        ({"num_attention_heads": -4}, "num_attention_heads is '-4'; expected a whole number above 0"),
+        ({"num_attention_heads": "4"}, "num_attention_heads is '4'; expected a whole number above 0"),
         ({"num_attention_heads": [4, 4]}, "number of heads is unknown"),
     ],
 )
@@ -464,7 +464,7 @@ def test_token_files_of_every_plain_type_are_widened(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "complex64"])
 def test_token_files_of_other_types_are_refused_by_name(tmp_path, kind):
     save_torch({"tokens": torch.ones(2, 3).to(getattr(torch, kind))}, tmp_path / "tokens.safetensors")
-    with pytest.raises(BadInputError, match=r"tokens is stored as (F8_E4M3|F8_E5M2|C64)"):
+    with pytest.raises(BadInputError, match=r"tokens is (stored as (F8_E4M3|F8_E5M2)|complex)"):
         read_tokens(tmp_path / "tokens.safetensors")
 
 
@@ -481,3 +481,66 @@ def test_the_turn_of_e_is_the_angle_that_v_was_built_with(angle):
     assert shown["angle by which V turns E out of itself, degrees"] == theory.turn
     if angle:
         assert f"V turns E by {theory.turn:.3g} degrees" in shown["terminal phase"]
+
+
+def edit_tokenizer(folder, **parts):
+    record = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(record | parts))
+
+
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}},
+}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"post_processor": TEMPLATE | {"special_tokens": {}}},
+        {"post_processor": TEMPLATE | {"single": [{"Sequence": {"id": "B", "type_id": 0}}]}},
+        {
+            "post_processor": TEMPLATE
+            | {"special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [2, 2], "tokens": ["[CLS]"]}}}
+        },
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAAAAAA"}},
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////wAA"}},
+        {"pre_tokenizer": {"type": "FixedLength", "length": 0}},
+        {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False}},
+        {"model": {"type": "WordLevel", "vocab": {"a": -1}, "unk_token": "a"}},
+    ],
+)
+def test_a_tokenizer_that_ends_the_program_is_refused(model, parts):
+    edit_tokenizer(model, **parts)
+    with pytest.raises(BadInputError, match=r"is not a whole tokenizer|tokenizers library crash"):
+        read_text_tokens(model, "a warm film", read_head(model, 0, 0))
+
+
+def test_a_tokenizer_that_multiplies_a_text_is_refused(model, monkeypatch):
+    monkeypatch.setattr("tokendyn.runs.limited.MOST_SECONDS", 20.0)
+    tenfold = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
+    edit_tokenizer(model, normalizer={"type": "Sequence", "normalizers": [tenfold] * 12})
+    with pytest.raises(BadInputError, match=r"crash|within|not a whole tokenizer"):
+        read_text_tokens(model, "a warm film", read_head(model, 0, 0))
+
+
+def test_dropout_of_a_tokenizer_is_off(model):
+    signs = ["a", "f", "i", "l", "m", "fi", "lm", "film"]
+    merges = {"merges": ["f i", "l m", "fi lm"], "vocab": {sign: n for n, sign in enumerate(signs)}}
+    edit_tokenizer(model, model={"type": "BPE", "dropout": 0.9, "unk_token": None, **merges}, post_processor=None)
+    found = read_text_tokens(model, "film a film film film!", read_head(model, 0, 0))
+    assert found.names == ("film", "a", "film", "film", "film")
+    assert any("dropout of 0.9 is for training and is off" in note for note in found.notes)
+    assert any("1 characters of the text are in no token" in note for note in found.notes)
+
+
+def test_words_that_a_unigram_tokenizer_does_not_know_are_counted(model):
+    unigram = {"type": "Unigram", "unk_id": 1, "vocab": [["a", -1.0], ["<unk>", 0.0], ["film", -2.0]]}
+    edit_tokenizer(model, model=unigram, post_processor=None)
+    found = read_text_tokens(model, "a film zzz a qq", read_head(model, 0, 0))
+    assert any("2 of 5 tokens are unknown" in note for note in found.notes)
+    assert any("2 tokens repeat" in note for note in found.notes)  # a, and the second word that is not known
+    with pytest.raises(BadInputError, match="knows none of them"):
+        read_text_tokens(model, "zzz qq", read_head(model, 0, 0))

@@ -11,6 +11,7 @@ import xarray as xr
 from tokendyn.data import snapshots as module
 from tokendyn.data.snapshots import read_snapshots, read_trajectories, snapshots
 from tokendyn.errors import BadInputError
+from tokendyn.forecast.field_files import open_field
 
 TIMES = 0.5 + 0.1 * np.arange(30)
 VALUES = np.stack([np.sin(TIMES), np.cos(3 * TIMES)], axis=1)
@@ -290,3 +291,64 @@ def test_names_and_inputs_must_fit():
         snapshots(VALUES, inputs=PUSH[1:])
     with pytest.raises(BadInputError, match="expected a time above 0"):
         snapshots(VALUES, dt=-1.0)
+
+
+CSV = "t,x,y\n" + "".join(f"{k},{k * k},{(k * 7) % 5}\n" for k in range(12))
+
+
+@pytest.mark.parametrize("fill", [None, "linear"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CSV.replace("t,x,y", "t,x,x"), "the column name 'x' occurs twice"),
+        (CSV.replace("5,25,0", "5,25"), "line 7 has 2 columns, the header has 3"),
+        (CSV.replace("5,25,0", "5"), "line 7 has 1 columns, the header has 3"),
+        ("x\n1\n2\n\n4\n5\n", "line 4 is blank; write nan for a missing number"),
+        ("t,x\n", "holds a header row and no rows"),
+        (CSV.replace("0,0,0", "0O,0,0"), "time 't' is text, '0O', in row 1"),
+        (CSV.replace("5,25,0", "5x,25,0"), "time 't' is text, '5x', in row 6"),
+    ],
+)  # fmt: skip
+def test_a_table_whose_rows_do_not_fit_is_refused_whether_filled_or_not(tmp_path, text, message, fill):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(BadInputError, match=message):
+        read_snapshots(tmp_path / "a.csv", fill=fill)
+
+
+def test_an_index_without_a_name_is_no_feature(tmp_path):
+    frame = FRAME[["lift", "drag"]].iloc[5:]
+    frame.to_csv(tmp_path / "a.csv")
+    frame.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        assert read_snapshots(tmp_path / name).names == ("lift", "drag")
+    with open_field(tmp_path / "a.csv") as field:
+        np.testing.assert_array_equal(field.piece((slice(0, 25), slice(0, 2))), VALUES[5:])
+    (tmp_path / "b.csv").write_text("x\n1\n2\n4\n\n\n")
+    assert read_snapshots(tmp_path / "b.csv").values.tolist() == [[1], [2], [4]]
+
+
+def test_parquet_holds_decimals_and_durations(tmp_path):
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    times, numbers = arrow.array([0, 10, 20], arrow.duration("s")), arrow.array([1, 2, 4]).cast(arrow.decimal128(30, 2))
+    parquet.write_table(arrow.table({"time": times, "x": numbers}), tmp_path / "a.parquet")
+    found = read_snapshots(tmp_path / "a.parquet")
+    assert (found.values.tolist(), found.dt) == ([[1], [2], [4]], 10.0)
+    parquet.write_table(
+        arrow.Table.from_arrays([arrow.array([1.0, 2.0]), arrow.array([3.0, 5.0])], ["x", "x"]), tmp_path / "b.parquet"
+    )
+    with pytest.raises(BadInputError, match="'x' occurs twice"):
+        read_snapshots(tmp_path / "b.parquet")
+
+
+def test_parquet_with_many_values_in_a_cell_is_refused_before_they_are_read(tmp_path):
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    lists = arrow.ListArray.from_arrays(arrow.array([0, 10**7], arrow.int32()), arrow.array(np.zeros(10**7)))
+    long = arrow.array([b"\0" * 10**6] * 5, arrow.binary(10**6))
+    for column, kind in ((lists, "list<"), (long, "fixed_size_binary")):
+        parquet.write_table(arrow.table({"x": column}), tmp_path / "a.parquet", compression="zstd")
+        with pytest.raises(BadInputError, match=f"'x' holds {kind}.*choose columns of numbers"):
+            read_snapshots(tmp_path / "a.parquet")

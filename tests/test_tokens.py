@@ -1,11 +1,16 @@
 """Reading tokens from files."""
 
 import gzip
+import os
+import warnings
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tokendyn.data.sequences import read_sequences
+from tokendyn.data.snapshots import read_snapshots
+from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 
@@ -106,3 +111,25 @@ def test_rows_are_measured_by_the_header_when_there_is_one(tmp_path):
         read_tokens(path)
     assert "line 2 has 2 columns, the header has 3" in str(caught.value)
     assert "line 4 holds ''" in str(caught.value)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    import io
+    import zipfile
+
+    for first in ("x", "x.npy"):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, value in ((first, 0.0), ("x.npy", 1.0)):
+                stream = io.BytesIO()
+                np.save(stream, np.full((3, 2), value))
+                archive.writestr(name, stream.getvalue())
+        with pytest.raises(BadInputError, match="two arrays with the name 'x'"):
+            read_tokens(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("read", [read_texts, read_sequences, read_tokens, read_snapshots])
+def test_a_pipe_is_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(BadInputError, match=r"a\.csv (is not a file|does not exist)"):
+        read(tmp_path / "a.csv")

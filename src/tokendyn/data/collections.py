@@ -79,7 +79,7 @@ def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None =
     rows: list[int] = []
     problems: list[str] = []
     for row, record in enumerate(dataset, start=1):
-        problem = _problem(record, text, label)
+        problem = _problem(record, text, label, names)
         if problem:
             problems.append(f"row {row}: {problem}")
             continue
@@ -87,7 +87,7 @@ def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None =
         rows.append(row)
         if label is not None:
             value = record[label]
-            labels.append(names[value] if names is not None and isinstance(value, int) else str(value))
+            labels.append(names[int(value)] if names is not None and _is_whole(value) else str(value))
     if problems:
         raise BadInputError.first_of("the dataset", problems, "rows")
     if not texts:
@@ -104,7 +104,11 @@ def _label_names(dataset: Iterable[Any], label: str | None) -> list[str] | None:
     return None if names is None else list(names)
 
 
-def _problem(record: Any, text: str, label: str | None) -> str:
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _problem(record: Any, text: str, label: str | None, names: list[str] | None) -> str:
     """Return what is wrong with a record; empty when nothing is."""
     if not hasattr(record, "keys"):
         return f"{type(record).__name__}, expected a record with named columns"
@@ -113,8 +117,20 @@ def _problem(record: Any, text: str, label: str | None) -> str:
         return f"no column {missing[0]!r}; found {', '.join(map(repr, record.keys()))}"
     if not isinstance(record[text], str):
         return f"{text!r} is {type(record[text]).__name__}, expected a string"
-    if label is not None and record[label] in (None, ""):
+    return "" if label is None else _label_problem(record[label], label, names)
+
+
+def _label_problem(value: Any, label: str, names: list[str] | None) -> str:
+    """Return what is wrong with a label; empty when nothing is."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return f"{label!r} is empty; label the row or remove it"
+    if not isinstance(value, str | bool | int | float | np.generic):
+        return f"{label!r} is {type(value).__name__}, expected a label"
+    if not str(value).strip():
+        return f"{label!r} is empty; label the row or remove it"
+    if names is not None and _is_whole(value) and not 0 <= value < len(names):
+        # -1 is what datasets give to rows without a label.
+        return f"{label!r} is {value}, and the classes are 0 to {len(names) - 1}; remove rows without a label"
     return ""
 
 

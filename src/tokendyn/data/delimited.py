@@ -23,9 +23,10 @@ from tokendyn.runs import bounded
 NAMES_SHARE = 0.1
 
 _DIGITS = frozenset("0123456789")
-_NO_DIGITS = str.maketrans("", "", "0123456789.,_'\u00a0\u2009 %")
+_NO_DIGITS = str.maketrans("", "", "0123456789.,;_'\u00a0\u2009 %")
+_OTHER_NUMBER = re.compile(r"[+-]?(0[xX][0-9a-fA-F]+|\d+\.?\d*[dD][+-]?\d+)")  # hexadecimal, and as Fortran writes
 _MISSING = frozenset({"", "-", "--", "?", "na", "n/a", "#n/a", "null", "none", "nil", "missing", "nan"})
-_INDEX_NAMES = ("", "Unnamed: 0")  # how pandas writes an index without a name, and reads it back
+_INDEX_NAMES = frozenset({"", "unnamed: 0", "id", "index"})  # pandas and R write an index without a name
 
 
 def number_in(cell: str) -> float | None:
@@ -49,6 +50,8 @@ def number_in(cell: str) -> float | None:
 
 def not_a_number(cell: str) -> str:
     """Say how to write a cell that was meant as a number; nothing when there is no telling."""
+    if ";" in cell:
+        return "; separate columns by commas, and write numbers with a point"
     if "_" in cell or "'" in cell or " " in cell:
         return "; write numbers as 1000, without separators"
     if "," in cell:
@@ -58,6 +61,8 @@ def not_a_number(cell: str) -> str:
 
 def _like_a_number(cell: str) -> bool:
     """Return whether a text consists of what numbers consist of, such as ``1.2.3``, ``1,5`` or ``1_000``."""
+    if _OTHER_NUMBER.fullmatch(cell):
+        return True
     return bool(_DIGITS & set(cell)) and not cell.lstrip("+-").translate(_NO_DIGITS)
 
 
@@ -103,6 +108,55 @@ def check_header(source: str, cells: Sequence[str]) -> None:
         return
     if numbers and (not texts or any(map(_is_odd, texts)) or not whole):
         raise BadInputError(f"{source} has no header row; name the columns in the first line")
+
+
+def is_index(values: np.ndarray) -> bool:
+    """Return whether numbers may be those of rows: whole, and no two the same."""
+    if values.dtype.kind not in "fiu" or not np.array_equal(values, np.floor(values)):
+        return False
+    return len(np.unique(values)) == len(values)
+
+
+def first_is_index(path: Path, delimiter: str) -> bool:
+    """Return whether the first column of a table with a header holds what may be the numbers of rows."""
+    values = array("d")
+    with bounded.open_table(path) as stream, suppress(ValueError, csv.Error):  # whoever reads the rows says so
+        rows = _cells(stream, delimiter)
+        next(rows, None)
+        values.extend(float(cells[0]) for _, cells in rows)
+        return len(values) > 0 and is_index(np.frombuffer(values))
+    return False
+
+
+def shape_problems(path: Path, delimiter: str) -> list[str]:
+    """Return what is wrong with the number of cells of the first rows of a table with a header; empty is no problem.
+
+    A blank line in a table of one column may stand for a missing number.
+
+    Raises
+    ------
+    BadInputError
+        If the file is no delimited text.
+    """
+    problems: list[str] = []
+    try:
+        with bounded.open_table(path) as stream:
+            header, gaps = 0, []
+            reader = csv.reader(stream, delimiter=delimiter)
+            for cells in reader:
+                if not any(map(str.strip, cells)):
+                    gaps += [reader.line_num] if header == 1 and not cells and len(gaps) < LISTED else []
+                    continue
+                header = header or len(cells)
+                problems += [f"line {line} is blank; write nan for a missing number" for line in gaps]
+                gaps = []
+                if len(cells) != header:
+                    problems.append(f"line {reader.line_num} has {len(cells)} columns, the header has {header}")
+                if len(problems) >= LISTED:
+                    break
+    except csv.Error as error:
+        raise BadInputError(f"{path} cannot be read: {error}") from None
+    return problems[:LISTED]
 
 
 def bad_cells(path: Path, delimiter: str, passed_over: Collection[int] = ()) -> list[str]:
@@ -163,8 +217,6 @@ def read_numbers(path: Path, delimiter: str, item: str = "token") -> NumberTable
         found = _judged(path, rows, item)
         if found.names_at is None:
             return NumberTable(found.values, None, None)
-        if found.index is not None:
-            return NumberTable(found.values, found.index, found.name_column)
         with bounded.open_table(path) as stream:
             cells = (row[1] for row in _cells(stream, delimiter))
             names = tuple(_held(path, (row[found.names_at] for row in cells)))
@@ -178,11 +230,22 @@ def read_numbers(path: Path, delimiter: str, item: str = "token") -> NumberTable
 
 
 def _cells(stream: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, with their line numbers."""
+    """Yield the rows that are not blank, with their line numbers.
+
+    Rows of empty cells are blank at the beginning and at the end, where spreadsheets leave them; between others they
+    stand for missing numbers, and the first of them is among the rows.
+    """
     reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    begun, empty = False, None
     for row in reader:
-        if any(map(str.strip, row)):
-            yield reader.line_num, [cell.strip() for cell in row]
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            if empty is not None:
+                yield empty
+            begun, empty = True, None
+            yield reader.line_num, cells
+        elif begun and empty is None and (len(row) > 1 or row == [""]):
+            empty = (reader.line_num, cells)
 
 
 def _held(path: Path, texts: Iterator[str]) -> Iterator[str]:
@@ -280,13 +343,12 @@ _HAS_POINT = re.compile(r"[.eE]")
 
 @dataclass
 class _Judged:
-    """The finite numbers of a table; which column holds names, and whether they are those of an index."""
+    """The finite numbers of a table, and which column holds names."""
 
     values: np.ndarray
     header: bool
     names_at: int | None = None
     name_column: str | None = None
-    index: tuple[str, ...] | None = None
 
 
 def _judged(path: Path, rows: _Rows, item: str) -> _Judged:
@@ -305,10 +367,9 @@ def _judged(path: Path, rows: _Rows, item: str) -> _Judged:
     if text:
         values = np.ascontiguousarray(matrix[:, numeric])
         return _Judged(values, header, text[0], f"column {called[text[0]]}")
-    numbered = header and rows.first[0] in _INDEX_NAMES and len(numeric) > 1
-    if numbered and np.array_equal(matrix[:, 0], np.arange(len(matrix))):
-        index = tuple(map(str, range(len(matrix))))
-        return _Judged(np.ascontiguousarray(matrix[:, 1:]), header, 0, "column 1, which has no name", index)
+    if header and rows.first[0].lower() in _INDEX_NAMES and len(numeric) > 1 and is_index(matrix[:, 0]):
+        called[0] = called[0] if rows.first[0] else "1, which has no name"
+        return _Judged(np.ascontiguousarray(matrix[:, 1:]), header, 0, f"column {called[0]}")
     return _Judged(matrix, header)
 
 

@@ -76,7 +76,11 @@ SCHEMES: tuple[Scheme, ...] = (
         _after("layers.{layer}.norm2", "emb_ln"), positions="rotary", layout="stacked",
     ),
     _family(
-        "GPT-2", "gpt2 imagegpt decision_transformer", _HEAD, "c_attn", "c_proj", Norm("h.{layer}.ln_1"),
+        "GPT-2", "gpt2 decision_transformer", _HEAD, "c_attn", "c_proj", Norm("h.{layer}.ln_1"),
+        layout="columns", transposed=True, causal=True,
+    ),
+    _family(
+        "ImageGPT", "imagegpt", _HEAD, "c_attn", "c_proj", _rms("h.{layer}.ln_1"),
         layout="columns", transposed=True, causal=True,
     ),
     _family(

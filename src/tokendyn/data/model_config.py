@@ -10,7 +10,12 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_json_value
 from tokendyn.runs.opened import note_opened
 
-_HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads")
+_HEADS = (
+    "num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads", "encoder_attention_heads",
+)  # fmt: skip
+
+#: Most bytes of ``config.json``: a list of empty lists takes twenty times its length in memory.
+MOST_CONFIG_BYTES = 16 * 2**20
 
 #: Words in the names of tensors for the parts that a composite configuration describes.
 _PARTS = {
@@ -31,7 +36,17 @@ _MULTI_QUERY = {"falcon", "RefinedWeb", "RefinedWebModel", "gpt_bigcode"}
 _NORMALISED_OUTPUT = {"gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "glm4", "olmo2", "olmo3", "t5gemma"}
 
 _QK_NORM = ("use_qk_norm", "qk_norm", "qk_layernorm", "use_qk_layernorm", "qk_ln", "use_qk_ln")
-_MULTIPLIERS = ("key_multiplier", "attention_in_multiplier", "attention_out_multiplier", "residual_multiplier")
+_MULTIPLIERS = (
+    "key_multiplier", "attention_in_multiplier", "attention_out_multiplier", "residual_multiplier", "scale_depth",
+)  # fmt: skip
+
+
+#: Numbers beyond it are mistakes.
+_LARGEST = 1e300
+
+
+def _wrong(name: str, value: object, expected: str) -> BadInputError:
+    return BadInputError(f"config.json: {name} is {str(value)[:40]!r}; expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -50,18 +65,48 @@ class ModelConfig:
     model_types: tuple[str, ...]
 
     def whole(self, *names: str) -> int | None:
-        """Return the first of the settings that is a positive whole number."""
-        return next((v for v in map(self.values.get, names) if type(v) is int and v > 0), None)
+        """Return the first of the settings that is given as a positive whole number; lists, one a layer, are not."""
+        values = (self._checked(name, "a whole number") for name in names)
+        return next((int(value) for value in values if value is not None and value > 0), None)
+
+    def count(self, *names: str) -> int | None:
+        """Return the first of the settings that is given, as a number of things; zero is refused."""
+        for name in names:
+            value = self._checked(name, "a whole number above 0")
+            if value is not None and value <= 0:
+                raise _wrong(name, value, "a whole number above 0")
+            if value is not None:
+                return int(value)
+        return None
 
     def number(self, *names: str) -> float | None:
-        """Return the first of the settings that is a positive finite number."""
-        values = [self.values.get(name) for name in names]
-        return next((float(v) for v in values if isinstance(v, (int, float)) and v is not True and 0 < v < 1e300), None)
+        """Return the first of the settings that is given as a number; one that is not positive is refused."""
+        for name in names:
+            value = self._checked(name, "a number above 0")
+            if value is not None and value <= 0:
+                raise _wrong(name, value, "a number above 0")
+            if value is not None:
+                return float(value)
+        return None
+
+    def _checked(self, name: str, expected: str) -> int | float | None:
+        """Return a setting that is a number, None when there is none; what only looks like one is refused."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, list | dict):
+            return None
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+        if not fits or ("whole" in expected and value != int(value)):
+            raise _wrong(name, value, expected)
+        return value if isinstance(value, int) else float(value)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a setting that is true or false."""
         value = self.values.get(name)
-        return value if isinstance(value, bool) else default
+        if value is None:
+            return default
+        if isinstance(value, bool) or value in (0, 1):
+            return bool(value)
+        raise _wrong(name, value, "true or false")
 
     def has_type(self, *names: str) -> bool:
         """Return whether the family is one of the names."""
@@ -70,31 +115,72 @@ class ModelConfig:
     def heads(self, prefix: str) -> int | None:
         """Return the number of query heads; None when it is not given."""
         first = ("decoder_attention_heads",) if "decoder" in prefix else ()
-        return self.whole(*first, *_HEADS)
+        return self.count(*first, *_HEADS)
 
     def key_value_heads(self, heads: int) -> int:
         """Return the number of key and value heads for a number of query heads."""
         if self.has_type(*_MULTI_QUERY):
             if self.flag("new_decoder_architecture", False):
-                return self.whole("num_kv_heads", "n_head_kv", "num_key_value_heads") or heads
+                return self.count("num_kv_heads", "n_head_kv", "num_key_value_heads") or heads
             return 1 if self.flag("multi_query", True) else heads
         if self.has_type("chatglm") and self.flag("multi_query_attention", False):
-            return self.whole("multi_query_group_num") or heads
-        return self.whole("num_key_value_heads", "num_kv_heads", "n_kv_heads", "kv_n_heads") or heads
+            return self.count("multi_query_group_num") or heads
+        if self.values.get("attn_type") == "multiquery_attention":
+            return 1
+        return self.count("num_key_value_heads", "num_kv_heads", "n_kv_heads", "kv_n_heads") or heads
 
     def scale(self, head_dim: int, layer: int) -> tuple[float, str]:
-        """Return the factor of ``<q, k>`` in the exponent, and its formula."""
+        """Return the factor of ``<q, k>`` in the exponent, and its formula.
+
+        Rotary embeddings that are stretched to longer texts (YaRN, LongRoPE) multiply queries and keys alike.
+        """
+        scale, formula = self._plain_scale(head_dim, layer)
+        turned = self._rotary_factor(layer)
+        if turned == 1 or self._turns_a_part():
+            return scale, formula
+        return scale * turned**2, f"{formula} times {turned:.4g}^2 of the rotary embedding"
+
+    def _turns_a_part(self) -> bool:
+        parts = ("partial_rotary_factor", "rotary_pct")
+        nested = self.values.get("rope_parameters")
+        return any((self.number(name) or 1) < 1 for name in parts) or (
+            isinstance(nested, dict) and (ModelConfig(nested, ()).number(*parts) or 1) < 1
+        )
+
+    def _rotary_factor(self, layer: int) -> float:
+        """Return by what stretched rotary embeddings multiply queries and keys."""
+        table = self.values.get("rope_parameters") or self.values.get("rope_scaling")
+        kinds = _local_layers(self.values)
+        if isinstance(table, dict) and layer < len(kinds) and isinstance(table.get(kinds[layer]), dict):
+            table = table[kinds[layer]]
+        if not isinstance(table, dict):
+            return 1.0
+        stretch = ModelConfig(self.values | table, ())
+        kind = table.get("rope_type") or table.get("type")
+        given = stretch.number("attention_factor", "short_mscale")
+        before, after = stretch.number("original_max_position_embeddings"), self.number("max_position_embeddings")
+        factor = stretch.number("factor") or (after / before if after and before else 1.0)
+        if kind == "yarn":
+            steep, whole = stretch.number("mscale"), stretch.number("mscale_all_dim")
+            own = _yarn(factor, steep) / _yarn(factor, whole) if steep and whole else _yarn(factor, 1.0)
+        elif kind in ("longrope", "su"):
+            factor = after / before if after and before else factor
+            base = before or after or 1.0
+            own = math.sqrt(1 + math.log(factor) / math.log(base)) if factor > 1 and base > 1 else 1.0
+        else:
+            return 1.0
+        return given or own
+
+    def _plain_scale(self, head_dim: int, layer: int) -> tuple[float, str]:
         if self.has_type(*_UNSCALED):
             return 1.0, "1"
         scalar = self.number("query_pre_attn_scalar")
         if scalar is not None:
             return scalar**-0.5, f"1/sqrt({scalar:g}) of query_pre_attn_scalar"
-        factor = self.number("attention_multiplier")
-        if factor is not None:
-            return factor, f"{factor:g} of attention_multiplier"
-        factor = self.number("softmax_scale")
-        if factor is not None:
-            return factor, f"{factor:g} of softmax_scale"
+        for name in ("attention_multiplier", "softmax_scale"):
+            factor = self.number(name)
+            if factor is not None:
+                return factor, f"{factor:g} of {name}"
         scale, formula = 1 / math.sqrt(head_dim), "1/sqrt(head)"
         if self.has_type("deberta-v2", "deberta"):
             kinds = str(self.values.get("pos_att_type"))
@@ -108,7 +194,7 @@ class ModelConfig:
 
     def normalises_queries(self) -> bool:
         """Return whether queries and keys are normalised, which tensors alone may not show."""
-        return any(self.flag(name, False) for name in _QK_NORM)
+        return any(self.flag(name, self.has_type("llama4_text") and name == "use_qk_norm") for name in _QK_NORM)
 
     def notes(self, layer: int) -> list[str]:
         """Return what acts in the layer beside the matrices, one sentence each."""
@@ -119,6 +205,9 @@ class ModelConfig:
         window = self._window(layer)
         if window:
             found.append(f"the layer sees a sliding window of {window} only; here every token sees all")
+        turned = self._rotary_factor(layer)
+        if turned != 1 and self._turns_a_part():
+            found.append(f"the rotary embedding multiplies a part of each query and key by {turned:.4g}: left out")
         if self.number("clip_qkv") is not None:
             found.append(f"queries, keys and values are clipped at {self.number('clip_qkv'):g}, which is left out")
         if self.flag("attn_temperature_tuning", False):
@@ -135,7 +224,9 @@ class ModelConfig:
         """Return how positions enter the scores, as far as the settings tell: ``alibi``, ``relative``, ``rotary``."""
         kind = str(self.values.get("position_embedding_type")).lower()
         found = set()
-        if self.flag("alibi", False) or self.flag("use_alibi", False) or kind == "alibi":
+        if self.has_type("baichuan"):  # the small model turns, the large one penalises, and has no such setting
+            found.add("rotary" if "max_position_embeddings" in self.values else "alibi")
+        if self.flag("alibi", self.has_type("mpt")) or self.flag("use_alibi", False) or kind == "alibi":
             found.add("alibi")
         if kind.startswith("relative") or self.flag("relative_attention", False):
             found.add("relative")
@@ -167,6 +258,10 @@ class ModelConfig:
         return f"{width} tokens" if local and width else "some tokens" if local and layer < len(kinds) else ""
 
 
+def _yarn(factor: float, steep: float) -> float:
+    return 0.1 * steep * math.log(factor) + 1 if factor > 1 else 1.0
+
+
 def _local_layers(values: dict[str, Any]) -> list[str]:
     """Return the kind of attention of each layer, where the settings list it."""
     listed = values.get("layer_types") or values.get("attention_layers")
@@ -192,7 +287,7 @@ def read_config(path: Path) -> dict[str, Any]:
     note_opened(beside)
     if not beside.exists():
         return {}
-    record = read_json_value(beside)
+    record = read_json_value(beside, MOST_CONFIG_BYTES)
     if not isinstance(record, dict):
         raise BadInputError(f"{beside} holds no JSON object")
     return record

@@ -10,6 +10,9 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_json_value
 from tokendyn.runs.opened import note_opened
 
+#: Most bytes of the index of a model's files: that of a model with 100,000 tensors has 10 MiB.
+MOST_INDEX_BYTES = 64 * 2**20
+
 #: What the scale of a quantised tensor is called, after the tensor's own name.
 _SCALES = ("_scale_inv", "_scale", ".absmax", ".quant_map", ".SCB", "_packed", "_shape")
 
@@ -73,7 +76,7 @@ def _files(path: Path) -> tuple[dict[str, Path], Path | None]:
         path = whole if whole.exists() else index
     if path.name.endswith(".index.json"):
         note_opened(path)
-        record = read_json_value(path)
+        record = read_json_value(path, MOST_INDEX_BYTES)
         table = record.get("weight_map") if isinstance(record, dict) else None
         if not isinstance(table, dict):
             raise BadInputError(f"{path} has no weight_map")

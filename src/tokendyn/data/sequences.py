@@ -103,6 +103,8 @@ def _read_lines(path: Path, stream: Iterator[str], label: str | None, unread: st
             continue
         try:
             record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("it is no object")
             tokens = _numbers(record["tokens"])
             found = None if label is None else _label(record[label])
             name = _id(record.get("id"), number, ids)
@@ -118,6 +120,8 @@ def _read_lines(path: Path, stream: Iterator[str], label: str | None, unread: st
 
 def _id(value: Any, number: int, taken: dict[str, int]) -> str:
     """Return the name of a sequence, its line if it has none; no two may share one."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise ValueError(f"the id is {str(value)[:40]!r}, expected a string or a whole number")
     name = str(number if value is None else value)
     if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
         raise ValueError("half a surrogate pair stands in the id; write the character whole")
@@ -128,6 +132,8 @@ def _id(value: Any, number: int, taken: dict[str, int]) -> str:
 
 def _label(value: Any) -> Any:
     """Return a label as a value that is no one's abstention: not null, NaN or empty."""
+    if value is None:
+        raise ValueError("the label is null; label the line or remove it")
     try:
         label = plain(_hashable(value))
     except (TypeError, ValueError) as error:
@@ -139,20 +145,18 @@ def _label(value: Any) -> Any:
 
 def _numbers(value: Any) -> np.ndarray:
     """Return tokens as a matrix; JSON's NaN and infinity are left for the check that names their position."""
+    rows = value if isinstance(value, list) else [None]
+    flat = [x for row in rows for x in (row if isinstance(row, list) else (row,))]
+    same = len({len(row) if isinstance(row, list) else -1 for row in rows}) < 2
+    # An array would take true and false as 1 and 0.
+    if not same or any(isinstance(x, bool) or not isinstance(x, int | float) for x in flat):
+        raise ValueError("tokens are not rows of numbers of the same length")
     try:
         tokens = np.array(value)
-    except ValueError:
-        raise ValueError("tokens are not rows of numbers of the same length") from None
-    if tokens.dtype == object and all(isinstance(x, int | float) for x in tokens.flat):
-        raise ValueError("tokens hold an integer beyond 64 bits; write it with a decimal point")
-    if tokens.dtype.kind not in "fiu" or _holds_truth(value):
-        raise ValueError("tokens are not rows of numbers of the same length")
+        tokens = tokens if tokens.dtype.kind in "fiu" else tokens.astype(np.float64)  # whole numbers beyond 64 bits
+    except OverflowError:
+        raise ValueError("tokens hold a number beyond the largest float64") from None
     return tokens[:, None] if tokens.ndim == 1 and len(tokens) else tokens
-
-
-def _holds_truth(value: Any) -> bool:
-    """Return whether true or false stands among numbers, which an array would take as 1 or 0."""
-    return any(isinstance(x, bool) for row in value for x in (row if isinstance(row, list) else (row,)))
 
 
 def _hashable(value: Any) -> Any:

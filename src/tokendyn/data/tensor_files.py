@@ -53,6 +53,8 @@ class TensorFile:
             return _widened(self.path, name)
         if stored not in FLOATS and not (whole and stored in WHOLE):
             kinds = "float64, float32, float16 or bfloat16" + (", or whole numbers" if whole else "")
+            if stored.startswith("C"):
+                raise BadInputError(f"{self.path}: {name} is complex ({stored}); expected {kinds}")
             raise BadInputError(
                 f"{self.path}: {name} is stored as {stored}, which has no meaning without its scale; expected {kinds}: "
                 "write the file anew with its numbers multiplied by their scales"

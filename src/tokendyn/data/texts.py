@@ -324,6 +324,7 @@ def _opened(path: Path | None) -> Iterator[tuple[io.TextIOWrapper, BinaryIO]]:
         yield io.TextIOWrapper(whole, encoding="utf-8-sig", newline=""), sys.stdin.buffer
         return
     note_opened(path)
+    bounded.check_regular(path)
     with path.open("rb") as binary:
         yield io.TextIOWrapper(bounded.metered(binary, path), encoding="utf-8-sig", newline=""), binary
 

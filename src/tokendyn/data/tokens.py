@@ -39,9 +39,9 @@ def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
 
     CSV and TSV (optionally ``.gz``) hold one token a row; a header row is recognised when it holds text above numbers
     and no number, and one column of names becomes the labels. A column holds names if hardly any of its cells (at most
-    a tenth) is a number; in any other column each cell must be one. The column without a name in which pandas writes
-    the numbers of rows is taken as names, too. Arrays are ``(tokens, dim)``; in npz and safetensors, ``array`` names
-    the one to take when there are several.
+    a tenth) is a number; in any other column each cell must be one. A first column without a name, or called ``id`` or
+    ``index``, that holds different whole numbers is taken as names, too. Arrays are ``(tokens, dim)``; in npz and
+    safetensors, ``array`` names the one to take when there are several.
 
     Raises
     ------
@@ -75,12 +75,12 @@ def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
 
 
 def _read_array(path: Path, name: str | None) -> np.ndarray:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         with open_tensors(path) as stored:
             matrix = stored.read(_choose(path, list(stored.types), name), whole=True)
     else:
         with open_numpy(path) as found:
-            one_array = path.suffix == ".npy"
+            one_array = path.suffix.lower() == ".npy"
             matrix = found.read("x" if one_array else _choose(path, list(found.shapes), name))
     if matrix.ndim == 1:
         matrix = matrix[:, None]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.delimited import bad_cells, check_header, split_header
+from tokendyn.data.delimited import bad_cells, check_header, first_is_index, shape_problems, split_header
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import open_bytes
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
@@ -194,7 +194,7 @@ def _npz(path: Path, variable: str | None) -> Iterator[Field]:
 
 @contextmanager
 def _csv(path: Path, _: str | None) -> Iterator[Field]:
-    """Unpack a table to a raw file in pieces; a column named time or t is no part of the field."""
+    """Unpack a table to a raw file in pieces; a column named time or t, or of an index without a name, is no part."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "field.raw"
         names = _unpack(path, raw)
@@ -223,10 +223,17 @@ def _unpack(path: Path, raw: Path) -> list[str]:
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     options = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
     columns = split_header(path, delimiter)
-    names = [name for name in columns if name.lower() not in ("time", "t")]
+    left = {place for place, name in enumerate(columns) if name.lower() in ("time", "t")}
+    if columns and not columns[0] and first_is_index(path, delimiter):
+        left.add(0)
+    kept = [place for place in range(len(columns)) if place not in left]
+    names = [columns[place] for place in kept]
     if not names:
         return []
     check_header(str(path), columns)
+    problems = shape_problems(path, delimiter) if len(columns) == 1 else []
+    if problems:
+        raise BadInputError.first_of(str(path), problems, "lines")
     try:
         with open_bytes(path) as stream, raw.open("wb") as target:
             types = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()))
@@ -234,10 +241,10 @@ def _unpack(path: Path, raw: Path) -> list[str]:
             for batch in csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=types):
                 if batch.num_columns != len(columns):
                     raise BadInputError(f"{path}: the first line cannot be read as {len(columns)} names of columns")
-                table = [batch.column(place) for place, name in enumerate(columns) if name in names]
+                table = [batch.column(place) for place in kept]
                 np.column_stack([column.to_numpy(zero_copy_only=False) for column in table]).tofile(target)
     except arrow.ArrowException as error:
-        problems = bad_cells(path, delimiter, {place for place, name in enumerate(columns) if name not in names})
+        problems = bad_cells(path, delimiter, left)
         if problems:
             raise BadInputError.first_of(str(path), problems, "cells") from None
         raise BadInputError(f"{path}: {error}; every column but the time must hold numbers") from None

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import re
+import stat
 import sys
 import tomllib
 import zlib
@@ -47,6 +49,12 @@ def check_ratio(what: str | Path, unpacked: int | float, packed: int | float) ->
         )
 
 
+def check_regular(path: str | Path) -> None:
+    """Raise BadInputError for a pipe or a device, which may never end; folders are left to the reader."""
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+        raise BadInputError(f"{path} is not a file but a pipe or a device; write its content to a file")
+
+
 def read_text(path: str | Path, most: int | None = None) -> str:
     """Read a record as UTF-8 text; a byte order mark is accepted.
 
@@ -76,15 +84,24 @@ def read_text(path: str | Path, most: int | None = None) -> str:
         ) from None
 
 
-def read_json_value(path: str | Path) -> Any:
+def read_json_value(path: str | Path, most: int | None = None) -> Any:
     """Read any JSON value; NaN and infinity are no JSON.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Most bytes of it, ``MOST_RECORD_BYTES`` by default.
 
     Raises
     ------
     BadInputError
         As :func:`read_text`, or if it is no JSON, nested too deeply, or holds a number of thousands of digits.
     """
-    text = read_text(path)
+    if Path(path).exists():
+        check_regular(path)
+    text = read_text(path, most)
     try:
         return json.loads(text, parse_constant=_no_constant)
     except MemoryError:

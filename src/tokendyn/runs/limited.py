@@ -22,8 +22,19 @@ MOST_SECONDS = 60.0
 MOST_MEMORY = 4 * 2**30
 
 
-def look(module: str, path: str | Path, library: str) -> Any:
+def look(module: str, path: str | Path, library: str, asked: str = "") -> Any:
     """Return what a module of this package, run as a program, says of a file (see :func:`answer`).
+
+    Parameters
+    ----------
+    module
+        Its name.
+    path
+        The file.
+    library
+        What reads the file, for messages.
+    asked
+        What the module reads from standard input.
 
     Raises
     ------
@@ -34,7 +45,7 @@ def look(module: str, path: str | Path, library: str) -> Any:
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         ended = subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=MOST_SECONDS,
+            command, check=False, input=asked.encode(), capture_output=True, timeout=MOST_SECONDS,
             env=os.environ | single,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -12,6 +12,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ class _Members(Mapping[str, tuple[int, ...]]):
     def __init__(self, archive: zipfile.ZipFile, path: Path):
         self._archive, self._path = archive, path
         self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if len(self._members) < len(archive.infolist()):
+            counts = Counter(info.filename.removesuffix(".npy") for info in archive.infolist())
+            twice = next(name for name, count in counts.items() if count > 1)
+            raise BadInputError(f"{path} holds two arrays with the name {twice[:40]!r}; save it anew")
         self._size, self._unpacked = path.stat().st_size, 0.0
 
     def __getitem__(self, name: str) -> tuple[int, ...]:

@@ -5,7 +5,9 @@ Nothing in a file is executed: npz archives that need pickle are refused.
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.delimited import check_header, split_header
+from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
@@ -119,9 +121,8 @@ def _columns_of(table: Any) -> Columns:
 
 
 def _of_frame(frame: Any, source: str) -> Columns:
+    _refuse_twice(source, map(str, frame.columns))
     shapes = {str(name): (len(frame),) for name in frame.columns}
-    if len(shapes) < frame.shape[1]:
-        raise BadInputError(f"{source}: a column name occurs twice")
     return Columns(shapes, lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source)
 
 
@@ -132,6 +133,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
     separator = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else ","
     header = split_header(path, separator)
     check_header(str(path), header)
+    _refuse_twice(str(path), filter(None, header))
     try:
         with open_bytes(path) as stream:
             frame = _read_frame(stream, path, separator, max(_CELLS // max(len(header), 1), 1))
@@ -141,8 +143,25 @@ def _open_text(path: Path) -> Iterator[Columns]:
         raise BadInputError(f"{path}: {str(error).strip()}; every row must have as many fields as the header") from None
     if not isinstance(frame.index, pd.RangeIndex):
         raise BadInputError(f"{path}: rows have more fields than the header; name every column")
+    if not len(frame):
+        raise BadInputError(f"{path} holds a header row and no rows of numbers")
+    # pandas fills short rows up, and passes over blank lines: those of one column may be gaps.
+    if len(header) == 1 or frame.iloc[:, -1].isna().any():
+        problems = shape_problems(path, separator)
+        if problems:
+            raise BadInputError.first_of(str(path), problems, "lines")
+    if not header[0] and len(header) > 1 and is_index(frame.iloc[:, 0].to_numpy()):
+        frame = frame.iloc[:, 1:]
     frame.columns = [str(name).strip() for name in frame.columns]
     yield _of_frame(frame, str(path))
+
+
+def _refuse_twice(source: str, names: Iterable[str]) -> None:
+    """Raise BadInputError if a name occurs twice: there is no telling which column is meant."""
+    counts = Counter(names)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise BadInputError(f"{source}: the column name {twice[0][:40]!r} occurs twice; rename one of them")
 
 
 def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
@@ -174,10 +193,12 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
     try:
         with parquet.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
+            _refuse_twice(str(path), schema.names)
             # Texts stay numbers of a dictionary, whose texts cannot be longer than the file lets them be.
             texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            shapes = dict.fromkeys(schema.names, (count,))
+            # An index without a name is no column, in a file as in a DataFrame.
+            shapes = {name: (count,) for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)}
             yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
@@ -186,21 +207,33 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary))
+    tests = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(test(kind) for test in (*tests, types.is_string_view, types.is_binary_view))
 
 
 def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
-    """Return one column; texts are refused when they are longer than the file lets them be."""
+    """Return one column.
+
+    Texts are refused when they are longer than the file lets them be, and types with many values in a cell before they
+    are read: a file of 1 KB can hold gigabytes of them.
+    """
+    import pyarrow as arrow
     from pyarrow import types
 
+    kind = file.schema_arrow.field(name).type
+    plain = (types.is_primitive, types.is_decimal, types.is_dictionary, types.is_null, _is_text)
+    if not any(test(kind) for test in plain):
+        raise BadInputError(f"{path}: {name!r} holds {str(kind)[:40]}; choose columns of numbers")
     column = file.read([name]).column(0)
-    if types.is_dictionary(column.type):
+    if types.is_dictionary(column.type) and _is_text(column.type.value_type):
         held = 0
         for chunk in column.chunks:
             lengths = np.array([len(text or b"") for text in chunk.dictionary.to_pylist()] or [0])
             held += int(lengths[chunk.indices.drop_null().to_numpy()].sum())
             check_ratio(f"{path}: {name!r}", held, path.stat().st_size)
         column = column.cast(column.type.value_type)
+    if types.is_decimal(kind) or types.is_null(kind):
+        column = column.cast(arrow.float64())
     return np.asarray(column.to_pandas().to_numpy())
 
 

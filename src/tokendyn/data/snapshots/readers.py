@@ -234,6 +234,13 @@ def _times(found: Columns, name: str, length: int) -> tuple[np.ndarray, str | No
         return times, None
     import pandas as pd
 
+    if times.dtype.kind == "m":
+        return pd.to_timedelta(times).total_seconds().to_numpy(dtype=np.float64), None
+    if times.dtype.kind in "OUST":
+        numbers = pd.to_numeric(pd.Series(times), errors="coerce").notna()
+        if 2 * numbers.sum() > length:
+            raise BadInputError(f"{found.source}: time {name!r} {_not_numbers(times)}; write numbers or dates")
+
     epoch = None if times.dtype.kind in "bc" or not length else pd.to_datetime(times[0], errors="coerce")
     if epoch is None or epoch is pd.NaT:
         raise BadInputError(f"{found.source}: time {name!r} is neither number nor date in row 1")
