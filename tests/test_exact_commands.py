@@ -94,7 +94,7 @@ def test_the_column_of_labels_is_no_coordinate_later_on_either(tmp_path, capsys)
         ("[[NaN, 1]]", "sequence 'b' holds NaN"),
         ("[[1]]", "sequence 'b' has tokens of 1 coord"),
         ("[[1], [1, 2]]", "line 2: tokens are not rows of numbers of the same length"),
-        (f"[[{2**70}, 1]]", "line 2: tokens hold an integer beyond 64 bits"),
+        (f"[[{10**400}, 1]]", "line 2: tokens hold a number beyond the largest float64"),
     ],
 )
 def test_unusable_tokens_are_named_by_their_id_in_every_command(model, tmp_path, capsys, tokens, said):

@@ -135,3 +135,19 @@ def test_looking_at_a_store_needs_neither_numpy_nor_rich():
 def test_computing_modules_load_no_drawing_and_print_nothing(module):
     code = f"import sys, tokendyn.{module}; print(sorted({{'matplotlib', 'PIL', 'jinja2', 'ot'}} & set(sys.modules)))"
     assert fresh(code) == "[]\n"
+
+
+def test_help_and_mistakes_of_no_command_import_what_computes():
+    heavy = {"numba", "pandas", "matplotlib", "scipy", "sklearn", "torch"}
+    code = (
+        "import sys; from tokendyn.cli import app, _tree, MEANFIELD\n"
+        "commands = [[*group.split(), name] for group, names in _tree.items() for name in names] + [[MEANFIELD]]\n"
+        "for words in commands:\n"
+        "    if words[0] not in _tree or len(words) > 1:\n"
+        "        app.parse_commands(words)[1][-1].assemble_argument_collection()\n"
+        f"print(len(commands), sorted({heavy} & set(sys.modules)))"
+    )
+    shown = fresh(code)
+    count, rest = shown.split(maxsplit=1)
+    assert int(count) > 30
+    assert rest.strip() == "[]"

@@ -4,6 +4,8 @@ Nothing of this computes; it is imported with the command line and stays light.
 """
 
 import contextlib
+import importlib.abc
+import importlib.util
 import os
 import signal
 import sys
@@ -112,7 +114,8 @@ def in_flags(message: str) -> str:
 
 
 def prepare_process() -> None:
-    """Prepare the process of a command: UTF-8 on its streams, an orderly end on TERM and HUP."""
+    """Prepare the process of a command: UTF-8 on its streams, an orderly end on TERM and HUP, word of compiling."""
+    sys.meta_path.insert(0, _Watch())
     for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors=errors)
@@ -120,6 +123,46 @@ def prepare_process() -> None:
         # One that is ignored, as under nohup, stays so.
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+
+
+class _Watch(importlib.abc.MetaPathFinder):
+    """Registers a listener once numba is imported, which takes too long to do for every command."""
+
+    module = "numba.core.event"
+
+    def find_spec(self, fullname: str, *_: Any) -> Any:
+        """Return the place of the one module that is waited for, with a loader that registers the listener."""
+        if fullname != self.module or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            loader: Any = spec.loader
+            load = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                load(module)
+                _listen(module)
+
+            loader.exec_module = exec_module
+        return spec
+
+
+def _listen(event: Any) -> None:
+    """Say it when the first kernel is compiled; those that are in the cache make no such event."""
+
+    class First(event.Listener):  # type: ignore[misc]
+        heard = False
+
+        def on_start(self, _: Any) -> None:
+            if not self.heard:
+                self.heard = True
+                say("compiling once what computes here; later runs take it from a cache")
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    event.register("numba:compile", First())
 
 
 def keep_kernels_in_memory() -> bool:

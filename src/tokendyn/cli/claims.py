@@ -1,19 +1,20 @@
 """``tokendyn claims``: the claims of the sources, checked now."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from tokendyn.claims import Outcome, chosen_claims, judge, write_outcomes
-from tokendyn.claims.claim import Profile
-from tokendyn.claims.page import outcomes_record
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
 from tokendyn.runs.files import check_free
 
+if TYPE_CHECKING:
+    from tokendyn.claims import Outcome
+
 
 def claims(
     *ids: str,
-    profile: Profile = "quick",
+    profile: Literal["quick", "full"] = "quick",
     out: Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -41,6 +42,9 @@ def claims(
     json
         Write the outcomes as one JSON object to standard output.
     """
+    from tokendyn.claims import chosen_claims, judge, write_outcomes
+    from tokendyn.claims.page import outcomes_record
+
     chosen = chosen_claims(ids)
     if out is not None:
         check_free(out, overwrite=overwrite)
@@ -65,7 +69,7 @@ def claims(
     return 1 if any(outcome.verdict == "falls short" for outcome in outcomes) else 0
 
 
-def _announce(outcome: Outcome) -> None:
+def _announce(outcome: "Outcome") -> None:
     announce(f"{outcome.claim.id}: {outcome.verdict} ({outcome.seconds:.1f} s)")
     for row in outcome.measurements():
         mark = {True: "ok", False: "NOT MET", None: "not measured"}[row["met"]]

@@ -9,23 +9,21 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.data.sequences import LabelledSequences, read_sequences, read_text_sequences
 from tokendyn.errors import LISTED, BadInputError, TokendynError
-from tokendyn.exact import ContradictoryLabelsError, CoverageWarning, ExactTransformer, load, save
-from tokendyn.exact import check as check_sequences
-from tokendyn.exact import compile as compile_transformer
-from tokendyn.exact.certificate import Verification
-from tokendyn.exact.store import CHECK_SCHEMA, VERIFICATION_SCHEMA
 from tokendyn.runs.files import check_free, new_file
-from tokendyn.runs.provenance import provenance
 from tokendyn.runs.table import safe_cell
+
+if TYPE_CHECKING:
+    from tokendyn.data.sequences import LabelledSequences
+    from tokendyn.exact import ExactTransformer
+    from tokendyn.exact.certificate import Verification
 
 #: Options of this command that messages of the library name as arguments.
 _OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
@@ -73,6 +71,10 @@ def check(
     json
         Write the findings as one JSON object to standard output.
     """
+    from tokendyn.exact import check as check_sequences
+    from tokendyn.exact.store import CHECK_SCHEMA
+    from tokendyn.runs.provenance import provenance
+
     began = time.perf_counter()
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
@@ -178,6 +180,9 @@ def build(
     json
         Write statistics and certificate as one JSON object to standard output.
     """
+    from tokendyn.exact import compile as compile_transformer
+    from tokendyn.exact import save
+
     check_free(out, overwrite=overwrite)
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
@@ -250,6 +255,10 @@ def verify(
     json
         Write the result as one JSON object to standard output.
     """
+    from tokendyn.exact import load
+    from tokendyn.exact.store import VERIFICATION_SCHEMA
+    from tokendyn.runs.provenance import provenance
+
     began = time.perf_counter()
     loaded = load(model)
     source = _same_input(loaded, text)
@@ -327,6 +336,8 @@ def predict(
     json
         Write the number of sequences, and of those known, as one JSON object to standard output; needs --out.
     """
+    from tokendyn.exact import load
+
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
     if abstain and guess:
@@ -395,6 +406,8 @@ def explain(
     json
         Write the explanation as one JSON object to standard output.
     """
+    from tokendyn.exact import load
+
     loaded = load(model)
     source = _same_input(loaded, text)
     data = _read(sequences, None, source, embedding)
@@ -444,7 +457,7 @@ def export(
     json
         Write the labels by output number as one JSON object to standard output.
     """
-    from tokendyn.exact import to_onnx
+    from tokendyn.exact import load, to_onnx
 
     check_free(onnx, overwrite=overwrite)
     loaded = load(model)
@@ -463,6 +476,8 @@ def export(
 @contextmanager
 def _warnings_announced() -> Iterator[None]:
     """Say warnings of the library as one line each."""
+    from tokendyn.exact import CoverageWarning
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CoverageWarning)
         yield
@@ -475,6 +490,8 @@ def _in_terms_of_options(
     ids: tuple[str, ...], path: Path | None, source: dict[str, Any], embedding: Path | None
 ) -> Iterator[None]:
     """Let errors of the library speak of ids and command-line options."""
+    from tokendyn.exact import ContradictoryLabelsError
+
     try:
         yield
     except TokendynError as error:
@@ -532,7 +549,7 @@ def _input(
     }  # fmt: skip
 
 
-def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:
+def _same_input(model: "ExactTransformer", text: str | None) -> dict[str, Any]:
     source = dict(model.settings.get("input") or {"kind": "tokens"})
     if text is not None:
         source["text"] = text
@@ -541,7 +558,9 @@ def _same_input(model: ExactTransformer, text: str | None) -> dict[str, Any]:
 
 def _read(
     path: Path, label: str | None, source: dict[str, Any], embedding: Path | None, *, allow_empty: bool = False
-) -> LabelledSequences:
+) -> "LabelledSequences":
+    from tokendyn.data.sequences import read_sequences, read_text_sequences
+
     if source["kind"] == "tokens":
         return read_sequences(path, label=label, unread=source.get("label", "label"))
     if source["embedding"] != (embedding is not None):
@@ -557,5 +576,5 @@ def _read(
     )  # fmt: skip
 
 
-def _stats(model: ExactTransformer) -> dict[str, Any]:
+def _stats(model: "ExactTransformer") -> dict[str, Any]:
     return {name: getattr(model.stats, name) for name in model.stats.__dataclass_fields__}

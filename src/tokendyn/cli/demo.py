@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,40 +11,15 @@ from tokendyn import exact
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.sentiment import evaluate
-from tokendyn.data.collections import split_texts
-from tokendyn.data.configurations import DESCRIPTIONS, configuration
-from tokendyn.data.flow import cylinder_flow
-from tokendyn.data.snapshots import Snapshots
-from tokendyn.data.texts import LabelledTexts, imdb_reviews, small_reviews
-from tokendyn.dynamics import TokenFlow
 from tokendyn.errors import OutputError
-from tokendyn.exact.model_page import model_sections
-from tokendyn.forecast import TDDMD, TDTF
-from tokendyn.forecast.figures import forecast_figure
-from tokendyn.metrics import nrmse
-from tokendyn.particles import simulate
-from tokendyn.particles.meanfield import report as meanfield
-from tokendyn.particles.meanfield import simulate as simulate_meanfield
-from tokendyn.particles.meanfield.starts import circle_quantiles
-from tokendyn.particles.report import run_sections, save_run
 from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
-from tokendyn.runs.provenance import provenance
-from tokendyn.sentiment import LeaderClassifier, save
-from tokendyn.sentiment.report import explained_text, scene, write_explanation
-from tokendyn.show import (
-    Chapter,
-    KeyFigures,
-    Picture,
-    Report,
-    Table,
-    Text,
-    closing,
-    following_strip,
-    write_report,
-)
-from tokendyn.show.panels import panels
-from tokendyn.show.report import Section
+
+if TYPE_CHECKING:
+    from tokendyn.data.snapshots import Snapshots
+    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.sentiment import LeaderClassifier
+    from tokendyn.show.report import Section
 
 SHARE_HELD_OUT = 0.2
 #: Of the run of many tokens: inverse temperature, how many, and what of it is shown at a glance.
@@ -79,6 +55,9 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 0, dry_run: bool = Fals
     json
         Write the path of the page and the seconds of each part as one JSON object to standard output.
     """
+    from tokendyn.runs.provenance import provenance
+    from tokendyn.show import Chapter, Report, Table, Text, closing, write_report
+
     _check_replaceable(out)
     if dry_run:
         announce(f"would show {', '.join(name for name, *_ in PARTS)}, and write {out}")
@@ -114,8 +93,13 @@ def _check_replaceable(out: Path) -> None:
     check_free(out, overwrite=True)
 
 
-def _clustering(folder: Path, seed: int) -> list[Section]:
+def _clustering(folder: Path, seed: int) -> "list[Section]":
     """Run the four configurations of Figure 2 of arXiv 2407.01602."""
+    from tokendyn.data.configurations import DESCRIPTIONS, configuration
+    from tokendyn.particles import simulate
+    from tokendyn.particles.report import run_sections, save_run
+    from tokendyn.show import Picture, Text
+
     sections: list[Section] = [
         Text(
             "Each token is a point in the plane; in each layer it moves a third of the way towards the token whose "
@@ -136,8 +120,14 @@ def _clustering(folder: Path, seed: int) -> list[Section]:
     return sections
 
 
-def _mean_field(folder: Path, seed: int) -> list[Section]:
+def _mean_field(folder: Path, seed: int) -> "list[Section]":
     """Run many tokens on the circle at a low temperature: they concentrate, stay, and leave."""
+    from tokendyn.dynamics import TokenFlow
+    from tokendyn.particles.meanfield import report as meanfield
+    from tokendyn.particles.meanfield import simulate as simulate_meanfield
+    from tokendyn.particles.meanfield.starts import circle_quantiles
+    from tokendyn.show import KeyFigures, Picture, Text
+
     value, score = np.diag([1.0, 2.0]), np.diag([4.0, 1.0])
     flow = TokenFlow(MEANFIELD_BETA, interaction=score, value=value)
     tokens = circle_quantiles(MEANFIELD_TOKENS, lambda angle: 1 + 0.4 * np.cos(angle - 0.5) + 0.3 * np.sin(2 * angle))
@@ -159,8 +149,11 @@ def _mean_field(folder: Path, seed: int) -> list[Section]:
     ]
 
 
-def _exact(folder: Path, seed: int) -> list[Section]:
+def _exact(folder: Path, seed: int) -> "list[Section]":
     """Build a transformer for random labelled sequences, and verify it in rational arithmetic."""
+    from tokendyn.exact.model_page import model_sections
+    from tokendyn.show import Text
+
     rng = np.random.default_rng(seed)
     sequences = [rng.normal(size=(length, 2)) for length in rng.integers(2, 9, EXACT_SEQUENCES)]
     labels = rng.choice(["red", "green", "blue"], EXACT_SEQUENCES).tolist()
@@ -183,8 +176,15 @@ def _exact(folder: Path, seed: int) -> list[Section]:
     ]
 
 
-def _sentiment(folder: Path, seed: int) -> list[Section]:
+def _sentiment(folder: Path, seed: int) -> "list[Section]":
     """Train a classifier, measure it on held-out reviews, explain one of them."""
+    from tokendyn.data.collections import split_texts
+    from tokendyn.data.texts import imdb_reviews, small_reviews
+    from tokendyn.sentiment import LeaderClassifier, save
+    from tokendyn.sentiment.report import explained_text, scene, write_explanation
+    from tokendyn.show import KeyFigures, Picture, Table, Text, following_strip
+    from tokendyn.show.panels import panels
+
     words = (
         "A classifier of two coordinates a word and eight hardmax layers. In a text the words gather around leaders; "
         "what each leader contributes, times the share of words that follow it, adds up to the verdict, so that the "
@@ -234,7 +234,7 @@ def _sentiment(folder: Path, seed: int) -> list[Section]:
     return sections
 
 
-def _telling_review(model: LeaderClassifier, test: LabelledTexts) -> str:
+def _telling_review(model: "LeaderClassifier", test: "LabelledTexts") -> str:
     """Return the first held-out review of medium length that is judged rightly by at least three leaders."""
     judged = zip(test.texts, test.labels or (), model.predict(test.texts), model.leader_counts(test.texts), strict=True)
     for text, label, verdict, leaders in judged:
@@ -243,8 +243,13 @@ def _telling_review(model: LeaderClassifier, test: LabelledTexts) -> str:
     return test.texts[0]
 
 
-def _forecast(folder: Path, seed: int) -> list[Section]:
+def _forecast(folder: Path, seed: int) -> "list[Section]":
     """Forecast the flow behind a cylinder by TD-DMD and by TD-TF."""
+    from tokendyn.forecast import TDDMD, TDTF
+    from tokendyn.forecast.figures import forecast_figure
+    from tokendyn.metrics import nrmse
+    from tokendyn.show import Picture, Table, Text
+
     series = _flow()
     learned, rest = series.split(SHARE_LEARNED)
     announce(f"      learning {len(learned)} snapshots of {series.source}, forecasting the {len(rest)} that follow")
@@ -279,8 +284,11 @@ def _forecast(folder: Path, seed: int) -> list[Section]:
     ]
 
 
-def _flow() -> Snapshots:
+def _flow() -> "Snapshots":
     """Simulate a small flow."""
+    from tokendyn.data.flow import cylinder_flow
+    from tokendyn.data.snapshots import Snapshots
+
     announce("      simulating the flow past a cylinder")
     flow = cylinder_flow(points=700, discard=100.0, resolution=8, length=20.0, height=10.0, upstream=6.0).series
     seen = flow.select(["lift", "drag", "v1"])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tokendyn.cli.output import announce, write_json
-from tokendyn.runs.provenance import provenance
 
 #: A module of each extra, by which one sees whether the extra is installed.
 EXTRAS = {
@@ -30,6 +29,8 @@ def doctor(*, json: bool = False) -> int:
     json
         Write one JSON object to standard output.
     """
+    from tokendyn.runs.provenance import provenance
+
     record = provenance({}, seed=None, seconds=0.0)
     facts: dict[str, Any] = {name: record[name] for name in ("tokendyn", "python", "machine")}
     facts |= record["libraries"]

@@ -7,10 +7,8 @@ import numpy as np
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free
-from tokendyn.sentiment import find_words, load
 
 
 def evaluate(
@@ -59,6 +57,8 @@ def evaluate(
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.data.texts import read_texts
+    from tokendyn.sentiment import find_words, load
     from tokendyn.sentiment.explainers import check_explainers
     from tokendyn.sentiment.faithfulness import evaluate_explanations
     from tokendyn.sentiment.faithfulness_page import write_evaluation

@@ -6,11 +6,7 @@ from pathlib import Path
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.values import announce_names
 from tokendyn.data.explored import Explored, explored_from, read_bounded_json
-from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
-from tokendyn.particles.explored import explored_run
-from tokendyn.particles.presets import presets
-from tokendyn.particles.report import load_run
 from tokendyn.runs.files import check_free
 from tokendyn.show.explorer import write_explorer
 
@@ -49,6 +45,8 @@ def explore(
     json
         Write the page's path and the names of its presets as one JSON object to standard output.
     """
+    from tokendyn.particles.presets import presets
+
     offered = presets()
     if source is None and preset not in offered:
         raise BadInputError(f"no preset {preset!r}; there are {', '.join(offered)}")
@@ -71,6 +69,10 @@ def explore(
 
 def _given(source: Path) -> Explored:
     """Return what a user brings as settings of the explorer."""
+    from tokendyn.data.tokens import read_tokens
+    from tokendyn.particles.explored import explored_run
+    from tokendyn.particles.report import load_run
+
     if source.is_dir():
         run, title, _ = load_run(source)
         return explored_run(run, title)

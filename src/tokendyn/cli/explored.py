@@ -2,15 +2,16 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.repeat import repeated
 from tokendyn.data.explored import read_explored
-from tokendyn.particles.explored import SAME, Replay, replay
-from tokendyn.particles.report import save_run
 from tokendyn.runs.files import check_free, new_folder
 from tokendyn.runs.files import write_json as write_json_file
+
+if TYPE_CHECKING:
+    from tokendyn.particles.explored import Replay
 
 
 def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run: bool, json: bool) -> int:
@@ -18,6 +19,9 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
 
     Returns 1 when a run diverged or the ends differ by more than :data:`~tokendyn.particles.explored.SAME`.
     """
+    from tokendyn.particles.explored import SAME, replay
+    from tokendyn.particles.report import save_run
+
     explored = read_explored(path)
     folder = out or path.parent / f"run-{path.name.split('.')[0]}"
     check_free(folder, overwrite=overwrite)
@@ -45,7 +49,7 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
     return 0 if agree and _summary(found)["status"] == "completed" else 1
 
 
-def _write(found: Replay, folder: Path, *, overwrite: bool) -> None:
+def _write(found: "Replay", folder: Path, *, overwrite: bool) -> None:
     """Write both trajectories and the settings."""
     with new_folder(folder, overwrite=overwrite) as temporary:
         for kind, run in (("hardmax", found.hardmax), ("softmax", found.softmax)):
@@ -54,7 +58,7 @@ def _write(found: Replay, folder: Path, *, overwrite: bool) -> None:
         write_json_file(temporary / "explored.json", found.explored.to_dict())
 
 
-def _summary(found: Replay) -> dict[str, Any]:
+def _summary(found: "Replay") -> dict[str, Any]:
     explored = found.explored
     ended = {found.hardmax.status, found.softmax.status} - {"completed"}
     return {

@@ -4,19 +4,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.values import announce_names, matrix_of, numbers_of, seconds_of
-from tokendyn.data.tokens import read_tokens
-from tokendyn.dynamics import Budget, TokenFlow
-from tokendyn.dynamics.integrators import Method, Step
-from tokendyn.dynamics.sphere import ON_SPHERE
 from tokendyn.errors import LISTED, BadInputError
-from tokendyn.particles.meanfield import starts
-from tokendyn.particles.meanfield.experiments import asymmetric_density
+
+if TYPE_CHECKING:
+    from tokendyn.dynamics import Budget, TokenFlow
+    from tokendyn.dynamics.integrators import Step
 
 StartKind = Literal["quantile", "quadrature", "fibonacci", "sobol", "uniform", "vmf"]
 
@@ -116,8 +114,10 @@ class FlowOptions:
             raise BadInputError(f"--query {query.shape} and --key {key.shape} must have the same shape")
         return value, query.T @ key
 
-    def flow(self, beta: float, value: np.ndarray | None, interaction: np.ndarray | None) -> TokenFlow:
+    def flow(self, beta: float, value: np.ndarray | None, interaction: np.ndarray | None) -> "TokenFlow":
         """Return the vector field at one inverse temperature."""
+        from tokendyn.dynamics import TokenFlow
+
         if self.threads < 1:
             raise BadInputError(f"--threads must be at least 1, got {self.threads}")
         if math.isinf(beta) and (self.unnormalised or self.causal):
@@ -211,6 +211,9 @@ class StartOptions:
 
     def starter(self, dim: int) -> Starter:
         """Return the generated start as a function of the number of tokens and the seed."""
+        from tokendyn.particles.meanfield import starts
+        from tokendyn.particles.meanfield.experiments import asymmetric_density
+
         kind = self.kind(dim)
         push = self.pushed(dim)
         density = asymmetric_density if self.density == "asymmetric" else np.ones_like
@@ -249,6 +252,8 @@ class StartOptions:
         return push
 
     def _centres(self, dim: int) -> np.ndarray:
+        from tokendyn.particles.meanfield import starts
+
         if self.centres is None:
             return starts.uniform_sphere(_CENTRES, dim, self.seed)
         centres = matrix_of(self.centres, "--centres")
@@ -259,6 +264,8 @@ class StartOptions:
 
     def read(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
         """Return tokens of a file as unit vectors, their names, and their rows; of many, ``--tokens`` by chance."""
+        from tokendyn.data.tokens import read_tokens
+
         table = read_tokens(path, array=self.array)
         announce_names(table)
         tokens, rows = self.chosen(table.tokens, str(path), normalise=self.normalise)
@@ -266,6 +273,8 @@ class StartOptions:
 
     def chosen(self, tokens: np.ndarray, source: str, *, normalise: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ``--tokens`` of the rows of a table, by chance and in order, on the sphere, and their numbers."""
+        from tokendyn.dynamics.sphere import ON_SPHERE
+
         places = np.arange(len(tokens))
         if self.count is not None:
             if not 1 <= self.count <= len(tokens):
@@ -281,6 +290,8 @@ class StartOptions:
 
     def weights(self, count: int) -> np.ndarray | None:
         """Return the weights of the tokens of a file."""
+        from tokendyn.data.tokens import read_tokens
+
         if self.token_weights is None:
             return None
         table = read_tokens(self.token_weights).tokens
@@ -328,12 +339,12 @@ class TimeOptions:
     times: str | None = None
     every: float | None = None
     step: float | Literal["auto"] = "auto"
-    integrator: Method = "rk4"
+    integrator: Literal["layers", "euler", "heun", "rk4", "adaptive"] = "rk4"
     tolerance: float = 1e-8
     noise: float = 0.0
     budget: str | None = None
 
-    def chosen_step(self) -> Step:
+    def chosen_step(self) -> "Step":
         """Return the step, checked."""
         if self.step != "auto" and not (math.isfinite(self.step) and self.step > 0):
             raise BadInputError(f"--step must be positive and finite, or auto; got {self.step:g}")
@@ -362,8 +373,10 @@ class TimeOptions:
             raise BadInputError(f"--every {every:g} keeps {kept:.3g} states of --time {until:g}; keep 3 or more")
         return np.linspace(0.0, until, round(until / every) + 1)
 
-    def spent(self) -> Budget | None:
+    def spent(self) -> "Budget | None":
         """Return the budget of the integration."""
+        from tokendyn.dynamics import Budget
+
         return None if self.budget is None else Budget(seconds=seconds_of(self.budget))
 
 

@@ -7,30 +7,26 @@ import time as clock
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import sklearn.base
 
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
-from tokendyn.data.snapshots import UNIFORM, Snapshots, dates_after
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, Forecast, Forecaster, PaperTDTF, auto_forecaster
-from tokendyn.forecast.candidates import season_length
-from tokendyn.forecast.held_out import HeldOut, hold_out, measure
-from tokendyn.forecast.peers.naive import Mean, Persistence, SeasonalNaive
-from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, PREDICTION_SCHEMA
-from tokendyn.forecast.studies.comparison import Task
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
 from tokendyn.runs.files import write_json as write_record
-from tokendyn.runs.provenance import provenance
 from tokendyn.runs.table import safe_cell
 
-KINDS: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
+if TYPE_CHECKING:
+    from tokendyn.data.snapshots import Snapshots
+    from tokendyn.forecast import Forecast, Forecaster
+    from tokendyn.forecast.held_out import HeldOut
+    from tokendyn.forecast.studies.comparison import Task
+
 #: Rows of a series that ``predict --json`` writes for a picture.
 _SHOWN = 1000
 #: Snapshots from which on a season is looked for.
@@ -117,6 +113,8 @@ def fit(
     json
         Write the record as one JSON object to standard output.
     """
+    from tokendyn.forecast.held_out import hold_out, measure
+
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     given = {
@@ -135,10 +133,7 @@ def fit(
     learned = list(task.train) if task else read
     announce(told(read))
     if dry_run:
-        values, driven = arrays_of(learned)
-        if made is not None:
-            copy = sklearn.base.clone(made)
-            rehearse(lambda begun: copy.fit(values, dt=learned[0].dt, inputs=driven, progress=begun))
+        _rehearse(learned, made, out, seconds, seed, horizon)
         what = f"search for {seconds:g} s" if made is None else f"fit {made}"
         announce(f"would {what} on {sum(map(len, learned))} snapshots, and write {out}")
         return 0
@@ -215,6 +210,9 @@ def predict(
     json
         Write status and numbers as one JSON object to standard output; needs --out.
     """
+    from tokendyn.forecast.store import PREDICTION_SCHEMA
+    from tokendyn.runs.provenance import provenance
+
     began = clock.perf_counter()
     if steps < 1:
         raise BadInputError(f"--steps is {steps}; expected at least 1")
@@ -279,9 +277,12 @@ def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:
     return {"times": times[::every].tolist(), "values": values[::every].tolist()}
 
 
-def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> Forecaster:
+def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> "Forecaster":
     """Return the model that was asked for, not fitted."""
-    chosen = KINDS[kind]
+    from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, PaperTDTF
+
+    kinds: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
+    chosen = kinds[kind]
     settings = {name: value for name, value in given.items() if name != "members"}
     if budget is not None:
         settings["budget"] = seconds_of(budget)
@@ -302,8 +303,28 @@ def _model(kind: str, given: dict[str, Any], budget: str | None, seed: int) -> F
     return made
 
 
-def _search(learned: list[Snapshots], out: Path, seconds: float, seed: int, horizon: int) -> tuple[Forecaster, str]:
+def _rehearse(
+    learned: "list[Snapshots]", made: "Forecaster | None", out: Path, seconds: float, seed: int, horizon: int
+) -> None:
+    """Refuse what a fit, or without a model a search, would refuse."""
+    from sklearn.base import clone
+
+    from tokendyn.forecast import auto_forecaster
+
+    values, driven = arrays_of(learned)
+    fitting: dict[str, Any] = {"dt": learned[0].dt, "inputs": driven}
+    if made is None:
+        fitting |= {"horizon": horizon, "budget": seconds, "random_state": seed, "resume": _state_file(out)}
+        rehearse(lambda begun: auto_forecaster(values, **fitting, progress=begun))
+    else:
+        copy = clone(made)
+        rehearse(lambda begun: copy.fit(values, **fitting, progress=begun))
+
+
+def _search(learned: "list[Snapshots]", out: Path, seconds: float, seed: int, horizon: int) -> "tuple[Forecaster, str]":
     """Search settings; what was tried is kept beside ``out`` until the model is written."""
+    from tokendyn.forecast import auto_forecaster
+
     values, driven = arrays_of(learned)
     state = _state_file(out)
     state.parent.mkdir(parents=True, exist_ok=True)
@@ -333,15 +354,18 @@ def _state_file(out: Path) -> Path:
 
 
 def _write(
-    model: Forecaster,
+    model: "Forecaster",
     out: Path,
     record: dict[str, Any],
-    tested: tuple[Task, HeldOut] | None,
+    tested: "tuple[Task, HeldOut] | None",
     account: str,
     command: str,
     overwrite: bool,
 ) -> None:
     """Write model, names of the columns, and figures, whole or not at all."""
+    from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
+    from tokendyn.runs.provenance import provenance
+
     with new_folder(out, overwrite=overwrite) as temporary:
         model.save(temporary, overwrite=True)
         about = {"schema": DATA_SCHEMA, "schema_version": DATA_SCHEMA_VERSION, **record}
@@ -361,12 +385,16 @@ def _write(
 
 def _about(folder: Path) -> dict[str, Any]:
     """Return what ``fit`` noted about the data; nothing for a model that was saved from Python."""
+    from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
+
     path = folder / "data.json"
     return read_json(path, schema=DATA_SCHEMA, version=DATA_SCHEMA_VERSION) if path.exists() else {}
 
 
-def _check_fit(model: Forecaster, given: Sequence[Snapshots]) -> None:
+def _check_fit(model: "Forecaster", given: "Sequence[Snapshots]") -> None:
     """Say what of the data does not suit the model."""
+    from tokendyn.data.snapshots import UNIFORM
+
     problems = []
     first = given[0]
     if len(first.names) != model.n_features_:
@@ -384,8 +412,8 @@ def _check_fit(model: Forecaster, given: Sequence[Snapshots]) -> None:
 
 
 def _write_forecasts(
-    forecasts: Sequence[Forecast],
-    given: Sequence[Snapshots],
+    forecasts: "Sequence[Forecast]",
+    given: "Sequence[Snapshots]",
     time: str,
     series: str | None,
     out: Path | None,
@@ -409,7 +437,7 @@ def _write_forecasts(
                 writer.writerow([*label, stamp, *(repr(float(number)) for number in row)])
 
 
-def _header(given: Sequence[Snapshots], time: str, series: str | None) -> list[str]:
+def _header(given: "Sequence[Snapshots]", time: str, series: str | None) -> list[str]:
     """Return the heading of a table of forecasts, without the spread of an ensemble."""
     return [*([series] if series else []), time, *given[0].names]
 
@@ -421,13 +449,17 @@ def _is_forecast(header: list[str], file: Path) -> bool:
     return next(csv.reader([first]), [])[: len(header)] == header
 
 
-def _stamps(times: np.ndarray, given: Snapshots) -> list[str]:
+def _stamps(times: np.ndarray, given: "Snapshots") -> list[str]:
     """Return times as they are written: dates where the data have dates."""
+    from tokendyn.data.snapshots import dates_after
+
     return [f"{time:.12g}" for time in times] if given.epoch is None else dates_after(times, given.epoch)
 
 
-def _validation(model: Forecaster) -> str:
+def _validation(model: "Forecaster") -> str:
     """Say what validation preferred in training, if there was any."""
+    from tokendyn.forecast import TDTF
+
     record = getattr(model, "training_", None)
     if record is None:
         return ""
@@ -439,8 +471,12 @@ def _validation(model: Forecaster) -> str:
     return f"; validation error of one step {record['error']:.3g}"
 
 
-def _beside(task: Task, held: HeldOut) -> list[str]:
+def _beside(task: "Task", held: "HeldOut") -> list[str]:
     """Return what simple models do on the same starts, and a warning when the model is no better."""
+    from tokendyn.forecast.candidates import season_length
+    from tokendyn.forecast.held_out import measure
+    from tokendyn.forecast.peers.naive import Mean, Persistence, SeasonalNaive
+
     values, driven = arrays_of(task.train)
     season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None
     simple = {"the last snapshot": Persistence(), "the mean": Mean()}

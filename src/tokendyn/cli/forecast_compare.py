@@ -3,7 +3,7 @@
 import importlib.util
 import time as clock
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,16 +12,11 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.errors import BadInputError
-from tokendyn.forecast import PaperTDTF
-from tokendyn.forecast.held_out import hold_out
-from tokendyn.forecast.pages import study_record, write_study
-from tokendyn.forecast.peers import SPACES, Persistence, SeasonalNaive
-from tokendyn.forecast.studies import STUDIES, Study
-from tokendyn.forecast.studies.comparison import Contender, finished
-from tokendyn.forecast.studies.comparison import compare as compare_models
-from tokendyn.forecast.studies.comparison import contenders as usual_contenders
 from tokendyn.runs.files import check_free
-from tokendyn.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.studies import Study
+    from tokendyn.forecast.studies.comparison import Contender
 
 #: Libraries that peers need.
 _NEEDS = {"PyDMD": "pydmd", "ESN": "reservoirpy", "PySINDy": "pysindy"}
@@ -82,6 +77,12 @@ def compare(
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.forecast.held_out import hold_out
+    from tokendyn.forecast.pages import write_study
+    from tokendyn.forecast.studies.comparison import compare as compare_models
+    from tokendyn.forecast.studies.comparison import finished
+    from tokendyn.runs.provenance import provenance
+
     seconds = seconds_of(budget)
     check_free(out, overwrite=overwrite)
     read = read_series(data, time, columns, inputs, series, fill)
@@ -145,6 +146,11 @@ def study(
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.forecast.pages import write_study
+    from tokendyn.forecast.studies import STUDIES
+    from tokendyn.forecast.studies.comparison import contenders as usual_contenders
+    from tokendyn.runs.provenance import provenance
+
     seconds = None if budget is None else seconds_of(budget)
     wished = names_of(models)
     usual_contenders(wished)  # a wrong name is told before anything is generated
@@ -167,8 +173,13 @@ def study(
     return _say(found, out, json=json)
 
 
-def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> tuple[list[Contender], list[str]]:
+def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> "tuple[list[Contender], list[str]]":
     """Return the models that take part, and a line for each that cannot."""
+    from tokendyn.forecast import PaperTDTF
+    from tokendyn.forecast.peers import SPACES, Persistence, SeasonalNaive
+    from tokendyn.forecast.studies.comparison import Contender
+    from tokendyn.forecast.studies.comparison import contenders as usual_contenders
+
     usual = usual_contenders(inputs=inputs, partial=False, longest=longest)
     known = [
         *usual[:2],
@@ -200,8 +211,10 @@ def _paper(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _say(found: Study, out: Path, *, json: bool) -> int:
+def _say(found: "Study", out: Path, *, json: bool) -> int:
     """Print the table; fail when no model could be fitted."""
+    from tokendyn.forecast.pages import study_record
+
     if json:
         write_json(study_record(found) | {"out": str(out)})
     for line in found.lines():

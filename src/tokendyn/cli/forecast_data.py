@@ -3,23 +3,17 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tokendyn.cli.output import announce
 from tokendyn.cli.progress import progress
-from tokendyn.data.snapshots import (
-    Snapshots,
-    dates_after,
-    read_snapshots,
-    read_trajectories,
-    seconds_since,
-    snapshots,
-)
-from tokendyn.data.snapshots.columns import open_columns
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import Progress
+
+if TYPE_CHECKING:
+    from tokendyn.data.snapshots import Snapshots
+    from tokendyn.forecast.base import Progress
 
 
 def names_of(text: str | None) -> list[str] | None:
@@ -29,15 +23,17 @@ def names_of(text: str | None) -> list[str] | None:
 
 def read_series(
     data: Path, time: str | None, columns: str | None, inputs: str | None, series: str | None, fill: str | None
-) -> list[Snapshots]:
+) -> "list[Snapshots]":
     """Read one series, or the several that the column ``series`` tells apart."""
+    from tokendyn.data.snapshots import read_snapshots, read_trajectories
+
     driving = names_of(inputs) or ()
     if series is None:
         return [read_snapshots(data, time, names_of(columns), driving, fill)]
     return read_trajectories(data, series, time, names_of(columns), driving, fill)
 
 
-def told(series: Sequence[Snapshots]) -> str:
+def told(series: "Sequence[Snapshots]") -> str:
     """Return one line about what was read."""
     first, rows = series[0], sum(map(len, series))
     parts = f" in {len(series)} series" if len(series) > 1 else ""
@@ -46,13 +42,13 @@ def told(series: Sequence[Snapshots]) -> str:
     return f"{rows} snapshots{parts} at dt = {first.dt:g} of {shown}{driven}"
 
 
-def arrays_of(series: Sequence[Snapshots]) -> tuple[list[np.ndarray], list[Any] | None]:
+def arrays_of(series: "Sequence[Snapshots]") -> tuple[list[np.ndarray], list[Any] | None]:
     """Return values and inputs as ``fit`` takes them."""
     driven = [one.inputs for one in series]
     return [one.values for one in series], None if driven[0] is None else driven
 
 
-def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Snapshots, steps: int) -> np.ndarray:
+def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> np.ndarray:
     """Return the inputs of the ``steps`` snapshots that follow a series, ``(steps, inputs)``.
 
     With the time column, rows up to the end of the series are left out, and the rest must go on at its step.
@@ -62,6 +58,9 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Sn
     BadInputError
         If a column is not there, a number is missing, the times do not go on, or rows are too few.
     """
+    from tokendyn.data.snapshots import dates_after, seconds_since, snapshots
+    from tokendyn.data.snapshots.columns import open_columns
+
     with open_columns(table) as found:
         columns = [found.need(name) for name in names]
         time = time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
@@ -96,14 +95,14 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: Sn
 
 
 @contextmanager
-def shares(what: str) -> Iterator[Progress]:
+def shares(what: str) -> "Iterator[Progress]":
     """Yield a callback ``(share, line)`` that draws a bar."""
     with progress(what) as report:
         yield lambda share, line: report(round(100 * share), 100)
 
 
 @contextmanager
-def lines(what: str) -> Iterator[Progress]:
+def lines(what: str) -> "Iterator[Progress]":
     """Yield a callback ``(share, line)`` that says each line once and draws a bar."""
     last = ""
 

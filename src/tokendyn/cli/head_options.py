@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from cyclopts import Parameter
 
-from tokendyn.data.model_text import read_text_tokens
-from tokendyn.data.weights import HeadWeights, read_head
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_text
 from tokendyn.runs.files import schema_of
 from tokendyn.runs.opened import note_opened
+
+if TYPE_CHECKING:
+    from tokendyn.data.weights import HeadWeights
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class HeadOptions:
     text: str | None = None
     special_tokens: Annotated[bool, Parameter(negative="--no-special-tokens")] = True
 
-    def read(self) -> HeadWeights | None:
+    def read(self) -> "HeadWeights | None":
         """Return the head; None when none is asked for."""
+        from tokendyn.data.weights import read_head
+
         if self.weights is not None:
             return read_head(
                 self.weights, self.layer, self.head, heads=self.heads, key_value_heads=self.key_value_heads,
@@ -80,8 +83,10 @@ class HeadOptions:
             raise BadInputError(f"--{given[0].replace('_', '-')} belongs to --weights, which is missing")
         return None
 
-    def words(self, model: Path | None, head: HeadWeights | None = None) -> Words | None:
+    def words(self, model: Path | None, head: "HeadWeights | None" = None) -> Words | None:
         """Return the embeddings of a text or of a vocabulary, not yet on the sphere; None when neither is meant."""
+        from tokendyn.data.model_text import read_text_tokens
+
         if not self.special_tokens and (self.text is None or self.weights is None):
             raise BadInputError("--no-special-tokens belongs to --weights with --text, which is missing")
         if model is not None and is_classifier(model):

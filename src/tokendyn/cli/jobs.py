@@ -29,7 +29,6 @@ from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.runs.code import code_version
 from tokendyn.runs.identity import digest_or_absent, input_digest, plain, question_id, run_id
 from tokendyn.runs.opened import recording
-from tokendyn.runs.provenance import provenance
 from tokendyn.runs.store import BEYOND, OUTPUT, Record, Status, Store, seal
 
 #: Options that say where and how to write, not what to compute.
@@ -500,6 +499,8 @@ def _sealed(
     folder: Path, job: Job, status: Status, said: Said, error: str, attempts: int, seconds: float,
     beyond: Mapping[str, str] | None = None,
 ) -> Record:  # fmt: skip
+    from tokendyn.runs.provenance import provenance
+
     results, timings = results_of(said.record)
     seed = job.config.get("seed")
     made = provenance({}, seed=seed if isinstance(seed, int) else None, seconds=seconds)

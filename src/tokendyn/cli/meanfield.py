@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -17,28 +17,16 @@ from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
 from tokendyn.cli.values import film_of
-from tokendyn.data.weights import HeadWeights
-from tokendyn.dynamics import FlowTrajectory, TokenFlow, means_within
-from tokendyn.dynamics.flow import checked_weights
-from tokendyn.dynamics.sphere import sphere_tokens
-from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError
-from tokendyn.particles.meanfield import (
-    MeanFieldRun,
-    Phases,
-    Refinement,
-    predicted_times,
-    project,
-    resolution,
-    simulate,
-    terminal_phase,
-)
-from tokendyn.particles.meanfield.heads import HeadTheory, head_theory, simulate_head
-from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
-from tokendyn.particles.meanfield.scatter import PhaseScatter
-from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.files import check_free
-from tokendyn.show.report import shown_value
+
+if TYPE_CHECKING:
+    from tokendyn.data.weights import HeadWeights
+    from tokendyn.dynamics import FlowTrajectory, TokenFlow
+    from tokendyn.particles.meanfield import MeanFieldRun, Phases
+    from tokendyn.particles.meanfield.heads import HeadTheory
+    from tokendyn.particles.meanfield.report import Companions
+    from tokendyn.runs.checkpoint import Checkpoint
 
 #: Until when a run goes by default: times the predicted end, within bounds; and without a prediction.
 _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
@@ -75,8 +63,8 @@ class _Field:
     beta: float
     value: np.ndarray | None
     interaction: np.ndarray | None
-    head: HeadWeights | None = None
-    theory: HeadTheory | None = None
+    head: "HeadWeights | None" = None
+    theory: "HeadTheory | None" = None
 
     @property
     def words(self) -> str:
@@ -154,6 +142,12 @@ def simulate_meanfield(
     json
         Write the summary as one JSON object to standard output.
     """
+    from tokendyn.dynamics import means_within
+    from tokendyn.dynamics.steps import longest_step
+    from tokendyn.particles.meanfield import simulate
+    from tokendyn.particles.meanfield.heads import simulate_head
+    from tokendyn.particles.meanfield.report import save_run
+
     folder = out or (Path("run-meanfield") if tokens is None else tokens.parent / f"run-{tokens.name.split('.')[0]}")
     found = _field(flow, weights)
     command = repeated()
@@ -175,9 +169,9 @@ def simulate_meanfield(
     }  # fmt: skip
 
     def one(
-        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: Checkpoint | None = None,
+        tokens: np.ndarray, shares: np.ndarray | None, seed: int, checkpoint: "Checkpoint | None" = None,
         tell: Callable[..., None] | None = None,
-    ) -> MeanFieldRun:  # fmt: skip
+    ) -> "MeanFieldRun":  # fmt: skip
         with progress(f"{len(tokens)} tokens") as bar:
             given = {**settings, "seed": seed, "progress": tell or bar, "weights": shares, "checkpoint": checkpoint}
             if found.theory is not None and found.head is not None:
@@ -223,7 +217,7 @@ def sized(made: Starter, seed: int, count: int) -> tuple[np.ndarray, np.ndarray 
     return made(count, seed)
 
 
-def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, json: bool) -> int:
+def _cut_short(trajectory: "FlowTrajectory", folder: Path, *, overwrite: bool, json: bool) -> int:
     """Write the states of a run that ended before anything can be said of it."""
     trajectory.save(folder, overwrite=overwrite)
     if json:
@@ -235,6 +229,8 @@ def _cut_short(trajectory: FlowTrajectory, folder: Path, *, overwrite: bool, jso
 
 def _field(flow: FlowOptions, weights: HeadOptions) -> _Field:
     """Return the matrices, from the options or from a model file."""
+    from tokendyn.particles.meanfield.heads import head_theory
+
     head = weights.read()
     if head is None:
         return _Field(flow.temperature(), *flow.matrices())
@@ -248,6 +244,9 @@ def _field(flow: FlowOptions, weights: HeadOptions) -> _Field:
 
 def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, dry_run: bool, json: bool) -> int:
     """Report what the theory says of a head, without a run."""
+    from tokendyn.particles.meanfield.report import save_theory
+    from tokendyn.show.report import shown_value
+
     if found.theory is None:
         raise BadInputError("--theory-only belongs to --weights, which is missing")
     facts = found.facts()
@@ -266,6 +265,9 @@ def _theory_only(found: _Field, folder: Path, command: str, *, overwrite: bool, 
 
 def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: _Field) -> _Start:
     """Return the start: a text, a file, or generated."""
+    from tokendyn.dynamics.flow import checked_weights
+    from tokendyn.dynamics.sphere import sphere_tokens
+
     words = weights.words(path, found.head)
     if (path is not None or words is not None) and start.start is not None:
         raise BadInputError(f"the tokens are given; leave out --start {start.start}, or {path or '--text'}")
@@ -312,8 +314,10 @@ def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: i
         raise BadInputError.all_of("options", problems)
 
 
-def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> float:
+def _default_time(flow: "TokenFlow", found: _Field, dim: int, step: float) -> float:
     """Return until when to run: beyond the predicted end, within bounds."""
+    from tokendyn.particles.meanfield import predicted_times, project, terminal_phase
+
     beta = flow.inverse_temperature
     if found.theory is not None:
         return _HEAD_STEPS * step
@@ -327,7 +331,10 @@ def _default_time(flow: TokenFlow, found: _Field, dim: int, step: float) -> floa
     return float(np.clip(_BEYOND * ends[0], _LEAST_TIME, _MOST_TIME)) if ends else _PLAIN_TIME
 
 
-def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) -> None:
+def _tell_plan(flow: "TokenFlow", found: _Field, begun: _Start, grid: np.ndarray) -> None:
+    from tokendyn.particles.meanfield import resolution
+    from tokendyn.show.report import shown_value
+
     for row in [row for rows in {**found.facts(), **begun.facts()}.values() for row in rows]:
         announce(f"{row['quantity']}: {shown_value(row['value'])}")
     announce(f"{begun.words}, beta = {flow.inverse_temperature:g}, until t = {grid[-1]:.4g} ({len(grid)} states)")
@@ -336,15 +343,18 @@ def _tell_plan(flow: TokenFlow, found: _Field, begun: _Start, grid: np.ndarray) 
 
 
 def _companions(
-    run: MeanFieldRun,
+    run: "MeanFieldRun",
     begun: _Start,
-    one: Callable[[np.ndarray, np.ndarray | None, int], MeanFieldRun],
+    one: "Callable[[np.ndarray, np.ndarray | None, int], MeanFieldRun]",
     seed: int,
     *,
     refine: bool,
     seeds: int,
-) -> Companions:
+) -> "Companions":
     """Run what was asked for beside the run."""
+    from tokendyn.particles.meanfield import Refinement
+    from tokendyn.particles.meanfield.report import Companions
+
     made, count = begun.made, len(begun.tokens)
     if made is None or not run.asks:
         return Companions()
@@ -359,7 +369,9 @@ def _companions(
     return Companions(refinement, found)
 
 
-def _tell(run: MeanFieldRun, companions: Companions) -> None:
+def _tell(run: "MeanFieldRun", companions: "Companions") -> None:
+    from tokendyn.particles.meanfield.scatter import PhaseScatter
+
     for line in run.describe():
         announce(line)
     if run.flow.inverse_temperature == 0:

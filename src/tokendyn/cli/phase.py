@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -17,32 +17,14 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import numbers_of, seconds_of
-from tokendyn.dynamics.steps import longest_step
 from tokendyn.errors import BadInputError, OutputError
-from tokendyn.particles.meanfield import (
-    MeanFieldRun,
-    Projection,
-    predicted_times,
-    project,
-    resolution,
-    simulate,
-    terminal_phase,
-)
-from tokendyn.particles.meanfield.diagram import (
-    SCHEMA,
-    SCHEMA_VERSION,
-    Diagram,
-    Point,
-    fill,
-    read_diagram,
-    stretched,
-)
-from tokendyn.particles.meanfield.diagram_report import write_diagram
-from tokendyn.particles.meanfield.phases import DEPARTED
-from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.runs.files import check_free, read_json
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.folders import list_files
+
+if TYPE_CHECKING:
+    from tokendyn.particles.meanfield import MeanFieldRun, Projection
+    from tokendyn.particles.meanfield.diagram import Diagram, Point
 
 BETAS = "10,30,100,300,1000"
 RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
@@ -91,6 +73,9 @@ def phase(
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.particles.meanfield.diagram import fill, read_diagram
+    from tokendyn.particles.meanfield.diagram_report import write_diagram
+
     system = _System(flow, start, times)
     points = _points(betas, ratios or (RATIOS if spectrum else None), seeds, start, system)
     settings = _settings(points, system)
@@ -130,12 +115,16 @@ class _System:
         #: The default end that all points share; None where each has its own, or where --time is given.
         self.common: float | None = None
 
-    def matrix(self, point: Point) -> np.ndarray | None:
+    def matrix(self, point: "Point") -> np.ndarray | None:
         """Return V at a point."""
+        from tokendyn.particles.meanfield.diagram import stretched
+
         return self.value if point.ratio is None else stretched(self.dim, point.ratio)
 
-    def run(self, point: Point, progress: Callable[..., None] | None = None) -> MeanFieldRun:
+    def run(self, point: "Point", progress: Callable[..., None] | None = None) -> "MeanFieldRun":
         """Run one point."""
+        from tokendyn.particles.meanfield import simulate
+
         flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
         tokens, weights = self.made(self.count, point.seed)
         return simulate(
@@ -144,19 +133,25 @@ class _System:
             start=functools.partial(sized, self.made, point.seed), error_tolerance=self.options.error_tolerance,
         )  # fmt: skip
 
-    def grid(self, point: Point) -> np.ndarray:
+    def grid(self, point: "Point") -> np.ndarray:
         """Return the kept times of a point."""
+        from tokendyn.dynamics.steps import longest_step
+
         flow = self.options.flow(point.beta, self.matrix(point), self.interaction)
         return self.times.grid(self.until(point), longest_step(flow) if self.step == "auto" else self.step)
 
-    def projection(self, point: Point) -> Projection:
+    def projection(self, point: "Point") -> "Projection":
         """Return where the law of a point should concentrate."""
+        from tokendyn.particles.meanfield import project
+
         one = np.eye(self.dim)
         value = self.matrix(point)
         return project(one if value is None else value, one if self.interaction is None else self.interaction)
 
-    def _predicted(self, point: Point) -> float:
+    def _predicted(self, point: "Point") -> float:
         """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
+        from tokendyn.particles.meanfield import predicted_times, terminal_phase
+
         one = np.eye(self.dim)
         value = self.matrix(point)
         value = one if value is None else value
@@ -168,7 +163,9 @@ class _System:
         return min(60.0, 1.5 * ends[0] + 2) if ends else 20.0
 
 
-def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, system: _System) -> list[Point]:
+def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, system: _System) -> "list[Point]":
+    from tokendyn.particles.meanfield.diagram import Point
+
     problems = []
     temperatures = numbers_of(betas, "--betas")
     stretches = None if ratios is None else numbers_of(ratios, "--ratios")
@@ -206,7 +203,7 @@ def _points(betas: str, ratios: str | None, seeds: int, start: StartOptions, sys
     return found
 
 
-def _settings(points: list[Point], system: _System) -> dict[str, Any]:
+def _settings(points: "list[Point]", system: _System) -> dict[str, Any]:
     """Return what decides the runs, as JSON values."""
     kind = system.start.kind(system.dim)
     matrices = {
@@ -227,8 +224,10 @@ def _settings(points: list[Point], system: _System) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _announce(points: list[Point], system: _System) -> None:
+def _announce(points: "list[Point]", system: _System) -> None:
     """Say what will be run, where nothing concentrates, and which betas the start does not resolve."""
+    from tokendyn.particles.meanfield import resolution
+
     announce(f"{len(points)} runs of {system.count} {system.start.kind(system.dim)} tokens in {system.dim} dimensions")
     hottest: dict[float, Point] = {}
     for point in points:
@@ -245,6 +244,8 @@ def _announce(points: list[Point], system: _System) -> None:
 
 def _check_place(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     """See that the folder is free, or may be replaced, or holds a part of the same diagram."""
+    from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
+
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (out / "phase.json").exists():
         raise OutputError(f"{out} exists already and holds no phase diagram; choose another --out")
     if overwrite:
@@ -262,6 +263,8 @@ def _check_place(out: Path, settings: dict[str, Any], *, overwrite: bool) -> Non
 
 def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     """Make the folder; one that may be replaced is."""
+    from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
+
     record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": settings}
     if out.exists() and overwrite:
         shutil.rmtree(out)
@@ -273,7 +276,7 @@ def _open(out: Path, settings: dict[str, Any], *, overwrite: bool) -> None:
     list_files(out, WRITTEN)
 
 
-def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool, report: bool) -> int:
+def _tell(diagram: "Diagram", missing: int, out: Path, *, json: bool, report: bool) -> int:
     rows = diagram.rows()
     if json:
         write_json({"runs": len(diagram.results), "missing": missing, "points": rows, "out": str(out)})
@@ -291,8 +294,11 @@ def _tell(diagram: Diagram, missing: int, out: Path, *, json: bool, report: bool
     return 1 if missing or diverged else 0
 
 
-def _line(diagram: Diagram, row: dict[str, Any]) -> str:
+def _line(diagram: "Diagram", row: dict[str, Any]) -> str:
     """Return what was found at one point, in words."""
+    from tokendyn.particles.meanfield.phases import DEPARTED
+    from tokendyn.particles.meanfield.scatter import PhaseScatter
+
     ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
     place = f"beta = {row['beta']:g}{ratio}"
     if row["verdict"] == "nothing":

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendyn.cli.output import announce, is_silent
-from tokendyn.runs.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from tokendyn.runs.checkpoint import Checkpoint
 
 #: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
 #: takes seconds to import.
@@ -52,8 +55,10 @@ def rehearse(run: Callable[[Callable[..., None]], object]) -> None:
 
 
 @contextmanager
-def resumable(path: Path | None) -> Iterator[Checkpoint | None]:
+def resumable(path: Path | None) -> "Iterator[Checkpoint | None]":
     """Yield the checkpoint of a run, None without a path; say when the run goes on from one, or will be able to."""
+    from tokendyn.runs.checkpoint import Checkpoint
+
     if path is None:
         yield None
         return

@@ -4,15 +4,16 @@ import importlib
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.runs.files import check_free, schema_of
 from tokendyn.runs.store import MANIFEST, OUTPUT
 from tokendyn.runs.store import SCHEMA as STORED
-from tokendyn.show import Chapter, Report, Table, write_report
-from tokendyn.show.report import Provenance
+
+if TYPE_CHECKING:
+    from tokendyn.show import Report
 
 #: For each schema of a folder's record: the file, what made it, and the function (folder, pictures) -> Report.
 FOLDERS = {
@@ -65,6 +66,8 @@ def report(
     json
         Write kinds, titles and the page's path as one JSON object to standard output.
     """
+    from tokendyn.show import write_report
+
     if not runs:
         raise BadInputError("name one run or more: tokendyn report run/ model/ --out page.html")
     folders = [_written(run) for run in runs]
@@ -94,8 +97,10 @@ def report(
     return 0
 
 
-def joined(runs: tuple[Path, ...], kinds: list[str], pages: list[Report]) -> Report:
+def joined(runs: tuple[Path, ...], kinds: list[str], pages: "list[Report]") -> "Report":
     """Return one page with a table of all runs and a chapter for each."""
+    from tokendyn.show import Chapter, Report, Table
+
     rows = []
     for run, schema, page in zip(runs, kinds, pages, strict=True):
         made = _made(page)
@@ -134,7 +139,7 @@ def _kind(run: Path) -> str:
     raise BadInputError(f"{run} is not there; give a folder that tokendyn wrote, or what --json wrote")
 
 
-def _page(run: Path, schema: str, pictures: Path) -> Report:
+def _page(run: Path, schema: str, pictures: Path) -> "Report":
     """Return the page of a run; a record that is damaged is one message with the remedy."""
     try:
         if schema in FOLDERS:
@@ -159,8 +164,10 @@ def _record(path: Path, schema: str) -> Mapping[str, Any]:
     return read_json(path, schema=schema, version=1)
 
 
-def _made(page: Report) -> Mapping[str, object]:
+def _made(page: "Report") -> Mapping[str, object]:
     """Return the provenance that a page ends with."""
+    from tokendyn.show.report import Provenance
+
     found = [part.values for part in page.plain_sections if isinstance(part, Provenance)]
     return found[-1] if found else {}
 

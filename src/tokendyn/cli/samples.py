@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tokendyn.cli.output import announce, write_json
-from tokendyn.data.texts import small_reviews
 from tokendyn.runs.files import check_free, new_file
 
 
@@ -67,6 +66,8 @@ def _tokens(stream: Any, rng: np.random.Generator) -> None:
 
 def _reviews(stream: Any, rng: np.random.Generator) -> None:
     """Write the reviews that come with the package."""
+    from tokendyn.data.texts import small_reviews
+
     data = small_reviews()
     csv.writer(stream).writerows([("text", "label"), *zip(data.texts, data.labels or (), strict=True)])
 

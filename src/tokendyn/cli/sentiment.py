@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
@@ -16,14 +16,14 @@ from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.cli.progress import console, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
-from tokendyn.data.collections import Split, split_texts
-from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
-from tokendyn.runs.provenance import provenance
 from tokendyn.runs.table import safe_cell
-from tokendyn.sentiment import LeaderClassifier, load, save
-from tokendyn.sentiment.verdicts import write_verdicts
+
+if TYPE_CHECKING:
+    from tokendyn.data.collections import Split
+    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.sentiment import LeaderClassifier
 
 #: Of what ``explain --json`` writes.
 EXPLANATION_SCHEMA = "tokendyn-explanation"
@@ -100,6 +100,10 @@ def train(
     json
         Write the training record as one JSON object to standard output.
     """
+    from tokendyn.data.collections import split_texts
+    from tokendyn.data.texts import read_texts
+    from tokendyn.sentiment import LeaderClassifier, save
+
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     check_free(out, overwrite=overwrite)
@@ -189,6 +193,9 @@ def predict(
     json
         Write the number of texts of each class as one JSON object to standard output; needs --out.
     """
+    from tokendyn.data.texts import stream_texts
+    from tokendyn.sentiment import load
+
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
     classifier = load(model)
@@ -249,6 +256,8 @@ def explain(
     json
         Write the explanation as one JSON object to standard output.
     """
+    from tokendyn.runs.provenance import provenance
+    from tokendyn.sentiment import load
     from tokendyn.sentiment.report import explained_text, write_explanation
     from tokendyn.show import explanation_terminal
 
@@ -297,6 +306,10 @@ def explain_all(
     json
         Write the number of texts as one JSON object to standard output.
     """
+    from tokendyn.data.texts import stream_texts
+    from tokendyn.sentiment import load
+    from tokendyn.sentiment.verdicts import write_verdicts
+
     classifier = load(model)
     if dry_run:
         return _announce_texts(reviews, text, f"would explain its texts, and write {out}")
@@ -311,6 +324,8 @@ def explain_all(
 
 def _announce_texts(reviews: Path, text: str, plan: str) -> int:
     """Read a file to its end, and say what would be done with it; of standard input only the first part."""
+    from tokendyn.data.texts import stream_texts
+
     parts = stream_texts(reviews, text)
     if str(reviews) == "-":
         announce(f"standard input can be read: {len(next(iter(parts)))} texts in its first part; {plan}")
@@ -319,7 +334,7 @@ def _announce_texts(reviews: Path, text: str, plan: str) -> int:
     return 0
 
 
-def announce_repeats(parts: Split) -> None:
+def announce_repeats(parts: "Split") -> None:
     """Say which texts occur more than once, and what a split did about them."""
     if not parts.repeated:
         return
@@ -329,7 +344,7 @@ def announce_repeats(parts: Split) -> None:
         announce(f"{parts.disputed} different texts occur with different labels; look at them")
 
 
-def evaluate(model: LeaderClassifier, test: LabelledTexts) -> dict[str, float]:
+def evaluate(model: "LeaderClassifier", test: "LabelledTexts") -> dict[str, float]:
     """Return accuracy, mean number of leaders, and how exactly the contributions add up."""
     predicted, _, leaders = model.predict_all(test.texts)
     sample = test.texts[:: max(1, len(test) // 1000)]

@@ -8,12 +8,8 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.sentiment import announce_repeats
-from tokendyn.data.collections import split_texts
-from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free
-from tokendyn.runs.provenance import provenance
-from tokendyn.sentiment.comparison import check_contenders, compare_classifiers, usual_contenders
 
 
 def compare(
@@ -65,6 +61,11 @@ def compare(
     json
         Write the table as one JSON object to standard output.
     """
+    from tokendyn.data.collections import split_texts
+    from tokendyn.data.texts import read_texts
+    from tokendyn.runs.provenance import provenance
+    from tokendyn.sentiment.comparison import check_contenders, compare_classifiers, usual_contenders
+
     if not 0 < test_fraction < 1:
         raise BadInputError(f"--test-fraction must be between 0 and 1, got {test_fraction}")
     check_free(out, overwrite=overwrite)

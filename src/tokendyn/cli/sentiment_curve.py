@@ -2,20 +2,19 @@
 
 import time
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse
 from tokendyn.cli.repeat import repeated
-from tokendyn.data.texts import read_texts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_folder
 from tokendyn.runs.files import write_json as write_record
-from tokendyn.runs.provenance import provenance
-from tokendyn.sentiment import LeaderClassifier
-from tokendyn.sentiment.model_page import SCHEMA, SCHEMA_VERSION, curve_report
-from tokendyn.show import write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokendyn.sentiment import LeaderClassifier
 
 
 def curve(
@@ -57,6 +56,14 @@ def curve(
     json
         Write the points as one JSON object to standard output.
     """
+    import pandas as pd
+
+    from tokendyn.data.texts import read_texts
+    from tokendyn.runs.provenance import provenance
+    from tokendyn.sentiment import LeaderClassifier
+    from tokendyn.sentiment.model_page import SCHEMA, SCHEMA_VERSION, curve_report
+    from tokendyn.show import write_report
+
     wrong = [wish for wish in leaders if not wish > 0]
     if wrong or not leaders:
         raise BadInputError(f"--leaders must be one or more positive numbers, got {wrong or 'none'}")
@@ -99,7 +106,7 @@ def curve(
     return 0
 
 
-def point(model: LeaderClassifier) -> dict[str, float]:
+def point(model: "LeaderClassifier") -> dict[str, float]:
     """Return what a model reached at its chosen epoch."""
     best = model.training_["best"]
     return {
@@ -112,7 +119,7 @@ def point(model: LeaderClassifier) -> dict[str, float]:
     }
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
+def draw(table: "pd.DataFrame", path: Path) -> None:
     """Draw the curve, with a bar of one standard error of each accuracy."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

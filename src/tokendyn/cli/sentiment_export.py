@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.runs.files import check_free
-from tokendyn.sentiment import export_onnx, load
 
 
 def export(model: Path, /, *, out: Path, overwrite: bool = False, dry_run: bool = False, json: bool = False) -> int:
@@ -23,6 +22,8 @@ def export(model: Path, /, *, out: Path, overwrite: bool = False, dry_run: bool 
     json
         Write the names of classes, inputs and outputs as one JSON object to standard output.
     """
+    from tokendyn.sentiment import export_onnx, load
+
     check_free(out, overwrite=overwrite)
     classifier = load(model)
     if dry_run:

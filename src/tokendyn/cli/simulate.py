@@ -12,12 +12,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import announce_names, film_of, matrix_of
-from tokendyn.data.tokens import read_tokens
-from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.errors import BadInputError
-from tokendyn.particles import simulate as run_simulation
-from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
-from tokendyn.particles.report import save_run
 from tokendyn.runs.files import check_free
 
 Model = Literal["clustering", "meanfield"]
@@ -37,7 +32,7 @@ def simulate(
     array: str | None = None,
     strict: bool = False,
     record: Literal["all", "last"] = "all",
-    arithmetic: Arithmetic = "float",
+    arithmetic: Literal["float", "rational", "interval"] = "float",
     checkpoint: Path | None = None,
     animation: Annotated[bool, Parameter(negative="--no-animation")] = True,
     mp4: bool = False,
@@ -94,6 +89,11 @@ def simulate(
     json
         Write the summary as one JSON object to standard output.
     """
+    from tokendyn.data.tokens import read_tokens
+    from tokendyn.particles import simulate as run_simulation
+    from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
+    from tokendyn.particles.report import save_run
+
     if tokens.suffix.lower() == ".json":
         return simulate_explored(tokens, out, overwrite=overwrite, dry_run=dry_run, json=json)
     if softmax is not None and not (math.isfinite(softmax) and softmax > 0):

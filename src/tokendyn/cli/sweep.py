@@ -21,7 +21,6 @@ from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.index import Index
 from tokendyn.runs.plan import Plan, read_plan
-from tokendyn.runs.provenance import provenance
 from tokendyn.runs.scheduler import Crew, WorkerDiedError, dask_executor, end_dask, end_local, local_executor
 from tokendyn.runs.store import FINAL, BusyError, Record, Status, Store
 from tokendyn.runs.table import HEAD, numbers, table_of, write_csv, write_parquet
@@ -86,6 +85,8 @@ def sweep(
     json
         Write the counts as one JSON object to standard output.
     """
+    from tokendyn.runs.provenance import provenance
+
     crew = _crew(workers, threads, memory, scheduler, retries)
     plan = read_plan(file)
     place, folder = Store(store), out or Path(f"sweep-{file.stem}")
