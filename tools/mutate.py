@@ -4,6 +4,8 @@
     python tools/mutate.py --rooms forecast --changes 60 --seed 3 --out forecast.json
     python tools/mutate.py --again --out mutation.json    # only what survived, after tests were added
 
+A first pass on a busy machine may leave out slow tests with ``--longest 1``; ``--again`` then judges with all of them.
+
 Rooms, their core modules and test files, and changes that make no difference or only tune (each with its reason) stand
 in ``mutate.toml``; an entry that fits no change any more is an error. Functions are taken in turn, in a seeded order:
 a comparison, sign, operator, constant, minimum or maximum, a conjunct, condition or statement, or an end of a range or
@@ -70,14 +72,16 @@ def every_change(room: str) -> list[Change]:
 
 
 class Order:
-    """A pytest plugin: quick tests before slow ones; keeps times and what failed."""
+    """A pytest plugin: quick tests before slow ones, or without them; keeps times and what failed."""
 
-    def __init__(self, seconds: dict[str, float], words: set[str]) -> None:
-        self.seconds, self.words, self.failed, self.measured = seconds, words, "", {}
+    def __init__(self, seconds: dict[str, float], words: set[str], longest: float) -> None:
+        self.seconds, self.words, self.longest, self.failed, self.measured = seconds, words, longest, "", {}
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         """Sort stably, so that fixtures of a module are made once in each group."""
         named = {}
+        if self.seconds:
+            items[:] = [item for item in items if self.seconds.get(item.nodeid, 0.0) <= self.longest]
         for item in items:
             if item.path not in named:
                 text = item.path.read_text(encoding="utf-8")
@@ -91,7 +95,7 @@ class Order:
             self.failed = report.nodeid
 
 
-def run_tests(place: Path, room: str, words: set[str], seconds: dict[str, float], limit: int) -> None:
+def run_tests(place: Path, room: str, order: Order, limit: int) -> None:
     """Run the tests of a room in a copy, in this forked process, and end it; the outcome lies in outcome.json."""
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
@@ -100,12 +104,11 @@ def run_tests(place: Path, room: str, words: set[str], seconds: dict[str, float]
     os.dup2(log, 2)
     os.chdir(place)
     os.environ |= {"PYTHONPATH": str(place / "src"), "TMPDIR": str(place / "tmp")}
-    sys.dont_write_bytecode = bool(words)
+    sys.dont_write_bytecode = bool(order.words)
     sys.path[:0] = [str(place / "src"), str(place / "tests")]
     tempfile.tempdir = str(place / "tmp")
     import pytest
 
-    order = Order(seconds, words)
     files = [f"tests/{name}.py" for name in ROOMS[room]["tests"]]
     code = pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", *files], plugins=[order])
     outcome = {"code": int(code), "failed": order.failed, "seconds": order.measured}
@@ -172,11 +175,11 @@ def judge(jobs: list[tuple[str, Change | None]], copies: Copies, record: "Record
             room, change = waiting.pop()
             place, seconds = copies.free.pop(), record.times.get(room, {})
             copies.prepare(place, change)
-            limit = int(60 + 3 * sum(seconds.values())) if change else 3600
+            limit = int(60 + 3 * sum(s for s in seconds.values() if s <= record.options.longest)) if change else 3600
             words = {change.function.rpartition(".")[2], Path(change.file).stem} if change else set()
             child = os.fork()
             if not child:
-                run_tests(place, room, words, seconds, limit)
+                run_tests(place, room, Order(seconds, words, record.options.longest), limit)
             running[child] = (room, change, place, time.monotonic(), limit)
         child, _, used = os.wait4(-1, os.WNOHANG)
         for other, (*_, begun, limit) in running.items():
@@ -277,6 +280,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("mutation.json"))
     parser.add_argument("--again", action="store_true", help="judge again what survived in --out")
+    parser.add_argument("--longest", type=float, default=float("inf"), help="leave out tests of more seconds")
     parser.add_argument("--list", action="store_true", help="print the sample and judge nothing")
     options = parser.parse_args()
     known, chosen = known_changes(), sample(options.rooms, options.changes, options.seed)
