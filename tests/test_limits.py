@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from tokendyn.dynamics import Trajectory
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import convex_hull
-from tokendyn.particles import check_lemmas, limit_set, limits, simulate
+from tokendyn.particles import check_lemmas, limit_set, limits, predict_limits, simulate
 from tokendyn.particles.lemmas import _distances
 
 TRIANGLE = np.array([[1.0, 1.0], [-1.0, 1.0], [0.0, -1.0]])
@@ -70,3 +70,26 @@ def test_the_default_step_parameter_is_one_half():
 def test_the_first_eight_names_are_given_and_the_others_counted(count, text):
     run = simulate(np.random.default_rng(3).normal(size=(12, 2)), layers=2)
     assert run._names(np.arange(count)).replace("token ", "") == text
+
+
+def test_only_a_hardmax_run_says_how_far_it_is_from_its_prediction():
+    tokens = np.random.default_rng(5).normal(size=(6, 2))
+    run = simulate(tokens, alpha=0.5, layers=30)
+    error = run.summary()["prediction_error"]
+    said = [line for line in run.describe() if "differs from the prediction" in line]
+    assert said == [f"the run differs from the prediction by at most {error:.1e}"]
+    soft = simulate(tokens, alpha=0.5, layers=30, inverse_temperature=3.0)
+    assert not any("differs from the prediction" in line for line in soft.describe())
+
+
+def test_a_leader_of_an_unsettled_token_that_moves_itself_is_no_leader():
+    tokens = np.array([[1.0, 0.0], [3.0, 1.0], [2.5, 4.0]])
+    assert (tokens @ tokens.T).argmax(axis=1).tolist() == [1, 2, 2]
+    prediction = predict_limits(tokens, 0.5, max_layers=0)
+    assert prediction.kinds.tolist() == ["unsettled", "vertex", "vertex"]
+    assert prediction.leaders.tolist() == [2]
+
+
+def test_a_segment_is_as_far_from_points_beyond_each_end_as_they_are_from_the_end():
+    hull = convex_hull(np.array([[0.0, 1.0], [0.5, 1.0], [2.0, 1.0]]))
+    np.testing.assert_allclose(hull.distance_outside(np.array([[3.5, 1.0], [-1.5, 1.0], [1.0, 1.0]])), [1.5, 1.5, 0.0])
