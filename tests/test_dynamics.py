@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -333,9 +334,7 @@ def drop_record(folder):
 
 
 def drop_all(folder):
-    drop_tensors(folder)
-    drop_record(folder)
-    folder.rmdir()
+    shutil.rmtree(folder)
 
 
 def cut_record(folder):

@@ -4,6 +4,8 @@
     python tools/mutate.py --rooms forecast --changes 60 --seed 3 --out forecast.json
     python tools/mutate.py --again --out mutation.json    # only what survived, after tests were added
 
+A first pass on a busy machine may leave out slow tests with ``--longest 1``; ``--again`` then judges with all of them.
+
 Rooms, their core modules and test files, and changes that make no difference or only tune (each with its reason) stand
 in ``mutate.toml``; an entry that fits no change any more is an error. Functions are taken in turn, in a seeded order:
 a comparison, sign, operator, constant, minimum or maximum, a conjunct, condition or statement, or an end of a range or
@@ -70,14 +72,16 @@ def every_change(room: str) -> list[Change]:
 
 
 class Order:
-    """A pytest plugin: quick tests before slow ones; keeps times and what failed."""
+    """A pytest plugin: quick tests before slow ones, or without them; keeps times and what failed."""
 
-    def __init__(self, seconds: dict[str, float], words: set[str]) -> None:
-        self.seconds, self.words, self.failed, self.measured = seconds, words, "", {}
+    def __init__(self, seconds: dict[str, float], words: set[str], longest: float) -> None:
+        self.seconds, self.words, self.longest, self.failed, self.measured = seconds, words, longest, "", {}
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         """Sort stably, so that fixtures of a module are made once in each group."""
         named = {}
+        if self.seconds:
+            items[:] = [item for item in items if self.seconds.get(item.nodeid, 0.0) <= self.longest]
         for item in items:
             if item.path not in named:
                 text = item.path.read_text(encoding="utf-8")
@@ -91,8 +95,8 @@ class Order:
             self.failed = report.nodeid
 
 
-def run_tests(place: Path, room: str, words: set[str], seconds: dict[str, float], limit: int) -> None:
-    """Run the tests of a room in a copy, in this forked process, and end it; the outcome lies in outcome.json."""
+def run_tests(place: Path, names: list[str], order: Order, limit: int) -> None:
+    """Run test files in a copy, in this forked process, and end it; the outcome lies in outcome.json."""
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     log = os.open(place / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -100,13 +104,12 @@ def run_tests(place: Path, room: str, words: set[str], seconds: dict[str, float]
     os.dup2(log, 2)
     os.chdir(place)
     os.environ |= {"PYTHONPATH": str(place / "src"), "TMPDIR": str(place / "tmp")}
-    sys.dont_write_bytecode = bool(words)
+    sys.dont_write_bytecode = bool(order.words)
     sys.path[:0] = [str(place / "src"), str(place / "tests")]
     tempfile.tempdir = str(place / "tmp")
     import pytest
 
-    order = Order(seconds, words)
-    files = [f"tests/{name}.py" for name in ROOMS[room]["tests"]]
+    files = [f"tests/{name}.py" for name in names]
     code = pytest.main(["-x", "-p", "no:cacheprovider", "-p", "no:xdist", *files], plugins=[order])
     outcome = {"code": int(code), "failed": order.failed, "seconds": order.measured}
     (place / "outcome.json").write_text(json.dumps(outcome))
@@ -172,11 +175,12 @@ def judge(jobs: list[tuple[str, Change | None]], copies: Copies, record: "Record
             room, change = waiting.pop()
             place, seconds = copies.free.pop(), record.times.get(room, {})
             copies.prepare(place, change)
-            limit = int(60 + 3 * sum(seconds.values())) if change else 3600
+            limit = int(60 + 3 * sum(s for s in seconds.values() if s <= record.options.longest)) if change else 3600
             words = {change.function.rpartition(".")[2], Path(change.file).stem} if change else set()
             child = os.fork()
             if not child:
-                run_tests(place, room, words, seconds, limit)
+                names = ROOMS[room]["tests"] if change else record.unseen(room)
+                run_tests(place, names, Order(seconds, words, record.options.longest), limit)
             running[child] = (room, change, place, time.monotonic(), limit)
         child, _, used = os.wait4(-1, os.WNOHANG)
         for other, (*_, begun, limit) in running.items():
@@ -233,14 +237,22 @@ class Record:
             elif change.name in same and not (options.again and same[change.name]["status"] == "survived"):
                 self.results[change.name] = same[change.name]
         self.left = [change for change in chosen if change.name not in self.results]
-        passed = {room: self.passed(room) for room in dict.fromkeys(change.room for change in self.left)}
-        self.times = {room: json.loads(path.read_text()) for room, path in passed.items() if path.exists()}
-        self.new_rooms = [room for room in passed if room not in self.times]
+        rooms = dict.fromkeys(change.room for change in self.left)
+        self.new_rooms = [room for room in rooms if self.unseen(room)]
+        self.times = {room: self.seen(room) for room in rooms if room not in self.new_rooms}
 
-    def passed(self, room: str) -> Path:
-        """Return the file that says that the tests of a room pass on this source, with their times."""
-        tests = [ROOT / "tests" / f"{name}.py" for name in (*ROOMS[room]["tests"], "conftest")]
-        return self.folder / f"{room}-{digest(*tests)}.json"
+    def passed(self, name: str) -> Path:
+        """Return the file that says that a file of tests passes on this source, with their times."""
+        return self.folder / f"{name}-{digest(*(ROOT / 'tests' / f'{each}.py' for each in (name, 'conftest')))}.json"
+
+    def unseen(self, room: str) -> list[str]:
+        """Return the test files of a room that have not passed on this source."""
+        return [name for name in ROOMS[room]["tests"] if not self.passed(name).exists()]
+
+    def seen(self, room: str) -> dict[str, float]:
+        """Return the seconds of each test of a room."""
+        parts = [json.loads(self.passed(name).read_text()) for name in ROOMS[room]["tests"]]
+        return {test: seconds for part in parts for test, seconds in part.items()}
 
     def add(self, change: Change, status: str, by: str, **more: object) -> None:
         """Keep an outcome."""
@@ -263,8 +275,10 @@ class Record:
             log = (place / "log.txt").read_text()[-2000:]
             sys.exit(f"the tests of {room} fail without a change: {outcome['failed']}\n{log}")
         else:
-            self.times[room] = outcome["seconds"]
-            self.passed(room).write_text(json.dumps(self.times[room]))
+            for name in self.unseen(room):
+                of_file = {k: v for k, v in outcome["seconds"].items() if k.startswith(f"tests/{name}.py::")}
+                self.passed(name).write_text(json.dumps(of_file))
+            self.times[room] = self.seen(room)
             print(f"{room}: its tests pass, {sum(self.times[room].values()):.0f} s", flush=True)
 
 
@@ -277,6 +291,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("mutation.json"))
     parser.add_argument("--again", action="store_true", help="judge again what survived in --out")
+    parser.add_argument("--longest", type=float, default=float("inf"), help="leave out tests of more seconds")
     parser.add_argument("--list", action="store_true", help="print the sample and judge nothing")
     options = parser.parse_args()
     known, chosen = known_changes(), sample(options.rooms, options.changes, options.seed)
