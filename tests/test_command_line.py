@@ -136,7 +136,7 @@ def test_exit_codes_are_those_that_are_documented(tmp_path, monkeypatch, capsys)
     out = ["--no-animation", "--out", str(tmp_path / "run")]
     assert run(["simulate", str(tokens), *out]) == 0
     assert run(["simulate", str(tokens), *out]) == 2
-    assert run(["simulate", str(tokens), "--no-animation", "--alpha", "1e308", "--score", "1e200,0;0,1e200"]) in (1, 2)
+    assert run(["simulate", str(tokens), "--no-animation", "--softmax", "3", "--score", "1e308,0;0,1e308"]) in (1, 2)
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -184,7 +184,7 @@ def test_hashed_words_are_the_same_on_every_machine_and_exact_in_float32():
         ("a.csv", "id,x\na,1\n", "label"),
         ("a.csv", "id,label\na,1\n", "coordinates"),
         ("a.csv", "id,label,x\na,1\n", "line 2"),
-        ("a.csv", "id,label,x\na,1,inf\n", "not a finite number"),
+        ("a.csv", "id,label,x\na,1,inf\n", "'inf' in column 'x' is NaN or infinity"),
         ("a.csv", "id,label,x\na,1,2\na,2,3\n", "above"),
         ("a.csv", b"id,label,x\n\xff,1,2\n", "UTF-8"),
         ("a.txt", "x", "unknown kind"),

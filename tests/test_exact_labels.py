@@ -104,7 +104,7 @@ def test_an_integer_that_python_does_not_write_is_refused_as_a_label(wrap):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", '{"tokens": [[1]], "label": null}\n', "line 1: the label is None"),
+        ("a.jsonl", '{"tokens": [[1]], "label": null}\n', "line 1: the label is null"),
         ("a.jsonl", '{"tokens": [[1]], "label": NaN}\n', "line 1: the label is nan"),
         ("a.jsonl", '{"tokens": [[1]], "label": ""}\n', "line 1: the label is empty"),
         ("a.jsonl", '{"tokens": [[1]], "label": "\\ud800"}\n', "half a surrogate pair"),

@@ -163,7 +163,7 @@ def test_bad_input_is_not_tried_again(tmp_path):
 
 def test_a_nan_in_the_middle_of_a_run_is_no_completed_run(tmp_path, tokens):
     tokens.write_text("1e200,0\n-1e200,3\n0,1e200\n", encoding="utf-8")
-    job = command("simulate").job({"tokens": str(tokens), "layers": 3, "report": False})
+    job = command("simulate").job({"tokens": str(tokens), "layers": 3, "softmax": 3.0, "report": False})
     record, _ = perform(tmp_path / "runs", job)
     assert record.status in ("failed", "diverged")
 

@@ -8,8 +8,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
-from tokendyn.attention.checks import power_of_two
 from tokendyn.errors import BadInputError
+from tokendyn.scales import power_of_two
 
 #: Extents below this share of the largest coordinate count as zero: the points lie in a smaller affine space.
 RANK_TOLERANCE = 1e-12

@@ -449,7 +449,7 @@ TARGETS: dict[str, Target] = {
         "run.toml", _loader("tokendyn.runs.bounded", "read_toml"), lambda: b"alpha = 0.5\nlayers = 10\n"
     ),
     "flags-toml": Target(
-        "run.toml", _merged, lambda: b'alpha = 0.5\ntie_tolerance = 0.1\nscore = "2,0;0,1"\nmp4 = true\n'
+        "run.toml", _merged, lambda: b'alpha = 0.5\ntie_tolerance = 0.1\nscore = "2,0;0,1"\nstrict = true\n'
     ),
     "plan-toml": Target("sweep.toml", _planned, lambda: _PLAN),
     "manifest-json": Target(f"{_RUN}/manifest.json", _stored_runs, _manifest, _stored),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.scales import MODERATE
 
 
 def as_array(given: Any) -> np.ndarray:
@@ -150,18 +151,6 @@ def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np
         return np.zeros(queries.shape[:-1])
     radius = np.sqrt((keys * keys).sum(axis=-1)).max(axis=-1, keepdims=True)
     return tie_tolerance * np.sqrt((queries * queries).sum(axis=-1)) * radius
-
-
-#: Numbers between this and its inverse have products that neither overflow nor lose bits.
-MODERATE = 2.0**-200
-
-
-def power_of_two(array: np.ndarray) -> float:
-    """Return 1 for an array whose largest entry is moderate, else a power of two that makes it so by division."""
-    largest = float(np.abs(array).max(initial=0.0))
-    if largest == 0 or not np.isfinite(largest) or MODERATE <= largest <= 1 / MODERATE:
-        return 1.0
-    return 2.0 ** max(int(np.frexp(largest)[1]), -1022)
 
 
 def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.attention.checks import as_float64, as_mask, as_matrix, check_parameters, power_of_two
+from tokendyn.attention.checks import as_float64, as_mask, as_matrix, check_parameters
 from tokendyn.attention.step import AttentionStep, Backend, attend, canonical_linear
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.scales import power_of_two
 
 
 @dataclass(frozen=True)

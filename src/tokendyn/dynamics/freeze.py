@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.attention.checks import as_weights, check_parameters, power_of_two, tie_slack
+from tokendyn.attention.checks import as_weights, check_parameters, tie_slack
 from tokendyn.attention.dispatch import known_backends
 from tokendyn.attention.step import Backend, hardmax_within
 from tokendyn.dynamics.freeze_kernels import canonical_ties, freeze_rows, mean_of, place_frozen, stand
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.rational import nearest
 from tokendyn.dynamics.ties import EXACT_PRODUCTS, Decision, Ties
+from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
 
 _MATRICES = ("score", "query", "key")

@@ -18,12 +18,12 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 
 from tokendyn.attention import fused
-from tokendyn.attention.checks import power_of_two
 from tokendyn.attention.reduced import SMALLEST, surviving_keys
 from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze, shares
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.ties import rounding_slack
 from tokendyn.errors import BadInputError
+from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
 
 

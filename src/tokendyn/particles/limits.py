@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.attention.checks import power_of_two
 from tokendyn.dynamics import Layer, checked_tokens
 from tokendyn.dynamics.freeze import Arithmetic, Frozen
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Polytope, convex_hull, project_origin
+from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
 
 #: Inequalities of S are accepted when violated by at most this share of the squared scale.
