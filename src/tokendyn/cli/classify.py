@@ -101,10 +101,11 @@ def check(
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
     helps = [*map(_option_terms, report.remedies), *_text_helps(report.contradictions[0], sequences, source, embedding)]
-    raise BadInputError(
-        f"{len(report.contradictions)} pairs of sequences are the same and have different labels; "
-        + "; ".join(["keep one of each, or give them one label", *helps])
+    count = len(report.contradictions)
+    pairs = (
+        "a pair of sequences is the same and has" if count == 1 else f"{count} pairs of sequences are the same and have"
     )
+    raise BadInputError("; ".join([f"{pairs} different labels", "keep one of each, or give them one label", *helps]))
 
 
 def build(
