@@ -250,6 +250,17 @@ def test_an_hdf5_file_that_reads_other_files_is_refused_unless_asked_for(tmp_pat
     assert {path.name for path in opened} == {"a.h5", other.name}
 
 
+@pytest.mark.parametrize("source", ["x", "y"])
+def test_a_virtual_dataset_that_goes_in_a_circle_is_refused(tmp_path, source):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, part in (("x", source), ("y", "x")):
+            layout = h5py.VirtualLayout((20,), "f8")
+            layout[:] = h5py.VirtualSource(".", part, (20,))
+            file.create_virtual_dataset(name, layout)
+    with pytest.raises(BadInputError, match="may be put together from virtual datasets"):
+        read_snapshots(tmp_path / "a.h5")
+
+
 def test_an_hdf5_file_that_points_into_itself_is_read(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a"] = SERIES

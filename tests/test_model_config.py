@@ -174,6 +174,12 @@ def test_positions_and_factors_that_no_setting_names():
     assert any("scale_depth 1.4" in note for note in config_of({"scale_depth": 1.4}, "").notes(0))
 
 
+def test_layers_that_a_configuration_repeats_without_an_end_are_not_listed():
+    types = [[["global", "local"] * 50, 10**9]] * 1000
+    notes = config_of({"window_size": 8, "attention_types": types}, "").notes(9_999)
+    assert notes == ["the layer sees a sliding window of 8 tokens only; here every token sees all"]
+
+
 def test_a_configuration_that_is_a_bomb_or_a_pipe_is_refused(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(b"[" + b"[]," * (6 * 2**20) + b"[]]")

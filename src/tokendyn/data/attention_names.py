@@ -94,9 +94,11 @@ class Scheme:
         """Return what stands for the layer in the names that fit, each with the prefixes under which it was found."""
         first, mark, rest = re.escape(self.inputs[0]).partition(re.escape("{layer}"))
         pattern = first + (f"(?P<layer>{self.slot})" if mark else "") + rest.replace(re.escape("{layer}"), "(?P=layer)")
+        whole = re.compile(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern)
+        ending = self.inputs[0].rpartition("{layer}")[2]  # a file may hold 100,000 names; most are passed over here
         found: dict[str, set[str]] = {}
         for name in names:
-            match = re.fullmatch(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern, name)
+            match = whole.fullmatch(name) if name.endswith(ending) else None
             if match is not None:
                 found.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
         return found

@@ -128,7 +128,7 @@ def _label_problem(value: Any, label: str, names: list[str] | None) -> str:
         return f"{label!r} is {type(value).__name__}, expected a label"
     if not str(value).strip():
         return f"{label!r} is empty; label the row or remove it"
-    if names is not None and _is_whole(value) and not 0 <= value < len(names):
+    if names is not None and _is_whole(value) and not 0 <= int(value) < len(names):
         # -1 is what datasets give to rows without a label.
         return f"{label!r} is {value}, and the classes are 0 to {len(names) - 1}; remove rows without a label"
     return ""

@@ -141,7 +141,8 @@ def shape_problems(path: Path, delimiter: str) -> list[str]:
     problems: list[str] = []
     try:
         with bounded.open_table(path) as stream:
-            header, gaps = 0, []
+            header = 0
+            gaps: list[int] = []
             reader = csv.reader(stream, delimiter=delimiter)
             for cells in reader:
                 if not any(map(str.strip, cells)):

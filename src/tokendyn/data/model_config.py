@@ -41,6 +41,9 @@ _MULTIPLIERS = (
 )  # fmt: skip
 
 
+#: Layers whose kinds are listed: a configuration may repeat a list without an end.
+_MOST_LAYERS = 10_000
+
 #: Numbers beyond it are mistakes.
 _LARGEST = 1e300
 
@@ -271,7 +274,8 @@ def _local_layers(values: dict[str, Any]) -> list[str]:
     types = values.get("attention_types")
     for group in types if isinstance(types, list) else []:
         if isinstance(group, list) and len(group) == 2 and isinstance(group[0], list) and type(group[1]) is int:
-            kinds += [str(kind) for kind in group[0]] * min(max(group[1], 0), 10_000)
+            many = min(group[1], (_MOST_LAYERS - len(kinds)) // max(len(group[0]), 1))
+            kinds += [str(kind) for kind in group[0]] * max(many, 0)
     return kinds
 
 

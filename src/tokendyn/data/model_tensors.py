@@ -60,7 +60,7 @@ class Tensors:
 
 
 def _float64(stored: TensorFile, name: str, index: Path | None) -> np.ndarray:
-    if name not in stored.types:
+    if name not in stored.names:
         whose = f"; {index.name} says that it does" if index is not None else ""
         raise BadInputError(f"{stored.path} does not hold {name}{whose}")
     return np.asarray(stored.read(name), dtype=np.float64)
@@ -84,4 +84,4 @@ def _files(path: Path) -> tuple[dict[str, Path], Path | None]:
     if not path.is_file():
         raise BadInputError(f"{path} is not a file; give a safetensors file of a model, or its folder")
     with open_tensors(path) as stored:
-        return dict.fromkeys(stored.types, path), None
+        return dict.fromkeys(sorted(stored.names), path), None

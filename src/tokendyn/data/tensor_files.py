@@ -25,13 +25,13 @@ class TensorFile:
     ----------
     path
         The file.
-    types
-        The stored type of each tensor, in the words of the format: ``"F32"``, ``"BF16"``, ``"F8_E4M3"``.
+    names
+        Names of the tensors.
     """
 
     def __init__(self, path: Path, handle: Any):
         self.path, self._handle = path, handle
-        self.types: dict[str, str] = {name: handle.get_slice(name).get_dtype() for name in handle.keys()}  # noqa: SIM118
+        self.names = frozenset[str](handle.keys())
 
     def read(self, name: str, *, whole: bool = False) -> Shaped[np.ndarray, "*shape"]:
         """Return one tensor; bfloat16 is widened to float32, which is exact.
@@ -48,7 +48,7 @@ class TensorFile:
         BadInputError
             For types that say nothing without a scale: 8-bit and smaller floats, and whole numbers unless allowed.
         """
-        stored = self.types[name]
+        stored: str = self._handle.get_slice(name).get_dtype()  # such as "F32", "BF16", "F8_E4M3"
         if stored == "BF16":
             return _widened(self.path, name)
         if stored not in FLOATS and not (whole and stored in WHOLE):

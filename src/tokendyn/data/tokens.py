@@ -77,7 +77,7 @@ def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
 def _read_array(path: Path, name: str | None) -> np.ndarray:
     if path.suffix.lower() == ".safetensors":
         with open_tensors(path) as stored:
-            matrix = stored.read(_choose(path, list(stored.types), name), whole=True)
+            matrix = stored.read(_choose(path, sorted(stored.names), name), whole=True)
     else:
         with open_numpy(path) as found:
             one_array = path.suffix.lower() == ".npy"

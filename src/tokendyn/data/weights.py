@@ -144,7 +144,9 @@ def read_head(
     output = found.prefix + scheme.output.replace("{layer}", slot) if scheme.output else ""
     count = heads or scheme.heads or config.heads(found.prefix)
     if count is None:
-        raise BadInputError(f"{path}: the number of heads is unknown; give --heads, or put config.json beside the file")
+        raise BadInputError(
+            f"{path}: the number of heads is unknown; give --heads, or num_attention_heads in config.json beside it"
+        )
     shared = key_value_heads or scheme.key_value_heads or config.key_value_heads(count)
     if not 0 <= head < count:
         raise BadInputError(f"layer {layer} of {path} has {count} heads, 0 to {count - 1}; got --head {head}")

@@ -108,6 +108,14 @@ def _walk(path: str) -> dict[str, Any]:
     outside: list[tuple[str, str, str]] = []
     problem = ""
 
+    def is_nested(source: Any) -> bool:
+        """Return whether a part of a virtual dataset may be virtual itself: the library follows a circle to its end."""
+        if "%" in source.dset_name:  # a pattern of names
+            return True
+        with suppress(KeyError):
+            return bool(file[source.dset_name].is_virtual)
+        return False
+
     def note_link(name: str, link: Any) -> None:
         if isinstance(link, h5py.ExternalLink):
             outside.append((name, "a link to", str(link.filename)))
@@ -120,7 +128,9 @@ def _walk(path: str) -> dict[str, Any]:
             outside.extend((name, "stored in", str(file)) for file, *_ in item.external or ())
             if item.is_virtual:
                 others = {str(source.file_name) for source in item.virtual_sources()} - {"."}
-                outside.extend((name, "put together from", file) for file in sorted(others))
+                outside.extend((name, "put together from", other) for other in sorted(others))
+                if any(source.file_name == "." and is_nested(source) for source in item.virtual_sources()):
+                    raise ValueError(f"the virtual dataset {name!r} may be put together from virtual datasets")
             for dimension in item.dims:
                 with suppress(Exception):
                     len(dimension)

@@ -273,7 +273,9 @@ def _of_dataset(dataset: Any, source: str) -> Columns:
     along = next((str(name) for name in dataset.dims if str(name).lower() in ("time", "t")), None)
     along = along or (str(next(iter(dataset.dims))) if dataset.dims else None)
     if along is None:
-        raise BadInputError(f"{source} has no dimension; expected variables that run over time")
+        raise BadInputError(
+            f"{source} has no dimension; expected variables that run over time, not in groups, which are not read"
+        )
     variables = {str(name): v.transpose(along, ...) for name, v in dataset.variables.items() if along in v.dims}
     shapes = {name: variable.shape for name, variable in variables.items()}
     return Columns(shapes, lambda name: variables[name].values, source, along if along in variables else None)
