@@ -99,9 +99,7 @@ def test_the_column_of_labels_is_no_coordinate_later_on_either(tmp_path, capsys)
 )
 def test_unusable_tokens_are_named_by_their_id_in_every_command(model, tmp_path, capsys, tokens, said):
     path = tmp_path / "new.jsonl"
-    path.write_text(
-        f'{{"id": "a", "tokens": [[0.1, 2]], "label": 1}}\n{{"id": "b", "tokens": {tokens}, "label": 1}}\n'
-    )
+    path.write_text(f'{{"id": "a", "tokens": [[0.1, 2]], "label": 1}}\n{{"id": "b", "tokens": {tokens}, "label": 1}}\n')
     for command in (
         ("predict", path, "--model", model),
         ("verify", model, path),

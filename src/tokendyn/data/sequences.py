@@ -54,9 +54,7 @@ class LabelledSequences:
         return len(self.sequences)
 
 
-def read_sequences(
-    path: str | Path, *, label: str | None = "label", unread: str = "label"
-) -> LabelledSequences:
+def read_sequences(path: str | Path, *, label: str | None = "label", unread: str = "label") -> LabelledSequences:
     """Read sequences of tokens from ``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each optionally ``.gz``.
 
     JSON lines: ``{"id": ..., "tokens": [[...], ...], "label": ...}``, the id optional. CSV and TSV: a header with

@@ -83,11 +83,11 @@ def compile(
         One hashable label a sequence: strings, numbers, tuples of them. Scalars of NumPy and torch become plain Python
         values; 1, True and 1.0 are three labels; None and NaN are refused, as None means that a model abstains.
     strategy
-        ``"narrow"``: 2 Q + 1 blocks of width 4, covers every case. ``"fused"``: Q + 2 blocks of width 8 and a few
-        bubbles. ``"strict"``: two residual channels, no padding. One uniform attention layer: ``"half-space"`` and
-        ``"slab"`` (``"bank"`` tries the two in this order), ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if
-        they are certified (and the data not so large that they take minutes), else a fingerprint if the type suffices,
-        else fused.
+        ``"narrow"``: 2 Q + 1 blocks of width 4, for any sets of tokens that some line tells apart in this type.
+        ``"fused"``: the same in Q + 2 blocks of width 8 and a few bubbles. ``"strict"``: two residual channels, no
+        padding. One uniform attention layer: ``"half-space"`` and ``"slab"`` (``"bank"`` tries the two in this order),
+        ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if they are certified (and the data not so large that they
+        take minutes), else a fingerprint if the type suffices, else fused.
     attention
         ``"hardmax"``, or ``"softmax"`` at a certified inverse temperature. Uniform attention has no temperature.
     dtype
