@@ -91,6 +91,9 @@ def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):
         ({"seed": -1}, "seed"),
         ({"seed": 1.5}, "seed"),
         ({"beta": 10.0}, "attention='softmax'"),
+        ({"beta": float("nan"), "attention": "softmax"}, "beta=nan"),
+        ({"beta": "x", "attention": "softmax"}, "beta='x'"),
+        ({"beta": 0.0, "attention": "softmax"}, "beta=0.0"),
     ],
 )
 def test_an_unknown_option_is_refused(options, message):
@@ -231,6 +234,22 @@ def test_an_output_longer_than_the_distinct_tokens_is_refused():
 def test_unusable_outputs_are_refused(outputs):
     with pytest.raises(BadInputError):
         exact.compile_seq2seq([np.zeros((1, 1)), np.ones((1, 1))], outputs)
+
+
+@pytest.mark.parametrize("sequences", [None, 5, "ab", {0: [[1.0]]}, np.array(5.0), [[1.0]]])
+def test_sequence_to_sequence_refuses_what_compile_refuses(sequences):
+    with pytest.raises(BadInputError) as compiled:
+        exact.compile(sequences, [0])
+    with pytest.raises(BadInputError) as turned:
+        exact.compile_seq2seq(sequences, [[1.0]])
+    assert str(turned.value) == str(compiled.value)
+
+
+def test_sequences_may_come_from_a_generator():
+    tokens = [np.array([[0.0], [1.0]]), np.array([[2.0]])]
+    assert exact.compile((array for array in tokens), (label for label in "ab")).predict(iter(tokens)) == ["a", "b"]
+    turned = exact.compile_seq2seq((array for array in tokens), [[1.0, 2.0], [3.0]])
+    assert [found.tolist() for found in turned.predict(iter(tokens))] == [[[1.0], [2.0]], [[3.0]]]
 
 
 def test_tokens_of_another_dimension_are_refused_at_prediction():

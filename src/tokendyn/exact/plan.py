@@ -246,7 +246,9 @@ def _inseparable(
     if not pairs:
         pairs = [(first, int(stuck[np.argmax(codes[stuck] != codes[first])]))]
         points |= {j: values[symbols[starts[j] : starts[j + 1]]] for j in pairs[0]}
-    gap, i, j = min((_distance(points[i], points[j]), *sorted((i, j))) for i, j in pairs)
+    gaps = [_distance(points[i], points[j]) for i, j in pairs]
+    gap = min(gaps)
+    i, j = sorted(pairs[gaps.index(gap)])
     return SeparationError(
         f"sequences {i} and {j} have different labels and their tokens merge along {line.name}: they differ by "
         f"{gap:.3g} there, and {margin:.3g} is needed; {remedy}",
