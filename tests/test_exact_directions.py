@@ -123,13 +123,20 @@ def test_distinct_numbers_of_one_coordinate_are_built_whatever_their_scale(value
 
 @pytest.mark.parametrize(
     "tokens",
-    [[[1e300, 0], [1e300, 1], [1e-300, 0], [1, 0], [0, 0]], [[5e-324], [1e-323], [0], [1e308]]],
+    [
+        [[1e300, 0], [1e300, 1], [1e-300, 0], [1, 0], [0, 0]],
+        [[5e-324], [1e-323], [0], [1e308]],
+        (1.6e9 + 0.001 * np.indices((6, 6, 6, 6)).reshape(4, -1).T).tolist(),  # times in seconds
+        (0.1 + np.spacing(0.1) * np.indices((3, 3, 3)).reshape(3, -1).T).tolist(),
+    ],
+    ids=["scales", "subnormal", "times", "last bits"],
 )
 def test_scales_that_no_line_holds_are_refused_and_ranks_help(tokens):
     tokens = np.array(tokens, dtype=float)
     labels = list(range(len(tokens)))
-    with pytest.raises(exact.SeparationError, match="ranks"):
+    with pytest.raises(exact.SeparationError, match="rank of its value") as caught:
         exact.compile(tokens[:, None, :], labels)
+    assert caught.value.gap < caught.value.needed
     ranks = np.stack([np.unique(values, return_inverse=True)[1] for values in tokens.T], axis=1)
     assert right(exact.compile(ranks[:, None, :], labels), ranks, labels)
 

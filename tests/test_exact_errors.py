@@ -64,6 +64,9 @@ def test_all_unusable_sequences_are_named_with_their_positions():
         ([[[1.0], [2.0, 3.0]]], [0], "sequence 0 is no"),
         ([np.zeros((1, 2)), []], [0, 1], "sequence 1 is empty"),
         (None, [0], "the sequences are a NoneType"),
+        (np.array(5.0), [0], "the sequences are a ndarray"),
+        ([np.ma.array([[1.0]], mask=[[True]])], [0], "sequence 0 has masked entries"),
+        (np.ma.array(np.ones((2, 1, 1)), mask=[[[False]], [[True]]]), [0, 1], "sequence 1 has masked entries"),
         ({0: np.zeros((1, 2))}, [0], "the sequences are a dict"),
         ([np.zeros((1, 2))], None, "the labels are a NoneType"),
     ],
@@ -88,6 +91,9 @@ def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):
         ({"seed": -1}, "seed"),
         ({"seed": 1.5}, "seed"),
         ({"beta": 10.0}, "attention='softmax'"),
+        ({"beta": float("nan"), "attention": "softmax"}, "beta=nan"),
+        ({"beta": "x", "attention": "softmax"}, "beta='x'"),
+        ({"beta": 0.0, "attention": "softmax"}, "beta=0.0"),
     ],
 )
 def test_an_unknown_option_is_refused(options, message):
@@ -127,6 +133,20 @@ def test_sequences_that_merge_on_the_line_are_refused_and_another_direction_help
     assert (caught.value.first, caught.value.second) == (0, 1)
     assert caught.value.gap < caught.value.needed
     assert exact.compile(sequences, labels, strategy="narrow").predict(sequences) == labels
+
+
+def test_a_refusal_names_a_pair_that_is_too_near_and_not_just_any_of_two_labels():
+    """Of a class that no interval splits, the first two sequences may be far apart."""
+    rng = np.random.default_rng(0)
+    tokens = np.unique(1000 + 0.1 * rng.integers(0, 40, (800, 2)), axis=0)
+    labels = rng.integers(0, 2, len(tokens)).tolist()
+    with pytest.raises(exact.SeparationError, match="dtype='float64'") as caught:
+        exact.compile(tokens[:, None, :], labels, dtype="float32")
+    first, second = caught.value.first, caught.value.second
+    assert first < second
+    assert labels[first] != labels[second]
+    assert caught.value.gap < caught.value.needed
+    assert exact.compile(tokens[:, None, :], labels).predict(tokens[:, None, :]) == labels
 
 
 def test_hats_refuse_sets_that_merge_on_the_line_and_another_direction_helps():
@@ -214,6 +234,22 @@ def test_an_output_longer_than_the_distinct_tokens_is_refused():
 def test_unusable_outputs_are_refused(outputs):
     with pytest.raises(BadInputError):
         exact.compile_seq2seq([np.zeros((1, 1)), np.ones((1, 1))], outputs)
+
+
+@pytest.mark.parametrize("sequences", [None, 5, "ab", {0: [[1.0]]}, np.array(5.0), [[1.0]]])
+def test_sequence_to_sequence_refuses_what_compile_refuses(sequences):
+    with pytest.raises(BadInputError) as compiled:
+        exact.compile(sequences, [0])
+    with pytest.raises(BadInputError) as turned:
+        exact.compile_seq2seq(sequences, [[1.0]])
+    assert str(turned.value) == str(compiled.value)
+
+
+def test_sequences_may_come_from_a_generator():
+    tokens = [np.array([[0.0], [1.0]]), np.array([[2.0]])]
+    assert exact.compile((array for array in tokens), (label for label in "ab")).predict(iter(tokens)) == ["a", "b"]
+    turned = exact.compile_seq2seq((array for array in tokens), [[1.0, 2.0], [3.0]])
+    assert [found.tolist() for found in turned.predict(iter(tokens))] == [[[1.0], [2.0]], [[3.0]]]
 
 
 def test_tokens_of_another_dimension_are_refused_at_prediction():

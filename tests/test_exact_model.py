@@ -291,12 +291,22 @@ def test_an_unseen_label_that_could_be_mistaken_is_refused(labels, unseen):
         (np.array([0.0, 2.0**24], dtype=np.float32), 2**24 + 1),  # rounds to a class
         (np.array([0, 2**64 - 1], dtype=np.uint64), -1),  # no integer type holds both
         (np.array([0, 1]), 2**70),
+        (np.array(["a", "b"], dtype=object), 3),
     ],
     ids=str,
 )
 def test_an_unseen_label_that_the_type_of_the_labels_cannot_hold_apart_is_refused(labels, unseen):
     with pytest.raises(BadInputError, match="unseen_label"):
         exact.ExactClassifier(unseen_label=unseen).fit([[0.0], [1.0]], labels)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_options_and_rows_that_the_classifier_cannot_use_are_named():
+    with pytest.raises(BadInputError, match="sequence 0 is no"):
+        exact.ExactClassifier().fit([[[1.0, 2.0], [3.0]], [[1.0, 2.0]]], ["a", "b"])
+    for state in (np.random.default_rng(0), -1, "0", 1.5):
+        with pytest.raises(BadInputError, match="random_state"):
+            exact.ExactClassifier(random_state=state).fit([[0.0], [1.0]], ["a", "b"])
 
 
 def test_cross_validation_gives_numbers():

@@ -20,6 +20,7 @@ from tokendyn.exact.sequences import (
     Given,
     Sequences,
     TokenSets,
+    arrays_of,
     contradictions,
     gather,
     raise_contradiction,
@@ -83,11 +84,11 @@ def compile(
         One hashable label a sequence: strings, numbers, tuples of them. Scalars of NumPy and torch become plain Python
         values; 1, True and 1.0 are three labels; None and NaN are refused, as None means that a model abstains.
     strategy
-        ``"narrow"``: 2 Q + 1 blocks of width 4, covers every case. ``"fused"``: Q + 2 blocks of width 8 and a few
-        bubbles. ``"strict"``: two residual channels, no padding. One uniform attention layer: ``"half-space"`` and
-        ``"slab"`` (``"bank"`` tries the two in this order), ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if
-        they are certified (and the data not so large that they take minutes), else a fingerprint if the type suffices,
-        else fused.
+        ``"narrow"``: 2 Q + 1 blocks of width 4, for any sets of tokens that some line tells apart in this type.
+        ``"fused"``: the same in Q + 2 blocks of width 8 and a few bubbles. ``"strict"``: two residual channels, no
+        padding. One uniform attention layer: ``"half-space"`` and ``"slab"`` (``"bank"`` tries the two in this order),
+        ``"fingerprint"``, ``"hat"``. ``"auto"``: half-spaces if they are certified (and the data not so large that they
+        take minutes), else a fingerprint if the type suffices, else fused.
     attention
         ``"hardmax"``, or ``"softmax"`` at a certified inverse temperature. Uniform attention has no temperature.
     dtype
@@ -205,6 +206,7 @@ def compile_seq2seq(
     """
     _check_options("narrow", attention, direction, "set", trials, seed, min_margin, beta)
     wanted = _read_outputs(outputs, dtype)
+    sequences = arrays_of(sequences)
     if len(wanted) != len(sequences):
         raise BadInputError(f"{len(sequences)} sequences and {len(wanted)} outputs; expected one output a sequence")
     names = [tuple(map(tuple, output.tolist())) for output in wanted]
@@ -251,7 +253,9 @@ def _check_options(
         problems.append(f"trials={trials!r}; expected an integer of at least 1")
     if not (isinstance(seed, (int, np.integer)) and seed >= 0):
         problems.append(f"seed={seed!r}; expected an integer of at least 0")
-    if beta is not None and attention == "hardmax":
+    if beta is not None and not (isinstance(beta, (int, float, np.number)) and math.isfinite(beta) and beta > 0):
+        problems.append(f"beta={beta!r}; expected a finite number above 0, or None")
+    elif beta is not None and attention == "hardmax":
         problems.append(f"beta={beta!r} with attention='hardmax', which has no temperature; use attention='softmax'")
     if not (isinstance(min_margin, (int, float, np.number)) and math.isfinite(min_margin) and min_margin >= 0):
         problems.append(f"min_margin={min_margin!r}; expected a finite number of at least 0")

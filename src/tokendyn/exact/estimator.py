@@ -74,7 +74,7 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         positions: bool = False,
         abstain: bool = True,
         unseen_label: Any = None,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.strategy = strategy
         self.attention = attention
@@ -159,12 +159,21 @@ def _is_ragged(X: Any) -> bool:
     """Return whether X holds sequences of tokens rather than rows of a matrix."""
     if hasattr(X, "ndim"):
         return bool(X.ndim == 3 or (X.ndim == 1 and X.dtype == object and len(X) and np.ndim(X[0]) == 2))
-    return isinstance(X, list | tuple) and len(X) > 0 and np.ndim(X[0]) == 2
+    if not isinstance(X, list | tuple) or not len(X):
+        return False
+    try:
+        return bool(np.ndim(X[0]) == 2)
+    except ValueError:  # rows that differ in length, which the check of sequences names
+        return True
 
 
 def _seed(random_state: Any) -> int:
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
+    if not (random_state is None or (isinstance(random_state, int | np.integer) and random_state >= 0)):
+        raise BadInputError(
+            f"random_state={random_state!r}; expected an integer of at least 0, a numpy.random.RandomState or None"
+        )
     return int(np.random.default_rng().integers(2**31) if random_state is None else random_state)
 
 
@@ -172,7 +181,8 @@ def _unseen(classes: np.ndarray, wanted: Any) -> Any:
     """Return a label of the type of the classes that is none of them, as the predictions will hold it."""
     if wanted is not None:
         numeric = isinstance(wanted, int | float | np.number)
-        fits = {"U": isinstance(wanted, str), "O": True}.get(classes.dtype.kind, numeric)
+        alike = any(type(wanted) is type(label) for label in classes.tolist())
+        fits = {"U": isinstance(wanted, str), "O": alike}.get(classes.dtype.kind, numeric)
         if not fits or not _is_apart(classes, wanted):
             raise BadInputError(
                 f"unseen_label={wanted!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... and "

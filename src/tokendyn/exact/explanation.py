@@ -315,7 +315,7 @@ def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
     label, questions = _asked(plan, values)
     decision, evidence = _of_questions(model, questions, values, reading, float(np.linalg.norm(direction)))
     if model.labels[label] != reading.label:
-        decision += f"; a token stands between in and out of an interval: the sum is {short(repr(reading.label))}"
+        decision += f"; a token stands between in and out of an interval, which adds up to {short(repr(reading.label))}"
     return Explanation(
         reading.label, known, model.strategy, decision, evidence,
         "distance to the edge of the interval, in the unit of the tokens; negative outside", reading.radius,

@@ -2,6 +2,7 @@
 
 import heapq
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,6 +12,9 @@ from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.planner_kernels import plan_queries
 from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_sequences
+
+#: Sequences that are compared for the message of a refusal.
+_COMPARED = 1000
 
 #: Class numbers as the s channel holds them: sequences that have their label, and the first class.
 DONE, ROOT = 1, 2
@@ -217,8 +221,8 @@ def what_parts(direction: str, dtype: str, min_margin: float, needed: float) -> 
     if dtype == "float32":
         return "use dtype='float64'"
     return (
-        "their coordinates are of too different scales for one line: replace the values of each coordinate by their "
-        "ranks, such as np.unique(values, return_inverse=True)[1], which keeps distinct tokens distinct"
+        f"their differences are too small beside their size for one line in {dtype}: replace each coordinate by the "
+        "rank of its value (0, 1, 2, ... for its distinct values), which keeps distinct tokens distinct"
     )
 
 
@@ -233,18 +237,24 @@ def _inseparable(
     remedy: str,
 ) -> SeparationError:
     """Return the error for a class that no interval splits, with the pair of different labels that is nearest."""
+    points = {int(j): values[symbols[starts[j] : starts[j + 1]]] for j in stuck[:_COMPARED]}
     first = int(stuck[0])
-    others = stuck[codes[stuck] != codes[first]]
-    points = values[symbols[starts[first] : starts[first + 1]]]
-    gaps = [_distance(points, values[symbols[starts[j] : starts[j + 1]]]) for j in others[:1000]]
-    near = int(np.argmin(gaps))
-    i, j = sorted((first, int(others[near])))
+    pairs = [(first, int(j)) for j in stuck[:_COMPARED]]
+    for end in (0, -1):  # neighbours on the line
+        pairs += pairwise(sorted(points, key=lambda j: points[j][end]))
+    pairs = [(i, j) for i, j in pairs if codes[i] != codes[j]]
+    if not pairs:
+        pairs = [(first, int(stuck[np.argmax(codes[stuck] != codes[first])]))]
+        points |= {j: values[symbols[starts[j] : starts[j + 1]]] for j in pairs[0]}
+    gaps = [_distance(points[i], points[j]) for i, j in pairs]
+    gap = min(gaps)
+    i, j = sorted(pairs[gaps.index(gap)])
     return SeparationError(
         f"sequences {i} and {j} have different labels and their tokens merge along {line.name}: they differ by "
-        f"{gaps[near]:.3g} there, and {margin:.3g} is needed; {remedy}",
+        f"{gap:.3g} there, and {margin:.3g} is needed; {remedy}",
         i,
         j,
-        float(gaps[near]),
+        gap,
         margin,
     )
 

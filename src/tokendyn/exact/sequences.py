@@ -113,7 +113,7 @@ def _gather(
 ) -> tuple[Sequences, Bool[np.ndarray, " sequences"], list[np.ndarray]]:
     if dtype not in ("float32", "float64"):
         raise BadInputError(f"dtype={dtype!r}; expected 'float32' or 'float64'")
-    arrays = _arrays(sequences)
+    arrays = arrays_of(sequences)
     _check_shapes(arrays)
     lengths = np.array([len(array) for array in arrays], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -124,7 +124,7 @@ def _gather(
     return Sequences(np.ascontiguousarray(tokens), starts), np.logical_and.reduceat(exact, starts[:-1]), arrays
 
 
-def _arrays(sequences: Given) -> list[np.ndarray]:
+def arrays_of(sequences: Given) -> list[np.ndarray]:
     """Return the sequences as arrays; name those that are none."""
     if isinstance(sequences, Sequences):
         return [sequences[j] for j in range(len(sequences))]

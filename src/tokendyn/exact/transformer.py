@@ -296,9 +296,9 @@ class ExactTransformer:
             backend = "ragged" if backend == "auto" else backend
             forms = canonical(part, self.multiplicity)
             outputs = np.split(self._outputs(forms, backend, device, workers, progress), part.starts[1:-1])
-            places = np.split(forms.place, part.starts[1:-1])
-            for j, output, place in zip(run.tolist(), outputs, places, strict=True):
-                first = int(np.argmin(place))  # the first token of the form: tokens of a stranger need not agree
+            rows = np.split(forms.place, part.starts[1:-1])
+            for j, output, row in zip(run.tolist(), outputs, rows, strict=True):
+                first = int(np.argmin(row))  # the first token of the form: tokens of a stranger need not agree
                 answers[j] = self.labels[self.nearest(float(output[first, 0]))] if self.labels else output
         elif progress is not None:
             progress(len(ready), len(ready))
