@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.data.labels import encode_labels
 from tokendyn.errors import BadInputError
 from tokendyn.exact import precision, radius, ragged
 from tokendyn.exact.forms import canonical
-from tokendyn.data.labels import encode_labels
 from tokendyn.exact.rational import rationals, run_exactly
 from tokendyn.exact.sequences import Given, Sequences
 
