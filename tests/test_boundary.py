@@ -76,6 +76,9 @@ def test_the_library_speaks_in_arguments_and_the_command_line_in_options():
         in_flags("replace it with overwrite=True, or drop strict=True")
         == "replace it with --overwrite, or drop --strict"
     )
+    assert in_flags('record="last", array=NAME, fill="linear" (or previous)') == (
+        "--record last, --array NAME, --fill linear (or previous)"
+    )
     assert in_flags("alpha=True stays") == "alpha=True stays"
 
 
@@ -127,12 +130,12 @@ def test_a_full_or_a_closed_standard_output_is_one_message(tmp_path, monkeypatch
 def test_a_kernel_cache_on_a_full_disk_costs_no_run(tmp_path, monkeypatch, capsys):
     from numba.core import caching
 
-    import tokendyn.cli.simulate as module
+    import tokendyn.particles as module
 
     source = "def save(write):\n    write()\n"
     space: dict[str, object] = {}
     exec(compile(source, str(Path("numba") / "core" / "caching.py"), "exec"), space)
-    simulate, failures = module.run_simulation, [1]
+    simulate, failures = module.simulate, [1]
 
     def refuse():
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -143,7 +146,7 @@ def test_a_kernel_cache_on_a_full_disk_costs_no_run(tmp_path, monkeypatch, capsy
             space["save"](refuse)
         return simulate(*args, **options)
 
-    monkeypatch.setattr(module, "run_simulation", compiles)
+    monkeypatch.setattr(module, "simulate", compiles)
     monkeypatch.setattr(caching.Cache, "save_overload", caching.Cache.save_overload)
     words = ["simulate", str(six_tokens(tmp_path)), "--layers", "2", "--no-report"]
     assert run([*words, "--out", str(tmp_path / "run")]) == 0
@@ -172,3 +175,15 @@ def test_a_line_for_people_stays_one_line(tmp_path, capsys):
     folder = tmp_path / "two\nlines"
     assert run(["simulate", str(six_tokens(tmp_path)), "--layers", "2", "--no-report", "--out", str(folder)]) == 0
     assert "two\\nlines" in capsys.readouterr().err
+
+
+def test_compiling_is_said_once_on_standard_error_and_not_from_the_cache(tmp_path):
+    words = [sys.executable, "-m", "tokendyn", "simulate", str(six_tokens(tmp_path)), "--layers", "1", "--no-report"]
+    environment = process_environment() | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    options = {"capture_output": True, "text": True, "env": environment}
+    first, second = (
+        subprocess.run([*words, "--json", "--out", str(tmp_path / out)], check=True, **options) for out in "ab"
+    )
+    assert first.stderr.count("compiling once") == 1
+    assert "compiling" not in second.stderr
+    assert [json.loads(one.stdout)["status"] for one in (first, second)] == ["completed"] * 2

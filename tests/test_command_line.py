@@ -141,7 +141,7 @@ def test_exit_codes_are_those_that_are_documented(tmp_path, monkeypatch, capsys)
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tokendyn.cli.simulate.run_simulation", interrupted)
+    monkeypatch.setattr("tokendyn.particles.simulate", interrupted)
     assert run(["simulate", str(tokens), "--overwrite", *out]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

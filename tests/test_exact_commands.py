@@ -124,6 +124,20 @@ def test_the_check_that_stands_alone_reads_a_file_as_build_does(tmp_path):
     assert run(["classify", "verify", str(tmp_path / "table"), str(beyond)]) == 2
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "why.png", "why.svg", "why.pdf"])
+def test_labels_and_pictures_replace_only_what_tokendyn_wrote(name, model, sequences, tmp_path, capsys):
+    target = tmp_path / name
+    words = ["predict", sequences, "--out"] if name == "labels.csv" else ["explain", sequences, "--figure"]
+    words = ["classify", *map(str, [*words, target, "--model", model])]
+    assert run(words) == 0
+    assert run([*words, "--overwrite"]) == 0
+    assert "--overwrite" in refused(capsys, *words[1:])
+    for foreign in (b"", b"id,prediction,thesis\n1,2,3\n", b"\x89PNG mine"):
+        target.write_bytes(foreign)
+        assert "did not write" in refused(capsys, *words[1:], "--overwrite")
+        assert target.read_bytes() == foreign
+
+
 def test_a_table_gives_the_same_sequences_as_lines(sequences, tmp_path):
     path = tmp_path / "tokens.csv.gz"
     path.write_bytes(gzip.compress(TABLE.encode()))

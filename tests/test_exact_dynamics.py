@@ -252,7 +252,7 @@ def test_the_command_line_fails_when_run_and_prediction_disagree(tmp_path, monke
             whole, prediction=dataclasses.replace(whole.prediction, limits=whole.prediction.limits + 1)
         )
 
-    monkeypatch.setattr("tokendyn.cli.simulate.run_simulation", broken)
+    monkeypatch.setattr("tokendyn.particles.simulate", broken)
     assert command([*arguments, "--out", str(tmp_path / "wrong")]) == 1
     assert json.loads(capsys.readouterr().out)["status"] == "disagrees"
 

@@ -1,6 +1,5 @@
 """``tokendyn forecast``: from a CSV to a model and a forecast, and what bad input says."""
 
-import importlib
 import json
 import re
 
@@ -8,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import tokendyn.forecast
 from tokendyn.cli import run
 from tokendyn.cli.values import seconds_of
 from tokendyn.data.systems import sinusoids
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF, Forecaster
 
-commands = importlib.import_module("tokendyn.cli.forecast")
 DT = 0.05
 SIGNAL = sinusoids(700, DT, (0.5, 0.5 * np.sqrt(2)), 0.0, (1.0, 0.7), channels=2, seed=1)
 
@@ -288,7 +287,7 @@ def test_dates_of_inputs_to_come_are_matched(tmp_path, capsys):
 def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsys, monkeypatch):
     data = written(table(300), tmp_path / "data.csv")
     arguments = ["forecast", "fit", data, "--budget", "1s", "--horizon", "30", "--out", str(tmp_path / "m")]
-    search = commands.auto_forecaster
+    search = tokendyn.forecast.auto_forecaster
 
     def interrupted(*given, **options):
         def stop(share, line):
@@ -297,12 +296,12 @@ def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsy
 
         return search(*given, **(options | {"progress": stop}))
 
-    monkeypatch.setattr(commands, "auto_forecaster", interrupted)
+    monkeypatch.setattr(tokendyn.forecast, "auto_forecaster", interrupted)
     assert run(arguments) == 130
     assert "m.search.json; the same command goes on from there" in capsys.readouterr().err
     trials = json.loads((tmp_path / "m.search.json").read_text(encoding="utf-8"))["trials"]
     assert len(trials) == 2
-    monkeypatch.setattr(commands, "auto_forecaster", search)
+    monkeypatch.setattr(tokendyn.forecast, "auto_forecaster", search)
     assert run(arguments) == 0
     said = capsys.readouterr().err
     assert "going on from" in said
@@ -402,3 +401,12 @@ def test_durations_are_read(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(BadInputError, match="--budget is"):
         seconds_of(text)
+
+
+def test_a_dry_run_of_a_search_refuses_what_the_search_refuses_and_writes_nothing(tmp_path, capsys):
+    for rows, code, words in ((6, 2, "a search needs at least 8"), (40, 0, "would search for 1 s")):
+        data = written(table(rows), tmp_path / f"{rows}.csv")
+        arguments = ["forecast", "fit", data, "--test-fraction", "0", "--budget", "1s", "--out", str(tmp_path / "m")]
+        assert run([*arguments, "--dry-run"]) == code
+        assert words in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["40.csv", "6.csv"]

@@ -39,8 +39,9 @@ def said(capsys, words, code=0):
 @pytest.fixture
 def leading(tmp_path, monkeypatch):
     """Tokens in a file that leads to another: ``scale.json`` beside it, and from there to a third."""
-    import tokendyn.cli.simulate as module
-    from tokendyn.data.tokens import read_tokens
+    import tokendyn.data.tokens as module
+
+    read_tokens = module.read_tokens
 
     folder = tmp_path / "given"
     folder.mkdir()
@@ -99,16 +100,16 @@ def test_the_place_of_the_files_makes_no_difference(leading, tmp_path, capsys):
 
 
 def test_a_file_that_only_the_run_itself_read_is_looked_at_again(tokens, tmp_path, capsys, monkeypatch):
-    import tokendyn.cli.simulate as module
+    import tokendyn.particles as module
 
-    hidden, simulate = tmp_path / "hidden.json", module.run_simulation
+    hidden, simulate = tmp_path / "hidden.json", module.simulate
     hidden.write_text("1", encoding="utf-8")
 
     def reads_late(*args, **options):
         note_opened(hidden)
         return simulate(*args, **options)
 
-    monkeypatch.setattr(module, "run_simulation", reads_late)
+    monkeypatch.setattr(module, "simulate", reads_late)
     words = ["simulate", str(tokens), "--layers", "3", "--no-report", f"--store={tmp_path / 'kept'}"]
     said(capsys, words)
     assert "is there already" in said(capsys, words)[1]
@@ -118,15 +119,15 @@ def test_a_file_that_only_the_run_itself_read_is_looked_at_again(tokens, tmp_pat
 
 
 def test_an_input_that_changes_during_the_run_is_an_error_and_nothing_is_stored(tokens, tmp_path, capsys, monkeypatch):
-    import tokendyn.cli.simulate as module
+    import tokendyn.particles as module
 
-    simulate = module.run_simulation
+    simulate = module.simulate
 
     def changes(*args, **options):
         tokens.write_text("1,2\n3,4\n", encoding="utf-8")
         return simulate(*args, **options)
 
-    monkeypatch.setattr(module, "run_simulation", changes)
+    monkeypatch.setattr(module, "simulate", changes)
     assert run(["simulate", str(tokens), "--no-report", f"--store={tmp_path / 'kept'}"]) == 2
     assert "was changed while the run was made" in capsys.readouterr().err
     assert Store(tmp_path / "kept").ids() == []
@@ -259,15 +260,15 @@ def test_runs_of_another_version_are_named_and_taken_over_when_their_bits_agree(
 def test_runs_whose_bits_differ_or_whose_inputs_are_gone_are_not_taken_over(
     tokens, tmp_path, changed, monkeypatch, capsys
 ):
-    import tokendyn.cli.simulate as module
+    import tokendyn.particles as module
 
     store = Store(tmp_path / "kept")
     words = ["simulate", str(tokens), "--layers", "3", "--no-report", f"--store={tmp_path / 'kept'}"]
     said(capsys, words)
     changed("scipy", "0.0.1")
-    simulate = module.run_simulation
+    simulate = module.simulate
     monkeypatch.setattr(
-        module, "run_simulation",
+        module, "simulate",
         lambda tokens, **options: simulate(np.nextafter(tokens, math.inf), **options),
     )  # fmt: skip
     done, lines = said(capsys, ["runs", "adopt", "--store", str(store.folder)], code=1)

@@ -178,3 +178,38 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_the_work(tmp_path, c
     assert "tells 2 classes apart, the labels have 3" in capsys.readouterr().err
     assert run(["sentiment", "compare", str(path), "--test-fraction", "1.5", "--out", str(out)]) == 2
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("words", "name"), [
+    (["predict", "{reviews}", "--out"], "labels.csv"),
+    (["explain-all", "{reviews}", "--out"], "why.jsonl"),
+    (["explain", "A dull film.", "--html"], "why.html"),
+])  # fmt: skip
+def test_a_file_is_replaced_only_when_asked_and_only_where_tokendyn_wrote_it(words, name, model, tmp_path, capsys):
+    source, target = tmp_path / "few.csv", tmp_path / name
+    source.write_text("id,text\n1,A dull film.\n2,A wonderful film.\n", encoding="utf-8")
+    words = ["sentiment", *(word.format(reviews=source) for word in words), str(target), "--model", str(model)]
+    assert run(words) == 0
+    first = target.read_bytes()
+    assert run(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run([*words, "--overwrite"]) == 0
+    assert target.read_bytes() == first
+    for foreign in (b"", b"id,text,thesis\n1,2,3\n", b'{"row": 1, "thesis": 3}\n', b"<html>mine</html>"):
+        target.write_bytes(foreign)
+        assert run([*words, "--overwrite"]) == 2
+        assert "tokendyn did not write" in capsys.readouterr().err
+        assert target.read_bytes() == foreign
+
+
+def test_labels_of_labels_do_not_replace_what_they_are_made_of(model, reviews, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
+    assert run(["sentiment", "predict", str(reviews), "--model", str(model), "--out", str(labels)]) == 0
+    before = labels.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(labels)
+    for source in (labels, link):
+        words = ["sentiment", "predict", str(source), "--model", str(model), "--out", str(labels), "--overwrite"]
+        assert run(words) == 2
+        assert "is read from it" in capsys.readouterr().err
+    assert labels.read_bytes() == before

@@ -66,7 +66,7 @@ def test_a_given_step_counts_and_a_missing_one_is_the_usual_step():
     assert (grid.tolist(), places.tolist(), step, problems) == ([0, 1, 2, 3, 4, 5, 6], [0, 1, 2, 6], 1.0, [])
     grid, places, step, problems = check_times(times, 0.5, filling=True)
     assert (len(grid), places.tolist(), step, problems) == (13, [0, 2, 4, 12], 0.5, [])
-    assert check_times(times)[3] == ["3 times are missing before row 4; fill them with --fill linear or previous"]
+    assert check_times(times)[3] == ['3 times are missing before row 4; fill them with fill="linear" (or previous)']
     assert "not uniform" in check_times(times, 2.0)[3][0]
     assert "above 0" in check_times(times, 0.0)[3][0]
     most = MOST_GRID * 3

@@ -110,7 +110,8 @@ def in_flags(message: str) -> str:
     """Return a message of the library with its arguments as the options of the command line."""
     import re
 
-    return re.sub(r"\b(overwrite|strict)=(?:True|False)", r"--\1", message)
+    message = re.sub(r"\b(overwrite|strict)=(?:True|False)", r"--\1", message)
+    return re.sub(r'\b(record|array|fill|arithmetic)="?(\w+)"?', r"--\1 \2", message)
 
 
 def prepare_process() -> None:

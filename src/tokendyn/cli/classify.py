@@ -16,8 +16,10 @@ import numpy as np
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
+from tokendyn.cli.values import heading_of
 from tokendyn.errors import LISTED, BadInputError, TokendynError
 from tokendyn.runs.files import check_free, new_file
+from tokendyn.runs.folders import SIGNATURE
 from tokendyn.runs.table import safe_cell
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def build(
     from tokendyn.exact import compile as compile_transformer
     from tokendyn.exact import save
 
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[sequences, embedding])
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
     began = time.perf_counter()
@@ -307,6 +309,7 @@ def predict(
     abstain: bool = False,
     guess: bool = False,
     workers: int = 1,
+    overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -332,6 +335,8 @@ def predict(
         Write what the network happens to say of strangers, which means nothing.
     workers
         Threads.
+    overwrite
+        Replace the file when predict wrote it.
     dry_run
         Check the input, say what would be done, and stop.
     json
@@ -343,6 +348,9 @@ def predict(
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
     if abstain and guess:
         raise BadInputError("--abstain and --guess exclude each other; leave one out")
+    header = ("id", "prediction", "known")
+    if out is not None:
+        check_free(out, overwrite=overwrite, ours=lambda file: heading_of(file) == [*header], inputs=[sequences, model])
     loaded = load(model)
     if not loaded.labels:
         raise BadInputError(f"{model} turns sequences into sequences; use exact.load(...).predict from Python")
@@ -361,7 +369,6 @@ def predict(
     for place, label, yes in zip(readable, labels, known, strict=True):
         shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
     rows = zip(data.ids, shown, sure, strict=True)
-    header = ("id", "prediction", "known")
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows([header, *map(_safe_row, rows)])
         return 0
@@ -386,6 +393,7 @@ def explain(
     text: str | None = None,
     embedding: Path | None = None,
     figure: Path | None = None,
+    overwrite: bool = False,
     json: bool = False,
 ) -> int:
     """Say why a sequence has its label: which token decides and by how much, in at most one screen; --json has it all.
@@ -404,11 +412,17 @@ def explain(
         The file of word vectors, if build had one.
     figure
         Picture of the questions or the tokens (.png, .svg, .pdf), at most 40 rows.
+    overwrite
+        Replace the picture when tokendyn wrote it.
     json
         Write the explanation as one JSON object to standard output.
     """
     from tokendyn.exact import load
 
+    if figure is not None:
+        if figure.suffix not in (".png", ".svg", ".pdf"):
+            raise BadInputError(f"--figure {figure}: expected .png, .svg or .pdf")
+        check_free(figure, overwrite=overwrite, inputs=[sequences, model])
     loaded = load(model)
     source = _same_input(loaded, text)
     data = _read(sequences, None, source, embedding)
@@ -423,10 +437,9 @@ def explain(
         for line in why.describe():
             announce(line)
     if figure is not None:
-        if figure.suffix not in (".png", ".svg", ".pdf"):
-            raise BadInputError(f"--figure {figure}: expected .png, .svg or .pdf")
+        signed = {"Software" if figure.suffix == ".png" else "Creator": SIGNATURE}
         with new_file(figure) as temporary:
-            why.plot().savefig(temporary, dpi=150)
+            why.plot().savefig(temporary, dpi=150, metadata=signed)
         announce(f"wrote {figure}")
     return 0
 
@@ -460,7 +473,7 @@ def export(
     """
     from tokendyn.exact import load, to_onnx
 
-    check_free(onnx, overwrite=overwrite)
+    check_free(onnx, overwrite=overwrite, inputs=[model])
     loaded = load(model)
     if dry_run:
         announce(f"would write {loaded.stats.blocks} blocks as {onnx}")

@@ -70,7 +70,7 @@ def evaluate(
     ]
     if problems:
         raise BadInputError.all_of("the command", problems)
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[reviews, model])
     names = [name.strip() for name in explainers.split(",") if name.strip()]
     classifier = load(model)
     data = read_texts(reviews, text=text, label=None)

@@ -24,7 +24,7 @@ def simulate_explored(path: Path, out: Path | None, *, overwrite: bool, dry_run:
 
     explored = read_explored(path)
     folder = out or path.parent / f"run-{path.name.split('.')[0]}"
-    check_free(folder, overwrite=overwrite)
+    check_free(folder, overwrite=overwrite, inputs=[path])
     if dry_run:
         announce(f"would run {len(explored.tokens)} tokens of the explorer ({explored.model}), hardmax and softmax")
         announce(f"would write {folder}")

@@ -15,7 +15,7 @@ from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import rehearse
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import seconds_of
+from tokendyn.cli.values import heading_of, seconds_of
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
 from tokendyn.runs.files import write_json as write_record
@@ -127,7 +127,7 @@ def fit(
         raise BadInputError(f"--model auto chooses the settings itself; leave out --{', --'.join(given)}")
     made = None if model == "auto" else _model(model, given, budget, seed)
     seconds = seconds_of(budget or _BUDGET)
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[data])
     read = read_series(data, time, columns, inputs, series, fill)
     task = hold_out(read, horizon, test_fraction, name=data.name) if test_fraction else None
     learned = list(task.train) if task else read
@@ -228,9 +228,8 @@ def predict(
     driving = names_of(inputs) or about.get("inputs") or []
     given = read_series(data, time, ",".join(wished) if wished else None, ",".join(driving), series, fill)
     if out is not None:
-        check_free(
-            out, overwrite=overwrite, ours=functools.partial(_is_forecast, _header(given, time or "time", series))
-        )
+        ours = functools.partial(_is_forecast, _header(given, time or "time", series))
+        check_free(out, overwrite=overwrite, ours=ours, inputs=[data, model])
     _check_fit(known, given)
     driven: list[Any] = [None] * len(given)
     if known.n_inputs_:
@@ -445,9 +444,7 @@ def _header(given: "Sequence[Snapshots]", time: str, series: str | None) -> list
 
 def _is_forecast(header: list[str], file: Path) -> bool:
     """Return whether a file may be an earlier forecast: a table whose heading begins in the same way."""
-    with file.open("rb") as stream:
-        first = stream.readline(1 << 20).decode("utf-8", "replace")
-    return next(csv.reader([first]), [])[: len(header)] == header
+    return heading_of(file)[: len(header)] == header
 
 
 def _stamps(times: np.ndarray, given: "Snapshots") -> list[str]:

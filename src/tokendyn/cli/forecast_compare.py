@@ -84,7 +84,7 @@ def compare(
     from tokendyn.runs.provenance import provenance
 
     seconds = seconds_of(budget)
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[data])
     read = read_series(data, time, columns, inputs, series, fill)
     task = hold_out(read, horizon, test_fraction, name=data.stem)
     longest = max(min(len(one) for one in (*task.train, *task.tests)) // 10, 2)

@@ -161,7 +161,7 @@ def simulate_meanfield(
     grid = times.grid(_default_time(field, found, begun.tokens.shape[1], shown), shown)
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
-    check_free(folder, overwrite=overwrite)
+    check_free(folder, overwrite=overwrite, inputs=[tokens, checkpoint])
     movie = film_of(animation and report, mp4)
     settings: dict[str, Any] = {
         "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from cyclopts import Parameter
 from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.cli.progress import console, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import seconds_of
+from tokendyn.cli.values import heading_of, seconds_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import safe_cell
@@ -106,7 +107,7 @@ def train(
 
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[reviews, checkpoint])
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     parts = split_texts(data, test_fraction, seed)
@@ -170,6 +171,7 @@ def predict(
     model: Path,
     out: Path | None = None,
     text: str = "text",
+    overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -188,6 +190,8 @@ def predict(
         CSV file to write; standard output by default.
     text
         Name of the column of texts.
+    overwrite
+        Replace the file when predict wrote it.
     dry_run
         Read the model and the first texts, say what would be done, and stop.
     json
@@ -198,6 +202,8 @@ def predict(
 
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
+    if out is not None:
+        check_free(out, overwrite=overwrite, ours=_is_prediction, inputs=[reviews, model])
     classifier = load(model)
     if dry_run:
         return _announce_texts(reviews, text, f"would label its texts, and write {out or 'standard output'}")
@@ -239,6 +245,7 @@ def explain(
     model: Path,
     file: Path | None = None,
     html: Path | None = None,
+    overwrite: bool = False,
     json: bool = False,
 ) -> int:
     """Say why a text is classified as it is: leader words, their places, contributions that add up.
@@ -253,6 +260,8 @@ def explain(
         Read the text from this UTF-8 file.
     html
         Write a page with the coloured text, the contributions and the moving tokens.
+    overwrite
+        Replace the page when tokendyn wrote it.
     json
         Write the explanation as one JSON object to standard output.
     """
@@ -262,6 +271,8 @@ def explain(
     from tokendyn.show import explanation_terminal
 
     began = time.perf_counter()
+    if html is not None:
+        check_free(html, overwrite=overwrite, inputs=[file, model])
     classifier = load(model)
     explanation = classifier.explain(_text(text, file))
     if json:
@@ -284,6 +295,7 @@ def explain_all(
     model: Path,
     out: Path,
     text: str = "text",
+    overwrite: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
@@ -301,6 +313,8 @@ def explain_all(
         JSONL file to write.
     text
         Name of the column of texts.
+    overwrite
+        Replace the file when explain-all wrote it.
     dry_run
         Read the model and the first texts, say what would be done, and stop.
     json
@@ -310,6 +324,7 @@ def explain_all(
     from tokendyn.sentiment import load
     from tokendyn.sentiment.verdicts import write_verdicts
 
+    check_free(out, overwrite=overwrite, ours=_is_explained, inputs=[reviews, model])
     classifier = load(model)
     if dry_run:
         return _announce_texts(reviews, text, f"would explain its texts, and write {out}")
@@ -320,6 +335,19 @@ def explain_all(
         write_json({"texts": count, "out": str(out)})
     announce(f"explained {count} texts; wrote {out}")
     return 0
+
+
+def _is_prediction(file: Path) -> bool:
+    """Return whether a file may be one that predict wrote, with any model."""
+    heading = heading_of(file)
+    names = heading[heading[:1] == ["id"] :]
+    return names[:2] == ["text", "prediction"] and names[-1] == "leaders"
+
+
+def _is_explained(file: Path) -> bool:
+    """Return whether a file may be one that explain-all wrote: its first line begins with the row and the verdict."""
+    with file.open("rb") as stream:
+        return re.match(rb'\{"row": 1, "label": ', stream.readline(100)) is not None
 
 
 def _announce_texts(reviews: Path, text: str, plan: str) -> int:

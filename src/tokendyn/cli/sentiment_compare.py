@@ -68,7 +68,7 @@ def compare(
 
     if not 0 < test_fraction < 1:
         raise BadInputError(f"--test-fraction must be between 0 and 1, got {test_fraction}")
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[reviews])
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     parts = split_texts(data, test_fraction, seed)

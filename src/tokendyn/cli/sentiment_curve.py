@@ -68,7 +68,7 @@ def curve(
     if wrong or not leaders:
         raise BadInputError(f"--leaders must be one or more positive numbers, got {wrong or 'none'}")
     began = time.perf_counter()
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[reviews])
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     if dry_run:

@@ -24,7 +24,7 @@ def export(model: Path, /, *, out: Path, overwrite: bool = False, dry_run: bool 
     """
     from tokendyn.sentiment import export_onnx, load
 
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, inputs=[model])
     classifier = load(model)
     if dry_run:
         announce(f"would write {len(classifier.words_)} tokens as {out}")

@@ -102,7 +102,7 @@ def simulate(
     announce_names(table)
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
-    check_free(folder, overwrite=overwrite)
+    check_free(folder, overwrite=overwrite, inputs=[tokens, checkpoint])
     movie = film_of(animation and report and record == "all", mp4)
     settings: dict[str, Any] = {
         "alpha": alpha,

@@ -1,7 +1,7 @@
 """Values of options: durations, numbers, matrices."""
 
+import csv
 import math
-import os
 import re
 import shutil
 from pathlib import Path
@@ -28,22 +28,6 @@ def seconds_of(text: str, option: str = "--budget") -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def check_memory(size: float, what: str) -> None:
-    """Raise when a run would keep more bytes than this machine has, before anything is made.
-
-    Raises
-    ------
-    BadInputError
-        The message says how much it would take, and how much there is.
-    """
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return
-    if size > there:
-        raise BadInputError(f"{what} take {1e-9 * size:.3g} GB, more than the {1e-9 * there:.3g} GB of this machine")
-
-
 def film_of(wanted: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
     """Return the kind of animation that is asked for; before any work, whether it can be written.
 
@@ -66,6 +50,13 @@ def numbers_of(text: str, option: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise BadInputError(f"{option} is {text[:60]!r}; expected finite numbers with commas, such as 10,30,1e3")
     return values
+
+
+def heading_of(file: Path) -> list[str]:
+    """Return the cells of the first line of a CSV file, by which a table of one's own is known."""
+    with file.open("rb") as stream:
+        first = stream.readline(1 << 20).decode("utf-8", "replace")
+    return next(csv.reader([first]), [])
 
 
 def announce_names(table: "TokenTable") -> None:

@@ -106,5 +106,5 @@ def _choose(path: Path, names: list[str], name: str | None) -> str:
         return names[0]
     if name is None or name not in names:
         known = ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "") or "none"
-        raise BadInputError(f"{path}: name one of its arrays with --array (it holds: {known})")
+        raise BadInputError(f"{path}: name one of its arrays with array=NAME (it holds: {known})")
     return name

@@ -1,7 +1,5 @@
 """Sending tokens through layers."""
 
-import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +15,7 @@ from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError
 from tokendyn.runs.checkpoint import Checkpoint, State
+from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
 
 #: Called after each layer with the number of layers done and the number asked for.
@@ -138,12 +137,8 @@ class _Recording:
     def __init__(self, state: np.ndarray, layers: Sequence[Layer], record: Record) -> None:
         self.heads, self.wanted = len(layers[0].heads), _wanted_layers(record, len(layers))
         numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
-        memory = _memory()
-        if 8 * numbers > memory:
-            raise BadInputError(
-                f"{len(self.wanted)} layers of {len(state)} tokens need up to {8e-9 * numbers:.0f} GB, more than the "
-                f'{1e-9 * memory:.0f} GB of this machine; record fewer layers, as by record="last" (--record last)'
-            )
+        what = f"{len(self.wanted)} layers of {len(state)} tokens"
+        check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None
         self.doubtful: np.ndarray = np.empty(0, dtype=np.int64)
@@ -211,14 +206,6 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_R
             '(record="last"), use fewer tokens or layers, an alpha with a short binary fraction such as 0.5, or '
             'arithmetic="interval"'
         )
-
-
-def _memory() -> float:
-    """Return the memory of the machine in bytes; infinity where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return math.inf
 
 
 def _wanted_layers(record: Record, layers: int) -> set[int]:

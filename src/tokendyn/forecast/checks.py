@@ -8,7 +8,7 @@ import numpy as np
 
 from tokendyn.errors import LISTED, BadInputError
 
-_REMEDY = "fill or cut the gaps first (on the command line: --fill linear)"
+_REMEDY = 'fill or cut the gaps first; for files with fill="linear"'
 
 
 def check_series(series: Any, what: str, *, features: int | None = None) -> np.ndarray:

@@ -404,7 +404,7 @@ def check_simulation(
     departures = hypothesis_departures(tokens, head.score)
     if strict and departures:
         raise TheoremError.all_of(
-            "the theorem of arXiv 2407.01602 does not apply (drop --strict to run)", [*departures]
+            "the theorem of arXiv 2407.01602 does not apply (drop strict=True to run)", [*departures]
         )
     stack = [Layer(alpha, (head,))] * layers
     check_run(tokens, stack, labels=labels, record=record, arithmetic=arithmetic)

@@ -21,7 +21,8 @@ from tokendyn.runs.bounded import read_json_value
 #: The file in which a folder lists what tokendyn wrote in it; nothing else in it is ever replaced.
 LIST, LIST_SCHEMA, LIST_VERSION = ".tokendyn.json", "tokendyn-folder", 1
 #: Files that carry the name of what wrote them, and that name.
-_SIGNATURES = {".html": b"Made by tokendyn", ".htm": b"Made by tokendyn", ".onnx": b"tokendyn"}
+SIGNATURE = "Made by tokendyn"
+_SIGNED = dict.fromkeys((".html", ".htm", ".png", ".svg", ".pdf"), SIGNATURE.encode()) | {".onnx": b"tokendyn"}
 #: Files that pages and figures are made of; made anew later, they join the list of their folder.
 _PAGES = frozenset({".html", ".png", ".svg", ".gif", ".mp4"})
 _SHOWN = 4
@@ -33,11 +34,18 @@ class NewerError(BadInputError):
     """A record is whole and of a version that this tokendyn does not know yet."""
 
 
-def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bool] | None = None) -> None:
+def check_free(
+    target: str | Path,
+    *,
+    overwrite: bool,
+    ours: Callable[[Path], bool] | None = None,
+    inputs: Iterable[str | Path | None] = (),
+) -> None:
     """Raise an :class:`OutputError` if ``target`` exists and must not be replaced; ask before long work.
 
     Only what tokendyn wrote is replaced: an empty folder, a folder that holds nothing but the files which its own list
-    (:data:`LIST`) names, a page or an ONNX model that carries the name of tokendyn.
+    (:data:`LIST`) names, a page, a picture or an ONNX model that carries the name of tokendyn. What is read is never
+    replaced by what is made of it.
 
     Parameters
     ----------
@@ -47,6 +55,8 @@ def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bo
         Whether it may be replaced at all.
     ours
         For files of other kinds: says whether tokendyn wrote one.
+    inputs
+        Files and folders that are read; None stands for one that was not given.
     """
     target = Path(target)
     try:
@@ -58,6 +68,9 @@ def check_free(target: str | Path, *, overwrite: bool, ours: Callable[[Path], bo
             return
         if not overwrite:
             raise OutputError(f"{target} exists already; choose another place, or replace it with overwrite=True")
+        for one in inputs:
+            if one is not None and target.resolve() in (Path(one).resolve(), *Path(one).resolve().parents):
+                raise OutputError(f"{target} is not replaced, because {one} is read from it; choose another place")
         foreign = foreign_parts(target) if target.is_dir() or ours is None or not ours(target) else ""
     except (OSError, ValueError) as error:
         why = refusal(error) if isinstance(error, OSError) else str(error)
@@ -101,7 +114,7 @@ def _covers(known: list[str], name: str) -> bool:
 
 def _is_signed(file: Path) -> bool:
     """Return whether a file says of itself that tokendyn wrote it."""
-    mark = _SIGNATURES.get(file.suffix.lower())
+    mark = _SIGNED.get(file.suffix.lower())
     return mark is not None and file.is_file() and mark in file.read_bytes()
 
 

@@ -236,7 +236,9 @@ def check_times(
     if (counts > 1).any() and not filling:
         rows = np.flatnonzero(counts > 1) + 1
         missing = int(places[-1] + 1 - len(times))
-        problems.append(f"{missing} times are missing before {listed(rows)}; fill them with --fill linear or previous")
+        problems.append(
+            f'{missing} times are missing before {listed(rows)}; fill them with fill="linear" (or previous)'
+        )
     return times[0] + step * np.arange(places[-1] + 1), places, step, problems
 
 
@@ -258,7 +260,9 @@ def _checked(
         if empty[:, column].all():
             problems.append(f"{name!r} holds no number; leave it out")
         elif empty[:, column].any() and fill is None:
-            problems.append(f"{name!r} is NaN in {listed(empty[:, column])}; fill gaps with --fill linear or previous")
+            problems.append(
+                f'{name!r} is NaN in {listed(empty[:, column])}; fill gaps with fill="linear" (or previous)'
+            )
         elif not constant_allowed and np.ptp(table[~empty[:, column], column]) == 0:
             problems.append(f"{name!r} is constant; leave it out")
     if problems or (length != len(places) and fill is None):
