@@ -161,7 +161,21 @@ def power_of_two(array: np.ndarray) -> float:
     largest = float(np.abs(array).max(initial=0.0))
     if largest == 0 or not np.isfinite(largest) or MODERATE <= largest <= 1 / MODERATE:
         return 1.0
-    return 2.0 ** max(int(np.frexp(largest)[1]), -1022)
+    return 2.0 ** min(max(int(np.frexp(largest)[1]), -1022), 1023)
+
+
+def near_one(array: np.ndarray, name: str) -> tuple[np.ndarray, float]:
+    """Return an array divided by its :func:`power_of_two`, and that power; raise where the division loses bits."""
+    unit = power_of_two(array)
+    if unit == 1:
+        return array, unit
+    scaled = array / unit
+    if not np.array_equal(scaled * unit, array):
+        raise ScaleError(
+            f"{name} hold both {np.abs(array).max():.2g} and {np.abs(array[array != 0]).min():.2g}, of which float64 "
+            "has no products; leave out or scale what is so far from the rest"
+        )
+    return scaled, unit
 
 
 def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
