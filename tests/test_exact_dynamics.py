@@ -174,6 +174,22 @@ def test_products_that_no_scale_saves_are_refused():
     assert attend(queries, keys[:2], keys[:2]).leaders[0] == 0, "keys of one size are scaled together"
 
 
+def test_tokens_that_no_scale_holds_are_refused():
+    with pytest.raises(ScaleError, match=r"tokens hold both 1e\+200 and 1e-150"):
+        simulate(np.array([[1e200, 0], [1e-150, 1e-150], [0, 3e-150]]), layers=5)
+    with pytest.raises(ScaleError, match="entries of the score matrix"):
+        simulate(np.array([[1.0, 0], [0, 2], [-1, -1]]), score=np.diag([1e300, 1e-300]), layers=5)
+    found = simulate(np.array([[1e160, 0], [0, 1e-120], [0, 2e-120]]), layers=200)
+    np.testing.assert_array_equal(found.prediction.limits, [[1e160, 0], [0, 2e-120], [0, 2e-120]])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_tokens_next_to_the_largest_float_run():
+    tokens = np.array([[1.0, 0], [0, 1], [-0.5, -0.5]])
+    plain, scaled = simulate(tokens), simulate(tokens * 1.5 * 2.0**1023)
+    np.testing.assert_allclose(scaled.trajectory.states[-1] / 2.0**1023, 1.5 * plain.trajectory.states[-1], rtol=1e-14)
+
+
 # Arithmetic.
 
 

@@ -78,9 +78,10 @@ class TestTheSecondRun:
     def test_changes_just_inside_and_outside_the_limit(self):
         first = Phases(0.1, 3.0, (2.0, 4.0), 8.0)
         inside, outside = (0.1 * math.exp(check.CHANGE * share) for share in (0.98, 1.02))
-        assert check.Comparison.of(first, Phases(inside, 3.0, (2.0, 4.0), 8.0)).agrees
-        assert not check.Comparison.of(first, Phases(outside, 3.0, (2.0, 4.0), 8.0)).agrees
-        assert not check.Comparison.of(first, Phases(0.1, 3.0, (2.0, 4.0), 8 * math.exp(-1.02 * check.CHANGE))).agrees
+        assert check.Comparison.of(first, Phases(inside, 3.0, (2.0, 4.0), 8.0)).agrees(check.CHANGE)
+        assert not check.Comparison.of(first, Phases(outside, 3.0, (2.0, 4.0), 8.0)).agrees(check.CHANGE)
+        late = Phases(0.1, 3.0, (2.0, 4.0), 8 * math.exp(-1.02 * check.CHANGE))
+        assert not check.Comparison.of(first, late).agrees(check.CHANGE)
         stays = check.Comparison.of(first, Phases(0.1, 3.0, (2.0, 4.0), math.inf))
         assert (stays.least, stays.departure) == (0.0, math.inf)
         never = check.Comparison.of(Phases(0.51, 0.0, (0.0, 1.0), math.inf), Phases(0.49, 0.0, (0.0, 1.0), math.inf))
@@ -266,3 +267,36 @@ def test_a_run_that_ends_as_the_law_is_about_to_leave_is_open():
         return check.judged(guard, near, held, (240, near, held), 50.0, True, last).status
 
     assert [verdict(last) for last in (0.14, 0.42, 0.43, 0.5)] == ["resolved", "resolved", "unresolved", "unresolved"]
+
+
+def test_fewer_tokens_must_agree_better_than_more():
+    guard = meanfield.resolution(experiments.lined_flow(30.0), quantiles(60))
+    held, run = check.Stragglers(0, 0.0, None), Phases(0.100, 3.0, (2.0, 4.0), 8.0)
+
+    def verdict(least, tokens):
+        other = tokens, Phases(least, 3.0, (2.0, 4.0), 8.0), held
+        return check.judged(guard, run, held, other, 50.0, True).status
+
+    assert [verdict(0.107, tokens) for tokens in (240, 50)] == ["resolved", "unresolved"]
+    assert [verdict(0.104, tokens) for tokens in (240, 50)] == ["resolved", "resolved"]
+
+
+def test_a_causal_flow_is_not_called_resolved_without_a_second_run():
+    flow = TokenFlow(20.0, interaction=np.diag([4.0, 1.0]), value=np.diag([1.0, 2.0]), causal=True)
+    found = meanfield.simulate(flow, quantiles(60), np.linspace(0, 2, 5))
+    assert found.verdict == "unresolved"
+    assert "not compared with a run of another size" in found.resolution.reason
+
+
+def test_tokens_with_noise_are_independent():
+    times = np.linspace(0, 8, 21)
+
+    def noisy(seed):
+        settings = {"method": "euler", "noise": 0.02, "seed": seed, "start": quantiles}
+        return meanfield.simulate(experiments.lined_flow(50.0), quantiles(140), times, **settings)
+
+    runs = [noisy(seed) for seed in (1, 2)]
+    assert abs(math.log(runs[0].phases.least / runs[1].phases.least)) > 0.2
+    assert [run.resolution.status for run in runs] == ["unresolved", "unresolved"]
+    assert "140 tokens" in runs[0].resolution.reason
+    assert "independent tokens make up the distance" in runs[0].resolution.reason

@@ -11,4 +11,4 @@ def power_of_two(array: np.ndarray) -> float:
     largest = float(np.abs(array).max(initial=0.0))
     if largest == 0 or not np.isfinite(largest) or MODERATE <= largest <= 1 / MODERATE:
         return 1.0
-    return 2.0 ** max(int(np.frexp(largest)[1]), -1022)
+    return 2.0 ** min(max(int(np.frexp(largest)[1]), -1022), 1023)

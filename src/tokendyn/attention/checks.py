@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import BadInputError, ScaleError
-from tokendyn.scales import MODERATE
+from tokendyn.scales import MODERATE, power_of_two
 
 
 def as_array(given: Any) -> np.ndarray:
@@ -151,6 +151,20 @@ def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np
         return np.zeros(queries.shape[:-1])
     radius = np.sqrt((keys * keys).sum(axis=-1)).max(axis=-1, keepdims=True)
     return tie_tolerance * np.sqrt((queries * queries).sum(axis=-1)) * radius
+
+
+def near_one(array: np.ndarray, name: str) -> tuple[np.ndarray, float]:
+    """Return an array divided by its :func:`power_of_two`, and that power; raise where the division loses bits."""
+    unit = power_of_two(array)
+    if unit == 1:
+        return array, unit
+    scaled = array / unit
+    if not np.array_equal(scaled * unit, array):
+        raise ScaleError(
+            f"{name} hold both {np.abs(array).max():.2g} and {np.abs(array[array != 0]).min():.2g}, of which float64 "
+            "has no products; leave out or scale what is so far from the rest"
+        )
+    return scaled, unit
 
 
 def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

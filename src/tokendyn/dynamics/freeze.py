@@ -8,14 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.attention.checks import as_weights, check_parameters, tie_slack
+from tokendyn.attention.checks import as_weights, check_parameters, near_one, tie_slack
 from tokendyn.attention.dispatch import known_backends
 from tokendyn.attention.step import Backend, hardmax_within
 from tokendyn.dynamics.freeze_kernels import canonical_ties, freeze_rows, mean_of, place_frozen, stand
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.rational import nearest
 from tokendyn.dynamics.ties import EXACT_PRODUCTS, Decision, Ties
-from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
 
 _MATRICES = ("score", "query", "key")
@@ -139,8 +138,7 @@ class Frozen:
         check_parameters(np.inf, head.tie_tolerance, backend=backend, known=known_backends(np.inf))
         self.head, self.backend, self.arithmetic = _near_one(head), backend, arithmetic
         # The dynamic does not depend on the scale; products of coordinates near 1 neither overflow nor underflow.
-        self.unit = power_of_two(tokens)
-        tokens = tokens if self.unit == 1 else tokens / self.unit
+        tokens, self.unit = near_one(tokens, "tokens")
         self._state = tokens.copy()
         self.weights = as_weights(weights, (count,), np.ones(count, dtype=bool))
         self.active = np.arange(count)
@@ -419,5 +417,5 @@ def _near_one(head: Head) -> Head:
     for name in _MATRICES:
         matrix = getattr(head, name)
         if matrix is not None:
-            changes[name] = matrix / power_of_two(matrix)
+            changes[name] = near_one(matrix, f"entries of the {name} matrix")[0]
     return replace(head, **changes) if changes else head

@@ -33,8 +33,9 @@ FEW = 128
 #: The tail: a sixteenth of the tokens, those nearest to the separatrix, within these numbers.
 TAIL = (6, 16)
 
-#: Largest relative change of least distance and departure from one run to the other that counts as resolved.
-CHANGE = 0.09
+#: Largest relative change of least distance and departure that counts as resolved: from a run to one of more tokens,
+#: and to one of fewer. An error that falls like 1/n changes 1.75 times as much from n to 4n as from 0.7n to n.
+CHANGE, COARSE_CHANGE = 0.09, 0.05
 
 #: Largest weight of stragglers that counts as resolved; and where more tokens as a whole give the same answer.
 STRAGGLERS, HARMLESS = 0.01, 0.1
@@ -209,10 +210,9 @@ class Comparison:
         departure = 0.0 if not any(left) else _change(run.departure, other.departure) if all(left) else math.inf
         return cls(least, departure)
 
-    @property
-    def agrees(self) -> bool:
-        """Whether both changes are small."""
-        return max(self.least, self.departure) < CHANGE
+    def agrees(self, allowed: float) -> bool:
+        """Return whether both changes are smaller than allowed."""
+        return max(self.least, self.departure) < allowed
 
 
 def _change(first: float, second: float) -> float:
@@ -258,17 +258,18 @@ def judged(
     shared
         Effective number of tokens that make up the squared distance.
     even
-        Whether the tokens are even, or were compared with more of the same start.
+        Whether the tokens are even, or were compared with more of the same start, and without noise.
     last
         Distance at the end of the run.
     """
     reasons = []
-    compared = Comparison.of(phases, other[1])
-    if not compared.agrees:
-        reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared)}")
+    compared, finer = Comparison.of(phases, other[1]), other[0] > guard.tokens
+    allowed = CHANGE if finer else COARSE_CHANGE
+    if not compared.agrees(allowed):
+        reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared, allowed)}")
     if math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED:
         reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
-    if stragglers.weight >= (HARMLESS if other[0] > guard.tokens else STRAGGLERS):
+    if stragglers.weight >= (HARMLESS if finer else STRAGGLERS):
         reasons.append(f"{left_behind(stragglers.count)} off E at the least distance")
     if not even and shared < _SHARED:
         reasons.append(f"{max(shared, 1):.0f} independent tokens make up the distance, which scatters by that")
@@ -281,7 +282,7 @@ def judged(
         shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {other[0]} tokens"
         return dataclasses.replace(facts, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
     without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]
-    if (stragglers.count or other[2].count) and Comparison.of(without[0], without[1]).agrees:
+    if (stragglers.count or other[2].count) and Comparison.of(without[0], without[1]).agrees(allowed):
         reasons.append(
             f"without those that are left to themselves both runs agree on a least distance of {without[0].least:.3g} "
             + ("and stay" if math.isinf(without[0].departure) else f"and a departure at t = {without[0].departure:.3g}")
@@ -291,8 +292,8 @@ def judged(
     return dataclasses.replace(facts, status="unresolved", needed=needed, reason=text)
 
 
-def _differs(run: Phases, other: Phases, compared: Comparison) -> str:
-    if compared.least >= CHANGE:
+def _differs(run: Phases, other: Phases, compared: Comparison, allowed: float) -> str:
+    if compared.least >= allowed:
         return f"the least distance is {other.least:.3g} and not {run.least:.3g}"
     if math.isinf(compared.departure):
         return "the law leaves" if math.isfinite(other.departure) else "the law does not leave"

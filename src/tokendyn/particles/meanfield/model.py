@@ -414,8 +414,10 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
     """Return the verdict on a run, by its stragglers and a second run."""
     guard, trajectory = run.resolution, run.trajectory
     cold = math.isinf(run.flow.inverse_temperature)
-    if not run.asks or run.flow.causal or cold or len(trajectory.times) < _FEWEST:
+    if not run.asks or cold or len(trajectory.times) < _FEWEST:
         return guard
+    if run.flow.causal:
+        return unchecked(guard, "what tokens of a causal flow do depends on their order")
     if trajectory.status != "completed":
         return unchecked(guard, f"{trajectory.status}, at t = {trajectory.times[-1]:.3g}")
     begun = other_start(trajectory.states[0], trajectory.weights, run.projection, start)
@@ -429,6 +431,7 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
     parts = trajectory.weights * ((trajectory.states[run.best] - run.targets) ** 2).sum(axis=1)
     shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
     even = (start is not None and len(begun[1]) > len(trajectory.weights)) or evenly(trajectory.states[0])
+    even = even and not settings["noise"]  # which moves every token on its own
     other = len(begun[1]), second.phases, second.stragglers
     return judged(guard, run.phases, run.stragglers, other, shared, even, float(run.distances[-1]))
 

@@ -386,7 +386,7 @@ def _guard_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
     note = (
         "spacing: distance from where a token looks to the nearest token at the start, in kernel widths. The verdict "
         "is that of a second run with another number of tokens: least distance and departure must change by less than "
-        "9 %. Stragglers are left to themselves off E."
+        "9 %, or 5 % from fewer tokens. Stragglers are left to themselves off E."
     )
     tables: list[Section] = [Table(rows, "Does the number of tokens resolve beta?", note=note)]
     if beside.refinement and run.asks:
