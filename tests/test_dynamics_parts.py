@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from jaxtyping import config as jaxtyping_config
 
 from tokendyn.dynamics import Budget, TokenFlow, integrate
 

@@ -110,3 +110,20 @@ def test_doubtful_tokens_are_those_of_the_run_and_the_settled_ones_of_its_predic
     prediction = replace(run.prediction, kinds=kinds, doubtful=np.array([0, 1, 2]))
     changed = replace(run, prediction=prediction, hardmax=replace(run.hardmax, doubtful=np.array([3])))
     assert changed.doubtful.tolist() == [0, 2, 3]
+
+
+def test_a_prediction_counts_the_layers_until_all_are_settled():
+    tokens = np.array([[1.0, 0.0], [3.0, 1.0], [2.5, 4.0]])
+    assert predict_limits(tokens, 0.5, max_layers=0).layers == 1
+    whole = predict_limits(tokens, 0.5)
+    assert whole.layers == whole.settled_layers.max() + 1 >= 2
+
+
+def test_a_disagreement_names_the_token_that_is_farthest_off_and_both_places():
+    run = simulate(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.25]]), alpha=1.0, layers=40)
+    limits_ = run.prediction.limits + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, -0.5]])
+    settled = run.prediction.settled_states + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, -0.5]])
+    wrong = replace(run, prediction=replace(run.prediction, limits=limits_, settled_states=settled))
+    assert wrong.disagreeing.tolist() == [1, 2]
+    assert f"token {run.trajectory.labels[2]} ends at (2, " in wrong.disagreement()
+    assert "was predicted at (2, -0.5)" in wrong.disagreement()

@@ -1,9 +1,12 @@
 """Parts of stored runs: checkpoints of every kind of array, columns of one kind."""
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from tokendyn.errors import BadInputError
+from tokendyn.runs import parquet_files
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.table import table_of
 
@@ -32,3 +35,12 @@ def test_columns_hold_one_kind_of_value_and_collections_become_text():
         "d": ["x", "3", None],
         "e": [None, None, "{'k': 1}"],
     }
+
+
+def test_what_a_parquet_file_unpacks_to_counts_every_column_of_every_group(tmp_path):
+    path = tmp_path / "t.parquet"
+    table = pyarrow.table({"a": np.arange(100.0), "b": np.arange(100) % 2, "c": np.arange(100.0) ** 2})
+    parquet.write_table(table, path, row_group_size=40)
+    metadata = parquet.read_metadata(path)
+    sizes = [metadata.row_group(g).column(c).total_uncompressed_size for g in (0, 1, 2) for c in (0, 1, 2)]
+    assert parquet_files._walk(str(path)) == {"problem": "", "bytes": sum(sizes)}
