@@ -256,5 +256,5 @@ def test_one_point_is_one_cluster():
 
 
 def test_same_points_compares_coordinate_by_coordinate():
-    one, other = np.zeros((3, 2)), np.array([[0, 0.1], [0.1, -0.1], [0.2, 0]])
-    np.testing.assert_array_equal(same_points(one, other, 0.1), [True, True, False])
+    one, steps = np.full((3, 2), 2.0), np.array([[0, 0.125], [0.125, -0.125], [0.25, 0]])
+    np.testing.assert_array_equal(same_points(one, one + steps, 0.125), [True, True, False])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,3 +94,36 @@ def test_a_leader_of_an_unsettled_token_that_moves_itself_is_no_leader():
 def test_a_segment_is_as_far_from_points_beyond_each_end_as_they_are_from_the_end():
     hull = convex_hull(np.array([[0.0, 1.0], [0.5, 1.0], [2.0, 1.0]]))
     np.testing.assert_allclose(hull.distance_outside(np.array([[3.5, 1.0], [-1.5, 1.0], [1.0, 1.0]])), [1.5, 1.5, 0.0])
+
+
+def test_a_scene_shows_the_limit_set_of_the_run():
+    run = simulate(np.random.default_rng(6).normal(size=(8, 2)), alpha=0.5, layers=20)
+    scene = run.scene()
+    expected = limit_set(convex_hull(run.prediction.limits[run.prediction.leaders]), np.eye(2))
+    np.testing.assert_array_equal(scene.limit_points, expected.points)
+    np.testing.assert_array_equal(scene.limit_dimensions, expected.face_dimensions)
+
+
+def test_doubtful_tokens_are_those_of_the_run_and_the_settled_ones_of_its_prediction():
+    run = simulate(np.random.default_rng(7).normal(size=(5, 2)), alpha=0.5, layers=5)
+    kinds = np.array(["vertex", "unsettled", "face", "vertex", "unsettled"])
+    prediction = replace(run.prediction, kinds=kinds, doubtful=np.array([0, 1, 2]))
+    changed = replace(run, prediction=prediction, hardmax=replace(run.hardmax, doubtful=np.array([3])))
+    assert changed.doubtful.tolist() == [0, 2, 3]
+
+
+def test_a_prediction_counts_the_layers_until_all_are_settled():
+    tokens = np.array([[1.0, 0.0], [3.0, 1.0], [2.5, 4.0]])
+    assert predict_limits(tokens, 0.5, max_layers=0).layers == 1
+    whole = predict_limits(tokens, 0.5)
+    assert whole.layers == whole.settled_layers.max() + 1 >= 2
+
+
+def test_a_disagreement_names_the_token_that_is_farthest_off_and_both_places():
+    run = simulate(np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.25]]), alpha=1.0, layers=40)
+    limits_ = run.prediction.limits + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, -0.5]])
+    settled = run.prediction.settled_states + np.array([[0.0, 0.0], [0.25, 0.0], [0.0, -0.5]])
+    wrong = replace(run, prediction=replace(run.prediction, limits=limits_, settled_states=settled))
+    assert wrong.disagreeing.tolist() == [1, 2]
+    assert f"token {run.trajectory.labels[2]} ends at (2, " in wrong.disagreement()
+    assert "was predicted at (2, -0.5)" in wrong.disagreement()
