@@ -211,6 +211,7 @@ def predict(
     json
         Write status and numbers as one JSON object to standard output; needs --out.
     """
+    from tokendyn.forecast import Forecaster
     from tokendyn.forecast.store import PREDICTION_SCHEMA
     from tokendyn.runs.provenance import provenance
 
