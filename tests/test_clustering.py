@@ -460,7 +460,7 @@ def test_duplicates_lead_together_and_this_is_said(rng):
     np.testing.assert_array_equal(run.prediction.leaders, [0, 3])
     np.testing.assert_array_equal(run.prediction.limits[[0, 1, 2, 4]], np.ones((4, 2)))
     np.testing.assert_allclose(run.trajectory.states[-1], run.prediction.limits, atol=1e-9)
-    assert run.departures == ("2 tokens repeat another one: they count as multiplicity",)
+    assert run.departures == ("2 tokens repeat others: they count as multiplicity",)
 
 
 def test_duplicates_weigh_in_a_tie():

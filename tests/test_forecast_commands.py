@@ -305,7 +305,7 @@ def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsy
     assert run(arguments) == 0
     said = capsys.readouterr().err
     assert "going on from" in said
-    assert "Chosen (*)" in said
+    assert "\nChosen (*)" in said  # on a line of its own
     assert not (tmp_path / "m.search.json").exists()
     assert "Chosen (*)" in json.loads((tmp_path / "m" / "data.json").read_text(encoding="utf-8"))["account"]
 

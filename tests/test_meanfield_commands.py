@@ -88,7 +88,7 @@ def saved(path, rows, suffix="csv"):
         (("--beta", 3, "--dim", 1), "at least 2 dimensions"),
         (("--beta", 3, "--start", "quantle"), "quantile"),
         (("--beta", 3, "--seeds", 3), "same for every seed"),
-        (("--beta", 3, "--noise", 0.1), "euler"),
+        (("--beta", 3, "--noise", 0.1), "--noise needs --integrator euler"),
         (("--beta", 3, "--budget", "soon"), "--budget"),
         (("--beta", 3, "--tokens", 100000000), "GB"),
         (("--beta", 3, "--bta", 3), "--bta"),

@@ -264,9 +264,14 @@ def test_a_run_that_ends_as_the_law_is_about_to_leave_is_open():
     held, near = check.Stragglers(0, 0.0, None), Phases(0.14, 3.0, (2.0, 4.0), math.inf)
 
     def verdict(last):
-        return check.judged(guard, near, held, (240, near, held), 50.0, True, last).status
+        return check.judged(guard, near, held, (240, near, held), 50.0, True, last)
 
-    assert [verdict(last) for last in (0.14, 0.42, 0.43, 0.5)] == ["resolved", "resolved", "unresolved", "unresolved"]
+    statuses = [verdict(last).status for last in (0.14, 0.42, 0.43, 0.5)]
+    assert statuses == ["resolved", "resolved", "unresolved", "unresolved"]
+    # More tokens are not the remedy: they are enough.
+    assert verdict(0.5).needed <= 60
+    assert "follow it longer" in verdict(0.5).reason
+    assert "too few" not in verdict(0.5).reason
 
 
 def test_fewer_tokens_must_agree_better_than_more():

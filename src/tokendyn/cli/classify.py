@@ -483,7 +483,9 @@ def export(
         write_json({"labels": [str(label) for label in loaded.labels], "out": str(onnx)})
     if unrolled and loaded.dtype == "float64":
         announce("quantisers of onnxruntime leave float64 as it is; build with --dtype float32 for them")
-    announce(f"wrote {onnx}; output k means {', '.join(f'{k}: {v!r}' for k, v in enumerate(loaded.labels[:5]))} ...")
+    numbers = ", ".join(f"{k} for {label!r}" for k, label in enumerate(loaded.labels[:5]))
+    more = ", ..." if len(loaded.labels) > 5 else ""
+    announce(f"wrote {onnx}; its output is the number of a label: {numbers}{more}")
     return 0
 
 

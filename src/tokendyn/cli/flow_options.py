@@ -151,8 +151,8 @@ class StartOptions:
     tilt
         Radians by which the Fibonacci lattice is turned.
     push
-        Makes fibonacci, sobol and uniform starts uneven, x <- N(x + push): numbers with commas, one a dimension and
-        together shorter than 1, or 0. A law that is symmetric about E hides the terminal phase, so that by default
+        Makes fibonacci, sobol and uniform starts uneven, x <- N(x + push): numbers with commas, one a dimension, a
+        vector shorter than 1; or 0. A law that is symmetric about E hides the terminal phase, so that by default
         fibonacci, and sobol above three dimensions, are pushed by 1/4 along (1, 2, ..., d).
     centres
         Of vmf, one a row: a file or rows. By default three at random.
@@ -245,7 +245,7 @@ class StartOptions:
         push = np.zeros(dim) if push.tolist() == [0.0] else push
         if push.shape != (dim,) or not np.linalg.norm(push) < 1:
             raise BadInputError(
-                f"--push takes {dim} numbers with commas, together shorter than 1, or 0; got {self.push}"
+                f"--push takes {dim} numbers with commas, a vector shorter than 1, or 0; got {self.push}"
             )
         if push.any() and kind not in ("fibonacci", "sobol", "uniform"):
             raise BadInputError(f"--push is for fibonacci, sobol and uniform starts, not {kind}")
@@ -345,7 +345,9 @@ class TimeOptions:
     budget: str | None = None
 
     def chosen_step(self) -> "Step":
-        """Return the step, checked."""
+        """Return the step, checked, after the integrator that takes it."""
+        if self.noise and self.integrator != "euler":
+            raise BadInputError(f"--noise needs --integrator euler, not {self.integrator}")
         if self.step != "auto" and not (math.isfinite(self.step) and self.step > 0):
             raise BadInputError(f"--step must be positive and finite, or auto; got {self.step:g}")
         return self.step

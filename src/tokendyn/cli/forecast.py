@@ -140,7 +140,8 @@ def fit(
     account = ""
     if made is None:
         made, account = _search(learned, out, seconds, seed, horizon)
-        announce(account)
+        for line in account.splitlines():
+            announce(line)
     else:
         values, driven = arrays_of(learned)
         with shares("fit") as report:

@@ -284,7 +284,8 @@ def _tell(diagram: "Diagram", missing: int, out: Path, *, json: bool, report: bo
         announce(_line(diagram, row))
     unresolved = sum(result.verdict == "unresolved" for result in diagram.results)
     if unresolved:
-        announce(f"{unresolved} of {len(diagram.results)} runs are unresolved: another number of tokens changes them")
+        count = len(diagram.results)
+        announce(f"{unresolved} of {count} runs are unresolved: more tokens or more time would change them")
     diverged = sum(result.status != "completed" for result in diagram.results)
     if diverged:
         announce(f"{diverged} runs did not reach their end")

@@ -104,7 +104,7 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     """Return what the mean of p, or of the heights of hats, rests on: two ramps, and tokens that pull it up or down."""
     made, weights, n = model.construction, model.weights, len(reading.form.tokens)
     values = _on_line(model, reading.form.tokens)
-    what = "p"
+    what = "its tokens along the direction p"
     if model.strategy == "hat":
         values = hat_heights(model, values, trapezoids(model)[0])
         what = "the heights of the hats that its tokens are in"

@@ -150,7 +150,7 @@ def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> li
             if run.disagreeing.size
             else []
         ),
-        Text("\n".join(run.describe())),
+        Text("\n\n".join(run.describe())),
         KeyFigures(figures, alarm=alarm),
         Picture(
             pictures / "panels.png",

@@ -267,7 +267,8 @@ def judged(
     allowed = CHANGE if finer else COARSE_CHANGE
     if not compared.agrees(allowed):
         reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared, allowed)}")
-    if math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED:
+    short = math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED
+    if short:
         reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
     if stragglers.weight >= (HARMLESS if finer else STRAGGLERS):
         reasons.append(f"{left_behind(stragglers.count)} off E at the least distance")
@@ -281,12 +282,18 @@ def judged(
         percent = 100 * max(compared.least, compared.departure)
         shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {other[0]} tokens"
         return dataclasses.replace(facts, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
+    only_short = short and len(reasons) == 1
     without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]
     if (stragglers.count or other[2].count) and Comparison.of(without[0], without[1]).agrees(allowed):
         reasons.append(
             f"without those that are left to themselves both runs agree on a least distance of {without[0].least:.3g} "
             + ("and stay" if math.isinf(without[0].departure) else f"and a departure at t = {without[0].departure:.3g}")
         )
+    if only_short:
+        # More tokens would not answer what the run ended too early to show.
+        needed = min(guard.needed, guard.tokens)
+        text = f"{guard.shown}: too short for a verdict: {'; '.join(reasons)}"
+        return dataclasses.replace(facts, status="unresolved", needed=needed, reason=text)
     needed = float(np.ceil(max(guard.needed, FINER * guard.tokens)))
     text = f"{guard.shown}: too few for the mean field: {'; '.join(reasons)}; use {enough(needed)}, or a smaller beta"
     return dataclasses.replace(facts, status="unresolved", needed=needed, reason=text)

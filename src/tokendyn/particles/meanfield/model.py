@@ -284,7 +284,7 @@ class MeanFieldRun:
             floor, without = self.floors[self.best], self.distances_without_crossings[self.best]
             lines.append(
                 f"{facts['crossings']} tokens had crossed the separatrix by then, which puts a floor of {floor:.3g} "
-                f"under the distance; without them it is {without:.3g}"
+                f"under the distance; over the other tokens it is {without:.3g} then"
             )
         held = self.stragglers if self.asks else Stragglers(0, 0.0, None)
         if held.phases is not None:
