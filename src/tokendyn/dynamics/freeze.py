@@ -413,7 +413,7 @@ def may_freeze(layers: Sequence[Layer]) -> bool:
 
 def _near_one(head: Head) -> Head:
     """Return a head with the same leaders whose matrices have entries near 1."""
-    changes = {}
+    changes: dict[str, Any] = {}
     for name in _MATRICES:
         matrix = getattr(head, name)
         if matrix is not None:
