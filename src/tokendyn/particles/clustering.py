@@ -254,7 +254,9 @@ class ClusteringRun(ShortRepr):
         """Return which leaders are proved, and which tokens are within rounding of a tie."""
         doubtful = self.doubtful
         if not doubtful.size:
-            return [] if self.arithmetic == "float" else ["all leaders are proved"]
+            # Bounds cannot tell tokens apart that have come to one place, nor does it matter for the run.
+            places = "the places of all leaders are proved, to 1e-12 of their size"
+            return {"float": [], "rational": ["all leaders are proved"], "interval": [places]}[self.arithmetic]
         proved = np.setdiff1d(self.prediction.leaders, doubtful)
         are = "is" if len(doubtful) == 1 else "are"
         names = self._names(doubtful)
