@@ -215,7 +215,8 @@ class ClusteringRun(ShortRepr):
         ]
         leaders = self.prediction.leaders
         emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
-        lines.append(f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}")
+        led = f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}"
+        lines.append(led if len(leaders) else "no token is known to lead")
         since = facts["layers_until_settled"]
         known = "no limit is known" if since < 0 else f"limits are known from layer {since} on"
         lines.append(
