@@ -206,6 +206,18 @@ def test_rational_states_are_exact_places_rounded_once(without, monkeypatch):
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_interval_arithmetic_claims_places_only_where_followers_reach_their_leader():
+    tokens = np.array([[-3.0], [1], [3], [-2]])
+    bounded, exact = (
+        simulate(tokens, alpha=1e6, score=-np.eye(1), layers=8, arithmetic=kind) for kind in ("interval", "rational")
+    )
+    assert (bounded.trajectory.tie_counts != exact.trajectory.tie_counts).any()
+    np.testing.assert_allclose(bounded.trajectory.states, exact.trajectory.states, rtol=1e-12)
+    assert "the places of all leaders are proved, to 1e-12 of their size" in bounded.describe()
+    assert "all leaders are proved" in exact.describe()
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_interval_arithmetic_names_the_tokens_within_rounding_of_a_tie():
     tokens = np.array([[0.6, 0.8], [0.6, -0.8], [-1.0, 0.0], [0.1, 0.0], [-0.3, 0.1]])
     found = simulate(tokens, layers=20, arithmetic="interval")

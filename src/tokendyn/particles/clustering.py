@@ -215,7 +215,8 @@ class ClusteringRun(ShortRepr):
         ]
         leaders = self.prediction.leaders
         emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
-        lines.append(f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}")
+        led = f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}"
+        lines.append(led if len(leaders) else "no token is known to lead")
         since = facts["layers_until_settled"]
         known = "no limit is known" if since < 0 else f"limits are known from layer {since} on"
         lines.append(
@@ -254,7 +255,9 @@ class ClusteringRun(ShortRepr):
         """Return which leaders are proved, and which tokens are within rounding of a tie."""
         doubtful = self.doubtful
         if not doubtful.size:
-            return [] if self.arithmetic == "float" else ["all leaders are proved"]
+            # Bounds cannot tell tokens apart that have come to one place, nor does it matter for the run.
+            places = "the places of all leaders are proved, to 1e-12 of their size"
+            return {"float": [], "rational": ["all leaders are proved"], "interval": [places]}[self.arithmetic]
         proved = np.setdiff1d(self.prediction.leaders, doubtful)
         are = "is" if len(doubtful) == 1 else "are"
         names = self._names(doubtful)

@@ -17,6 +17,7 @@ from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.dynamics.steps import STEP_ERROR
 from tokendyn.errors import BadInputError
 from tokendyn.metrics.transport import Transport, coupling_distance, two_atom_distance, wasserstein
+from tokendyn.particles.clustering import counted
 from tokendyn.particles.meanfield.check import (
     Start,
     Stragglers,
@@ -276,15 +277,16 @@ class MeanFieldRun:
         """Return the run in a few sentences."""
         facts = self.summary()
         lines = [
-            f"{facts['tokens']} tokens in {facts['dim']} dimensions at beta = {self.flow.inverse_temperature:g}, until "
-            f"t = {facts['time']:g}: {facts['clusters']} clusters at the end",
+            f"{counted(facts['tokens'], 'token')} in {facts['dim']} dimensions at beta = "
+            f"{self.flow.inverse_temperature:g}, until t = {facts['time']:g}: "
+            f"{counted(facts['clusters'], 'cluster')} at the end",
             *self._course(),
         ]
         if facts["crossings"]:
             floor, without = self.floors[self.best], self.distances_without_crossings[self.best]
             lines.append(
-                f"{facts['crossings']} tokens had crossed the separatrix by then, which puts a floor of {floor:.3g} "
-                f"under the distance; over the other tokens it is {without:.3g} then"
+                f"{counted(facts['crossings'], 'token')} had crossed the separatrix by then, which puts a floor of "
+                f"{floor:.3g} under the distance; over the other tokens it is {without:.3g}"
             )
         held = self.stragglers if self.asks else Stragglers(0, 0.0, None)
         if held.phases is not None:
