@@ -169,6 +169,11 @@ class Found:
             f"{self.horizon} steps from several starts in the held-out part. 'lost' is the share of that horizon on "
             f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
         )
+        if self.best != order[0]:
+            lines.append(
+                "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
+                "fewer weights."
+            )
         return "\n".join(lines + self.notes())
 
 

@@ -1,5 +1,6 @@
 """Snapshots from files and tables, with every check that a forecast relies on."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -204,7 +205,9 @@ def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str,
     for name in wanted:
         part = found.need(name)
         if part.dtype.kind not in "fiubc":
-            problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers")
+            dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b", str(part.ravel()[0]))
+            hint = f", or name it with --time {name} if it holds the times" if dated else ""
+            problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers{hint}")
             continue
         own = _feature_names(name, part.shape)
         names += own
