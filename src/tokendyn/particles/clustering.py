@@ -25,11 +25,15 @@ from tokendyn.particles.limits import (
     predict_limits,
 )
 from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
 from tokendyn.shown import ShortRepr
 
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
+
+#: A layer takes so many bytes in lists and sets of layers, whatever is recorded.
+_LAYER_BYTES = 150.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -409,6 +413,7 @@ def check_simulation(
         raise TheoremError.all_of(
             "the theorem of arXiv 2407.01602 does not apply (drop strict=True to run)", [*departures]
         )
+    check_memory(_LAYER_BYTES * layers, f"the lists of {layers} layers", "take fewer layers")
     stack = [Layer(alpha, (head,))] * layers
     check_run(tokens, stack, labels=labels, record=record, arithmetic=arithmetic)
     return tokens, stack
