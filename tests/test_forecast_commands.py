@@ -300,7 +300,7 @@ def test_an_interrupted_search_says_where_it_goes_on_and_goes_on(tmp_path, capsy
     assert run(arguments) == 130
     assert "m.search.json; the same command goes on from there" in capsys.readouterr().err
     trials = json.loads((tmp_path / "m.search.json").read_text(encoding="utf-8"))["trials"]
-    assert len(trials) == 2
+    assert len(trials) == 1
     monkeypatch.setattr(tokendyn.forecast, "auto_forecaster", search)
     assert run(arguments) == 0
     said = capsys.readouterr().err

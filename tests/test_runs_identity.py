@@ -321,7 +321,7 @@ def test_a_stored_run_that_its_budget_cut_goes_on_to_the_same_bits(tmp_path, mon
     clock, now = [0.0], integrators.time.perf_counter
 
     def slow():
-        clock[0] += 0.05
+        clock[0] += 0.2
         return now() + clock[0]
 
     monkeypatch.setattr(integrators.time, "perf_counter", slow)

@@ -49,9 +49,9 @@ def test_every_kind_of_file_gives_the_same_tokens(tmp_path):
 def test_one_of_several_arrays_is_chosen_by_name(tmp_path):
     np.savez(tmp_path / "t.npz", a=TOKENS, b=2 * TOKENS)
     np.testing.assert_array_equal(read_tokens(tmp_path / "t.npz", array="b").tokens, 2 * TOKENS)
-    with pytest.raises(BadInputError, match=r"--array.*a, b"):
+    with pytest.raises(BadInputError, match=r"array=NAME.*a, b"):
         read_tokens(tmp_path / "t.npz")
-    with pytest.raises(BadInputError, match=r"--array.*a, b"):
+    with pytest.raises(BadInputError, match=r"array=NAME.*a, b"):
         read_tokens(tmp_path / "t.npz", array="c")
 
 

@@ -389,15 +389,19 @@ def _run(arguments: list[str]) -> Any:
     """Run one command; mistakes in its words are errors that say what is right."""
     rest, file, settings = _split_config(arguments)
     rest, store = _split_store(rest)
-    app.config = (functools.partial(_from_file, str(file), settings), strict_numbers)
-    words = routed(rest, settings)
-    _refuse_unknown_command(words)
+    before, app.config = app.config, (functools.partial(_from_file, str(file), settings), strict_numbers)
+    words = rest
     try:
+        words = routed(rest, settings)
+        _refuse_unknown_command(words)
         _refuse_unknown(words, settings, str(file))
         return _called(words, store)
     except CycloptsError as error:
         help_of = _command_words(words)
         raise BadInputError(f"{error}{_misspelled(words, str(error))}\nSee: tokendyn {help_of}--help") from None
+    finally:
+        # The settings of one command must not reach the next one of the same process.
+        app.config = before
 
 
 def _called(words: list[str], store: str | None) -> Any:
