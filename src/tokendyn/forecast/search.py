@@ -355,7 +355,7 @@ class _Search:
         shared = kind == "BasisMap" and "ridge" not in parameters
         for trial in self.known:
             own = {name: value for name, value in trial.parameters.items() if not (shared and name == "ridge")}
-            if (trial.kind, own) == (kind, parameters) and bool(own.get("smoothing")) == ("smoothing" in parameters):
+            if (trial.kind, own) == (kind, parameters):
                 self._keep(trial)
                 return True
         return False

@@ -71,9 +71,9 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
     candidates = []
     for kind, parameters, family in _candidates(series, seed):
         began = time.process_time()
-        errors = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
+        tested = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
+        errors, weights = [error for error, _ in tested], max(count for _, count in tested)
         score = 0.5 * float(np.mean(errors)) + 0.5 * max(errors)
-        weights = parameters.get("delays", 0)
         candidates.append(Candidate(kind, parameters, family, score, weights, time.process_time() - began))
     scores = np.array([candidate.score for candidate in candidates])
     shares = (max(scores.min(), 1e-300) / np.maximum(scores, 1e-300)) ** _POWER
@@ -87,17 +87,21 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
 
 def _error(
     kind: str, parameters: dict[str, Any], series: np.ndarray, origin: int, ahead: int, dt: float, scale: np.ndarray
-) -> float:
-    """Return the mean absolute error, cut, of a refit before one origin; the worst where it cannot be fitted."""
+) -> tuple[float, int]:
+    """Return the error of a refit before one origin, and how many numbers the fit set.
+
+    The error is the mean absolute one, cut; the worst where the model cannot be fitted.
+    """
     learned = series[:origin]
     try:
         model = Forecaster.kinds[kind](**parameters).fit(learned, dt=dt)
         values, _ = model._rollout(learned[None, -model.window_length_ :], ahead, np.empty((1, ahead + origin, 0)))
     except TokendynError:
-        return _WORST
+        return _WORST, 0
     with np.errstate(invalid="ignore", over="ignore"):
         errors = np.abs(values[0] - series[origin : origin + ahead]) / scale
-    return float(np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean())
+    error = float(np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean())
+    return error, int(getattr(model, "parameters_", 0))
 
 
 def _candidates(series: np.ndarray, seed: int) -> Iterator[tuple[str, dict[str, Any], str]]:
