@@ -144,9 +144,9 @@ class ClusteringRun(ShortRepr):
         if not self.trajectory.is_whole:
             raise BadInputError('pictures need every layer; run again with record="all"')
         limits, leaders = self.prediction.limits, self.prediction.leaders
-        leader_of = np.full(len(limits), -1, dtype=np.int64)
+        leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
         for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
+            leader_of[same_points(limits, limits[leader], near)] = place
         return TokenScene(
             states=self.trajectory.states,
             followed=self.trajectory.leaders[:, 0],
