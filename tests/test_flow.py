@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tokendyn.data.flow import aerofoil_flow, cylinder_flow, kernels, quasi_periodic
-from tokendyn.data.flow.bodies import as_function
-from tokendyn.data.flow.solver import SPEED, Grid, Tank
 from tokendyn.errors import BadInputError
 from tokendyn.metrics import dominant_frequency
+from tokendyn.studies.flow import aerofoil_flow, cylinder_flow, kernels, quasi_periodic
+from tokendyn.studies.flow.bodies import as_function
+from tokendyn.studies.flow.solver import SPEED, Grid, Tank
 
 NO_PROBES = np.empty((0, 2))
 

@@ -286,8 +286,8 @@ def _forecast(folder: Path, seed: int) -> "list[Section]":
 
 def _flow() -> "Snapshots":
     """Simulate a small flow."""
-    from tokendyn.data.flow import cylinder_flow
     from tokendyn.data.snapshots import Snapshots
+    from tokendyn.studies.flow import cylinder_flow
 
     announce("      simulating the flow past a cylinder")
     flow = cylinder_flow(points=700, discard=100.0, resolution=8, length=20.0, height=10.0, upstream=6.0).series
