@@ -17,10 +17,10 @@ import numpy as np
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.forecast import TDDMD, TDTF
+from tokendyn.forecast.tasks import rollouts
 from tokendyn.metrics import histogram_distance, largest_exponent, valid_prediction_times
 from tokendyn.rivals.forecast import ESN, NVAR, PySINDy, TorchEncoder
 from tokendyn.studies.forecast import SPACES, tune
-from tokendyn.studies.forecast.comparison import rollouts
 from tokendyn.studies.forecast.figures import cost_figure
 from tokendyn.studies.forecast.lorenz import ALL, NOISY, X_ONLY, lorenz_task
 

@@ -8,10 +8,11 @@ import pytest
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.naive import Persistence, SeasonalNaive
+from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.rivals.forecast import NVAR
 from tokendyn.studies.forecast import STUDIES, aerodynamics, reaction_diffusion, synthetic
 from tokendyn.studies.forecast.aerodynamics import cycle_errors, wake_task
-from tokendyn.studies.forecast.comparison import Contender, Task, compare, contenders, finished, rollouts
+from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished
 from tokendyn.studies.forecast.lorenz import lorenz_task
 from tokendyn.studies.forecast.synthetic import SIGNALS, signal_task
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from tokendyn.data.snapshots import Snapshots, read_snapshots
 from tokendyn.forecast.base import Progress
+from tokendyn.forecast.tasks import Task
 from tokendyn.metrics import dominant_frequency
 from tokendyn.studies.flow import aerofoil_flow, cylinder_flow, quasi_periodic
 from tokendyn.studies.forecast.comparison import (
     Contender,
     Outcome,
     Study,
-    Task,
     compare,
     contenders,
     finished,

@@ -6,8 +6,9 @@ import numpy as np
 
 from tokendyn.data.systems import LYAPUNOV, lorenz63
 from tokendyn.forecast.base import Progress
+from tokendyn.forecast.tasks import Task
 from tokendyn.metrics import histogram_distance, spectral_distance
-from tokendyn.studies.forecast.comparison import Outcome, Study, Task, compare, contenders, finished
+from tokendyn.studies.forecast.comparison import Outcome, Study, compare, contenders, finished
 
 #: What is tried first when only x is seen, when all columns are, and when they are noisy; settled on other orbits.
 X_ONLY = {"delays": 5, "stride": 5, "units": 250, "every": 2, "noise": 3e-6, "iterations": 80, "gate": False}

@@ -10,7 +10,8 @@ from tokendyn.data.systems import lambda_omega
 from tokendyn.data.systems.fields import spiral
 from tokendyn.forecast.base import Progress
 from tokendyn.forecast.pod import POD
-from tokendyn.studies.forecast.comparison import Outcome, Study, Task, compare, contenders, finished, rollouts
+from tokendyn.forecast.tasks import Task, rollouts
+from tokendyn.studies.forecast.comparison import Outcome, Study, compare, contenders, finished
 
 #: Sizes of the spirals that are learned, and of those that are forecast.
 LEARNED, TESTED = (0.02, 0.3, 0.1, 1.5, 0.05, 0.7), (0.03, 0.2, 1.2)

@@ -7,8 +7,9 @@ import numpy as np
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.systems import sinusoids
 from tokendyn.forecast.base import Progress
+from tokendyn.forecast.tasks import Task
 from tokendyn.metrics import dominant_frequency
-from tokendyn.studies.forecast.comparison import Outcome, Study, Task, compare, contenders, finished, validated
+from tokendyn.studies.forecast.comparison import Outcome, Study, compare, contenders, finished, validated
 
 #: Frequencies, growth rates, amplitudes and noise of each signal; time in seconds.
 SIGNALS: dict[str, tuple[tuple[float, ...], tuple[float, ...] | float, tuple[float, ...], float]] = {
