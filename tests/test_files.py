@@ -169,7 +169,10 @@ def test_an_old_folder_that_cannot_come_back_is_kept_aside(tmp_path, monkeypatch
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OutputError, match="Input/output.* is kept in"), new_folder(tmp_path / "run", overwrite=True) as temporary:
+    with (
+        pytest.raises(OutputError, match=r"Input/output.* is kept in"),
+        new_folder(tmp_path / "run", overwrite=True) as temporary,
+    ):
         (temporary / "new").touch()
     assert [path.name for path in tmp_path.rglob("g")] == ["g"], "nothing of the old folder is lost"
 

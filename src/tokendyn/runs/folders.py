@@ -70,7 +70,9 @@ def check_free(
         if not overwrite:
             raise OutputError(f"{target} exists already; choose another place, or replace it with overwrite=True")
         if Path.cwd().is_relative_to(target.resolve()):
-            raise OutputError(f"{target} is not replaced, because this command runs in it; start it from another folder")
+            raise OutputError(
+                f"{target} is not replaced, because this command runs in it; start it from another folder"
+            )
         for one in inputs:
             if one is not None and target.resolve() in (Path(one).resolve(), *Path(one).resolve().parents):
                 raise OutputError(f"{target} is not replaced, because {one} is read from it; choose another place")
@@ -183,7 +185,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
 
 
 def _replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an old target is moved aside first, comes back on failure, and is removed last."""
+    """Rename ``source`` to ``target``; an old target is moved aside first, and comes back on failure."""
     if not target.exists():
         source.rename(target)
         return
