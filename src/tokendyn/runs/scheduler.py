@@ -214,7 +214,7 @@ def dask_executor(address: str) -> tuple[Executor, int]:
     try:
         from dask.distributed import Client
     except ImportError:
-        raise BadInputError('--scheduler needs Dask; install it: pip install "tokendyn[cluster]"') from None
+        raise BadInputError('a scheduler needs Dask; install it: pip install "tokendyn[cluster]"') from None
     try:
         client: Any = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:

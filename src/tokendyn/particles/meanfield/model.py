@@ -224,7 +224,7 @@ class MeanFieldRun:
         if self.asks and self.terminal.exists and self.terminal.invariant and self.symmetric:
             found.append(
                 "the start is symmetric about E, which hides the terminal phase: clusters leave by rounding only; take "
-                "a start whose mean lies off E (--push, or another density)"
+                "a start whose mean lies off E (push=0.2, or another density)"
             )
         if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
             found.append(
