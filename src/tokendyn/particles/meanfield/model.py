@@ -183,7 +183,7 @@ class MeanFieldRun:
     def exact_distance(self, state: int = -1, max_iterations: int = 5_000_000) -> Transport:
         """Return the exact ``W_2`` to the projected law at one time.
 
-        Two-atom targets (E is a line) are sorted; others go to POT, for up to ``EXACT_TOKENS`` tokens.
+        Two-atom targets (E is a line) are sorted; others are transported, for up to ``EXACT_TOKENS`` tokens.
 
         Raises
         ------
