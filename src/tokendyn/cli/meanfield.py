@@ -361,7 +361,7 @@ def _companions(
     refinement: list[dict[str, Any]] = []
     if refine:
         runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
-        refinement = Refinement.of(runs).table()
+        refinement = Refinement.of(runs).rows()
     found: list[tuple[int, Phases]] = []
     if seeds > 1:
         others = range(seed + 1, seed + seeds)

@@ -110,7 +110,7 @@ class TDTF(Forecaster):
     >>> model = TDTF(delays=3, units=5, iterations=3, random_state=0).fit(series.values, dt=series.dt)
     >>> forecast = model.forecast(series.values, steps=5)
     >>> forecast.status, forecast.values.shape
-    ('complete', (5, 3))
+    ('completed', (5, 3))
     """
 
     def __init__(

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,13 @@ from tokendyn.particles.limits import (
     limit_set,
     predict_limits,
 )
+from tokendyn.results import Paths, Result
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
-from tokendyn.shown import ShortRepr
+
+if TYPE_CHECKING:
+    from tokendyn.show.report import Report
 
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
@@ -37,7 +41,7 @@ _LAYER_BYTES = 150.0
 
 
 @dataclass(frozen=True, repr=False)
-class ClusteringRun(ShortRepr):
+class ClusteringRun(Result):
     """A run of the clustering model with what the theory says of it.
 
     Attributes
@@ -144,9 +148,6 @@ class ClusteringRun(ShortRepr):
         if not self.trajectory.is_whole:
             raise BadInputError('pictures need every layer; run again with record="all"')
         limits, leaders = self.prediction.limits, self.prediction.leaders
-        leader_of = np.full(len(limits), -1, dtype=np.int64)
-        for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
         return TokenScene(
             states=self.trajectory.states,
             followed=self.trajectory.leaders[:, 0],
@@ -154,12 +155,39 @@ class ClusteringRun(ShortRepr):
             weights=np.ones(len(limits)),
             leaders=leaders,
             leader_layers=self.prediction.leader_layers,
-            leader_of=leader_of,
+            leader_of=self._leader_of(),
             polytope=None if self.polytope is None else self.polytope.vertices,
             limit_points=None if self.limit_set is None else self.limit_set.points,
             limit_dimensions=None if self.limit_set is None else self.limit_set.face_dimensions,
             title=title,
         )
+
+    def _leader_of(self) -> Int[np.ndarray, " tokens"]:
+        """Return the place in the list of leaders of the one where each token ends; -1 for none."""
+        limits, leaders = self.prediction.limits, self.prediction.leaders
+        leader_of = np.full(len(limits), -1, dtype=np.int64)
+        for place, leader in enumerate(leaders):
+            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
+        return leader_of
+
+    def picture(self) -> Paths:
+        """Return the ways of the tokens, coloured by the leader where they end."""
+        names = [self.trajectory.labels[leader] for leader in self.prediction.leaders]
+        return Paths(self.trajectory.states, self.trajectory.recorded, self._leader_of(), names)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
+        from tokendyn.particles.report import save_run
+
+        save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
+
+    def _page(self, title: str, pictures: Path) -> "Report":
+        from tokendyn.particles.report import run_report, write_figures
+
+        if not self.trajectory.is_whole:  # the figures of the full page need every layer
+            return super()._page(title, pictures)
+        write_figures(self, pictures, title)
+        return run_report(self, title=title, pictures=pictures)
 
     def table(self) -> pd.DataFrame:
         """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""
