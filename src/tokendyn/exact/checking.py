@@ -10,7 +10,7 @@ import numpy as np
 from tokendyn.data.labels import encode_labels
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets
+from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets, with_labels
 from tokendyn.results import Bars, Result
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class InputReport(Result, kind="exact-input-report"):
 
 def check(
     sequences: Given,
-    labels: Iterable[Hashable],
+    labels: Iterable[Hashable] | None = None,
     *,
     dtype: str = "float64",
     multiplicity: str = "set",
@@ -125,6 +125,7 @@ def check(
     >>> report.describe()[-1]
     'sequences 0 and 1 are the same and have different labels'
     """
+    sequences, labels = with_labels(sequences, labels)
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
     sets = token_sets(ready)

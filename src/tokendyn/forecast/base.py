@@ -463,6 +463,16 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             errors[i, : forecast.finite_steps] = np.sqrt((difference**2).mean(axis=1))
         return Backtest(origins, errors, self.scale_, self.dt_)
 
+    def explain(self, series: Any = None, inputs: Any = None) -> Result:
+        """Return what the model has learned: see the class; by default along the end of the training series.
+
+        Raises
+        ------
+        BadInputError
+            If there is no reading of this kind of model.
+        """
+        raise BadInputError(f"a {type(self).__name__} is not explained; TDDMD and TDTF are")
+
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, whole or not at all."""
         from tokendyn.forecast.store import save

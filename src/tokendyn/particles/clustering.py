@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
 from tokendyn.attention.step import Backend
+from tokendyn.data.tokens import named_tokens
 from tokendyn.dynamics import Layer, Progress, Record, Trajectory, checked_tokens, run
 from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.dynamics.run import check_run
@@ -317,7 +318,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def simulate(
-    tokens: Float[np.ndarray, "tokens dim"],
+    tokens: Any,
     *,
     alpha: float = 0.5,
     score: Float[np.ndarray, "dim dim"] | None = None,
@@ -337,7 +338,8 @@ def simulate(
     Parameters
     ----------
     tokens
-        ``(tokens, dim)`` real, finite.
+        ``(tokens, dim)`` real, finite: an array, nested lists, what :func:`tokendyn.data.tokens.read_tokens` returns, a
+        DataFrame or an xarray DataArray. Names of the tokens come with the last three.
     alpha
         Step parameter ``> 0``.
     score
@@ -349,7 +351,7 @@ def simulate(
     tie_tolerance
         See :func:`tokendyn.attention.attend`.
     labels
-        A name for each token.
+        A name for each token, instead of those that come with the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
     record, arithmetic, backend, progress, checkpoint
@@ -380,8 +382,10 @@ def simulate(
            [0.  , 1.  ],
            [1.98, 0.  ]])
     """
+    tokens, names = named_tokens(tokens)
+    labels = names if labels is None else labels
     tokens, stack = check_simulation(
-        tokens, alpha=alpha, score=score, layers=layers, inverse_temperature=inverse_temperature,
+        checked_tokens(tokens), alpha=alpha, score=score, layers=layers, inverse_temperature=inverse_temperature,
         tie_tolerance=tie_tolerance, labels=labels, strict=strict, record=record, arithmetic=arithmetic,
     )  # fmt: skip
     matrix = np.asarray(stack[0].heads[0].score)

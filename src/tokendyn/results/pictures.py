@@ -6,7 +6,7 @@ A result says what to draw (curves, points, ways of tokens), and these draw it w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MOST_WAYS, MOST_BARS, MOST_CURVES = 1000, 30, 10
 
 
+@runtime_checkable
 class Picture(Protocol):
     """Anything that draws itself in axes."""
 

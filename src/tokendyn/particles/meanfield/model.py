@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, integrate, means_within
+from tokendyn.data.tokens import named_tokens
+from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, checked_tokens, integrate, means_within
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.dynamics.integrators import Method, Step
 from tokendyn.dynamics.sphere import sphere_tokens
@@ -374,7 +375,7 @@ def _told(phases: Phases) -> str:
 
 def simulate(
     flow: TokenFlow,
-    tokens: Float[np.ndarray, "tokens dim"],
+    tokens: Any,
     times: Sequence[float] | Float[np.ndarray, " times"],
     *,
     weights: Float[np.ndarray, " tokens"] | None = None,
@@ -402,7 +403,10 @@ def simulate(
     ----------
     flow
         The vector field, on the sphere.
-    tokens, times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
+    tokens
+        ``(tokens, dim)`` on the sphere: an array, what :func:`tokendyn.data.tokens.read_tokens` returns, a DataFrame or
+        an xarray DataArray.
+    times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
         See :func:`tokendyn.dynamics.integrate`.
     check
         Make the second run. Without it the resolution is the rule for the start (:func:`resolution`), no more.
@@ -434,7 +438,7 @@ def simulate(
     """
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
-    begun = sphere_tokens(tokens, normalise=normalise)
+    begun = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
     shares = checked_weights(weights, len(begun))
     one = np.eye(begun.shape[1])
     value = one if flow.value is None else flow.value
