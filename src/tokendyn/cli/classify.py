@@ -433,7 +433,7 @@ def explain(
     if figure is not None:
         signed = {"Software" if figure.suffix == ".png" else "Creator": SIGNATURE}
         with new_file(figure) as temporary:
-            why.plot().savefig(temporary, dpi=150, metadata=signed)
+            why.figure().savefig(temporary, dpi=150, metadata=signed)
         announce(f"wrote {figure}")
     return 0
 

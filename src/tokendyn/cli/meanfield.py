@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
-from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import looked_at, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
@@ -364,7 +364,7 @@ def _companions(
     refinement: list[dict[str, Any]] = []
     if refine:
         runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
-        refinement = Refinement.of(runs).table()
+        refinement = Refinement.of(runs).rows()
     found: list[tuple[int, Phases]] = []
     if seeds > 1:
         others = range(seed + 1, seed + seeds)
