@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
-from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated

@@ -61,7 +61,7 @@ def cut_text(path: Path, text: str, *, special: bool = True) -> Cut:
     note_opened(path)
     seen = look(__name__, path, "tokenizers", json.dumps({"text": text, "special": special}))
     if seen["problem"] == "ImportError":
-        raise BadInputError("to cut a text into the tokens of a model needs the package tokenizers: pip install tokenizers")
+        raise BadInputError("a text as tokens of a model needs the package tokenizers: pip install tokenizers")
     if seen["problem"]:
         raise BadInputError(f"{path} is not a whole tokenizer ({seen['problem']})")
     ids, names, added = (tuple(seen[key]) for key in ("ids", "names", "added"))
