@@ -16,16 +16,18 @@ ALLOWED = {
     "errors": set(),
     "scales": set(),
     "shown": set(),
-    "runs": {"errors"},
-    "attention": {"errors", "scales", "shown"},
+    "optional": {"errors"},
+    "runs": {"errors", "optional"},
+    "attention": {"errors", "optional", "scales", "shown"},
     "geometry": {"errors", "scales"},
-    "dynamics": {"errors", "scales", "shown", "attention", "geometry", "runs"},
-    "metrics": {"errors", "attention", "geometry", "runs"},
-    "data": {"errors", "runs"} | CORE,
+    "dynamics": {"errors", "optional", "scales", "shown", "attention", "geometry", "runs"},
+    "metrics": {"errors", "optional", "attention", "geometry", "runs"},
+    "data": {"errors", "optional", "runs"} | CORE,
     "show": {"errors", "geometry", "runs"},
-    **{system: {"errors", "scales", "shown", "runs", "data", "show"} | CORE for system in SYSTEMS},
-    "claims": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
-    "cli": {"errors", "runs", "data", "show", "claims"} | CORE | SYSTEMS,
+    **{system: {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE for system in SYSTEMS},
+    "rivals": {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE | SYSTEMS,
+    "studies": {"errors", "optional", "scales", "shown", "runs", "data", "show", "rivals"} | CORE | SYSTEMS,
+    "cli": {"errors", "optional", "runs", "data", "show", "rivals", "studies"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 
@@ -96,7 +98,7 @@ def test_the_rules_themselves_point_one_way():
         assert ready, f"a circle among {sorted(rest)}"
         order.extend(ready)
         rest = {name: needs for name, needs in rest.items() if name not in ready}
-    assert not any(ALLOWED[system] & SYSTEMS for system in SYSTEMS)
+    assert not any(ALLOWED[system] & (SYSTEMS | {"rivals", "studies"}) for system in SYSTEMS)
     assert [name for name, needs in ALLOWED.items() if "cli" in needs] == ["__main__"]
 
 

@@ -210,7 +210,8 @@ def build(
     stats = model.stats
     announce(
         f"{stats.strategy}: {counted(stats.blocks, 'block')} of width {stats.width}, "
-        f"{counted(stats.nonzeros, 'nonzero weight')}, {counted(stats.queries, 'question')}; all {stats.sequences} sequences have their label, to the last bit"
+        f"{counted(stats.nonzeros, 'nonzero weight')}, {counted(stats.queries, 'question')}; "
+        f"all {stats.sequences} sequences have their label, to the last bit"
         if model.construction.bitwise
         else f"{stats.strategy}: {stats.blocks} blocks; all {stats.sequences} sequences have their label after rounding"
     )
@@ -434,7 +435,7 @@ def explain(
     if figure is not None:
         signed = {"Software" if figure.suffix == ".png" else "Creator": SIGNATURE}
         with new_file(figure) as temporary:
-            why.plot().savefig(temporary, dpi=150, metadata=signed)
+            why.figure().savefig(temporary, dpi=150, metadata=signed)
         announce(f"wrote {figure}")
     return 0
 

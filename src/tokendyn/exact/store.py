@@ -11,6 +11,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.digest import digest_of_files, plain_label
 from tokendyn.exact.directions import Line
+from tokendyn.exact.estimator import ExactClassifier
 from tokendyn.exact.forms import reduced
 from tokendyn.exact.plan import Plan
 from tokendyn.exact.sequences import Sequences
@@ -160,6 +161,62 @@ def load(folder: str | Path) -> ExactTransformer:
     if "digest" in record and record["digest"] != digest_of_files(record, folder / "model.safetensors"):
         raise BadInputError(f"{folder}: weights, plan, margins or settings are not those that were saved; {changed}")
     return model
+
+
+#: A saved classifier: this record beside the folder of its transformer.
+CLASSIFIER_SCHEMA, MODEL = "tokendyn-exact-classifier", "model"
+
+
+def save_classifier(classifier: ExactClassifier, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write a fitted classifier: its parameters and classes, and its transformer.
+
+    Raises
+    ------
+    BadInputError
+        For labels or a ``random_state`` that JSON cannot hold.
+    OutputError
+        If the folder exists, or cannot be written.
+    """
+    parameters = {name: value.item() if isinstance(value, np.generic) else value
+                  for name, value in classifier.get_params().items()}  # fmt: skip
+    if not isinstance(parameters["random_state"], int | None):
+        raise BadInputError("a classifier with a generator as random_state cannot be saved; give an integer")
+    parameters["unseen_label"] = None  # it is unseen_label_ that predictions hold
+    record = {
+        "schema": CLASSIFIER_SCHEMA, "schema_version": SCHEMA_VERSION, "parameters": parameters,
+        "classes": [_pack(label) for label in classifier.classes_.tolist()], "dtype": classifier.classes_.dtype.str,
+        "unseen_label": _pack(classifier.unseen_label_), "features": classifier.n_features_in_,
+    }  # fmt: skip
+    with new_folder(folder, overwrite=overwrite) as place:
+        save(classifier.transformer_, place / MODEL)
+        write_json(place / "classifier.json", record)
+
+
+def load_classifier(folder: str | Path) -> ExactClassifier:
+    """Read what :func:`save_classifier` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If a file is missing, damaged or of a newer schema.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "classifier.json", schema=CLASSIFIER_SCHEMA, version=SCHEMA_VERSION)
+    transformer = load(folder / MODEL)
+    try:
+        classifier = ExactClassifier(**record["parameters"])
+        kind = np.dtype(record["dtype"])
+        classes = np.empty(len(record["classes"]), dtype=object)
+        classes[:] = [_unpack(label) for label in record["classes"]]
+        classifier.classes_ = classes if kind.kind == "O" else classes.astype(kind)
+        classifier.unseen_label_ = _unpack(record["unseen_label"])
+        classifier.n_features_in_ = int(record["features"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{folder / 'classifier.json'} is damaged ({error}); fit and save the model anew") from None
+    if set(classifier.classes_.tolist()) != set(transformer.labels):
+        raise BadInputError(f"{folder}: the classes are not the labels of its transformer; fit and save the model anew")
+    classifier.transformer_ = transformer
+    return classifier
 
 
 def _finite(value: float) -> float | None:

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
-from tokendyn.forecast.studies.comparison import Task, rollouts
+from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
+from tokendyn.results import Bars, Numbers
 from tokendyn.words import counted, duration
 
 #: Closed-loop error beyond which a forecast no longer counts as valid, in standard deviations.
@@ -18,7 +19,7 @@ THRESHOLD = 0.4
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Numbers, kind="held-out"):
     """Closed-loop forecasts from several starts, and what they are worth.
 
     Attributes
@@ -52,6 +53,21 @@ class HeldOut:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def status(self) -> str:
+        """``"diverged"`` when a forecast was, else ``"completed"``."""
+        return "diverged" if self.diverged else "completed"
+
+    def describe(self) -> list[str]:
+        """Return :meth:`line`."""
+        return [self.line()]
+
+    def picture(self) -> Bars:
+        """Return the quartiles of the valid time."""
+        return Bars(
+            ("lower quartile", "median", "upper quartile"), (self.lower, self.valid_time, self.upper), "valid time"
+        )
 
     def line(self) -> str:
         """Return the numbers as one sentence."""
