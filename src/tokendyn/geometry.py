@@ -154,9 +154,7 @@ class Clusters:
     centres: Float[np.ndarray, "clusters dim"]
 
 
-def cluster_points(
-    points: Float[np.ndarray, "points dim"], gap: float | Float[np.ndarray, " points"]
-) -> Clusters:
+def cluster_points(points: Float[np.ndarray, "points dim"], gap: float | Float[np.ndarray, " points"]) -> Clusters:
     """Group points that are joined by a chain of steps of about ``gap`` or less (single linkage).
 
     With a gap for each point, two points are joined by the larger one of theirs. Points are first gathered into cells

@@ -92,8 +92,9 @@ def simulate(
     """
     from tokendyn.data.tokens import read_tokens
     from tokendyn.particles import simulate as run_simulation
-    from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
+    from tokendyn.particles.clustering import check_simulation, hypothesis_departures
     from tokendyn.particles.report import save_run
+    from tokendyn.words import counted
 
     if tokens.suffix.lower() == ".json":
         return simulate_explored(tokens, out, overwrite=overwrite, dry_run=dry_run, json=json)
