@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
-CORE = {"attention", "geometry", "dynamics", "metrics"}
+CORE = {"attention", "geometry", "dynamics", "metrics", "results"}
 
 #: What the modules of each part may import besides their own part; a part that is not named here may not exist.
 ALLOWED = {
@@ -17,13 +17,16 @@ ALLOWED = {
     "scales": set(),
     "shown": set(),
     "runs": {"errors"},
-    "attention": {"errors", "scales", "shown"},
+    "results": {"errors", "runs", "show"},
+    "attention": {"errors", "scales", "shown", "results"},
     "geometry": {"errors", "scales"},
-    "dynamics": {"errors", "scales", "shown", "attention", "geometry", "runs"},
-    "metrics": {"errors", "attention", "geometry", "runs"},
+    "dynamics": {"errors", "scales", "shown", "attention", "geometry", "results", "runs"},
+    "metrics": {"errors", "attention", "geometry", "results", "runs"},
     "data": {"errors", "runs"} | CORE,
     "show": {"errors", "geometry", "runs"},
     **{system: {"errors", "scales", "shown", "runs", "data", "show"} | CORE for system in SYSTEMS},
+    "loading": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
+    "testing": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
     "claims": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
     "cli": {"errors", "runs", "data", "show", "claims"} | CORE | SYSTEMS,
     "__main__": {"cli"},
