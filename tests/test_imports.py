@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
-CORE = {"attention", "geometry", "dynamics", "metrics"}
+CORE = {"attention", "geometry", "dynamics", "metrics", "results"}
 
 #: What the modules of each part may import besides their own part; a part that is not named here may not exist.
 ALLOWED = {
@@ -18,15 +18,18 @@ ALLOWED = {
     "shown": set(),
     "optional": {"errors"},
     "runs": {"errors", "optional"},
-    "attention": {"errors", "optional", "scales", "shown"},
+    "results": {"errors", "optional", "runs", "show"},
+    "attention": {"errors", "optional", "scales", "shown", "results"},
     "geometry": {"errors", "scales"},
-    "dynamics": {"errors", "optional", "scales", "shown", "attention", "geometry", "runs"},
-    "metrics": {"errors", "optional", "attention", "geometry", "runs"},
+    "dynamics": {"errors", "optional", "scales", "shown", "attention", "geometry", "results", "runs"},
+    "metrics": {"errors", "optional", "attention", "geometry", "results", "runs"},
     "data": {"errors", "optional", "runs"} | CORE,
     "show": {"errors", "geometry", "runs"},
     **{system: {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE for system in SYSTEMS},
     "rivals": {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE | SYSTEMS,
     "studies": {"errors", "optional", "scales", "shown", "runs", "data", "show", "rivals"} | CORE | SYSTEMS,
+    "loading": {"errors", "runs", "data", "show", "studies"} | CORE | SYSTEMS,
+    "testing": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
     "cli": {"errors", "optional", "runs", "data", "show", "rivals", "studies"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }

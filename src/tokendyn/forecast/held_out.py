@@ -49,7 +49,7 @@ class HeldOut(Numbers, kind="held-out"):
     truths: Float[np.ndarray, "starts time features"]
     dated: bool = False
 
-    def summary(self) -> dict[str, float | int]:
+    def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
         return {name: getattr(self, name) for name in names}
