@@ -17,6 +17,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.stored import tell_older
 from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.optional import missing
 from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.index import Index
@@ -327,7 +328,8 @@ def _write(
     with new_folder(folder, overwrite=True) as temporary:
         (temporary / "sweep.toml").write_bytes(file.read_bytes())
         write_csv(temporary / f"{TABLE}.csv", table)
-        write_parquet(temporary / f"{TABLE}.parquet", table)
+        if not missing("pyarrow"):
+            write_parquet(temporary / f"{TABLE}.parquet", table)
         for option in swept if results else ():
             if len(set(map(str, table[option]))) > 1:
                 sweep_figure(table, option, results).savefig(temporary / f"against-{option}.png", dpi=130)
