@@ -79,7 +79,7 @@ def test_a_level_that_is_reached_and_not_exceeded_is_not_left():
     times = np.arange(4.0)
     curve = np.array([1.0, 0.1, phases.DEPARTED, phases.DEPARTED])
     assert meanfield.detect_phases(times, curve).departure == math.inf
-    assert meanfield.detect_phases(times, curve + [0, 0, 0, 0.1]).departure == pytest.approx(2.0)
+    assert meanfield.detect_phases(times, curve + np.array([0, 0, 0, 0.1])).departure == pytest.approx(2.0)
 
 
 def test_a_run_whose_least_distance_is_the_level_came_near():
