@@ -97,6 +97,15 @@ def test_a_token_on_the_separatrix_counts_for_the_first_side():
     assert projection.sides(tokens).tolist() == [1, 1, 1, -1]
 
 
+def test_crossings_count_the_tokens_off_their_first_side():
+    run = simulated([0.0, 1.0, 6.0], flow=dataclasses.replace(FLOW, inverse_temperature=1.0))
+    states = run.trajectory.states
+    first = states[0] @ run.projection.left[0] >= 0
+    counts = [int(((state @ run.projection.left[0] >= 0) != first).sum()) for state in states]
+    assert run.crossings.tolist() == counts
+    assert counts[0] == 0 < counts[1] < counts[-1]
+
+
 def test_a_change_as_large_as_allowed_does_not_agree():
     assert not Comparison(0.09, 0.0).agrees(0.09)
     assert not Comparison(0.0, 0.09).agrees(0.09)
@@ -146,3 +155,11 @@ class TestHeads:
         assert {row["quantity"]: row["value"] for row in theory.rows(50.0)}[name] == pytest.approx(theory.turn)
         silent = dataclasses.replace(theory, turn=math.nan)
         assert {row["quantity"]: row["value"] for row in silent.rows(50.0)}[name] is None
+
+    @pytest.mark.parametrize(("count", "end"), [(8, ""), (9, ", … (9)")])
+    def test_rows_list_eight_eigenvalues_and_say_how_many_there_are_of_more(self, count, end):
+        theory = head_theory(self.query, self.key, self.value, self.output)
+        sizes = np.ones(count)
+        theory = dataclasses.replace(theory, value_spectrum=np.arange(count, 0, -1) + 0j, interaction_sizes=sizes)
+        row = {row["quantity"]: row["value"] for row in theory.rows(50.0)}["eigenvalues of V"]
+        assert row == ", ".join(str(count - j) for j in range(8)) + end
