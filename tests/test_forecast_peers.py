@@ -4,7 +4,6 @@ import sys
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF
@@ -19,6 +18,7 @@ from tokendyn.forecast.peers import (
     TorchEncoder,
     tune,
 )
+from tokendyn.testing import ForecasterContract, waves
 
 
 class TestPersistence(ForecasterContract):

@@ -15,7 +15,6 @@ Needs pytest. Write a class whose name begins with ``Test``, inherit a contract,
 
 import html
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -313,7 +312,7 @@ class ModelFamilyContract:
 
 
 def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
-    """Two coupled waves with a little noise, (steps, 2)."""
+    """Return two coupled waves with a little noise, (steps, 2)."""
     rng = np.random.default_rng(seed)
     time = 0.1 * np.arange(steps) + rng.uniform(0, 6)
     clean = np.stack([np.sin(time) + 0.2 * np.sin(2.2 * time), 3 * np.cos(time)], axis=1)
@@ -321,7 +320,7 @@ def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
 
 
 def driven(steps: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
+    """Return a damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
     rng = np.random.default_rng(seed)
     push = np.sin(0.17 * np.arange(steps) + rng.uniform(0, 6)) + 0.5 * np.sin(0.31 * np.arange(steps))
     x = np.zeros(steps)

@@ -197,7 +197,9 @@ def register_attention(name: str, backend: SoftmaxBackend) -> None:
     BadInputError
         If the name is taken or is no name, or a function is missing.
     """
-    problems = [f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))]
+    problems = [
+        f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))
+    ]
     if not name.isidentifier() or name == "auto" or name in HARDMAX or isinstance(SOFTMAX.get(name), str):
         problems.append(f"the name {name!r} is taken, or is no plain word")
     if problems:

@@ -570,7 +570,9 @@ class _Search:
         if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
             model = model.linear_model()
         naive = min(trial.score for trial in self.trials if trial.family == "naive")
-        return SearchResult(model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive)
+        return SearchResult(
+            model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive
+        )
 
     def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""

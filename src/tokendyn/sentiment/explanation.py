@@ -207,7 +207,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         ]
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
-            lines.append(f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn")
+            lines.append(
+                f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn"
+            )
         return [*lines, self.note] if self.note else lines
 
     def table(self) -> "pd.DataFrame":
@@ -253,7 +255,10 @@ class Explanation(Result, kind="sentiment-explanation"):
         return explanation_fragment(explained_text(self), scene(self))
 
     def figure(self) -> "Figure | None":
-        """Return the figure of the pages: the words of the text as moving tokens, layer by layer; None when there is no token or layer."""
+        """Return the figure of the pages: the words as moving tokens, layer by layer.
+
+        None when there is no token or layer.
+        """
         from tokendyn.sentiment.report import scene
         from tokendyn.show.panels import panels
 
