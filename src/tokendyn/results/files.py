@@ -94,7 +94,7 @@ class _Writer:
             return [self.value(entry, parts) for entry in value]
         if isinstance(value, dict):
             return self._mapping(value, parts)
-        if type(value).__module__.startswith("pandas.") and hasattr(value, "columns"):
+        if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
             columns = [[self.value(name, ()), self.value(value[name].to_numpy(), ())] for name in value.columns]
             return {_FRAME: columns}
         raise BadInputError(
