@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
 from tokendyn.exact.module import TransformerBlocks
 from tokendyn.exact.sequences import Given
 from tokendyn.exact.transformer import ExactTransformer
+from tokendyn.optional import torch
 from tokendyn.results import Curves, Result
+
+Tensor = torch.Tensor
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -426,7 +426,7 @@ class ExactTransformer:
 
     def _dense(self, ready: Sequences, device: str, progress: Progress | None) -> list[np.ndarray]:
         """Run the torch module over padded batches of sequences of about the same length."""
-        import torch
+        from tokendyn.optional import torch
 
         _check_arithmetic(self.dtype, device)
         module = self.module.to(device)
@@ -459,7 +459,7 @@ def _padded(sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_arithmetic(dtype: str, device: str) -> None:
     """Raise a CertificateError if torch would multiply in a coarser type than the certificate's."""
-    import torch
+    from tokendyn.optional import torch
 
     kind = torch.device(device).type
     coarse = []

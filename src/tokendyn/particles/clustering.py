@@ -30,6 +30,7 @@ from tokendyn.results import Paths, Result
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.show.report import Report
@@ -166,9 +167,9 @@ class ClusteringRun(Result):
     def _leader_of(self) -> Int[np.ndarray, " tokens"]:
         """Return the place in the list of leaders of the one where each token ends; -1 for none."""
         limits, leaders = self.prediction.limits, self.prediction.leaders
-        leader_of = np.full(len(limits), -1, dtype=np.int64)
+        leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
         for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
+            leader_of[same_points(limits, limits[leader], near)] = place
         return leader_of
 
     def picture(self) -> Paths:
@@ -259,7 +260,7 @@ class ClusteringRun(Result):
         if self.disagreeing.size:
             lines.append(self.disagreement())
         elif self.is_hardmax and facts["prediction_error"] is not None:
-            lines.append(f"the run differs from the prediction by at most {facts['prediction_error']:.1e}")
+            lines.append(self._agreement(facts["prediction_error"]))
         lines += self._proofs()
         if not self.is_hardmax:
             first = f"{self.hardmax_gaps[1]:.2g} after one layer, " if self.trajectory.is_whole else ""
@@ -284,6 +285,22 @@ class ClusteringRun(Result):
             "Trust neither."
         )
 
+    def _agreement(self, error: float) -> str:
+        """Return in words how near the run is to its prediction, and when that says nothing."""
+        if not self.doubtful.size:
+            return f"the run differs from the prediction by at most {error:.1e}"
+        # Both decide such a tie by the same rounding: that they agree is no evidence of either.
+        decided = "run and prediction decided a tie by the same rounding, so that their agreement proves nothing"
+        gaps = np.abs(self.prediction.at(self.hardmax.layers) - self.hardmax.states[-1]).max(axis=1)
+        gaps[self.doubtful] = np.nan
+        sure = np.isfinite(gaps)
+        if not sure.any():
+            return f"for {counted(len(self.doubtful), 'token')} {decided}"
+        return (
+            f"for {counted(int(sure.sum()), 'token')} the run differs from the prediction by at most "
+            f"{gaps[sure].max():.1e}; for {counted(len(self.doubtful), 'token')} {decided}"
+        )
+
     def _proofs(self) -> list[str]:
         """Return which leaders are proved, and which tokens are within rounding of a tie."""
         doubtful = self.doubtful
@@ -303,18 +320,6 @@ class ClusteringRun(Result):
     def _names(self, tokens: Int[np.ndarray, " some"]) -> str:
         more = f" and {len(tokens) - 8} more" if len(tokens) > 8 else ""
         return ", ".join(self.trajectory.labels[i] for i in tokens[:8]) + more
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and a noun in its form.
-
-    Examples
-    --------
-    >>> from tokendyn.particles.clustering import counted
-    >>> counted(1, "cluster"), counted(2, "cluster")
-    ('1 cluster', '2 clusters')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def simulate(

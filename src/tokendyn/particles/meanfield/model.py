@@ -19,7 +19,6 @@ from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.dynamics.steps import STEP_ERROR
 from tokendyn.errors import BadInputError
 from tokendyn.metrics.transport import Transport, coupling_distance, two_atom_distance, wasserstein
-from tokendyn.particles.clustering import counted
 from tokendyn.particles.meanfield.check import (
     Start,
     Stragglers,
@@ -42,6 +41,7 @@ from tokendyn.particles.meanfield.projection import (
 )
 from tokendyn.results import Curves, Result
 from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +196,7 @@ class MeanFieldRun(Result):
     def exact_distance(self, state: int = -1, max_iterations: int = 5_000_000) -> Transport:
         """Return the exact ``W_2`` to the projected law at one time.
 
-        Two-atom targets (E is a line) are sorted; others go to POT, for up to ``EXACT_TOKENS`` tokens.
+        Two-atom targets (E is a line) are sorted; others are transported, for up to ``EXACT_TOKENS`` tokens.
 
         Raises
         ------
@@ -237,7 +237,7 @@ class MeanFieldRun(Result):
         if self.asks and self.terminal.exists and self.terminal.invariant and self.symmetric:
             found.append(
                 "the start is symmetric about E, which hides the terminal phase: clusters leave by rounding only; take "
-                "a start whose mean lies off E (--push, or another density)"
+                "a start whose mean lies off E (push=0.2, or another density)"
             )
         if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
             found.append(
@@ -395,7 +395,7 @@ def simulate(
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
 
-    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 128 tokens it has four times
+    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 512 tokens it has four times
     as many; else 0.7 times as many in the bulk and near the separatrix those of a start of four times as many, which
     costs about as much as the run itself.
 
