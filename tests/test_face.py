@@ -17,6 +17,7 @@ import xarray
 from sklearn.exceptions import NotFittedError
 
 import tokendyn as td
+from tokendyn.cli import run as run_command
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.exact.regularised import regularised_training
 from tokendyn.forecast.held_out import hold_out, measure
@@ -25,7 +26,7 @@ from tokendyn.loading import FOLDERS, KINDS, RECORDS, Record
 from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
-from tokendyn.sentiment.comparison import Comparison, Outcome
+from tokendyn.studies.sentiment.comparison import Comparison, Outcome
 from tokendyn.testing import ResultContract, waves
 
 SOURCE = Path(td.__file__).parent
@@ -345,6 +346,12 @@ def test_a_file_of_a_folder_loads_the_folder(tmp_path):
     assert type(td.load(tmp_path / "run" / "run.json")) is td.ClusteringRun
     linear().save(tmp_path / "model")
     assert type(td.load(tmp_path / "model" / "model.safetensors")) is td.TDDMD
+
+
+def test_the_report_command_makes_the_page_of_a_saved_result(tmp_path):
+    linear().forecast(4).save(tmp_path / "kept")
+    assert run_command(["report", str(tmp_path / "kept"), "--out", str(tmp_path / "page.html")]) == 0
+    assert "forecast of 2 features over 4 steps" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_record_of_a_command_is_a_table(tmp_path):
