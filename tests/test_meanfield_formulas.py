@@ -11,7 +11,7 @@ from tokendyn.particles import meanfield
 from tokendyn.particles.meanfield import experiments, guard, phases, starts
 from tokendyn.particles.meanfield.check import Comparison
 from tokendyn.particles.meanfield.closure import LARGEST, Cluster
-from tokendyn.particles.meanfield.heads import head_theory
+from tokendyn.particles.meanfield.heads import ZERO, head_theory, low_rank_projection
 from tokendyn.particles.meanfield.theory import closure_beside
 
 TOKENS = starts.circle_quantiles(40, experiments.asymmetric_density)
@@ -130,6 +130,14 @@ def test_stragglers_of_a_run_of_two_times_are_counted_without_phases():
     assert run.stragglers.phases is None
     longer = simulated([0.0, 0.1, 0.2], flow=cold)
     assert longer.stragglers.phases is not None
+
+
+@pytest.mark.parametrize(("share", "dimension", "gap"), [(ZERO, 4, 1.0), (2 * ZERO, 3, 2 * ZERO)])
+def test_a_head_whose_smallest_eigenvalue_has_just_the_share_of_zero_is_singular(share, dimension, gap):
+    """M = diag(-1, -share, 0, 0, 0): E is its kernel, with the second axis where that counts as zero."""
+    left, right = np.eye(5)[:, :2].copy(), np.diag([-1.0, -share]) @ np.eye(5)[:2]
+    projection = low_rank_projection(left, right, np.eye(5)[:2].copy())
+    assert (projection.dimension, projection.gap) == (dimension, pytest.approx(gap))
 
 
 class TestHeads:
