@@ -46,6 +46,10 @@ def cluster(tmp_path):
 def test_a_worker_of_a_cluster_that_is_killed_costs_no_task(cluster):
     address, workers = cluster
     executor, _ = dask_executor(address)
+    executor._client.wait_for_workers(2)
+    again, count = dask_executor(address)
+    again._client.close()
+    assert count == 2
     team = Crew(lambda: executor, end_dask, slow_square, 4, 2, lambda answer: answer == "busy")
     found = {}
     for task, answer in team.run(range(200)):

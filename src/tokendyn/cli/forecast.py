@@ -148,7 +148,7 @@ def fit(
             made.fit(values, dt=learned[0].dt, inputs=driven, progress=report)
     held = measure(task, made) if task else None
     about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
-    record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
+    record = about | {"source": data.name, "held_out": _finite(held.numbers()) if held else None}
     command = repeated()
     _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
     _state_file(out).unlink(missing_ok=True)
@@ -246,10 +246,10 @@ def predict(
         return 0
     found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
     _write_forecasts(found, given, time or "time", series, out, overwrite)
-    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]
+    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "completed"]
     if json:
         shortest = min(one.finite_steps for one in found)
-        record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
+        record: dict[str, Any] = {"status": "diverged" if broken else "completed", "finite_steps": shortest}
         record["steps"] = steps
         record |= {
             "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
@@ -347,7 +347,7 @@ def _search(learned: "list[Snapshots]", out: Path, seconds: float, seed: int, ho
         if state.exists():
             announce(f"what was tried so far is in {state}; the same command goes on from there")
         raise
-    return found.model, found.account()
+    return found.model, str(found)
 
 
 def _state_file(out: Path) -> Path:

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -364,6 +365,18 @@ class ExactTransformer:
             self.construction, self.labels, self.sequences, self.targets, attention="softmax", beta=beta,
             positions=self.positions, multiplicity=self.multiplicity, settings=self.settings,
         )  # fmt: skip
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the transformer, its sequences and its certificate into a new folder; ``tokendyn.load`` reads it."""
+        from tokendyn.exact.store import save
+
+        save(self, folder, overwrite=overwrite)
+
+    def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
+        """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`."""
+        from tokendyn.exact.export import to_onnx
+
+        return to_onnx(self, path, unrolled=unrolled)
 
     def _least_beta(self) -> float:
         return sufficient_beta(self.construction.width, int(self.sequences.lengths.max()))

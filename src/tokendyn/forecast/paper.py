@@ -137,7 +137,7 @@ class PaperTDTF(Forecaster):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         validates = len(held[0]) > 0
         checked = [torch.tensor(part, device=self.device) for part in (held if validates else learned)]
-        status, best, chosen, epoch = "complete", np.inf, 0, 0
+        status, best, chosen, epoch = "completed", np.inf, 0, 0
         kept: dict[str, np.ndarray] = {}
         for epoch in range(1, self.epochs + 1):
             order = torch.randperm(len(tokens), generator=generator).to(self.device)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError, ConvergenceError, ScaleError
 from tokendyn.optional import library, missing
+from tokendyn.results import Numbers
 
 #: Entries of the largest cost matrix that :func:`wasserstein` builds: 4,000 by 4,000.
 MAX_COSTS = 2**24
@@ -33,7 +34,7 @@ SCALES = 6
 
 
 @dataclass(frozen=True)
-class Transport:
+class Transport(Numbers, kind="transport"):
     """An exact Wasserstein-2 distance with its certificate.
 
     Attributes
@@ -46,6 +47,13 @@ class Transport:
 
     value: float
     lower: float
+
+    def __float__(self) -> float:
+        return self.value
+
+    def describe(self) -> list[str]:
+        """Return the distance and its certificate in a sentence."""
+        return [f"Wasserstein-2 distance {self.value:.6g}, and by duality no less than {self.lower:.6g}"]
 
 
 def coupling_distance(
