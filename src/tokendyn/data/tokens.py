@@ -72,7 +72,7 @@ def named_tokens(tokens: Any) -> tuple[Any, tuple[str, ...] | None]:
     texts = [name for name in tokens.columns if getattr(tokens[name].dtype, "kind", "O") not in "iufb"]
     if len(texts) > 1:
         raise BadInputError(
-            f"tokens has columns of texts {', '.join(map(repr, texts[:LISTED]))}; one of them may hold names, the "
+            f"tokens has columns of texts {listing([repr(name) for name in texts])}; one of them may hold names, the "
             "others must be numbers"
         )
     numbers = tokens.drop(columns=texts)
