@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.scales import MODERATE, power_of_two
 
 
@@ -129,7 +129,7 @@ def as_rows(rows: object | None, count: int) -> np.ndarray | None:
         raise BadInputError(f"rows must be a list of whole numbers, got {rows.dtype} of shape {rows.shape}")
     wrong = rows[(rows < 0) | (rows >= count)]
     if wrong.size:
-        raise BadInputError(f"rows must be between 0 and {count - 1}, got {', '.join(map(str, wrong[:10]))}")
+        raise BadInputError(f"rows must be between 0 and {count - 1}, got {listing(wrong)}")
     return rows.astype(np.int64)
 
 

@@ -1,7 +1,6 @@
 """Readers of labelled texts: CSV, TSV and JSON lines, plain or gzipped, and the corpora known by name."""
 
 import csv
-import difflib
 import gzip
 import importlib.resources
 import io
@@ -20,13 +19,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import LISTED, BadInputError, listing, nearest
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
 
 #: Longest text that is read, in bytes.
 LONGEST_TEXT = 16 * 2**20
-_PROBLEMS_LISTED = 10
 _MOST_CHARACTERS = 2**24  # of a part of a stream
 _ROW_BYTES = 200  # of memory that a row takes beside its characters
 _ID = "id"
@@ -280,7 +278,7 @@ class _Collected:
     def refuse(self, why: str) -> None:
         """Note what is wrong with the present row."""
         self.rows_at_fault += 1
-        if len(self.problems) < _PROBLEMS_LISTED:
+        if len(self.problems) < LISTED:
             self.problems.append(f"row {self.rows_seen}: {why}")
 
     def result(self) -> LabelledTexts:
@@ -444,17 +442,14 @@ def _columns(header: list[str], collected: _Collected) -> list[int]:
 def _no_column(name: str, found: Iterable[Any]) -> str:
     """Say that a column is missing, what there is, and which one was probably meant."""
     names = [str(other) for other in found]
-    listed = ", ".join(repr(other[:40]) for other in names[:_PROBLEMS_LISTED]) + (
-        ", ..." if len(names) > _PROBLEMS_LISTED else ""
-    )
+    listed = listing([repr(other[:40]) for other in names])
     return f"no column {name!r}; found {listed or 'none'}{meant(name, names)}"
 
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean ...?" with the known name that looks like the given one, or nothing."""
-    folded = {other.strip().casefold(): other for other in known}
-    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _kind(value: Any) -> str:

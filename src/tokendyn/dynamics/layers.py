@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from tokendyn.attention import AttentionStep, Head
 from tokendyn.attention.checks import as_array
 from tokendyn.attention.step import Backend
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, listing
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,6 @@ def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     array = array.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
-        some = ", ".join(map(str, bad[:10])) + (" ..." if bad.size > 10 else "")
+        some = listing(bad)
         raise BadInputError(f"tokens {some} have NaN or infinite coordinates; remove or repair them")
     return array

@@ -13,7 +13,7 @@ from tokendyn.dynamics.freeze import RATIONAL_BITS, Arithmetic, Following, Froze
 from tokendyn.dynamics.layers import Layer, checked_tokens
 from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
-from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
@@ -217,7 +217,7 @@ def _wanted_layers(record: Record, layers: int) -> set[int]:
     chosen = {layers - 1} if record == "last" else set(map(int, record))
     wrong = sorted(number for number in chosen if not 0 <= number <= layers)
     if wrong:
-        raise BadInputError(f"layers to record must be between 0 and {layers}, got {', '.join(map(str, wrong[:10]))}")
+        raise BadInputError(f"layers to record must be between 0 and {layers}, got {listing(wrong)}")
     return chosen | {0, layers}
 
 
