@@ -157,7 +157,7 @@ class ResultContract:
 class AttentionBackendContract:
     """What every softmax backend keeps; ``make`` returns one: an object or module with ``offer`` and ``softmax``.
 
-    Beta, tokens, dim and error tolerance of the problems can be set.
+    Set beta, tokens, dim and error tolerance of the problems to what the backend takes.
     """
 
     inverse_temperature, tokens, dim, error_tolerance = 2.0, 300, 3, 1e-6
