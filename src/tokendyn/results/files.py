@@ -197,10 +197,10 @@ def kinds_in(record: Any) -> Iterable[str]:
             yield from kinds_in(entry)
 
 
-def _kind_of(result: Result) -> str:
+def _kind_of(result: Any) -> str:
     if not type(result).kind or not is_dataclass(result):
         raise BadInputError(
             f"{type(result).__name__} cannot be saved: it needs to be a dataclass with a kind, as in "
             'class Mine(Result, kind="mine")'
         )
-    return type(result).kind
+    return str(type(result).kind)
