@@ -278,10 +278,14 @@ def canonical_scores(
 
 
 def canonical_linear(
-    tokens: Float[np.ndarray, "*batch tokens dim"], matrix: Float[np.ndarray, "out dim"]
+    tokens: Float[np.ndarray, "*batch tokens dim"],
+    matrix: Float[np.ndarray, "out dim"],
+    start: Float[np.ndarray, "*start out"] | None = None,
 ) -> Float[np.ndarray, "*batch tokens out"]:
-    """Return ``matrix @ z_i`` for every token, summed left to right without fused operations."""
+    """Return ``start + matrix @ z_i`` for every token, summed left to right without fused operations."""
     result = tokens[..., :1] * matrix[:, 0]
+    if start is not None:
+        result = start + result
     for column in range(1, matrix.shape[1]):
         result += tokens[..., column : column + 1] * matrix[:, column]
     return result

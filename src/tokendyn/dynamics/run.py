@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics.freeze import RATIONAL_BITS, Arithmetic, Following, Frozen, FrozenMotion, may_freeze
-from tokendyn.dynamics.layers import Layer, checked_tokens
+from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
 from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError
@@ -27,7 +27,7 @@ Record = Literal["all", "last"] | Sequence[int]
 
 def run(
     tokens: Float[np.ndarray, "tokens dim"],
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     *,
     labels: Sequence[str] | None = None,
     weights: Float[np.ndarray, " tokens"] | None = None,
@@ -46,7 +46,7 @@ def run(
     tokens
         ``(tokens, dim)`` real and finite; computed in float64.
     layers
-        One :class:`Layer` for each layer; all with the same number of heads.
+        One :class:`Layer` or :class:`ResidualLayer` for each layer; all with the same number of heads.
     labels
         A name for each token, by default its number.
     weights
@@ -96,8 +96,7 @@ def run(
     state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
-    freezes = freeze and may_freeze(layers)
-    if freezes:
+    if freeze and may_freeze(layers):
         status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
         if checkpoint is not None:
@@ -109,7 +108,7 @@ def run(
 
 def check_run(
     tokens: Float[np.ndarray, "tokens dim"],
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     *,
     labels: Sequence[str] | None = None,
     record: Record = "all",
@@ -134,8 +133,8 @@ def check_run(
 class _Recording:
     """The layers that are kept: states, and what the layer after each found."""
 
-    def __init__(self, state: np.ndarray, layers: Sequence[Layer], record: Record) -> None:
-        self.heads, self.wanted = len(layers[0].heads), _wanted_layers(record, len(layers))
+    def __init__(self, state: np.ndarray, layers: Sequence[AnyLayer], record: Record) -> None:
+        self.heads, self.wanted = len(layers[0].heads), wanted_layers(record, len(layers))
         numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
         what = f"{len(self.wanted)} layers of {len(state)} tokens"
         check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
@@ -191,7 +190,7 @@ class _Recording:
         )
 
 
-def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_Recording", *, freezes: bool) -> None:
+def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: "_Recording", *, freezes: bool) -> None:
     """Raise when a run cannot be computed in an arithmetic, or would take too long."""
     if not freezes or layers[0].heads[0].tie_tolerance > 0:
         raise BadInputError(
@@ -208,7 +207,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_R
         )
 
 
-def _wanted_layers(record: Record, layers: int) -> set[int]:
+def wanted_layers(record: Record, layers: int) -> set[int]:
     """Return the numbers of the layers to keep: always the first and the last."""
     if isinstance(record, str) and record not in ("all", "last"):
         raise BadInputError(f'record must be "all", "last" or numbers of layers, got {record!r}')
@@ -223,7 +222,7 @@ def _wanted_layers(record: Record, layers: int) -> set[int]:
 
 def _run_layers(
     state: np.ndarray,
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     weights: np.ndarray | None,
     backend: Backend,
     kept: _Recording,
