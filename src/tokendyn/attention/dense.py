@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.problem import nothing_found
 
 TILE_ROWS = 64
 TILE_KEYS = 1024

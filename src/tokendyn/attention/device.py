@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tokendyn.attention import gemm, triton_step
 from tokendyn.attention.checks import check_parameters
-from tokendyn.attention.dispatch import Choice
+from tokendyn.attention.problem import Choice
 from tokendyn.errors import BadInputError, ScaleError
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.problem import nothing_found
 
 #: Rows and keys of a tile: 64 by 2048 products are 1 MB and stay in the cache.
 TILE_ROWS, TILE_KEYS = 64, 2048

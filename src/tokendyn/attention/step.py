@@ -25,7 +25,7 @@ from tokendyn.attention.checks import (
     lifted,
     tie_slack,
 )
-from tokendyn.attention.dispatch import Choice
+from tokendyn.attention.problem import NOTHING, Choice, nothing_found
 from tokendyn.errors import BadInputError
 from tokendyn.shown import ShortRepr
 
@@ -187,7 +187,7 @@ def attend(
         find_leaders=find_leaders,
     )
     if attends.size == 0:
-        outputs, choice = dispatch.nothing_found(request.attends.shape, values.shape[-1]), dispatch.NOTHING
+        outputs, choice = nothing_found(request.attends.shape, values.shape[-1]), NOTHING
     elif pairs is not None:
         outputs, choice = dispatch.compute_pairs(request, flat(pairs))
     else:
@@ -258,13 +258,26 @@ def attention_weights(
     if units is not None:
         inverse_temperature = inverse_temperature * float(units.max())
     scores = canonical_scores(queries, keys)
-    top = scores.max(axis=1, keepdims=True)
     if math.isinf(inverse_temperature):
-        slack = tie_slack(queries, keys, tie_tolerance)
+        top, slack = scores.max(axis=1, keepdims=True), tie_slack(queries, keys, tie_tolerance)
         masses = np.where(scores >= top - slack[:, None], weights, 0.0)
-    else:
-        masses = weights * np.exp(inverse_temperature * (scores - top))
-    return masses / masses.sum(axis=1, keepdims=True)
+        return masses / masses.sum(axis=1, keepdims=True)
+    return softmax_weights(scores, inverse_temperature, weights)
+
+
+def softmax_weights(
+    scores: Float[np.ndarray, "*rows tokens"],
+    inverse_temperature: float = 1.0,
+    weights: Float[np.ndarray, " tokens"] | None = None,
+) -> Float[np.ndarray, "*rows tokens"]:
+    """Return ``p_j = w_j e^{beta s_j} / sum_l w_l e^{beta s_l}`` for scores that are known, over the last axis.
+
+    The largest score is taken off first, so that nothing overflows and equal scores have equal weights to the last bit.
+    """
+    masses = np.exp(inverse_temperature * (scores - scores.max(axis=-1, keepdims=True)))
+    if weights is not None:
+        masses = weights * masses
+    return np.asarray(masses / masses.sum(axis=-1, keepdims=True))
 
 
 def canonical_scores(

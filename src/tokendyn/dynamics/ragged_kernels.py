@@ -407,9 +407,7 @@ def share_sets(tokens, offsets, weights, rows, way, head, layers, shares, self_l
         if unsure[r]:
             continue
         leaders, ties, spaces = all_leaders[:, :n], all_ties[:, :n], all_spaces[:, :, :n]
-        backward(
-            states[:, :, :n], p[:n], way, head, leaders, ties, spaces, chosen, shares[first:last], spare[:n]
-        )
+        backward(states[:, :, :n], p[:n], way, head, leaders, ties, spaces, chosen, shares[first:last], spare[:n])
         if layers == 0:
             self_led[first:last] = True
             continue

@@ -18,7 +18,7 @@ from tokendyn.exact.rational import rationals, run_exactly
 from tokendyn.exact.sequences import Given, Sequences
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 Progress = Callable[[int, int], None]
 
@@ -151,7 +151,7 @@ class Certificate:
     arithmetic: str
     direction: tuple[float, ...] | None
     data: str
-    _transformer: "ExactTransformer" = field(repr=False, compare=False)
+    _transformer: "Built" = field(repr=False, compare=False)
 
     @property
     def bitwise(self) -> bool:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 
-def digest_of(model: "ExactTransformer") -> str:
+def digest_of(model: "Built") -> str:
     """Return the hash as hexadecimal digits."""
     header = {
         "dtype": model.dtype,

@@ -13,7 +13,9 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from tokendyn.errors import BadInputError
+from tokendyn.forecast import store
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
+from tokendyn.forecast.kinds import KINDS
 
 Status = Literal["complete", "diverged"]
 #: Told the share of the work that is done, from 0 to 1, and what is being done.
@@ -131,7 +133,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     high_: Float[np.ndarray, " features"]
     scale_: Float[np.ndarray, " features"]
 
-    kinds: ClassVar[dict[str, type["Forecaster"]]] = {}
+    kinds: ClassVar[dict[str, type["Forecaster"]]] = KINDS
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -300,10 +302,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, whole or not at all."""
-        from tokendyn.forecast.store import save
-
         self._check_fitted()
-        save(self, path, overwrite=overwrite)
+        store.save(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls: type[Model], path: str | Path) -> Model:
@@ -314,9 +314,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             If a file is missing, truncated, of a newer schema, does not fit together, or is another kind of model.
         """
-        from tokendyn.forecast.store import load
-
-        model = load(path)
+        model = store.load(path)
         if not isinstance(model, cls):
             raise BadInputError(f"{path} holds a {type(model).__name__}, expected a {cls.__name__}")
         return model

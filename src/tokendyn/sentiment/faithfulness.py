@@ -100,10 +100,10 @@ class FaithfulnessReport:
         return _mean(sides[0] - sides[1])
 
     def figure(self) -> "Figure":
-        """Draw the drops over the fractions, and what an explanation costs; see :mod:`.faithfulness_page`."""
-        from tokendyn.sentiment.faithfulness_page import faithfulness_figure
+        """Draw the drops over the fractions, and what an explanation costs; see :mod:`.faithfulness_figure`."""
+        from tokendyn.sentiment.faithfulness_figure import faithfulness_figure
 
-        return faithfulness_figure(self)
+        return faithfulness_figure(self.table(), self.per_text, self.explainers, self.fractions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; what is not defined is None."""

@@ -1,12 +1,11 @@
 """Compiled passes over many texts: their words as stacked tokens, and the linear read-out of their shares.
 
-The layers in between are those of :mod:`tokendyn.dynamics`. Symbols: ``w`` the share of each token in the verdict, ``s``
-the value of a word. The last token of every text is the neutral pole. Plain Python outside numba: the functions below
-carry no annotations because numba compiles them.
+The layers in between are those of :mod:`tokendyn.dynamics`. Symbols: ``w`` the share of each token in the verdict,
+``s`` the value of a word. The last token of every text is the neutral pole. Plain Python outside numba: the functions
+below carry no annotations because numba compiles them.
 """
 
 import numba
-import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 

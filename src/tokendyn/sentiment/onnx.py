@@ -13,10 +13,10 @@ import tokendyn
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import new_file
 from tokendyn.sentiment.checks import check_texts
-from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier
+    from tokendyn.sentiment.frozen import FrozenModel
 
 #: Operator set of the graph, and version of the format: read by onnxruntime 1.12 and later.
 OPSET, FORMAT = 17, 8
@@ -26,7 +26,7 @@ _HOW = (
 )
 
 
-def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
+def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     """Write the scoring path of a fitted classifier as an ONNX file, float64 throughout.
 
     Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, the neutral pole
@@ -65,7 +65,7 @@ def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
 
 
 def onnx_inputs(
-    model: "LeaderClassifier", texts: Iterable[Any]
+    model: "FrozenModel", texts: Iterable[Any]
 ) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"]]:
     """Return ``words`` and ``counts`` of some texts for the graph of :func:`export_onnx`.
 
@@ -95,7 +95,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {}
 
-    def model(self, classifier: "LeaderClassifier") -> Any:
+    def model(self, classifier: "FrozenModel") -> Any:
         """Return the whole as an ONNX model with its metadata."""
         helper, double = self.onnx.helper, self.onnx.TensorProto.DOUBLE
         several = len(classifier.classes_) > 2
@@ -143,7 +143,7 @@ class _Graph:
         """Sum along an axis, which is dropped."""
         return self.add("ReduceSum", values, self.constant([axis]), keepdims=0)
 
-    def _score(self, classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _score(self, classifier: "FrozenModel", *, several: bool) -> None:
         """Add everything from the inputs to the outputs."""
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
@@ -185,7 +185,7 @@ class _Graph:
             moved.append(self.add("Add", one, way))
         return moved
 
-    def _decode(self, means: list[str], classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
         """Add ``logit = gain mean + bias`` and its probabilities."""
         gain, bias = self.constant(float(classifier.decoder_.flat[0])), self.constant(classifier.intercept_, "bias")
         if several:
@@ -200,7 +200,7 @@ class _Graph:
         self.add("Softmax", both, output="probabilities", axis=1)
 
 
-def _metadata(classifier: "LeaderClassifier") -> dict[str, str]:
+def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
     rule = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
     own = classifier.tokeniser is not None

@@ -1,8 +1,9 @@
 """Compiled: which words have to go for a verdict to turn, each way through the layers exact.
 
-The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols. The margin of a verdict is the least of ``A_r . m + b_r``, with
-m the mean of the tokens after the last layer: how far the score of the verdict is above that of each other
-class. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
+The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols. The margin of a verdict is the
+least of ``A_r . m + b_r``, with m the mean of the tokens after the last layer: how far the score of the verdict is
+above that of each other class. Plain Python outside numba: the functions below carry no annotations because
+numba compiles them.
 """
 
 import numba
@@ -148,11 +149,11 @@ def working_space(layers, dim, n):
 def succession(z, p, words, core, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
-    ``core`` is the pair of steps and head that the layers take. ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
-    way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
-    value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
-    first word one of each, and the one whose last try lowered the margin most. It ends when the margin is below
-    ``until``, nothing more lowers it, or after ``at_most`` words.
+    ``core`` is the pair of steps and head that the layers take. ``z`` is ``(dim, tokens)``; the first ``words`` tokens
+    may go. A word that leads no other one changes nobody's way, so its margin is known at once. Of those that lead, the
+    ``looked_at`` of largest support (share times value) and the ``looked_at`` of largest value are taken out for a try,
+    and the rest is run again; after the first word one of each, and the one whose last try lowered the margin most. It
+    ends when the margin is below ``until``, nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
     whole, rest = working_space(layers, dim, n), working_space(layers, dim, n)
