@@ -46,6 +46,9 @@ SOFTMAX: dict[str, str] = {
     "truncated": "tokendyn.attention.softmax_truncated",
 }
 
+#: Before the name of a torch device, a backend that computes the whole step there: ``"tensors:cuda"``.
+TENSORS = "tensors:"
+
 #: Up to this many keys or rows, all pairs are faster than a reduction (``benchmarks/thresholds.py``).
 FEW_KEYS, FEW_ROWS = 2000, 1500
 
@@ -102,6 +105,8 @@ class Request:
 
 def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep`, and what computed them."""
+    if request.backend.startswith(TENSORS):
+        return _on_tensors(request)
     if request.is_hardmax:
         return _hardmax(request)
     if request.backend in DIRECT:
@@ -129,8 +134,39 @@ def compute_pairs(
     return fields, Choice("fused", "pair by pair, because each row has a mask of its own")
 
 
+def on_device(device: str | None, backend: str) -> str:
+    """Return the backend that computes on a torch device; the one that is given when there is no device.
+
+    Raises
+    ------
+    BadInputError
+        If a device is named and a backend too.
+    """
+    if device is None:
+        return backend
+    if backend != "auto":
+        raise BadInputError(f"device={device!r} chooses the backend; leave out backend={backend!r}")
+    return TENSORS + device
+
+
+def _on_tensors(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Compute the items of a batch on a device, one after the other."""
+    from tokendyn.attention.device import step_on
+
+    fields, choices = nothing_found(request.attends.shape, request.values.shape[2]), []
+    for item in range(len(request.attends)):
+        problem, asking, alive = request.problem(item)
+        if asking.size == 0:
+            continue
+        (means, leaders, *rest), choice = step_on(request.backend.removeprefix(TENSORS), problem)
+        for whole, part in zip(fields, (means, alive[leaders], *rest), strict=True):
+            whole[item, asking] = part
+        choices.append(choice)
+    return fields, _joined(choices)
+
+
 def known_backends(inverse_temperature: float) -> tuple[str, ...]:
-    """Return the names that ``backend`` may have at a temperature."""
+    """Return the names that ``backend`` may have at a temperature; besides, :data:`TENSORS` and a device."""
     return ("auto", *(HARDMAX if math.isinf(inverse_temperature) else (*DIRECT, *SOFTMAX)))
 
 

@@ -114,8 +114,8 @@ def attend(
     rows
         Numbers of the tokens that attend, by default all; the result has one entry for each.
     backend
-        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name there decides. The result says what was
-        chosen and why (:attr:`AttentionStep.choice`).
+        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name there decides; ``"tensors:cuda"`` computes the
+        step on a torch device. The result says what was chosen and why (:attr:`AttentionStep.choice`).
     error_tolerance
         Softmax only: largest accepted ``|m_i - exact|_2 / max_j |v_j|_2``. 0 admits backends that are exact to
         rounding only; a positive value admits approximations with a bound, which can be far faster.

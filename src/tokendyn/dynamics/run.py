@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics.freeze import RATIONAL_BITS, Arithmetic, Following, Frozen, FrozenMotion, may_freeze
 from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
@@ -35,6 +36,8 @@ def run(
     record: Record = "all",
     arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
+    device: str | None = None,
+    processes: int = 1,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -65,6 +68,12 @@ def run(
         more. ``"interval"``: bounds only, for any number of tokens.
     backend
         See :func:`tokendyn.attention.attend`.
+    device
+        A torch device that the attention is computed on, such as ``"cuda"``, in place of a backend. Hardmax has the
+        same bits there.
+    processes
+        Processes of this machine that share the tokens, with the same bits. For hardmax layers that freeze, and
+        ``record="last"``; runs over several machines call :func:`tokendyn.dynamics.sharded.run_sharded` themselves.
     config
         Settings to keep in the provenance.
     progress
@@ -94,9 +103,13 @@ def run(
     'completed'
     """
     state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
+    backend = on_device(device, backend)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
-    if freeze and may_freeze(layers):
+    if processes != 1:
+        _check_processes(processes, layers, kept, freeze, backend, arithmetic)
+        status = _run_sharded(state, layers, weights, processes, kept)
+    elif freeze and may_freeze(layers):
         status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
         if checkpoint is not None:
@@ -252,6 +265,40 @@ def _run_layers(
             progress(number + 1, len(layers))
         if checkpoint is not None:
             checkpoint.offer(partial(kept.state, state, number + 1))
+    return "completed"
+
+
+def _check_processes(
+    processes: int, layers: Sequence[AnyLayer], kept: _Recording, freeze: bool, backend: Backend, arithmetic: Arithmetic
+) -> None:
+    """Raise with all that stands against a run over several processes."""
+    problems = []
+    if processes < 1:
+        problems.append(f"processes must be at least 1, got {processes}")
+    if not (freeze and may_freeze(layers)):
+        problems.append("processes= takes layers of one hardmax head with a fixed A that may freeze; leave it out")
+    if not kept.wanted <= {0, len(layers) - 1, len(layers)}:
+        problems.append('processes keep the last layers only; take record="last"')
+    if backend != "auto" or arithmetic != "float":
+        problems.append('processes= takes backend="auto", no device, and arithmetic="float"')
+    if problems:
+        raise BadInputError.all_of("a run over processes", problems)
+
+
+def _run_sharded(
+    state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, kept: _Recording
+) -> Literal["completed"]:
+    """Share the tokens among processes of this machine."""
+    from tokendyn.dynamics.processes import run_in_processes
+
+    found = run_in_processes(state, layers, weights, processes)
+    last = len(layers) - 1
+    kept.follow(0, (found.first,))
+    if last > 0 and last in kept.wanted:
+        kept.keep(last, found.previous)
+        kept.follow(last, (Following(found.leaders, found.tie_counts, found.tie_spreads),))
+    kept.keep(last + 1, found.state)
+    kept.doubtful = found.doubtful
     return "completed"
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
+from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics import Layer, Progress, Record, Trajectory, checked_tokens, run
 from tokendyn.dynamics.freeze import Arithmetic
@@ -301,6 +302,8 @@ def simulate(
     record: Record = "all",
     arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
+    device: str | None = None,
+    processes: int = 1,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> ClusteringRun:
@@ -324,7 +327,7 @@ def simulate(
         A name for each token.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
-    record, arithmetic, backend, progress, checkpoint
+    record, arithmetic, backend, device, processes, progress, checkpoint
         See :func:`tokendyn.dynamics.run`.
 
     Raises
@@ -373,6 +376,8 @@ def simulate(
         record=record,
         arithmetic=arithmetic,
         backend=backend,
+        device=device,
+        processes=processes,
         config=config,
         progress=progress,
         checkpoint=checkpoint,
@@ -383,8 +388,14 @@ def simulate(
             "score by a large number, or lower the inverse temperature"
         )
     return complete(
-        trajectory, alpha, matrix, inverse_temperature, tie_tolerance, arithmetic=arithmetic, backend=backend
-    )
+        trajectory,
+        alpha,
+        matrix,
+        inverse_temperature,
+        tie_tolerance,
+        arithmetic=arithmetic,
+        backend=on_device(device, backend),
+    )  # fmt: skip
 
 
 def check_simulation(
