@@ -100,7 +100,7 @@ def step_on(device: str, problem: Problem) -> tuple[tuple[np.ndarray, ...], Choi
     given = (problem.queries, problem.slack, problem.keys, problem.values, problem.weights)
     try:
         queries, slack, keys, values, weights = (
-            torch.from_numpy(np.require(part, requirements="CW")).to(device) for part in given
+            torch.from_numpy(np.require(part, requirements=["C", "W"])).to(device) for part in given
         )
     except (RuntimeError, AssertionError) as error:
         raise BadInputError(

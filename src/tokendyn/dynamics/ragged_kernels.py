@@ -174,7 +174,7 @@ def by_matrix(matrix, z, out):
 
 @_compiled
 def queries_and_keys(z, query, key, spaces):
-    """Return y and x. A function, because numba counts references anew wherever a loop carries a changed array."""
+    """Return y and x."""
     return by_matrix(query, z, spaces[0]), by_matrix(key, z, spaces[1])
 
 
@@ -206,6 +206,25 @@ def slack_of(layer, log_share, largest, dim, norms):
 
 
 @_compiled
+def settle(y, x, origin, leader, ties, frozen, alone, room, who, each, constant, first):
+    """Find whom the tokens follow that are not frozen; return whether no tie between different points is possible.
+
+    At the first layer ``frozen`` says of whom that is known already, and is cleared.
+    """
+    find_leaders(y, x, leader, ties, frozen, room, who, each, constant)
+    if first:
+        frozen[:] = False
+    sure = True
+    for i in range(leader.shape[0]):
+        if not frozen[i] and ties[i] != 1:
+            ties[i], alone[i] = count_ties(y, x, origin, i, leader[i], each, constant, who)
+            sure = sure and alone[i]
+        elif not frozen[i]:
+            alone[i] = True
+    return sure
+
+
+@_compiled
 def forward(states, p, way, head, leaders, ties, known, room, spaces, chosen):  # noqa: PLR0912 - one loop over layers
     """Fill ``states[1:]``, ``leaders`` and ``ties`` from ``states[0]``; return whether rounding decided nothing.
 
@@ -229,19 +248,13 @@ def forward(states, p, way, head, leaders, ties, known, room, spaces, chosen):  
         if k > 0:
             leaders[k] = leaders[k - 1]
             ties[k] = ties[k - 1]
-        y, x = z, z
         if not whole:
-            y, x = queries_and_keys(z, query, key, spaces)
             each, constant = slack_of(k, log_shares[k], largest, dim, norms)
-            find_leaders(y, x, leaders[k], ties[k], frozen, room, chosen, each, constant)
-            if k == 0:
-                frozen[:] = False
-            for i in range(n):
-                if not frozen[i] and ties[k, i] != 1:
-                    ties[k, i], alone[i] = count_ties(y, x, states[0], i, leaders[k, i], each, constant, chosen)
-                    sure = sure and alone[i]
-                elif not frozen[i]:
-                    alone[i] = True
+            settled = settle(
+                by_matrix(query, z, spaces[0]), by_matrix(key, z, spaces[1]), states[0], leaders[k], ties[k], frozen,
+                alone, room, chosen, each, constant, k == 0,
+            )  # fmt: skip
+            sure = sure and settled
             whole = freeze(z, leaders[k], alone, frozen, since, k)
         for i in range(n):
             # A frozen token is never moved step by step: its rounding would add up, and a token that is almost at its
@@ -255,7 +268,7 @@ def forward(states, p, way, head, leaders, ties, known, room, spaces, chosen):  
             if alone[i]:
                 chosen[0], count = leaders[k, i], 1
             else:
-                count = tied_leaders(y, x, i, chosen)
+                count = tied_leaders(by_matrix(query, z, spaces[0]), by_matrix(key, z, spaces[1]), i, chosen)
             total = 0.0
             for q in range(count):
                 total += p[chosen[q]]

@@ -208,8 +208,8 @@ class _Shard:
         if self.exchange.largest(float(doubtful.any())):
             return False
         self.leaders[active] = numbers[leaders]
-        # The freeze theorem as ``Frozen`` states it, for tokens that follow one point: a point stays when its leader sits
-        # on it, and a token that follows such a point follows it for ever.
+        # The freeze theorem of ``Frozen``, for tokens that follow one point: a point stays when its leader sits on it,
+        # and a token that follows such a point follows it for ever.
         self.leads[active] = (self.spreads[active] == 0) & (places[leaders] == self.state[active]).all(axis=1)
         leads = np.concatenate(self.exchange.rows(self.leads[mine, None].astype(np.float64)))[:, 0] > 0
         certain = (self.spreads[active] == 0) & leads[leaders]

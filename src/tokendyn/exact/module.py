@@ -112,8 +112,8 @@ def labelled(outputs: Tensor, mask: Tensor) -> Tensor:
 def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float | None) -> Tensor:
     """Return hardmax (None) or softmax weights of ``(batch, tokens, tokens)`` scores over the keys that exist.
 
-    Written in torch alone, and not by :func:`tokendyn.attention.attend`, because a module has to be traced, exported and
-    moved to devices without this library.
+    Written in torch alone, and not by :func:`tokendyn.attention.attend`, because a module has to be traced, exported
+    and moved to devices without this library.
     """
     scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
     if inverse_temperature is not None:

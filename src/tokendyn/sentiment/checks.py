@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.texts import meant
+from tokendyn.data.labelled_texts import meant
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment.tokens import is_tokeniser
 
