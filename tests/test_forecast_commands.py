@@ -46,7 +46,7 @@ def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_pat
     arguments = ["forecast", "predict", str(fitted / "model"), str(fitted / "data.csv"), "--steps", "200"]
     assert run([*arguments, "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["status"] == "complete"
+    assert json.loads(said.out)["status"] == "completed"
     assert "complete: 200 steps" in said.err
     found = pd.read_csv(out)
     assert list(found) == ["t", "a", "b"]
@@ -267,6 +267,17 @@ def test_dates_go_on_as_dates(first, step, expected, tmp_path, capsys):
     assert run(["forecast", "predict", model, data, "--steps", "2", "--out", str(out)]) == 0
     assert pd.read_csv(out)["t"].tolist() == expected
     assert f"after time {dates[-1].removesuffix('T00:00:00')}" in capsys.readouterr().err
+
+
+def test_dated_data_are_held_out_in_days_and_hours(tmp_path, capsys):
+    dates = pd.date_range("2024-01-01", periods=140, freq="6h").map(lambda date: date.isoformat())
+    data = written(table(140).assign(t=dates), tmp_path / "data.csv")
+    options = ["--time", "t", "--model", "tddmd", "--delays", "6", "--horizon", "20"]
+    assert run(["forecast", "fit", data, *options, "--out", str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().err
+    assert "140 snapshots at dt = 6 hours of" in said
+    assert re.search(r"valid for [0-9.]+ (days?|hours?)\n", said)
+    assert "units of time" not in said
 
 
 def test_dates_of_inputs_to_come_are_matched(tmp_path, capsys):

@@ -10,14 +10,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from tokendyn.attention import gemm, triton_step
 from tokendyn.attention.checks import check_parameters
 from tokendyn.attention.problem import Choice, Problem
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from cyclopts import Parameter
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
@@ -21,14 +22,12 @@ from tokendyn.errors import LISTED, BadInputError, TokendynError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.folders import SIGNATURE
 from tokendyn.runs.table import safe_cell
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.data.sequences import LabelledSequences
     from tokendyn.exact import ExactTransformer
     from tokendyn.exact.certificate import Verification
-
-#: Options of this command that messages of the library name as arguments.
-_OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
 
 
 def check(
@@ -80,7 +79,7 @@ def check(
     began = time.perf_counter()
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
-    with _in_terms_of_options(data.ids, sequences, source, embedding):
+    with _in_terms_of_ids(data.ids, sequences, source, embedding):
         report = check_sequences(
             data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
         )
@@ -102,7 +101,7 @@ def check(
     if report.ok:
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
-    helps = [*map(_option_terms, report.remedies), *_text_helps(report.contradictions[0], sequences, source, embedding)]
+    helps = [*report.remedies, *_text_helps(report.contradictions[0], sequences, source, embedding)]
     count = len(report.contradictions)
     pairs = (
         "a pair of sequences is the same and has" if count == 1 else f"{count} pairs of sequences are the same and have"
@@ -190,7 +189,7 @@ def build(
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
     began = time.perf_counter()
-    with progress("sequences verified") as report, _in_terms_of_options(data.ids, sequences, source, embedding):
+    with progress("sequences verified") as report, _in_terms_of_ids(data.ids, sequences, source, embedding):
         model = compile_transformer(
             data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
             direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
@@ -210,8 +209,9 @@ def build(
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
     stats = model.stats
     announce(
-        f"{stats.strategy}: {stats.blocks} blocks of width {stats.width}, {stats.nonzeros} nonzero weights, "
-        f"{stats.queries} questions; all {stats.sequences} sequences have their label, to the last bit"
+        f"{stats.strategy}: {counted(stats.blocks, 'block')} of width {stats.width}, "
+        f"{counted(stats.nonzeros, 'nonzero weight')}, {counted(stats.queries, 'question')}; "
+        f"all {stats.sequences} sequences have their label, to the last bit"
         if model.construction.bitwise
         else f"{stats.strategy}: {stats.blocks} blocks; all {stats.sequences} sequences have their label after rounding"
     )
@@ -267,7 +267,7 @@ def verify(
     source = _same_input(loaded, text)
     own = None if sequences is None else _read(sequences, label or source.get("label", "label"), source, embedding)
     ids = () if own is None else own.ids
-    with progress("sequences verified") as report, _in_terms_of_options(ids, sequences, source, embedding):
+    with progress("sequences verified") as report, _in_terms_of_ids(ids, sequences, source, embedding):
         done: Verification = loaded.certificate.verify(
             None if own is None else own.sequences, None if own is None else own.labels,
             exact=exact, workers=workers, progress=report,
@@ -306,8 +306,7 @@ def predict(
     out: Path | None = None,
     text: str | None = None,
     embedding: Path | None = None,
-    abstain: bool = False,
-    guess: bool = False,
+    abstain: Annotated[bool, Parameter(negative="--guess")] = True,
     workers: int = 1,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -330,9 +329,8 @@ def predict(
     embedding
         The file of word vectors, if build had one.
     abstain
-        What is done anyway: leave the prediction empty for strangers.
-    guess
-        Write what the network happens to say of strangers, which means nothing.
+        Leave the prediction of strangers empty; with --guess, write what the network happens to say of them, which
+        means nothing.
     workers
         Threads.
     overwrite
@@ -346,8 +344,6 @@ def predict(
 
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
-    if abstain and guess:
-        raise BadInputError("--abstain and --guess exclude each other; leave one out")
     header = ("id", "prediction", "known")
     if out is not None:
         check_free(out, overwrite=overwrite, ours=lambda file: heading_of(file) == [*header], inputs=[sequences, model])
@@ -358,14 +354,14 @@ def predict(
     data = _read(sequences, None, source, embedding, allow_empty=True)
     readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
     given = [data.sequences[place] for place in readable]
-    with _in_terms_of_options(tuple(data.ids[place] for place in readable), sequences, source, embedding):
+    with _in_terms_of_ids(tuple(data.ids[place] for place in readable), sequences, source, embedding):
         known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
     if dry_run:
         announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
         return 0
     shown, sure = [""] * len(data), ["no"] * len(data)
     with progress("sequences") as report, _warnings_announced():
-        labels = loaded.predict(given, abstain=not guess, workers=workers, progress=report) if given else []
+        labels = loaded.predict(given, abstain=abstain, workers=workers, progress=report) if given else []
     for place, label, yes in zip(readable, labels, known, strict=True):
         shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
     rows = zip(data.ids, shown, sure, strict=True)
@@ -429,7 +425,7 @@ def explain(
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    with _in_terms_of_options((data.ids[place],), sequences, source, embedding):
+    with _in_terms_of_ids((data.ids[place],), sequences, source, embedding):
         why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
@@ -439,7 +435,7 @@ def explain(
     if figure is not None:
         signed = {"Software" if figure.suffix == ".png" else "Creator": SIGNATURE}
         with new_file(figure) as temporary:
-            why.plot().savefig(temporary, dpi=150, metadata=signed)
+            why.figure().savefig(temporary, dpi=150, metadata=signed)
         announce(f"wrote {figure}")
     return 0
 
@@ -502,10 +498,10 @@ def _warnings_announced() -> Iterator[None]:
 
 
 @contextmanager
-def _in_terms_of_options(
+def _in_terms_of_ids(
     ids: tuple[str, ...], path: Path | None, source: dict[str, Any], embedding: Path | None
 ) -> Iterator[None]:
-    """Let errors of the library speak of ids and command-line options."""
+    """Let errors of the library speak of ids, and of what to change in a text."""
     from tokendyn.exact import ContradictoryLabelsError
 
     try:
@@ -515,19 +511,8 @@ def _in_terms_of_options(
         if isinstance(error, ContradictoryLabelsError) and path is not None:
             helps = _text_helps((error.first, error.second), path, source, embedding)
             message = "; ".join([message, *helps])
-        error.args = (_option_terms(_with_ids(message, ids)), *error.args[1:])
+        error.args = (_with_ids(message, ids), *error.args[1:])
         raise
-
-
-def _option_terms(message: str) -> str:
-    """Return a message with ``name='value'`` and ``name=True`` as options of the command line."""
-
-    def option(match: re.Match[str]) -> str:
-        value = match["value"].strip("'\"")
-        return f"--{match['name'].replace('_', '-')}" + ("" if value == "True" else f" {value}")
-
-    named = re.sub(rf"\b(?P<name>{'|'.join(_OPTIONS)})=(?P<value>True|'[^']*')", option, message)
-    return named.replace(" min_margin", " --min-margin")
 
 
 def _with_ids(message: str, ids: tuple[str, ...]) -> str:

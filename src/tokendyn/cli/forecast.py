@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.forecast import Forecast, Forecaster
     from tokendyn.forecast.held_out import HeldOut
-    from tokendyn.forecast.studies.comparison import Task
+    from tokendyn.forecast.tasks import Task
 
 #: Rows of a series that ``predict --json`` writes for a picture.
 _SHOWN = 1000
@@ -148,7 +148,7 @@ def fit(
             made.fit(values, dt=learned[0].dt, inputs=driven, progress=report)
     held = measure(task, made) if task else None
     about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
-    record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
+    record = about | {"source": data.name, "held_out": _finite(held.numbers()) if held else None}
     command = repeated()
     _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
     _state_file(out).unlink(missing_ok=True)
@@ -246,10 +246,10 @@ def predict(
         return 0
     found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
     _write_forecasts(found, given, time or "time", series, out, overwrite)
-    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]
+    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "completed"]
     if json:
         shortest = min(one.finite_steps for one in found)
-        record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
+        record: dict[str, Any] = {"status": "diverged" if broken else "completed", "finite_steps": shortest}
         record["steps"] = steps
         record |= {
             "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
@@ -347,7 +347,7 @@ def _search(learned: "list[Snapshots]", out: Path, seconds: float, seed: int, ho
         if state.exists():
             announce(f"what was tried so far is in {state}; the same command goes on from there")
         raise
-    return found.model, found.account()
+    return found.model, str(found)
 
 
 def _state_file(out: Path) -> Path:
@@ -474,7 +474,7 @@ def _beside(task: "Task", held: "HeldOut") -> list[str]:
     """Return what simple models do on the same starts, and a warning when the model is no better."""
     from tokendyn.forecast.candidates import season_length
     from tokendyn.forecast.held_out import measure
-    from tokendyn.forecast.peers.naive import Mean, Persistence, SeasonalNaive
+    from tokendyn.forecast.naive import Mean, Persistence, SeasonalNaive
 
     values, driven = arrays_of(task.train)
     season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None

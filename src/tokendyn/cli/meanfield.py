@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, rehearse, resumable
+from tokendyn.cli.progress import looked_at, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
 from tokendyn.cli.values import film_of
 from tokendyn.errors import BadInputError
+from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.data.weights import HeadWeights
@@ -81,7 +84,7 @@ class _Field:
             {"quantity": "head", "value": self.words},
             {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
             {"quantity": f"the model's own beta, {head.temperature_formula}", "value": head.own_temperature},
-            *({"quantity": "note", "value": note} for note in head.notes),
+            *({"quantity": "note", "value": in_flags(note)} for note in head.notes),
         ]
         return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
 
@@ -162,6 +165,7 @@ def simulate_meanfield(
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
     check_free(folder, overwrite=overwrite, inputs=[tokens, checkpoint])
+    check_checkpoint(checkpoint, folder)
     movie = film_of(animation and report, mp4)
     settings: dict[str, Any] = {
         "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
@@ -183,7 +187,7 @@ def simulate_meanfield(
             return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
     if dry_run:
-        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, tell=tell))
+        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, looked_at(checkpoint), tell))
         announce(f"would write {folder}")
         return 0
     with resumable(checkpoint) as kept:
@@ -298,7 +302,7 @@ def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: 
     shares = start.weights(len(tokens))
     if shares is not None:
         shares = checked_weights(shares, len(tokens))
-    return _Start(tokens, shares, f"{len(tokens)} tokens of {path.name}", names=labels)
+    return _Start(tokens, shares, f"{counted(len(tokens), 'token')} of {path.name}", names=labels)
 
 
 def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: int) -> None:
@@ -361,7 +365,7 @@ def _companions(
     refinement: list[dict[str, Any]] = []
     if refine:
         runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
-        refinement = Refinement.of(runs).table()
+        refinement = Refinement.of(runs).rows()
     found: list[tuple[int, Phases]] = []
     if seeds > 1:
         others = range(seed + 1, seed + seeds)
@@ -373,12 +377,12 @@ def _tell(run: "MeanFieldRun", companions: "Companions") -> None:
     from tokendyn.particles.meanfield.scatter import PhaseScatter
 
     for line in run.describe():
-        announce(line)
+        announce(in_flags(line))
     if run.flow.inverse_temperature == 0:
         announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
     for row in companions.refinement if run.asks else []:
         change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
-        announce(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
+        announce(f"{counted(row['tokens'], 'token')}: least distance {row['least_distance']:.4g}{change}")
     if companions.seeds and run.asks:
         scatter = PhaseScatter.of([phases for _, phases in companions.seeds])
         announce(

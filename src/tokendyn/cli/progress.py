@@ -1,5 +1,6 @@
 """Long work on a terminal: a bar, and a checkpoint from which it goes on."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,13 @@ def rehearse(run: Callable[[Callable[..., None]], object]) -> None:
 
     with suppress(_BegunError):
         run(begun)
+
+
+def looked_at(path: Path | None) -> "Checkpoint | None":
+    """Return the checkpoint of a run for a dry one: it is read, as the run reads it, and never written."""
+    from tokendyn.runs.checkpoint import Checkpoint
+
+    return None if path is None else Checkpoint(path, seconds=math.inf)
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from cyclopts import Parameter
 
 from tokendyn.cli.explored import simulate_explored
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, rehearse, resumable
+from tokendyn.cli.progress import looked_at, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import announce_names, film_of, matrix_of
 from tokendyn.errors import BadInputError
+from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free
 
 Model = Literal["clustering", "meanfield"]
@@ -91,8 +92,9 @@ def simulate(
     """
     from tokendyn.data.tokens import read_tokens
     from tokendyn.particles import simulate as run_simulation
-    from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
+    from tokendyn.particles.clustering import check_simulation, hypothesis_departures
     from tokendyn.particles.report import save_run
+    from tokendyn.words import counted
 
     if tokens.suffix.lower() == ".json":
         return simulate_explored(tokens, out, overwrite=overwrite, dry_run=dry_run, json=json)
@@ -103,6 +105,7 @@ def simulate(
     matrix = None if score is None else matrix_of(score, "--score")
     folder = out or tokens.parent / f"run-{tokens.name.split('.')[0]}"
     check_free(folder, overwrite=overwrite, inputs=[tokens, checkpoint])
+    check_checkpoint(checkpoint, folder)
     movie = film_of(animation and report and record == "all", mp4)
     settings: dict[str, Any] = {
         "alpha": alpha,
@@ -116,7 +119,8 @@ def simulate(
         "arithmetic": arithmetic,
     }
     if dry_run:
-        rehearse(lambda begun: run_simulation(table.tokens, **settings, progress=begun))
+        kept = looked_at(checkpoint)
+        rehearse(lambda begun: run_simulation(table.tokens, **settings, progress=begun, checkpoint=kept))
         checked, stack = check_simulation(table.tokens, **settings)
         many = counted(len(checked), "token"), counted(checked.shape[1], "dimension"), counted(layers, "layer")
         announce(f"would run {many[0]} in {many[1]}, {many[2]}")

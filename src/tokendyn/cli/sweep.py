@@ -17,6 +17,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.stored import tell_older
 from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.optional import missing
 from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.index import Index
@@ -90,7 +91,7 @@ def sweep(
     crew = _crew(workers, threads, memory, scheduler, retries)
     plan = read_plan(file)
     place, folder = Store(store), out or Path(f"sweep-{file.stem}")
-    _check_out(folder, overwrite)
+    _check_out(folder, place, overwrite)
     asked = _Asked.of(plan)
     ids = [job.id for job in asked.jobs()]
     announce(f"{len(ids)} jobs of {asked.command.words} over {', '.join(plan.swept) or 'nothing'}")
@@ -277,7 +278,7 @@ def _nothing(_: Job) -> Record | None:
 
 def bytes_of(text: str, option: str = "--memory") -> int:
     """Return a size such as ``500MB`` or ``2GiB`` in bytes."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", text.lower())
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", text.lower(), re.ASCII)
     size = float(found[1]) * _BYTES.get(found[2], 0) if found else 0.0
     if not math.isfinite(size) or size < 1:
         raise BadInputError(f"{option} is {text!r}; expected a size such as 500MB or 2GB")
@@ -291,7 +292,9 @@ def _make(store: Store) -> None:
         raise OutputError(f"cannot make the store {store.folder}: {error.strerror or error}; name another") from error
 
 
-def _check_out(folder: Path, overwrite: bool) -> None:
+def _check_out(folder: Path, store: Store, overwrite: bool) -> None:
+    if store.folder.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(f"{folder} is to hold the table alone, and the store {store.folder} lies in it; name another")
     if folder.exists() and not overwrite and schema_of(folder / "sweep.json") != SCHEMA:
         raise OutputError(f"{folder} is not the output of a sweep; choose another --out, or --overwrite to replace it")
     check_free(folder, overwrite=True)
@@ -325,7 +328,8 @@ def _write(
     with new_folder(folder, overwrite=True) as temporary:
         (temporary / "sweep.toml").write_bytes(file.read_bytes())
         write_csv(temporary / f"{TABLE}.csv", table)
-        write_parquet(temporary / f"{TABLE}.parquet", table)
+        if not missing("pyarrow"):
+            write_parquet(temporary / f"{TABLE}.parquet", table)
         for option in swept if results else ():
             if len(set(map(str, table[option]))) > 1:
                 sweep_figure(table, option, results).savefig(temporary / f"against-{option}.png", dpi=130)

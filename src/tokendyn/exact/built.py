@@ -3,6 +3,7 @@
 They name this protocol in place of :class:`tokendyn.exact.ExactTransformer`, which makes them.
 """
 
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -79,3 +80,6 @@ class Built(Protocol):
 
     def for_form(self, form: Sequences, label: int) -> Self:
         """Return the same network as if it had been built from one sequence in canonical form."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write it to a new folder."""

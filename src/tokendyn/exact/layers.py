@@ -1,12 +1,14 @@
 """The same blocks as ``nn.Linear`` layers, one set a block: the form that quantisers, pruners and hooks look for."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
 
-from tokendyn.exact.module import attention_weights, labelled, present
+from tokendyn.exact.module import attention_weights, checked_mask, labelled, present, uniform_weights
 from tokendyn.exact.weights import Weights, block_matrices
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
+nn = torch.nn
 
 
 class LinearBlocks(nn.Module):
@@ -46,8 +48,7 @@ class LinearBlocks(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens outputs"]:
         """Return the output channels of every token; padding as in :meth:`TransformerBlocks.forward`."""
-        if mask is None:
-            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        mask = checked_mask(tokens, mask)
         x = nn.functional.pad(present(tokens, mask), (0, self.dim - self.input_dim))
         for block in self.blocks:
             x = block(x, mask)
@@ -77,8 +78,7 @@ class _Block(nn.Module):
         if not self.attends:
             return x
         if self.uniform:
-            shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
-            shares = shares / shares.sum(dim=-1, keepdim=True)
+            shares = uniform_weights(x, mask)
         else:
             scores = self.query(x) * self.key(x).transpose(1, 2)
             shares = attention_weights(scores, mask, self.inverse_temperature)

@@ -148,6 +148,26 @@ def assemble(parts: Sequence[Parts], blocks: int, forgetting: Sequence[int] = (0
     )  # fmt: skip
 
 
+def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.asarray(array, dtype=dtype).reshape(-1) for array in arrays])
+
+
+def _starts(rows: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64)
+
+
+def _csr(
+    triples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return starts, channels and weights by unit in its final place, without zeros."""
+    unit = _joined([np.asarray(t[0]) + first for t, first in zip(triples, counts[:-1], strict=True)], np.int64)
+    channel = _joined([t[1] for t in triples], np.int64)
+    weight = _joined([t[2] for t in triples], np.float64)
+    unit, channel, weight = place[unit[weight != 0]], channel[weight != 0], weight[weight != 0]
+    order = np.lexsort((channel, unit))
+    return _starts(unit, len(place)), channel[order], weight[order]
+
+
 def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarray]:
     """Return the dense matrices of one block, no larger than it needs.
 
@@ -169,23 +189,3 @@ def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarr
     v_in[np.arange(len(entries)), weights.value_in[entries]] = weights.value_weights[entries]
     v_out[weights.value_out[entries], np.arange(len(entries))] = 1
     return {"U": U, "c": weights.bias[first:last], "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}
-
-
-def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.asarray(array, dtype=dtype).reshape(-1) for array in arrays])
-
-
-def _starts(rows: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64)
-
-
-def _csr(
-    triples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, place: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts, channels and weights by unit in its final place, without zeros."""
-    unit = _joined([np.asarray(t[0]) + first for t, first in zip(triples, counts[:-1], strict=True)], np.int64)
-    channel = _joined([t[1] for t in triples], np.int64)
-    weight = _joined([t[2] for t in triples], np.float64)
-    unit, channel, weight = place[unit[weight != 0]], channel[weight != 0], weight[weight != 0]
-    order = np.lexsort((channel, unit))
-    return _starts(unit, len(place)), channel[order], weight[order]

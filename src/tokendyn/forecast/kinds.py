@@ -4,11 +4,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tokendyn.forecast.forms import Form
+
 
 class Stored(Protocol):
     """A fitted forecaster as a store sees it."""
 
     fit_seconds_: float
+    form_: Form
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what ``_restore`` needs: values for JSON, arrays."""

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.dynamics import Layer, RaggedTokens, mean_shares, run_ragged
+from tokendyn.dynamics.freeze import Frozen
 from tokendyn.sentiment import kernels
 from tokendyn.sentiment.vocabulary import Ragged
 
@@ -62,6 +63,33 @@ def route(
         found = run_ragged(one, stack, weights=weights, record="all")
         states, leaders, ties = found.states, found.leaders[:, 0], found.tie_counts[:, 0]
     return Passage(states=states, leaders=leaders, ties=ties, self_led=shared.self_led, shares=shared.shares)
+
+
+def route_with_members(
+    positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
+) -> tuple[Passage, list[list[Int[np.ndarray, " members"]]]]:
+    """Run a text with ties between different points as :func:`tokendyn.dynamics.run` runs it: there is one rule.
+
+    Return also whom each token followed, layer by layer, all members of a tie.
+    """
+    layer = Layer(alpha)
+    frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
+    states, found, followed = [positions.copy()], [], []
+    for number in range(layers):
+        frozen.step(layer, number)
+        states.append(frozen.advance(number + 1).copy())
+        found.append(frozen.following.copy())
+        followed.append([frozen.followed(token) for token in range(len(weights))])
+    c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
+    w = p.copy()
+    for led in reversed(followed):
+        spare = c * w
+        for token, members in enumerate(led):
+            spare[members] += (1.0 - c) * w[token] * p[members] / np.sum(p[members])
+        w = spare
+    self_led = np.array([token in members for token, members in enumerate(followed[-1])])
+    leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
+    return Passage(np.stack(states), leaders, ties, self_led, w), followed
 
 
 def route_all(

@@ -20,6 +20,7 @@ from tokendyn.dynamics import TokenFlow
 from tokendyn.particles.meanfield.guard import Resolution, enough
 from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import Projection
+from tokendyn.words import counted
 
 #: A start for any number of tokens: the tokens, or the tokens and their weights.
 Start = Callable[[int], np.ndarray | tuple[np.ndarray, np.ndarray | None]]
@@ -27,8 +28,9 @@ Start = Callable[[int], np.ndarray | tuple[np.ndarray, np.ndarray | None]]
 #: Tokens of the second run's bulk, and of the start that its tail is taken from, as shares of the run's.
 COARSER, FINER = 0.7, 4
 
-#: Up to so many tokens the second run is one of four times as many.
-FEW = 128
+#: Up to so many tokens the second run is one of four times as many. A run of fewer tokens misses what the tail does
+#: (docs/theory-meanfield.md: each wrong verdict was of that kind); 2,000 tokens for 500 take a few seconds.
+FEW = 512
 
 #: The tail: a sixteenth of the tokens, those nearest to the separatrix, within these numbers.
 TAIL = (6, 16)
@@ -266,7 +268,7 @@ def judged(
     compared, finer = Comparison.of(phases, other[1]), other[0] > guard.tokens
     allowed = CHANGE if finer else COARSE_CHANGE
     if not compared.agrees(allowed):
-        reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared, allowed)}")
+        reasons.append(f"with {counted(other[0], 'token')}, {_differs(phases, other[1], compared, allowed)}")
     short = math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED
     if short:
         reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
@@ -280,7 +282,7 @@ def judged(
     )  # fmt: skip
     if not reasons:
         percent = 100 * max(compared.least, compared.departure)
-        shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {other[0]} tokens"
+        shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {counted(other[0], 'token')}"
         return dataclasses.replace(facts, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
     only_short = short and len(reasons) == 1
     without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]
