@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokendyn.attention import Head
@@ -40,6 +40,7 @@ def assert_same(found, alone):
 @pytest.mark.parametrize("kind", ["identity", "score", "query and key", "tolerant"])
 @pytest.mark.parametrize("place", ["lattice", "ordinary"])
 @given(seed=st.integers(0, 2**32), dim=st.integers(1, 4))
+@settings(max_examples=15)
 def test_a_set_in_a_batch_has_the_bits_that_it_has_alone(kind, place, seed, dim):
     rng = np.random.default_rng(seed)
     sets, head = RaggedTokens.of(sets_of(place, dim, rng)), head_of(kind, dim, rng)
@@ -52,6 +53,7 @@ def test_a_set_in_a_batch_has_the_bits_that_it_has_alone(kind, place, seed, dim)
 
 
 @given(seed=st.integers(0, 2**32), place=st.sampled_from(["lattice", "ordinary"]))
+@settings(max_examples=30)
 def test_shares_carry_the_mean_at_the_end_back_to_the_start(seed, place):
     rng = np.random.default_rng(seed)
     sets = RaggedTokens.of(sets_of(place, 2, rng))
