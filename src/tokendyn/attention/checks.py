@@ -54,7 +54,7 @@ def check_parameters(
         problems.append(f"tie_tolerance must be in [0, 1), got {tie_tolerance}")
     if not 0 <= error_tolerance < 1:
         problems.append(f"error_tolerance must be in [0, 1), got {error_tolerance}")
-    if backend not in known:
+    if backend not in known and not (known != ("auto",) and backend.startswith("tensors:")):
         kind = "hardmax" if inverse_temperature == np.inf else "softmax"
         problems.append(f"backend must be one of {', '.join(known)} for {kind}, got {backend!r}")
     if problems:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.texts import LabelledTexts, meant
+from tokendyn.data.labelled_texts import LabelledTexts, meant
 from tokendyn.errors import BadInputError, listing
 from tokendyn.sentiment.tokens import is_tokeniser
 

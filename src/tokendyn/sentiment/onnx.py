@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from tokendyn.errors import BadInputError
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
-from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier
+    from tokendyn.sentiment.frozen import FrozenModel
 
 _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
@@ -23,7 +23,7 @@ _HOW = (
 )
 
 
-def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
+def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     """Write the scoring path of a fitted classifier as an ONNX file, float64 throughout.
 
     Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, the neutral pole
@@ -57,7 +57,7 @@ def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
 
 
 def onnx_inputs(
-    model: "LeaderClassifier", texts: Iterable[Any]
+    model: "FrozenModel", texts: Iterable[Any]
 ) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"]]:
     """Return ``words`` and ``counts`` of some texts for the graph of :func:`export_onnx`.
 
@@ -82,7 +82,7 @@ class _Graph(OnnxGraph):
     Symbols: ``z`` tokens (texts, tokens) one coordinate each, ``p`` weights (sum 1 a text), ``C`` who leads whom.
     """
 
-    def classifier(self, classifier: "LeaderClassifier") -> Any:
+    def classifier(self, classifier: "FrozenModel") -> Any:
         """Return the whole as an ONNX model with its metadata."""
         whole, double = self.onnx.TensorProto.INT64, self.onnx.TensorProto.DOUBLE
         several, classes = len(classifier.classes_) > 2, len(classifier.classes_)
@@ -101,7 +101,7 @@ class _Graph(OnnxGraph):
         """Sum along an axis, which is dropped."""
         return self.add("ReduceSum", values, self.constant([axis]), keepdims=0)
 
-    def _score(self, classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _score(self, classifier: "FrozenModel", *, several: bool) -> None:
         """Add everything from the inputs to the outputs."""
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
@@ -143,7 +143,7 @@ class _Graph(OnnxGraph):
             moved.append(self.add("Add", one, way))
         return moved
 
-    def _decode(self, means: list[str], classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
         """Add ``logit = gain mean + bias`` and its probabilities."""
         gain, bias = self.constant(float(classifier.decoder_.flat[0])), self.constant(classifier.intercept_, "bias")
         if several:
@@ -158,7 +158,7 @@ class _Graph(OnnxGraph):
         self.add("Softmax", both, output="probabilities", axis=1)
 
 
-def _metadata(classifier: "LeaderClassifier") -> dict[str, str]:
+def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
     rule = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
     own = classifier.tokeniser is not None
