@@ -5,7 +5,7 @@ The file names kinds, never modules or functions: what a kind is, only the code 
 
 import math
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +197,11 @@ def kinds_in(record: Any) -> Iterable[str]:
             yield from kinds_in(entry)
 
 
-def _kind_of(result: Any) -> str:
-    if not type(result).kind or not is_dataclass(result):
+def _kind_of(result: Result) -> str:
+    kind = type(result).kind
+    if not kind or not hasattr(result, "__dataclass_fields__"):
         raise BadInputError(
             f"{type(result).__name__} cannot be saved: it needs to be a dataclass with a kind, as in "
             'class Mine(Result, kind="mine")'
         )
-    return str(type(result).kind)
+    return kind
