@@ -87,10 +87,9 @@ def test_a_classifier_is_words_a_ragged_run_and_a_linear_read_out():
         mean = each.weights @ ends[number] / each.weights.sum() if len(each.weights) else np.zeros(sets.dim)
         logits.append(float(mean @ model.decoder_ + model.intercept_))
     np.testing.assert_allclose(logits, model.decision_function(corpus.texts[:150]), rtol=0, atol=1e-10)
-    for each in tokens[:20]:
+    for each, text in zip(tokens[:20], corpus.texts, strict=False):
         alone = run(each.positions, [Layer(float(model.alpha))] * model.layers, weights=each.weights)
-        why = model.explain(corpus.texts[tokens.index(each)])
-        assert why.states.tobytes() == alone.states.tobytes()
+        assert model.explain(text).states.tobytes() == alone.states.tobytes()
 
 
 def network(rng, delays, width, keys=4):

@@ -250,10 +250,16 @@ def forward(states, p, way, head, leaders, ties, known, room, spaces, chosen):  
             ties[k] = ties[k - 1]
         if not whole:
             each, constant = slack_of(k, log_shares[k], largest, dim, norms)
-            settled = settle(
-                by_matrix(query, z, spaces[0]), by_matrix(key, z, spaces[1]), states[0], leaders[k], ties[k], frozen,
-                alone, room, chosen, each, constant, k == 0,
-            )  # fmt: skip
+            # Numba counts references to an array that a function may or may not make: not in the ordinary case.
+            if query.shape[0] == 0 and key.shape[0] == 0:
+                settled = settle(
+                    z, z, states[0], leaders[k], ties[k], frozen, alone, room, chosen, each, constant, k == 0
+                )
+            else:
+                settled = settle(
+                    by_matrix(query, z, spaces[0]), by_matrix(key, z, spaces[1]), states[0], leaders[k], ties[k],
+                    frozen, alone, room, chosen, each, constant, k == 0,
+                )  # fmt: skip
             sure = sure and settled
             whole = freeze(z, leaders[k], alone, frozen, since, k)
         for i in range(n):
