@@ -333,7 +333,7 @@ def mean_shares(
         raise BadInputError(
             "mean_shares takes layers of one hardmax head with a fixed A, without V or feed-forward part"
         )
-    batch = _Shares(sets, _weights(weights, sets), layers)
+    batch = _Shares(sets, _weights(weights, sets), [layer for layer in layers if isinstance(layer, Layer)])
     for last in _in_pieces(batch.run, sets, 0, workers):
         if progress is not None:
             progress(last, len(sets))
@@ -392,7 +392,7 @@ class _Batch:
         self.ends = sets.tokens.copy()
         self.last_layers = np.full(len(sets), len(layers), dtype=np.int64)
         self.doubtful = np.zeros(count, dtype=bool)
-        self.kernel = _Hardmax(sets, weights, layers) if freeze and may_freeze(layers) else None  # type: ignore[arg-type]
+        self.kernel = _Hardmax(sets, weights, layers) if freeze and may_freeze(layers) else None
 
     def run(self, first: int, last: int) -> None:
         """Run the sets ``first`` to ``last``."""

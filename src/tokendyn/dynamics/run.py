@@ -210,7 +210,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: 
             f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part '
             'or tie tolerance; take arithmetic="float"'
         )
-    length = sum(bits(1 + rational(layer.alpha)) for layer in layers) + 128
+    length = sum(bits(1 + rational(layer.alpha)) for layer in layers if isinstance(layer, Layer)) + 128
     numbers = kept.states[0].size * len(kept.wanted)
     if arithmetic == "rational" and length * numbers > RATIONAL_BITS:
         raise BadInputError(
@@ -287,11 +287,11 @@ def _check_processes(
 
 def _run_sharded(
     state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, kept: _Recording
-) -> Literal["completed"]:
+) -> Literal["completed", "diverged"]:
     """Share the tokens among processes of this machine."""
     from tokendyn.dynamics.processes import run_in_processes
 
-    found = run_in_processes(state, layers, weights, processes)
+    found = run_in_processes(state, [layer for layer in layers if isinstance(layer, Layer)], weights, processes)
     last = len(layers) - 1
     kept.follow(0, (found.first,))
     if last > 0 and last in kept.wanted:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Bool
 
-from tokendyn.data.texts import LabelledTexts
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.contenders import (
