@@ -23,9 +23,10 @@ ALLOWED = {
     "metrics": {"errors", "attention", "geometry", "runs"},
     "data": {"errors", "runs"} | CORE,
     "show": {"errors", "geometry", "runs"},
-    **{system: {"errors", "scales", "shown", "runs", "data", "show"} | CORE for system in SYSTEMS},
+    "experiments": {"errors", "runs", "data", "show"},
+    **{system: {"errors", "scales", "shown", "runs", "data", "show", "experiments"} | CORE for system in SYSTEMS},
     "claims": {"errors", "runs", "data", "show"} | CORE | SYSTEMS,
-    "cli": {"errors", "runs", "data", "show", "claims"} | CORE | SYSTEMS,
+    "cli": {"errors", "runs", "data", "show", "claims", "experiments"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 

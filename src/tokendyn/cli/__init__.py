@@ -16,7 +16,7 @@ from cyclopts.config import Dict
 import tokendyn
 from tokendyn.cli.boundary import guarded, prepare_process
 from tokendyn.cli.strict import strict_numbers
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.runs.bounded import read_toml
 
 #: The variant of simulate that ``--model meanfield`` chooses.
@@ -399,6 +399,11 @@ def _run(arguments: list[str]) -> Any:
     except CycloptsError as error:
         help_of = _command_words(words)
         raise BadInputError(f"{error}{_misspelled(words, str(error))}\nSee: tokendyn {help_of}--help") from None
+    except TokendynError as error:
+        from tokendyn.cli.flags import in_flags_of
+
+        error.args = (in_flags_of(str(error), words), *error.args[1:])
+        raise
     finally:
         # The settings of one command must not reach the next one of the same process.
         app.config = before

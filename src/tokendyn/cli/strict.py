@@ -1,11 +1,13 @@
 """Numbers of options are what is written: the option library would round 3.5 to 4, and read 1_000."""
 
 import re
-import types
 from collections.abc import Iterable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.fields import leaves
+
+__all__ = ["leaves", "strict_numbers"]
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
@@ -36,18 +38,6 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
                 problems.append(f"{name} takes a number, got {text[:60]}; write it with digits alone")
     if problems:
         raise BadInputError.all_of("options", problems) if len(problems) > 1 else BadInputError(problems[0])
-
-
-def leaves(hint: Any) -> Iterable[Any]:
-    """Yield the plain types of a hint, such as int and NoneType of ``int | None``."""
-    if get_origin(hint) is Annotated:
-        yield from leaves(get_args(hint)[0])
-    elif get_origin(hint) in (Union, types.UnionType, tuple, list, set):
-        for part in get_args(hint):
-            if part is not ...:
-                yield from leaves(part)
-    else:
-        yield hint
 
 
 def _is_other(text: str, kinds: set[Any]) -> bool:

@@ -24,6 +24,8 @@ LIBRARIES = {
 _SPEECH = frozenset(
     {"tokendyn", "tokendyn.runs.code"}
     | {"tokendyn.cli" + part for part in ("", ".boundary", ".jobs", ".output", ".progress", ".repeat", ".strict")}
+    | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
+    | {"tokendyn.experiments.results", "tokendyn.experiments.sweep", "tokendyn.experiments.swept"}
 )
 
 
