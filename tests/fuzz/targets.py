@@ -361,7 +361,7 @@ def _planned(path: Path) -> object:
 
     asked = asked_of(read_plan(path))
     some = itertools.islice(asked.plan.jobs(), 5)
-    return [asked.command.config({**asked.fixed, **options}) for options in some]
+    return [asked.kind.config({**asked.fixed, **options}) for options in some]
 
 
 def _checkpoint() -> bytes:

@@ -116,12 +116,10 @@ def execute(
 
 def _parameter(option: Option) -> inspect.Parameter:
     """Return an option as a parameter that the option library reads."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"negative": option.negative or ()}
     if not option.positional:
         settings["name"] = list(option.flags)
-    if option.negative:
-        settings["negative"] = option.negative
     kind = inspect.Parameter.POSITIONAL_ONLY if option.positional else inspect.Parameter.KEYWORD_ONLY
     default = inspect.Parameter.empty if option.default is MISSING else option.default
-    hint = Annotated[option.hint, Parameter(**settings)] if settings else option.hint
+    hint = Annotated[option.hint, Parameter(**settings)]
     return inspect.Parameter(option.keys[0], kind, default=default, annotation=hint)

@@ -6,7 +6,7 @@ from tokendyn.cli.jobs import command, given_options
 from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError
 from tokendyn.experiments.perform import perform
-from tokendyn.experiments.sweep import announce_older
+from tokendyn.experiments.sweeping import announce_older
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import Store
 

@@ -9,7 +9,7 @@ from tokendyn.runs.plan import Plan, read_plan
 from tokendyn.runs.store import Store
 
 if TYPE_CHECKING:
-    from tokendyn.experiments.sweep import Sweep
+    from tokendyn.experiments.sweeping import Sweep
 
 
 def sweep(
@@ -62,7 +62,7 @@ def sweep(
     json
         Write the counts as one JSON object to standard output.
     """
-    from tokendyn.experiments.sweep import crew_of
+    from tokendyn.experiments.sweeping import crew_of
     from tokendyn.experiments.swept import TABLE, check_out
 
     crew = crew_of(workers, threads, memory, scheduler, retries, announce)
@@ -93,7 +93,7 @@ def asked_of(plan: Plan) -> "Sweep":
     """Return the sweep of a plan whose command is named by its words."""
     from tokendyn.cli import routed
     from tokendyn.cli.jobs import command
-    from tokendyn.experiments.sweep import Sweep
+    from tokendyn.experiments.sweeping import Sweep
 
     words = routed(plan.command.split(), {**plan.fixed, **dict.fromkeys(plan.swept, "")})
     return Sweep.of(command(" ".join(words)), plan)

@@ -74,7 +74,7 @@ from tokendyn.experiments.experiment import Experiment, ProgressCallback, checkp
 from tokendyn.experiments.fields import Flags, Matrix
 
 if TYPE_CHECKING:
-    from tokendyn.experiments.sweep import sweep
+    from tokendyn.experiments.sweeping import sweep
     from tokendyn.experiments.swept import SweepResult
 
 __all__ = [
@@ -85,7 +85,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Load what sweeps need when it is used."""
     if name == "sweep":
-        from tokendyn.experiments.sweep import sweep
+        from tokendyn.experiments.sweeping import sweep
 
         return sweep
     if name == "SweepResult":

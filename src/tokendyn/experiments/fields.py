@@ -80,7 +80,7 @@ def read_value(hint: Any, value: Any) -> Any:
         If the value is of another kind; the message says what is expected.
     """
     if get_origin(hint) is Annotated:
-        return read_value(get_args(hint)[0], _rows_of(value) if IsMatrix in get_args(hint) else value)
+        return read_value(get_args(hint)[0], rows_of(value) if IsMatrix in get_args(hint) else value)
     if get_origin(hint) in (Union, types.UnionType):
         return _read_any(get_args(hint), value)
     if get_origin(hint) is Literal:
@@ -137,7 +137,7 @@ def _read_plain(kind: type, value: Any) -> Any:
     return number
 
 
-def _rows_of(value: Any) -> Any:
+def rows_of(value: Any) -> Any:
     """Return an array of two dimensions, or rows of numbers, as text; anything else as it is."""
     if value is None or isinstance(value, str | Path):
         return value

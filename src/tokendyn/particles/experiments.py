@@ -125,7 +125,7 @@ class Clustering(Experiment["ClusteringRun"]):
             If ``budget`` is given: the layers are few and quick.
         """
         from tokendyn.experiments import checkpoint_of
-        from tokendyn.particles.clustering import simulate
+        from tokendyn.particles import simulate
 
         if budget is not None:
             raise BadInputError("a clustering run takes no budget: choose fewer layers")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.experiments.experiment import Experiment, ProgressCallback
+from tokendyn.experiments.fields import rows_of
 from tokendyn.experiments.jobs import Job, Kind, kind_of
 from tokendyn.experiments.perform import perform, record_failure
 from tokendyn.experiments.swept import SweepResult
@@ -373,11 +374,13 @@ def _opened(store: Store, asked: Sweep) -> int:
 
 
 def _json(part: Any) -> Any:
-    """Return a part of a sweep as JSON values: arrays as lists, numpy's numbers as Python's, paths as texts."""
+    """Return a part of a sweep as JSON values: a matrix is the text of its rows, any other array a list."""
     if isinstance(part, Mapping):
         return {str(name): _json(value) for name, value in part.items()}
     if isinstance(part, list | tuple):
         return [_json(value) for value in part]
-    if hasattr(part, "tolist"):
-        return part.tolist()
-    return plain(part)
+    if getattr(part, "ndim", 0) == 2:
+        return rows_of(part)
+    if getattr(part, "ndim", 0):
+        return [_json(value) for value in part]
+    return plain(part.item() if hasattr(part, "item") else part)
