@@ -31,10 +31,10 @@ from sweep_tools import CLI, children, dask_scheduler, dask_worker, finish, smal
 
 from tokendyn.cli import run as run_command
 from tokendyn.cli.jobs import command
-from tokendyn.experiments.perform import perform
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Layer
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.experiments.perform import perform
 from tokendyn.runs import provenance
 from tokendyn.runs.files import read_tensors
 from tokendyn.runs.index import NAME, Index

@@ -63,8 +63,10 @@ def test_a_class_reads_its_values_as_a_file_or_a_command_line_gives_them(tokens)
     ("hint", "value", "read"),
     [
         (int, "7", 7), (int, np.int64(3), 3), (float, 2, 2.0), (float, "inf", np.inf), (int | None, None, None),
-        (float | Literal["auto"], "auto", "auto"), (float | Literal["auto"], 0.5, 0.5), (list[float], (1, 2), [1.0, 2.0]),
-        (tuple[str, ...], ["a"], ("a",)), (Annotated[Matrix | None, Flags("-A")], [[1, 2]], "1.0,2.0"), (bool, True, True),
+        (float | Literal["auto"], "auto", "auto"), (float | Literal["auto"], 0.5, 0.5),
+        (list[float], (1, 2), [1.0, 2.0]),
+        (tuple[str, ...], ["a"], ("a",)), (Annotated[Matrix | None, Flags("-A")], [[1, 2]], "1.0,2.0"),
+        (bool, True, True),
     ],
 )  # fmt: skip
 def test_values_are_read(hint, value, read):

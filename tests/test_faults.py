@@ -14,9 +14,9 @@ from stores import child, more_room, read_only, six_tokens, small_disk
 from tokendyn.cli import run
 from tokendyn.cli.jobs import command
 from tokendyn.data.texts import small_reviews
-from tokendyn.experiments.perform import perform
 from tokendyn.dynamics import Budget, Layer, TokenFlow, integrate
 from tokendyn.errors import ConvergenceError
+from tokendyn.experiments.perform import perform
 from tokendyn.runs import provenance
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.files import read_tensors

@@ -14,10 +14,9 @@ from browser import EVIL, EVIL_NAME
 from stores import add, child, hold_much, kill_on_seven, run_name, slow_square
 
 from tokendyn.cli import run
-from tokendyn.runs.scheduler import bytes_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
-from tokendyn.runs.scheduler import Crew, WorkerDiedError, end_local, local_executor
+from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, end_local, local_executor
 from tokendyn.runs.store import Store
 from tokendyn.show.sweeps import sweep_figure
 

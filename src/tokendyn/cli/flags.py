@@ -39,6 +39,6 @@ def in_flags_of(message: str, words: Sequence[str]) -> str:
     if "`" not in message:
         return message
     chain = app.parse_commands(list(words))[0]
-    if not chain or app[chain[0]].default_command is None and len(chain) < 2:
+    if not chain or (app[chain[0]].default_command is None and len(chain) < 2):
         return message
     return in_flags(message, any_command(" ".join(chain)).options)

@@ -17,7 +17,7 @@ from tokendyn.cli.output import Said, overheard
 from tokendyn.cli.repeat import running
 from tokendyn.errors import BadInputError
 from tokendyn.experiments.experiment import Experiment
-from tokendyn.experiments.jobs import CONTROL, Ending, Job, Kind, kind_of
+from tokendyn.experiments.jobs import Ending, Job, Kind, kind_of
 from tokendyn.experiments.options import MISSING, Option
 from tokendyn.experiments.perform import perform
 from tokendyn.experiments.repeat import words_for

@@ -16,6 +16,7 @@ __all__ = ["ProgressCallback", "console", "progress", "rehearse", "resumable"]
 if TYPE_CHECKING:
     from tokendyn.runs.checkpoint import Checkpoint
 
+
 def console() -> Console:
     """Return the console for people: standard error, plain when it is not a terminal."""
     return Console(stderr=True, highlight=False)

@@ -20,7 +20,7 @@ from tokendyn.runs.opened import recording
 from tokendyn.runs.store import OUTPUT, Status
 
 if TYPE_CHECKING:
-    from tokendyn.runs.checkpoint import Checkpoint
+    pass
 
 #: Options that say where and how to write, not what to compute.
 CONTROL = frozenset({"out", "overwrite", "dry_run", "json", "checkpoint"})

@@ -1,4 +1,4 @@
-"""The options of an experiment, read off the fields of its class: one source for Python, TOML, command line and store."""
+"""The options of an experiment, read off the fields of its class, for Python, TOML, command line and store."""
 
 import dataclasses
 import difflib

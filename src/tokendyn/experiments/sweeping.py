@@ -367,9 +367,7 @@ def _opened(store: Store, asked: Sweep) -> int:
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"cannot make the store {store.folder}: {error.strerror or error}; name another"
-        ) from error
+        raise OutputError(f"cannot make the store {store.folder}: {error.strerror or error}; name another") from error
     return store.clean()
 
 

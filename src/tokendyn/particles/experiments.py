@@ -130,9 +130,7 @@ class Clustering(Experiment["ClusteringRun"]):
         if budget is not None:
             raise BadInputError("a clustering run takes no budget: choose fewer layers")
         self.outline()
-        return simulate(
-            self._table.tokens, **self._settings(), progress=progress, checkpoint=checkpoint_of(checkpoint)
-        )
+        return simulate(self._table.tokens, **self._settings(), progress=progress, checkpoint=checkpoint_of(checkpoint))
 
     def write(self, result: "ClusteringRun", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write the run with its table, figures and page; see :func:`tokendyn.particles.report.save_run`."""
