@@ -19,7 +19,7 @@ import numpy as np
 from tokendyn.data.texts import imdb_reviews, small_reviews
 from tokendyn.runs.files import write_json
 from tokendyn.sentiment import LeaderClassifier
-from tokendyn.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+from tokendyn.studies.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
 
 SHOWN = ("comprehensiveness", "sufficiency", "rank_agreement", "size", "stability", "identical", "seconds")
 

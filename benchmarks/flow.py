@@ -18,8 +18,8 @@ import platform  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from tokendyn.data.flow import cylinder_flow  # noqa: E402
 from tokendyn.metrics import dominant_frequency  # noqa: E402
+from tokendyn.studies.flow import cylinder_flow  # noqa: E402
 
 #: Resolution, length, height, distance of the inflow.
 SIZES = ((8, 30, 16, 8), (12, 30, 16, 8), (16, 30, 16, 8), (12, 40, 32, 14))

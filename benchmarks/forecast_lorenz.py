@@ -17,11 +17,12 @@ import numpy as np
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.forecast import TDDMD, TDTF
-from tokendyn.forecast.peers import ESN, NVAR, SPACES, PySINDy, TorchEncoder, tune
-from tokendyn.forecast.studies.comparison import rollouts
-from tokendyn.forecast.studies.lorenz import ALL, NOISY, X_ONLY, lorenz_task
-from tokendyn.forecast.study_figures import cost_figure
+from tokendyn.forecast.tasks import rollouts
 from tokendyn.metrics import histogram_distance, largest_exponent, valid_prediction_times
+from tokendyn.rivals.forecast import ESN, NVAR, PySINDy, TorchEncoder
+from tokendyn.studies.forecast import SPACES, tune
+from tokendyn.studies.forecast.figures import cost_figure
+from tokendyn.studies.forecast.lorenz import ALL, NOISY, X_ONLY, lorenz_task
 
 PEERS = {"ESN": ESN, "NVAR": NVAR, "PySINDy": PySINDy, "TorchEncoder": TorchEncoder}
 #: Columns seen, noise, settings.

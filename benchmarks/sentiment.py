@@ -22,16 +22,16 @@ import torch  # noqa: E402
 
 from tokendyn.data.collections import movie_sentences, split_texts  # noqa: E402
 from tokendyn.data.texts import LabelledTexts, imdb_reviews, small_reviews  # noqa: E402
-from tokendyn.runs.files import write_json  # noqa: E402
-from tokendyn.runs.provenance import provenance  # noqa: E402
-from tokendyn.sentiment.comparison import folds, measure  # noqa: E402
-from tokendyn.sentiment.peers import (  # noqa: E402
+from tokendyn.rivals.sentiment.contenders import (  # noqa: E402
     Contender,
     embedding_model,
     leader_model,
     linear_model,
     published_model,
 )
+from tokendyn.runs.files import write_json  # noqa: E402
+from tokendyn.runs.provenance import provenance  # noqa: E402
+from tokendyn.studies.sentiment.comparison import folds, measure  # noqa: E402
 
 Split = tuple[str, int, LabelledTexts, LabelledTexts]
 COLUMNS = ("accuracy", "leaders", "cpu_seconds", "texts_a_second", "model_bytes")

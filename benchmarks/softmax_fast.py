@@ -29,10 +29,11 @@ import torch  # noqa: E402
 
 from tokendyn.attention import fused  # noqa: E402
 from tokendyn.attention.softmax_circle import circle_softmax  # noqa: E402
-from tokendyn.attention.softmax_direct import direct_softmax, torch_softmax  # noqa: E402
+from tokendyn.attention.softmax_direct import direct_softmax  # noqa: E402
 from tokendyn.attention.softmax_result import SoftmaxMeans  # noqa: E402
 from tokendyn.attention.softmax_sphere import HIGHEST_DEGREE, highest_degree, sphere_softmax  # noqa: E402
 from tokendyn.attention.softmax_truncated import truncated_softmax  # noqa: E402
+from tokendyn.rivals.attention import torch_softmax  # noqa: E402
 
 #: Rows on which direct kernels are measured: about this many pairs (fewer in a sweep), in multiples of the tile.
 SAMPLED_PAIRS, SWEEP_PAIRS, TILE = 4e8, 5e7, 128

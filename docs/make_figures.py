@@ -146,7 +146,7 @@ def sweep_against() -> Figure:
 
 def forecast_cost() -> Figure:
     """Microseconds of a closed-loop step by delays, measured."""
-    from tokendyn.forecast.study_figures import cost_figure
+    from tokendyn.studies.forecast.figures import cost_figure
 
     measured = _measured("forecast")["cost"]["microseconds a step"]
     return cost_figure({name: {int(m): cost for m, cost in costs.items()} for name, costs in measured.items()})
@@ -189,7 +189,7 @@ def attention_cost() -> Figure:
 
 def forecast_errors() -> Figure:
     """Closed-loop errors of the studies, median to worst start, measured."""
-    from tokendyn.forecast.study_figures import GROUPS
+    from tokendyn.studies.forecast.figures import GROUPS
 
     tasks = _measured("forecast")["errors"]
     groups = {"TD-TF": "ours", "TD-DMD": "linear", "PyDMD": "linear"}

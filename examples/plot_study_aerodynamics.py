@@ -7,8 +7,8 @@ the models are not told, and a pitching aerofoil whose motion they are told. The
 ``tokendyn forecast study aerodynamics``.
 """
 
-from tokendyn.forecast.pages import study_figures
-from tokendyn.forecast.studies import aerodynamics
+from tokendyn.studies.forecast import aerodynamics
+from tokendyn.studies.forecast.pages import study_figures
 
 study = aerodynamics(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
 print("\n".join(study.lines()))

@@ -6,8 +6,8 @@ Only x seen, then all columns: how long forecasts are valid, in Lyapunov times, 
 histogram. The quick profile of ``tokendyn forecast study lorenz``: a tenth of the data and small models.
 """
 
-from tokendyn.forecast.pages import study_figures
-from tokendyn.forecast.studies import lorenz
+from tokendyn.studies.forecast import lorenz
+from tokendyn.studies.forecast.pages import study_figures
 
 study = lorenz(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
 print("\n".join(study.lines()))

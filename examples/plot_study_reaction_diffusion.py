@@ -6,8 +6,8 @@ Fields of the lambda-omega system from spirals of several sizes, reduced to four
 nobody has learned, and rebuilt. The quick profile of ``tokendyn forecast study reaction-diffusion``: a coarse grid.
 """
 
-from tokendyn.forecast.pages import study_figures
-from tokendyn.forecast.studies import reaction_diffusion
+from tokendyn.studies.forecast import reaction_diffusion
+from tokendyn.studies.forecast.pages import study_figures
 
 study = reaction_diffusion(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
 for row in study.rows:

@@ -6,8 +6,8 @@ Where a linear model is right, it should win. Two signals, one of them noisy, in
 ``tokendyn forecast study synthetic``: half a second of search a model.
 """
 
-from tokendyn.forecast.pages import study_figures
-from tokendyn.forecast.studies import synthetic
+from tokendyn.studies.forecast import synthetic
+from tokendyn.studies.forecast.pages import study_figures
 
 study = synthetic(quick=True, budget=0.5, models=["TD-TF", "TD-DMD", "NVAR"])
 print("\n".join(study.lines()))

@@ -14,7 +14,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate
 from tokendyn.runs.checkpoint import Checkpoint, State
-from tokendyn.runs.files import read_tensors
+from tokendyn.runs.files import read_tensors, write_tensors
 from tokendyn.sentiment.classifier import LeaderClassifier
 
 TIMES = np.linspace(0.0, 4.0, 9)
@@ -167,6 +167,55 @@ def test_a_checkpoint_in_which_one_bit_changed_is_refused(tmp_path):
     path.write_bytes(content[:start] + bytes([content[start] ^ 1]) + content[start + 1 :])
     with pytest.raises(BadInputError, match="changed after it was written; remove it"):
         Checkpoint(path).of("x")
+
+
+KEEPING = {
+    "hardmax": ["simulate", "{0}/tokens.csv", "--layers", "2", "--no-report"],
+    "softmax": ["simulate", "{0}/tokens.csv", "--layers", "2", "--softmax", "3", "--no-report"],
+    "flow": ["simulate", "{0}/tokens.csv", "--model", "meanfield", "--beta", "5", "--time", "0.2", "--no-report"],
+    "training": ["sentiment", "train", "{0}/texts.csv"],
+}
+
+
+@pytest.fixture
+def inputs(rng, tmp_path):
+    """Write inputs, and files that are no checkpoints; return their folder."""
+    np.savetxt(tmp_path / "tokens.csv", circle(rng), delimiter=",")
+    rows = "".join(f'"{text}",{label}\n' for text, label in zip(TEXTS, LABELS, strict=True))
+    (tmp_path / "texts.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    write_tensors(tmp_path / "weights.safetensors", {"weight": np.ones(3)})
+    Checkpoint(tmp_path / "other.safetensors", 0.0).of("x").write(State({"a": np.ones(3)}, {"b": 1}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", KEEPING)
+@pytest.mark.parametrize("file", [
+    "thesis.txt", "weights.safetensors", "other.safetensors", "tokens.csv", "folder", "thesis.txt/x.safetensors",
+    "out/kept.safetensors", "out",
+])  # fmt: skip
+def test_a_file_that_cannot_keep_the_run_is_left_as_it_is(inputs, command, file, capsys):
+    before = {path: path.read_bytes() for path in inputs.rglob("*") if path.is_file()}
+    words = [word.format(inputs) for word in KEEPING[command]]
+    words += ["--out", str(inputs / "out"), "--checkpoint", str(inputs / file)]
+    # A hardmax run has no state to keep: the checkpoint of another run is nothing to it.
+    expected = 0 if (command, file) == ("hardmax", "other.safetensors") else 2
+    capsys.readouterr()
+    assert run([*words, "--dry-run"]) == expected
+    dry = capsys.readouterr().err.splitlines()[-1]
+    assert run(words) == expected
+    assert expected == 0 or capsys.readouterr().err.splitlines()[-1] == dry
+    kept = {path: path.read_bytes() for path in before if path.exists()}
+    assert kept == before
+
+
+def test_a_dry_run_reads_a_checkpoint_and_writes_none(inputs):
+    for command in ("softmax", "flow", "training"):
+        words = [word.format(inputs) for word in KEEPING[command]]
+        words += ["--out", str(inputs / "out"), "--checkpoint", str(inputs / "new.safetensors"), "--dry-run"]
+        assert run(words) == 0
+    assert not (inputs / "new.safetensors").exists()
 
 
 def test_a_killed_command_goes_on_to_the_same_run(rng, tmp_path):

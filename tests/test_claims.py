@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from tokendyn.attention import Head
-from tokendyn.claims import all_claims, chosen_claims, clustering, exact, forecast, judge, meanfield, sentiment
-from tokendyn.claims.claim import Claim, Finding, Outcome, at_least, at_most
 from tokendyn.cli import run as command
 from tokendyn.dynamics import Layer, TokenFlow, run
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.exact import ExactTransformer
 from tokendyn.exact import compile as build
 from tokendyn.particles.meanfield.experiments import lined_flow
+from tokendyn.studies.claims import all_claims, chosen_claims, clustering, exact, forecast, judge, meanfield, sentiment
+from tokendyn.studies.claims.claim import Claim, Finding, Outcome, at_least, at_most
 
 
 def outcome_of(values, bounds, failure=""):

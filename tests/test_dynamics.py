@@ -244,6 +244,31 @@ def test_clusters_of_the_last_layer_are_the_leaders_with_their_followers():
     assert len(trajectory.clusters(0, tolerance=3.0).sizes) == 1
 
 
+@pytest.mark.parametrize("far", [1e3, 1e15, 1e150])
+def test_clusters_near_the_origin_stay_apart_beside_a_very_large_token(far):
+    trajectory = run(np.array([[far, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 0.5]]), [Layer(0.5)] * 60)
+    np.testing.assert_array_equal(trajectory.clusters().labels, [1, 0, 2, 0])
+    assert len(trajectory.clusters(0).sizes) == 4
+
+
+def test_tokens_that_shrink_towards_the_origin_together_are_one_cluster():
+    # With A = -1 each token follows the one opposite, and a third of its distance is left.
+    trajectory = run(np.array([[1.0], [-1.0]]), [Layer(0.5, (Head(score=-np.eye(1)),))] * 30)
+    np.testing.assert_allclose(np.abs(trajectory.states[-1]), 3.0**-30, rtol=1e-12)
+    assert len(trajectory.clusters(1).sizes) == 2
+    assert len(trajectory.clusters().sizes) == 1
+
+
+def test_a_small_token_settles_as_if_alone_beside_a_very_large_one():
+    small = np.array([[1.0, 4 / 12], [-1 / 12, 1 / 12], [-1, -1], [0, 3 / 12], [-0.3, -0.7], [0.8, 0.1]])
+    alone = run(small, [Layer(0.5)] * 30)
+    # The large token is along a new axis, on which all others are 0.
+    larger = np.vstack([np.column_stack([small, np.zeros(6)]), [[0.0, 0.0, 1e15]]])
+    beside = run(larger, [Layer(0.5)] * 30)
+    np.testing.assert_array_equal(beside.settled_layers()[:6], alone.settled_layers())
+    assert alone.settled_layers().max() > 0
+
+
 def test_zero_tokens_only_have_a_scale_and_stay():
     trajectory = run(np.zeros((3, 2)), [Layer()] * 2)
     assert trajectory.scale == 1.0

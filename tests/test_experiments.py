@@ -80,7 +80,7 @@ def test_values_are_read(hint, value, read):
      (Literal["a"], "b"), (list[int], "12"), (list[int], 3), (Matrix, np.zeros(3)), (float | None, "much")],
 )  # fmt: skip
 def test_values_of_other_kinds_are_refused(hint, value):
-    with pytest.raises(ValueError, match="expected|takes"):
+    with pytest.raises(ValueError, match=r"expected|takes"):
         read_value(hint, value)
 
 

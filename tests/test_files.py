@@ -5,6 +5,7 @@ import json
 import math
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,82 @@ def test_an_empty_folder_and_one_of_ours_with_a_page_made_later_are_replaced(tmp
         with new_file(tmp_path / "run" / "report.html") as page:
             page.write_text("<html>", encoding="utf-8")
     assert names(tmp_path / "run") == ["report.html", "third"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    written(tmp_path / "run")
+    (tmp_path / "latest").symlink_to("run")
+    with new_folder(tmp_path / "latest", overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "latest").is_symlink()
+    assert names(tmp_path / "run") == ["new"]
+    (tmp_path / "page.html").symlink_to("run/page.html")
+    with new_file(tmp_path / "page.html") as page:
+        page.write_text("<html>", encoding="utf-8")
+    assert (tmp_path / "page.html").is_symlink()
+    assert names(tmp_path / "run") == ["new", "page.html"]
+    assert names(tmp_path) == ["latest", "page.html", "run"]
+
+
+def test_a_place_with_two_points_is_replaced_where_it_lies(tmp_path):
+    written(tmp_path / "run")
+    with new_folder(tmp_path / "run" / ".." / "run", overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert names(tmp_path / "run") == ["new"]
+    assert names(tmp_path) == ["run"]
+
+
+def test_the_folder_in_which_a_command_runs_is_not_taken_from_under_it(tmp_path, monkeypatch):
+    written(tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run" / "deep")
+    for target in ("..", ".", tmp_path / "run"):
+        with pytest.raises(OutputError, match="runs in it"), new_folder(target, overwrite=True):
+            pytest.fail("the block must not run")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [LIST, "deep", "f", "g", "run"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBUSY, "Device or resource busy"), KeyboardInterrupt()])
+def test_an_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, error):
+    written(tmp_path / "run")
+    before, rename = everything(tmp_path), Path.rename
+
+    def refuse(self, target):
+        if Path(target) == tmp_path / "run" and self.name != "run":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises((OutputError, KeyboardInterrupt)), new_folder(tmp_path / "run", overwrite=True) as temporary:
+        (temporary / "new").touch()
+    assert everything(tmp_path) == before
+
+
+def test_an_old_folder_that_cannot_come_back_is_kept_aside(tmp_path, monkeypatch):
+    written(tmp_path / "run")
+    rename = Path.rename
+
+    def refuse(self, target):
+        if Path(target) == tmp_path / "run":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with (
+        pytest.raises(OutputError, match="Input/output.* is kept in"),
+        new_folder(tmp_path / "run", overwrite=True) as temporary,
+    ):
+        (temporary / "new").touch()
+    assert [path.name for path in tmp_path.rglob("g")] == ["g"], "nothing of the old folder is lost"
+
+
+@pytest.mark.parametrize("place", ["file/run", "file/deep/run", "closed/run"])
+def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path, place, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    access = os.access  # the superuser may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "closed" and access(path, mode))
+    with pytest.raises(OutputError, match=r"cannot write .* (not a folder|Permission denied)"):
+        check_free(tmp_path / place, overwrite=False)
 
 
 @pytest.mark.parametrize(("name", "content", "free"), [

@@ -1,13 +1,21 @@
 """The lattice-Boltzmann solver against exact flows, its symmetries, and what its users can get wrong."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tokendyn.data.flow import aerofoil_flow, cylinder_flow, kernels, quasi_periodic
-from tokendyn.data.flow.bodies import as_function
-from tokendyn.data.flow.solver import SPEED, Grid, Tank
+from tokendyn.data.recorded import cylinder_wake
 from tokendyn.errors import BadInputError
 from tokendyn.metrics import dominant_frequency
+from tokendyn.studies.flow import aerofoil_flow, cylinder_flow, kernels, quasi_periodic
+from tokendyn.studies.flow.bodies import as_function
+from tokendyn.studies.flow.solver import SPEED, Grid, Tank
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import record_wake
 
 NO_PROBES = np.empty((0, 2))
 
@@ -154,3 +162,11 @@ def test_what_the_solver_cannot_do_is_refused(changes, message):
 def test_a_wrong_aerofoil_is_refused():
     with pytest.raises(BadInputError, match=r"(?s)50 to 1,000.*thickness 0.9"):
         aerofoil_flow(reynolds=1e4, thickness=0.9)
+
+
+def test_the_recorded_wake_is_what_its_script_computes():
+    recorded, computed = cylinder_wake(), record_wake.wake()
+    assert (recorded.names, recorded.dt) == (computed.names, computed.dt)
+    np.testing.assert_allclose(recorded.times, computed.times, rtol=1e-12)
+    # Rounding of another machine grows little: shedding is periodic and stable.
+    np.testing.assert_allclose(recorded.values, computed.values, rtol=0, atol=1e-9)

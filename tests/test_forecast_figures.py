@@ -15,7 +15,7 @@ from tokendyn.forecast.figures import (
     spectrum_figure,
 )
 from tokendyn.forecast.pages import plain
-from tokendyn.forecast.study_figures import comparison_figure, cost_figure
+from tokendyn.studies.forecast.figures import comparison_figure, cost_figure
 
 
 def wave(points=240):

@@ -8,17 +8,9 @@ from forecast_contract import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF
-from tokendyn.forecast.peers import (
-    ESN,
-    NVAR,
-    SPACES,
-    Persistence,
-    PyDMDHankel,
-    PySINDy,
-    SeasonalNaive,
-    TorchEncoder,
-    tune,
-)
+from tokendyn.forecast.naive import Persistence, SeasonalNaive
+from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
+from tokendyn.studies.forecast import SPACES, tune
 
 
 class TestPersistence(ForecasterContract):

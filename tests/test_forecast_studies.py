@@ -7,12 +7,14 @@ import pytest
 
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.peers import NVAR, Persistence, SeasonalNaive
-from tokendyn.forecast.studies import STUDIES, aerodynamics, reaction_diffusion, synthetic
-from tokendyn.forecast.studies.aerodynamics import cycle_errors, wake_task
-from tokendyn.forecast.studies.comparison import Contender, Task, compare, contenders, finished, rollouts
-from tokendyn.forecast.studies.lorenz import lorenz_task
-from tokendyn.forecast.studies.synthetic import SIGNALS, signal_task
+from tokendyn.forecast.naive import Persistence, SeasonalNaive
+from tokendyn.forecast.tasks import Task, rollouts
+from tokendyn.rivals.forecast import NVAR
+from tokendyn.studies.forecast import STUDIES, aerodynamics, reaction_diffusion, synthetic
+from tokendyn.studies.forecast.aerodynamics import cycle_errors, wake_task
+from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished
+from tokendyn.studies.forecast.lorenz import lorenz_task
+from tokendyn.studies.forecast.synthetic import SIGNALS, signal_task
 
 PERIODIC = Contender("naive", SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}, "peer")
 

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
 from tokendyn.errors import BadInputError
-from tokendyn.geometry import MAX_HULL_DIM, RANK_TOLERANCE, cluster_points, convex_hull, project_origin, same_points
+from tokendyn.geometry import (
+    MAX_HULL_DIM,
+    RANK_TOLERANCE,
+    cluster_points,
+    convex_hull,
+    euclidean_norms,
+    project_origin,
+    same_points,
+)
 
 
 def in_hull_by_linear_program(point, vertices):
@@ -258,3 +266,33 @@ def test_one_point_is_one_cluster():
 def test_same_points_compares_coordinate_by_coordinate():
     one, steps = np.full((3, 2), 2.0), np.array([[0, 0.125], [0.125, -0.125], [0.25, 0]])
     np.testing.assert_array_equal(same_points(one, one + steps, 0.125), [True, True, False])
+
+
+@given(seed=st.integers(0, 2**32 - 1), dim=st.integers(1, 3), blobs=st.integers(1, 8))
+def test_each_point_has_its_own_gap_on_thirty_orders_of_magnitude(seed, dim, blobs):
+    rng = np.random.default_rng(seed)
+    orders = rng.permutation(31)[:blobs] - 15.0
+    direction = rng.normal(size=dim)
+    places = 10.0 ** orders[:, None] * direction / np.linalg.norm(direction)
+    of = rng.integers(0, blobs, size=60)
+    ball = rng.normal(size=(60, dim))
+    ball *= rng.random((60, 1)) / np.linalg.norm(ball, axis=1, keepdims=True)
+    clusters = cluster_points(places[of] + 1e-4 * 10.0 ** orders[of, None] * ball, 1e-3 * 10.0 ** orders[of])
+    assert same_partition(clusters.labels, of)
+
+
+def test_the_larger_gap_of_two_points_joins_them():
+    points = np.array([[0.0, 0.0], [0.9, 0.0], [1.2, 0.0]])
+    np.testing.assert_array_equal(cluster_points(points, np.array([1.0, 0.1, 0.1])).labels, [0, 0, 1])
+    np.testing.assert_array_equal(cluster_points(points, np.array([0.1, 0.1, 0.4])).labels, [1, 0, 0])
+
+
+def test_points_too_small_to_have_squares_are_told_apart():
+    points = np.array([[1.0, 0.0], [1e-200, 0.0], [0.0, 1e-200], [0.0, 1.00001e-200]])
+    clusters = cluster_points(points, np.array([1e-3, 1e-203, 1e-203, 1e-203]))
+    np.testing.assert_array_equal(clusters.labels, [1, 2, 0, 0])
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_norms_are_right_where_squares_are_no_floats(size):
+    np.testing.assert_allclose(euclidean_norms(size * np.array([[3.0, 4.0], [0.0, 0.0]])), [5 * size, 0], rtol=1e-15)

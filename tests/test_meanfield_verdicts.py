@@ -88,17 +88,17 @@ class TestTheSecondRun:
         assert never.least == math.inf
 
     def test_the_tail_is_that_of_four_times_as_many_tokens(self):
-        tokens, projection = quantiles(200), meanfield.project(np.diag([1.0, 2.0]), B)
-        found, weights = check.other_start(tokens, np.full(200, 1 / 200), projection, quantiles)
+        tokens, projection = quantiles(600), meanfield.project(np.diag([1.0, 2.0]), B)
+        found, weights = check.other_start(tokens, np.full(600, 1 / 600), projection, quantiles)
         assert weights.sum() == pytest.approx(1)
         nearness = np.abs(found[:, 0])
-        fine = quantiles(800)
+        fine = quantiles(2400)
         tail = np.sort(np.abs(fine[:, 0]))[:40]
         np.testing.assert_allclose(np.sort(nearness)[:40], tail, atol=1e-12)
-        assert weights[nearness.argmin()] == pytest.approx(1 / 800, rel=0.02)
-        assert len(found) < 200
-        many, _ = check.other_start(quantiles(100), np.full(100, 0.01), projection, quantiles)
-        np.testing.assert_array_equal(many, quantiles(400))
+        assert weights[nearness.argmin()] == pytest.approx(1 / 2400, rel=0.02)
+        assert len(found) < 600
+        many, _ = check.other_start(quantiles(512), np.full(512, 1 / 512), projection, quantiles)
+        np.testing.assert_array_equal(many, quantiles(2048))
 
     def test_tokens_of_a_circle_are_interpolated_without_a_rule(self):
         projection = meanfield.project(np.diag([1.0, 2.0]), B)

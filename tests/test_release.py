@@ -44,7 +44,10 @@ def test_the_wheel_holds_code_templates_demo_data_types_and_notices(wheel):
     names = set(wheel.namelist())
     source = ROOT / "src"
     needed = {str(path.relative_to(source)) for path in source.rglob("*") if path.suffix in (".py", ".j2", ".js")}
-    assert needed | {"tokendyn/py.typed", "tokendyn/data/small_reviews.csv"} <= names
+    assert (
+        needed | {"tokendyn/py.typed", "tokendyn/data/small_reviews.csv", "tokendyn/data/cylinder_wake.safetensors"}
+        <= names
+    )
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "THIRD-PARTY-NOTICES.md"}
     assert all(name.startswith("tokendyn") for name in names)
 

@@ -93,6 +93,20 @@ def test_the_digest_of_a_folder_holds_names_and_contents(tmp_path):
     assert input_digest(tmp_path / "model") != before
 
 
+def test_the_digest_of_a_folder_follows_links_and_ends_where_they_go_in_a_circle(tmp_path):
+    for name in ("texts", "elsewhere", "whole/pos"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "texts" / "pos").symlink_to(tmp_path / "elsewhere")
+    for place in ("elsewhere", "whole/pos"):
+        (tmp_path / place / "1.txt").write_text("a warm film", encoding="utf-8")
+    before = input_digest(tmp_path / "texts")
+    assert before == input_digest(tmp_path / "whole"), "a reader sees the same files in both"
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "texts")
+    assert input_digest(tmp_path / "texts") == before
+    (tmp_path / "elsewhere" / "1.txt").write_text("a dull film", encoding="utf-8")
+    assert input_digest(tmp_path / "texts") != before
+
+
 def cut(folder):
     text = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(text[: len(text) // 2])

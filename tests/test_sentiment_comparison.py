@@ -5,7 +5,15 @@ from sklearn.model_selection import cross_val_score
 
 from tokendyn.data.texts import LabelledTexts, small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment.comparison import (
+from tokendyn.rivals.sentiment.contenders import (
+    STRENGTHS,
+    HashedEmbeddings,
+    embedding_model,
+    leader_model,
+    linear_model,
+    published_model,
+)
+from tokendyn.studies.sentiment.comparison import (
     MEASURES,
     Comparison,
     Outcome,
@@ -13,14 +21,6 @@ from tokendyn.sentiment.comparison import (
     folds,
     measure,
     usual_contenders,
-)
-from tokendyn.sentiment.peers import (
-    STRENGTHS,
-    HashedEmbeddings,
-    embedding_model,
-    leader_model,
-    linear_model,
-    published_model,
 )
 
 SMALL = {"buckets": 2**12, "epochs": 5}

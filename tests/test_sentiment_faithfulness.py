@@ -11,9 +11,10 @@ import pytest
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import LeaderClassifier, evaluate_explanations, find_words, save
-from tokendyn.sentiment.explainers import CutText, Judge
-from tokendyn.sentiment.faithfulness import drops, rank_agreement, top_overlap
+from tokendyn.rivals.sentiment.explainers import CutText, Judge
+from tokendyn.sentiment import LeaderClassifier, find_words, save
+from tokendyn.studies.sentiment import evaluate_explanations
+from tokendyn.studies.sentiment.faithfulness import drops, rank_agreement, top_overlap
 
 EFFECTS = {"good": 3.0, "fine": 1.5, "warm": 0.7, "dull": -2.0, "cold": -1.0, "grey": -0.4}
 TEXTS = [
@@ -234,7 +235,7 @@ def trained():
 
 
 def test_contributions_add_up_and_leaders_rank_by_succession(trained):
-    from tokendyn.sentiment.explainers import contributions, leaders
+    from tokendyn.rivals.sentiment.explainers import contributions, leaders
 
     for text in small_reviews().texts[500:520]:
         judge = Judge(trained, CutText.of(text))

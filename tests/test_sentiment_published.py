@@ -9,9 +9,9 @@ from tokendyn.attention import Head
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Layer, run
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import PublishedHardmax
-from tokendyn.sentiment import published_kernels as kernels
-from tokendyn.sentiment.published import Network, loss_gradient, merge_words, run_texts
+from tokendyn.rivals.sentiment import PublishedHardmax
+from tokendyn.rivals.sentiment import published_kernels as kernels
+from tokendyn.rivals.sentiment.published import Network, loss_gradient, merge_words, run_texts
 
 
 def torch_logits(numbers, mask, embedding, decoder, bias, alpha, layers, temperature):

@@ -1,12 +1,14 @@
 """Which words have to go for a verdict to turn, against the classifier itself on texts without them."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tokendyn.data.texts import small_reviews
-from tokendyn.sentiment import LeaderClassifier, find_words
+from tokendyn.sentiment import LeaderClassifier, find_words, succession
 from tokendyn.sentiment.routing import route
 from tokendyn.sentiment.succession import take_out
 
@@ -66,6 +68,47 @@ def test_the_first_word_that_leads_nobody_is_never_better_left(seed, tokens, cla
     for j in set(range(tokens)) - leading:
         left = np.arange(tokens) != j
         assert reached <= margin(positions[left], weights[left], layers, **kwargs) + 1e-9
+
+
+def exact_margin(positions, weights, layers, gain, bias, verdict):
+    """The margin of two classes by layers in rationals, alpha = 1."""
+    z = [[Fraction(x) for x in row] for row in positions]
+    p = [Fraction(x) for x in weights]
+    for _ in range(layers):
+        ends = []
+        for place in z:
+            scores = [sum(a * b for a, b in zip(place, other, strict=True)) for other in z]
+            led = [j for j, score in enumerate(scores) if score == max(scores)]
+            mass = sum(p[j] for j in led)
+            ends.append([(x + sum(p[j] * z[j][k] for j in led) / mass) / 2 for k, x in enumerate(place)])
+        z = ends
+    first = sum(a * row[0] for a, row in zip(p, z, strict=True)) / sum(p) if p else 0
+    return (1 if verdict else -1) * (gain * float(first) + bias[0])
+
+
+@given(st.integers(0, 2**32), st.integers(2, 9), st.integers(1, 5), st.integers(0, 1))
+@example(39, 8, 3, 0)
+def test_margins_of_tied_tokens_are_those_of_exact_arithmetic(seed, tokens, layers, verdict):
+    rng = np.random.default_rng(seed)
+    positions = rng.integers(-3, 4, size=(tokens, 2)) / rng.choice([1.0, 3.0, 10.0])
+    weights, kwargs = rng.integers(1, 4, size=tokens).astype(float), {"gain": 3.0, "bias": np.zeros(1)}
+    order, margins = take_out(positions, weights, tokens, alpha=1.0, layers=layers, verdict=verdict, **kwargs)
+    left = np.ones(tokens, dtype=bool)
+    for token, found in zip(order, margins, strict=True):
+        left[token] = False
+        right = exact_margin(positions[left].tolist(), weights[left].tolist(), layers, verdict=verdict, **kwargs)
+        assert found == pytest.approx(right, abs=1e-9)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12), st.integers(2, 4), st.integers(1, 5))
+def test_the_core_takes_out_the_same_words_as_the_compiled_kernel(seed, tokens, classes, layers):
+    positions, weights, bias = case(seed, tokens, classes)
+    kwargs = {"gain": 3.0, "bias": bias, "verdict": 0}
+    directions, offsets = succession._against_others(positions.shape[1], **kwargs)
+    compiled = take_out(positions, weights, tokens, alpha=1.0, layers=layers, **kwargs)
+    core = succession._Tied(positions, weights, 1.0, layers, directions, offsets).take_out(tokens, tokens)
+    np.testing.assert_array_equal(compiled[0], core[0])
+    np.testing.assert_allclose(compiled[1], core[1], rtol=0, atol=1e-9)
 
 
 def leads_others(positions):

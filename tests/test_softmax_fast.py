@@ -8,13 +8,14 @@ from softmax_cases import FAMILIES, Case, exact_rows, space_cases, sphere_cases,
 
 from tokendyn.attention import attend
 from tokendyn.attention.softmax_circle import circle_softmax, kernel_coefficients
-from tokendyn.attention.softmax_direct import direct_softmax, torch_softmax
+from tokendyn.attention.softmax_direct import direct_softmax
 from tokendyn.attention.softmax_kernels import KEYS, LEAST_EXPONENT, ROWS, TILES, exponentials
 from tokendyn.attention.softmax_merged import merge_keys, merged_softmax
 from tokendyn.attention.softmax_spectral import on_one_sphere
 from tokendyn.attention.softmax_sphere import HIGHEST_DEGREE, highest_degree, sphere_softmax
 from tokendyn.attention.softmax_truncated import truncated_softmax
 from tokendyn.errors import BadInputError
+from tokendyn.rivals.attention import torch_softmax
 
 TOLERANCE = 1e-10
 

@@ -154,11 +154,19 @@ class Clusters:
     centres: Float[np.ndarray, "clusters dim"]
 
 
-def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clusters:
+def cluster_points(points: Float[np.ndarray, "points dim"], gap: float | Float[np.ndarray, " points"]) -> Clusters:
     """Group points that are joined by a chain of steps of about ``gap`` or less (single linkage).
 
-    Points are first gathered into cells of diameter ``gap``, so memory stays linear however many
-    coincide; two clusters nearer than ``gap`` may be told apart, two farther than ``2 gap`` always are.
+    With a gap for each point, two points are joined by the larger one of theirs. Points are first gathered into cells
+    of diameter at most ``gap``, so memory stays linear however many coincide; two clusters nearer than ``gap`` may be
+    told apart, two farther than ``2 gap`` always are.
+
+    Parameters
+    ----------
+    points
+        ``(points, dim)``, finite.
+    gap
+        Positive, in the units of the points.
 
     Examples
     --------
@@ -172,11 +180,17 @@ def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clust
     if unit != 1:
         near_one = cluster_points(points / unit, gap / unit)
         return replace(near_one, centres=near_one.centres * unit)
-    cells = np.floor(points / (gap / np.sqrt(points.shape[1])))
+    gaps = np.maximum(np.broadcast_to(gap, len(points)), np.finfo(float).tiny)
+    # Halvings of the largest gap: points of one cell have gaps within a factor of two, and a cell fits the least.
+    halvings = np.ceil(np.log2(gaps.max() / gaps))
+    widths = gaps.max() * 0.5**halvings / np.sqrt(points.shape[1])
+    cells = np.column_stack([halvings, np.floor(points / widths[:, None])])
     _, cell_of = np.unique(cells, axis=0, return_inverse=True)
     cell_of = cell_of.reshape(-1)
     means = _group_means(points, cell_of)
-    pairs = cKDTree(means).query_pairs(gap, output_type="ndarray")
+    cell_gaps = np.zeros(len(means))
+    np.maximum.at(cell_gaps, cell_of, gaps)
+    pairs = _near_pairs(means, cell_gaps)
     count = len(means)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     _, component = connected_components(graph, directed=False)
@@ -188,13 +202,35 @@ def cluster_points(points: Float[np.ndarray, "points dim"], gap: float) -> Clust
     return Clusters(labels, np.bincount(labels).astype(np.int64), _group_means(points, labels))
 
 
+def _near_pairs(points: Float[np.ndarray, "points dim"], gaps: Float[np.ndarray, " points"]) -> np.ndarray:
+    """Return ``(pairs, 2)``: the points that are within the larger one of their gaps."""
+    tree = cKDTree(points)
+    if (gaps == gaps[0]).all():
+        return np.asarray(tree.query_pairs(float(gaps[0]), output_type="ndarray"))
+    # Boxes first: the squares in a Euclidean distance vanish where points are very much smaller than others.
+    near = tree.query_ball_point(points, gaps, p=np.inf)
+    first = np.repeat(np.arange(len(points)), [len(others) for others in near])
+    second = np.concatenate([np.asarray(others, dtype=np.int64) for others in near])
+    close = euclidean_norms(points[first] - points[second]) <= gaps[first]
+    return np.stack([first[close], second[close]], axis=1)
+
+
+def euclidean_norms(vectors: Float[np.ndarray, "vectors dim"]) -> Float[np.ndarray, " vectors"]:
+    """Return Euclidean norms, also where the squares of coordinates overflow or underflow."""
+    largest = np.abs(vectors).max(axis=1)
+    units = np.where(largest > 0, largest, 1.0)
+    return np.asarray(units * np.linalg.norm(vectors / units[:, None], axis=1))
+
+
 def _group_means(points: np.ndarray, group: np.ndarray) -> np.ndarray:
     sizes = np.bincount(group)
     return np.stack([np.bincount(group, column) / sizes for column in points.T], axis=1)
 
 
 def same_points(
-    points: Float[np.ndarray, "points dim"], others: Float[np.ndarray, "*others dim"], tolerance: float
+    points: Float[np.ndarray, "points dim"],
+    others: Float[np.ndarray, "*others dim"],
+    tolerance: float | Float[np.ndarray, " points"],
 ) -> Bool[np.ndarray, " points"]:
     """Return which points differ by at most ``tolerance`` in every coordinate from their partner, or from one point."""
     return np.asarray(np.abs(points - others).max(axis=1) <= tolerance)

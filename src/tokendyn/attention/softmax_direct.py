@@ -1,4 +1,4 @@
-"""Softmax means over all pairs: our fused kernel, and torch's attention as its peer."""
+"""Softmax means over all pairs by our fused kernel."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,9 +9,6 @@ from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_o
 
 #: Processor seconds for a pair, and more for each coordinate of keys and values.
 PAIR_SECONDS, COORDINATE_SECONDS = 1.6e-9, 0.15e-9
-
-#: Features of queries and keys are padded to a multiple of this for torch.
-FEATURES = 8
 
 
 def offer(problem: Problem) -> Offer:
@@ -45,32 +42,3 @@ def direct_softmax(
     means, log_masses = means_of(sums)
     rounding = rounding_bounds(scaled, keys)
     return SoftmaxMeans(means, references, log_masses, np.zeros(len(queries)), rounding)
-
-
-def torch_softmax(
-    queries: Float[np.ndarray, "rows dim"],
-    keys: Float[np.ndarray, "keys dim"],
-    values: Float[np.ndarray, "keys value_dim"],
-    *,
-    inverse_temperature: float,
-    weights: Float[np.ndarray, " keys"] | None = None,
-) -> Float[np.ndarray, "rows value_dim"]:
-    """Return the means by torch's scaled dot product attention in float64.
-
-    Token weights are exact: ``w e^{<q, k>} = e^{<(q, 1), (k, log w)>}``. Features are padded with zeros, because
-    torch's tiled kernel wants equal numbers of features of keys and values. It gives no masses.
-    """
-    # A peer for measurements: no step of ours waits a second for torch to be imported.
-    import torch
-
-    scaled = inverse_temperature * queries
-    if weights is not None:
-        scaled = np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1)
-        keys = np.concatenate([keys, np.log(weights)[:, None]], axis=1)
-    width = -(-max(keys.shape[1], values.shape[1]) // FEATURES) * FEATURES
-    q, k, v = (
-        torch.nn.functional.pad(torch.from_numpy(np.ascontiguousarray(array)), (0, width - array.shape[1]))[None, None]
-        for array in (scaled, keys, values)
-    )
-    means = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
-    return means[0, 0, :, : values.shape[1]].numpy()

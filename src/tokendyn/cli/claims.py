@@ -9,7 +9,7 @@ from tokendyn.cli.repeat import repeated
 from tokendyn.runs.files import check_free
 
 if TYPE_CHECKING:
-    from tokendyn.claims import Outcome
+    from tokendyn.studies.claims import Outcome
 
 
 def claims(
@@ -42,8 +42,8 @@ def claims(
     json
         Write the outcomes as one JSON object to standard output.
     """
-    from tokendyn.claims import chosen_claims, judge, write_outcomes
-    from tokendyn.claims.page import outcomes_record
+    from tokendyn.studies.claims import chosen_claims, judge, write_outcomes
+    from tokendyn.studies.claims.page import outcomes_record
 
     chosen = chosen_claims(ids)
     if out is not None:

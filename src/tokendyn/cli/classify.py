@@ -9,9 +9,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from cyclopts import Parameter
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
@@ -306,8 +307,7 @@ def predict(
     out: Path | None = None,
     text: str | None = None,
     embedding: Path | None = None,
-    abstain: bool = False,
-    guess: bool = False,
+    abstain: Annotated[bool, Parameter(negative="--guess")] = True,
     workers: int = 1,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -330,9 +330,8 @@ def predict(
     embedding
         The file of word vectors, if build had one.
     abstain
-        What is done anyway: leave the prediction empty for strangers.
-    guess
-        Write what the network happens to say of strangers, which means nothing.
+        Leave the prediction of strangers empty; with --guess, write what the network happens to say of them, which
+        means nothing.
     workers
         Threads.
     overwrite
@@ -346,8 +345,6 @@ def predict(
 
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
-    if abstain and guess:
-        raise BadInputError("--abstain and --guess exclude each other; leave one out")
     header = ("id", "prediction", "known")
     if out is not None:
         check_free(out, overwrite=overwrite, ours=lambda file: heading_of(file) == [*header], inputs=[sequences, model])
@@ -365,7 +362,7 @@ def predict(
         return 0
     shown, sure = [""] * len(data), ["no"] * len(data)
     with progress("sequences") as report, _warnings_announced():
-        labels = loaded.predict(given, abstain=not guess, workers=workers, progress=report) if given else []
+        labels = loaded.predict(given, abstain=abstain, workers=workers, progress=report) if given else []
     for place, label, yes in zip(readable, labels, known, strict=True):
         shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
     rows = zip(data.ids, shown, sure, strict=True)

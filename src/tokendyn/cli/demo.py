@@ -16,7 +16,6 @@ from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
 
 if TYPE_CHECKING:
-    from tokendyn.data.snapshots import Snapshots
     from tokendyn.data.texts import LabelledTexts
     from tokendyn.sentiment import LeaderClassifier
     from tokendyn.show.report import Section
@@ -245,12 +244,13 @@ def _telling_review(model: "LeaderClassifier", test: "LabelledTexts") -> str:
 
 def _forecast(folder: Path, seed: int) -> "list[Section]":
     """Forecast the flow behind a cylinder by TD-DMD and by TD-TF."""
+    from tokendyn.data.recorded import cylinder_wake
     from tokendyn.forecast import TDDMD, TDTF
     from tokendyn.forecast.figures import forecast_figure
     from tokendyn.metrics import nrmse
     from tokendyn.show import Picture, Table, Text
 
-    series = _flow()
+    series = cylinder_wake().select(["lift", "drag", "v1"])
     learned, rest = series.split(SHARE_LEARNED)
     announce(f"      learning {len(learned)} snapshots of {series.source}, forecasting the {len(rest)} that follow")
     models = {
@@ -282,17 +282,6 @@ def _forecast(folder: Path, seed: int) -> "list[Section]":
         Picture(figure, alt="Forecasts over the truth, and their errors over time."),
         Table(rows, "Closed-loop error over the whole rest"),
     ]
-
-
-def _flow() -> "Snapshots":
-    """Simulate a small flow."""
-    from tokendyn.data.flow import cylinder_flow
-    from tokendyn.data.snapshots import Snapshots
-
-    announce("      simulating the flow past a cylinder")
-    flow = cylinder_flow(points=700, discard=100.0, resolution=8, length=20.0, height=10.0, upstream=6.0).series
-    seen = flow.select(["lift", "drag", "v1"])
-    return Snapshots(seen.values, seen.times, seen.dt, seen.names, source="lift, drag and a wake probe of a cylinder")
 
 
 #: Name, source and function of each part, in order.

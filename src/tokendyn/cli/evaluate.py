@@ -58,10 +58,10 @@ def evaluate(
         Write the table as one JSON object to standard output.
     """
     from tokendyn.data.texts import read_texts
+    from tokendyn.rivals.sentiment.explainers import check_explainers
     from tokendyn.sentiment import find_words, load
-    from tokendyn.sentiment.explainers import check_explainers
-    from tokendyn.sentiment.faithfulness import evaluate_explanations
-    from tokendyn.sentiment.faithfulness_page import write_evaluation
+    from tokendyn.studies.sentiment.faithfulness import evaluate_explanations
+    from tokendyn.studies.sentiment.faithfulness_page import write_evaluation
 
     problems = [
         f"{name} must be at least {least}, got {given}"

@@ -95,7 +95,7 @@ def execute(
     command = experiment.command_line(out=out, checkpoint=checkpoint, overwrite=overwrite, json=json)
     experiment.check_free(place, overwrite=overwrite, checkpoint=checkpoint)
     if dry_run:
-        for line in (*experiment.check(), f"would write {place}"):
+        for line in (*experiment.check(checkpoint), f"would write {place}"):
             announce(line)
         return 0
     for line in experiment.outline():

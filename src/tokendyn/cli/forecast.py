@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.forecast import Forecast, Forecaster
     from tokendyn.forecast.held_out import HeldOut
-    from tokendyn.forecast.studies.comparison import Task
+    from tokendyn.forecast.tasks import Task
 
 #: Rows of a series that ``predict --json`` writes for a picture.
 _SHOWN = 1000
@@ -474,7 +474,7 @@ def _beside(task: "Task", held: "HeldOut") -> list[str]:
     """Return what simple models do on the same starts, and a warning when the model is no better."""
     from tokendyn.forecast.candidates import season_length
     from tokendyn.forecast.held_out import measure
-    from tokendyn.forecast.peers.naive import Mean, Persistence, SeasonalNaive
+    from tokendyn.forecast.naive import Mean, Persistence, SeasonalNaive
 
     values, driven = arrays_of(task.train)
     season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None

@@ -15,8 +15,8 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free
 
 if TYPE_CHECKING:
-    from tokendyn.forecast.studies import Study
-    from tokendyn.forecast.studies.comparison import Contender
+    from tokendyn.studies.forecast import Study
+    from tokendyn.studies.forecast.comparison import Contender
 
 #: Libraries that peers need.
 _NEEDS = {"PyDMD": "pydmd", "ESN": "reservoirpy", "PySINDy": "pysindy"}
@@ -78,10 +78,10 @@ def compare(
         Write the table as one JSON object to standard output.
     """
     from tokendyn.forecast.held_out import hold_out
-    from tokendyn.forecast.pages import write_study
-    from tokendyn.forecast.studies.comparison import compare as compare_models
-    from tokendyn.forecast.studies.comparison import finished
     from tokendyn.runs.provenance import provenance
+    from tokendyn.studies.forecast.comparison import compare as compare_models
+    from tokendyn.studies.forecast.comparison import finished
+    from tokendyn.studies.forecast.pages import write_study
 
     seconds = seconds_of(budget)
     check_free(out, overwrite=overwrite, inputs=[data])
@@ -146,10 +146,10 @@ def study(
     json
         Write the table as one JSON object to standard output.
     """
-    from tokendyn.forecast.pages import write_study
-    from tokendyn.forecast.studies import STUDIES
-    from tokendyn.forecast.studies.comparison import contenders as usual_contenders
     from tokendyn.runs.provenance import provenance
+    from tokendyn.studies.forecast import STUDIES
+    from tokendyn.studies.forecast.comparison import contenders as usual_contenders
+    from tokendyn.studies.forecast.pages import write_study
 
     seconds = None if budget is None else seconds_of(budget)
     wished = names_of(models)
@@ -176,9 +176,10 @@ def study(
 def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> "tuple[list[Contender], list[str]]":
     """Return the models that take part, and a line for each that cannot."""
     from tokendyn.forecast import PaperTDTF
-    from tokendyn.forecast.peers import SPACES, Persistence, SeasonalNaive
-    from tokendyn.forecast.studies.comparison import Contender
-    from tokendyn.forecast.studies.comparison import contenders as usual_contenders
+    from tokendyn.forecast.naive import Persistence, SeasonalNaive
+    from tokendyn.studies.forecast import SPACES
+    from tokendyn.studies.forecast.comparison import Contender
+    from tokendyn.studies.forecast.comparison import contenders as usual_contenders
 
     usual = usual_contenders(inputs=inputs, partial=False, longest=longest)
     known = [
@@ -213,7 +214,7 @@ def _paper(rng: np.random.Generator) -> dict[str, Any]:
 
 def _say(found: "Study", out: Path, *, json: bool) -> int:
     """Print the table; fail when no model could be fitted."""
-    from tokendyn.forecast.pages import study_record
+    from tokendyn.studies.forecast.pages import study_record
 
     if json:
         write_json(study_record(found) | {"out": str(out)})

@@ -13,11 +13,12 @@ from cyclopts import Parameter
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, rehearse, resumable
+from tokendyn.cli.progress import looked_at, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.simulate import Model
 from tokendyn.cli.values import film_of
 from tokendyn.errors import BadInputError
+from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def simulate_meanfield(
     check_size(len(grid), *begun.tokens.shape)
     _tell_plan(field, found, begun, grid)
     check_free(folder, overwrite=overwrite, inputs=[tokens, checkpoint])
+    check_checkpoint(checkpoint, folder)
     movie = film_of(animation and report, mp4)
     settings: dict[str, Any] = {
         "method": times.integrator, "step": step, "tolerance": times.tolerance, "noise": times.noise,
@@ -183,7 +185,7 @@ def simulate_meanfield(
             return simulate(field, tokens, grid, check=check, start=like, error_tolerance=tolerated, **given)
 
     if dry_run:
-        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, tell=tell))
+        rehearse(lambda tell: one(begun.tokens, begun.weights, start.seed, looked_at(checkpoint), tell))
         announce(f"would write {folder}")
         return 0
     with resumable(checkpoint) as kept:

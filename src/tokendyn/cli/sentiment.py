@@ -14,10 +14,11 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.output import announce, printable, write_json
-from tokendyn.cli.progress import console, progress, rehearse, resumable
+from tokendyn.cli.progress import console, looked_at, progress, rehearse, resumable
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import heading_of, seconds_of
 from tokendyn.errors import BadInputError
+from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import safe_cell
 
@@ -108,6 +109,7 @@ def train(
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
     check_free(out, overwrite=overwrite, inputs=[reviews, checkpoint])
+    check_checkpoint(checkpoint, out)
     data = read_texts(reviews, text=text, label=label)
     data.check_classes()
     parts = split_texts(data, test_fraction, seed)
@@ -126,7 +128,8 @@ def train(
         random_state=seed,
     )
     if dry_run:
-        rehearse(lambda begun: model.fit(training.texts, training.labels or (), progress=begun))
+        kept = looked_at(checkpoint)
+        rehearse(lambda begun: model.fit(training.texts, training.labels or (), progress=begun, checkpoint=kept))
         announce_repeats(parts)
         announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
         return 0

@@ -64,7 +64,7 @@ def compare(
     from tokendyn.data.collections import split_texts
     from tokendyn.data.texts import read_texts
     from tokendyn.runs.provenance import provenance
-    from tokendyn.sentiment.comparison import check_contenders, compare_classifiers, usual_contenders
+    from tokendyn.studies.sentiment.comparison import check_contenders, compare_classifiers, usual_contenders
 
     if not 0 < test_fraction < 1:
         raise BadInputError(f"--test-fraction must be between 0 and 1, got {test_fraction}")
@@ -85,7 +85,7 @@ def compare(
         found = compare_classifiers(parts.training, parts.test, contenders, seed=seed, progress=report)
     config: dict[str, Any] = {**parameters, "published": published, "test_fraction": test_fraction}
     made = provenance(config, seed=seed, seconds=time.perf_counter() - began)
-    from tokendyn.sentiment.comparison_page import write_comparison
+    from tokendyn.studies.sentiment.comparison_page import write_comparison
 
     command = repeated()
     write_comparison(found, out, command=command, made=made, source=reviews.name, overwrite=overwrite)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.errors import BadInputError
-from tokendyn.geometry import Clusters, cluster_points
+from tokendyn.geometry import Clusters, cluster_points, euclidean_norms, same_points
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.shown import ShortRepr
 
@@ -91,8 +91,17 @@ class Trajectory(ShortRepr):
 
     @property
     def scale(self) -> float:
-        """Largest absolute coordinate of the input: the length that relative tolerances refer to."""
+        """Largest absolute coordinate of the input."""
         return float(np.abs(self.states[0]).max()) or 1.0
+
+    def sizes(self, points: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, " points"]:
+        """Return the length that a relative tolerance refers to at each point.
+
+        It is the Euclidean norm of the point, for tokens of one run can be on very different scales, but not less than
+        the smallest norm of a token of the input that is not zero, for tokens may shrink towards the origin together.
+        """
+        start = euclidean_norms(self.states[0])
+        return np.maximum(euclidean_norms(points), start[start > 0].min() if start.any() else 1.0)
 
     def followed_points(self, head: int = 0) -> Float[np.ndarray, "layers tokens dim"]:
         """Return the place of the token that each token follows, layer by layer."""
@@ -101,8 +110,8 @@ class Trajectory(ShortRepr):
     def settled_layers(self, head: int = 0, tolerance: float = 1e-9) -> Int[np.ndarray, " tokens"]:
         """Return the first layer from which each token follows one and the same point until the end.
 
-        Points are compared by value (``tolerance`` times :attr:`scale`), because followers that have
-        converged onto their leader tie with it.
+        Points are compared by value (``tolerance`` times the larger one of their :meth:`sizes`), because followers
+        that have converged onto their leader tie with it.
 
         Raises
         ------
@@ -115,13 +124,17 @@ class Trajectory(ShortRepr):
         for layer in range(1, self.layers):
             now = self.states[layer][self.leaders[layer, head]]
             before = self.states[layer][self.leaders[layer - 1, head]]
-            changed = np.abs(now - before).max(axis=1) > tolerance * self.scale
-            settled[changed] = layer
+            near = tolerance * np.maximum(self.sizes(now), self.sizes(before))
+            settled[~same_points(now, before, near)] = layer
         return settled
 
     def clusters(self, layer: int = -1, tolerance: float = 1e-3) -> Clusters:
-        """Group the tokens of one layer that are joined by gaps of at most ``tolerance * scale``."""
-        return cluster_points(self.at(layer), tolerance * self.scale)
+        """Group the tokens of one layer that are joined by gaps of at most ``tolerance`` times their :meth:`sizes`.
+
+        Of two tokens the larger size counts.
+        """
+        state = self.at(layer)
+        return cluster_points(state, tolerance * self.sizes(state))
 
     def to_xarray(self) -> "xarray.Dataset":
         """Return states, leaders and tie counts as an xarray dataset with named axes."""

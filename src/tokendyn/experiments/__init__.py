@@ -1,4 +1,4 @@
-"""Experiments: options, a run, and what came out, as one class that Python, TOML, command line and store share.
+r"""Experiments: options, a run, and what came out, as one class that Python, TOML, command line and store share.
 
 An experiment is a frozen dataclass in the room that it belongs to. Its fields are its options, its docstring says what
 each means, and three methods do the work:

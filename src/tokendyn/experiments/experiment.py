@@ -1,6 +1,7 @@
 """What every experiment has: options as fields, a dry run, a run, and a folder that holds what came out."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -107,10 +108,17 @@ class Experiment(ABC, Generic[Result]):
         """Return what will be run, in sentences, from the inputs alone."""
         return ()
 
-    def check(self) -> Sequence[str]:
-        """Check everything that a run would check, without running; return what would be run, in sentences."""
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that a run would check, without running; return what would be run, in sentences.
+
+        Parameters
+        ----------
+        checkpoint
+            The file from which the run would go on: it is read, and never written.
+        """
         sentences = self.outline()
-        rehearse(lambda begun: self.run(progress=begun))
+        state = None if checkpoint is None else checkpoint_of(checkpoint, seconds=math.inf)
+        rehearse(lambda begun: self.run(progress=begun, checkpoint=state))
         return sentences
 
     def into(
@@ -155,7 +163,11 @@ class Experiment(ABC, Generic[Result]):
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
         """See that a result can be written; by default that the place is free, or may be replaced, and no input."""
-        check_free(folder, overwrite=overwrite, inputs=[*self.files(), *([checkpoint] if checkpoint else [])])
+        check_free(folder, overwrite=overwrite, inputs=[*self.files(), checkpoint])
+        if checkpoint is not None:
+            from tokendyn.runs.checkpoint import check_checkpoint
+
+            check_checkpoint(checkpoint, folder)
 
     def options(self) -> dict[str, Any]:
         """Return the options by name, as values of their fields."""
@@ -190,11 +202,19 @@ def control_option(name: str) -> Option:
     )  # fmt: skip
 
 
-def checkpoint_of(path: "Checkpoint | Path | str | None") -> "Checkpoint | None":
-    """Return the checkpoint at a path; one that is there already, and None, as they are."""
+def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0) -> "Checkpoint | None":
+    """Return the checkpoint at a path; one that is there already, and None, as they are.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    seconds
+        Least wall time between two writes; with infinity the file is only read.
+    """
     from tokendyn.runs.checkpoint import Checkpoint
 
-    return Checkpoint(path) if isinstance(path, str | Path) else path
+    return Checkpoint(path, seconds=seconds) if isinstance(path, str | Path) else path
 
 
 class _BegunError(BaseException):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
-from tokendyn.forecast.studies.comparison import Task, rollouts
+from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
 
 #: Closed-loop error beyond which a forecast no longer counts as valid, in standard deviations.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-import tokendyn.forecast.peers.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
+import tokendyn.forecast.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.basis import BasisMap, monomial_count

@@ -62,7 +62,10 @@ def load(folder: str | Path) -> Forecaster:
     kind = record.get("kind")
     if not isinstance(kind, str) or kind not in Forecaster.kinds:
         known = ", ".join(sorted(Forecaster.kinds))
-        raise BadInputError(f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it)")
+        raise BadInputError(
+            f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it, such as "
+            "tokendyn.rivals.forecast)"
+        )
     try:
         return _rebuild(Forecaster.kinds[kind], record, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

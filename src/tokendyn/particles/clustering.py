@@ -144,9 +144,9 @@ class ClusteringRun(ShortRepr):
         if not self.trajectory.is_whole:
             raise BadInputError('pictures need every layer; run again with record="all"')
         limits, leaders = self.prediction.limits, self.prediction.leaders
-        leader_of = np.full(len(limits), -1, dtype=np.int64)
+        leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
         for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], 1e-9 * self.trajectory.scale)] = place
+            leader_of[same_points(limits, limits[leader], near)] = place
         return TokenScene(
             states=self.trajectory.states,
             followed=self.trajectory.leaders[:, 0],
@@ -230,7 +230,7 @@ class ClusteringRun(ShortRepr):
         if self.disagreeing.size:
             lines.append(self.disagreement())
         elif self.is_hardmax and facts["prediction_error"] is not None:
-            lines.append(f"the run differs from the prediction by at most {facts['prediction_error']:.1e}")
+            lines.append(self._agreement(facts["prediction_error"]))
         lines += self._proofs()
         if not self.is_hardmax:
             first = f"{self.hardmax_gaps[1]:.2g} after one layer, " if self.trajectory.is_whole else ""
@@ -253,6 +253,22 @@ class ClusteringRun(ShortRepr):
             f"The run disagrees with its prediction for {counted(len(tokens), 'token')} ({self._names(tokens)}): token "
             f"{self.trajectory.labels[tokens[worst]]} ends at ({run_at}), and was predicted at ({predicted_at}). "
             "Trust neither."
+        )
+
+    def _agreement(self, error: float) -> str:
+        """Return in words how near the run is to its prediction, and when that says nothing."""
+        if not self.doubtful.size:
+            return f"the run differs from the prediction by at most {error:.1e}"
+        # Both decide such a tie by the same rounding: that they agree is no evidence of either.
+        decided = "run and prediction decided a tie by the same rounding, so that their agreement proves nothing"
+        gaps = np.abs(self.prediction.at(self.hardmax.layers) - self.hardmax.states[-1]).max(axis=1)
+        gaps[self.doubtful] = np.nan
+        sure = np.isfinite(gaps)
+        if not sure.any():
+            return f"for {counted(len(self.doubtful), 'token')} {decided}"
+        return (
+            f"for {counted(int(sure.sum()), 'token')} the run differs from the prediction by at most "
+            f"{gaps[sure].max():.1e}; for {counted(len(self.doubtful), 'token')} {decided}"
         )
 
     def _proofs(self) -> list[str]:

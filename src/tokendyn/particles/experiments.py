@@ -97,13 +97,13 @@ class Clustering(Experiment["ClusteringRun"]):
         name = self._table.name_column
         return () if name is None else (f"{name} holds names",)
 
-    def check(self) -> Sequence[str]:
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Check everything that a run would check; return what would be run, and what the theorem asks for in vain."""
         import numpy as np
 
         from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
 
-        names = super().check()
+        names = super().check(checkpoint)
         tokens, stack = check_simulation(self._table.tokens, **self._settings())
         sizes = (len(tokens), "token"), (tokens.shape[1], "dimension"), (self.layers, "layer")
         some, dim, layers = (counted(count, what) for count, what in sizes)
@@ -199,7 +199,7 @@ class Replayed(Experiment["Replay"]):
         """Return ``run-NAME`` beside the settings."""
         return run_folder(self.tokens)
 
-    def check(self) -> Sequence[str]:
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Read the settings; return what would be run."""
         settings = self._settings
         return (f"would run {len(settings.tokens)} tokens of the explorer ({settings.model}), hardmax and softmax",)

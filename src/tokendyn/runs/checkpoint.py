@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.runs.files import read_tensors, write_tensors
+from tokendyn.runs.files import check_free, read_tensors, write_tensors
 
 _RECORD, _PRINT, _SUM = "record", "fingerprint", "digest"
 
@@ -41,7 +42,7 @@ class Checkpoint:
     path
         The file, ``.safetensors``.
     seconds
-        Least wall time between two writes.
+        Least wall time between two writes; with infinity the file is only read, never written.
 
     Examples
     --------
@@ -92,15 +93,56 @@ class Checkpoint:
             self.write(state())
 
     def write(self, found: State) -> None:
-        """Write a state now."""
+        """Write a state now, unless the file is only read."""
+        if math.isinf(self.seconds):
+            return
         record = np.frombuffer(json.dumps(found.record, allow_nan=False).encode(), dtype=np.uint8)
         arrays = {**found.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)}
         write_tensors(self.path, {**arrays, _SUM: np.frombuffer(_content(arrays), dtype=np.uint8)})
         self._written = time.monotonic()
 
     def remove(self) -> None:
-        """Remove the file: the run is complete and saved."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file: the run is complete and saved. A file that is not this run's own stays."""
+        if self.print_ and self.read() is not None:
+            self.path.unlink()
+
+
+def check_checkpoint(path: Path | None, out: Path) -> None:
+    """Refuse, before any work, a file that cannot keep the state of a run which writes the folder ``out``.
+
+    Parameters
+    ----------
+    path
+        Where the state is to be kept; None for nowhere.
+    out
+        The folder that the run writes at its end.
+
+    Raises
+    ------
+    BadInputError
+        If something is there that is no checkpoint, or the file would lie where ``out`` is to be.
+    OutputError
+        If no file can be written there.
+    """
+    if path is None:
+        return
+    if out.resolve() in (path.resolve(), *path.resolve().parents):
+        raise BadInputError(f"the checkpoint {path} lies in {out}, which is written at the end; name one outside of it")
+    if not path.exists():
+        check_free(path, overwrite=False)
+    elif not {_RECORD, _PRINT, _SUM} <= _names_in(path):
+        raise BadInputError(f"{path} is no whole checkpoint of tokendyn; name another file, or move it away")
+
+
+def _names_in(path: Path) -> set[str]:
+    """Return the names of the arrays of a safetensors file without reading them; none for another file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return set(file.keys())
+    except (OSError, SafetensorError):
+        return set()
 
 
 def _content(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -65,9 +65,14 @@ def check_free(
         if "\0" in str(target):
             raise ValueError("a name holds no null byte")
         if not target.exists() and not target.is_symlink():
+            _check_parent(target)
             return
         if not overwrite:
             raise OutputError(f"{target} exists already; choose another place, or replace it with overwrite=True")
+        if Path.cwd().is_relative_to(target.resolve()):
+            raise OutputError(
+                f"{target} is not replaced, because this command runs in it; start it from another folder"
+            )
         for one in inputs:
             if one is not None and target.resolve() in (Path(one).resolve(), *Path(one).resolve().parents):
                 raise OutputError(f"{target} is not replaced, because {one} is read from it; choose another place")
@@ -79,6 +84,17 @@ def check_free(
         raise OutputError(
             f"{target} is not replaced, because tokendyn did not write {foreign}; choose another place, or move it away"
         )
+
+
+def _check_parent(target: Path) -> None:
+    """Raise an OSError where a new file or folder cannot lie: a file is in the way, or nothing may be written there."""
+    parent = next(folder for folder in target.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{parent} is a file and not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        is_read_only = hasattr(os, "statvfs") and os.statvfs(parent).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def foreign_parts(target: Path) -> str:
@@ -152,15 +168,15 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
     target = Path(target)
     if listed or not overwrite:
         check_free(target, overwrite=overwrite)
-    temporary = None
+    temporary, final = None, _followed(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:_BEGINNING]}-", dir=target.parent))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name[:_BEGINNING]}-", dir=final.parent))
         yield temporary
         if listed:
             list_files(temporary, (str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file()))
         temporary.chmod(0o755)
-        _replace_folder(temporary, target)
+        _replace_folder(temporary, final)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {refusal(error)}") from error
     finally:
@@ -169,36 +185,46 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
 
 
 def _replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an old target is moved aside first and removed last."""
+    """Rename ``source`` to ``target``; an old target is moved aside first, comes back on failure, and is removed last."""
     if not target.exists():
         source.rename(target)
         return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name[:_BEGINNING]}-old-", dir=target.parent)) / target.name
-    target.rename(retired)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name[:_BEGINNING]}-old-", dir=target.parent))
+    retired = aside / target.name
     try:
+        target.rename(retired)
         source.rename(target)
-    except OSError:
-        retired.rename(target)
+    except BaseException:
+        try:
+            if retired.exists():
+                retired.rename(target)
+            aside.rmdir()
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}; what was there is kept in {retired}") from None
         raise
-    finally:
-        shutil.rmtree(retired.parent, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _followed(target: Path) -> Path:
+    """Return the place itself, without .. and links: a link stays, and what it leads to is written."""
+    return Path(os.path.realpath(target))
 
 
 @contextmanager
 def new_file(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that is renamed to it when the block ends without an error."""
     target = Path(target)
-    temporary = None
+    temporary, final = None, _followed(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:_BEGINNING]}-", suffix=target.suffix, dir=target.parent)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{final.stem[:_BEGINNING]}-", suffix=target.suffix, dir=final.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(target)
-        if target.suffix in _PAGES and target.name not in (known := _listed(target.parent)) and known:
-            list_files(target.parent, [*known, target.name])
+        temporary.replace(final)
+        if final.suffix in _PAGES and final.name not in (known := _listed(final.parent)) and known:
+            list_files(final.parent, [*known, final.name])
     except OSError as error:
         raise OutputError(f"cannot write {target}: {refusal(error)}") from error
     finally:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def input_digest(path: str | Path) -> str:
     path = Path(path)
     try:
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
+            files = sorted(_files_under(path))
             parts = (f"{file.relative_to(path).as_posix()}\0{_file_digest(file)}\n" for file in files)
             return hashlib.sha256("".join(parts).encode()).hexdigest()
         if not path.is_file():
@@ -86,6 +86,18 @@ def input_digest(path: str | Path) -> str:
         return _file_digest(path)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _files_under(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files of a folder as its readers see them: links to folders are followed, but never in a circle."""
+    here = folder.resolve()
+    if here in above:
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _files_under(entry, (*above, here))
+        elif entry.is_file():
+            yield entry
 
 
 def digest_or_absent(path: str | Path) -> str:

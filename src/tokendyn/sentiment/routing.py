@@ -66,7 +66,7 @@ def route(
     if n:
         room = kernels.working_room(positions.shape[1], n)
         if not kernels.forward(states, p, way, leaders, ties, np.zeros(n, dtype=bool), room, chosen):
-            return _route_by_core(positions, weights, alpha, layers)
+            return route_with_members(positions, weights, alpha, layers)[0]
         kernels.backward(states, p, way, leaders, ties, chosen, shares, spare)
         if layers:
             kernels.all_that_lead_themselves(states[layers - 1], leaders[-1], ties[-1], chosen, self_led)
@@ -86,10 +86,13 @@ def way_of(alpha: float, layers: int) -> tuple[float, float, np.ndarray, np.ndar
     return 1.0 / (1.0 + alpha), alpha / (1.0 + alpha), left, logarithms
 
 
-def _route_by_core(
+def route_with_members(
     positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
-) -> Passage:
-    """Run a text with ties between different points as :func:`tokendyn.dynamics.run` runs it: there is one rule."""
+) -> tuple[Passage, list[list[Int[np.ndarray, " members"]]]]:
+    """Run a text with ties between different points as :func:`tokendyn.dynamics.run` runs it: there is one rule.
+
+    Return also whom each token followed, layer by layer, all members of a tie.
+    """
     layer = Layer(alpha)
     frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
     states, found, followed = [positions.copy()], [], []
@@ -107,7 +110,7 @@ def _route_by_core(
         w = spare
     self_led = np.array([token in members for token, members in enumerate(followed[-1])])
     leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
-    return Passage(np.stack(states), leaders, ties, self_led, w)
+    return Passage(np.stack(states), leaders, ties, self_led, w), followed
 
 
 def route_all(

@@ -4,11 +4,15 @@ When a leader is taken out, its followers go to another leader, so its contribut
 lose. The way of the remaining words through the layers is computed anew here, exactly, for each word taken out.
 """
 
+import itertools
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.sentiment.routing import way_of
-from tokendyn.sentiment.succession_kernels import succession
+from tokendyn.sentiment.routing import Passage, route_with_members, way_of
+from tokendyn.sentiment.succession_kernels import margin_of, strongest, succession
 
 #: Words taken out at most.
 AT_MOST = 32
@@ -37,8 +41,9 @@ def take_out(
     The margin is the score of the verdict less the largest score of another class (of two classes: the logit
     towards the verdict). A word that leads nobody at any layer changes nobody's way: without it the mean of the
     last places is :math:`(\sum_i p_i z_i(K) - p_j z_j(K)) / (1 - p_j)`. Words that lead others are taken out on
-    trial, those of largest support first, and the others are run through the layers again. The margins are exact;
-    the choice among words is greedy, so a shorter list may exist.
+    trial, those of largest support first, and the others are run through the layers again. The margins are exact,
+    with ties decided as in :func:`tokendyn.sentiment.routing.route`; the choice among words is greedy, so a shorter
+    list may exist.
 
     Parameters
     ----------
@@ -70,7 +75,65 @@ def take_out(
         np.ascontiguousarray(positions.T), weights, words, way_of(alpha, layers), layers, directions, offsets,
         _LOOKED_AT, TURNED, most, order, margins,
     )  # fmt: skip
-    return order[:count], margins[:count]
+    if count >= 0:
+        return order[:count], margins[:count]
+    return _Tied(positions, weights, alpha, layers, directions, offsets).take_out(words, most)
+
+
+@dataclass(frozen=True)
+class _Tied:
+    """A text in which tokens tie between different points, which only the core decides; as in the compiled kernels."""
+
+    positions: Float[np.ndarray, "tokens dim"]
+    weights: Float[np.ndarray, " tokens"]
+    alpha: float
+    layers: int
+    directions: Float[np.ndarray, "others dim"]
+    offsets: Float[np.ndarray, " others"]
+
+    def take_out(self, words: int, at_most: int) -> tuple[Int[np.ndarray, " taken"], Float[np.ndarray, " taken"]]:
+        place, drops = np.arange(len(self.weights)), np.zeros(len(self.weights))
+        order, margins = list[int](), [math.inf]
+        while len(order) < at_most and margins[-1] >= TURNED:
+            tries = 1 if order else _LOOKED_AT
+            without = self._margins_without(place, words - len(order), tries, drops)
+            out = int(without.argmin())
+            if without[out] >= margins[-1]:
+                break
+            order.append(int(place[out]))
+            margins.append(float(without[out]))
+            place = np.delete(place, out)
+        return np.array(order, dtype=np.int64), np.array(margins[1:], dtype=np.float64)
+
+    def _margins_without(
+        self, place: Int[np.ndarray, " left"], words: int, tries: int, drops: Float[np.ndarray, " tokens"]
+    ) -> Float[np.ndarray, " words"]:
+        """Return the margin without each word, infinite for those not tried; update what the tries lowered."""
+        passage, followed = self._passage(place)
+        masses, last = self.weights[place], passage.states[-1]
+        total, mass, word = masses @ last, float(masses.sum()), place[:words]
+        without, leads = np.full(words, np.inf), np.zeros(len(place), dtype=bool)
+        for token, members in itertools.chain.from_iterable(map(enumerate, followed)):
+            leads[members[members != token]] = True
+        for i in np.flatnonzero(~leads[:words]):
+            rest = mass - masses[i] if len(place) > 1 else 0.0
+            without[i] = self._margin(total - masses[i] * last[i], rest)
+        worth = (self.positions[word] @ self.directions.T).min(axis=1)
+        now, before, tried = self._margin(total, mass), drops[word], np.zeros(len(place), dtype=bool)
+        for rank in [passage.shares[:words] * worth] * tries + [worth] * tries + [before] * tries:
+            i = strongest(leads, rank, tried, words)
+            if i >= 0:
+                tried[i], left = True, np.delete(place, i)
+                ends = self._passage(left)[0].states[-1] if len(left) else self.positions[:0]
+                without[i] = self._margin(self.weights[left] @ ends, float(self.weights[left].sum()))
+                drops[place[i]] = now - without[i]
+        return without
+
+    def _passage(self, left: Int[np.ndarray, " left"]) -> tuple[Passage, list[list[Int[np.ndarray, " members"]]]]:
+        return route_with_members(self.positions[left], self.weights[left], self.alpha, self.layers)
+
+    def _margin(self, total: Float[np.ndarray, " dim"], mass: float) -> float:
+        return float(margin_of(total, mass, self.directions, self.offsets))
 
 
 def _against_others(

@@ -2,7 +2,7 @@
 
 Symbols as in :mod:`tokendyn.sentiment.kernels`. The margin of a verdict is the least of ``A_r . m + b_r``, with
 m the mean of the tokens after the last layer: how far the score of the verdict is above that of each other
-class. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
+class. Each way is returned with whether rounding decided nothing in it. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
 """
 
 import numba
@@ -29,19 +29,19 @@ def margin_of(total, mass, directions, offsets):
 
 @_compiled
 def pass_through(z, p, place, way, states, leaders, ties, known, room, chosen, total):
-    """Run the tokens ``place`` of a text; write the weighted sum of their last places and return their weight."""
+    """Run the tokens ``place`` of a text; write the weighted sum of their last places; return their weight, and whether it is sure."""
     layers = leaders.shape[0]
     mass = 0.0
     for i in range(len(place)):
         mass += p[place[i]]
         for d in range(z.shape[0]):
             states[0, d, i] = z[d, place[i]]
-    forward(states, p[place], way, leaders, ties, known, room, chosen)
+    sure = forward(states, p[place], way, leaders, ties, known, room, chosen)
     total[:] = 0.0
     for i in range(len(place)):
         for d in range(z.shape[0]):
             total[d] += p[place[i]] * states[layers, d, i]
-    return mass
+    return mass, sure
 
 
 @_compiled
@@ -83,7 +83,7 @@ def known_without(out, lead, tie, known, rest_lead, rest_tie):
 
 @_compiled
 def margin_without(out, z, p, place, way, lead, tie, rest, directions, offsets, room):
-    """Run all tokens but one of ``place`` and return their margin."""
+    """Run all tokens but one of ``place`` and return their margin, and whether it is sure."""
     layers, m = lead.shape
     states, rest_lead, rest_tie, known, chosen = rest
     known_now, lead_now, tie_now = known[: m - 1], rest_lead[:, : m - 1], rest_tie[:, : m - 1]
@@ -92,18 +92,18 @@ def margin_without(out, z, p, place, way, lead, tie, rest, directions, offsets, 
         known_without(out, lead, tie, known_now, lead_now, tie_now)
     left = np.concatenate((place[:out], place[out + 1 :]))
     total = np.empty(z.shape[0])
-    mass = pass_through(z, p, left, way, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total)
-    return margin_of(total, mass, directions, offsets)
+    mass, sure = pass_through(z, p, left, way, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total)
+    return margin_of(total, mass, directions, offsets), sure
 
 
 @_compiled
 def next_to_go(margin, words, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room):
-    """Return the place of the word without which the margin is least, and this margin; -1 if none lowers it."""
+    """Return the place of the word without which the margin is least (-1 if none lowers it), the margin, if sure."""
     dim, m = z.shape[0], len(place)
     states, leaders, ties, known, chosen = whole
     at, lead, tie = states[:, :, :m], leaders[:, :m], ties[:, :m]
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
-    mass = pass_through(z, p, place, way, at, lead, tie, known[:m], room, chosen, total)
+    mass, sure = pass_through(z, p, place, way, at, lead, tie, known[:m], room, chosen, total)
     leads, tried = np.empty(m, np.bool_), np.zeros(m, np.bool_)
     share, spare, worth, support = np.empty(m), np.empty(m), np.empty(words), np.empty(words)
     who_leads_others(at, lead, tie, chosen, leads)
@@ -125,11 +125,12 @@ def next_to_go(margin, words, z, p, place, way, layers, directions, offsets, tri
         i = strongest(leads, support if look < tries else worth if look < 2 * tries else before, tried, words)
         if i >= 0:
             tried[i] = True
-            found = margin_without(i, z, p, place, way, lead, tie, rest, directions, offsets, room)
+            found, sure_without = margin_without(i, z, p, place, way, lead, tie, rest, directions, offsets, room)
+            sure = sure and sure_without
             drops[place[i]] = now - found
             if found < best:
                 best, out = found, i
-    return out, best
+    return out, best, sure
 
 
 @_compiled
@@ -148,7 +149,7 @@ def working_space(layers, dim, n):
 def succession(z, p, words, way, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
-    ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
+    Return -1 when rounding decided whom a token follows in any of the ways: then nothing of it is to be used. ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
     way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
     value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
     first word one of each, and the one whose last try lowered the margin most. It ends when the margin is below
@@ -162,9 +163,11 @@ def succession(z, p, words, way, layers, directions, offsets, looked_at, until, 
     margin = np.inf
     for count in range(at_most):
         tries = looked_at if count == 0 else 1
-        out, margin = next_to_go(
+        out, margin, sure = next_to_go(
             margin, words - count, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room
         )
+        if not sure:
+            return -1
         if out < 0:
             return count
         order[count], margins[count] = place[out], margin

@@ -346,7 +346,7 @@ def simulate(
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
 
-    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 128 tokens it has four times
+    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 512 tokens it has four times
     as many; else 0.7 times as many in the bulk and near the separatrix those of a start of four times as many, which
     costs about as much as the run itself.
 

@@ -1,6 +1,0 @@
-"""Generated flows: a cylinder and an aerofoil in a stream, by an own lattice-Boltzmann solver."""
-
-from tokendyn.data.flow.bodies import WAKE, aerofoil_flow, cylinder_flow, quasi_periodic
-from tokendyn.data.flow.solver import Flow
-
-__all__ = ["WAKE", "Flow", "aerofoil_flow", "cylinder_flow", "quasi_periodic"]

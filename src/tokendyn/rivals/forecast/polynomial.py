@@ -1,0 +1,253 @@
+"""Polynomials: next-generation reservoir computing (NVAR), and sparse identification by PySINDy."""
+
+import warnings
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.embedding import delay_windows, window_length
+from tokendyn.rivals.forecast.library import bench_library
+
+#: Most monomials of one model.
+MOST_TERMS = 20_000
+#: Operations a second that a budget counts with: those of one core, with something in hand.
+_SPEED = 5e9
+
+
+class NVAR(Forecaster):
+    """Nonlinear vector autoregression: ``x_{k+1} = x_k + W p(h_k)``, p all monomials of the window up to an order.
+
+    Source: Gauthier, Bollt, Griffith, Barbosa, Nature Communications 12 (2021), equations 4 to 8, with every
+    order from 0. Snapshots are normalised; W by ridge regression.
+
+    Parameters
+    ----------
+    delays, stride
+        Snapshots of a window and the steps between them.
+    order
+        Highest order of the monomials.
+    ridge
+        Of the regression, relative to the number of samples.
+    noise
+        Standard deviation of noise on the windows in training, in those of the data.
+    budget
+        Seconds: a model with more monomials than one core can fit in them is refused.
+    random_state
+        Seed of the noise.
+    """
+
+    def __init__(
+        self,
+        delays: int = 2,
+        stride: int = 1,
+        order: int = 2,
+        ridge: float = 1e-8,
+        noise: float = 0.0,
+        budget: float | None = None,
+        random_state: int = 0,
+    ):
+        self.delays = delays
+        self.stride = stride
+        self.order = order
+        self.ridge = ridge
+        self.noise = noise
+        self.budget = budget
+        self.random_state = random_state
+
+    def _parameter_problems(self) -> list[str]:
+        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
+        problems += check_count("order", self.order)
+        if self.budget is not None:
+            problems += check_number("budget", self.budget, 0.0)
+        return problems + check_number("ridge", self.ridge, 0.0) + check_number("noise", self.noise, 0.0)
+
+    def _window_length(self) -> int:
+        return window_length(self.delays, self.stride)
+
+    def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        stacked, driven = np.concatenate(series), np.concatenate(inputs)
+        self.mean_ = stacked.mean(axis=0)
+        self.input_mean_, self.input_scale_ = driven.mean(axis=0), np.maximum(driven.std(axis=0), 1e-12)
+        self.powers_ = monomials(self.delays * self.n_features_ + self.n_inputs_, self.order)
+        rng, span = np.random.default_rng(self.random_state), self.window_length_
+        size = len(self.powers_)
+        seconds = (2 * len(stacked) * size**2 + size**3) / _SPEED
+        if self.budget is not None and seconds > self.budget:
+            raise BadInputError(
+                f"{size} terms take about {seconds:.3g} s, the budget is {self.budget:.3g} s; lower order"
+            )
+        gram, cross = np.zeros((size, size)), np.zeros((size, self.n_features_))
+        count = 0
+        for one, push in zip(series, inputs, strict=True):
+            if len(one) <= span:
+                continue
+            windows = self._windows(one[:-1])
+            noisy = windows + self.noise * rng.normal(size=windows.shape)
+            features = self._features(noisy, push[span:])
+            steps = ((one[span:] - self.mean_) / self.scale_) - noisy[:, -1]
+            gram += features.T @ features
+            cross += features.T @ steps
+            count += len(steps)
+        try:
+            self.weights_ = np.linalg.solve(gram + self.ridge * count * np.eye(size), cross)
+        except np.linalg.LinAlgError:
+            self.weights_ = np.linalg.lstsq(gram, cross, rcond=None)[0]
+
+    def _windows(self, series: np.ndarray) -> np.ndarray:
+        return delay_windows((series - self.mean_) / self.scale_, self.delays, self.stride)
+
+    def _features(self, windows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return the monomials of normalised windows and of the inputs of the next snapshots."""
+        pushes = (inputs - self.input_mean_) / self.input_scale_
+        return evaluate(np.concatenate([windows.reshape(len(windows), -1), pushes], axis=1), self.powers_)
+
+    def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        windows = self._windows(series[:-1])
+        steps = self._features(windows, inputs[self.window_length_ :]) @ self.weights_
+        return series[self.window_length_ - 1 : -1] + steps * self.scale_
+
+    def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
+        span = self.window_length_
+        orbit = np.full((len(windows), span + steps, self.n_features_), np.nan)
+        with np.errstate(over="ignore", invalid="ignore"):
+            orbit[:, :span] = (windows - self.mean_) / self.scale_
+            for step in range(steps):
+                window = orbit[:, step : step + span : self.stride]
+                features = self._features(window, inputs[:, span + step])
+                orbit[:, span + step] = window[:, -1] + features @ self.weights_
+            return orbit[:, span:] * self.scale_ + self.mean_, None
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {name: getattr(self, f"{name}_") for name in _NVAR}
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        for name in _NVAR:
+            setattr(self, f"{name}_", tensors[name])
+        columns = self.delays * self.n_features_ + self.n_inputs_
+        if self.powers_.shape[1] != self.order or self.weights_.shape != (len(self.powers_), self.n_features_):
+            raise ValueError(f"weights have shape {self.weights_.shape}")
+        if self.powers_.max(initial=0) > columns or self.powers_.min(initial=0) < 0:
+            raise ValueError("a monomial asks for a column that is not there")
+
+
+_NVAR = ("mean", "input_mean", "input_scale", "powers", "weights")
+
+
+class PySINDy(Forecaster):
+    """Sparse identification of ``x' = Theta(x, u) Xi`` by PySINDy (Brunton, Proctor, Kutz 2016).
+
+    The forecast is by Runge-Kutta steps. All columns have to be seen: there are no delays. Snapshots are not
+    normalised, so that equations stay sparse.
+
+    Parameters
+    ----------
+    degree
+        Of the polynomial library.
+    threshold, alpha
+        Of the sequentially thresholded least squares.
+    smooth
+        Differentiate by PySINDy's smoothed finite differences, for noisy data.
+    substeps
+        Runge-Kutta steps between two snapshots.
+    """
+
+    def __init__(
+        self, degree: int = 2, threshold: float = 0.05, alpha: float = 1e-6, smooth: bool = False, substeps: int = 4
+    ):
+        self.degree = degree
+        self.threshold = threshold
+        self.alpha = alpha
+        self.smooth = smooth
+        self.substeps = substeps
+
+    def _parameter_problems(self) -> list[str]:
+        problems = check_count("degree", self.degree) + check_count("substeps", self.substeps)
+        return problems + check_number("threshold", self.threshold, 0.0) + check_number("alpha", self.alpha, 0.0)
+
+    def _window_length(self) -> int:
+        return 1
+
+    def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        sindy = bench_library("pysindy")
+        self.powers_ = monomials(self.n_features_ + self.n_inputs_, self.degree)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rule = sindy.SmoothedFiniteDifference() if self.smooth else sindy.FiniteDifference(order=4)
+            # The library is ours, term by term, so that the forecast evaluates what was fitted.
+            columns = [np.concatenate([one, push], axis=1) for one, push in zip(series, inputs, strict=True)]
+            terms = np.concatenate([evaluate(one, self.powers_) for one in columns])
+            slopes = np.concatenate([np.asarray(rule(one, self.dt_ * np.arange(len(one)))) for one in series])
+            try:
+                solver = sindy.STLSQ(threshold=self.threshold, alpha=self.alpha).fit(terms, slopes)
+            except (ValueError, np.linalg.LinAlgError) as error:
+                raise TokendynError(f"PySINDy could not fit ({error}); lower threshold or degree") from None
+        self.coefficients_ = np.asarray(solver.coef_, np.float64).reshape(self.n_features_, -1)
+
+    def _slope(self, states: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        return evaluate(np.concatenate([states, inputs], axis=1), self.powers_) @ self.coefficients_.T
+
+    def _advance(self, states: np.ndarray, now: np.ndarray, then: np.ndarray) -> np.ndarray:
+        """Take one time step; inputs change along a straight line."""
+        h = self.dt_ / self.substeps
+        for n in range(self.substeps):
+            a, b, c = (now + (then - now) * (n + part) / self.substeps for part in (0.0, 0.5, 1.0))
+            k1 = self._slope(states, a)
+            k2 = self._slope(states + h / 2 * k1, b)
+            k3 = self._slope(states + h / 2 * k2, b)
+            states = states + h / 6 * (k1 + 2 * k2 + 2 * k3 + self._slope(states + h * k3, c))
+        return states
+
+    def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._advance(series[:-1], inputs[:-1], inputs[1:])
+
+    def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
+        values, state = np.empty((len(windows), steps, self.n_features_)), windows[:, -1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(steps):
+                state = self._advance(state, inputs[:, step], inputs[:, step + 1])
+                values[:, step] = state
+        return values, None
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {"coefficients": self.coefficients_, "powers": self.powers_}
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        self.coefficients_, self.powers_ = tensors["coefficients"], tensors["powers"]
+        if self.coefficients_.shape != (self.n_features_, len(self.powers_)):
+            raise ValueError(f"coefficients have shape {self.coefficients_.shape}")
+        if self.powers_.max(initial=0) > self.n_features_ + self.n_inputs_ or self.powers_.min(initial=0) < 0:
+            raise ValueError("a term asks for a column that is not there")
+
+
+def monomials(columns: int, order: int) -> Int[np.ndarray, "terms order"]:
+    """Return all monomials up to an order: each row names the columns that are multiplied, from 1; 0 is the constant 1.
+
+    Raises
+    ------
+    BadInputError
+        If there are more than ``MOST_TERMS``.
+    """
+    from math import comb
+
+    count = comb(columns + order, order)
+    if count > MOST_TERMS:
+        raise BadInputError(f"{columns} columns to order {order} make {count} terms; at most {MOST_TERMS}")
+    return np.array(list(combinations_with_replacement(range(columns + 1), order)), dtype=np.int64)
+
+
+def evaluate(
+    columns: Float[np.ndarray, "samples columns"], powers: Int[np.ndarray, "terms order"]
+) -> Float[np.ndarray, "samples terms"]:
+    """Return the value of each monomial for each row."""
+    extended = np.concatenate([np.ones((len(columns), 1)), columns], axis=1)
+    product = extended[:, powers[:, 0]]
+    for factor in powers.T[1:]:
+        product = product * extended[:, factor]
+    return product

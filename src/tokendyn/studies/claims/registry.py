@@ -1,0 +1,36 @@
+"""All claims, in the order of the sources."""
+
+import difflib
+from collections.abc import Sequence
+
+from tokendyn.errors import BadInputError
+from tokendyn.studies.claims import clustering, exact, forecast, meanfield, sentiment
+from tokendyn.studies.claims.claim import Claim
+
+
+def all_claims() -> tuple[Claim, ...]:
+    """Return every claim."""
+    return (*clustering.CLAIMS, *sentiment.CLAIMS, *meanfield.CLAIMS, *exact.CLAIMS, *forecast.CLAIMS)
+
+
+def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
+    """Return the claims of some names: an id such as ``exact.blocks``, or a group such as ``exact``; none for all.
+
+    Raises
+    ------
+    BadInputError
+        For a name that is neither; the message says which are near.
+    """
+    claims = all_claims()
+    ids = [claim.id for claim in claims]
+    groups = sorted({name.split(".")[0] for name in ids})
+    problems = []
+    for name in names:
+        if name not in ids and name not in groups:
+            near = difflib.get_close_matches(name, [*ids, *groups], n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            problems.append(f"there is no claim {name!r}{hint}")
+    if problems:
+        raise BadInputError.all_of("claims", [*problems, f"there are {', '.join(ids)}"])
+    wanted = set(names)
+    return tuple(claim for claim in claims if not names or {claim.id, claim.id.split(".")[0]} & wanted)

@@ -1,0 +1,360 @@
+"""What all validation studies share: the models that take part, and one way to tune and to compare them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
+
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.tasks import Task, rollouts
+from tokendyn.metrics import normalised_error, valid_prediction_times
+from tokendyn.studies.forecast.tuning import SPACES, Space, Tuned, tune
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One kind of model and what is searched for it.
+
+    Attributes
+    ----------
+    name
+        For tables.
+    kind
+        The class.
+    space
+        Draws settings.
+    first
+        Settings that are tried before any that are drawn.
+    group
+        "ours", "linear", or "peer".
+    one_series
+        It learns from one series only.
+    also
+        More settings that are tried after ``first``, before any that are drawn.
+    """
+
+    name: str
+    kind: Callable[..., Forecaster]
+    space: Space
+    first: dict[str, Any]
+    group: str
+    one_series: bool = False
+    also: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one model did on one task; ``forecasts`` are NaN behind a divergence."""
+
+    contender: Contender
+    tuned: Tuned
+    forecasts: Float[np.ndarray, "starts time features"]
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The result of a study.
+
+    Attributes
+    ----------
+    name
+        Its name on the command line.
+    rows
+        The table: one row for each task and model.
+    arrays
+        What its figures are drawn from, by ``task/what``.
+    settings
+        Profile, seed, budget, and the settings that the search chose, as JSON can hold them.
+    failures
+        Models that could not be fitted, and why.
+    """
+
+    name: str
+    rows: tuple[dict[str, Any], ...]
+    arrays: dict[str, np.ndarray] = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+    failures: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the table as aligned text."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        cells = [[_cell(row.get(name)) for name in names] for row in self.rows]
+        widths = [max([len(name), *(len(line[i]) for line in cells)]) for i, name in enumerate(names)]
+        return [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in [names, *cells]
+        ] + [f"not fitted: {failure}" for failure in self.failures]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def contenders(
+    names: Sequence[str] | None = None,
+    *,
+    inputs: bool = False,
+    partial: bool = True,
+    quick: bool = False,
+    longest: int = 100,
+    ours: dict[str, Any] | None = None,
+    also: Sequence[dict[str, Any]] = (),
+    space: Space | None = None,
+) -> tuple[Contender, ...]:
+    """Return the models of a study.
+
+    Parameters
+    ----------
+    names
+        Only these; all by default.
+    inputs
+        Leave out those that take no inputs.
+    partial
+        The state is not wholly seen: PySINDy, which has no delays, is left out.
+    quick
+        Small models only, and not the encoder.
+    longest
+        Longest window that the task allows.
+    ours
+        Settings of TD-TF that are tried first; by default :data:`EASY`, the linear ones, then five delays. Those that
+        the search does not draw are kept.
+    also
+        Settings of TD-TF that are tried after these and the linear ones.
+    space
+        Draws further settings of TD-TF; by default from a space for chaos with small windows.
+
+    Raises
+    ------
+    BadInputError
+        For a name that there is not.
+    """
+    from tokendyn.forecast import TDDMD, TDTF
+    from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
+
+    small = {"units": 30, "iterations": 8} if quick else {"units": 100, "iterations": 40}
+    start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
+    linear = linear_sweep(longest, quick=quick)
+    ours_linear = tuple(LINEAR | one for one in linear)
+    rest = (start | small if quick else small | start, *ours_linear, *also)
+    # Without settings for the data: what takes a second goes first, then the linear ones.
+    given = rest if ours is not None else (*_easy(longest), *ours_linear, *rest[:1], *also)
+    theirs = tuple({"delays": one["delays"], "rank": one["rank"] or 0} for one in linear)
+    warmup = {"warmup": min(longest, 100)}
+
+    def esn(rng: np.random.Generator) -> dict[str, Any]:
+        return SPACES["ESN"](rng) | warmup
+
+    found = [
+        Contender(
+            "TD-TF",
+            TDTF,
+            space or _tdtf_space(small | start, longest),
+            given[0],
+            "ours",
+            also=given[1:],
+        ),
+        Contender("TD-DMD", TDDMD, _tddmd, linear[0], "linear", also=linear[1:]),
+        Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], theirs[0], "linear", one_series=True, also=theirs[1:]),
+        Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),
+        Contender("NVAR", NVAR, SPACES["NVAR"], {"delays": 3, "stride": min(3, longest // 3)}, "peer"),
+        Contender("PySINDy", PySINDy, SPACES["PySINDy"], {}, "peer"),
+        Contender("encoder", TorchEncoder, SPACES["TorchEncoder"], {"delays": min(16, longest)}, "peer"),
+    ]
+    known = [contender.name for contender in found]
+    absent = [name for name in names or () if name not in known]
+    if absent:
+        raise BadInputError(f"no model {', '.join(map(repr, absent))}; there are {', '.join(known)}")
+    out = ({"PyDMD"} if inputs else set()) | ({"PySINDy"} if partial else set()) | ({"encoder"} if quick else set())
+    return tuple(one for one in found if one.name not in out and (names is None or one.name in names))
+
+
+#: TD-TF without its nonlinear part: TD-DMD by least squares.
+LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0, "validation_fraction": 0.0}
+
+
+#: TD-TF by settings that are fitted in about a second: many units that stay where they start, or few that move; and
+#: for noisy data a linear model of few delays, whose series and whose last snapshots are smoothed by itself.
+EASY: tuple[dict[str, Any], ...] = (
+    {"delays": 1, "units": 150, "attention": False, "iterations": 5, "noise": 1e-6},
+    {"delays": 2, "units": 150, "rank": 6, "attention": False, "iterations": 0, "noise": 1e-6},
+    {"delays": 5, "units": 40, "rank": 6, "iterations": 10, "noise": 1e-5},
+    LINEAR | {"delays": 6, "smoothing": 10, "history": 700},
+)
+
+
+def _easy(longest: int) -> tuple[dict[str, Any], ...]:
+    """Return these settings with strides and histories that fit the windows of a task."""
+    fitting = [one for one in EASY if one["delays"] <= longest]
+    strides = [max(min(3, (longest - 1) // max(one["delays"] - 1, 1)), 1) for one in fitting]
+    histories = [{"history": min(one["history"], longest)} if "history" in one else {} for one in fitting]
+    return tuple(
+        one | {"stride": stride} | history for one, stride, history in zip(fitting, strides, histories, strict=True)
+    )
+
+
+def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], ...]:
+    """Return the settings that every linear model tries first: windows from short to as long as the task allows.
+
+    What is nearly linear is forecast best from long windows and, without noise, without truncation.
+    """
+    delays, ranks = ((20, 100), (None,)) if quick else ((20, 60, 100, 200, 400), (None, 10, 30))
+    fitting = [count for count in delays if count <= longest] or [longest]
+    return tuple({"delays": count, "rank": rank} for rank in ranks for count in fitting)
+
+
+def validated(rows: int, horizon: int) -> int:
+    """Return the steps of validation rollouts: the task's horizon, or most of the part that is held out of training."""
+    return max(min(horizon, int(0.24 * rows)), 1)
+
+
+def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(np.exp(rng.uniform(np.log(2), np.log(400)))),
+        "stride": int(rng.choice([1, 2, 4])),
+        "rank": [None, int(np.exp(rng.uniform(np.log(3), np.log(80))))][int(rng.integers(2))],
+        "ridge": [0.0, float(np.exp(rng.uniform(np.log(1e-13), np.log(1e-4))))][int(rng.integers(2))],
+    }
+
+
+def _tdtf_space(fixed: dict[str, Any], longest: int) -> Space:
+    """Return the space of TD-TF; one draw in three is TD-DMD, its linear part alone."""
+
+    def draw(rng: np.random.Generator) -> dict[str, Any]:
+        if rng.random() < 1 / 3:
+            linear = LINEAR | _tddmd(rng)
+            return linear | {"delays": min(linear["delays"], (longest - 1) // linear["stride"] + 1)}
+        delays = int(rng.choice([one for one in (1, 2, 3, 5, 8, 12, 20) if one <= longest]))
+        widest = max((longest - 1) // max(delays - 1, 1), 1)
+        return fixed | {
+            "delays": delays,
+            "stride": int(rng.choice([one for one in (1, 2, 3, 5, 8) if one <= widest])),
+            "rank": [None, int(rng.choice([6, 10, 16]))][int(rng.integers(2))],
+            "attention": bool(rng.random() < 0.7),
+            "noise": float(np.exp(rng.uniform(np.log(1e-6), np.log(3e-3)))),
+            "random_state": int(rng.integers(1000)),
+        }
+
+    return draw
+
+
+def compare(
+    task: Task, models: Sequence[Contender], budget: float, seed: int, progress: Progress | None = None
+) -> tuple[list[Outcome], list[str]]:
+    """Tune each model on the training series, forecast from every start of the tests, and return what came out.
+
+    Nothing of the tests is seen before the settings are chosen.
+
+    Parameters
+    ----------
+    task, models
+        What is compared.
+    budget
+        CPU seconds of the search, the same for every model.
+    seed
+        For the searches.
+    progress
+        Called with the share that is done and a line.
+
+    Raises
+    ------
+    BadInputError
+        If the tests are too short.
+    """
+    outcomes, failures = [], []
+    for place, contender in enumerate(models):
+        if progress is not None:
+            progress(place / len(models), f"{task.name}: {contender.name}")
+        if contender.one_series and len(task.train) > 1:
+            failures.append(f"{task.name}, {contender.name}: learns from one series only")
+            continue
+        try:
+            with threadpool_limits(limits=1):
+                outcomes.append(_outcome(task, contender, budget, seed))
+        except BadInputError:
+            raise
+        except TokendynError as error:
+            failures.append(f"{task.name}, {contender.name}: {error}")
+    return outcomes, failures
+
+
+def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outcome:
+    """Tune and measure one model."""
+    driving = [one.inputs for one in task.train]
+    tuned = tune(
+        contender.kind,
+        contender.space,
+        [one.values for one in task.train],
+        task.train[0].dt,
+        longest=task.lead,
+        horizon=task.validate,
+        budget=budget,
+        inputs=None if driving[0] is None else driving,
+        seed=seed,
+        first=[contender.first, *contender.also],
+    )
+    began = time.process_time()
+    forecasts, truths = rollouts(task, tuned.model)
+    seconds = time.process_time() - began
+    errors = np.sqrt((normalised_error(forecasts, truths, tuned.model.scale_) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, tuned.model.dt_, task.exponent, 0.4, tuned.model.scale_)
+    row = {
+        "task": task.name,
+        "model": contender.name,
+        "group": contender.group,
+        "nrmse": float(np.median(errors)),
+        "worst": float(errors.max()),
+        "valid_time": valid.median,
+        "lower": valid.lower,
+        "upper": valid.upper,
+        "diverged": int(np.isnan(forecasts).any(axis=(1, 2)).sum()),
+        "starts": len(forecasts),
+        "parameters": getattr(tuned.model, "parameters_", None),
+        "tried": tuned.tried,
+        "fit_seconds": tuned.model.fit_seconds_,
+        "search_seconds": tuned.seconds,
+        "microseconds_a_step": 1e6 * seconds / forecasts[..., 0].size,
+    }
+    return Outcome(contender, tuned, forecasts, row)
+
+
+def arrays_of(task: Task, outcomes: Sequence[Outcome], kept: int = 3) -> dict[str, np.ndarray]:
+    """Return truth and forecasts of the first ``kept`` starts, for figures."""
+    if not outcomes:
+        return {}
+    truths = rollouts(task, outcomes[0].tuned.model)[1]
+    found = {f"{task.name}/truth": truths[:kept], f"{task.name}/dt": np.array(task.train[0].dt)}
+    return found | {f"{task.name}/{outcome.contender.name}": outcome.forecasts[:kept] for outcome in outcomes}
+
+
+def chosen(task: Task, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the settings that the search chose, by ``task/model``."""
+    return {
+        f"{task.name}/{outcome.contender.name}": outcome.tuned.parameters
+        | {"validation_error": outcome.tuned.validation_error}
+        for outcome in outcomes
+    }
+
+
+def finished(
+    name: str,
+    parts: Sequence[tuple[Task, list[Outcome], list[str]]],
+    settings: dict[str, Any],
+    arrays: dict[str, np.ndarray] | None = None,
+) -> Study:
+    """Put the parts of a study together."""
+    return Study(
+        name,
+        tuple(outcome.row for _, outcomes, _ in parts for outcome in outcomes),
+        {name: array for task, outcomes, _ in parts for name, array in arrays_of(task, outcomes).items()}
+        | (arrays or {}),
+        settings | {"chosen": {k: v for task, outcomes, _ in parts for k, v in chosen(task, outcomes).items()}},
+        tuple(failure for _, _, failures in parts for failure in failures),
+    )

@@ -1,0 +1,170 @@
+"""An evaluation of explanations as a figure, a page and a folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
+from tokendyn.show.report import Section
+from tokendyn.studies.sentiment.faithfulness import MEASURES, FaithfulnessReport
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-faithfulness", 1
+
+_MARKERS = "*osD^vP"
+_ALT = (
+    "Drop of the probability against the share of words taken out, and of words left alone, a line for each "
+    "explainer; and the mean drop against the seconds of one explanation."
+)
+
+
+def faithfulness_figure(report: FaithfulnessReport) -> Figure:
+    """Draw comprehensiveness and sufficiency by fraction, and comprehensiveness against time, with standard errors."""
+    figure = Figure(figsize=(11.0, 4.1), dpi=100, facecolor="white", layout="constrained")
+    removed, kept, cost = figure.subplots(1, 3)
+    for axes, prefix, title in (
+        (removed, "removed", "Top words taken out\n(comprehensiveness: higher is better)"),
+        (kept, "kept", "Top words left alone\n(sufficiency: lower is better)"),
+    ):
+        _draw_drops(axes, report, prefix)
+        axes.set_title(title, fontsize=9.5, color=INK)
+        axes.set_xlabel("share of the distinct words, %", fontsize=9, color=QUIET)
+    removed.set_ylabel("drop of the verdict's probability", fontsize=9, color=QUIET)
+    _draw_cost(cost, report)
+    handles, labels = removed.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    return figure
+
+
+def saved_report(folder: Path, pictures: Path) -> Report:
+    """Return the page of a saved evaluation; it shows the figure that lies beside it."""
+    return evaluation_report(read_json(folder / "evaluation.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
+
+
+def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
+    """Return the page of a record that :func:`write_evaluation` wrote: table, figure, what the measures do not say."""
+    table, notes = pd.DataFrame(record["table"]), record["notes"]
+    numbers = [name for measure in MEASURES for name in (measure, f"{measure}_se")]
+    table[numbers] = table[numbers].astype(np.float64)
+    best = max(table.to_dict(orient="records"), key=lambda row: float(row["comprehensiveness"]))
+    shown = table[["explainer"]].copy()
+    for measure in MEASURES:
+        pairs = zip(table[measure], table[f"{measure}_se"], strict=True)
+        shown[measure.replace("_", " ")] = [_with_error(mean, error) for mean, error in pairs]
+    sections: list[Section] = [
+        KeyFigures(
+            {
+                "texts": int(table["texts"].iloc[0]),
+                "explainers": len(record["explainers"]),
+                "most comprehensive": f"{best['explainer']}, {best['comprehensiveness']:.3f}",
+            }
+        ),
+        *([Text(notes)] if notes else []),
+        Table(shown, heading="Measures", note="Mean ± standard error over the texts; – where it is not defined."),
+        kept_picture(pictures, "faithfulness.png", _ALT, "Bars are standard errors over the texts."),
+        Table(
+            [{"measure": name.replace("_", " "), "is": what} for name, what in MEASURES.items()],
+            heading="What the measures are",
+        ),
+        Text(
+            "Verdict is the class predicted for the whole text; it stays the same whatever is taken out. Explainers "
+            "are compared on this model and these texts only.\n\n"
+            "Texts without some of their words are unlike those that the model has learned from, and when a leader "
+            "is taken out another word takes over. None of these numbers says what the verdict would be had the "
+            "author written something else.",
+            heading="What they do not say",
+        ),
+        *closing(record["command"], record["provenance"]),
+    ]
+    return Report("How faithful are the explanations?", "Words taken out, and words left alone", sections)
+
+
+def write_evaluation(
+    report: FaithfulnessReport, folder: str | Path, *, command: str = "", notes: str = "", overwrite: bool = False
+) -> None:
+    """Write ``table.csv``, ``texts.csv``, ``evaluation.json``, ``faithfulness.png`` and ``report.html``.
+
+    Parameters
+    ----------
+    report
+        What was measured.
+    folder
+        Folder that appears when it is whole.
+    command
+        The command that repeats the evaluation, for the page.
+    notes
+        Paragraphs for the page, such as where the texts come from.
+    overwrite
+        Replace an existing folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or the disk refuses.
+    """
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        report.table().to_csv(temporary / "table.csv", index=False, lineterminator="\n")
+        report.per_text.to_csv(temporary / "texts.csv", index=False, lineterminator="\n")
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "command": command, "notes": notes}
+        record = head | report.to_dict()
+        write_json(temporary / "evaluation.json", record)
+        faithfulness_figure(report).savefig(temporary / "faithfulness.png", dpi=150)
+        write_report(evaluation_report(record, temporary), temporary / "report.html")
+
+
+def _draw_drops(axes: Axes, report: FaithfulnessReport, prefix: str) -> None:
+    """Draw the mean drop over the fractions for each explainer."""
+    shares = sorted(report.fractions)
+    percent = [100 * share for share in shares]
+    for number, name in enumerate(report.explainers):
+        part = report.per_text[report.per_text["explainer"] == name]
+        drops = part[[f"{prefix}_{share:g}" for share in shares]]
+        axes.errorbar(
+            percent, drops.mean(), yerr=_errors(drops), label=name, color=_colour(number, name),
+            marker=_MARKERS[number % len(_MARKERS)], markersize=6, linewidth=1.4, capsize=2,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(percent, [f"{share:g}" for share in percent])
+    axes.set_xticks([], minor=True)
+    _quiet(axes)
+
+
+def _draw_cost(axes: Axes, report: FaithfulnessReport) -> None:
+    """Draw comprehensiveness against the seconds of one explanation."""
+    for number, row in enumerate(report.table().to_dict(orient="records")):
+        name = str(row["explainer"])
+        axes.errorbar(
+            [row["seconds"]], [row["comprehensiveness"]], yerr=[np.nan_to_num(row["comprehensiveness_se"])],
+            color=_colour(number, name), marker=_MARKERS[number % len(_MARKERS)], markersize=8, capsize=2,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_title("Comprehensiveness against time", fontsize=9.5, color=INK)
+    axes.set_xlabel("seconds for one explanation", fontsize=9, color=QUIET)
+    _quiet(axes)
+
+
+def _quiet(axes: Axes) -> None:
+    axes.axhline(0, color=NEUTRAL, linewidth=0.8, zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8.5, colors=QUIET)
+
+
+def _colour(number: int, name: str) -> str:
+    return NEUTRAL if name == "random" else LEADER_COLOURS[number % len(LEADER_COLOURS)]
+
+
+def _errors(drops: pd.DataFrame) -> np.ndarray:
+    """Return standard errors over the texts, 0 for one text."""
+    return np.nan_to_num(drops.sem().to_numpy(dtype=np.float64))
+
+
+def _with_error(mean: float, error: float) -> str:
+    if np.isnan(mean):
+        return "–"
+    return f"{mean:.3g}" if np.isnan(error) or error == 0 else f"{mean:.3g} ± {error:.1g}"
