@@ -103,7 +103,7 @@ def _option(field: "dataclasses.Field[Any]", hint: Any) -> Option:
     flags = (plain.upper(),) if positional else given or (f"--{plain}",)
     name = field.name if positional else flags[0].removeprefix("--").replace("-", "_")
     default = MISSING if field.default is dataclasses.MISSING else field.default
-    negative = f"--no-{plain}" if default is True else ""
+    negative = f"--no-{name}".replace("_", "-") if default is True else ""
     read = functools.partial(read_value, hint)
     return Option(
         name=name, keys=(field.name,), hint=hint, default=default, positional=positional, flags=flags,
