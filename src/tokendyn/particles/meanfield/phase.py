@@ -120,7 +120,6 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
 
         if not isinstance(checkpoint, str | Path | None):
             raise BadInputError("a phase diagram goes on from the folder of its runs: `checkpoint` is its path")
-        self.check()
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as elsewhere:
             runs = Path(checkpoint or elsewhere)
