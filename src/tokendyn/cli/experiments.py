@@ -94,12 +94,13 @@ def execute(
     place = out or experiment.folder()
     command = experiment.command_line(out=out, checkpoint=checkpoint, overwrite=overwrite, json=json)
     experiment.check_free(place, overwrite=overwrite, checkpoint=checkpoint)
+    known = options_of(type(experiment))
     if dry_run:
         for line in (*experiment.check(checkpoint), f"would write {place}"):
-            announce(line)
+            announce(in_flags(line, known))
         return 0
     for line in experiment.outline():
-        announce(line)
+        announce(in_flags(line, known))
     with resumable(checkpoint) as state, progress(experiment.unit) as tell:
         result = experiment.into(place, progress=tell, checkpoint=state, command=command, overwrite=overwrite)
     status = experiment.ended(result)
@@ -108,7 +109,7 @@ def execute(
     if json:
         write_json({**experiment.summary(result), "out": str(place)})
     for line in experiment.describe(result):
-        announce(line)
+        announce(in_flags(line, known))
     page = place / "report.html"
     announce(f"wrote {place}" + (f"; open {page}" if page.is_file() else ""))
     return 0 if status == "completed" else 1

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from tokendyn.cli.boundary import in_flags as in_options
 from tokendyn.experiments.options import Option
 
 _NAME = re.compile(r"`+(?P<name>[a-z_]+)(?:=(?P<value>[^`]+))?`+")
@@ -28,7 +29,7 @@ def in_flags(message: str, options: Mapping[str, Option]) -> str:
             return option.negative
         return option.flag if value in (None, "True") else f"{option.flag} {value.strip(chr(34))}"
 
-    return _NAME.sub(flag, message)
+    return in_options(_NAME.sub(flag, message))
 
 
 def in_flags_of(message: str, words: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def sweep(
     crew = crew_of(workers, threads, memory, scheduler, retries, announce)
     asked = asked_of(read_plan(file))
     place, folder = Store(store), out or Path(f"sweep-{file.stem}")
-    check_out(folder, overwrite=overwrite)
+    check_out(folder, place.folder, overwrite=overwrite)
     if dry_run:
         count = asked.check(place, retry_failed=retry_failed, verify=verify, announce=announce)
         announce(f"would run {count}, in {place.folder}, and write {folder}")

@@ -115,7 +115,7 @@ class SweepResult:
         """
         from tokendyn.show.sweeps import sweep_figure
 
-        check_out(folder, overwrite=overwrite)
+        check_out(folder, self.store, overwrite=overwrite)
         table, results = self.columns(), self.results()
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "sweep": name, **self.summary()}
         record |= {"store": str(self.store), "results": results, "provenance": dict(self.provenance)}
@@ -130,8 +130,20 @@ class SweepResult:
             write_json(temporary / "sweep.json", record)
 
 
-def check_out(folder: str | Path, *, overwrite: bool) -> None:
-    """Raise an :class:`OutputError` if a sweep must not be written to a folder; ask before long work."""
+def check_out(folder: str | Path, store: Path, *, overwrite: bool) -> None:
+    """Raise an :class:`OutputError` if a sweep must not be written to a folder; ask before long work.
+
+    Parameters
+    ----------
+    folder
+        Where the table is to be.
+    store
+        Where the runs are.
+    overwrite
+        Replace something else too.
+    """
+    if store.resolve().is_relative_to(Path(folder).resolve()):
+        raise OutputError(f"{folder} is to hold the table alone, and the store {store} lies in it; name another")
     if Path(folder).exists() and not overwrite and schema_of(Path(folder) / "sweep.json") != SCHEMA:
         raise OutputError(
             f"{folder} is not the output of a sweep; choose another place, or replace it with overwrite=True"

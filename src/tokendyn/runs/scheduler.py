@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.optional import library
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -212,14 +213,13 @@ def dask_executor(address: str) -> tuple[Executor, int]:
     Raises
     ------
     BadInputError
-        If Dask is not installed, or nobody answers at the address.
+        If nobody answers at the address.
+    MissingLibraryError
+        Without Dask.
     """
+    distributed = library("dask.distributed")
     try:
-        from dask.distributed import Client
-    except ImportError:
-        raise BadInputError('`scheduler` needs Dask; install it: pip install "tokendyn[cluster]"') from None
-    try:
-        client: Any = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = distributed.Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise BadInputError(
             f"no Dask scheduler answers at {address} ({error}); start one with dask scheduler, and give its address"
@@ -230,7 +230,7 @@ def dask_executor(address: str) -> tuple[Executor, int]:
 
 def bytes_of(text: str, name: str = "memory") -> int:
     """Return a size such as ``500MB`` or ``2GiB`` in bytes."""
-    size = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", text.lower())
+    size = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", text.lower(), re.ASCII)
     count = float(size[1]) * _BYTES.get(size[2], 0) if size else 0.0
     if not math.isfinite(count) or count < 1:
         raise BadInputError(f"`{name}` is {text!r}; expected a size such as 500MB or 2GB")

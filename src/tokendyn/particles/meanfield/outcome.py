@@ -72,7 +72,9 @@ class MeanFieldResult:
             return [f"{trajectory.status}: {trajectory.reason}; the states before that are kept"]
         lines = list(self.run.describe())
         if self.run.flow.inverse_temperature == 0:
-            lines.append("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
+            lines.append(
+                "note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing"
+            )
         for row in self.companions.refinement if asks else []:
             change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
             lines.append(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")

@@ -132,9 +132,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         from tokendyn.particles.meanfield.diagram_report import write_diagram
 
         if result.diagram.results:
-            write_diagram(
-                result.diagram, Path(folder), command=command, seconds=result.seconds, report=self.report
-            )
+            write_diagram(result.diagram, Path(folder), command=command, seconds=result.seconds, report=self.report)
 
     def into(
         self,
@@ -211,7 +209,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         if not any(system.projection(point).concentrates for point in points):
             raise BadInputError(
                 f"nothing to draw: {system.projection(points[0]).reason}. A phase diagram needs V and B for which "
-                'V B^T has real dominant eigenvalues and others below them, such as `value=diag(1,2)` with '
+                "V B^T has real dominant eigenvalues and others below them, such as `value=diag(1,2)` with "
                 "`score=diag(4,1)`, or `spectrum` with `score=diag(4,1)`"
             )
         if len(points) > _MOST_RUNS:

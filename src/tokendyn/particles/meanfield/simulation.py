@@ -33,9 +33,7 @@ _HEAD_TOKENS, _HEAD_STEPS = 100, 200
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MeanField(
-    HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment["MeanFieldResult | HeadFacts"]
-):
+class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment["MeanFieldResult | HeadFacts"]):
     """Tokens on the sphere under softmax attention: when they concentrate, on what, and when they leave.
 
     Parameters
@@ -178,7 +176,7 @@ class MeanField(
         refinement: list[dict[str, Any]] = []
         if self.refine:
             larger = (begin(*starter(size, self.seed), self.seed) for size in (2 * count, 4 * count))
-            refinement = Refinement.of((run, *larger)).table()
+            refinement = Refinement.of((run, *larger)).rows()
         phases = []
         if self.seeds > 1:
             others = range(self.seed + 1, self.seed + self.seeds)
