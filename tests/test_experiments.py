@@ -17,11 +17,13 @@ from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
 from tokendyn.experiments.options import documented, options_of
 from tokendyn.particles.experiments import Clustering
+from tokendyn.particles.meanfield.phase import Phase
+from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.runs.store import Store
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
-EXPERIMENTS = [Clustering]
+EXPERIMENTS = [Clustering, MeanField, Phase]
 
 
 @pytest.fixture
