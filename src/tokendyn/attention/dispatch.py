@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -168,6 +168,7 @@ class Softmax:
     note: str = ""
 
 
+@runtime_checkable
 class SoftmaxBackend(Protocol):
     """A softmax backend: a module or an object with these two functions."""
 

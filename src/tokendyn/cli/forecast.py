@@ -148,7 +148,7 @@ def fit(
             made.fit(values, dt=learned[0].dt, inputs=driven, progress=report)
     held = measure(task, made) if task else None
     about = {"time": time, "columns": list(read[0].names), "inputs": list(read[0].input_names), "dt": read[0].dt}
-    record = about | {"source": data.name, "held_out": _finite(held.summary()) if held else None}
+    record = about | {"source": data.name, "held_out": _finite(held.numbers()) if held else None}
     command = repeated()
     _write(made, out, record, (task, held) if figures and task and held else None, account, command, overwrite)
     _state_file(out).unlink(missing_ok=True)

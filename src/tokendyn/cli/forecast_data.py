@@ -10,6 +10,7 @@ import numpy as np
 from tokendyn.cli.output import announce
 from tokendyn.cli.progress import progress
 from tokendyn.errors import BadInputError
+from tokendyn.words import duration
 
 if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
@@ -39,7 +40,8 @@ def told(series: "Sequence[Snapshots]") -> str:
     parts = f" in {len(series)} series" if len(series) > 1 else ""
     driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
     shown = ", ".join(first.names[:8]) + (f", ... ({len(first.names)})" if len(first.names) > 8 else "")
-    return f"{rows} snapshots{parts} at dt = {first.dt:g} of {shown}{driven}"
+    step = f"{first.dt:g}" if first.epoch is None else duration(first.dt)
+    return f"{rows} snapshots{parts} at dt = {step} of {shown}{driven}"
 
 
 def arrays_of(series: "Sequence[Snapshots]") -> tuple[list[np.ndarray], list[Any] | None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokendyn.errors import OutputError
+from tokendyn.optional import missing
 from tokendyn.runs.files import check_free, new_folder, schema_of, write_json
 from tokendyn.runs.plan import Plan
 from tokendyn.runs.table import HEAD, numbers, table_of, write_csv, write_parquet
@@ -123,7 +124,8 @@ class SweepResult:
             if source:
                 (temporary / "sweep.toml").write_bytes(source)
             write_csv(temporary / f"{TABLE}.csv", table)
-            write_parquet(temporary / f"{TABLE}.parquet", table)
+            if not missing("pyarrow"):
+                write_parquet(temporary / f"{TABLE}.parquet", table)
             for option in self.swept if results else ():
                 if len(set(map(str, table[option]))) > 1:
                     sweep_figure(table, option, results).savefig(temporary / f"against-{option}.png", dpi=130)

@@ -10,6 +10,7 @@ from tokendyn.particles.meanfield.heads import HeadTheory
 from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
 from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ class MeanFieldResult:
             )
         for row in self.companions.refinement if asks else []:
             change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
-            lines.append(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
+            lines.append(f"{counted(row['tokens'], 'token')}: least distance {row['least_distance']:.4g}{change}")
         if self.companions.seeds and asks:
             scatter = PhaseScatter.of([phases for _, phases in self.companions.seeds])
             lines.append(

@@ -13,6 +13,7 @@ from tokendyn.experiments import Experiment, Flags, ProgressCallback, checkpoint
 from tokendyn.particles.experiments import film_of, run_folder
 from tokendyn.particles.meanfield.head_options import HeadOptions
 from tokendyn.particles.meanfield.options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -267,7 +268,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         shares = self.read_weights(len(tokens))
         if shares is not None:
             shares = checked_weights(shares, len(tokens))
-        words = f"{len(tokens)} tokens of {path.name}"
+        words = f"{counted(len(tokens), 'token')} of {path.name}"
         return Start(tokens=tokens, weights=shares, words=words, names=labels, name_column=name_column)
 
     def _check_companions(self, start: "Start") -> None:
