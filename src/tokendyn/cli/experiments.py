@@ -50,12 +50,16 @@ def command_of(
         default = experiment.constants["model"]
         parameters.append(inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=extra))
     control = {name: entry for name, entry in _CONTROL.items() if name != "checkpoint" or experiment.resumes}
+    if experiment.folder is Experiment.folder:
+        # There is no place by default.
+        control["out"] = (Path, inspect.Parameter.empty, control["out"][2])
     for name, (hint, default, text) in control.items():
         texts[name] = out or text if name == "out" else texts.get(name, text)
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
     def command(*given: Any, **named: Any) -> int:
-        named.pop("model", None)
+        if extra is not None:
+            named.pop("model", None)
         settings = {name: named.pop(name) for name in control if name in named}
         positional = [option.keys[0] for option in known.values() if option.positional]
         values = {**dict(zip(positional, given, strict=False)), **named}
@@ -111,8 +115,9 @@ def execute(
     for line in experiment.describe(result):
         announce(in_flags(line, known))
     page = place / "report.html"
-    announce(f"wrote {place}" + (f"; open {page}" if page.is_file() else ""))
-    return 0 if status == "completed" else 1
+    opened = f"open {page}" if page.is_file() else ""
+    announce("; ".join(filter(None, (f"wrote {place}", opened, experiment.follow_up(place)))))
+    return 0 if status == "completed" or (status == "stopped" and experiment.keeps_best) else 1
 
 
 def _parameter(option: Option) -> inspect.Parameter:

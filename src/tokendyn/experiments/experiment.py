@@ -52,6 +52,8 @@ class Experiment(ABC, Generic[Result]):
     resumes: ClassVar[bool] = False
     #: Whether it goes on from the folder that it wrote.
     grows: ClassVar[bool] = False
+    #: Whether what its budget cut is a result to use, the best so far: its command has done what it was asked.
+    keeps_best: ClassVar[bool] = False
     #: Statuses of a result that is whole, and of one that its budget cut.
     whole: ClassVar[frozenset[str]] = frozenset({"completed"})
     cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget"})
@@ -151,6 +153,10 @@ class Experiment(ABC, Generic[Result]):
         """Return the result in sentences."""
         sentences: Sequence[str] = result.describe()
         return sentences
+
+    def follow_up(self, place: Path) -> str:
+        """Return what to do next with what was written at a place; empty where that is plain."""
+        return ""
 
     def resolved(self) -> "Experiment[Any]":
         """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""

@@ -55,13 +55,20 @@ def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
     OutputError
         If the file cannot be written.
     """
+    content = onnx_bytes(model)
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def onnx_bytes(model: "LeaderClassifier") -> bytes:
+    """Return what :func:`export_onnx` writes; see there."""
     if not hasattr(model, "embedding_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
     onnx = library("onnx")
     built = _Graph(onnx).model(model)
     onnx.checker.check_model(built, full_check=True)
-    with new_file(path) as temporary:
-        onnx.save_model(built, str(temporary))
+    content: bytes = built.SerializeToString()
+    return content
 
 
 def onnx_inputs(

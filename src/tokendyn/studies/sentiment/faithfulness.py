@@ -211,7 +211,7 @@ def evaluate_explanations(
     """
     began = time.perf_counter()
     cuts = _check_cut(texts)
-    _check_settings(seed, seeds, fractions, samples)
+    check_settings(seed, seeds, samples, fractions)
     names = check_explainers(explainers, model)
     _warm_up(model, cuts[0], names)
     rows: list[dict[str, Any]] = []
@@ -323,7 +323,7 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
     return cuts
 
 
-def _check_settings(seed: int, seeds: int, fractions: Sequence[float], samples: int) -> None:
+def check_settings(seed: int, seeds: int, samples: int, fractions: Sequence[float] = FRACTIONS) -> None:
     """Raise one error for all settings that are out of range."""
     problems = [
         f"{name}={given!r}; expected a whole number of at least {least}"
