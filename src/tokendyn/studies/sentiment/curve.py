@@ -77,9 +77,7 @@ def point_of(model: "LeaderClassifier") -> dict[str, float]:
     }
 
 
-def write_curve(
-    curve: LeaderCurve, folder: str | Path, *, command: str, source: str, overwrite: bool = False
-) -> None:
+def write_curve(curve: LeaderCurve, folder: str | Path, *, command: str, source: str, overwrite: bool = False) -> None:
     """Write ``curve.csv``, ``curve.json``, ``curve.png`` and ``report.html``.
 
     Parameters
