@@ -13,8 +13,6 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.runs.table import safe_cell
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tokendyn.data.sequences import LabelledSequences
     from tokendyn.exact.certificate import Verification
     from tokendyn.exact.checking import InputReport
