@@ -57,7 +57,7 @@ def test_constructions_are_swept_from_python(sequences, tmp_path):
 def test_messages_speak_of_ids_and_of_arguments(tmp_path, capsys):
     path = tmp_path / "texts.csv"
     path.write_text("text,label\nWarm film,pos\nwarm film,neg\n", encoding="utf-8")
-    with pytest.raises(BadInputError, match="sequences '1' and '2'.* or `keep_case=True`, which tells them apart"):
+    with pytest.raises(BadInputError, match=r"sequences '1' and '2'.* or `keep_case=True`, which tells them apart"):
         Build(path, text="text").run()
     assert run(["classify", "build", str(path), "--text", "text", "--out", str(tmp_path / "model")]) == 2
     assert "or --keep-case, which tells them apart" in capsys.readouterr().err

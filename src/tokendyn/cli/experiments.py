@@ -114,9 +114,8 @@ def execute(
         write_json({**experiment.summary(result), "out": str(place)})
     for line in experiment.describe(result):
         announce(in_flags(line, known))
-    page = place / "report.html"
-    opened = f"open {page}" if page.is_file() else ""
-    announce("; ".join(filter(None, (f"wrote {place}", opened, experiment.follow_up(place)))))
+    advice = experiment.advice(place)
+    announce(f"wrote {place}" + (f"; {advice}" if advice else ""))
     return 0 if status == "completed" or (status == "stopped" and experiment.keeps_best) else 1
 
 

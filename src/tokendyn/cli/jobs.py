@@ -34,7 +34,7 @@ COMMANDS = (
     "forecast compare", "forecast study",
 )  # fmt: skip
 #: Those of them that write one file, and its name in a run; the others write a folder.
-_FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
+_FILES = {"forecast predict": "forecast.csv"}
 #: Options that are matrices: a file, or its rows as text.
 _MATRICES = frozenset({"value", "score", "interaction", "query", "key", "centres"})
 #: What commands say of a run that their budget cut.

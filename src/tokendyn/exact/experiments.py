@@ -116,9 +116,9 @@ class Build(Experiment["BuiltModel"]):
         """Write the transformer as a model folder; see :func:`tokendyn.exact.save`."""
         result.save(folder, command=command, overwrite=overwrite)
 
-    def follow_up(self, place: Path) -> str:
+    def advice(self, folder: Path) -> str:
         """Return how to check the transformer."""
-        return f"check it in exact arithmetic: tokendyn classify verify {place} --exact"
+        return f"check it in exact arithmetic: tokendyn classify verify {folder} --exact"
 
     def _compiled(self, *, certify: bool, progress: ProgressCallback | None = None) -> "ExactTransformer":
         from tokendyn.exact.compiler import compile as compile_transformer

@@ -154,9 +154,10 @@ class Experiment(ABC, Generic[Result]):
         sentences: Sequence[str] = result.describe()
         return sentences
 
-    def follow_up(self, place: Path) -> str:
-        """Return what to do next with what was written at a place; empty where that is plain."""
-        return ""
+    def advice(self, folder: Path) -> str:
+        """Return what to do with what was written, to end the sentence that says where it is; empty for nothing."""
+        page = folder / "report.html"
+        return f"open {page}" if page.is_file() else ""
 
     def resolved(self) -> "Experiment[Any]":
         """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""

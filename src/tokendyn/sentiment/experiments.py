@@ -155,9 +155,9 @@ class Train(ReviewOptions, Experiment["TrainedModel"]):
         """Write the classifier as a model folder; see :func:`tokendyn.sentiment.save`."""
         result.save(folder, command=command, overwrite=overwrite)
 
-    def follow_up(self, place: Path) -> str:
+    def advice(self, folder: Path) -> str:
         """Return how to ask the classifier."""
-        return f'ask it: tokendyn sentiment explain "a text" --model {place}'
+        return f'ask it: tokendyn sentiment explain "a text" --model {folder}'
 
     def _model(self) -> "LeaderClassifier":
         return self.classifier(

@@ -191,9 +191,9 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         """Return the points."""
         return {"points": list(result.points)}
 
-    def follow_up(self, place: Path) -> str:
-        """Return how to train one of the models."""
-        return "train a point: tokendyn sentiment train --leaders N"
+    def advice(self, folder: Path) -> str:
+        """Return where the page is, and how to train one of the models."""
+        return f"{super().advice(folder)}; train a point: tokendyn sentiment train --leaders N"
 
     @cached_property
     def _wishes(self) -> list[float]:

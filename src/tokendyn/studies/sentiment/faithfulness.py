@@ -326,7 +326,7 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
 def check_settings(seed: int, seeds: int, samples: int, fractions: Sequence[float] = FRACTIONS) -> None:
     """Raise one error for all settings that are out of range."""
     problems = [
-        f"{name}={given!r}; expected a whole number of at least {least}"
+        f"`{name}={given!r}`; expected a whole number of at least {least}"
         for name, given, least in (("seed", seed, 0), ("seeds", seeds, 1), ("samples", samples, 10))
         if isinstance(given, bool) or not isinstance(given, int) or given < least
     ]
