@@ -65,7 +65,7 @@ def command_of(
         values = {**dict(zip(positional, given, strict=False)), **named}
         return execute(experiment(**values), **settings)
 
-    parameters.sort(key=lambda parameter: (parameter.kind, parameter.name == "model"))
+    parameters.sort(key=lambda parameter: (parameter.kind, extra is not None and parameter.name == "model"))
     vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     summary = inspect.cleandoc(experiment.__doc__ or "").partition("\n\n")[0]

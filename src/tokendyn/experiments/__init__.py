@@ -57,9 +57,8 @@ How a command of ``tokendyn.cli`` becomes one
    ``--json``, ``summary``: methods of the result, or of the experiment where it must add something. ``ended`` says
    how a run ended in the words of a store; by default it looks at ``result.status``, ``whole`` and ``cut``; with
    ``keeps_best = True`` the command ends well too when its budget cut it. ``advice`` says what to do with what was
-   written. One file
-   in place of a folder: ``file = "forecast.csv"``. A run that goes on from a checkpoint: ``resumes = True``; from its
-   own folder: ``grows = True``, and ``into`` in place of ``run`` and ``write``.
+   written. One file in place of a folder: ``file = "forecast.csv"``. A run that goes on from a checkpoint:
+   ``resumes = True``; from its own folder: ``grows = True``, and ``into`` in place of ``run`` and ``write``.
 3. Messages speak Python, with names in backticks: ``"`alpha` must be positive; give `layers`"``, ``"choose
    `integrator=\"euler\"`"``. The command line writes its flags in their place, in messages and in help.
 4. In ``cli``, the module keeps one line: ``build = command_of(Build)`` (``tokendyn.cli.experiments``), and its entry
