@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokendyn.cli.output import announce, write_json
-from tokendyn.cli.progress import progress, rehearse
+from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
 from tokendyn.errors import BadInputError
+from tokendyn.experiments import rehearse
 from tokendyn.runs.files import check_free, new_folder
 from tokendyn.runs.files import write_json as write_record
 

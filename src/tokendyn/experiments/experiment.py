@@ -53,8 +53,8 @@ class Experiment(ABC, Generic[Result]):
     #: Whether it goes on from the folder that it wrote.
     grows: ClassVar[bool] = False
     #: Statuses of a result that is whole, and of one that its budget cut.
-    whole: ClassVar[frozenset[str]] = frozenset({"completed"})
-    cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget"})
+    whole: ClassVar[frozenset[str]] = frozenset({"completed", "event"})
+    cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget", "partial"})
 
     def __post_init__(self) -> None:
         """Read every value as its field holds it."""
