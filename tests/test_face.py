@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import xarray
 from sklearn.exceptions import NotFittedError
+from tokendyn.sentiment.comparison import Comparison, Outcome
 
 import tokendyn as td
 from tokendyn.errors import BadInputError, ConvergenceError
@@ -25,7 +26,6 @@ from tokendyn.loading import FOLDERS, KINDS, RECORDS, Record
 from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
-from tokendyn.sentiment.comparison import Comparison, Outcome
 from tokendyn.testing import ResultContract, waves
 
 SOURCE = Path(td.__file__).parent

@@ -12,7 +12,7 @@ from test_command_line import COMMANDS
 from tokendyn.cli import MEANFIELD, app, routed, run
 from tokendyn.cli.jobs import any_command
 from tokendyn.cli.repeat import words_of
-from tokendyn.cli.strict import leaves
+from tokendyn.experiments.fields import leaves
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

@@ -15,7 +15,6 @@ Needs pytest. Write a class whose name begins with ``Test``, inherit a contract,
 
 import html
 import json
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -17,15 +17,11 @@ from tokendyn.cli.output import Said, overheard
 from tokendyn.cli.repeat import running
 from tokendyn.errors import BadInputError
 from tokendyn.experiments.experiment import Experiment
-from tokendyn.experiments.jobs import Ending, Job, Kind, kind_of
+from tokendyn.experiments.jobs import Ending, Kind, kind_of
 from tokendyn.experiments.options import MISSING, Option
-from tokendyn.experiments.perform import perform
 from tokendyn.experiments.repeat import words_for
-from tokendyn.experiments.results import results_of
 from tokendyn.runs.code import code_version
 from tokendyn.runs.store import Status
-
-__all__ = ["COMMANDS", "Command", "Job", "any_command", "command", "given_options", "perform", "results_of"]
 
 #: Commands that can be jobs: they write what they compute to --out, and say it with --json.
 COMMANDS = (

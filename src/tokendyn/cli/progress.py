@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendyn.cli.output import announce, is_silent
-from tokendyn.experiments.experiment import ProgressCallback, rehearse
-
-__all__ = ["ProgressCallback", "console", "progress", "rehearse", "resumable"]
+from tokendyn.experiments.experiment import ProgressCallback
 
 if TYPE_CHECKING:
     from tokendyn.runs.checkpoint import Checkpoint

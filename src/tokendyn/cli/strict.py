@@ -8,8 +8,6 @@ from typing import Any, get_args
 from tokendyn.errors import BadInputError
 from tokendyn.experiments.fields import leaves
 
-__all__ = ["leaves", "strict_numbers"]
-
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 

@@ -55,8 +55,8 @@ class Experiment(ABC, Generic[Result]):
     #: Whether what its budget cut is a result to use, the best so far: its command has done what it was asked.
     keeps_best: ClassVar[bool] = False
     #: Statuses of a result that is whole, and of one that its budget cut.
-    whole: ClassVar[frozenset[str]] = frozenset({"completed"})
-    cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget"})
+    whole: ClassVar[frozenset[str]] = frozenset({"completed", "event"})
+    cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget", "partial"})
 
     def __post_init__(self) -> None:
         """Read every value as its field holds it."""

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tokendyn.errors import OutputError
 from tokendyn.optional import missing
+from tokendyn.results import Bars, Points, Result
 from tokendyn.runs.files import check_free, new_folder, schema_of, write_json
 from tokendyn.runs.plan import Plan
 from tokendyn.runs.table import HEAD, numbers, table_of, write_csv, write_parquet
@@ -19,7 +22,7 @@ TABLE = "table"
 
 
 @dataclass(frozen=True, repr=False)
-class SweepResult:
+class SweepResult(Result):
     """The jobs of a sweep, in the order of its plan.
 
     Attributes
@@ -53,21 +56,15 @@ class SweepResult:
 
     @property
     def status(self) -> str:
-        """``"completed"``, ``"stopped"`` when budgets cut jobs, or ``"failed"`` when jobs failed."""
-        return next((status for status in ("failed", "stopped") if self.counts[status]), "completed")
+        """``"completed"``; ``"failed"`` when jobs failed, ``"partial"`` when budgets cut some."""
+        if self.counts["failed"]:
+            return "failed"
+        return "partial" if self.counts["stopped"] else "completed"
 
     @property
     def ids(self) -> list[str]:
         """The run of each job; see :class:`tokendyn.runs.store.Store`."""
         return [row["run"] for row in self.rows]
-
-    def __repr__(self) -> str:
-        """Return the sweep in a line."""
-        return f"<SweepResult: {len(self.rows)} jobs of {self.command} over {', '.join(self.swept)}, {self.status}>"
-
-    def __str__(self) -> str:
-        """Return the sweep in sentences."""
-        return "\n".join(self.describe())
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the table as columns of one kind each."""
@@ -79,6 +76,16 @@ class SweepResult:
 
         return pd.DataFrame(self.columns())
 
+    def picture(self) -> Points | Bars:
+        """Return the first result against the first swept option that is a number; else how the jobs ended."""
+        table = self.columns()
+        options, results = numbers(table, self.swept), self.results()
+        if not options or not results:
+            return Bars(list(self.counts), list(self.counts.values()), xlabel="jobs")
+        pairs = zip(table[options[0]], table[results[0]], strict=True)
+        kept = np.array([pair for pair in pairs if None not in pair], dtype=np.float64)
+        return Points(kept[:, 0], kept[:, 1], xlabel=options[0], ylabel=results[0])
+
     def results(self) -> list[str]:
         """Return the names of the results that are numbers and differ between jobs."""
         table = self.columns()
@@ -86,7 +93,8 @@ class SweepResult:
 
     def summary(self) -> dict[str, Any]:
         """Return the sweep in numbers, as JSON values."""
-        return {"command": self.command, "jobs": len(self.rows), **self.counts, "ran": self.ran}
+        counts = {"jobs": len(self.rows), **self.counts, "ran": self.ran}
+        return {"status": self.status, "command": self.command, **counts}
 
     def describe(self) -> list[str]:
         """Return how the jobs ended, with the first error of each kind."""
@@ -97,7 +105,7 @@ class SweepResult:
         kinds = list(dict.fromkeys(errors))
         return [f"{line}; {self.ran} ran now", *(f"{errors.count(error)} failed: {error}" for error in kinds[:5])]
 
-    def save(self, folder: str | Path, *, source: bytes = b"", name: str = "", overwrite: bool = False) -> None:
+    def save(self, folder: str | Path, *, overwrite: bool = False, source: bytes = b"", name: str = "") -> None:
         """Write table, figures and record into a folder; one of an earlier sweep is replaced.
 
         Parameters

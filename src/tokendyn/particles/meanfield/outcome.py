@@ -10,6 +10,7 @@ from tokendyn.particles.meanfield.heads import HeadTheory
 from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.particles.meanfield.report import Companions, save_run, save_theory
 from tokendyn.particles.meanfield.scatter import PhaseScatter
+from tokendyn.results import Picture, Points, Result
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _FEWEST = 3
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class MeanFieldResult:
+class MeanFieldResult(Result):
     """A run of the mean field, and what was run beside it.
 
     Attributes
@@ -47,17 +48,13 @@ class MeanFieldResult:
         """Whether it ended before anything can be said of it."""
         return len(self.run.trajectory.times) < _FEWEST
 
-    def __repr__(self) -> str:
-        """Return the result in a line."""
-        return f"<MeanFieldResult: {self.title}, {self.status}>"
-
-    def __str__(self) -> str:
-        """Return the result in sentences."""
-        return "\n".join(self.describe())
-
     def table(self) -> "pd.DataFrame":
         """Return the table of the run."""
         return self.run.table()
+
+    def picture(self) -> Picture:
+        """Return the picture of the run."""
+        return self.run.picture()
 
     def summary(self) -> dict[str, Any]:
         """Return the run in numbers, as JSON values."""
@@ -102,7 +99,7 @@ class MeanFieldResult:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class HeadFacts:
+class HeadFacts(Result):
     """What the theory says of an attention head, without a run.
 
     Attributes
@@ -122,15 +119,29 @@ class HeadFacts:
     facts: Mapping[str, Sequence[Mapping[str, Any]]]
     beta: float
 
-    status = "completed"
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row a fact."""
+        import pandas as pd
+
+        return pd.DataFrame([{"heading": heading, **row} for heading, rows in self.facts.items() for row in rows])
+
+    def picture(self) -> Points:
+        """Return the eigenvalues of ``V B^T`` in the plane."""
+        values = self.theory.projection.eigenvalues
+        return Points(values.real, values.imag, xlabel="real part", ylabel="imaginary part")
 
     def summary(self) -> dict[str, Any]:
         """Return the facts as JSON values."""
         return {"inverse_temperature": self.beta if math.isfinite(self.beta) else None, "facts": self.facts}
 
     def describe(self) -> list[str]:
-        """Return nothing: the outline of the experiment says all of it."""
-        return []
+        """Return what head it is; the outline of the experiment says the rest."""
+        return [f"the theory of {self.words}, V through O"]
 
     def save(
         self, folder: str | Path, *, animation: Literal["gif", "mp4"] | None = None, report: bool = True,

@@ -5,7 +5,7 @@ import functools
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,10 +16,12 @@ from tokendyn.experiments.experiment import rehearse
 from tokendyn.experiments.fields import numbers_of, seconds_of
 from tokendyn.particles.meanfield.options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
 from tokendyn.particles.meanfield.simulation import sized
+from tokendyn.results import Picture, Result
 from tokendyn.runs.folders import check_free, list_files, read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from tokendyn.particles.meanfield import MeanFieldRun, Projection
     from tokendyn.particles.meanfield.diagram import Diagram, Point
@@ -347,7 +349,7 @@ class _System:
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
-class PhaseResult:
+class PhaseResult(Result):
     """A phase diagram, whole or in part.
 
     Attributes
@@ -371,20 +373,20 @@ class PhaseResult:
 
     @property
     def status(self) -> str:
-        """``"completed"``, ``"diverged"`` when runs did not reach their end, or ``"budget"`` while some are missing."""
-        return "budget" if self.missing else "diverged" if self.diverged else "completed"
+        """``"completed"``, ``"diverged"`` when runs did not reach their end, or ``"partial"`` while some are missing."""
+        return "partial" if self.missing else "diverged" if self.diverged else "completed"
 
-    def __repr__(self) -> str:
-        """Return the result in a line."""
-        return f"<PhaseResult: {len(self.diagram.results)} of {self.diagram.asked} runs, {self.status}>"
+    def table(self) -> "pd.DataFrame":
+        """Return one row a point."""
+        return self.diagram.table()
 
-    def __str__(self) -> str:
-        """Return the result in sentences."""
-        return "\n".join(self.describe())
+    def picture(self) -> Picture:
+        """Return the picture of the diagram."""
+        return self.diagram.picture()
 
-    def summary(self) -> Mapping[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return the table as JSON values."""
-        return {"runs": len(self.diagram.results), "missing": self.missing, "points": self.diagram.rows()}
+        return {"status": self.status, "runs": len(self.diagram.results), "missing": self.missing, "points": self.diagram.rows()}
 
     def describe(self) -> list[str]:
         """Return what was found at each point, and what is missing."""
