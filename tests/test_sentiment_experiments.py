@@ -73,10 +73,11 @@ def test_a_curve_is_a_result_with_one_row_a_wish(reviews, tmp_path):
         Curve(reviews, leaders=()).check()
 
 
-def test_explanations_are_evaluated_alike_with_few_and_with_many_words_in_a_sweep(reviews, model, tmp_path):
+def test_evaluations_are_swept_and_their_dry_runs_refuse_what_they_refuse(reviews, model, tmp_path):
     once = Evaluate(reviews, model=model, explainers="leaders", texts=2)
     assert once.check() == ("would explain 2 of 120 texts by leaders",)
-    result = sweep(once, {"texts": [1, 2]}, store=tmp_path / "runs", workers=1)
+    every = Evaluate(reviews, model=model, explainers="leaders")
+    result = sweep(every, {"texts": [1, 2]}, store=tmp_path / "runs", workers=1)
     assert result.counts["completed"] == 2
     assert result.table()["leaders.texts"].tolist() == [1, 2]
     for wrong in ({"texts": 0}, {"seeds": 0}, {"explainers": "lede"}):
