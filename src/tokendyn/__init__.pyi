@@ -84,7 +84,8 @@ from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
 from tokendyn.results import STATUSES, Result
 from tokendyn.runs.checkpoint import Checkpoint
-from tokendyn.sentiment import LeaderClassifier, evaluate_explanations
+from tokendyn.sentiment import LeaderClassifier
+from tokendyn.studies.sentiment import evaluate_explanations
 
 from . import (
     attention,

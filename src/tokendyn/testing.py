@@ -16,7 +16,6 @@ Needs pytest. Write a class whose name begins with ``Test``, inherit a contract,
 import html
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,12 +172,6 @@ class AttentionBackendContract:
     def backend(cls) -> SoftmaxBackend:
         return cls.make()
 
-    @pytest.fixture
-    def registered(self, backend: SoftmaxBackend) -> Iterator[str]:
-        register_attention("backend_under_test", backend)
-        yield "backend_under_test"
-        del SOFTMAX["backend_under_test"]
-
     def problem(self, seed: int = 0) -> Problem:
         """Return points on the unit sphere that attend to each other, with weights."""
         rng = np.random.default_rng(seed)
@@ -225,13 +218,17 @@ class AttentionBackendContract:
         one, other = (backend.softmax(self.problem()).means for _ in range(2))
         np.testing.assert_array_equal(one, other)
 
-    def test_attend_reaches_it_by_name(self, registered: str) -> None:
-        problem = self.problem()
-        step = attend(
-            problem.queries, problem.keys, problem.values, weights=problem.weights, backend=registered,
-            inverse_temperature=self.inverse_temperature, error_tolerance=self.error_tolerance,
-        )  # fmt: skip
-        assert step.choice.backend == registered
+    def test_attend_reaches_it_by_name(self, backend: SoftmaxBackend) -> None:
+        problem, name = self.problem(), "backend_under_test"
+        register_attention(name, backend)
+        try:
+            step = attend(
+                problem.queries, problem.keys, problem.values, weights=problem.weights, backend=name,
+                inverse_temperature=self.inverse_temperature, error_tolerance=self.error_tolerance,
+            )  # fmt: skip
+        finally:
+            del SOFTMAX[name]
+        assert step.choice.backend == name
         np.testing.assert_allclose(step.means, self.exact(problem)[0], atol=self.error_tolerance + 1e-12)
 
 
@@ -312,7 +309,7 @@ class ModelFamilyContract:
 
 
 def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
-    """Two coupled waves with a little noise, (steps, 2)."""
+    """Return two coupled waves with a little noise, (steps, 2)."""
     rng = np.random.default_rng(seed)
     time = 0.1 * np.arange(steps) + rng.uniform(0, 6)
     clean = np.stack([np.sin(time) + 0.2 * np.sin(2.2 * time), 3 * np.cos(time)], axis=1)
@@ -320,7 +317,7 @@ def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
 
 
 def driven(steps: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
+    """Return a damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
     rng = np.random.default_rng(seed)
     push = np.sin(0.17 * np.arange(steps) + rng.uniform(0, 6)) + 0.5 * np.sin(0.31 * np.arange(steps))
     x = np.zeros(steps)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 #: For each schema of a folder's record: the file, what made it, and the function (folder, pictures) -> Report.
 FOLDERS = {
+    "tokendyn-result": ("result.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-refinement": ("refinement.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-forecaster-search": ("search.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-certificate": ("certificate.json", "save() from Python", "loading:saved_report"),
     "tokendyn-clustering": ("run.json", "simulate", "particles.report:saved_report"),
     "tokendyn-meanfield": ("run.json", "simulate --model meanfield", "particles.meanfield.report:saved_report"),
     "tokendyn-head-theory": (

@@ -395,7 +395,8 @@ def may_freeze(layers: Sequence[Layer]) -> bool:
     """Return whether the freeze theorem speaks of these layers: one hardmax head, ``A`` fixed, ``V = I``."""
     first = layers[0].heads[0]
     return all(
-        len(layer.heads) == 1
+        isinstance(layer, Layer)
+        and len(layer.heads) == 1
         and layer.feed_forward is None
         and np.isinf(head.inverse_temperature)
         and head.value is None

@@ -233,7 +233,9 @@ class Explanation(Result, kind="exact-explanation"):
         return lines
 
     def figure(self) -> "Figure":
-        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row a question; or a bar a token.
+        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row for each question.
+
+        Without questions, a bar for each token.
 
         At most 40 rows; the title says how many there are.
         """

@@ -187,7 +187,8 @@ class Backtest(Result, kind="backtest"):
 
     def picture(self) -> Curves:
         """Return the error over the lead: median and quartiles over the origins."""
-        low, middle, high = np.nanpercentile(np.where(np.isinf(self.errors), np.nan, self.errors), (25, 50, 75), axis=0)
+        # Rollouts that had diverged count as the largest: a percentile among infinite ones is infinite, and not drawn.
+        low, middle, high = np.percentile(self.errors, (25, 50, 75), axis=0, method="nearest")
         leads = self.dt * np.arange(1, self.errors.shape[1] + 1)
         return Curves(leads, {"median": middle}, "lead", "error (standard deviations)", bands={"median": (low, high)})
 
@@ -380,8 +381,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         found = self.forecast(window, steps, inputs)
         if found.status != "completed":
             raise ConvergenceError(
-                f"the forecast left all bounds after {found.finite_steps} of {steps} steps; forecast() gives the finite "
-                "part"
+                f"the forecast left all bounds after {found.finite_steps} of {steps} steps; forecast() gives the part "
+                "before that"
             )
         return found.as_given()
 

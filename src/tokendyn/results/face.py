@@ -151,10 +151,14 @@ class Result(ABC):
         from tokendyn.show.report import write_report
 
         with tempfile.TemporaryDirectory() as pictures:
-            write_report(self._page(title or _spaced(type(self).__name__), Path(pictures)), path)
+            write_report(self.page(Path(pictures), title=title), path)
+
+    def page(self, pictures: Path, *, title: str = "") -> "Report":
+        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        return self._page(title or _spaced(type(self).__name__), pictures)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        """Return :meth:`page`; a class with a page of its own overrides this."""
         from tokendyn.show.report import KeyFigures, Report, Section, Table, Text, closing
         from tokendyn.show.report import Picture as Drawn
 

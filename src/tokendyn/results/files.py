@@ -74,7 +74,7 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors: dict[str, np.ndarray] = {}
 
-    def value(self, value: Any, parts: tuple[type, ...]) -> Any:
+    def value(self, value: Any, parts: tuple[type, ...]) -> Any:  # noqa: PLR0911  (one for each kind of value)
         """Return a value as JSON knows it."""
         if isinstance(value, np.generic):
             value = value.item()
@@ -94,7 +94,7 @@ class _Writer:
             return [self.value(entry, parts) for entry in value]
         if isinstance(value, dict):
             return self._mapping(value, parts)
-        if type(value).__module__.startswith("pandas.") and hasattr(value, "columns"):
+        if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
             columns = [[self.value(name, ()), self.value(value[name].to_numpy(), ())] for name in value.columns]
             return {_FRAME: columns}
         raise BadInputError(
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self, folder: Path, tensors: dict[str, np.ndarray]) -> None:
         self.folder, self.tensors = folder, tensors
 
-    def value(self, value: Any, parts: tuple[type, ...]) -> Any:
+    def value(self, value: Any, parts: tuple[type, ...]) -> Any:  # noqa: PLR0911  (one for each kind of value)
         """Return what :meth:`_Writer.value` was given."""
         if isinstance(value, list):
             return [self.value(entry, parts) for entry in value]
