@@ -50,7 +50,9 @@ def values_of(name, number):
 
 
 def bound(words):
-    return app.parse_args(words, exit_on_error=False, print_error=False)[1].arguments
+    found = app.parse_args(words, exit_on_error=False, print_error=False)[1]
+    found.apply_defaults()
+    return found.arguments
 
 
 @pytest.mark.parametrize("name", COMMANDS)
