@@ -21,8 +21,8 @@ from tokendyn.dynamics import (
     TokenFlow,
     Trajectory,
     integrate,
-    run,
 )
+from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
 from tokendyn.exact import (
     Certificate,

@@ -13,7 +13,7 @@ from tokendyn.experiments.fields import seconds_of
 
 if TYPE_CHECKING:
     from tokendyn.data.collections import Split
-    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.runs.checkpoint import Checkpoint
     from tokendyn.sentiment.classifier import LeaderClassifier
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
@@ -206,12 +206,12 @@ class Export(Experiment["OnnxScoring"]):
         budget: float | None = None,
     ) -> "OnnxScoring":
         """Make the graph, which takes a moment: there is no progress, checkpoint or budget."""
-        from tokendyn.sentiment.onnx import onnx_bytes
+        from tokendyn.sentiment.onnx import onnx_model
         from tokendyn.sentiment.outcome import OnnxScoring
 
         model = self._classifier
         return OnnxScoring(
-            content=onnx_bytes(model), classes=tuple(model.classes_.tolist()), tokens=len(model.words_)
+            content=onnx_model(model).SerializeToString(), classes=tuple(model.classes_.tolist()), tokens=len(model.words_)
         )  # fmt: skip
 
     def write(self, result: "OnnxScoring", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:

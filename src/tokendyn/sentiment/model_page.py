@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from tokendyn.runs.files import read_json
 from tokendyn.sentiment.classifier import LeaderClassifier
-from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION, load
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.store import load
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value

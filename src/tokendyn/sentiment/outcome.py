@@ -13,7 +13,7 @@ from tokendyn.results.face import Numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.sentiment.classifier import LeaderClassifier
 
 #: At most about as many held-out texts are explained, to see how exactly the contributions add up.

@@ -13,7 +13,7 @@ from tokendyn.sentiment.experiments import ReviewOptions, rehearse_fit
 
 if TYPE_CHECKING:
     from tokendyn.data.collections import Split
-    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.rivals.sentiment.contenders import Contender
     from tokendyn.runs.checkpoint import Checkpoint
     from tokendyn.sentiment.classifier import LeaderClassifier
