@@ -281,7 +281,7 @@ class _System:
 
     def __init__(self, phase: Phase):
         if phase.beta is not None or phase.zero_temperature is not None:
-            raise BadInputError("a phase diagram has `betas` of its own; leave out `beta` and `zero_temperature`")
+            raise BadInputError("a phase diagram has its own `betas`; leave out `beta` and `zero_temperature`")
         if phase.times is not None:
             raise BadInputError("a phase diagram takes `time` and `every`, not `times`")
         self.phase = phase
