@@ -27,6 +27,7 @@ from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
 from tokendyn.studies.sentiment.comparison import Comparison, Outcome
+from tokendyn.studies.sentiment.curve import LeaderCurve, point_of
 from tokendyn.testing import ResultContract, waves
 
 SOURCE = Path(td.__file__).parent
@@ -130,6 +131,7 @@ RESULTS = {
     "faithfulness": lambda: td.evaluate_explanations(
         classifier(), ["A warm and funny film.", "A dull, lazy mess."], ("leaders", "random")
     ),
+    "leader-curve": lambda: LeaderCurve(points=(point_of(classifier()),)),
     "sentiment-comparison": comparison,
     "forecast": lambda: linear().forecast(7),
     "forecast-with-spread": lambda: td.EnsembleTDTF(

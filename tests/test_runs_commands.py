@@ -7,8 +7,10 @@ import pytest
 from stores import add, filled, run_name, six_tokens
 
 from tokendyn.cli import run
-from tokendyn.cli.jobs import command, perform, results_of
+from tokendyn.cli.jobs import command
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.perform import perform
+from tokendyn.experiments.results import results_of
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import MANIFEST, Store
 
@@ -134,17 +136,17 @@ def test_options_in_groups_reach_the_command(tmp_path):
     assert record.status == "completed"
     assert record.results["tokens"] == 40
     assert record.provenance["seed"] == 3
-    assert any("40 tokens" in line for line in heard.lines)
+    assert any("40 tokens" in line for line in heard.sentences)
 
 
 def test_a_job_that_fails_is_tried_again_and_recorded_with_its_error(tokens, tmp_path, monkeypatch):
     calls = []
 
-    def broken(self, config, out, **_):
+    def broken(self, config, *_):
         calls.append(config)
         raise FloatingPointError("a NaN appeared in step 7")
 
-    monkeypatch.setattr("tokendyn.cli.jobs.Command.call", broken)
+    monkeypatch.setattr("tokendyn.experiments.jobs.ExperimentKind.compute", broken)
     job = command("simulate").job({"tokens": str(tokens), "report": False})
     record, _ = perform(tmp_path / "runs", job, attempts=3)
     assert (record.status, record.attempts, len(calls)) == ("failed", 3, 3)

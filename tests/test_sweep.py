@@ -14,10 +14,9 @@ from browser import EVIL, EVIL_NAME
 from stores import add, child, hold_much, kill_on_seven, run_name, slow_square
 
 from tokendyn.cli import run
-from tokendyn.cli.sweep import bytes_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
-from tokendyn.runs.scheduler import Crew, WorkerDiedError, end_local, local_executor
+from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, end_local, local_executor
 from tokendyn.runs.store import Store
 from tokendyn.show.sweeps import sweep_figure
 
@@ -186,7 +185,7 @@ def test_names_with_markup_and_mathematics_are_drawn_and_tabled_as_they_are(tmp_
 
 def test_sizes_are_read():
     assert [bytes_of(text) for text in ("500MB", "2 GiB", "1.5kb")] == [500_000_000, 2 << 30, 1500]
-    with pytest.raises(BadInputError, match="--memory"):
+    with pytest.raises(BadInputError, match="`memory`"):
         bytes_of("2 apples")
 
 

@@ -35,6 +35,7 @@ from tokendyn.exact import (
 )
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
+from tokendyn.experiments import Experiment, sweep
 from tokendyn.forecast import (
     TDDMD,
     TDTF,
@@ -75,9 +76,12 @@ from tokendyn.particles import (
     predict_limits,
     simulate,
 )
+from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield import MeanFieldRun, Refinement, refine
 from tokendyn.particles.meanfield import simulate as simulate_meanfield
 from tokendyn.particles.meanfield.diagram import Diagram
+from tokendyn.particles.meanfield.phase import Phase
+from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
 from tokendyn.results import STATUSES, Result
 from tokendyn.runs.checkpoint import Checkpoint
@@ -90,6 +94,7 @@ from . import (
     dynamics,
     errors,
     exact,
+    experiments,
     forecast,
     geometry,
     metrics,
@@ -117,6 +122,7 @@ __all__ = [
     "Calibration",
     "Certificate",
     "Checkpoint",
+    "Clustering",
     "ClusteringRun",
     "ConvergenceError",
     "Diagram",
@@ -124,6 +130,7 @@ __all__ = [
     "Event",
     "ExactClassifier",
     "ExactTransformer",
+    "Experiment",
     "Exponent",
     "FeedForward",
     "FlowTrajectory",
@@ -140,10 +147,12 @@ __all__ = [
     "LemmaReport",
     "LimitPrediction",
     "LimitSet",
+    "MeanField",
     "MeanFieldRun",
     "OrbitReading",
     "OutputError",
     "PaperTDTF",
+    "Phase",
     "Refinement",
     "Result",
     "SearchResult",
@@ -173,6 +182,7 @@ __all__ = [
     "errors",
     "evaluate_explanations",
     "exact",
+    "experiments",
     "fibonacci_sphere",
     "forecast",
     "geometry",
@@ -205,6 +215,7 @@ __all__ = [
     "simulate_meanfield",
     "sinusoids",
     "small_reviews",
+    "sweep",
     "testing",
     "uniform_sphere",
     "valid_prediction_times",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.runs.kernels import is_kernel_cache, keep_kernels_in_memory
 
 INTERRUPTED = 130
 #: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
@@ -189,27 +190,6 @@ def _listen(event: Any) -> None:
     event.register("numba:compile", First())
 
 
-def keep_kernels_in_memory() -> bool:
-    """Let numba go on where it cannot write its cache: what it compiled serves this process. False if it does already.
-
-    numba has no setting for this; the one method that saves a compiled kernel is made to forgive a disk.
-    """
-    from numba.core import caching
-
-    if getattr(caching.Cache.save_overload, "forgiving", False):
-        return False
-    cache: Any = caching.Cache
-    save = cache.save_overload
-
-    def forgiving(self: Any, signature: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):
-            save(self, signature, data)
-
-    vars(forgiving)["forgiving"] = True
-    cache.save_overload = forgiving
-    return True
-
-
 def _stop(number: int, _: object) -> NoReturn:
     raise StoppedError(number)
 
@@ -234,17 +214,6 @@ def _check_names(arguments: Sequence[str]) -> None:
             raise BadInputError(
                 f"{shown[:100]} is not UTF-8; rename the file, or set PYTHONUTF8=1 if the locale is to blame"
             ) from None
-
-
-def is_kernel_cache(error: BaseException) -> bool:
-    """Return whether an error comes from numba's writing of compiled kernels to its cache."""
-    chain: BaseException | None = error
-    while chain is not None:
-        frames = traceback.extract_tb(chain.__traceback__)
-        if isinstance(chain, OSError) and any("numba" in f.filename and "caching" in f.filename for f in frames):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
 
 
 def _os_message(error: OSError) -> str:
