@@ -79,7 +79,7 @@ def long_run(model, series, *, steps):
     row |= {"steps_per_second": forecast.finite_steps / seconds}
     row |= {"total_variation": histogram_distance(forecast.values, truth.values, bins=40)}
 
-    if forecast.status != "complete":
+    if forecast.status != "completed":
         show(row)
         return
 

@@ -20,7 +20,7 @@ print("right:", sum(a == b for a, b in zip(model.predict(sequences), labels, str
 # %%
 # Every block is a question. This is the path of one sequence: grey intervals were missed, the orange one was hit.
 longest_path = max(sequences, key=lambda sequence: len(model.explain(sequence).questions))
-figure = model.explain(longest_path).plot()
+figure = model.explain(longest_path).figure()
 
 # %%
 # The same weights, without any rounding:
@@ -30,4 +30,4 @@ print(model.certificate.verify(exact=True))
 # The shallow bank is a good start for training with Tikhonov regularisation; random starts are far from it.
 points = rng.normal(size=(40, 3, 16))
 curves = exact.regularised_training(points, rng.integers(0, 2, 40), epochs=60, random_starts=2)
-figure_losses = curves.plot()
+figure_losses = curves.figure()

@@ -84,7 +84,7 @@ class ForecasterContract:
             later = model.forecast(np.concatenate([window, part.values]), 7)
             np.testing.assert_allclose(whole.values[5:], later.values, rtol=1e-7, atol=1e-8)
         np.testing.assert_array_equal(whole.values[:5], part.values)
-        assert (whole.status, whole.finite_steps, whole.dt) == ("complete", 12, 0.1)
+        assert (whole.status, whole.finite_steps, whole.dt) == ("completed", 12, 0.1)
         np.testing.assert_allclose(whole.times, 0.1 * np.arange(1, 13))
 
     def test_only_the_last_snapshots_of_a_longer_window_count(self, model):
@@ -108,7 +108,7 @@ class ForecasterContract:
         forecast = model.forecast(window, 30)
         assert np.isfinite(forecast.values).all()
         assert len(forecast.values) == forecast.finite_steps
-        assert (forecast.status == "complete") == (forecast.finite_steps == 30)
+        assert (forecast.status == "completed") == (forecast.finite_steps == 30)
 
     def test_series_of_unequal_length_are_learned_together(self):
         if not self.takes_lists:

@@ -1,5 +1,6 @@
 """Whatever goes wrong, a command answers with one message and an exit code, never with a traceback."""
 
+import ast
 import errno
 import json
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from stores import process_environment, six_tokens
 
+import tokendyn
 from tokendyn.cli import run
 from tokendyn.cli.boundary import FAULT, StoppedError, guarded, in_flags
 from tokendyn.errors import OutputError
@@ -80,6 +82,38 @@ def test_the_library_speaks_in_arguments_and_the_command_line_in_options():
         "--record last, --array NAME, --fill linear (or previous)"
     )
     assert in_flags("alpha=True stays") == "alpha=True stays"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("got layer=3", "got --layer 3"),
+        ("correct heads=12 or key_value_heads=5", "correct --heads 12 or --key-value-heads 5"),
+        ("say which: prefix='' (OPT), prefix='model.decoder.' (BART)",
+         "say which: --prefix '' (OPT), --prefix model.decoder. (BART)"),
+        ("name them with mapping='FILE.toml'; it's", "name them with --mapping FILE.toml; it's"),
+        ("special=False leaves them out, causal=True runs it so",
+         "--no-special-tokens leaves them out, --causal runs it so"),
+        ("use dtype='float64', or lower min_margin (now 1e-3)", "use --dtype float64, or lower --min-margin (now 1e-3)"),
+        ("a --min-margin stays, and subheads=3", "a --min-margin stays, and subheads=3"),
+    ],
+)  # fmt: skip
+def test_values_of_arguments_become_those_of_options(message, shown):
+    assert in_flags(message) == shown
+
+
+def test_the_library_names_no_option_of_the_command_line_in_an_error():
+    flagged = []
+    for path in sorted(Path(tokendyn.__file__).parent.rglob("*.py")):
+        if "cli" in path.parts or path.name == "check_certificate.py":  # a program of its own
+            continue
+        for raised in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)):
+            words = " ".join(
+                node.value for node in ast.walk(raised) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            )
+            if re.search(r"(?<!\w)--[a-z]", words) and "tokendyn " not in words:  # of a whole command they may speak
+                flagged.append(f"{path.name}:{raised.lineno}: {words}")
+    assert not flagged
 
 
 @pytest.mark.parametrize("name", ["b\udcff.csv", "\ud800"])

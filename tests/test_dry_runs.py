@@ -27,6 +27,7 @@ def given(tmp_path_factory):
     (folder / "same.jsonl").write_text("\n".join(json.dumps({**rows[0], "label": x}) for x in "ab"), encoding="utf-8")
     table = np.column_stack([np.arange(120) * 0.1, np.sin(np.arange(120) * 0.3)])
     np.savetxt(folder / "flow.csv", table, delimiter=",", header="t,x", comments="")
+    (folder / "s.toml").write_text('command = "simulate"\n[fixed]\ntokens = "tokens.csv"\n', encoding="utf-8")
     (folder / "mine").mkdir()
     (folder / "mine" / "thesis.txt").write_text("x")
     return folder
@@ -41,7 +42,11 @@ REFUSED = [
     f"{FLOW} --step -1", f"{FLOW} --noise 1", f"{FLOW} --integrator adaptive --tolerance 0", f"{FLOW} --budget never",
     f'{FLOW} --value "diag(1,2,3)" --score "diag(1,2)"', f"{FLOW} --out {{0}}/mine --overwrite", f"{FLOW} --threads 0",
     f"{P} --noise 1 --out {{0}}/phase", "phase --out {0}/mine --overwrite",
-    f"{P} --step 0 --out {{0}}/phase",
+    f"{P} --step 0 --out {{0}}/phase", f"{P} --budget never --out {{0}}/phase", f"{P} --budget ٣ --out {{0}}/phase",
+    f"{P} --tilt inf --out {{0}}/phase", f"{P} --concentration inf --out {{0}}/phase",
+    f"{FLOW} --dim 99999999999999999999", f"{FLOW} --dim 1{'0' * 400}", f"{A} --out {{0}}/tokens.csv/deep/run",
+    "sweep {0}/s.toml --store {0}/st --out {0}/st", "sweep {0}/s.toml --store {0}/sw/runs --out {0}/sw",
+    "sweep {0}/s.toml --memory ٣GB",
     "sentiment train {0}/reviews.csv --layers -1 --out {0}/m", "sentiment train {0}/reviews.csv --alpha 0 --out {0}/m",
     "sentiment train {0}/reviews.csv --budget no --out {0}/m", "sentiment train {0}/reviews.csv --ngrams 0 --out {0}/m",
     "sentiment curve {0}/reviews.csv --ngrams 0 --out {0}/m",

@@ -212,6 +212,7 @@ def reversed_labels(folder, *, keep_hash):
     if not keep_hash:
         tensors = check_certificate.read_safetensors(folder / "model" / "model.safetensors")
         record["certificate"]["data"] = check_certificate.data_hash(record, tensors)
+        record["digest"] = check_certificate.files_hash(record, folder / "model" / "model.safetensors")
     (folder / "model" / "model.json").write_text(json.dumps(record))
 
 
@@ -267,6 +268,47 @@ def test_both_programs_compute_the_same_hash(folder, tmp_path):
         tensors = check_certificate.read_safetensors(tmp_path / f"m{k}" / "model.safetensors")
         assert check_certificate.data_hash(record, tensors) == model.certificate.data
         assert record["certificate"]["data"] == model.certificate.data
+        assert record["digest"] == check_certificate.files_hash(record, tmp_path / f"m{k}" / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["plan.low", "plan.gap", "plan.direction", "weights.bias", "weights.in_weights"])
+def test_changed_weights_and_plans_do_not_have_the_hash(folder, name, capsys):
+    path = folder / "model" / "model.safetensors"
+    tensors = read_tensors(path)
+    tensors[name] = tensors[name] * 1.5
+    write_tensors(path, tensors)
+    with pytest.raises(BadInputError, match="changed after the build"):
+        exact.load(folder / "model")
+    assert check_certificate.main([str(folder / "model"), "--quiet"]) == 1
+    assert "the files do not have the hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("group", "name", "value"), [
+    ("margins", "gap", 1.0), ("margins", "error", 1e-30), ("plan", "start", 1), ("settings", "seed", 5),
+    ("settings", "input", {"kind": "text"}), (None, "longest", 3), (None, "queries", 1),
+])  # fmt: skip
+def test_changed_margins_and_settings_do_not_have_the_hash(folder, group, name, value):
+    path = folder / "model" / "model.json"
+    record = json.loads(path.read_text())
+    part = record if group is None else record[group]
+    assert part.get(name) != value
+    part[name] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(BadInputError, match="changed after the build"):
+        exact.load(folder / "model")
+    assert check_certificate.main([str(folder / "model"), "--quiet"]) == 1
+
+
+def test_a_model_of_an_older_version_without_hashes_is_read(folder):
+    path = folder / "model" / "model.json"
+    record = json.loads(path.read_text())
+    del record["digest"]
+    path.write_text(json.dumps(record))
+    assert exact.load(folder / "model").certificate.verify(exact=True).passed
+    del record["certificate"]["data"]
+    path.write_text(json.dumps(record))
+    assert exact.load(folder / "model").certificate.verify(exact=True).passed
+    assert check_certificate.main([str(folder / "model"), "--quiet"]) == 0
 
 
 def test_sequences_that_were_not_given_and_labels_that_do_not_exist_are_named(folder, capsys):

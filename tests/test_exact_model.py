@@ -40,7 +40,7 @@ def test_an_explanation_can_be_read_drawn_and_written():
     assert lines[: len(why.questions)] == [str(question) for question in why.questions]
     assert lines[-1].startswith(f"label {labels[5]!r}: it holds while no token moves by more than")
     assert why.to_dict()["path"] == list(why.path)
-    axes = why.plot().axes[0]
+    axes = why.figure().axes[0]
     assert len(axes.get_yticks()) == len(why.questions)
     stranger = exact.compile(sequences, labels, strategy="fused").explain(np.array([[9.0, 9.0]]))
     assert not stranger.known
@@ -65,7 +65,7 @@ def test_every_strategy_says_which_token_decides_and_by_how_much(strategy, atten
         assert f"token {why.evidence[0].token} " in str(why)
         assert len(why.describe()) <= 24
         assert json.loads(json.dumps(why.to_dict()))["evidence"][0]["token"] == why.evidence[0].token
-    assert len(why.plot().axes[0].get_yticks()) == len(why.questions or why.evidence)
+    assert len(why.figure().axes[0].get_yticks()) == len(why.questions or why.evidence)
 
 
 def test_the_pull_of_a_token_is_what_the_mean_loses_without_it():
@@ -147,7 +147,7 @@ def test_a_long_explanation_fits_a_screen_and_says_what_it_leaves_out():
     single = sum(" p in [" in line for line in lines)
     assert told + single == len(longest.questions)
     assert any(name in "".join(lines) for name in ("one", "two", "three", "four"))
-    assert f"40 of {len(longest.questions)} questions" in longest.plot().axes[0].get_title()
+    assert f"40 of {len(longest.questions)} questions" in longest.figure().axes[0].get_title()
     assert len(longest.to_dict()["questions"]) == len(longest.questions)
     long = model.explain(np.random.default_rng(1).normal(size=(500, 2)))
     assert len(long.describe()) <= 24
@@ -156,7 +156,7 @@ def test_a_long_explanation_fits_a_screen_and_says_what_it_leaves_out():
     )
     assert len(mean.describe()) <= 24
     assert any("more tokens do less" in line for line in mean.describe())
-    assert "40 of 500 tokens" in mean.plot().axes[0].get_title()
+    assert "40 of 500 tokens" in mean.figure().axes[0].get_title()
 
 
 def test_paths_of_many_classes_are_cut_with_a_word():
@@ -350,7 +350,7 @@ def test_training_from_the_bank_stays_below_training_from_chance():
     assert (curves.loss[0] < curves.loss[1:]).all()
     again = exact.regularised_training(sequences, labels, epochs=15, random_starts=2, seed=0)
     assert np.array_equal(again.loss, curves.loss)
-    assert len(curves.plot().axes) == 3
+    assert len(curves.figure().axes) == 3
 
 
 @pytest.mark.parametrize("options", [{"regularisation": -1.0}, {"epochs": 0}, {"learning_rate": 0.0}])

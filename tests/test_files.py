@@ -170,7 +170,7 @@ def test_an_old_folder_that_cannot_come_back_is_kept_aside(tmp_path, monkeypatch
 
     monkeypatch.setattr(Path, "rename", refuse)
     with (
-        pytest.raises(OutputError, match="Input/output.* is kept in"),
+        pytest.raises(OutputError, match=r"Input/output.* is kept in"),
         new_folder(tmp_path / "run", overwrite=True) as temporary,
     ):
         (temporary / "new").touch()

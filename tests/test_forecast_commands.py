@@ -46,7 +46,7 @@ def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_pat
     arguments = ["forecast", "predict", str(fitted / "model"), str(fitted / "data.csv"), "--steps", "200"]
     assert run([*arguments, "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["status"] == "complete"
+    assert json.loads(said.out)["status"] == "completed"
     assert "complete: 200 steps" in said.err
     found = pd.read_csv(out)
     assert list(found) == ["t", "a", "b"]

@@ -140,7 +140,7 @@ def test_a_forecast_has_diverged_only_beyond_the_range_and_keeps_what_is_before(
         ([1.0, np.inf, 0.0], 1),
     ):
         forecast = Constant(np.array(values)[:, None]).fit(training, dt=0.5).forecast(training, 3)
-        assert (forecast.finite_steps, forecast.status) == (finite, "complete" if finite == 3 else "diverged")
+        assert (forecast.finite_steps, forecast.status) == (finite, "completed" if finite == 3 else "diverged")
         np.testing.assert_array_equal(forecast.values[:, 0], values[:finite])
         np.testing.assert_array_equal(forecast.times, 0.5 * np.arange(1, finite + 1))
 

@@ -85,7 +85,7 @@ def test_a_chaotic_system_gets_a_nonlinear_map_that_holds():
     errors = found.model.backtest(series.values[2000:], horizon=300, every=100).errors
     assert np.median(errors.max(axis=1)) < 0.4
     assert found.skill > 0.8
-    assert "Chosen (*): polynomial map" in found.account()
+    assert "Chosen (*): polynomial map" in str(found)
 
 
 def test_a_search_on_linear_data_keeps_a_linear_model():
@@ -153,7 +153,7 @@ def test_a_series_of_seven_snapshots_is_refused():
 @pytest.mark.parametrize("samples", [8, 12, 20, 40])
 def test_very_short_series_get_a_forecast(samples):
     forecast = auto_forecaster(waves(samples), budget=0.5).model.forecast(waves(samples), 5)
-    assert forecast.status == "complete"
+    assert forecast.status == "completed"
 
 
 def test_a_broken_record_of_a_search_is_refused(tmp_path):

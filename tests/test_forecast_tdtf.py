@@ -186,7 +186,7 @@ def test_a_long_finish_mends_what_the_linear_model_beats_before_it():
     assert model.training_["finished"]
     assert model.training_["error"] < 0.5 * model.training_["linear_error"]
     forecast = model.forecast(series[:500], 200)
-    assert forecast.status == "complete"
+    assert forecast.status == "completed"
     truth = series[500:]
     np.testing.assert_allclose(forecast.values[:, 0].std(), truth[:, 0].std(), rtol=0.02)
 
@@ -306,4 +306,4 @@ def test_numbers_that_leave_float64_in_training_are_an_error_or_the_linear_model
             TDTF(delays=2, units=5, iterations=3, activation="identity", unit_scale=1e160).fit(series)
         model = TDTF(delays=2, units=5, iterations=3, unit_scale=1e300).fit(series)
     assert model.training_["chosen"] == 0
-    assert model.forecast(series, 20).status == "complete"
+    assert model.forecast(series, 20).status == "completed"

@@ -16,18 +16,24 @@ ALLOWED = {
     "errors": set(),
     "scales": set(),
     "shown": set(),
-    "runs": {"errors"},
-    "attention": {"errors", "scales", "shown"},
+    "optional": {"errors"},
+    "runs": {"errors", "optional"},
+    "attention": {"errors", "optional", "scales", "shown"},
     "geometry": {"errors", "scales"},
-    "dynamics": {"errors", "scales", "shown", "attention", "geometry", "runs"},
-    "metrics": {"errors", "attention", "geometry", "runs"},
-    "data": {"errors", "runs"} | CORE,
+    "dynamics": {"errors", "optional", "scales", "shown", "attention", "geometry", "runs"},
+    "metrics": {"errors", "optional", "attention", "geometry", "runs"},
+    "data": {"errors", "optional", "runs"} | CORE,
     "show": {"errors", "geometry", "runs"},
-    "experiments": {"errors", "runs", "data", "show"},
-    **{system: {"errors", "scales", "shown", "runs", "data", "show", "experiments"} | CORE for system in SYSTEMS},
-    "rivals": {"errors", "scales", "shown", "runs", "data", "show"} | CORE | SYSTEMS,
-    "studies": {"errors", "scales", "shown", "runs", "data", "show", "rivals", "experiments"} | CORE | SYSTEMS,
-    "cli": {"errors", "runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
+    "experiments": {"errors", "optional", "runs", "data", "show"},
+    **{
+        system: {"errors", "optional", "scales", "shown", "runs", "data", "show", "experiments"} | CORE
+        for system in SYSTEMS
+    },
+    "rivals": {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE | SYSTEMS,
+    "studies": {"errors", "optional", "scales", "shown", "runs", "data", "show", "rivals", "experiments"}
+    | CORE
+    | SYSTEMS,
+    "cli": {"errors", "optional", "runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 

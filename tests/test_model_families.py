@@ -231,7 +231,7 @@ def test_unit_tokens_attend_as_the_family_defines_it(tmp_path, rng, kind):
 def test_the_last_layer_that_shared_matrices_run_as_is_there_and_none_after_it(tmp_path, rng):
     write_model(tmp_path, "albert", [Layer(rng, HEADS, 1.0)])
     assert read_head(tmp_path, LAYERS - 1, 0).layer == LAYERS - 1
-    with pytest.raises(BadInputError, match="has layers 0 to 2; got --layer 3"):
+    with pytest.raises(BadInputError, match="has layers 0 to 2; got layer=3"):
         read_head(tmp_path, LAYERS, 0)
 
 

@@ -133,16 +133,16 @@ def test_parts_of_a_model_are_told_apart_by_a_prefix(tmp_path, rng):
         tensors |= matrices(rng, *names)
     settings = {"encoder_attention_heads": HEADS, "decoder_attention_heads": 2}
     path = write(tmp_path, tensors, model_type="bart", **settings)
-    with pytest.raises(BadInputError, match=r"--prefix model.decoder. \(BART\), --prefix model.encoder. \(BART\)"):
+    with pytest.raises(BadInputError, match=r"prefix='model.decoder.' \(BART\), prefix='model.encoder.' \(BART\)"):
         read_head(path, 0, 0)
     for prefix, heads in (("model.encoder.", HEADS), ("model.encoder", HEADS), ("model.decoder.", 2)):
         found = read_head(path, 0, 1, prefix=prefix)
         size = DIM // heads
         name = prefix.removesuffix(".") + ".layers.0.self_attn.q_proj.weight"
         np.testing.assert_array_equal(found.query, tensors[name][size : 2 * size])
-    assert "--causal" in said(read_head(path, 0, 0, prefix="model.decoder."))
-    assert "--causal" not in said(read_head(path, 0, 0, prefix="model.encoder."))
-    with pytest.raises(BadInputError, match="starts with --prefix vision"):
+    assert "causal=True" in said(read_head(path, 0, 0, prefix="model.decoder."))
+    assert "causal=True" not in said(read_head(path, 0, 0, prefix="model.encoder."))
+    with pytest.raises(BadInputError, match="starts with prefix='vision"):
         read_head(path, 0, 0, prefix="vision")
 
 
@@ -155,7 +155,7 @@ def test_the_part_of_a_composite_model_has_its_own_settings(tmp_path, rng):
         text_config={"model_type": "llama", "num_attention_heads": HEADS},
         vision_config={"model_type": "clip_vision_model", "num_attention_heads": 8},
     )  # fmt: skip
-    with pytest.raises(BadInputError, match=r"language_model.model. \(LLaMA\), --prefix vision_tower.*\(CLIP\)"):
+    with pytest.raises(BadInputError, match=r"language_model.model.' \(LLaMA\), prefix='vision_tower.*\(CLIP\)"):
         read_head(path, 0, 0)
     assert read_head(path, 0, 0, prefix="language_model.").heads == HEADS
     found = read_head(path, 0, 7, prefix="vision_tower.")

@@ -36,4 +36,4 @@ def test_the_page_and_the_notebook_piece_escape_the_text(why):
 
 
 def test_the_figure_has_one_panel_for_each_shown_layer(why):
-    assert len(why.plot().axes) >= 5
+    assert len(why.figure().axes) >= 5

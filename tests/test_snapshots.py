@@ -317,7 +317,7 @@ def test_a_table_whose_rows_do_not_fit_is_refused_whether_filled_or_not(tmp_path
 
 def test_a_column_of_dates_is_named_as_what_it_may_be(tmp_path):
     (tmp_path / "a.csv").write_text("month,x\n2018-01-01,1\n2018-01-02,2\n2018-01-03,4\n")
-    with pytest.raises(BadInputError, match="columns of numbers, or name it with --time month if it holds the times"):
+    with pytest.raises(BadInputError, match="columns of numbers, or name it with time='month' if it holds the times"):
         read_snapshots(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("who,x\nann,1\nbob,2\ncid,4\n")
     with pytest.raises(BadInputError, match=r"columns of numbers$"):

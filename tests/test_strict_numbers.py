@@ -52,8 +52,8 @@ def test_an_option_of_whole_numbers_takes_nothing_else(name, option, tmp_path, c
 
 
 @pytest.mark.parametrize(("name", "option"), REAL)
-def test_a_number_has_no_underscores_and_no_foreign_digits(name, option, capsys):
-    for wrong in ("1_0", "1_0.5", "٣"):
+def test_a_number_is_one_and_has_no_underscores_and_no_foreign_digits(name, option, capsys):
+    for wrong in ("1_0", "1_0.5", "٣", "nan", "-NaN", "1e400", "-1e999", "9" * 400):
         assert option in refusal(capsys, [*typed(name), "given.csv", f"{option}={wrong}"]), wrong
 
 

@@ -1,4 +1,4 @@
-"""Wasserstein distances: closed forms, each against the exact transport of POT."""
+"""Wasserstein distances: closed forms, each against exact transport, and that against linear assignment."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from tokendyn.metrics import (
     effective_sample_size,
     line_distance,
     sliced_distance,
+    transport,
     two_atom_distance,
     wasserstein,
 )
@@ -232,3 +233,16 @@ def test_too_many_pairs_are_refused(unchecked):
         sliced_distance(np.zeros((3, 2)), np.zeros((3, 2)), directions=0)
     with pytest.raises(BadInputError, match="two points"):
         two_atom_distance(np.zeros((3, 2)), np.zeros((3, 2)), np.array([0.5, 0.5]))
+
+
+def test_paths_and_the_simplex_give_one_distance_for_unequal_weights(rng, monkeypatch):
+    cases = [(rng.normal(size=(n, 2)), rng.normal(size=(m, 2)), rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m)))
+             for n, m in ((1, 5), (5, 1), (40, 40), (90, 61))]  # fmt: skip
+    lattice = rng.integers(-2, 3, size=(2, 60, 2)).astype(float)
+    cases.append((lattice[0], lattice[1], *rng.dirichlet(np.ones(60), size=2)))
+    simplex = [wasserstein(*case).value for case in cases]
+    monkeypatch.setattr(transport, "missing", lambda name: "absent")
+    monkeypatch.setattr(transport, "_by_simplex", None)
+    paths = [wasserstein(*case) for case in cases]
+    assert [one.value for one in paths] == pytest.approx(simplex, rel=1e-12)
+    assert [one.lower for one in paths] == pytest.approx(simplex, rel=1e-10)

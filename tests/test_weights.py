@@ -146,8 +146,8 @@ def test_half_precision_a_folder_and_an_index_are_read(tmp_path, parts):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": 9, "head": 0, "heads": 3}, "has layers 0, 1; got --layer 9"),
-        ({"layer": 0, "head": 3, "heads": 3}, "has 3 heads, 0 to 2; got --head 3"),
+        ({"layer": 9, "head": 0, "heads": 3}, "has layers 0, 1; got layer=9"),
+        ({"layer": 0, "head": 3, "heads": 3}, "has 3 heads, 0 to 2; got head=3"),
         ({"layer": 0, "head": 0}, "number of heads is unknown"),
         ({"layer": 0, "head": 0, "heads": 5}, "do not divide among 5 heads"),
     ],
@@ -160,7 +160,7 @@ def test_what_is_not_there_is_refused_with_what_is(tmp_path, parts, arguments, m
 
 def test_unknown_names_damaged_files_and_missing_parts_are_refused(tmp_path, parts):
     path = model_file(tmp_path, {"blocks.0.w": np.ones((2, 2))})
-    with pytest.raises(BadInputError, match=r"--mapping FILE.toml \(it holds: blocks.0.w\)"):
+    with pytest.raises(BadInputError, match=r"mapping='FILE.toml' \(it holds: blocks.0.w\)"):
         read_head(path, 0, 0, heads=1)
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(BadInputError, match="not a whole safetensors file"):

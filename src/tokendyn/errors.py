@@ -42,6 +42,12 @@ class BadInputError(TokendynError, ValueError):
         return cls(f"{what} has {count or len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
 
 
+class MissingLibraryError(TokendynError, ImportError):
+    """A library of an extra is needed and not installed."""
+
+    exit_code = 2
+
+
 class SingularError(TokendynError):
     """A matrix maps a token to zero along the flow, so that its velocity is not defined."""
 

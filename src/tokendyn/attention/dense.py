@@ -7,11 +7,12 @@ every sum runs in the order of the token index.
 import math
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from tokendyn.attention.dispatch import nothing_found
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
 
 TILE_ROWS = 64
 TILE_KEYS = 1024

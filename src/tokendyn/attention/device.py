@@ -8,14 +8,15 @@ Two backends: ``tiled`` works on any device by tiles of matrix products (:mod:`t
 import math
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from tokendyn.attention import gemm, triton_step
 from tokendyn.attention.checks import check_parameters
 from tokendyn.attention.dispatch import Choice
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -38,7 +39,7 @@ REDUCED = ("polytope", "prefix")
 DIRECT = ("dense", "fused")
 
 #: Softmax backends with a tolerance, by the module that has ``offer`` and ``softmax``.
-SOFTMAX: dict[str, str] = {
+SOFTMAX: "dict[str, str | SoftmaxBackend]" = {
     "merged": "tokendyn.attention.softmax_merged",
     "online": "tokendyn.attention.softmax_direct",
     "circle": "tokendyn.attention.softmax_circle",
@@ -165,6 +166,42 @@ class Softmax:
     log_partitions: Float[np.ndarray, " rows"]
     error_bound: float
     note: str = ""
+
+
+class SoftmaxBackend(Protocol):
+    """A softmax backend: a module or an object with these two functions."""
+
+    def offer(self, problem: Problem) -> Offer | str:
+        """Return estimated seconds and the reason, or why the backend does not apply."""
+
+    def softmax(self, problem: Problem) -> Softmax:
+        """Return means whose relative error is at most ``problem.error_tolerance``."""
+
+
+def register_attention(name: str, backend: SoftmaxBackend) -> None:
+    """Let :func:`tokendyn.attention.attend` choose a softmax backend of the user's own, in this process.
+
+    It is asked for what it offers when a step accepts an error (``error_tolerance > 0``), or by its name.
+    :class:`tokendyn.testing.AttentionBackendContract` tests what it must keep.
+
+    Parameters
+    ----------
+    name
+        For ``backend=``; that of an earlier registration is replaced, that of a backend of the library is refused.
+    backend
+        An object or a module with ``offer(problem)`` and ``softmax(problem)``.
+
+    Raises
+    ------
+    BadInputError
+        If the name is taken or is no name, or a function is missing.
+    """
+    problems = [f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))]
+    if not name.isidentifier() or name == "auto" or name in HARDMAX or isinstance(SOFTMAX.get(name), str):
+        problems.append(f"the name {name!r} is taken, or is no plain word")
+    if problems:
+        raise BadInputError.all_of(f"attention backend {name!r}", problems)
+    SOFTMAX[name] = backend
 
 
 @dataclass(frozen=True)
@@ -358,8 +395,9 @@ def _with_leaders(
     return (means, leaders, counts, spreads, tops, masses), Choice(name, note, found.error_bound)
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(SOFTMAX[name])
+def _module(name: str) -> "SoftmaxBackend | ModuleType":
+    found = SOFTMAX[name]
+    return importlib.import_module(found) if isinstance(found, str) else found
 
 
 def _item(request: Request, item: int) -> Request:

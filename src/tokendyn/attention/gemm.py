@@ -6,11 +6,12 @@ and means are those of the other backends, to the last bit, on a GPU too.
 """
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from tokendyn.attention.dispatch import nothing_found
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
 
 #: Rows and keys of a tile: 64 by 2048 products are 1 MB and stay in the cache.
 TILE_ROWS, TILE_KEYS = 64, 2048

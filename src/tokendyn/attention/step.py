@@ -7,6 +7,7 @@ Symbols: tokens ``z_i`` are the rows of ``(..., tokens, dim)``; query ``q_i = A 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -27,7 +28,10 @@ from tokendyn.attention.checks import (
 )
 from tokendyn.attention.dispatch import Choice
 from tokendyn.errors import BadInputError
-from tokendyn.shown import ShortRepr
+from tokendyn.results import Bars, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: ``"auto"`` or the name of a backend, see :mod:`tokendyn.attention.dispatch`.
 Backend = str
@@ -37,7 +41,7 @@ MAX_DENSE_ENTRIES = 2**26
 
 
 @dataclass(frozen=True, repr=False)
-class AttentionStep(ShortRepr):
+class AttentionStep(Result, kind="attention-step"):
     """What one attention step found for every token.
 
     Attributes
@@ -61,6 +65,8 @@ class AttentionStep(ShortRepr):
         Which backend computed the means, why, and the bound on their error.
     """
 
+    parts: ClassVar = (Choice,)
+
     means: Float[np.ndarray, "*batch tokens value_dim"]
     leaders: Int[np.ndarray, "*batch tokens"]
     tie_counts: Int[np.ndarray, "*batch tokens"]
@@ -68,6 +74,43 @@ class AttentionStep(ShortRepr):
     top_scores: Float[np.ndarray, "*batch tokens"]
     log_masses: Float[np.ndarray, "*batch tokens"]
     choice: Choice
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the step in numbers and words."""
+        leaders = self.leaders[self.leaders >= 0]
+        return {
+            "status": self.status, "rows": self.leaders.size, "value_dim": self.means.shape[-1],
+            "leaders": len(np.unique(leaders)), "ties": int((self.tie_counts > 1).sum()),
+            "backend": self.choice.backend, "error_bound": self.choice.error_bound,
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return who leads, and what computed the step."""
+        facts = self.summary()
+        return [
+            f"{facts['rows']} rows follow {facts['leaders']} leaders; {facts['ties']} of them have ties",
+            f"computed by {self.choice.backend}: {self.choice.reason}",
+        ]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each token that attends; those of a batch one after the other."""
+        import pandas as pd
+
+        names = ("leaders", "tie_counts", "tie_spreads", "top_scores", "log_masses")
+        columns: dict[str, Any] = {name.removesuffix("s"): getattr(self, name).ravel() for name in names}
+        means = self.means.reshape(-1, self.means.shape[-1])
+        return pd.DataFrame(columns | {f"mean_x{axis + 1}": means[:, axis] for axis in range(means.shape[1])})
+
+    def picture(self) -> Bars:
+        """Return how many rows follow each leader, the most followed first."""
+        leaders, counts = np.unique(self.leaders[self.leaders >= 0], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        return Bars([f"token {leader}" for leader in leaders[order]], counts[order].astype(float).tolist(), "followers")
 
 
 def attend(

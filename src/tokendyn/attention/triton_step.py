@@ -17,12 +17,13 @@ import math
 from types import ModuleType
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from tokendyn.attention import gemm
 from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.optional import missing, torch
+
+Tensor = torch.Tensor
 
 #: Kernels are unrolled over coordinates; beyond this many, matrix products are the better tool.
 MOST_COORDINATES = 16
@@ -47,8 +48,8 @@ def refusal(
     values: Float[Tensor, "tokens value_dim"],
 ) -> str:
     """Return why Triton cannot compute a step and what to do, or an empty text."""
-    if importlib.util.find_spec("triton") is None:
-        return "triton is not installed: pip install 'tokendyn[gpu]' (Linux), or take backend='tiled'"
+    if lacking := missing("triton"):
+        return f"{lacking} (Linux), or take backend='tiled'"
     width = max(keys.shape[1], values.shape[1])
     if width > MOST_COORDINATES:
         return f"triton takes up to {MOST_COORDINATES} coordinates, got {width}: take backend='tiled'"

@@ -343,7 +343,7 @@ _command(
     "demo:demo",
     "Show all four systems once, in a minute or two; end with the path of one report.html.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
-    "600 short reviews that come with the package. The flow is simulated.",
+    "600 short reviews that come with the package. The flow is a recording.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
 )

@@ -107,12 +107,35 @@ def say(message: str) -> None:
     announce_now(f"tokendyn: {message.strip()}")
 
 
+#: Arguments of the library that its messages name as ``name=value``, and that are options of commands.
+_ARGUMENTS = (
+    "overwrite", "strict", "record", "array", "fill", "arithmetic", "time", "store",
+    "strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim", "min_margin",
+    "heads", "key_value_heads", "head", "layer", "mapping", "prefix", "special", "causal", "normalise", "push",
+)  # fmt: skip
+#: Options whose name is not that of the argument.
+_RENAMED = {"special": "special-tokens"}
+
+
 def in_flags(message: str) -> str:
-    """Return a message of the library with its arguments as the options of the command line."""
+    """Return a message of the library with its arguments as the options of the command line.
+
+    ``name='value'`` becomes ``--name value``, ``name=True`` becomes ``--name``, and ``name=False`` ``--no-name``. Names
+    of several words are no words of English, and are options without a value too.
+    """
     import re
 
-    message = re.sub(r"\b(overwrite|strict)=(?:True|False)", r"--\1", message)
-    return re.sub(r'\b(record|array|fill|arithmetic)="?(\w+)"?', r"--\1 \2", message)
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["quoted"] or match["value"]
+        flag = _RENAMED.get(name, name.replace("_", "-"))
+        if value == "False" and name not in ("overwrite", "strict"):  # what is off unless it is asked for
+            return f"--no-{flag}"
+        return f"--{flag}" if value in ("True", "False") else f"--{flag} {value or repr('')}"
+
+    value = r"""(?:(?P<quote>['"])(?P<quoted>.*?)(?P=quote)|(?P<value>-?[\w.]*\w))"""
+    message = re.sub(rf"(?<![-\w])(?P<name>{'|'.join(_ARGUMENTS)})={value}", option, message)
+    several = "|".join(name for name in _ARGUMENTS if "_" in name)
+    return re.sub(rf"(?<![-\w])({several})\b(?!=)", lambda match: "--" + match[1].replace("_", "-"), message)
 
 
 def prepare_process() -> None:

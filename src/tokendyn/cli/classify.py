@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from tokendyn.exact import ExactTransformer
     from tokendyn.exact.certificate import Verification
 
-#: Options of this command that messages of the library name as arguments.
-_OPTIONS = ("strategy", "attention", "dtype", "direction", "multiplicity", "positions", "embedding", "hash_dim")
-
 
 def check(
     sequences: Path,
@@ -81,7 +78,7 @@ def check(
     began = time.perf_counter()
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
-    with _in_terms_of_options(data.ids, sequences, source, embedding):
+    with _in_terms_of_ids(data.ids, sequences, source, embedding):
         report = check_sequences(
             data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
         )
@@ -103,7 +100,7 @@ def check(
     if report.ok:
         announce(f"ready: tokendyn classify build {sequences} --out model/")
         return 0
-    helps = [*map(_option_terms, report.remedies), *_text_helps(report.contradictions[0], sequences, source, embedding)]
+    helps = [*report.remedies, *_text_helps(report.contradictions[0], sequences, source, embedding)]
     count = len(report.contradictions)
     pairs = (
         "a pair of sequences is the same and has" if count == 1 else f"{count} pairs of sequences are the same and have"
@@ -191,7 +188,7 @@ def build(
     source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
     data = _read(sequences, label, source, embedding)
     began = time.perf_counter()
-    with progress("sequences verified") as report, _in_terms_of_options(data.ids, sequences, source, embedding):
+    with progress("sequences verified") as report, _in_terms_of_ids(data.ids, sequences, source, embedding):
         model = compile_transformer(
             data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
             direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
@@ -268,7 +265,7 @@ def verify(
     source = _same_input(loaded, text)
     own = None if sequences is None else _read(sequences, label or source.get("label", "label"), source, embedding)
     ids = () if own is None else own.ids
-    with progress("sequences verified") as report, _in_terms_of_options(ids, sequences, source, embedding):
+    with progress("sequences verified") as report, _in_terms_of_ids(ids, sequences, source, embedding):
         done: Verification = loaded.certificate.verify(
             None if own is None else own.sequences, None if own is None else own.labels,
             exact=exact, workers=workers, progress=report,
@@ -355,7 +352,7 @@ def predict(
     data = _read(sequences, None, source, embedding, allow_empty=True)
     readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
     given = [data.sequences[place] for place in readable]
-    with _in_terms_of_options(tuple(data.ids[place] for place in readable), sequences, source, embedding):
+    with _in_terms_of_ids(tuple(data.ids[place] for place in readable), sequences, source, embedding):
         known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
     if dry_run:
         announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
@@ -426,7 +423,7 @@ def explain(
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    with _in_terms_of_options((data.ids[place],), sequences, source, embedding):
+    with _in_terms_of_ids((data.ids[place],), sequences, source, embedding):
         why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
@@ -436,7 +433,7 @@ def explain(
     if figure is not None:
         signed = {"Software" if figure.suffix == ".png" else "Creator": SIGNATURE}
         with new_file(figure) as temporary:
-            why.plot().savefig(temporary, dpi=150, metadata=signed)
+            why.figure().savefig(temporary, dpi=150, metadata=signed)
         announce(f"wrote {figure}")
     return 0
 
@@ -499,10 +496,10 @@ def _warnings_announced() -> Iterator[None]:
 
 
 @contextmanager
-def _in_terms_of_options(
+def _in_terms_of_ids(
     ids: tuple[str, ...], path: Path | None, source: dict[str, Any], embedding: Path | None
 ) -> Iterator[None]:
-    """Let errors of the library speak of ids and command-line options."""
+    """Let errors of the library speak of ids, and of what to change in a text."""
     from tokendyn.exact import ContradictoryLabelsError
 
     try:
@@ -512,19 +509,8 @@ def _in_terms_of_options(
         if isinstance(error, ContradictoryLabelsError) and path is not None:
             helps = _text_helps((error.first, error.second), path, source, embedding)
             message = "; ".join([message, *helps])
-        error.args = (_option_terms(_with_ids(message, ids)), *error.args[1:])
+        error.args = (_with_ids(message, ids), *error.args[1:])
         raise
-
-
-def _option_terms(message: str) -> str:
-    """Return a message with ``name='value'`` and ``name=True`` as options of the command line."""
-
-    def option(match: re.Match[str]) -> str:
-        value = match["value"].strip("'\"")
-        return f"--{match['name'].replace('_', '-')}" + ("" if value == "True" else f" {value}")
-
-    named = re.sub(rf"\b(?P<name>{'|'.join(_OPTIONS)})=(?P<value>True|'[^']*')", option, message)
-    return named.replace(" min_margin", " --min-margin")
 
 
 def _with_ids(message: str, ids: tuple[str, ...]) -> str:

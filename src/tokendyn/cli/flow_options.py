@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from tokendyn.cli.values import announce_names, matrix_of, numbers_of, seconds_of
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.runs.memory import check_memory
 
 if TYPE_CHECKING:
     from tokendyn.dynamics import Budget, TokenFlow
@@ -199,10 +200,14 @@ class StartOptions:
         dim = sizes.pop() if sizes else 2
         if dim < 2:
             raise BadInputError(f"the sphere needs at least 2 dimensions, got {dim}")
+        check_memory(8 * dim**2, f"matrices of {dim} dimensions", "take fewer")
         return dim
 
     def kind(self, dim: int) -> StartKind:
         """Return the kind of generated start, checked against the dimension."""
+        for name, value in (("tilt", self.tilt), ("concentration", self.concentration)):
+            if not math.isfinite(value):
+                raise BadInputError(f"--{name} must be finite, got {value}")
         kind = self.start or {2: "quantile", 3: "fibonacci"}.get(dim, "sobol")
         if (kind in ("quantile", "quadrature") and dim != 2) or (kind == "fibonacci" and dim != 3):
             place = "the circle (dimension 2)" if kind != "fibonacci" else "the sphere (dimension 3)"

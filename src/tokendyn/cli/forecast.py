@@ -246,10 +246,10 @@ def predict(
         return 0
     found = [known.forecast(one.values, steps, drive) for one, drive in zip(given, driven, strict=True)]
     _write_forecasts(found, given, time or "time", series, out, overwrite)
-    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "complete"]
+    broken = [(one, of) for one, of in zip(found, given, strict=True) if one.status != "completed"]
     if json:
         shortest = min(one.finite_steps for one in found)
-        record: dict[str, Any] = {"status": "diverged" if broken else "complete", "finite_steps": shortest}
+        record: dict[str, Any] = {"status": "diverged" if broken else "completed", "finite_steps": shortest}
         record["steps"] = steps
         record |= {
             "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": data.name, "columns": list(given[0].names),
@@ -347,7 +347,7 @@ def _search(learned: "list[Snapshots]", out: Path, seconds: float, seed: int, ho
         if state.exists():
             announce(f"what was tried so far is in {state}; the same command goes on from there")
         raise
-    return found.model, found.account()
+    return found.model, str(found)
 
 
 def _state_file(out: Path) -> Path:

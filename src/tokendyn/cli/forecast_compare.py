@@ -1,6 +1,5 @@
 """``tokendyn forecast compare`` and ``study``: models side by side, on the user's data and on generated systems."""
 
-import importlib.util
 import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.repeat import repeated
 from tokendyn.cli.values import seconds_of
 from tokendyn.errors import BadInputError
+from tokendyn.optional import missing
 from tokendyn.runs.files import check_free
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from tokendyn.studies.forecast.comparison import Contender
 
 #: Libraries that peers need.
-_NEEDS = {"PyDMD": "pydmd", "ESN": "reservoirpy", "PySINDy": "pysindy"}
+_NEEDS = {
+    "PyDMD": "pydmd", "ESN": "reservoirpy", "PySINDy": "pysindy", "encoder": "torch", "paper": "torch",
+}  # fmt: skip
 _TITLES = {
     "synthetic": "Synthetic signals",
     "aerodynamics": "Unsteady aerodynamics",
@@ -194,9 +196,9 @@ def _contenders(wished: list[str] | None, inputs: bool, longest: int) -> "tuple[
     if wrong:
         raise BadInputError(f"no model {', '.join(map(repr, wrong))} for these data; there are {', '.join(names)}")
     chosen = [one for one in known if wished is None or one.name in wished]
-    missing = {one.name for one in chosen if one.name in _NEEDS and importlib.util.find_spec(_NEEDS[one.name]) is None}
-    absent = [f"{name} needs {_NEEDS[name]}: pip install 'tokendyn[bench]'" for name in names if name in missing]
-    return [one for one in chosen if one.name not in missing], absent
+    lacking = {one.name: reason for one in chosen if one.name in _NEEDS and (reason := missing(_NEEDS[one.name]))}
+    absent = [f"{name}: {reason}" for name, reason in lacking.items()]
+    return [one for one in chosen if one.name not in lacking], absent
 
 
 def _paper(rng: np.random.Generator) -> dict[str, Any]:

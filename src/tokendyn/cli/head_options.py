@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.boundary import in_flags
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_text
 from tokendyn.runs.files import schema_of
@@ -99,7 +100,7 @@ class HeadOptions:
             )
         text = self._written() or ""
         found = read_text_tokens(self.weights, text, head, special=self.special_tokens, prefix=self.prefix)
-        return Words(found.positions, None, found.names, found.notes)
+        return Words(found.positions, None, found.names, tuple(map(in_flags, found.notes)))
 
     def _written(self) -> str | None:
         """Return the text itself."""

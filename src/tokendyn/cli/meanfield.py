@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.boundary import in_flags
 from tokendyn.cli.flow_options import RANDOM, FlowOptions, Starter, StartOptions, TimeOptions, check_size
 from tokendyn.cli.head_options import HeadOptions
 from tokendyn.cli.output import announce, write_json
@@ -82,7 +83,7 @@ class _Field:
             {"quantity": "head", "value": self.words},
             {"quantity": "model, head dimension", "value": f"{head.dim}, {head.head_dim}"},
             {"quantity": f"the model's own beta, {head.temperature_formula}", "value": head.own_temperature},
-            *({"quantity": "note", "value": note} for note in head.notes),
+            *({"quantity": "note", "value": in_flags(note)} for note in head.notes),
         ]
         return {"Attention head": rows, "Theory of the head, V through O": self.theory.rows(self.beta)}
 
@@ -363,7 +364,7 @@ def _companions(
     refinement: list[dict[str, Any]] = []
     if refine:
         runs = (run, *(one(*made(size, seed), seed) for size in (2 * count, 4 * count)))
-        refinement = Refinement.of(runs).table()
+        refinement = Refinement.of(runs).rows()
     found: list[tuple[int, Phases]] = []
     if seeds > 1:
         others = range(seed + 1, seed + seeds)
@@ -375,7 +376,7 @@ def _tell(run: "MeanFieldRun", companions: "Companions") -> None:
     from tokendyn.particles.meanfield.scatter import PhaseScatter
 
     for line in run.describe():
-        announce(line)
+        announce(in_flags(line))
     if run.flow.inverse_temperature == 0:
         announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
     for row in companions.refinement if run.asks else []:

@@ -77,6 +77,7 @@ def phase(
     from tokendyn.particles.meanfield.diagram_report import write_diagram
 
     system = _System(flow, start, times)
+    limit = math.inf if times.budget is None else seconds_of(times.budget)
     points = _points(betas, ratios or (RATIOS if spectrum else None), seeds, start, system)
     settings = _settings(points, system)
     _announce(points, system)
@@ -88,7 +89,6 @@ def phase(
     command = repeated()
     _open(out, settings, overwrite=overwrite)
     began = time.perf_counter()
-    limit = math.inf if times.budget is None else seconds_of(times.budget)
     with progress("runs") as tell:
         missing = fill(out / "runs", points, system.run, seconds=limit, progress=tell)
     diagram = read_diagram(settings, out / "runs", points)

@@ -1,5 +1,6 @@
 """Numbers of options are what is written: the option library would round 3.5 to 4, and read 1_000."""
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -20,7 +21,8 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
     Raises
     ------
     BadInputError
-        If an option of whole numbers is given a fraction, a truth value or anything else; if a number has underscores.
+        If an option of whole numbers is given a fraction, a truth value or anything else; if a number has underscores,
+        is NaN, or is so large that it would be read as infinity.
     """
     problems = []
     for argument in arguments:
@@ -36,8 +38,19 @@ def strict_numbers(_app: object, _commands: tuple[str, ...], arguments: Iterable
                 problems.append(f"{name} takes a whole number, got {text[:60] or 'nothing'}")
             elif "_" in text or not text.isascii():
                 problems.append(f"{name} takes a number, got {text[:60]}; write it with digits alone")
+            elif float in kinds and _is_beyond(text):
+                problems.append(f"{name} takes a number, got {text[:60]}, which is none that a computer holds")
     if problems:
         raise BadInputError.all_of("options", problems) if len(problems) > 1 else BadInputError(problems[0])
+
+
+def _is_beyond(text: str) -> bool:
+    """Return whether a text is read as NaN, or as infinity without saying so, such as 1e400."""
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isnan(value) or (math.isinf(value) and "inf" not in text.lower())
 
 
 def _is_other(text: str, kinds: set[Any]) -> bool:

@@ -22,7 +22,7 @@ _FORMS = 'a file that exists, rows such as "2,0;0,1", or diag(2,1)'
 
 def seconds_of(text: str, option: str = "--budget") -> float:
     """Return a duration such as ``90``, ``90s``, ``2m`` or ``1.5h`` in seconds."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower(), re.ASCII)
     if found is None or found[2] not in _UNITS or float(found[1]) == 0:
         raise BadInputError(f"{option} is {text!r}; expected a time above 0 such as 90s, 2m or 1h")
     return float(found[1]) * _UNITS[found[2]]

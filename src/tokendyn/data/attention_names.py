@@ -147,7 +147,7 @@ def read_mapping(path: str | Path) -> Scheme:
         if name in table and not (type(table[name]) is int and table[name] > 0):
             problems.append(f"{name} must be a positive whole number, got {table[name]!r}")
     if problems:
-        raise BadInputError.all_of(f"--mapping {path}", problems)
+        raise BadInputError.all_of(str(path), problems)
     return Scheme(
         Path(path).name, layout, tuple(table[name] for name in wanted), table.get("output", ""),
         transposed=bool(table.get("transposed", layout == "columns")), heads=table.get("heads"),

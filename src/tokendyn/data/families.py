@@ -239,6 +239,36 @@ class Recognised:
     note: str = ""
 
 
+_registered: dict[str, Scheme] = {}
+
+
+def register_family(scheme: Scheme) -> None:
+    """Let :func:`tokendyn.data.weights.read_head` know one more family of models, in this process.
+
+    It is tried before the families of the library; one of the same name is replaced.
+
+    Parameters
+    ----------
+    scheme
+        Names and layout of the matrices.
+
+    Raises
+    ------
+    BadInputError
+        If the name is that of a family of the library, or ``{layer}`` is not in the name of a matrix.
+    """
+    problems = ["the library has a family of this name"] if any(scheme.name == one.name for one in SCHEMES) else []
+    problems += [f"{name!r} has no {{layer}} in it" for name in scheme.inputs if "{layer}" not in name]
+    if problems:
+        raise BadInputError.all_of(f"family {scheme.name!r}", problems)
+    _registered[scheme.name] = scheme
+
+
+def known_families() -> tuple[Scheme, ...]:
+    """Return the families that names are held against: those of the user first."""
+    return (*_registered.values(), *SCHEMES)
+
+
 def recognise(
     names: Iterable[str], table: dict[str, Any], source: str, prefix: str = "", scheme: Scheme | None = None
 ) -> Recognised:
@@ -263,7 +293,7 @@ def recognise(
         If no family fits, several parts of the model do, or the order of Q, K and V in one tensor is not known.
     """
     known = _below(sorted(names), prefix, source)
-    schemes = SCHEMES if scheme is None else (scheme,)
+    schemes = known_families() if scheme is None else (scheme,)
     parts: dict[str, list[tuple[Scheme, list[str]]]] = {}
     for candidate in schemes:
         found: dict[str, list[str]] = {}
@@ -287,7 +317,7 @@ def recognise(
     best = max(whole for whole, _ in chosen.values())
     left = {part: fit for part, (whole, fit) in chosen.items() if whole == best}
     if len(left) > 1:
-        shown = ", ".join(f"--prefix {part or '(none)'} ({fit.scheme.name})" for part, fit in sorted(left.items()))
+        shown = ", ".join(f"prefix={part!r} ({fit.scheme.name})" for part, fit in sorted(left.items()))
         raise BadInputError(f"{source} has attention layers in several parts; say which: {shown}")
     return next(iter(left.values()))
 
@@ -298,7 +328,7 @@ def _below(names: list[str], prefix: str, source: str) -> list[str]:
     if names and not below:
         starts = sorted({".".join(name.split(".")[:2]) for name in names})[:8]
         raise BadInputError(
-            f"{source} has no tensor whose name starts with --prefix {wanted} (there are {', '.join(starts)})"
+            f"{source} has no tensor whose name starts with prefix={wanted!r} (there are {', '.join(starts)})"
         )
     return below
 
@@ -319,7 +349,7 @@ def _fitting(
         if kind and scheme.layout != "separate":
             raise BadInputError(
                 f"{source}: the order of Q, K and V in {part}{scheme.inputs[0]} is not known for model_type {kind}; "
-                "say it with --mapping FILE.toml"
+                "say it with mapping='FILE.toml'"
             )
         said = f"model_type {kind} is not among the families that are known" if kind else "no model_type is given"
         note = f"{said}: read as {scheme.name}, by the names of its tensors"
@@ -353,11 +383,11 @@ def _numbered(scheme: Scheme, slots: list[str], config: ModelConfig) -> dict[int
 def _unknown(known: list[str], source: str, mapped: Scheme | None) -> BadInputError:
     some = ", ".join(known[:8]) + (f", ... ({len(known)} in all)" if len(known) > 8 else "")
     if mapped is not None:
-        return BadInputError(f"{source} has no tensor {mapped.inputs[0]} of --mapping {mapped.name} (it holds: {some})")
+        return BadInputError(f"{source} has no tensor {mapped.inputs[0]} of mapping={mapped.name!r} (it holds: {some})")
     if any(name.endswith(_QUANTISED) for name in known):
         return BadInputError(f"{source} holds quantised weights ({some}); give the model with float weights")
-    families = ", ".join(scheme.name for scheme in SCHEMES)
+    families = ", ".join(scheme.name for scheme in known_families())
     return BadInputError(
         f"{source} names its attention like none of {families}; say which tensors hold Q, K, V with "
-        f"--mapping FILE.toml (it holds: {some or 'nothing'})"
+        f"mapping='FILE.toml' (it holds: {some or 'nothing'})"
     )

@@ -46,7 +46,7 @@ class HeadLayout:
             shown = ", ".join(str(part.shape) for part in parts)
             raise BadInputError(
                 f"{self.names[0]}: Q, K, V of head {head} are {shown} with {self.heads} heads and {self.shared} key "
-                "and value heads; expected equal: correct --heads or --key-value-heads"
+                "and value heads; expected equal: correct heads={self.heads} or key_value_heads={self.shared}"
             )
         return parts
 
@@ -98,7 +98,7 @@ class HeadLayout:
         if len(fused) % blocks:
             raise BadInputError(
                 f"{self.names[0]} {fused.shape} cannot be cut into Q of {self.heads} heads, K and V of {self.shared}; "
-                "correct --heads or --key-value-heads"
+                f"correct heads={self.heads} or key_value_heads={self.shared}"
             )
         cut = fused.reshape(blocks, -1, *fused.shape[1:])
         group = self.heads // self.shared
@@ -112,6 +112,6 @@ class HeadLayout:
 
 def _rows(array: np.ndarray, heads: int, head: int, name: str) -> np.ndarray:
     if len(array) % heads:
-        raise BadInputError(f"{name}: {len(array)} rows do not divide among {heads} heads; correct --heads")
+        raise BadInputError(f"{name}: {len(array)} rows do not divide among {heads} heads; correct heads={heads}")
     size = len(array) // heads
     return np.ascontiguousarray(array[head * size : (head + 1) * size])

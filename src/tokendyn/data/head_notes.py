@@ -69,7 +69,7 @@ def head_notes(
         notes.append("biases of the layer are left out" + (size if key_bias.any() else ""))
     notes += [_POSITIONS[kind] for kind in sorted(_positions(tensors, found, slot))]
     if _is_causal(found):
-        notes.append("a token of this model sees those before it only: --causal runs it so, the theory is for all")
+        notes.append("a token of this model sees those before it only: causal=True runs it so, the theory is for all")
     stem = _layer_stem(found, slot)
     if any(stem and name.startswith(stem) and name.endswith(".sinks") for name in tensors.files):
         notes.append("the share of attention that goes to no token (sinks) is left out")

@@ -58,18 +58,18 @@ def read_text_tokens(
     path = Path(path)
     rules = (path if path.is_dir() else path.parent) / "tokenizer.json"
     if not rules.is_file():
-        raise BadInputError(f"--text needs {rules}, the tokenizer of the model, which is missing")
+        raise BadInputError(f"a text needs {rules}, the tokenizer of the model, which is missing")
     if not text.strip():
-        raise BadInputError("--text is empty; give a text with words")
+        raise BadInputError("the text is empty; give a text with words")
     cut = cut_text(rules, text, special=special)
     ids, names = np.array(cut.ids, dtype=np.int64), cut.names
     own = len(ids) - sum(cut.added)
     if not own:
-        raise BadInputError("--text has no token, only those that the tokenizer adds; give a text with words")
+        raise BadInputError("the text has no token, only those that the tokenizer adds; give a text with words")
     if cut.unknown == own:
-        raise BadInputError(f"--text has {own} words or signs, and the tokenizer knows none of them")
+        raise BadInputError(f"the text has {own} words or signs, and the tokenizer knows none of them")
     if len(ids) < 2:
-        raise BadInputError(f"--text has 1 token, {names[0]}; expected 2 or more")
+        raise BadInputError(f"the text has 1 token, {names[0]}; expected 2 or more")
     table = read_embedding(path, prefix)
     if table.ndim != 2 or table.shape[1] != head.dim:
         raise BadInputError(
@@ -91,12 +91,12 @@ def read_text_tokens(
 def _notes(cut: Cut, head: HeadWeights) -> list[str]:
     notes = [
         f"tokens start at bare word embeddings, without positions and earlier layers: they are not the states that "
-        f"enter layer {head.layer} of the model; to start from those, give them as a file of tokens with --normalise"
+        f"enter layer {head.layer} of the model; to start from those, give them as tokens with normalise=True"
     ]
     extra = [name for name, added in zip(cut.names, cut.added, strict=True) if added]
     if extra:
         some = ", ".join(extra[:LISTED]) + (", ..." if len(extra) > LISTED else "")
-        notes.append(f"the tokenizer added {some}; --no-special-tokens leaves them out")
+        notes.append(f"the tokenizer added {some}; special=False leaves them out")
     repeated = len(cut.ids) - len(set(cut.ids))
     if repeated:
         notes.append(f"{repeated} tokens repeat earlier ones: without positions they start where those are")

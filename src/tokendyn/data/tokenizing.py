@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, MissingLibraryError
+from tokendyn.optional import missing
 from tokendyn.runs.limited import answer, look
 from tokendyn.runs.opened import note_opened
 
@@ -56,12 +57,14 @@ def cut_text(path: Path, text: str, *, special: bool = True) -> Cut:
     Raises
     ------
     BadInputError
-        If the file is damaged, its rules pass the limits of time and memory, or the package tokenizers is missing.
+        If the file is damaged, or its rules pass the limits of time and memory.
+    MissingLibraryError
+        Without the package tokenizers.
     """
     note_opened(path)
     seen = look(__name__, path, "tokenizers", json.dumps({"text": text, "special": special}))
     if seen["problem"] == "ImportError":
-        raise BadInputError("--text with --weights needs the package tokenizers: pip install tokenizers")
+        raise MissingLibraryError(missing("tokenizers") or "tokenizers cannot be imported in a process of its own")
     if seen["problem"]:
         raise BadInputError(f"{path} is not a whole tokenizer ({seen['problem']})")
     ids, names, added = (tuple(seen[key]) for key in ("ids", "names", "added"))

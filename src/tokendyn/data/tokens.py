@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -32,6 +33,51 @@ class TokenTable:
     tokens: Float[np.ndarray, "tokens dim"]
     labels: tuple[str, ...]
     name_column: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.tokens, dtype=dtype) if copy else np.asarray(self.tokens, dtype=dtype)
+
+
+def named_tokens(tokens: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """Return tokens and their names: of a table that was read, of a DataFrame or an xarray DataArray; of others None.
+
+    The names of a DataFrame are those of its one column of texts, else its index, unless it only counts.
+
+    Raises
+    ------
+    BadInputError
+        For a DataFrame with several columns of texts, or a DataArray that is not ``(tokens, dim)``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tokendyn.data.tokens import named_tokens
+    >>> tokens, names = named_tokens(pd.DataFrame({"x": [1.0, 2.0], "y": [0.0, 1.0]}, index=["a", "b"]))
+    >>> tokens.tolist(), names
+    ([[1.0, 0.0], [2.0, 1.0]], ('a', 'b'))
+    """
+    if isinstance(tokens, TokenTable):
+        return tokens.tokens, tokens.labels
+    kind = type(tokens).__module__.split(".")[0]
+    if kind == "xarray":
+        if getattr(tokens, "ndim", 0) != 2 or hasattr(tokens, "data_vars"):
+            raise BadInputError(f"tokens is an xarray {type(tokens).__name__}; expected a DataArray (tokens, dim)")
+        index = tokens.indexes.get(tokens.dims[0])
+        return np.asarray(tokens.values), None if index is None else tuple(map(str, index))
+    if kind != "pandas" or not hasattr(tokens, "columns"):
+        return tokens, None
+    texts = [name for name in tokens.columns if getattr(tokens[name].dtype, "kind", "O") not in "iufb"]
+    if len(texts) > 1:
+        raise BadInputError(
+            f"tokens has columns of texts {', '.join(map(repr, texts[:LISTED]))}; one of them may hold names, the "
+            "others must be numbers"
+        )
+    numbers = tokens.drop(columns=texts)
+    index = tokens[texts[0]] if texts else None if type(tokens.index).__name__ == "RangeIndex" else tokens.index
+    return numbers.to_numpy(dtype=np.float64, na_value=np.nan), None if index is None else tuple(map(str, index))
 
 
 def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:

@@ -131,9 +131,9 @@ def read_head(
         of heads that are unknown or do not fit, quantised weights, and queries that the model normalises; the message
         lists what is there.
     """
-    for name, number in (("--heads", heads), ("--key-value-heads", key_value_heads)):
+    for name, number in (("heads", heads), ("key_value_heads", key_value_heads)):
         if number is not None and number < 1:
-            raise BadInputError(f"{name} must be at least 1, got {number}")
+            raise BadInputError(f"{name}={number} must be at least 1")
     tensors = Tensors(path)
     mapped = None if mapping is None else read_mapping(mapping)
     found = recognise(tensors.files, read_config(Path(path)), str(path), prefix, mapped)
@@ -145,14 +145,14 @@ def read_head(
     count = heads or scheme.heads or config.heads(found.prefix)
     if count is None:
         raise BadInputError(
-            f"{path}: the number of heads is unknown; give --heads, or num_attention_heads in config.json beside it"
+            f"{path}: the number of heads is unknown; give heads=N, or num_attention_heads in config.json beside it"
         )
     shared = key_value_heads or scheme.key_value_heads or config.key_value_heads(count)
     if not 0 <= head < count:
-        raise BadInputError(f"layer {layer} of {path} has {count} heads, 0 to {count - 1}; got --head {head}")
+        raise BadInputError(f"layer {layer} of {path} has {count} heads, 0 to {count - 1}; got head={head}")
     if shared > count or count % shared:
         raise BadInputError(
-            f"{path}: {count} heads do not share {shared} key and value heads evenly; correct --key-value-heads"
+            f"{path}: {count} heads do not share {shared} key and value heads evenly; correct key_value_heads={shared}"
         )
     layout = HeadLayout(tensors, scheme, tuple(names), count, shared)
     query, key, value = layout.weights(head)
@@ -208,13 +208,13 @@ def _slot(tensors: Tensors, found: Recognised, layer: int) -> str:
     known = sorted(found.slots)
     whole = known == list(range(known[0], known[-1] + 1)) and len(known) > 2
     shown = f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
-    raise BadInputError(f"{tensors.path} ({found.scheme.name}) has layers {shown}; got --layer {layer}")
+    raise BadInputError(f"{tensors.path} ({found.scheme.name}) has layers {shown}; got layer={layer}")
 
 
 def _check_head_dim(found: Recognised, query: np.ndarray, source: str) -> None:
     said = found.config.whole("head_dim", "d_kv", "kv_channels")
     if said is not None and said != len(query) and found.config.model_types:
         raise BadInputError(
-            f"{source}: the heads have {len(query)} rows of Q, but config.json says {said}; correct --heads, or name "
-            "the tensors with --mapping"
+            f"{source}: the heads have {len(query)} rows of Q, but config.json says {said}; correct heads=N, or "
+            "name the tensors with mapping='FILE.toml'"
         )

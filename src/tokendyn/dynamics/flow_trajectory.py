@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
+from tokendyn.results import Paths, Result
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-flow", 1
 
@@ -18,7 +23,7 @@ FlowStatus = Literal["completed", "event", "diverged", "singular", "out of steps
 
 
 @dataclass(frozen=True)
-class FlowTrajectory:
+class FlowTrajectory(Result):
     """Tokens at the times that were asked for, as far as the integration came.
 
     Attributes
@@ -63,6 +68,56 @@ class FlowTrajectory:
     def cluster_counts(self, gap: float = 0.05) -> Int[np.ndarray, " states"]:
         """Return the number of clusters at every time."""
         return np.array([len(cluster_points(state, gap).sizes) for state in self.states], dtype=np.int64)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run in numbers, as JSON values."""
+        states, tokens, dim = self.states.shape
+        return {
+            "status": self.status, "tokens": tokens, "dim": dim, "time": float(self.times[-1]), "states": states,
+            "steps": self.steps, "rejected": self.rejected, "evaluations": self.evaluations,
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the run in a few sentences."""
+        facts = self.summary()
+        lines = [
+            "{tokens} tokens in {dim} dimensions until t = {time:g}: {steps} steps, {evaluations} velocities".format(
+                **facts
+            ),
+            f"{len(self.clusters().sizes)} clusters at the end",
+        ]
+        if self.reason:
+            lines.append(f"{self.status}: {self.reason}")
+        lines += [
+            f"event {name} at t = {', '.join(f'{time:.4g}' for time in times[:5])}{', ...' if len(times) > 5 else ''}"
+            for name, times in self.events.items()
+            if times
+        ]
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each time: clusters, mean of the tokens, their root mean square distance from it."""
+        import pandas as pd
+
+        means = np.einsum("j,tjd->td", self.weights, self.states)
+        gaps = ((self.states - means[:, None]) ** 2).sum(axis=2)
+        columns: dict[str, Any] = {"time": self.times, "clusters": self.cluster_counts()}
+        columns |= {f"mean_x{axis + 1}": means[:, axis] for axis in range(means.shape[1])}
+        return pd.DataFrame({**columns, "spread": np.sqrt(gaps @ self.weights)})
+
+    def picture(self) -> Paths:
+        """Return the ways of the tokens, coloured by the cluster that they end in."""
+        return Paths(self.states, self.times, self.clusters().labels, time_label="time")
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """Return states and weights as an xarray dataset with named axes."""
+        import xarray
+
+        return xarray.Dataset(
+            {"position": (("time", "token", "coordinate"), self.states), "weight": (("token",), self.weights)},
+            coords={"time": self.times},
+            attrs={"status": self.status},
+        )
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write ``flow.safetensors`` and ``flow.json`` into a new folder."""

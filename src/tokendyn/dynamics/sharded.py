@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int
 
 from tokendyn.attention import fused
@@ -23,8 +21,11 @@ from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze, shares
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.ties import rounding_slack
 from tokendyn.errors import BadInputError
+from tokendyn.optional import torch
 from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
+
+dist = torch.distributed
 
 
 @dataclass(frozen=True, repr=False)

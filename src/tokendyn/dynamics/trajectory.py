@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points, euclidean_norms, same_points
+from tokendyn.results import Paths, Result
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
-from tokendyn.shown import ShortRepr
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-trajectory", 3
@@ -22,7 +23,7 @@ _MOTION = ("since", "origins", "goals", "log_shares")
 
 
 @dataclass(frozen=True, repr=False)
-class Trajectory(ShortRepr):
+class Trajectory(Result):
     """Tokens over the layers, and whom each followed.
 
     Attributes
@@ -135,6 +136,45 @@ class Trajectory(ShortRepr):
         """
         state = self.at(layer)
         return cluster_points(state, tolerance * self.sizes(state))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run in numbers, as JSON values."""
+        _, tokens, dim = self.states.shape
+        return {
+            "status": self.status, "tokens": tokens, "dim": dim, "layers": self.layers,
+            "heads": self.leaders.shape[1], "recorded": len(self.states), "doubtful": len(self.doubtful),
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the run in a few sentences."""
+        facts = self.summary()
+        lines = [
+            "{tokens} tokens in {dim} dimensions, {layers} layers with {heads} heads, "
+            "{recorded} states recorded".format(**facts)
+        ]
+        lines.append(f"{len(self.clusters().sizes)} clusters at the end")
+        if self.status == "diverged":
+            lines.append(f"the run diverged; {self.layers} finite layers are kept")
+        if self.doubtful.size:
+            lines.append(f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each token: start, end, whom it followed first and last (head 0)."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"token": list(self.labels)}
+        for name, state in (("start", self.states[0]), ("end", self.states[-1])):
+            columns |= {f"{name}_x{axis + 1}": state[:, axis] for axis in range(state.shape[1])}
+        if len(self.leaders):
+            names = np.array(self.labels, dtype=object)
+            columns |= {"follows_at_first": names[self.leaders[0, 0]], "follows_at_last": names[self.leaders[-1, 0]]}
+        columns["cluster"] = self.clusters().labels
+        return pd.DataFrame(columns)
+
+    def picture(self) -> Paths:
+        """Return the ways of the tokens, coloured by the cluster that they end in."""
+        return Paths(self.states, self.recorded, self.clusters().labels)
 
     def to_xarray(self) -> "xarray.Dataset":
         """Return states, leaders and tie counts as an xarray dataset with named axes."""

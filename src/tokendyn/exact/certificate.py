@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from tokendyn.exact import precision, radius, ragged
 from tokendyn.exact.forms import canonical
 from tokendyn.exact.rational import rationals, run_exactly
 from tokendyn.exact.sequences import Given, Sequences
+from tokendyn.results import Bars, Numbers, Result
+from tokendyn.runs.files import new_folder, write_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tokendyn.exact.transformer import ExactTransformer
 
 Progress = Callable[[int, int], None]
@@ -47,7 +52,7 @@ def bitwise_beta(width: float, longest: int, bits: int) -> float:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Numbers, kind="exact-verification"):
     """One run of all sequences.
 
     Attributes
@@ -87,7 +92,26 @@ class Verification:
         """Whether every output is the label to the last bit: no difference at all in this arithmetic."""
         return self.passed and self.largest_difference == 0
 
-    def __str__(self) -> str:
+    @property
+    def status(self) -> str:
+        """``"completed"`` when it passed, else ``"failed"``."""
+        return "completed" if self.passed else "failed"
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each sequence that is wrong or unknown; no row when it passed."""
+        import pandas as pd
+
+        rows = [(place, what) for what in ("wrong", "unknown") for place in getattr(self, what)]
+        return pd.DataFrame(rows, columns=["sequence", "problem"])
+
+    def picture(self) -> Bars:
+        """Return how many sequences are right, wrong, unknown."""
+        bad = len({*self.wrong, *self.unknown})
+        counts = (self.sequences - bad, len(self.wrong), len(self.unknown))
+        return Bars(("right", "wrong", "unknown"), [*map(float, counts)], "sequences")
+
+    def describe(self) -> list[str]:
+        """Return the verdict in a sentence."""
         problems = (("wrong", self.wrong), ("not among those that it was built from", self.unknown))
         verdict = "; ".join(
             f"{len(places)} {what}, first {', '.join(map(str, places[:5]))}" for what, places in problems if places
@@ -97,14 +121,18 @@ class Verification:
         largest = f"max |output - label| = {self.largest_difference:g}"
         if math.isinf(self.largest_difference):
             largest = "with labels that the transformer does not have"
-        return (
+        return [
             f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
             f"{self.seconds:.1f} s"
-        )
+        ]
+
+
+#: A saved certificate: this record beside the folder of its transformer, without which it could not be checked.
+SCHEMA, SCHEMA_VERSION, MODEL = "tokendyn-certificate", 1, "model"
 
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Result):
     """The margins of a construction and what follows from them.
 
     Attributes
@@ -152,6 +180,49 @@ class Certificate:
     direction: tuple[float, ...] | None
     data: str
     _transformer: "ExactTransformer" = field(repr=False, compare=False)
+
+    @property
+    def status(self) -> str:
+        """``"completed"`` when every gap is wide enough for the labels to be right, else ``"failed"``."""
+        return "completed" if self.delta_min >= self.needed else "failed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers and what they mean for this transformer."""
+        names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "arithmetic")
+        return {"status": self.status, **{name: getattr(self, name) for name in names}, "bitwise": self.bitwise}
+
+    def describe(self) -> list[str]:
+        """Return what is promised, in a few sentences."""
+        bits = "to the last bit" if self.bitwise else "after rounding"
+        lines = [
+            f"every given sequence has its label {bits} in {self.arithmetic}: the smallest gap that a decision rests "
+            f"on is {self.delta_min:.3g}, and {self.needed:.3g} is needed"
+        ]
+        if math.isfinite(self.radius_tokens):
+            lines.append(f"no label changes while no token moves by more than {self.radius_tokens:.3g}")
+        if self.beta is not None:
+            lines.append(f"softmax at inverse temperature {self.beta:.6g}; {self.beta_min:.6g} is enough")
+        if self.n_max is not None:
+            lines.append(f"for sequences of up to {self.n_max} distinct tokens")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each given sequence: how far its tokens may move."""
+        import pandas as pd
+
+        return pd.DataFrame({"sequence": np.arange(len(self.radii())), "radius": self.radii()})
+
+    def picture(self) -> Bars:
+        """Return how far the tokens of each given sequence may move, the least first."""
+        radii = self.radii()
+        order = np.argsort(radii, kind="stable")
+        return Bars([f"sequence {place}" for place in order], radii[order].tolist(), "distance that tokens may move")
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the certificate with its transformer into a new folder."""
+        with new_folder(folder, overwrite=overwrite) as place:
+            self._transformer.save(place / MODEL)
+            write_json(place / "certificate.json", {"schema": SCHEMA, "schema_version": SCHEMA_VERSION})
 
     @property
     def bitwise(self) -> bool:

@@ -125,6 +125,14 @@ def data_hash(record: dict[str, Any], tensors: Tensors) -> str:
     return found.hexdigest()
 
 
+def files_hash(record: dict[str, Any], tensors: Path) -> str:
+    """Return SHA-256 of all of model.json that bears on an answer and of model.safetensors, as model.json holds it."""
+    kept = {name: value for name, value in record.items() if name not in ("command", "digest", "provenance")}
+    found = hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    found.update(tensors.read_bytes())
+    return found.hexdigest()
+
+
 def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]], Any]]:
     """Yield (id, tokens, label) of a file of JSON lines, CSV or TSV, also .gz: the last two with one token a row."""
     packed = path.suffix == ".gz"
@@ -210,6 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
         problems = inequality_problems(record, max(len(rows) for _, rows, _ in given))
         if record["certificate"].get("data", "") not in ("", data_hash(record, tensors)):
             problems.append("the sequences and labels do not have the hash that the certificate holds")
+        if record.get("digest", "") not in ("", files_hash(record, options.folder / "model.safetensors")):
+            problems.append("the files do not have the hash that model.json holds")
         if options.sequences is not None:
             given, unknown = own_sequences(options.sequences, options.label, record, given)
             problems += unknown

@@ -3,18 +3,22 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tokendyn.data.labels import encode_labels
 from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
-from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets
+from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets, with_labels
+from tokendyn.results import Bars, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
-class InputReport:
+class InputReport(Result, kind="exact-input-report"):
     """What was found in sequences and labels.
 
     Attributes
@@ -54,8 +58,23 @@ class InputReport:
         """Whether the labels can be learned: no contradiction."""
         return not self.contradictions
 
+    @property
+    def status(self) -> str:
+        """``"failed"`` when sequences contradict each other, else ``"completed"``."""
+        return "completed" if self.ok else "failed"
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each label: how often it occurs."""
+        import pandas as pd
+
+        return pd.DataFrame({"label": list(self.labels), "sequences": list(self.labels.values())})
+
+    def picture(self) -> Bars:
+        """Return how often each label occurs."""
+        return Bars([str(label) for label in self.labels], [*map(float, self.labels.values())], "sequences")
+
     def describe(self) -> list[str]:
-        """Return lines for people."""
+        """Return what was found in a few sentences."""
         shown = ", ".join(f"{label!r} {count}" for label, count in list(self.labels.items())[:LISTED])
         more = f" and {len(self.labels) - LISTED} more" if len(self.labels) > LISTED else ""
         lines = [
@@ -75,7 +94,7 @@ class InputReport:
 
 def check(
     sequences: Given,
-    labels: Iterable[Hashable],
+    labels: Iterable[Hashable] | None = None,
     *,
     dtype: str = "float64",
     multiplicity: str = "set",
@@ -106,6 +125,7 @@ def check(
     >>> report.describe()[-1]
     'sequences 0 and 1 are the same and have different labels'
     """
+    sequences, labels = with_labels(sequences, labels)
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
     sets = token_sets(ready)

@@ -27,6 +27,7 @@ from tokendyn.exact.sequences import (
     remedies,
     token_sets,
     unique_sets,
+    with_labels,
 )
 from tokendyn.exact.shallow import first_that_works
 from tokendyn.exact.strict import strict
@@ -58,7 +59,7 @@ class _Data:
 
 def compile(
     sequences: Given,
-    labels: Iterable[Any],
+    labels: Iterable[Any] | None = None,
     *,
     strategy: str = "auto",
     attention: str = "hardmax",
@@ -79,7 +80,8 @@ def compile(
     Parameters
     ----------
     sequences
-        A list of ``(tokens, dim)`` arrays of any lengths, or one ``(sequences, tokens, dim)`` array.
+        A list of ``(tokens, dim)`` arrays of any lengths, one ``(sequences, tokens, dim)`` array, or what
+        :func:`tokendyn.data.sequences.read_sequences` returns, with its labels.
     labels
         One hashable label a sequence: strings, numbers, tuples of them. Scalars of NumPy and torch become plain Python
         values; 1, True and 1.0 are three labels; None and NaN are refused, as None means that a model abstains.
@@ -143,6 +145,7 @@ def compile(
     ['a', 'b', 'a', 'b']
     """
     _check_options(strategy, attention, direction, multiplicity, trials, seed, min_margin, beta)
+    sequences, labels = with_labels(sequences, labels)
     given = _read(sequences, labels, dtype, positions, multiplicity, strategy)
     options = {
         "strategy": strategy, "attention": attention, "dtype": dtype, "direction": direction, "trials": trials,

@@ -1,7 +1,8 @@
 """The construction as a scikit-learn classifier."""
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -9,8 +10,12 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
+from tokendyn.data.sequences import LabelledSequences
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
+
+if TYPE_CHECKING:
+    from tokendyn.exact.explanation import Explanation
 
 
 class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -88,8 +93,11 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.unseen_label = unseen_label
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "ExactClassifier":
+    def fit(self, X: Any, y: Any = None) -> "ExactClassifier":
         """Build the transformer.
+
+        ``y`` may be left out for sequences that were read with their labels
+        (:func:`tokendyn.data.sequences.read_sequences`).
 
         Raises
         ------
@@ -98,6 +106,8 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             For labels that are not classes (numbers with fractions, NaN), as scikit-learn's classifiers do.
         """
+        if isinstance(X, LabelledSequences):
+            X, y = X.sequences, X.labels if y is None else y
         sequences = self._sequences(X, reset=True)
         if y is None:
             raise BadInputError("this classifier requires y to be passed, but the target y is None")
@@ -139,8 +149,36 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = self.is_known(X)
         return float(accuracy_score(np.asarray(y)[known], self.predict(X)[known])) if known.any() else float("nan")
 
+    def explain(self, sequence: Any) -> "Explanation":
+        """Return why a sequence has its label; see :meth:`tokendyn.exact.ExactTransformer.explain`."""
+        check_is_fitted(self)
+        row = np.asarray(sequence)
+        return self.transformer_.explain(row[None] if row.ndim == 1 else sequence)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the classifier with its transformer into a new folder; ``tokendyn.load`` reads it.
+
+        Raises
+        ------
+        BadInputError
+            For labels that JSON cannot hold, or a ``random_state`` that is no integer.
+        OutputError
+            If the folder exists, or cannot be written.
+        """
+        from tokendyn.exact.store import save_classifier
+
+        check_is_fitted(self)
+        save_classifier(self, folder, overwrite=overwrite)
+
+    def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
+        """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`; it does not abstain."""
+        check_is_fitted(self)
+        return self.transformer_.to_onnx(path, unrolled=unrolled)
+
     def _sequences(self, X: Any, *, reset: bool = False) -> Any:
         """Return input as sequences, checked by scikit-learn's rules if it is a matrix."""
+        if isinstance(X, LabelledSequences):
+            X = X.sequences
         if _is_ragged(X):
             return X if isinstance(X, np.ndarray) else list(X)
         matrix = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=True)

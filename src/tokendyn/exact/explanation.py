@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -15,8 +15,10 @@ from tokendyn.exact.forms import canonical
 from tokendyn.exact.plan import DONE, ROOT, Plan, ask
 from tokendyn.exact.radius import direction_of
 from tokendyn.exact.sequences import Sequences
+from tokendyn.results import Bars, Curves, Result
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from tokendyn.exact.transformer import ExactTransformer
@@ -76,7 +78,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Result, kind="exact-explanation"):
     """Why a sequence has its label: which token decides, and by how much.
 
     Attributes
@@ -104,6 +106,8 @@ class Explanation:
     names
         Names of the tokens, such as words; None for their positions.
     """
+
+    parts: ClassVar = (Evidence, Question)
 
     label: Any
     known: bool
@@ -173,8 +177,30 @@ class Explanation:
         known = "" if self.known else " (not among the given sequences: no guarantee)"
         return [*lines, f"label {short(repr(self.label))}{known}{reach}"]
 
-    def __str__(self) -> str:
-        return "\n".join(self.describe())
+    @property
+    def status(self) -> str:
+        """``"completed"``; whether the label is guaranteed is :attr:`known`."""
+        return "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the explanation in numbers and words."""
+        return {
+            "status": self.status, "label": str(self.label), "known": self.known, "strategy": self.strategy,
+            "radius": self.radius, "questions": len(self.questions),
+        }  # fmt: skip
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each token that the label rests on, the strongest first."""
+        import pandas as pd
+
+        rows = [(item.token, self._name(item.token), item.amount, item.text) for item in self.evidence]
+        return pd.DataFrame(rows, columns=["token", "name", "amount", "text"])
+
+    def picture(self) -> Bars:
+        """Return a bar for each token that the label rests on."""
+        names = [self._token(item.token) for item in self.evidence]
+        title = f"label {short(repr(self.label))}"
+        return Bars(names, [item.amount for item in self.evidence], self.measure, title)
 
     def _name(self, token: int) -> str | None:
         return None if self.names is None else self.names[token]
@@ -206,8 +232,8 @@ class Explanation:
                 lines.append(question.line(self.names))
         return lines
 
-    def plot(self) -> "Figure":
-        """Return a figure: tokens on the line p and the intervals asked for, one row a question; or a bar a token.
+    def figure(self) -> "Figure":
+        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row a question; or a bar a token.
 
         At most 40 rows; the title says how many there are.
         """
@@ -271,7 +297,7 @@ def _cut(lines: list[str], room: int, what: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Result, kind="exact-trace"):
     """Residuals of one sequence after each block.
 
     Attributes
@@ -293,6 +319,30 @@ class Trace:
         if name not in self.names:
             raise BadInputError(f"there is no channel {name!r}; the channels are {', '.join(self.names)}")
         return self.states[:, :, self.names.index(name)]
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def describe(self) -> list[str]:
+        """Return in a sentence what was traced."""
+        blocks, tokens, channels = self.states.shape
+        return [f"{tokens} tokens through {blocks} blocks; channels {', '.join(self.names[:channels])}"]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each block and token, one column for each channel."""
+        import pandas as pd
+
+        blocks, tokens, _ = self.states.shape
+        places = {"block": np.repeat(np.arange(1, blocks + 1), tokens), "token": np.tile(np.arange(tokens), blocks)}
+        return pd.DataFrame({**places, **{name: self[name].ravel() for name in self.names}})
+
+    def picture(self) -> Curves:
+        """Return the last channel of each token over the blocks."""
+        name = self.names[-1]
+        curves = {f"token {number}": values for number, values in enumerate(self[name].T)}
+        return Curves(np.arange(1, len(self.states) + 1), curves, "block", name)
 
 
 def explain(model: "ExactTransformer", sequence: Any) -> Explanation:

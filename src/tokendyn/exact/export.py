@@ -7,6 +7,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.module import stacked
+from tokendyn.optional import library
 from tokendyn.runs.files import new_file
 
 if TYPE_CHECKING:
@@ -43,14 +44,13 @@ def to_onnx(model: "ExactTransformer", path: str | Path, *, unrolled: bool = Fal
     Raises
     ------
     BadInputError
-        If the package onnx is missing, or an unrolled graph would have too many blocks.
+        If an unrolled graph would have too many blocks.
+    MissingLibraryError
+        Without the package onnx.
     OutputError
         If the file cannot be written.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise BadInputError("writing ONNX needs the package onnx; install tokendyn[onnx]") from None
+    onnx = library("onnx")
     if unrolled:
         _check_blocks(model, "unrolled=True", "leave it out")
     proto = _model(onnx, model, unrolled)
@@ -256,12 +256,12 @@ def to_exported_program(model: "ExactTransformer") -> "torch.export.ExportedProg
     BadInputError
         If it has more blocks than can be unrolled.
     """
-    import torch
-    from torch.export import Dim
+    from tokendyn.optional import torch
 
     _check_blocks(model, "torch.export", "use to_onnx, whose graph does not grow with them")
     kind = torch.float64 if model.dtype == "float64" else torch.float32
     tokens, mask = torch.zeros(2, 3, model.input_dim, dtype=kind), torch.ones(2, 3, dtype=torch.bool)
-    batch, length = Dim("batch"), Dim("length")
+    export = library("torch.export")
+    batch, length = export.Dim("batch"), export.Dim("length")
     shapes = ({0: batch, 1: length}, {0: batch, 1: length})
-    return torch.export.export(model.module, (tokens, mask), dynamic_shapes=shapes)
+    return export.export(model.module, (tokens, mask), dynamic_shapes=shapes)

@@ -1,12 +1,14 @@
 """The same blocks as ``nn.Linear`` layers, one set a block: the form that quantisers, pruners and hooks look for."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
 
 from tokendyn.exact.module import attention_weights, labelled, present
 from tokendyn.exact.weights import Weights
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
+nn = torch.nn
 
 
 class LinearBlocks(nn.Module):

@@ -99,7 +99,7 @@ def _path(model: ExactTransformer) -> list[Section]:
     alternative = "The questions that the first sequence is asked"
     if not why.questions:
         caption, alternative = f"A bar for each token: {why.measure}.", "What each token of the first sequence does"
-    return [Picture(why.plot(), alternative, caption, "The first sequence"), Text("\n\n".join(why.describe()))]
+    return [Picture(why.figure(), alternative, caption, "The first sequence"), Text("\n\n".join(why.describe()))]
 
 
 def _first(model: ExactTransformer) -> Any:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
 
 from tokendyn.exact.weights import Weights
+from tokendyn.optional import torch
+
+Tensor = torch.Tensor
+nn = torch.nn
 
 
 class TransformerBlocks(nn.Module):

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
 from tokendyn.exact.module import TransformerBlocks
 from tokendyn.exact.sequences import Given
 from tokendyn.exact.transformer import ExactTransformer
+from tokendyn.optional import torch
+from tokendyn.results import Curves, Result
+
+Tensor = torch.Tensor
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Progress = Callable[[int, int], None]
@@ -29,7 +32,7 @@ _TRAINED = ("U", "c", "W")
 
 
 @dataclass(frozen=True)
-class LossCurves:
+class LossCurves(Result, kind="exact-loss-curves"):
     """Losses of every start, one number an epoch, the first before any step.
 
     Attributes
@@ -52,7 +55,35 @@ class LossCurves:
     accuracy: Float[np.ndarray, "starts epochs"]
     regularisation: float
 
-    def plot(self) -> "Figure":
+    @property
+    def status(self) -> str:
+        """``"diverged"`` when a loss left the finite numbers, else ``"completed"``."""
+        return "completed" if np.isfinite(self.loss).all() else "diverged"
+
+    def describe(self) -> list[str]:
+        """Return where each start ended."""
+        return [
+            f"{name}: loss {loss[0]:.3g} at the start, {loss[-1]:.3g} after {len(loss) - 1} epochs, "
+            f"accuracy {accuracy[-1]:.3f}"
+            for name, loss, accuracy in zip(self.names, self.loss, self.accuracy, strict=True)
+        ]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each start and epoch."""
+        import pandas as pd
+
+        starts, epochs = self.loss.shape
+        columns = {name: getattr(self, name).ravel() for name in ("loss", "misfit", "accuracy")}
+        return pd.DataFrame(
+            {"start": np.repeat(self.names, epochs), "epoch": np.tile(np.arange(epochs), starts), **columns}
+        )
+
+    def picture(self) -> Curves:
+        """Return the losses over the epochs."""
+        curves = dict(zip(self.names, self.loss, strict=True))
+        return Curves(np.arange(self.loss.shape[1]), curves, "epoch", "loss", log=bool((self.loss > 0).all()))
+
+    def figure(self) -> "Figure":
         """Return a figure with loss, misfit and accuracy side by side, one line a start."""
         from matplotlib.figure import Figure
 

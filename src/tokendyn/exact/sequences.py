@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
+from tokendyn.data.sequences import LabelledSequences
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.errors import ContradictoryLabelsError, PrecisionError
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_rows, hash_sequences, same_sequences
@@ -68,8 +69,8 @@ class TokenSets:
     rows: Int[np.ndarray, " distinct"]
 
 
-#: What a user may give: a list of ``(tokens, dim)`` arrays, or one ``(sequences, tokens, dim)`` array.
-Given = Sequence[Any] | np.ndarray | Sequences
+#: What a user may give: a list of ``(tokens, dim)`` arrays, one ``(sequences, tokens, dim)`` array, or what was read.
+Given = Sequence[Any] | np.ndarray | Sequences | LabelledSequences
 
 
 def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False) -> Sequences:
@@ -128,6 +129,8 @@ def arrays_of(sequences: Given) -> list[np.ndarray]:
     """Return the sequences as arrays; name those that are none."""
     if isinstance(sequences, Sequences):
         return [sequences[j] for j in range(len(sequences))]
+    if isinstance(sequences, LabelledSequences):
+        sequences = sequences.sequences
     scalar = getattr(sequences, "ndim", 1) == 0
     if scalar or not isinstance(sequences, Iterable) or isinstance(sequences, (str, bytes, Mapping)):
         raise BadInputError(
@@ -146,6 +149,21 @@ def arrays_of(sequences: Given) -> list[np.ndarray]:
     if problems:
         raise BadInputError.first_of("the sequences", problems, "sequences")
     return arrays
+
+
+def with_labels(sequences: Any, labels: Any) -> tuple[Any, Any]:
+    """Return sequences, out of what a reader returned too, and the labels that were given or read with them.
+
+    Raises
+    ------
+    BadInputError
+        If there are no labels.
+    """
+    read = isinstance(sequences, LabelledSequences)
+    found = sequences.labels if read and labels is None else labels
+    if found is None:
+        raise BadInputError("labels is missing; give one label a sequence, or sequences that were read with labels")
+    return (sequences.sequences if read else sequences), found
 
 
 def _check_shapes(arrays: list[np.ndarray]) -> None:

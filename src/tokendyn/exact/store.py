@@ -9,7 +9,9 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.exact.construction import Construction
+from tokendyn.exact.digest import digest_of_files, plain_label
 from tokendyn.exact.directions import Line
+from tokendyn.exact.estimator import ExactClassifier
 from tokendyn.exact.forms import reduced
 from tokendyn.exact.plan import Plan
 from tokendyn.exact.sequences import Sequences
@@ -95,8 +97,8 @@ def save(
         tensors |= {f"plan.{name}": getattr(plan, name) for name in _PLAN}
         tensors["plan.direction"] = plan.line.direction
     with new_folder(folder, overwrite=overwrite) as place:
-        write_json(place / "model.json", record)
         write_tensors(place / "model.safetensors", tensors)
+        write_json(place / "model.json", record | {"digest": digest_of_files(record, place / "model.safetensors")})
 
 
 def load(folder: str | Path) -> ExactTransformer:
@@ -106,7 +108,7 @@ def load(folder: str | Path) -> ExactTransformer:
     ------
     BadInputError
         If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together; or if its
-        sequences and labels do not have the hash that its certificate holds.
+        sequences and labels, or its files, do not have the hashes that it holds.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -149,14 +151,72 @@ def load(folder: str | Path) -> ExactTransformer:
         multiplicity=multiplicity,
         settings=record.get("settings") or {},
     )
+    changed = "model.json or model.safetensors was changed after the build, so build the model anew"
     certificate = record.get("certificate")
-    # Models of older versions have no hash.
+    # Models of older versions have no hash, or the first alone.
     if isinstance(certificate, dict) and certificate.get("data", model.certificate.data) != model.certificate.data:
         raise BadInputError(
-            f"{folder}: its sequences and labels are not those that its certificate was made for; model.json or "
-            "model.safetensors was changed after the build, so build the model anew"
+            f"{folder}: its sequences and labels are not those that its certificate was made for; {changed}"
         )
+    if "digest" in record and record["digest"] != digest_of_files(record, folder / "model.safetensors"):
+        raise BadInputError(f"{folder}: weights, plan, margins or settings are not those that were saved; {changed}")
     return model
+
+
+#: A saved classifier: this record beside the folder of its transformer.
+CLASSIFIER_SCHEMA, MODEL = "tokendyn-exact-classifier", "model"
+
+
+def save_classifier(classifier: ExactClassifier, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write a fitted classifier: its parameters and classes, and its transformer.
+
+    Raises
+    ------
+    BadInputError
+        For labels or a ``random_state`` that JSON cannot hold.
+    OutputError
+        If the folder exists, or cannot be written.
+    """
+    parameters = {name: value.item() if isinstance(value, np.generic) else value
+                  for name, value in classifier.get_params().items()}  # fmt: skip
+    if not isinstance(parameters["random_state"], int | None):
+        raise BadInputError("a classifier with a generator as random_state cannot be saved; give an integer")
+    parameters["unseen_label"] = None  # it is unseen_label_ that predictions hold
+    record = {
+        "schema": CLASSIFIER_SCHEMA, "schema_version": SCHEMA_VERSION, "parameters": parameters,
+        "classes": [_pack(label) for label in classifier.classes_.tolist()], "dtype": classifier.classes_.dtype.str,
+        "unseen_label": _pack(classifier.unseen_label_), "features": classifier.n_features_in_,
+    }  # fmt: skip
+    with new_folder(folder, overwrite=overwrite) as place:
+        save(classifier.transformer_, place / MODEL)
+        write_json(place / "classifier.json", record)
+
+
+def load_classifier(folder: str | Path) -> ExactClassifier:
+    """Read what :func:`save_classifier` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If a file is missing, damaged or of a newer schema.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "classifier.json", schema=CLASSIFIER_SCHEMA, version=SCHEMA_VERSION)
+    transformer = load(folder / MODEL)
+    try:
+        classifier = ExactClassifier(**record["parameters"])
+        kind = np.dtype(record["dtype"])
+        classes = np.empty(len(record["classes"]), dtype=object)
+        classes[:] = [_unpack(label) for label in record["classes"]]
+        classifier.classes_ = classes if kind.kind == "O" else classes.astype(kind)
+        classifier.unseen_label_ = _unpack(record["unseen_label"])
+        classifier.n_features_in_ = int(record["features"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{folder / 'classifier.json'} is damaged ({error}); fit and save the model anew") from None
+    if set(classifier.classes_.tolist()) != set(transformer.labels):
+        raise BadInputError(f"{folder}: the classes are not the labels of its transformer; fit and save the model anew")
+    classifier.transformer_ = transformer
+    return classifier
 
 
 def _finite(value: float) -> float | None:
@@ -164,12 +224,10 @@ def _finite(value: float) -> float | None:
 
 
 def _pack(label: Any) -> Any:
-    """Return a label as JSON knows it; tuples become ``{"tuple": [...]}``."""
-    if isinstance(label, tuple):
-        return {"tuple": [_pack(part) for part in label]}
-    label = label.item() if isinstance(label, np.generic) else label
-    if label is None or isinstance(label, str | bool | int) or (isinstance(label, float) and math.isfinite(label)):
-        return label
+    """Return a label as JSON knows it, or refuse it."""
+    plain = plain_label(label)
+    if _is_label(plain):
+        return plain
     raise BadInputError(
         f"the label {str(label)[:60]!r} is a {type(label).__name__}, which a saved model cannot hold; use strings, "
         "numbers, booleans, None or tuples of them"
@@ -217,7 +275,7 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
 def _is_label(label: Any) -> bool:
     if isinstance(label, dict):
         return set(label) == {"tuple"} and isinstance(label["tuple"], list) and all(map(_is_label, label["tuple"]))
-    return label is None or isinstance(label, str | int | float | bool)
+    return label is None or isinstance(label, str | int | bool) or (isinstance(label, float) and math.isfinite(label))
 
 
 def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:

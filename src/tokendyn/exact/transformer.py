@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -365,6 +366,18 @@ class ExactTransformer:
             positions=self.positions, multiplicity=self.multiplicity, settings=self.settings,
         )  # fmt: skip
 
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the transformer, its sequences and its certificate into a new folder; ``tokendyn.load`` reads it."""
+        from tokendyn.exact.store import save
+
+        save(self, folder, overwrite=overwrite)
+
+    def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
+        """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`."""
+        from tokendyn.exact.export import to_onnx
+
+        return to_onnx(self, path, unrolled=unrolled)
+
     def _least_beta(self) -> float:
         return sufficient_beta(self.construction.width, int(self.sequences.lengths.max()))
 
@@ -413,7 +426,7 @@ class ExactTransformer:
 
     def _dense(self, ready: Sequences, device: str, progress: Progress | None) -> list[np.ndarray]:
         """Run the torch module over padded batches of sequences of about the same length."""
-        import torch
+        from tokendyn.optional import torch
 
         _check_arithmetic(self.dtype, device)
         module = self.module.to(device)
@@ -446,7 +459,7 @@ def _padded(sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_arithmetic(dtype: str, device: str) -> None:
     """Raise a CertificateError if torch would multiply in a coarser type than the certificate's."""
-    import torch
+    from tokendyn.optional import torch
 
     kind = torch.device(device).type
     coarse = []

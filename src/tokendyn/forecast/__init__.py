@@ -10,7 +10,7 @@ from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.ensemble import EnsembleTDTF
 from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
 from tokendyn.forecast.paper import PaperTDTF
-from tokendyn.forecast.search import Found, auto_forecaster
+from tokendyn.forecast.search import SearchResult, auto_forecaster
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.forecast.tdtf import TDTF
@@ -24,9 +24,9 @@ __all__ = [
     "EnsembleTDTF",
     "Forecast",
     "Forecaster",
-    "Found",
     "OrbitReading",
     "PaperTDTF",
+    "SearchResult",
     "Spectrum",
     "auto_forecaster",
     "local_eigenvalues",

@@ -3,19 +3,24 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
+from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
+from tokendyn.results import Curves, Result
 
-Status = Literal["complete", "diverged"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["completed", "diverged"]
 #: Told the share of the work that is done, from 0 to 1, and what is being done.
 Progress = Callable[[float, str], None]
 
@@ -26,7 +31,7 @@ DIVERGENCE = 1e6
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Forecast(Result, kind="forecast"):
     """A closed-loop forecast.
 
     Attributes
@@ -34,29 +39,92 @@ class Forecast:
     values
         Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
     status
-        "complete", or "diverged" when the rollout left all bounds before the last step.
+        "completed", or "diverged" when the rollout left all bounds before the last step.
     finite_steps
         Steps before the rollout diverged; all steps when it is complete.
     dt
         Time between snapshots.
     spread
         For ensembles, the standard deviation over the members, shaped as ``values``; else None.
+    form
+        What the series was that is continued: its names, index and coordinates.
     """
+
+    parts: ClassVar = (Form, TimeAxis)
 
     values: Float[np.ndarray, "finite_steps features"]
     status: Status
     finite_steps: int
     dt: float
     spread: Float[np.ndarray, "finite_steps features"] | None = None
+    form: Form = field(default_factory=lambda: Form("array"))
 
     @property
     def times(self) -> Float[np.ndarray, " finite_steps"]:
         """Time of each snapshot, counted from the last one of the window."""
         return self.dt * np.arange(1, self.finite_steps + 1)
 
+    @property
+    def index(self) -> "pd.Index[Any]":
+        """The index of the series, continued: dates, numbers or periods; :attr:`times` where it had none."""
+        return self.form.index(self.times)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(names_of(self.form, self.values.shape[1]))
+
+    def as_given(self) -> Any:
+        """Return the values as what the series was: array, DataFrame, xarray object or Snapshots."""
+        return self.form.given_back(self.values, self.times)
+
+    def to_xarray(self) -> Any:
+        """Return the values as a DataArray with the dimensions ``time`` and ``feature``."""
+        import xarray
+
+        coords = {"time": ("time", self.index), "feature": list(self.names)}
+        return xarray.DataArray(self.values, dims=("time", "feature"), coords=coords, name="forecast")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the forecast in numbers and words."""
+        steps, features = self.values.shape
+        return {"status": self.status, "steps": steps, "features": features, "dt": self.dt}
+
+    def describe(self) -> list[str]:
+        """Return the forecast in a few sentences."""
+        steps, features = self.values.shape
+        until = f", until {self.index[-1]}" if steps else ""
+        lines = [f"forecast of {features} features over {steps} steps{until}"]
+        if self.status == "diverged":
+            lines.append(f"it left all bounds after {self.finite_steps} steps; what came before is kept")
+        if self.spread is not None and steps:
+            lines.append(f"the members of the ensemble differ by {self.spread[-1].mean():.3g} at the end, on average")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each step and one column for each feature, and for its spread where there is one."""
+        import pandas as pd
+
+        table = pd.DataFrame(self.values, index=self.index, columns=list(self.names))
+        if self.spread is not None:
+            table = table.assign(**{f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)})
+        return table
+
+    def picture(self) -> Curves:
+        """Return the features over time, each with twice its spread where there is one."""
+        index = self.index.to_timestamp() if hasattr(self.index, "to_timestamp") else self.index
+        curves = {name: self.values[:, k] for k, name in enumerate(self.names)}
+        spread = np.zeros_like(self.values) if self.spread is None else 2 * self.spread
+        bands = {
+            name: (self.values[:, k] - spread[:, k], self.values[:, k] + spread[:, k])
+            for k, name in enumerate(self.names)
+            if self.spread is not None
+        }
+        return Curves(index.to_numpy(), curves, str(self.index.name or "time"), bands=bands)
+
 
 @dataclass(frozen=True)
-class Backtest:
+class Backtest(Result, kind="backtest"):
     """Closed-loop forecasts from many origins of one series, compared with what followed.
 
     Attributes
@@ -86,6 +154,42 @@ class Backtest:
         """Return the number of steps before the error first exceeds ``threshold``, for each origin."""
         over = self.errors > threshold
         return np.where(over.any(axis=1), over.argmax(axis=1), self.errors.shape[1])
+
+    @property
+    def status(self) -> Status:
+        """``"diverged"`` when a rollout had, else ``"completed"``."""
+        return "completed" if np.isfinite(self.errors).all() else "diverged"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the backtest in numbers."""
+        origins, horizon = self.errors.shape
+        return {
+            "status": self.status, "origins": origins, "horizon": horizon, "dt": self.dt,
+            "median_nrmse": float(np.median(self.nrmse)),
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the errors in a sentence."""
+        facts, valid = self.summary(), float(np.median(self.valid_steps()))
+        lines = [
+            f"{facts['origins']} forecasts of {facts['horizon']} steps: median error {facts['median_nrmse']:.3g} "
+            f"standard deviations, valid for {valid:g} steps (median, error up to 0.4)"
+        ]
+        if self.status == "diverged":
+            lines.append(f"{int((~np.isfinite(self.errors)).any(axis=1).sum())} forecasts diverged")
+        return lines
+
+    def table(self, threshold: float = 0.4) -> "pd.DataFrame":
+        """Return one row for each origin: nrmse, error at the last step, time for which the error is small."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows(threshold))
+
+    def picture(self) -> Curves:
+        """Return the error over the lead: median and quartiles over the origins."""
+        low, middle, high = np.nanpercentile(np.where(np.isinf(self.errors), np.nan, self.errors), (25, 50, 75), axis=0)
+        leads = self.dt * np.arange(1, self.errors.shape[1] + 1)
+        return Curves(leads, {"median": middle}, "lead", "error (standard deviations)", bands={"median": (low, high)})
 
     def rows(self, threshold: float = 0.4) -> list[dict[str, float | int]]:
         """Return the table, one row an origin: origin, nrmse, final_error, valid_time."""
@@ -120,6 +224,10 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Smallest and largest value and standard deviation of each feature in the training data.
     fit_seconds_
         Wall time of the fit.
+    form_
+        What the training series was (its names, index, coordinates), so that forecasts come back as the same.
+    last_window_, last_inputs_
+        The end of the only training series and of its inputs, which ``forecast(steps)`` continues; empty for several.
     """
 
     fit_seconds_: float
@@ -130,6 +238,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     low_: Float[np.ndarray, " features"]
     high_: Float[np.ndarray, " features"]
     scale_: Float[np.ndarray, " features"]
+    form_: Form
+    last_window_: Float[np.ndarray, "window features"]
+    last_inputs_: Float[np.ndarray, "window inputs"]
 
     kinds: ClassVar[dict[str, type["Forecaster"]]] = {}
 
@@ -141,7 +252,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         self: Model,
         series: Any,
         *,
-        dt: float = 1.0,
+        dt: float | None = None,
         inputs: Any = None,
         progress: Progress | None = None,
     ) -> Model:
@@ -150,11 +261,13 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots as a real array (time, features), or a list of such arrays; they may differ in length.
+            Snapshots: a real array (time, features), a DataFrame, an xarray object, or what a reader returns; or a list
+            of such, which may differ in length.
         dt
-            Time between snapshots.
+            Time between snapshots; by default the step of the index (of dates in seconds), or 1.
         inputs
-            Control or forcing that is known ahead: an array (time, inputs) aligned with the series, or a list.
+            Control or forcing that is known ahead: an array (time, inputs) aligned with the series, or a list. By
+            default those that were read with the series.
         progress
             Called with the share of the work that is done, 0 to 1, and a line that says what is being done.
 
@@ -165,15 +278,20 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             columns between series, too few snapshots for the delays, or inputs that do not match.
         """
         began = time.perf_counter()
+        opened = open_series(series)
+        dt = (opened.form.dt or 1.0) if dt is None else dt
         problems = self._parameter_problems() + check_number("dt", dt, np.finfo(float).tiny)
         if problems:
             raise BadInputError.all_of(type(self).__name__, problems)
         window = self._window_length()
-        arrays, driven = check_training(series, inputs, window=window)
+        known = opened.inputs if inputs is None else plain_inputs(inputs)
+        arrays, driven = check_training(opened.values, known, window=window)
         stacked = np.concatenate(arrays)
         self.n_features_, self.n_inputs_ = stacked.shape[1], driven[0].shape[1]
         self.window_length_, self.dt_ = window, float(dt)
         self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self.form_ = opened.form
+        self._keep_end(arrays, driven)
         self._fit(arrays, driven, progress or _silent)
         self.fit_seconds_ = time.perf_counter() - began
         return self
@@ -193,7 +311,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Predictions ``(time - window_length_, features)``, aligned with ``series[window_length_:]``.
         """
         self._check_fitted()
-        array = check_series(series, "series", features=self.n_features_)
+        array, inputs = self._read(series, inputs)
         if len(array) <= self.window_length_:
             raise BadInputError(
                 f"series has {len(array)} snapshots; a window and the next snapshot need {self.window_length_ + 1}"
@@ -203,22 +321,69 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             raise BadInputError(f"inputs has {len(inputs)} rows, expected {len(array)} as its series")
         return self._one_step(array, driven)
 
-    def forecast(self, window: Any, steps: int, inputs: Any = None) -> Forecast:
+    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
         """Roll out ``steps`` snapshots after a window, each prediction fed back.
+
+        ``forecast(steps)`` continues the training series; ``forecast(window, steps)`` any other.
 
         Parameters
         ----------
         window
-            At least ``window_length_`` snapshots (time, features); the last ones are used.
+            At least ``window_length_`` snapshots (time, features); the last ones are used. Anything that :meth:`fit`
+            takes. By default the end of the training series.
         steps
             Snapshots to forecast.
         inputs
             For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at
-            least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i.
+            least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without
+            a window, the ``steps`` rows of the horizon are enough.
+
+        Raises
+        ------
+        BadInputError
+            If window, steps or inputs do not suit the model, or there is no one series to continue.
         """
         self._check_fitted()
+        if steps is None and isinstance(window, int | np.integer):
+            window, steps = None, int(window)
+        if steps is None:
+            raise BadInputError("steps is missing; give how many snapshots to forecast: forecast(10)")
+        if window is None:
+            window, form, inputs = self.last_window_, self.form_, joined_inputs(self.last_inputs_, inputs, steps)
+            if not len(window):
+                raise BadInputError(
+                    "there is no one series to continue: the model was fitted to several, or saved by an earlier "
+                    "version; give the snapshots to start from: forecast(window, steps)"
+                )
+        else:
+            opened = open_window(window, self.form_)
+            window, form = opened.values, opened.form
         array = check_series(window, "window", features=self.n_features_)
-        return self.forecast_many(array[None], steps, None if inputs is None else np.asarray(inputs)[None])[0]
+        given = None if inputs is None else np.asarray(plain_inputs(inputs))[None]
+        return replace(self.forecast_many(array[None], steps, given)[0], form=form)
+
+    def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
+        """Return a forecast as what the series was: array, DataFrame with its index continued, xarray or Snapshots.
+
+        Parameters
+        ----------
+        steps, window, inputs
+            As for :meth:`forecast`, which also tells how it went.
+
+        Raises
+        ------
+        BadInputError
+            As :meth:`forecast`.
+        ConvergenceError
+            If the forecast diverges before the last step.
+        """
+        found = self.forecast(window, steps, inputs)
+        if found.status != "completed":
+            raise ConvergenceError(
+                f"the forecast left all bounds after {found.finite_steps} of {steps} steps; forecast() gives the finite "
+                "part"
+            )
+        return found.as_given()
 
     def forecast_many(self, windows: Any, steps: int, inputs: Any = None) -> tuple[Forecast, ...]:
         """Roll out after each of several windows.
@@ -260,8 +425,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         NRMSE is the root of the mean over snapshots and features of ``((prediction - truth) / sigma)^2``, with
         sigma the standard deviation of each feature in the training data.
         """
-        predicted = self.one_step(series, inputs)
-        truth = check_series(series, "series")[self.window_length_ :]
+        array, inputs = self._read(series, inputs)
+        predicted = self.one_step(array, inputs)
+        truth = array[self.window_length_ :]
         return 1.0 - float(np.sqrt((((predicted - truth) / self.scale_) ** 2).mean()))
 
     def backtest(self, series: Any, horizon: int, every: int, inputs: Any = None) -> Backtest:
@@ -278,8 +444,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         inputs
             Inputs (time, inputs) of the series.
         """
-        self._check_fitted()
-        array = check_series(series, "series", features=self.n_features_)
+        array, inputs = self._read(series, inputs)
         problems = check_count("horizon", horizon) + check_count("every", every)
         if problems:
             raise BadInputError.all_of("backtest", problems)
@@ -297,6 +462,16 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             difference = (forecast.values - truth) / self.scale_
             errors[i, : forecast.finite_steps] = np.sqrt((difference**2).mean(axis=1))
         return Backtest(origins, errors, self.scale_, self.dt_)
+
+    def explain(self, series: Any = None, inputs: Any = None) -> Result:
+        """Return what the model has learned: see the class; by default along the end of the training series.
+
+        Raises
+        ------
+        BadInputError
+            If there is no reading of this kind of model.
+        """
+        raise BadInputError(f"a {type(self).__name__} is not explained; TDDMD and TDTF are")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, whole or not at all."""
@@ -321,6 +496,19 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             raise BadInputError(f"{path} holds a {type(model).__name__}, expected a {cls.__name__}")
         return model
 
+    def _read(self, series: Any, inputs: Any) -> tuple[np.ndarray, Any]:
+        """Return a series as a checked array, and its inputs: those that were given, or came with it."""
+        self._check_fitted()
+        opened = open_window(series, self.form_, "series")
+        given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
+        return check_series(opened.values, "series", features=self.n_features_), given
+
+    def _keep_end(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
+        """Keep the end of the only series, from which :meth:`forecast` goes on by default."""
+        rows = self.window_length_ if len(series) == 1 else 0
+        self.last_window_ = series[-1][len(series[-1]) - rows :].copy()
+        self.last_inputs_ = inputs[-1][len(inputs[-1]) - rows :].copy()
+
     def __sklearn_is_fitted__(self) -> bool:
         """Say whether the model was fitted or loaded."""
         return hasattr(self, "window_length_")
@@ -336,7 +524,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         with np.errstate(invalid="ignore"):
             inside = ((values >= self.low_ - reach) & (values <= self.high_ + reach)).all(axis=1)
         finite = steps if inside.all() else int(inside.argmin())
-        status: Status = "complete" if finite == steps else "diverged"
+        status: Status = "completed" if finite == steps else "diverged"
         return Forecast(values[:finite], status, finite, self.dt_, None if spread is None else spread[:finite])
 
     def _parameter_record(self) -> dict[str, Any]:

@@ -520,7 +520,8 @@ class BasisMap(Forecaster):
             raise BadInputError(f"a {self.family} is not a TDDMD; only a linear map of the snapshots themselves is")
         delays, features = self.delays, self.n_features_
         model = TDDMD(delays=delays, stride=self.stride, ridge=self.ridge)
-        for name in ("n_features_", "n_inputs_", "window_length_", "dt_", "low_", "high_", "scale_", "fit_seconds_"):
+        names = ("n_features_", "n_inputs_", "window_length_", "dt_", "low_", "high_", "scale_", "fit_seconds_")
+        for name in (*names, "form_", "last_window_", "last_inputs_"):
             setattr(model, name, getattr(self, name))
         matrix = self.coefficients_[1:] * self.width_
         states = matrix[: delays * features].reshape(delays, features, features) / self.width_[None, :, None]

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.delimited import bad_cells, check_header, first_is_index, shape_problems, split_header
+from tokendyn.data.delimited import check_header, first_is_index, number_blocks, shape_problems, split_header
 from tokendyn.errors import BadInputError
-from tokendyn.runs.bounded import open_bytes
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 
@@ -217,11 +216,7 @@ def _csv(path: Path, _: str | None) -> Iterator[Field]:
 
 def _unpack(path: Path, raw: Path) -> list[str]:
     """Write the numbers of a table row by row as float64; return the names of its columns."""
-    import pyarrow as arrow
-    from pyarrow import csv
-
     delimiter = "\t" if ".tsv" in path.suffixes else ","
-    options = csv.ReadOptions(block_size=_BLOCK, use_threads=False)
     columns = split_header(path, delimiter)
     left = {place for place, name in enumerate(columns) if name.lower() in ("time", "t")}
     if columns and not columns[0] and first_is_index(path, delimiter):
@@ -234,20 +229,9 @@ def _unpack(path: Path, raw: Path) -> list[str]:
     problems = shape_problems(path, delimiter) if len(columns) == 1 else []
     if problems:
         raise BadInputError.first_of(str(path), problems, "lines")
-    try:
-        with open_bytes(path) as stream, raw.open("wb") as target:
-            types = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.float64()))
-            parse = csv.ParseOptions(delimiter=delimiter)
-            for batch in csv.open_csv(stream, read_options=options, parse_options=parse, convert_options=types):
-                if batch.num_columns != len(columns):
-                    raise BadInputError(f"{path}: the first line cannot be read as {len(columns)} names of columns")
-                table = [batch.column(place) for place in kept]
-                np.column_stack([column.to_numpy(zero_copy_only=False) for column in table]).tofile(target)
-    except arrow.ArrowException as error:
-        problems = bad_cells(path, delimiter, left)
-        if problems:
-            raise BadInputError.first_of(str(path), problems, "cells") from None
-        raise BadInputError(f"{path}: {error}; every column but the time must hold numbers") from None
+    with raw.open("wb") as target:
+        for block in number_blocks(path, delimiter, kept, max(_BLOCK // (8 * len(columns)), 1)):
+            block.tofile(target)
     return names
 
 

@@ -11,13 +11,14 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
+from tokendyn.results import Bars, Numbers
 
 #: Closed-loop error beyond which a forecast no longer counts as valid, in standard deviations.
 THRESHOLD = 0.4
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Numbers, kind="held-out"):
     """Closed-loop forecasts from several starts, and what they are worth.
 
     Attributes
@@ -48,6 +49,19 @@ class HeldOut:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def status(self) -> str:
+        """``"diverged"`` when a forecast was, else ``"completed"``."""
+        return "diverged" if self.diverged else "completed"
+
+    def describe(self) -> list[str]:
+        """Return :meth:`line`."""
+        return [self.line()]
+
+    def picture(self) -> Bars:
+        """Return the quartiles of the valid time."""
+        return Bars(("lower quartile", "median", "upper quartile"), (self.lower, self.valid_time, self.upper), "valid time")
 
     def line(self) -> str:
         """Return the numbers as one sentence."""

@@ -127,7 +127,7 @@ class PaperTDTF(Forecaster):
 
     def _train(self, learned: tuple[np.ndarray, ...], held: tuple[np.ndarray, ...], progress: Progress) -> None:
         """Run the epochs and keep the best; under torchrun each process takes a part of every batch."""
-        import torch
+        from tokendyn.optional import torch
 
         began, generator = time.perf_counter(), torch.Generator().manual_seed(self.random_state)
         tokens, targets = (torch.tensor(part, device=self.device) for part in learned)
@@ -137,7 +137,7 @@ class PaperTDTF(Forecaster):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.epochs)
         validates = len(held[0]) > 0
         checked = [torch.tensor(part, device=self.device) for part in (held if validates else learned)]
-        status, best, chosen, epoch = "complete", np.inf, 0, 0
+        status, best, chosen, epoch = "completed", np.inf, 0, 0
         kept: dict[str, np.ndarray] = {}
         for epoch in range(1, self.epochs + 1):
             order = torch.randperm(len(tokens), generator=generator).to(self.device)
@@ -189,7 +189,7 @@ class PaperTDTF(Forecaster):
 
     def _first_weights(self, generator: "torch.Generator") -> dict[str, "torch.Tensor"]:
         """Return random weights of variance 1 / columns; biases and read-out are 0, so that the model persists."""
-        import torch
+        from tokendyn.optional import torch
 
         weights = {}
         for name, shape in self._shapes().items():
@@ -200,7 +200,7 @@ class PaperTDTF(Forecaster):
 
     def _apply(self, weights: dict[str, "torch.Tensor"], tokens: "torch.Tensor") -> "torch.Tensor":
         """Return the predicted snapshot of each window, normalised."""
-        import torch
+        from tokendyn.optional import torch
 
         embedded = tokens @ weights["embedding"].T + weights["position"]
         newest = embedded[:, -1]
@@ -214,7 +214,7 @@ class PaperTDTF(Forecaster):
 
     def _predict(self, tokens: np.ndarray) -> np.ndarray:
         """Return the predicted snapshot of each window, normalised, on the CPU."""
-        import torch
+        from tokendyn.optional import torch
 
         weights = {name: torch.tensor(weight) for name, weight in self.weights_.items()}
         with torch.no_grad():

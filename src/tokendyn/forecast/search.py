@@ -1,18 +1,18 @@
 """One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by rollouts held out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 import tokendyn.forecast.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.base import Forecast, Forecaster
 from tokendyn.forecast.basis import BasisMap, monomial_count
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import (
@@ -27,12 +27,21 @@ from tokendyn.forecast.candidates import (
     windows_for,
 )
 from tokendyn.forecast.checks import check_number, check_training
+from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
-from tokendyn.runs.files import read_json, write_json
+from tokendyn.results import Bars, Result
+from tokendyn.runs.files import new_folder, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = "tokendyn-forecast-search"
 SCHEMA_VERSION = 2
+#: A finished search with its model.
+RESULT_SCHEMA = "tokendyn-forecaster-search"
+#: Candidates that the sentences list.
+_LISTED = 12
 #: A nonlinear model must have less than this share of the score of the best linear or naive one ...
 _WORTH = 0.9
 #: ... and lose less than this share of the horizon.
@@ -104,7 +113,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult(Result, kind="forecast-search"):
     """The chosen model and why.
 
     Attributes
@@ -118,7 +127,7 @@ class Found:
     best
         Index of the chosen one.
     status
-        "complete" when the list of candidates was tried to its end within the budget, else "budget".
+        "completed" when the list of candidates was tried to its end within the budget, else "budget".
     horizon
         Steps of the rollouts that were scored.
     naive_score
@@ -147,8 +156,72 @@ class Found:
             notes.append("no candidate forecasts the held-out part clearly better than a naive model")
         return notes
 
-    def account(self, most: int = 12) -> str:
-        """Return a readable table of the best candidates, and the reason of the choice."""
+    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
+        """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
+        return self.model.forecast(window, steps, inputs)
+
+    def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
+        """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
+        return self.model.predict(steps, window, inputs)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the search in numbers and words."""
+        return {
+            "status": self.status, "family": self.family, "trials": len(self.trials), "horizon": self.horizon,
+            "skill": self.skill,
+        }  # fmt: skip
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each candidate, the best first; ``lost`` is the share of the horizon that is lost."""
+        import pandas as pd
+
+        rows = [
+            {
+                "family": trial.family, "chosen": number == self.best, "lost": trial.score, "error": trial.error,
+                "weights": trial.weights, "residual": trial.residual, "seconds": trial.seconds, "kind": trial.kind,
+                "parameters": str(trial.parameters),
+            }
+            for number, trial in sorted(enumerate(self.trials), key=lambda pair: pair[1].key)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def picture(self) -> Bars:
+        """Return what the best of each family lost of the horizon."""
+        best: dict[str, float] = {}
+        for trial in sorted(self.trials, key=lambda trial: trial.key):
+            best.setdefault(trial.family, trial.score)
+        return Bars(list(best), list(best.values()), "share of the horizon that is lost", f"chosen: {self.family}")
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model, and the trials beside it, into a new folder."""
+        with new_folder(folder, overwrite=overwrite) as place:
+            self.model.save(place / "model")
+            values = {name: getattr(self, name) for name in ("family", "best", "status", "horizon", "naive_score")}
+            record = {"schema": RESULT_SCHEMA, "schema_version": 1, **values, "trials": _rows(self.trials)}
+            write_json(place / "search.json", record)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SearchResult":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        BadInputError
+            If a file is missing, damaged or of a newer schema.
+        """
+        folder = Path(folder)
+        record = read_json(folder / "search.json", schema=RESULT_SCHEMA, version=1)
+        model = Forecaster.load(folder / "model")
+        try:
+            trials = _trials_of(record)
+            values = {name: record[name] for name in ("family", "best", "status", "horizon", "naive_score")}
+            return cls(model, trials=tuple(trials), **values)
+        except (KeyError, TypeError) as error:
+            raise BadInputError(f"{folder / 'search.json'} is not a whole record of a search ({error})") from None
+
+    def describe(self) -> list[str]:
+        """Return the best candidates as lines, and the reason of the choice."""
+        most = _LISTED
         order = sorted(range(len(self.trials)), key=lambda number: self.trials[number].key)
         shown = order[:most] if self.best in order[:most] else [*order[: most - 1], self.best]
         lines = [f"{'':2}{'model':<34}{'window':>8}{'ridge':>9}{'noise':>9}{'lost':>11}{'weights':>9}{'seconds':>9}"]
@@ -174,20 +247,20 @@ class Found:
                 "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
                 "fewer weights."
             )
-        return "\n".join(lines + self.notes())
+        return lines + self.notes()
 
 
 def auto_forecaster(
     series: Any,
     *,
-    dt: float = 1.0,
+    dt: float | None = None,
     inputs: Any = None,
     horizon: int | None = None,
     budget: float = 10.0,
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
-) -> Found:
+) -> SearchResult:
     """Search for the forecaster that holds longest on what is held out, and fit it to everything.
 
     Naive models and linear maps first, then fixed bases of a window by least squares (:class:`BasisMap`), the best of
@@ -225,16 +298,22 @@ def auto_forecaster(
     >>> found.family
     'polynomial map'
     """
+    opened = open_series(series)
+    dt = (opened.form.dt or 1.0) if dt is None else dt
     problems = check_number("budget", budget) + check_number("dt", dt, np.finfo(float).tiny)
     if problems:
         raise BadInputError.all_of("the search", problems)
-    arrays, driven = check_training(series, inputs, window=1)
+    known = opened.inputs if inputs is None else plain_inputs(inputs)
+    arrays, driven = check_training(opened.values, known, window=1)
     if max(map(len, arrays)) < 8:
         raise BadInputError(f"the longest series has {max(map(len, arrays))} snapshots; a search needs at least 8")
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
-        return search.run()
+        found = search.run()
+    found.model.form_ = opened.form
+    found.model._keep_end(arrays, driven)
+    return found
 
 
 class _Search:
@@ -269,7 +348,7 @@ class _Search:
         """Return the share of the budget that is spent."""
         return (time.process_time() - self.began) / max(self.budget, 1e-9)
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Try candidates until the time is spent, choose, and fit the choice to everything."""
         self._naive()
         if len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven:
@@ -279,7 +358,7 @@ class _Search:
                 break
             self._basis(settings, LINEAR_RIDGES)
         ended = self._nonlinear()
-        return self._choose("complete" if ended else "budget")
+        return self._choose("completed" if ended else "budget")
 
     def _nonlinear(self) -> bool:
         """Try nonlinear bases, then vary the best; return whether the time allowed the whole first list."""
@@ -441,7 +520,7 @@ class _Search:
             parameters |= {"budget": seconds, "random_state": self.seed}
             self._model("TDTF", parameters, "TD-TF", 0)
 
-    def _choose(self, status: str) -> Found:
+    def _choose(self, status: str) -> SearchResult:
         """Choose among the trials, and fit the choice to everything."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in _SIMPLE]
@@ -479,7 +558,7 @@ class _Search:
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
         return model
 
-    def _finish(self, model: Forecaster, best: Trial, family: str, status: str) -> Found:
+    def _finish(self, model: Forecaster, best: Trial, family: str, status: str) -> SearchResult:
         """Fit to everything; keep what was validated where the last fit went wrong."""
         given = self.inputs if self.driven else None
         self.progress(min(self.spent(), 1.0), f"last fit: {family}")
@@ -491,9 +570,9 @@ class _Search:
         if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
             model = model.linear_model()
         naive = min(trial.score for trial in self.trials if trial.family == "naive")
-        return Found(model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive)
+        return SearchResult(model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive)
 
-    def _short(self) -> Found:
+    def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""
         found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed)
         trials = [
@@ -504,7 +583,7 @@ class _Search:
         naive = min(trial.score for trial in trials if trial.family == "naive")
         families = ", ".join(dict.fromkeys(trials[number].family for number in found.chosen))
         family = f"weighted mean of {len(found.chosen)} ({families})"
-        return Found(found.model, family, tuple(trials), best, "complete", found.horizon, naive)
+        return SearchResult(found.model, family, tuple(trials), best, "completed", found.horizon, naive)
 
 
 def _changed(model: BasisMap) -> dict[str, Any]:
@@ -521,7 +600,7 @@ def _read(path: str | Path | None, data: list[float]) -> list[Trial]:
     if record.get("data") != data:
         raise BadInputError(f"{path} belongs to other data or another seed; give another file, or remove it")
     try:
-        return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]
+        return _trials_of(record)
     except (KeyError, TypeError) as error:
         raise BadInputError(f"{path} is not a whole record of a search ({error}); remove it") from None
 
@@ -532,5 +611,14 @@ def _number(value: float | None) -> float:
 
 def _write(path: str | Path, data: list[float], trials: list[Trial]) -> None:
     """Write all trials so far."""
-    rows = [{**vars(trial), "residual": trial.residual if np.isfinite(trial.residual) else None} for trial in trials]
-    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": data, "trials": rows})
+    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": data, "trials": _rows(trials)})
+
+
+def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return trials as JSON values."""
+    return [{**vars(trial), "residual": trial.residual if np.isfinite(trial.residual) else None} for trial in trials]
+
+
+def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
+    """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
+    return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]

@@ -1,16 +1,22 @@
 """What a linear operator of snapshots says: eigenvalues, frequencies, growth, modes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Complex, Float
 
+from tokendyn.results import Points, Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 Matrix = Float[np.ndarray, "state state"]
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Result, kind="spectrum"):
     """Eigenvalues of a linear recursion, the largest contribution first.
 
     ``x(k) - rest = sum_i modes[:, i] eigenvalues[i]^k amplitudes[i]``, k counted from the last snapshot of the
@@ -51,6 +57,43 @@ class Spectrum:
     def contributions(self) -> Float[np.ndarray, " modes"]:
         """Size of each mode in the newest snapshot of the window: ``|amplitude|`` times the norm of its mode."""
         return np.abs(self.amplitudes) * np.linalg.norm(self.modes, axis=0)
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the spectrum in numbers."""
+        outside = int((np.abs(self.eigenvalues) > 1 + 1e-9).sum())
+        return {"status": self.status, "modes": len(self.eigenvalues), "growing": outside, "dt": self.dt}
+
+    def describe(self) -> list[str]:
+        """Return the modes of the largest contributions."""
+        facts = self.summary()
+        lines = [f"{facts['modes']} modes, {facts['growing']} of them growing"]
+        shown = np.flatnonzero(self.frequencies >= 0)[:5]
+        lines += [
+            f"frequency {self.frequencies[k]:.4g}, growth {self.growth_rates[k]:.3g}, contribution "
+            f"{self.contributions[k]:.3g}"
+            for k in shown
+        ]
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each mode, the largest contribution first."""
+        import pandas as pd
+
+        columns = {
+            "frequency": self.frequencies, "growth_rate": self.growth_rates, "contribution": self.contributions,
+            "modulus": np.abs(self.eigenvalues), "eigenvalue_real": self.eigenvalues.real,
+            "eigenvalue_imaginary": self.eigenvalues.imag,
+        }  # fmt: skip
+        return pd.DataFrame(columns)
+
+    def picture(self) -> Points:
+        """Return the eigenvalues and the unit circle."""
+        return Points(self.eigenvalues.real, self.eigenvalues.imag, "real part", "imaginary part", unit_circle=True)
 
 
 def companion(

@@ -7,6 +7,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.forms import Form
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
 
@@ -17,6 +18,7 @@ DATA_SCHEMA, DATA_SCHEMA_VERSION = "tokendyn-forecast-data", 1
 #: What ``tokendyn forecast predict --json`` writes.
 PREDICTION_SCHEMA = "tokendyn-forecast-prediction"
 _RANGES = ("low_", "high_", "scale_")
+_ENDS = ("last_window", "last_inputs")
 _COUNTS = ("n_features_", "n_inputs_", "window_length_")
 _TIMES = ("dt_", "fit_seconds_")
 
@@ -37,11 +39,13 @@ def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> N
         "kind": type(model).__name__,
         "parameters": parameters,
         "data": {name: int(getattr(model, name)) for name in _COUNTS} | {name: getattr(model, name) for name in _TIMES},
+        "form": model.form_.record(),
         "fitted": fitted,
         "provenance": provenance(parameters, seed=parameters.get("random_state"), seconds=model.fit_seconds_),
     }
     with new_folder(folder, overwrite=overwrite) as place:
         write_json(place / "model.json", record)
+        tensors |= {name: getattr(model, f"{name}_") for name in _ENDS}
         write_tensors(place / "model.safetensors", tensors | {name: getattr(model, name) for name in _RANGES})
 
 
@@ -93,5 +97,12 @@ def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, 
         setattr(model, name, tensors[name])
     if any(not np.isfinite(array).all() for array in tensors.values()):
         raise ValueError("a tensor holds NaN or infinity")
+    # Folders of 0.1 hold neither the form nor the end of the series.
+    model.form_ = Form.read(record["form"]) if "form" in record else Form("array")
+    for name, columns in zip(_ENDS, (model.n_features_, model.n_inputs_), strict=True):
+        end = tensors.pop(name, np.empty((0, columns)))
+        if end.shape not in ((0, columns), (model.window_length_, columns)):
+            raise ValueError(f"{name} has shape {end.shape}, expected ({model.window_length_}, {columns})")
+        setattr(model, f"{name}_", end)
     model._restore(record["fitted"], tensors)
     return model

@@ -107,6 +107,12 @@ class TDDMD(Forecaster):
         resting = space.centre + space.decoder @ rest
         return spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
 
+    def explain(self, series: Any = None, inputs: Any = None) -> Spectrum:
+        """Return the :meth:`spectrum`; amplitudes are those at the end of a series, by default the training one."""
+        self._check_fitted()
+        array = self.last_window_ if series is None else self._read(series, inputs)[0]
+        return self.spectrum(array if len(array) else None)
+
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,9 @@ from tokendyn.forecast.network import ACTIVATIONS, ARRAYS, Network
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import rank_problems
 from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.interpretation import OrbitReading
 
 #: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
 _SOFT = 4.0
@@ -110,7 +113,7 @@ class TDTF(Forecaster):
     >>> model = TDTF(delays=3, units=5, iterations=3, random_state=0).fit(series.values, dt=series.dt)
     >>> forecast = model.forecast(series.values, steps=5)
     >>> forecast.status, forecast.values.shape
-    ('complete', (5, 3))
+    ('completed', (5, 3))
     """
 
     def __init__(
@@ -207,6 +210,24 @@ class TDTF(Forecaster):
         z, w = self.units_.snapshots(array), self.units_.inputs(driven)
         (found,) = smoothed(self.cell_, [z], [w], guess=[z], ratio=ratio, rounds=rounds)
         return self.units_.restore(found)
+
+    def explain(self, series: Any = None, inputs: Any = None) -> "OrbitReading":
+        """Return attention, local operators and nonlinear shares along a series: :func:`tokendyn.forecast.read_orbit`.
+
+        By default at the end of the training series.
+        """
+        from tokendyn.forecast.interpretation import read_orbit
+
+        self._check_fitted()
+        if series is not None:
+            array, inputs = self._read(series, inputs)
+            return read_orbit(self, array, inputs)
+        if not len(self.last_window_):
+            raise BadInputError("there is no one series to explain; give it: explain(series)")
+        # A window is read where a next snapshot follows; what that is does not matter.
+        array = np.concatenate([self.last_window_, self.last_window_[-1:]])
+        driven = np.concatenate([self.last_inputs_, self.last_inputs_[-1:]]) if self.n_inputs_ else None
+        return read_orbit(self, array, driven)
 
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""

@@ -71,7 +71,7 @@ class Record:
     Attributes
     ----------
     status
-        "complete", or "budget" when the time ended it.
+        "completed", or "budget" when the time ended it.
     iterations
         Steps of Levenberg-Marquardt that were done.
     chosen
@@ -85,7 +85,7 @@ class Record:
         One row for each time that validation was asked: iteration, one_step (root mean square), error.
     """
 
-    status: str = "complete"
+    status: str = "completed"
     iterations: int = 0
     chosen: int = 0
     linear_error: float | None = None
@@ -193,7 +193,7 @@ def train(
         damping=damping,
     )
     search.measure(network, solved)
-    if settings.finish and record.status == "complete":
+    if settings.finish and record.status == "completed":
         search.finish()
     progress(1.0, f"kept iteration {record.chosen} of {record.iterations}")
     return search.best or cell_of(network, solved, settings), record

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
+from tokendyn.results import Bars, Numbers
 
 
 @dataclass(frozen=True)
-class ValidTimes:
+class ValidTimes(Numbers, kind="valid-times"):
     """Valid prediction times of forecasts from several starts.
 
     Attributes
@@ -34,17 +35,33 @@ class ValidTimes:
     upper: float
     censored: int
 
+    def describe(self) -> list[str]:
+        """Return the quartiles in a sentence."""
+        still = f"; {self.censored} were still valid at the end" if self.censored else ""
+        return [
+            f"valid prediction time {self.median:.4g} (quartiles {self.lower:.4g} to {self.upper:.4g}) over "
+            f"{len(self.times)} starts{still}"
+        ]
+
+    def picture(self) -> Bars:
+        """Return the time of each start."""
+        return Bars([f"start {number}" for number in range(len(self.times))], self.times.tolist(), "valid time")
+
 
 @dataclass(frozen=True)
-class Exponent:
+class Exponent(Numbers, kind="exponent"):
     """A Lyapunov exponent per unit of time, with the standard error of its mean over ten blocks of the run."""
 
     value: float
     standard_error: float
 
+    def describe(self) -> list[str]:
+        """Return the exponent in a sentence."""
+        return [f"largest Lyapunov exponent {self.value:.4g} per unit of time, standard error {self.standard_error:.2g}"]
+
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Numbers, kind="calibration"):
     """What an ensemble says about its own error; see :func:`ensemble_calibration`."""
 
     crps: float
@@ -52,6 +69,15 @@ class Calibration:
     spread: float
     error: float
     spread_error_correlation: float
+
+    def describe(self) -> list[str]:
+        """Return what the ensemble says of its error."""
+        held = ", ".join(f"{share:.0%} of the truth within the {level:.0%} range" for level, share in self.coverage.items())
+        return [
+            f"continuous ranked probability score {self.crps:.4g}; {held}",
+            f"spread {self.spread:.4g} against an error of {self.error:.4g}, correlated by "
+            f"{self.spread_error_correlation:.2f}",
+        ]
 
 
 def normalised_error(

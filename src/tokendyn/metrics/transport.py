@@ -13,9 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError, ConvergenceError, ScaleError
+from tokendyn.optional import library, missing
+from tokendyn.results import Numbers
 
 #: Entries of the largest cost matrix that :func:`wasserstein` builds: 4,000 by 4,000.
 MAX_COSTS = 2**24
+
+#: Entries of the largest cost matrix of unequal weights that goes without POT: 1,000 by 1,000, some five seconds.
+MAX_PATHS = 10**6
 
 #: Largest gap between a distance and its lower bound, relative to the distance, that counts as solved.
 CERTIFIED = 1e-10
@@ -29,7 +34,7 @@ SCALES = 6
 
 
 @dataclass(frozen=True)
-class Transport:
+class Transport(Numbers, kind="transport"):
     """An exact Wasserstein-2 distance with its certificate.
 
     Attributes
@@ -42,6 +47,13 @@ class Transport:
 
     value: float
     lower: float
+
+    def __float__(self) -> float:
+        return self.value
+
+    def describe(self) -> list[str]:
+        """Return the distance and its certificate in a sentence."""
+        return [f"Wasserstein-2 distance {self.value:.6g}, and by duality no less than {self.lower:.6g}"]
 
 
 def coupling_distance(
@@ -71,7 +83,10 @@ def wasserstein(
     *,
     max_iterations: int = 5_000_000,
 ) -> Transport:
-    """Return the exact Wasserstein-2 distance by the network simplex of POT, with a certificate of our own.
+    """Return the exact Wasserstein-2 distance, with a certificate.
+
+    Equal weights are assigned by shortest augmenting paths, others by the network simplex of POT (the extra
+    ``transport``), or without it by such paths for up to ``MAX_PATHS`` pairs.
 
     The certificate is a pair of potentials ``u_i + v_j <= |x_i - y_j|^2``, found from the plan by shortest paths: then
     ``sum_i a_i u_i + sum_j b_j v_j <= W_2^2``. Where the distance is so much smaller than the clouds that the simplex
@@ -85,7 +100,7 @@ def wasserstein(
     weights, target_weights
         Not negative, of sum 1; equal by default. Points of weight 0 are left out.
     max_iterations
-        Of the network simplex.
+        Paths, or pivots of the simplex.
 
     Raises
     ------
@@ -94,6 +109,8 @@ def wasserstein(
         ``CERTIFIED``.
     BadInputError
         For arrays that are no clouds of finite points, too many pairs, or weights that are no probabilities.
+    MissingLibraryError
+        For more than ``MAX_PATHS`` pairs of unequal weights without POT.
 
     Examples
     --------
@@ -300,16 +317,20 @@ def _costs(points: np.ndarray, targets: np.ndarray, unit: float, ceiling: float)
 def _plan(
     a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, columns and masses of a cheapest plan, and the potentials of its columns, by the network simplex."""
-    import ot  # type: ignore[import-untyped]
+    """Return rows, columns and masses of a cheapest plan, and the potentials of its columns.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its warning is in the log
-        plan, log = ot.emd(a, b, costs, numItermax=max_iterations, log=True, check_marginals=False)
-    if log.get("warning"):
+    Shortest paths are as fast as any method for equal weights; for others they take n^3 and more, so that many points
+    need the network simplex. Equal weights go one way whatever is installed: the bits are the same everywhere.
+    """
+    equal = len(a) == len(b) and bool((a == a[0]).all() and (b == a[0]).all())
+    if equal or (costs.size <= MAX_PATHS and missing("ot")):
+        plan, potentials, problem = _by_paths(a, b, costs, max_iterations)
+    else:
+        plan, potentials, problem = _by_simplex(a, b, costs, max_iterations)
+    if problem:
         raise ConvergenceError(
             f"the transport of {len(a)} to {len(b)} points did not converge in {max_iterations} iterations "
-            f"({log['warning']}); raise max_iterations"
+            f"({problem}); raise max_iterations"
         )
     rows, columns = np.nonzero(plan)
     masses = plan[rows, columns]
@@ -322,7 +343,29 @@ def _plan(
                 f"{name} span {np.log10(weights.max() / weights.min()):.0f} decades, more than the transport carries: "
                 "leave out the points of least weight"
             )
-    return rows, columns, masses, np.asarray(log["v"])
+    return rows, columns, masses, potentials
+
+
+def _by_paths(
+    a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return a cheapest plan, the potentials of its columns, and what went wrong, by shortest augmenting paths."""
+    from tokendyn.metrics.transport_kernels import transport
+
+    plan, u, v = np.zeros_like(costs), np.zeros(len(a)), np.zeros(len(b))
+    paths = transport(costs, a.copy(), b.copy(), plan, u, v, max_iterations)
+    return plan, v, "mass is left" if paths < 0 else ""
+
+
+def _by_simplex(
+    a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return a cheapest plan, the potentials of its columns, and what went wrong, by the network simplex of POT."""
+    ot = library("ot")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its warning is in the log
+        plan, log = ot.emd(a, b, costs, numItermax=max_iterations, log=True, check_marginals=False)
+    return plan, np.asarray(log["v"]), log.get("warning") or ""
 
 
 def _dual_bound(

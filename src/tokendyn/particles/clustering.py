@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
 from tokendyn.attention.step import Backend
+from tokendyn.data.tokens import named_tokens
 from tokendyn.dynamics import Layer, Progress, Record, Trajectory, checked_tokens, run
 from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.dynamics.run import check_run
@@ -24,10 +26,13 @@ from tokendyn.particles.limits import (
     limit_set,
     predict_limits,
 )
+from tokendyn.results import Paths, Result
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
-from tokendyn.shown import ShortRepr
+
+if TYPE_CHECKING:
+    from tokendyn.show.report import Report
 
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
@@ -37,7 +42,7 @@ _LAYER_BYTES = 150.0
 
 
 @dataclass(frozen=True, repr=False)
-class ClusteringRun(ShortRepr):
+class ClusteringRun(Result):
     """A run of the clustering model with what the theory says of it.
 
     Attributes
@@ -144,9 +149,6 @@ class ClusteringRun(ShortRepr):
         if not self.trajectory.is_whole:
             raise BadInputError('pictures need every layer; run again with record="all"')
         limits, leaders = self.prediction.limits, self.prediction.leaders
-        leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
-        for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], near)] = place
         return TokenScene(
             states=self.trajectory.states,
             followed=self.trajectory.leaders[:, 0],
@@ -154,12 +156,39 @@ class ClusteringRun(ShortRepr):
             weights=np.ones(len(limits)),
             leaders=leaders,
             leader_layers=self.prediction.leader_layers,
-            leader_of=leader_of,
+            leader_of=self._leader_of(),
             polytope=None if self.polytope is None else self.polytope.vertices,
             limit_points=None if self.limit_set is None else self.limit_set.points,
             limit_dimensions=None if self.limit_set is None else self.limit_set.face_dimensions,
             title=title,
         )
+
+    def _leader_of(self) -> Int[np.ndarray, " tokens"]:
+        """Return the place in the list of leaders of the one where each token ends; -1 for none."""
+        limits, leaders = self.prediction.limits, self.prediction.leaders
+        leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
+        for place, leader in enumerate(leaders):
+            leader_of[same_points(limits, limits[leader], near)] = place
+        return leader_of
+
+    def picture(self) -> Paths:
+        """Return the ways of the tokens, coloured by the leader where they end."""
+        names = [self.trajectory.labels[leader] for leader in self.prediction.leaders]
+        return Paths(self.trajectory.states, self.trajectory.recorded, self._leader_of(), names)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
+        from tokendyn.particles.report import save_run
+
+        save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
+
+    def _page(self, title: str, pictures: Path) -> "Report":
+        from tokendyn.particles.report import run_report, write_figures
+
+        if not self.trajectory.is_whole:  # the figures of the full page need every layer
+            return super()._page(title, pictures)
+        write_figures(self, pictures, title)
+        return run_report(self, title=title, pictures=pictures)
 
     def table(self) -> pd.DataFrame:
         """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""
@@ -305,7 +334,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def simulate(
-    tokens: Float[np.ndarray, "tokens dim"],
+    tokens: Any,
     *,
     alpha: float = 0.5,
     score: Float[np.ndarray, "dim dim"] | None = None,
@@ -325,7 +354,8 @@ def simulate(
     Parameters
     ----------
     tokens
-        ``(tokens, dim)`` real, finite.
+        ``(tokens, dim)`` real, finite: an array, nested lists, what :func:`tokendyn.data.tokens.read_tokens` returns, a
+        DataFrame or an xarray DataArray. Names of the tokens come with the last three.
     alpha
         Step parameter ``> 0``.
     score
@@ -337,7 +367,7 @@ def simulate(
     tie_tolerance
         See :func:`tokendyn.attention.attend`.
     labels
-        A name for each token.
+        A name for each token, instead of those that come with the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
     record, arithmetic, backend, progress, checkpoint
@@ -368,8 +398,10 @@ def simulate(
            [0.  , 1.  ],
            [1.98, 0.  ]])
     """
+    tokens, names = named_tokens(tokens)
+    labels = names if labels is None else labels
     tokens, stack = check_simulation(
-        tokens, alpha=alpha, score=score, layers=layers, inverse_temperature=inverse_temperature,
+        checked_tokens(tokens), alpha=alpha, score=score, layers=layers, inverse_temperature=inverse_temperature,
         tie_tolerance=tie_tolerance, labels=labels, strict=strict, record=record, arithmetic=arithmetic,
     )  # fmt: skip
     matrix = np.asarray(stack[0].heads[0].score)

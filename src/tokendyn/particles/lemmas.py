@@ -8,6 +8,7 @@ from jaxtyping import Float
 from tokendyn.dynamics import Trajectory
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import MAX_HULL_DIM, convex_hull
+from tokendyn.results import Numbers
 
 #: Rounding allowed in each comparison, relative to the largest quantity compared.
 ROUNDING = 1e-12
@@ -19,7 +20,7 @@ _TILE_PAIRS = 2**18
 
 
 @dataclass(frozen=True)
-class LemmaReport:
+class LemmaReport(Numbers, kind="lemma-report"):
     """Number of violations of each lemma, beyond rounding; all are zero where the theorem holds.
 
     Attributes
@@ -43,6 +44,18 @@ class LemmaReport:
     def violations(self) -> int:
         """Total number of violations."""
         return self.norms + self.distances + self.hulls + self.leaders
+
+    @property
+    def status(self) -> str:
+        """``"failed"`` when a lemma is violated, else ``"completed"``."""
+        return "failed" if self.violations else "completed"
+
+    def describe(self) -> list[str]:
+        """Return in a sentence which lemmas hold."""
+        if not self.violations:
+            return ["all lemmas hold along the run"]
+        found = ", ".join(f"{name} {count}" for name, count in self.summary().items() if count and name != "status")
+        return [f"lemmas are violated {self.violations} times: {found}"]
 
 
 def check_lemmas(

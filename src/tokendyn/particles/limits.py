@@ -6,7 +6,7 @@ Symbols: ``A`` score matrix, ``c = 1 / (1 + alpha)`` contraction of a layer, ``K
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,8 +16,11 @@ from tokendyn.dynamics import Layer, checked_tokens
 from tokendyn.dynamics.freeze import Arithmetic, Frozen
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Polytope, convex_hull, project_origin
+from tokendyn.results import Bars, Paths, Result
 from tokendyn.scales import power_of_two
-from tokendyn.shown import ShortRepr
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Inequalities of S are accepted when violated by at most this share of the squared scale.
 S_TOLERANCE = 1e-9
@@ -29,7 +32,7 @@ Kind = Literal["vertex", "face", "unsettled"]
 
 
 @dataclass(frozen=True, repr=False)
-class LimitSet(ShortRepr):
+class LimitSet(Result, kind="limit-set"):
     """The finite set ``S = {s in K : <A s, y> <= <A s, s> for all y in K}``.
 
     Attributes
@@ -48,6 +51,28 @@ class LimitSet(ShortRepr):
         """Return the Euclidean distance of each token from the set."""
         gaps = [np.linalg.norm(tokens - point, axis=1) for point in self.points]
         return np.asarray(np.min(gaps, axis=0))
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def describe(self) -> list[str]:
+        """Return in a sentence what the set holds."""
+        vertices = int((self.face_dimensions == 0).sum())
+        return [f"tokens can end at {len(self.points)} points: {vertices} vertices, {len(self.points) - vertices} on faces"]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each point."""
+        import pandas as pd
+
+        kinds = ["vertex" if dimension == 0 else "face" for dimension in self.face_dimensions]
+        places = {f"x{axis + 1}": self.points[:, axis] for axis in range(self.points.shape[1])}
+        return pd.DataFrame({"kind": kinds, "face_dimension": self.face_dimensions, **places})
+
+    def picture(self) -> Paths:
+        """Return the points; vertices in one colour, points of faces in another."""
+        return Paths(self.points[None], np.zeros(1), (self.face_dimensions > 0).astype(np.int64), ("vertex", "face"))
 
 
 def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitSet:
@@ -137,7 +162,7 @@ def _root(score: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, repr=False)
-class LimitPrediction(ShortRepr):
+class LimitPrediction(Result, kind="limit-prediction"):
     """Where each token ends, in closed form, from the few layers until its leader is fixed.
 
     Attributes
@@ -184,6 +209,36 @@ class LimitPrediction(ShortRepr):
         states = self.limits + shrink[:, None] * (self.settled_states - self.limits)
         states[(age < 0) | (self.settled_layers < 0)] = np.nan
         return states
+
+    @property
+    def status(self) -> str:
+        """``"rounding"`` when the leader of a settled token was decided within rounding of a tie, else ``"completed"``."""
+        return "rounding" if (self.kinds[self.doubtful] != "unsettled").any() else "completed"
+
+    def describe(self) -> list[str]:
+        """Return the prediction in a few sentences."""
+        counts = {kind: int((self.kinds == kind).sum()) for kind in ("vertex", "face", "unsettled")}
+        lines = [
+            f"{len(self.kinds)} tokens: {counts['vertex']} end at leaders, {counts['face']} at face projections, "
+            f"{counts['unsettled']} are not settled after {self.layers} layers",
+            f"{len(self.leaders)} leaders, {int((self.leader_layers > 0).sum())} of them emerging",
+        ]
+        if self.doubtful.size:
+            lines.append(f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each token: its limit, the kind of the limit, when it is certain."""
+        import pandas as pd
+
+        leads = np.isin(np.arange(len(self.kinds)), self.leaders)
+        places = {f"limit_x{axis + 1}": self.limits[:, axis] for axis in range(self.limits.shape[1])}
+        return pd.DataFrame({"limit_kind": self.kinds, "leads": leads, "settled_layer": self.settled_layers, **places})
+
+    def picture(self) -> Bars:
+        """Return how many tokens end where."""
+        kinds = ("vertex", "face", "unsettled")
+        return Bars(kinds, [float((self.kinds == kind).sum()) for kind in kinds], "tokens")
 
 
 def predict_limits(

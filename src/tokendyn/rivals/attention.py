@@ -1,8 +1,9 @@
 """Softmax means by torch's attention, the rival of :func:`tokendyn.attention.softmax_direct.direct_softmax`."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
+
+from tokendyn.optional import torch
 
 #: Features of queries and keys are padded to a multiple of this for torch.
 FEATURES = 8

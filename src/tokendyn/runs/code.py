@@ -24,7 +24,7 @@ LIBRARIES = {
 }  # fmt: skip
 #: Modules that decide how a command is called and what is said, not what is computed.
 _SPEECH = frozenset(
-    {"tokendyn", "tokendyn.runs.code"}
+    {"tokendyn", "tokendyn.optional", "tokendyn.runs.code"}
     | {"tokendyn.cli" + part for part in ("", ".boundary", ".jobs", ".output", ".progress", ".repeat", ".strict")}
     | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
     | {"tokendyn.experiments.results", "tokendyn.experiments.sweeping", "tokendyn.experiments.swept"}
@@ -110,6 +110,7 @@ def _facts(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
     for node in ast.walk(tree):
         for name in _named(node):
             inner |= _parts(name)
+            name = name.removeprefix("tokendyn.optional.")  # noqa: PLW2901  (a library that comes with an extra)
             if name.partition(".")[0] in LIBRARIES:
                 libraries.add(name.partition(".")[0])
     return hashlib.sha256("".join(normalised(tree)).encode()).hexdigest(), tuple(inner), frozenset(libraries)

@@ -185,7 +185,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
 
 
 def _replace_folder(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``; an old target is moved aside first, comes back on failure, and is removed last."""
+    """Rename ``source`` to ``target``; an old target is moved aside first, and comes back on failure."""
     if not target.exists():
         source.rename(target)
         return

@@ -31,6 +31,7 @@ def check_memory(size: int | float, what: str, remedy: str) -> None:
     """
     memory = machine_memory()
     if size > memory / 2:
+        shown = 1e-9 * float(min(size, 10**300))  # a whole number of an option may be beyond all floats
         raise BadInputError(
-            f"{what} need {1e-9 * size:.3g} GB, more than half of the {1e-9 * memory:.0f} GB of this machine; {remedy}"
+            f"{what} need {shown:.3g} GB, more than half of the {1e-9 * memory:.0f} GB of this machine; {remedy}"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tokendyn.errors import BadInputError
+from tokendyn.optional import library
 from tokendyn.runs.bounded import check_ratio
 from tokendyn.runs.limited import answer, look
 from tokendyn.runs.opened import note_opened
@@ -26,8 +27,7 @@ def check_parquet(path: str | Path) -> None:
 
 
 def _walk(path: str) -> dict[str, Any]:
-    from pyarrow import parquet
-
+    parquet = library("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.optional import library
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -212,14 +213,13 @@ def dask_executor(address: str) -> tuple[Executor, int]:
     Raises
     ------
     BadInputError
-        If Dask is not installed, or nobody answers at the address.
+        If nobody answers at the address.
+    MissingLibraryError
+        Without Dask.
     """
+    distributed = library("dask.distributed")
     try:
-        from dask.distributed import Client
-    except ImportError:
-        raise BadInputError('`scheduler` needs Dask; install it: pip install "tokendyn[cluster]"') from None
-    try:
-        client: Any = Client(address, timeout="10s", set_as_default=False)  # type: ignore[no-untyped-call]
+        client: Any = distributed.Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise BadInputError(
             f"no Dask scheduler answers at {address} ({error}); start one with dask scheduler, and give its address"

@@ -333,7 +333,7 @@ def _damaged(run: str, why: str) -> DamagedError:
 
 def _refused(folder: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write the store {folder}: {refusal(error)}; --store=FOLDER or {VARIABLE} names another store"
+        f"cannot write the store {folder}: {refusal(error)}; store=FOLDER or {VARIABLE} names another store"
     )
 
 

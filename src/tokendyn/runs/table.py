@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokendyn.optional import library
 from tokendyn.runs.folders import new_file
 
 if TYPE_CHECKING:
@@ -63,9 +64,7 @@ def write_csv(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
 
 def write_parquet(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
     """Write a table as Parquet."""
-    import pyarrow
-    from pyarrow import parquet
-
+    pyarrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     with new_file(path) as temporary:
         parquet.write_table(pyarrow.table({name: pyarrow.array(values) for name, values in table.items()}), temporary)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.texts import meant
+from tokendyn.data.texts import LabelledTexts, meant
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment.tokens import is_tokeniser
 
@@ -29,6 +29,8 @@ def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[st
         raise BadInputError("texts is one string; give a list of strings, such as [text]")
     if isinstance(texts, np.ndarray) and texts.ndim != 1:
         raise BadInputError(f"texts is an array of shape {texts.shape}; give one dimension of strings")
+    if isinstance(texts, LabelledTexts):
+        texts = texts.texts
     if hasattr(texts, "columns"):
         raise BadInputError("texts is a table; give one column of strings, such as table['text']")
     if not isinstance(texts, Iterable) or isinstance(texts, Mapping | Set):
@@ -41,6 +43,20 @@ def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[st
     if not listed and not empty_allowed:
         raise BadInputError("texts is empty; give at least two texts of each class")
     return listed
+
+
+def labels_of(texts: Any) -> Any:
+    """Return the labels that were read with texts.
+
+    Raises
+    ------
+    BadInputError
+        If there are none.
+    """
+    labels = getattr(texts, "labels", None)
+    if labels is None:
+        raise BadInputError("labels is missing; give one label a text, or texts that were read with their labels")
+    return labels
 
 
 def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.ndarray, " texts"]]:

@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from tokendyn.data.texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.checkpoint import Checkpoint
-from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, text_weights
+from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
 from tokendyn.sentiment.explanation import Explanation, Span
 from tokendyn.sentiment.heads import log_softmax, make_head
 from tokendyn.sentiment.lookup import Lookup
@@ -192,8 +193,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        texts: Iterable[Any],
-        labels: Iterable[Any],
+        texts: Iterable[Any] | LabelledTexts,
+        labels: Iterable[Any] | None = None,
         *,
         progress: Progress | None = None,
         budget: float = math.inf,
@@ -204,9 +205,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         texts
-            Strings: a list, tuple, array or pandas Series.
+            Strings: a list, tuple, array or pandas Series; or what :func:`tokendyn.data.texts.read_texts` returns, with
+            its labels.
         labels
-            One label a text, all strings or all numbers.
+            One label a text, all strings or all numbers. May be left out for texts that were read with labels.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
         budget
@@ -223,6 +225,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         began = time.process_time()
         check_parameters(self.get_params())
+        labels = labels_of(texts) if labels is None else labels
         texts = check_texts(texts)
         classes, which = check_labels(labels, len(texts))
         importance = text_weights(self.class_weight, classes, which)
@@ -261,6 +264,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "cpu_seconds": round(time.process_time() - began, 3),
         }
         return self
+
+    def score(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
+        labels = labels_of(texts) if labels is None else labels
+        return float(super().score(check_texts(texts), labels, sample_weight))
 
     def decision_function(self, texts: Iterable[Any]) -> Logits:
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
@@ -344,6 +352,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``|total|``.
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the fitted classifier into a new folder; ``tokendyn.load`` reads it."""
+        from tokendyn.sentiment.store import save
+
+        save(self, folder, overwrite=overwrite)
 
     def to_onnx(self, path: str | Path) -> None:
         """Write the scoring path as an ONNX file: see :func:`tokendyn.sentiment.export_onnx`."""

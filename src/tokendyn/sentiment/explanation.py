@@ -1,14 +1,18 @@
 """Why a text was classified as it was: its leaders, exactly."""
 
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.data.explored import MOST_STEPS, MOST_TOKENS, Explored
+from tokendyn.results import Bars, Result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Span = tuple[int, int]
@@ -96,7 +100,7 @@ class Departure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Result, kind="sentiment-explanation"):
     """The verdict on one text and its exact decomposition.
 
     The contributions of the leaders, ``residual`` and ``bias`` add up to ``logit``; so do ``contributions``
@@ -141,6 +145,8 @@ class Explanation:
         Step parameter of the layers.
     """
 
+    parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure)
+
     text: str
     label: Any
     probability: float
@@ -177,6 +183,57 @@ class Explanation:
             return self.classes[0], self.classes[1]
         return f"not {self.label}", self.label
 
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the verdict in numbers and words."""
+        return {
+            "status": self.status, "label": _plain(self.label), "probability": self.probability, "logit": self.logit,
+            "leaders": len(self.leaders), "known_words": self.known_words, "unknown_words": self.unknown_words,
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the verdict, the words that led, and what would turn it, in a few sentences."""
+        led = ", ".join(f"{leader.word} ({leader.contribution:+.3g})" for leader in self.leaders[:8])
+        more = f" and {len(self.leaders) - 8} more" if len(self.leaders) > 8 else ""
+        of = f" of {self.classes[1]}" if len(self.classes) == 2 else ""
+        lines = [
+            f"{self.label}: probability{of} {self.probability:.3g}, logit {self.logit:.3g}",
+            f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
+            f"all other words together {self.residual:+.3g}, a text without words {self.bias:+.3g}",
+        ]
+        if self.turns:
+            count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
+            lines.append(f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn")
+        return [*lines, self.note] if self.note else lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each distinct word with a value, the largest contribution first."""
+        import pandas as pd
+
+        columns = ["word", "contribution", "mass", "value", "leader"]
+        rows = [[getattr(word, name) for name in columns] for word in self.contributions]
+        leads = {leader.word for leader in self.leaders}
+        table = pd.DataFrame(rows, columns=columns)
+        return table.assign(leads=[word.word in leads for word in self.contributions])
+
+    def picture(self) -> Bars:
+        """Return the contributions of the leaders as bars."""
+        negative, positive = self.sides
+        names = [leader.word for leader in self.leaders]
+        towards = f"contribution: {negative} below 0, {positive} above"
+        return Bars(names, [leader.contribution for leader in self.leaders], towards, str(self.label))
+
+    def report(self, path: "str | Path", *, title: str = "") -> None:
+        """Write one HTML page: verdict, coloured text, contributions, moving tokens."""
+        from tokendyn.sentiment.report import explained_text, scene
+        from tokendyn.show import write_explanation
+
+        write_explanation(explained_text(self), path, scene(self), title=title or "Why this verdict")
+
     def as_list(self) -> list[tuple[str, float]]:
         """Return the leaders as (word, contribution), largest first."""
         return [(leader.word, leader.contribution) for leader in self.leaders]
@@ -195,8 +252,8 @@ class Explanation:
 
         return explanation_fragment(explained_text(self), scene(self))
 
-    def plot(self) -> "Figure | None":
-        """Return the words of the text as moving tokens, layer by layer; None when there is no token or layer."""
+    def figure(self) -> "Figure | None":
+        """Return the figure of the pages: the words of the text as moving tokens, layer by layer; None when there is no token or layer."""
         from tokendyn.sentiment.report import scene
         from tokendyn.show.panels import panels
 

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import tokendyn
 from tokendyn.errors import BadInputError
+from tokendyn.optional import library
 from tokendyn.runs.files import new_file
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION
@@ -48,16 +49,15 @@ def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
     Raises
     ------
     BadInputError
-        If the classifier is not fitted, or the package onnx is missing.
+        If the classifier is not fitted.
+    MissingLibraryError
+        Without the package onnx.
     OutputError
         If the file cannot be written.
     """
     if not hasattr(model, "embedding_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
-    try:
-        import onnx
-    except ImportError:
-        raise BadInputError("export needs the package onnx: pip install tokendyn[onnx]") from None
+    onnx = library("onnx")
     built = _Graph(onnx).model(model)
     onnx.checker.check_model(built, full_check=True)
     with new_file(path) as temporary:

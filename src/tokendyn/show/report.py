@@ -239,7 +239,7 @@ def kept_picture(folder: Path, name: str, alt: str, caption: str = "", heading: 
     if Path(name).name != name or path.suffix not in (".png", ".gif"):
         raise BadInputError(f"{folder}: {name[:60]!r} is no name of a picture; run the command that made it again")
     if not path.is_file():
-        raise BadInputError(f"{path} is missing; run the command that made {folder} again with --overwrite")
+        raise BadInputError(f"{path} is missing; run the command that made {folder} again with overwrite=True")
     return Picture(path, alt, caption, heading)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.optional import library
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
@@ -185,9 +186,7 @@ def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
 
 @contextmanager
 def _open_parquet(path: Path) -> Iterator[Columns]:
-    import pyarrow as arrow
-    from pyarrow import parquet
-
+    arrow, parquet = library("pyarrow"), library("pyarrow.parquet")
     check_parquet(path)
     size = path.stat().st_size
     try:
@@ -205,8 +204,7 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
 
 
 def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
+    types = library("pyarrow.types")
     tests = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
     return any(test(kind) for test in (*tests, types.is_string_view, types.is_binary_view))
 
@@ -217,9 +215,7 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
     Texts are refused when they are longer than the file lets them be, and types with many values in a cell before they
     are read: a file of 1 KB can hold gigabytes of them.
     """
-    import pyarrow as arrow
-    from pyarrow import types
-
+    arrow, types = library("pyarrow"), library("pyarrow.types")
     kind = file.schema_arrow.field(name).type
     plain = (types.is_primitive, types.is_decimal, types.is_dictionary, types.is_null, _is_text)
     if not any(test(kind) for test in plain):

@@ -206,7 +206,7 @@ def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str,
         part = found.need(name)
         if part.dtype.kind not in "fiubc":
             dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b", str(part.ravel()[0]))
-            hint = f", or name it with --time {name} if it holds the times" if dated else ""
+            hint = f", or name it with time={name!r} if it holds the times" if dated else ""
             problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers{hint}")
             continue
         own = _feature_names(name, part.shape)

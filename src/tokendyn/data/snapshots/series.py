@@ -52,6 +52,9 @@ class Snapshots:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype) if copy else np.asarray(self.values, dtype=dtype)
+
     def __getitem__(self, rows: slice) -> "Snapshots":
         """Return the rows of a slice; a step above 1 thins the series and lengthens ``dt``."""
         if not isinstance(rows, slice) or (rows.step is not None and rows.step < 1):

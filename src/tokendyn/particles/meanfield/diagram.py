@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +17,13 @@ from tokendyn.particles.meanfield.model import MeanFieldRun, Verdict
 from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside
-from tokendyn.runs.files import read_json, write_json
+from tokendyn.results import Curves, Heat, Result
+from tokendyn.runs.files import new_folder, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokendyn.show.report import Report
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
@@ -122,7 +128,7 @@ class PointResult:
 
 
 @dataclass(frozen=True)
-class Diagram:
+class Diagram(Result):
     """A phase diagram, whole or in part.
 
     Attributes
@@ -143,6 +149,69 @@ class Diagram:
     def whole(self) -> bool:
         """Whether every run is there."""
         return len(self.results) == self.asked
+
+    @property
+    def status(self) -> str:
+        """``"partial"`` while runs are missing, else ``"completed"``."""
+        return "completed" if self.whole else "partial"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the diagram in numbers, as JSON values."""
+        return {
+            "status": self.status, "runs": len(self.results), "asked": self.asked, "betas": len(self.betas),
+            "ratios": len(self.ratios),
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the diagram in a few sentences."""
+        verdicts = [str(result.verdict) for result in self.results]
+        counts = ", ".join(f"{verdicts.count(word)} {word}" for word in sorted(set(verdicts)))
+        over = f"{len(self.ratios)} spectra of V" if self.ratios else "time"
+        lines = [f"phase diagram of {len(self.betas)} inverse temperatures over {over}: {counts or 'no run yet'}"]
+        if not self.whole:
+            lines.append(f"{self.asked - len(self.results)} of {self.asked} runs are missing")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each point, with means and deviations over seeds."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def picture(self) -> Curves | Heat:
+        """Return the distances over time for each beta, or the least distance over beta and the ratio."""
+        if not self.ratios:
+            longest = max(self.results, key=lambda run: len(run.times)).times if self.results else np.zeros(0)
+            curves = {f"beta = {beta:g}": self.at(beta)[0] for beta in self.betas}
+            padded = {
+                name: np.pad(run.distances, (0, len(longest) - len(run.distances)), constant_values=math.nan)
+                for name, run in curves.items()
+                if run.verdict != "nothing"
+            }
+            return Curves(longest, padded, "time", "W2 to the projected law", log=bool(padded))
+        rows = [[self._least(beta, ratio) for ratio in self.ratios] for beta in self.betas]
+        names = [f"{beta:.4g}" for beta in self.betas], [f"{ratio:.4g}" for ratio in self.ratios]
+        return Heat(np.array(rows), *names, "v2/v1", "inverse temperature", "least distance")
+
+    def _least(self, beta: float, ratio: float) -> float:
+        """Return the mean least distance at one point, NaN where there is none."""
+        least = [run.phases.least for run in self.at(beta, ratio) if run.verdict != "nothing"]
+        return float(np.mean(least)) if least else math.nan
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the runs and their table into a new folder."""
+        from tokendyn.particles.meanfield.diagram_report import write_diagram
+
+        with new_folder(folder, overwrite=overwrite) as place:
+            for result in self.results:
+                result.write(place)
+            write_diagram(self, place, command="", seconds=0.0, report=False)
+
+    def _page(self, title: str, pictures: Path) -> "Report":
+        from tokendyn.particles.meanfield.diagram_report import saved_report, write_diagram
+
+        write_diagram(self, pictures, command="", seconds=0.0)
+        return saved_report(pictures, pictures)
 
     @property
     def betas(self) -> list[float]:
@@ -234,6 +303,26 @@ def read_diagram(settings: Mapping[str, Any], folder: Path, points: Sequence[Poi
     """Return the diagram of the points whose files are there."""
     found = tuple(PointResult.read(folder / point.file) for point in points if (folder / point.file).exists())
     return Diagram(settings, found, len(points))
+
+
+def load_diagram(folder: str | Path) -> Diagram:
+    """Return the diagram that a folder holds, whole or in part.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds no diagram, or a run is damaged.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    settings, asked = record.get("settings"), record.get("asked")
+    if not isinstance(settings, dict) or not isinstance(asked, int):
+        raise BadInputError(f"{folder} holds no run of its diagram yet; run it again")
+    results = sorted(
+        map(PointResult.read, sorted(folder.glob("beta-*.json"))),
+        key=lambda run: (run.point.beta, run.point.ratio or 0.0, run.point.seed),
+    )
+    return Diagram(settings, tuple(results), asked)
 
 
 def stretched(dim: int, ratio: float) -> Float[np.ndarray, "dim dim"]:

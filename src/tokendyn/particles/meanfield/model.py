@@ -5,12 +5,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, integrate, means_within
+from tokendyn.data.tokens import named_tokens
+from tokendyn.dynamics import Budget, FlowTrajectory, Progress, TokenFlow, checked_tokens, integrate, means_within
 from tokendyn.dynamics.flow import checked_weights
 from tokendyn.dynamics.integrators import Method, Step
 from tokendyn.dynamics.sphere import sphere_tokens
@@ -38,7 +40,13 @@ from tokendyn.particles.meanfield.projection import (
     project,
     terminal_phase,
 )
+from tokendyn.results import Curves, Result
 from tokendyn.runs.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokendyn.show.report import Report
 
 #: States that phases need.
 _FEWEST = 3
@@ -58,7 +66,7 @@ Verdict = Literal["stays", "leaves", "never", "unresolved", "nothing"]
 
 
 @dataclass(frozen=True)
-class MeanFieldRun:
+class MeanFieldRun(Result):
     """A run of tokens on the sphere with what the theory says of it.
 
     Attributes
@@ -83,6 +91,11 @@ class MeanFieldRun:
     terminal: TerminalPhase
     resolution: Resolution
     targets: Float[np.ndarray, "tokens dim"]
+
+    @property
+    def status(self) -> str:
+        """How the integration ended; what the run shows is :attr:`verdict`."""
+        return self.trajectory.status
 
     @cached_property
     def distances(self) -> Float[np.ndarray, " states"]:
@@ -183,7 +196,7 @@ class MeanFieldRun:
     def exact_distance(self, state: int = -1, max_iterations: int = 5_000_000) -> Transport:
         """Return the exact ``W_2`` to the projected law at one time.
 
-        Two-atom targets (E is a line) are sorted; others go to POT, for up to ``EXACT_TOKENS`` tokens.
+        Two-atom targets (E is a line) are sorted; others are transported, for up to ``EXACT_TOKENS`` tokens.
 
         Raises
         ------
@@ -224,7 +237,7 @@ class MeanFieldRun:
         if self.asks and self.terminal.exists and self.terminal.invariant and self.symmetric:
             found.append(
                 "the start is symmetric about E, which hides the terminal phase: clusters leave by rounding only; take "
-                "a start whose mean lies off E (--push, or another density)"
+                "a start whose mean lies off E (push=0.2, or another density)"
             )
         if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
             found.append(
@@ -297,6 +310,42 @@ class MeanFieldRun:
             lines.append("the means of the attention are within an error bound, by fast backends")
         return lines + [f"note: {warning}" for warning in self.warnings]
 
+    def __repr__(self) -> str:
+        # Only what is there already: a summary measures distances and crossings, which takes seconds for many tokens.
+        states, tokens, dim = self.trajectory.states.shape
+        beta, until = self.flow.inverse_temperature, float(self.trajectory.times[-1])
+        return (
+            f"MeanFieldRun(status={self.status!r}, tokens={tokens}, dim={dim}, inverse_temperature={beta:g}, "
+            f"time={until:g}, states={states})"
+        )
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each time: distances, crossings, clusters, what the attention is like."""
+        from tokendyn.particles.meanfield.report import distance_table
+
+        return distance_table(self)
+
+    def picture(self) -> Curves:
+        """Return the distance to the projected law over time; to E itself where there is no such law."""
+        times = self.trajectory.times
+        if not self.asks:
+            return Curves(times, {"distance to E": self.distances_to_e}, "time", "distance to E")
+        marks = {"least distance": self.phases.concentration, "departure": self.phases.departure}
+        kept = marks if self.phases.least <= DEPARTED else {}
+        return Curves(times, {"all tokens": self.distances}, "time", "W2 to the projected law", log=True, marks=kept)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
+        from tokendyn.particles.meanfield.report import save_run
+
+        save_run(self, folder, title="Mean-field run", animation=None, report=False, overwrite=overwrite)
+
+    def _page(self, title: str, pictures: Path) -> "Report":
+        from tokendyn.particles.meanfield.report import run_report, write_figures
+
+        write_figures(self, pictures)
+        return run_report(self, title=title, pictures=pictures)
+
     def _course(self) -> list[str]:
         """Return what the law does, and why, in sentences."""
         if self.projection.dimension == self.trajectory.states.shape[2]:
@@ -326,7 +375,7 @@ def _told(phases: Phases) -> str:
 
 def simulate(
     flow: TokenFlow,
-    tokens: Float[np.ndarray, "tokens dim"],
+    tokens: Any,
     times: Sequence[float] | Float[np.ndarray, " times"],
     *,
     weights: Float[np.ndarray, " tokens"] | None = None,
@@ -354,7 +403,10 @@ def simulate(
     ----------
     flow
         The vector field, on the sphere.
-    tokens, times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
+    tokens
+        ``(tokens, dim)`` on the sphere: an array, what :func:`tokendyn.data.tokens.read_tokens` returns, a DataFrame or
+        an xarray DataArray.
+    times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
         See :func:`tokendyn.dynamics.integrate`.
     check
         Make the second run. Without it the resolution is the rule for the start (:func:`resolution`), no more.
@@ -386,7 +438,7 @@ def simulate(
     """
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
-    begun = sphere_tokens(tokens, normalise=normalise)
+    begun = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
     shares = checked_weights(weights, len(begun))
     one = np.eye(begun.shape[1])
     value = one if flow.value is None else flow.value
@@ -439,7 +491,7 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
 
 
 @dataclass(frozen=True)
-class Refinement:
+class Refinement(Result):
     """The same run with n, 2n and 4n tokens.
 
     Attributes
@@ -465,7 +517,36 @@ class Refinement:
             changes.append(float(np.abs(coarse.distances[:shared] - fine.distances[:shared]).max()))
         return cls(tuple(len(run.trajectory.weights) for run in runs), runs, tuple(changes))
 
-    def table(self) -> list[dict[str, Any]]:
+    @property
+    def status(self) -> str:
+        """That of the first run that did not complete, else ``"completed"``."""
+        return next((run.status for run in self.runs if run.status != "completed"), "completed")
+
+    def describe(self) -> list[str]:
+        """Return how much the distances change."""
+        counts = ", ".join(map(str, self.counts))
+        changes = ", ".join(f"{change:.2g}" for change in self.changes)
+        return [f"the same start with {counts} tokens: the distances change by at most {changes}"]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each number of tokens."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def picture(self) -> Curves:
+        """Return the distances over time for each number of tokens."""
+        shared = min(len(run.distances) for run in self.runs)  # a run may have ended early
+        curves = {f"{count} tokens": run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)}
+        return Curves(self.runs[0].trajectory.times[:shared], curves, "time", "W2 to the projected law", log=True)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write each run into a folder of its own in a new folder."""
+        from tokendyn.particles.meanfield.report import save_refinement
+
+        save_refinement(self, folder, overwrite=overwrite)
+
+    def rows(self) -> list[dict[str, Any]]:
         """Return one row for each number of tokens, as JSON values."""
         rows = []
         for count, run, change in zip(self.counts, self.runs, (None, *self.changes), strict=True):

@@ -17,7 +17,7 @@ from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figur
 from tokendyn.particles.meanfield.film import animate_run
 from tokendyn.particles.meanfield.guard import Resolution, resolution
 from tokendyn.particles.meanfield.heads import HeadTheory
-from tokendyn.particles.meanfield.model import MeanFieldRun
+from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement
 from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import project, terminal_phase
 from tokendyn.particles.meanfield.scatter import PhaseScatter
@@ -30,6 +30,7 @@ from tokendyn.show.report import Section
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-meanfield", 1
 THEORY_SCHEMA = "tokendyn-head-theory"
+REFINEMENT_SCHEMA = "tokendyn-refinement"
 
 Movie = Literal["gif", "mp4"]
 
@@ -56,7 +57,7 @@ class Companions:
     Attributes
     ----------
     refinement
-        Rows of :meth:`tokendyn.particles.meanfield.Refinement.table`; empty when not asked for.
+        Rows of :meth:`tokendyn.particles.meanfield.Refinement.rows`; empty when not asked for.
     seeds
         Seed and phases of each run of the same system, the kept one first; empty when not asked for.
     facts
@@ -200,6 +201,31 @@ def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
         str(record.get("command", "")),
         companions,
     )
+
+
+def save_refinement(refinement: Refinement, folder: str | Path, *, overwrite: bool = False) -> None:
+    """Write the runs of a refinement, each into a folder of its own in a new folder."""
+    names = [f"{count}-tokens" for count in refinement.counts]
+    with new_folder(folder, overwrite=overwrite) as place:
+        for name, run in zip(names, refinement.runs, strict=True):
+            run.save(place / name)
+        record = {"schema": REFINEMENT_SCHEMA, "schema_version": SCHEMA_VERSION, "runs": names}
+        write_json(place / "refinement.json", {**record, "rows": refinement.rows()})
+
+
+def load_refinement(folder: str | Path) -> Refinement:
+    """Read what :func:`save_refinement` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If a run is missing or damaged.
+    """
+    folder = Path(folder)
+    names = read_json(folder / "refinement.json", schema=REFINEMENT_SCHEMA, version=SCHEMA_VERSION).get("runs")
+    if not isinstance(names, list) or not names or any(Path(str(name)).name != name for name in names):
+        raise BadInputError(f"{folder / 'refinement.json'} does not name the folders of its runs; run it again")
+    return Refinement.of(tuple(load_run(folder / name)[0] for name in names))
 
 
 def distance_table(run: MeanFieldRun) -> pd.DataFrame:

@@ -3,15 +3,16 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows, window_length
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchEncoder(Forecaster):
@@ -76,6 +77,8 @@ class TorchEncoder(Forecaster):
         return window_length(self.delays, self.stride)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        from tokendyn.optional import torch
+
         driven = np.concatenate(inputs)
         self.mean_ = np.concatenate(series).mean(axis=0)
         self.input_mean_, self.input_scale_ = driven.mean(axis=0), np.maximum(driven.std(axis=0), 1e-12)
@@ -106,12 +109,15 @@ class TorchEncoder(Forecaster):
                 progress(share, f"one-step error {float(loss.detach()) ** 0.5:.2e}")
         self.network_.eval()
 
-    def _build(self, generator: torch.Generator) -> None:
+    def _build(self, generator: "torch.Generator") -> None:
         """Make the network with weights from the generator, the global one left as it was."""
+        from tokendyn.optional import torch
+        from tokendyn.rivals.forecast.encoder_network import EncoderNetwork
+
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
             columns = self.n_features_ + self.n_inputs_
-            self.network_ = _Network(columns, self.n_features_, self.delays, self.width, self.heads, self.layers)
+            self.network_ = EncoderNetwork(columns, self.n_features_, self.delays, self.width, self.heads, self.layers)
         self.network_.double()
 
     def _tokens(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -120,6 +126,8 @@ class TorchEncoder(Forecaster):
         return delay_windows(np.concatenate(parts, axis=1), self.delays, self.stride).copy()
 
     def _increments(self, tokens: np.ndarray) -> np.ndarray:
+        from tokendyn.optional import torch
+
         with torch.no_grad():
             parts = [self.network_(torch.from_numpy(part)) for part in np.array_split(tokens, -(-len(tokens) // 1024))]
         return torch.cat(parts).numpy()
@@ -145,6 +153,8 @@ class TorchEncoder(Forecaster):
         return {}, tensors | {f"network.{name}": part.numpy() for name, part in self.network_.state_dict().items()}
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        from tokendyn.optional import torch
+
         for name in ("mean", "input_mean", "input_scale"):
             setattr(self, f"{name}_", tensors[name])
         self._build(torch.Generator().manual_seed(0))
@@ -154,20 +164,3 @@ class TorchEncoder(Forecaster):
         except RuntimeError as error:
             raise ValueError(str(error)) from None
         self.network_.eval()
-
-
-class _Network(nn.Module):
-    """Embedding, position, encoder, read-out of the newest token."""
-
-    def __init__(self, columns: int, features: int, delays: int, width: int, heads: int, layers: int):
-        super().__init__()
-        self.embed = nn.Linear(columns, width)
-        self.position = nn.Parameter(0.02 * torch.randn(delays, width))
-        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.read = nn.Linear(width, features)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        encoded = self.encoder(self.embed(tokens) + self.position)
-        increments: Tensor = self.read(encoded[:, -1])
-        return increments

@@ -10,7 +10,7 @@ from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count
 from tokendyn.forecast.embedding import hankel
-from tokendyn.rivals.forecast.library import bench_library
+from tokendyn.optional import library
 
 
 class PyDMDHankel(Forecaster):
@@ -43,7 +43,7 @@ class PyDMDHankel(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         if len(series) > 1 or self.n_inputs_:
             raise BadInputError("PyDMD's HankelDMD takes one series and no inputs; use TDDMD")
-        pydmd = bench_library("pydmd")
+        pydmd = library("pydmd")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -12,7 +12,7 @@ from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows, window_length
-from tokendyn.rivals.forecast.library import bench_library
+from tokendyn.optional import library
 
 #: Most monomials of one model.
 MOST_TERMS = 20_000
@@ -174,7 +174,7 @@ class PySINDy(Forecaster):
         return 1
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        sindy = bench_library("pysindy")
+        sindy = library("pysindy")
         self.powers_ = monomials(self.n_features_ + self.n_inputs_, self.degree)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ import numpy as np
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows
-from tokendyn.rivals.forecast.library import bench_library
+from tokendyn.optional import library
 
 #: Numbers in the states that are held at once when many windows are warmed up.
 _HELD = 2_000_000
@@ -75,7 +75,7 @@ class ESN(Forecaster):
         return self.warmup
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        nodes = bench_library("reservoirpy.nodes")
+        nodes = library("reservoirpy.nodes")
         rng = np.random.default_rng(self.random_state)
         stacked, driven = np.concatenate(series), np.concatenate(inputs)
         self.mean_ = stacked.mean(axis=0)

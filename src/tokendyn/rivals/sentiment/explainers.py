@@ -5,9 +5,7 @@ for all of them, at each of its places; only how they find their scores differs.
 """
 
 import difflib
-import importlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.errors import BadInputError
+from tokendyn.optional import EXTRAS, library, missing
 from tokendyn.sentiment.explanation import Span
 from tokendyn.sentiment.tokenise import find_words
 
@@ -25,8 +24,6 @@ _CHARACTERS_A_CALL = 2**23
 
 #: A score this small is no part of an explanation: it is rounding of probabilities.
 NOTHING = 1e-9
-
-_PACKAGES = {"lime": ("lime.lime_text",), "shap": ("shap.explainers", "shap.maskers")}
 
 
 @runtime_checkable
@@ -209,7 +206,7 @@ def lime(judge: Judge, seed: int, samples: int) -> WordScores:
     LIME is given each distinct word once, under a name without punctuation, so that it takes out our words;
     the model is given the text itself without them.
     """
-    from lime.lime_text import LimeTextExplainer
+    lime_text = library("lime.lime_text")
 
     words = len(judge.cut.words)
 
@@ -220,7 +217,7 @@ def lime(judge: Judge, seed: int, samples: int) -> WordScores:
         likely = judge.probabilities(present)
         return np.stack([1 - likely, likely], axis=1)
 
-    explainer = LimeTextExplainer(split_expression=r"\s+", random_state=seed)
+    explainer = lime_text.LimeTextExplainer(split_expression=r"\s+", random_state=seed)
     named = " ".join(f"w{number}" for number in range(words))
     found = explainer.explain_instance(named, classify, labels=(1,), num_features=words, num_samples=samples)
     values = np.zeros(words)
@@ -235,13 +232,12 @@ def shap(judge: Judge, seed: int, samples: int) -> WordScores:
     Each permutation takes 2 words + 1 variants, forward and back; there are as many of them as ``samples``
     allows, and at least one.
     """
-    from shap.explainers import Permutation
-    from shap.maskers import Independent
+    explainers, maskers = library("shap.explainers"), library("shap.maskers")
 
     words = len(judge.cut.words)
     with _global_generator_put_back():
-        masker = Independent(np.zeros((1, words)), max_samples=1)
-        explainer = Permutation(lambda rows: judge.probabilities(rows > 0.5), masker, seed=seed)
+        masker = maskers.Independent(np.zeros((1, words)), max_samples=1)
+        explainer = explainers.Permutation(lambda rows: judge.probabilities(rows > 0.5), masker, seed=seed)
         found = explainer(np.ones((1, words)), max_evals=max(samples, 2 * words + 1), silent=True)
     return _sized(np.asarray(found.values[0], dtype=np.float64))
 
@@ -277,27 +273,11 @@ def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
         elif name in ("leaders", "contributions", "value") and not callable(getattr(model, "explain", None)):
             kind = type(model).__name__
             problems.append(f"{name!r} needs a model with explain(text), {kind} has none; leave {name!r} out")
-        elif name in _PACKAGES and not _can_import(name):
-            problems.append(
-                f"{name!r} needs the package {name}: pip install tokendyn[bench], or leave {name!r} out of explainers"
-            )
+        elif name in EXTRAS and missing(name):
+            problems.append(f"{missing(name)}, or leave {name!r} out of explainers")
     if problems:
         raise BadInputError.all_of("explainers", problems)
     return chosen
-
-
-def _can_import(name: str) -> bool:
-    """Import LIME or SHAP, and say whether that could be done."""
-    with warnings.catch_warnings():
-        # Both packages make use of what others deprecate (matplotlib colour maps, at least), which no user of
-        # tokendyn can mend. Their warnings are silenced while they are imported, and only then.
-        warnings.simplefilter("ignore")
-        try:
-            for module in _PACKAGES[name]:
-                importlib.import_module(module)
-        except ImportError:
-            return False
-    return True
 
 
 @contextmanager

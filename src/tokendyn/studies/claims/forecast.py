@@ -98,7 +98,7 @@ def _near_linear(noise: float, seed: int) -> dict[str, float]:
 def _closed_loop(model: Forecaster, learned: np.ndarray, truth: np.ndarray) -> float:
     """Return the error of the forecast that follows what was learned, infinite when it diverges."""
     forecast = model.fit(learned).forecast(learned, len(truth))
-    return nrmse(forecast.values, truth, truth.std(axis=0)) if forecast.status == "complete" else math.inf
+    return nrmse(forecast.values, truth, truth.std(axis=0)) if forecast.status == "completed" else math.inf
 
 
 #: Errors below this share of a standard deviation are rounding.

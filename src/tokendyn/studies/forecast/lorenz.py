@@ -98,7 +98,7 @@ def long_run(task: Task, outcome: Outcome, steps: int) -> dict[str, float | int]
     test = (task.truths or task.tests)[0]
     model = outcome.tuned.model
     forecast = model.forecast(task.tests[0].values[: task.lead], steps)
-    if forecast.status != "complete":
+    if forecast.status != "completed":
         return {"long_steps": forecast.finite_steps, "histogram_distance": 1.0, "spectral_distance": 1.0}
     return {
         "long_steps": steps,

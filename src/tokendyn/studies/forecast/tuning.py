@@ -278,7 +278,7 @@ def _validation_error(model: Forecaster, split: _Split, horizon: int, longest: i
         windows = np.stack([one[start - span : start] for start in starts])
         driven = None if push is None else np.stack([push[start - span : start + horizon] for start in starts])
         for start, forecast in zip(starts, model.forecast_many(windows, horizon, driven), strict=True):
-            if forecast.status != "complete":
+            if forecast.status != "completed":
                 errors.append(WORST)
                 continue
             difference = (forecast.values - one[start : start + horizon]) / model.scale_

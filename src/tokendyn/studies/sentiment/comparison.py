@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool
 
 from tokendyn.data.texts import LabelledTexts
 from tokendyn.errors import BadInputError
+from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.contenders import (
     Contender,
     TextClassifier,
@@ -69,12 +70,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Result, kind="sentiment-comparison"):
     """Outcomes on the same test texts; the first one is what the others are compared with."""
+
+    parts: ClassVar = (Outcome,)
 
     outcomes: tuple[Outcome, ...]
     training_texts: int
     test_texts: int
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def describe(self) -> list[str]:
+        """Return the accuracy of each classifier."""
+        return [f"{self.training_texts} texts to learn from, {self.test_texts} to test"] + [
+            f"{row['classifier']}: accuracy {row['accuracy']:.4f} ({row['low']:.4f} to {row['high']:.4f})"
+            for row in self.rows()
+        ]
+
+    def picture(self) -> Bars:
+        """Return the accuracy of each classifier."""
+        names = [outcome.name for outcome in self.outcomes]
+        return Bars(names, [outcome.accuracy for outcome in self.outcomes], "accuracy")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a classifier with the columns of ``MEASURES``."""

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
+from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.explainers import (
     EXPLAINERS,
     NOTHING,
@@ -52,7 +53,7 @@ _LISTED = 10
 
 
 @dataclass(frozen=True)
-class FaithfulnessReport:
+class FaithfulnessReport(Result, kind="faithfulness"):
     """How faithful several explainers are to one model, on the same texts.
 
     Attributes
@@ -87,6 +88,30 @@ class FaithfulnessReport:
                 row[measure], row[f"{measure}_se"] = _mean(part[measure].to_numpy(dtype=np.float64))
             rows.append(row)
         return pd.DataFrame(rows)
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return how much was measured."""
+        texts = int(self.per_text["text"].nunique())
+        return {"status": self.status, "explainers": len(self.explainers), "texts": texts}
+
+    def describe(self) -> list[str]:
+        """Return the two faithfulness measures of each explainer."""
+        rows = self.table().to_dict(orient="records")
+        return [
+            f"{row['explainer']}: comprehensiveness {row['comprehensiveness']:.3f} (higher is better), sufficiency "
+            f"{row['sufficiency']:.3f} (lower is better), {row['size']:.1f} words shown"
+            for row in rows
+        ]
+
+    def picture(self) -> Bars:
+        """Return the comprehensiveness of each explainer."""
+        table = self.table()
+        return Bars(list(self.explainers), table["comprehensiveness"].tolist(), "comprehensiveness")
 
     def difference(self, first: str, second: str, measure: str = "comprehensiveness") -> tuple[float, float]:
         """Return the mean of first minus second over the texts, text by text, and its standard error.

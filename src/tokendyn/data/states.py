@@ -1,0 +1,120 @@
+"""Hidden states of a model, layer by layer, from any framework: npz or safetensors, read without executing anything."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.data.tensor_files import open_tensors
+from tokendyn.errors import BadInputError
+from tokendyn.runs.bounded import MOST_TABLE_BYTES
+from tokendyn.runs.files import check_free, new_file, write_tensors
+from tokendyn.runs.numpy_files import open_numpy
+
+#: Kinds of files, and the array that holds the states.
+SUFFIXES, STATES = (".npz", ".npy", ".safetensors"), "states"
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """The tokens of one input before the first and after each layer of a model.
+
+    Attributes
+    ----------
+    states
+        ``(layers + 1, tokens, dim)`` float64, finite.
+    labels
+        A name for each token; its number where the file names none.
+    source
+        The file, for messages.
+    """
+
+    states: Float[np.ndarray, "layers_and_one tokens dim"]
+    labels: tuple[str, ...]
+    source: str = "states"
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.states) - 1
+
+
+def read_states(path: str | Path) -> HiddenStates:
+    """Read hidden states.
+
+    Parameters
+    ----------
+    path
+        An ``.npz`` or ``.safetensors`` file with an array ``states`` of shape ``(layers + 1, tokens, dim)``, and in npz
+        optionally ``tokens``, their names; or an ``.npy`` file with the states alone.
+
+    Raises
+    ------
+    BadInputError
+        For a missing or damaged file, another shape, numbers that are not finite, or names that do not fit.
+    """
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        raise BadInputError(f"{path} is no file of hidden states; expected one of {', '.join(SUFFIXES)}")
+    states, names = _arrays(path)
+    if states.ndim != 3 or 0 in states.shape or states.dtype.kind not in "fiu":
+        raise BadInputError(
+            f"{path}: the states are {states.dtype} of shape {states.shape}; expected real (layers + 1, tokens, dim)"
+        )
+    if 8 * states.size > MOST_TABLE_BYTES:
+        raise BadInputError(f"{path} holds {states.size / 2**27:.0f} GiB of states; choose some of the tokens")
+    states = states.astype(np.float64)
+    if not np.isfinite(states).all():
+        raise BadInputError(f"{path}: the states hold NaN or infinity; write them in a wider type")
+    labels = tuple(map(str, range(states.shape[1]))) if names is None else tuple(map(str, names.tolist()))
+    if len(labels) != states.shape[1]:
+        raise BadInputError(f"{path}: {len(labels)} names for {states.shape[1]} tokens")
+    return HiddenStates(states, labels, str(path))
+
+
+def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write hidden states to an ``.npz`` file with their names, or to a ``.safetensors`` file without.
+
+    Raises
+    ------
+    BadInputError
+        For another kind of file.
+    OutputError
+        If the file exists and ``overwrite`` is not set, or cannot be written.
+    """
+    path = Path(path)
+    check_free(path, overwrite=overwrite, ours=lambda _: True)
+    if path.suffix == ".safetensors":
+        write_tensors(path, {STATES: states.states})
+    elif path.suffix == ".npz":
+        with new_file(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, states=states.states, tokens=np.array(states.labels))
+    else:
+        raise BadInputError(f"{path}: expected a name that ends in .npz or .safetensors")
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the states and, where there are some, the names of the tokens."""
+    if path.suffix.lower() == ".safetensors":
+        with open_tensors(path) as stored:
+            _check_there(path, sorted(stored.names))
+            return np.asarray(stored.read(STATES, whole=True)), None
+    with open_numpy(path) as found:
+        if path.suffix.lower() == ".npy":
+            return np.array(found.read("x")), None
+        names = list(found.shapes)
+        _check_there(path, names)
+        labels = found.read("tokens") if "tokens" in names else None
+        if labels is not None and (labels.ndim != 1 or labels.dtype.kind != "U"):
+            raise BadInputError(f"{path}: tokens is {labels.dtype} of shape {labels.shape}; expected a list of names")
+        return found.read(STATES), labels
+
+
+def _check_there(path: Path, names: list[str]) -> None:
+    if STATES not in names:
+        shown = ", ".join(names[:10]) or "nothing"
+        raise BadInputError(f"{path} has no array {STATES!r} (it holds {shown}); name the hidden states so")

@@ -1,0 +1,267 @@
+"""``td.load``: read back anything that was saved, recognised by the schema that its own file states.
+
+A file names what it is, and this table says which function reads it: nothing in a file is executed or imported.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokendyn.errors import BadInputError
+from tokendyn.results.face import Result, result_class
+from tokendyn.results.pictures import Bars
+from tokendyn.runs.folders import read_json, schema_of
+from tokendyn.runs.store import MANIFEST, OUTPUT
+from tokendyn.runs.store import SCHEMA as STORED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: For each schema: its file in a folder, what it is, and the function (folder) -> object. Of a folder with several
+#: files, the first in this order counts: a clustering run holds a trajectory, a saved certificate a transformer.
+FOLDERS: dict[str, tuple[str, str, str]] = {
+    "tokendyn-result": ("result.json", "a result", "loading:_load_result"),
+    "tokendyn-refinement": ("refinement.json", "a refinement", "particles.meanfield.report:load_refinement"),
+    "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.search:SearchResult.load"),
+    "tokendyn-certificate": ("certificate.json", "a certificate", "loading:_load_certificate"),
+    "tokendyn-exact-classifier": ("classifier.json", "an ExactClassifier", "exact.store:load_classifier"),
+    "tokendyn-clustering": ("run.json", "a clustering run", "loading:_load_clustering"),
+    "tokendyn-meanfield": ("run.json", "a mean-field run", "loading:_load_meanfield"),
+    "tokendyn-phase": ("phase.json", "a phase diagram", "particles.meanfield.diagram:load_diagram"),
+    "tokendyn-sentiment": ("model.json", "a LeaderClassifier", "sentiment.store:load"),
+    "tokendyn-exact": ("model.json", "an ExactTransformer", "exact.store:load"),
+    "tokendyn-forecast": ("model.json", "a forecaster", "forecast.store:load"),
+    "tokendyn-pod": ("pod.json", "a POD", "forecast.pod:POD.load"),
+    "tokendyn-trajectory": ("trajectory.json", "a trajectory", "dynamics.trajectory:Trajectory.load"),
+    "tokendyn-flow": ("flow.json", "a trajectory of a flow", "dynamics.flow_trajectory:FlowTrajectory.load"),
+    "tokendyn-explored": ("explored.json", "a run of the explorer", "loading:_load_explored"),
+}
+
+#: Records whose numbers are all there is: they come back as a :class:`Record`.
+RECORDS: dict[str, tuple[str, str]] = {
+    "tokendyn-head-theory": ("theory.json", "what the theory says of a head"),
+    "tokendyn-claims": ("claims.json", "outcomes of claims"),
+    "tokendyn-comparison": ("comparison.json", "a comparison of classifiers"),
+    "tokendyn-faithfulness": ("evaluation.json", "an evaluation of explanations"),
+    "tokendyn-curve": ("curve.json", "a learning curve"),
+    "tokendyn-forecast-study": ("study.json", "a study of forecasters"),
+    "tokendyn-verification": ("", "a verification"),
+    "tokendyn-sequence-check": ("", "a check of sequences"),
+    "tokendyn-forecast-prediction": ("", "a prediction"),
+    "tokendyn-explanation": ("", "an explanation"),
+    "tokendyn-sweep": ("sweep.json", "a sweep"),
+}
+
+#: Modules that define the kinds of results, imported when a file holds one of them.
+KINDS: dict[str, str] = {
+    "attention-step": "attention.step",
+    "limit-set": "particles.limits",
+    "limit-prediction": "particles.limits",
+    "lemma-report": "particles.lemmas",
+    "transport": "metrics.transport",
+    "valid-times": "metrics.series",
+    "exponent": "metrics.series",
+    "calibration": "metrics.series",
+    "exact-input-report": "exact.checking",
+    "exact-verification": "exact.certificate",
+    "exact-explanation": "exact.explanation",
+    "exact-trace": "exact.explanation",
+    "exact-loss-curves": "exact.regularised",
+    "sentiment-explanation": "sentiment.explanation",
+    "faithfulness": "sentiment.faithfulness",
+    "sentiment-comparison": "sentiment.comparison",
+    "forecast": "forecast.base",
+    "backtest": "forecast.base",
+    "held-out": "forecast.held_out",
+    "spectrum": "forecast.spectra",
+    "orbit-reading": "forecast.interpretation",
+}
+
+
+@dataclass(frozen=True)
+class Record(Result):
+    """A record of numbers and tables that a command wrote.
+
+    Attributes
+    ----------
+    what
+        What it is, in words.
+    values
+        The JSON values.
+    source
+        The file.
+    """
+
+    what: str
+    values: Mapping[str, Any]
+    source: Path
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def describe(self) -> list[str]:
+        """Return what the record is and what it holds."""
+        return [f"{self.what}, from {self.source}", f"it holds {', '.join(sorted(self.values))}"]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers and words of the record."""
+        facts = {name: value for name, value in self.values.items() if isinstance(value, bool | int | float | str)}
+        return {"what": self.what, **facts}
+
+    def table(self) -> "pd.DataFrame":
+        """Return the first list of rows in the record; without one, its numbers and words."""
+        import pandas as pd
+
+        for value in self.values.values():
+            if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+                return pd.DataFrame(value)
+        return pd.DataFrame(list(self.summary().items()), columns=["quantity", "value"])
+
+    def picture(self) -> Bars:
+        """Return the first column of numbers of the table."""
+        table = self.table()
+        numbers = [name for name in table.columns if table[name].dtype.kind in "if"]
+        if not numbers:
+            return Bars((), ())
+        first = table.iloc[:, 0] if table.columns[0] != numbers[0] else table.index
+        return Bars([str(name) for name in first], table[numbers[0]].tolist(), str(numbers[0]))
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the record into a new folder, under the name of its file."""
+        from tokendyn.runs.folders import new_folder, write_json
+
+        with new_folder(folder, overwrite=overwrite) as place:
+            write_json(place / self.source.name, dict(self.values))
+
+
+def load(path: str | Path) -> Any:
+    """Read back a result or a model, from its folder or from the file in it that says what it is.
+
+    Parameters
+    ----------
+    path
+        What ``save``, a command with ``--out``, the store of runs, or ``--json`` wrote. Of a stored run, its folder.
+
+    Returns
+    -------
+    A result (:class:`tokendyn.Result`) or a model, of the class that was saved.
+
+    Raises
+    ------
+    BadInputError
+        If the path is not there, or holds nothing that is known (the message says what was found and what can be
+        read); and what the reader of its kind raises for damaged files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tokendyn as td
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     td.simulate([[2.0, 0.0], [0.0, 1.0]], layers=5).save(f"{folder}/run")
+    ...     td.load(f"{folder}/run").trajectory.layers
+    5
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadInputError(f"{path} is not there; give a folder that save() or a command wrote")
+    if path.is_file():
+        return _load_file(path)
+    if schema_of(path / MANIFEST) == STORED:
+        path = path / OUTPUT
+    found: dict[str, str] = {}
+    for name in dict.fromkeys([*(name for name, *_ in FOLDERS.values()), *(name for name, _ in RECORDS.values())]):
+        schema = schema_of(path / name) if name else None
+        if schema in FOLDERS:
+            return _function(FOLDERS[schema][2])(path)
+        if schema in RECORDS:
+            return _record(path / name, schema)
+        if schema is not None:
+            found[name] = schema
+    held = ", ".join(f"{name} says {schema!r}" for name, schema in found.items()) or "no file that says what it is"
+    raise BadInputError(f"{path} cannot be loaded ({held}); {_known()}")
+
+
+def _load_file(path: Path) -> Any:
+    """Read the folder of a file, or the record that the file is."""
+    schema = schema_of(path)
+    if schema in FOLDERS and path.name == FOLDERS[schema][0]:
+        return _function(FOLDERS[schema][2])(path.parent)
+    if schema in RECORDS:
+        return _record(path, schema)
+    if schema == "tokendyn-explored":  # the page exports it under any name
+        return _explored(path)
+    if path.name == MANIFEST and schema == STORED:
+        return load(path.parent)
+    beside = [name for name, *_ in FOLDERS.values() if path.with_suffix(".json").name == name]
+    if path.suffix == ".safetensors" and beside and path.with_suffix(".json").exists():
+        return load(path.parent)
+    said = f"it says {schema!r}" if schema else "it does not say what it is"
+    raise BadInputError(
+        f"{path} cannot be loaded ({said}); {_known()}. Tables, texts, sequences and states are read by read_tokens, "
+        "read_series, read_texts, read_sequences and read_states"
+    )
+
+
+def _known() -> str:
+    """Return what can be loaded, in words."""
+    return f"load reads {', '.join(what for _, what, _ in FOLDERS.values())}, and records that commands wrote"
+
+
+def _function(name: str) -> Callable[[Path], Any]:
+    """Import a reader of the package when it is needed."""
+    module, _, attributes = name.partition(":")
+    found: Any = importlib.import_module(f"tokendyn.{module}")
+    for attribute in attributes.split("."):
+        found = getattr(found, attribute)
+    return found
+
+
+def _record(path: Path, schema: str) -> Record:
+    return Record(RECORDS[schema][1], read_json(path, schema=schema, version=1), path)
+
+
+def _load_result(folder: Path) -> Result:
+    from tokendyn.results.files import RECORD, SCHEMA, SCHEMA_VERSION, kinds_in
+    from tokendyn.results.files import load as load_result
+
+    for kind in set(kinds_in(read_json(folder / RECORD, schema=SCHEMA, version=SCHEMA_VERSION))):
+        if result_class(kind) is None and kind in KINDS:
+            importlib.import_module(f"tokendyn.{KINDS[kind]}")
+    return load_result(folder)
+
+
+def _load_certificate(folder: Path) -> Any:
+    from tokendyn.exact.certificate import MODEL, SCHEMA, SCHEMA_VERSION
+    from tokendyn.exact.store import load as load_transformer
+
+    read_json(folder / "certificate.json", schema=SCHEMA, version=SCHEMA_VERSION)
+    return load_transformer(folder / MODEL).certificate
+
+
+def _load_clustering(folder: Path) -> Any:
+    from tokendyn.particles.report import load_run
+
+    return load_run(folder)[0]
+
+
+def _load_meanfield(folder: Path) -> Any:
+    from tokendyn.particles.meanfield.report import load_run
+
+    return load_run(folder)[0]
+
+
+def _load_explored(folder: Path) -> Any:
+    return _explored(folder / "explored.json")
+
+
+def _explored(path: Path) -> Any:
+    from tokendyn.data.explored import read_explored
+
+    return read_explored(path)

@@ -1,0 +1,77 @@
+"""Libraries that few uses need: each comes with an extra, and ``from tokendyn.optional import torch`` imports it.
+
+When it is absent the import raises :class:`MissingLibraryError`, whose message names the extra.
+"""
+
+import importlib
+import importlib.util
+import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from tokendyn.errors import MissingLibraryError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["EXTRAS", "library", "missing", "torch"]
+
+#: The extra that brings a library, by the name under which the library is imported.
+EXTRAS = {
+    "dask": "cluster",
+    "flint": "exact",
+    "lime": "bench",
+    "onnx": "onnx",
+    "ot": "transport",
+    "pyarrow": "parquet",
+    "pydmd": "bench",
+    "pysindy": "bench",
+    "reservoirpy": "bench",
+    "shap": "bench",
+    "tokenizers": "models",
+    "torch": "torch",
+    "triton": "gpu",
+}
+
+#: What a library is called where the name of its module says little.
+_NAMES = {"flint": "python-flint", "ot": "POT"}
+
+
+def library(name: str) -> ModuleType:
+    """Import a library of an extra, or a module of it.
+
+    Parameters
+    ----------
+    name
+        Such as ``torch`` or ``pyarrow.parquet``.
+
+    Raises
+    ------
+    MissingLibraryError
+        If it is not installed, or does not work; the message names the extra.
+    """
+    root = name.partition(".")[0]
+    try:
+        with warnings.catch_warnings():
+            # Deprecations inside other people's packages are not for the user of this one.
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError as error:
+        reason = missing(root) or f'{root} cannot be imported ({error}): pip install "tokendyn[{EXTRAS[root]}]"'
+        raise MissingLibraryError(reason) from None
+
+
+def missing(name: str) -> str:
+    """Return what to do about a library that is not installed; an empty text if it is."""
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # a finder that refuses it, or a stub without a spec
+        found = None
+    shown = _NAMES.get(name, name)
+    return "" if found else f'{shown} is not installed: pip install "tokendyn[{EXTRAS[name]}]"'
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in EXTRAS:
+        return library(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
