@@ -16,12 +16,14 @@ from tokendyn.experiments import Experiment, Flags, Matrix, sweep
 from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
 from tokendyn.experiments.options import documented, options_of
+from tokendyn.forecast.experiments import Fitting, Forecasting
 from tokendyn.particles.experiments import Clustering
 from tokendyn.runs.store import Store
+from tokendyn.studies.forecast.experiments import Comparison, Validation
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
-EXPERIMENTS = [Clustering]
+EXPERIMENTS = [Clustering, Fitting, Forecasting, Comparison, Validation]
 
 
 @pytest.fixture

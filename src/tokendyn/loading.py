@@ -73,6 +73,8 @@ KINDS: dict[str, str] = {
     "faithfulness": "sentiment.faithfulness",
     "sentiment-comparison": "sentiment.comparison",
     "forecast": "forecast.base",
+    "forecasts": "forecast.forecasts",
+    "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",

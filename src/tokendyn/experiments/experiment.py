@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: Stands for standard output where a file could be named.
+STANDARD_OUTPUT = Path("-")
+
 #: What long work calls with how much is done, and how much there is.
 ProgressCallback = Callable[[int, int], None]
 
@@ -151,6 +154,11 @@ class Experiment(ABC, Generic[Result]):
         """Return the result in sentences."""
         sentences: Sequence[str] = result.describe()
         return sentences
+
+    def advice(self, folder: Path) -> str:
+        """Return what to do with what was written, to end the sentence that says where it is; empty for nothing."""
+        page = folder / "report.html"
+        return f"open {page}" if page.is_file() else ""
 
     def resolved(self) -> "Experiment[Any]":
         """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""

@@ -189,7 +189,7 @@ def numbers_of(text: str, name: str) -> "np.ndarray":
 
 def seconds_of(text: str, name: str = "budget") -> float:
     """Return a duration such as ``90``, ``90s``, ``2m`` or ``1.5h`` in seconds."""
-    duration = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower())
+    duration = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", text.lower(), re.ASCII)
     if duration is None or duration[2] not in _UNITS or float(duration[1]) == 0:
         raise BadInputError(f"`{name}` is {text!r}; expected a time above 0 such as 90s, 2m or 1h")
     return float(duration[1]) * _UNITS[duration[2]]

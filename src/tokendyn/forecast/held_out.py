@@ -61,7 +61,9 @@ class HeldOut(Numbers, kind="held-out"):
 
     def picture(self) -> Bars:
         """Return the quartiles of the valid time."""
-        return Bars(("lower quartile", "median", "upper quartile"), (self.lower, self.valid_time, self.upper), "valid time")
+        return Bars(
+            ("lower quartile", "median", "upper quartile"), (self.lower, self.valid_time, self.upper), "valid time"
+        )
 
     def line(self) -> str:
         """Return the numbers as one sentence."""
