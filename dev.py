@@ -43,8 +43,9 @@ def install(extra: str) -> None:
     pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     constraints = ("--constraint", ROOT / "constraints.txt")
     run(*pip, *constraints, "--upgrade", "pip")
-    # torch first and alone: with the pinned build in place nothing later asks for another one.
-    run(*pip, *constraints, "torch")
+    if extra:
+        # torch first and alone: with the pinned build in place nothing later asks for another one. The core needs none.
+        run(*pip, *constraints, "torch")
     run(*pip, *constraints, "--editable", f".[{extra}]" if extra else ".")
     stamp.touch()
 

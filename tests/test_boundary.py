@@ -94,7 +94,7 @@ def test_the_library_speaks_in_arguments_and_the_command_line_in_options():
         ("name them with mapping='FILE.toml'; it's", "name them with --mapping FILE.toml; it's"),
         ("special=False leaves them out, causal=True runs it so",
          "--no-special-tokens leaves them out, --causal runs it so"),
-        ("use dtype='float64', or lower min_margin (now 1e-3)", "use --dtype float64, or lower --min-margin (now 1e-3)"),
+        ("use dtype='float64', or lower min_margin (now 1)", "use --dtype float64, or lower --min-margin (now 1)"),
         ("a --min-margin stays, and subheads=3", "a --min-margin stays, and subheads=3"),
     ],
 )  # fmt: skip
@@ -108,9 +108,8 @@ def test_the_library_names_no_option_of_the_command_line_in_an_error():
         if "cli" in path.parts or path.name == "check_certificate.py":  # a program of its own
             continue
         for raised in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise)):
-            words = " ".join(
-                node.value for node in ast.walk(raised) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-            )
+            constants = (node.value for node in ast.walk(raised) if isinstance(node, ast.Constant))
+            words = " ".join(value for value in constants if isinstance(value, str))
             if re.search(r"(?<!\w)--[a-z]", words) and "tokendyn " not in words:  # of a whole command they may speak
                 flagged.append(f"{path.name}:{raised.lineno}: {words}")
     assert not flagged

@@ -6,6 +6,7 @@ import torch
 from exact_data import FAMILIES, gauss, ragged, vocabulary
 
 from tokendyn import exact
+from tokendyn.errors import BadInputError
 from tokendyn.exact import ragged as kernel
 
 DEEP = ("narrow", "fused")
@@ -320,3 +321,29 @@ def test_outputs_are_exact_in_rational_arithmetic():
     sequences, _ = ragged(sequences=12)
     outputs = [np.arange(1.0, len(s) + 1) / 3 for s in sequences]
     assert exact.compile_seq2seq(sequences, outputs).certificate.verify(exact=True).passed
+
+
+def test_a_mask_is_of_tokens_also_for_as_many_sequences_as_tokens():
+    sequences, labels = [np.array([[0.0, j], [1.0, j], [2.0, -j]]) for j in (1.0, 2.0, 3.0)], [0, 1, 2]
+    model = exact.compile(sequences, labels, strategy="fused")
+    tokens, exists = torch.from_numpy(np.stack(sequences)), torch.ones(3, 3, dtype=torch.bool)
+    exists[1, 2] = False
+    alone = exact.compile([sequences[0], sequences[1][:2], sequences[2]], labels, strategy="fused")
+    for form in (alone.module, exact.to_linear(alone)):
+        outputs = form(tokens, exists)
+        assert outputs[:, 0, 0].tolist() == [0.0, 1.0, 2.0]
+        assert outputs[1, 2, 0] == 0
+    for form in (model.module, exact.to_linear(model)):
+        assert form(tokens, None)[:, 0, 0].tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_mask_of_pairs_is_refused():
+    model = exact.compile([np.array([[0.0], [1.0]]), np.array([[2.0]])], [0, 1], strategy="fused")
+    tokens = torch.zeros(1, 2, 1, dtype=torch.float64)
+    for mask in (torch.ones(2, 2), torch.ones(1, 2, 2), torch.ones(1, 3), torch.ones(2)):
+        for form in (model.module, exact.to_linear(model)):
+            with pytest.raises(BadInputError, match=r"shape \(1, 2\), one entry a token of each sequence"):
+                form(tokens, mask.bool())
+            with pytest.raises(BadInputError, match="mask must be bool"):
+                form(tokens, torch.ones(1, 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_contract import ForecasterContract, driven, waves
+from tokendyn.testing import ForecasterContract, driven, waves
 from sklearn.linear_model import Ridge
 
 from tokendyn.data.systems import lorenz63

@@ -269,6 +269,17 @@ def test_dates_go_on_as_dates(first, step, expected, tmp_path, capsys):
     assert f"after time {dates[-1].removesuffix('T00:00:00')}" in capsys.readouterr().err
 
 
+def test_dated_data_are_held_out_in_days_and_hours(tmp_path, capsys):
+    dates = pd.date_range("2024-01-01", periods=140, freq="6h").map(lambda date: date.isoformat())
+    data = written(table(140).assign(t=dates), tmp_path / "data.csv")
+    options = ["--time", "t", "--model", "tddmd", "--delays", "6", "--horizon", "20"]
+    assert run(["forecast", "fit", data, *options, "--out", str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().err
+    assert "140 snapshots at dt = 6 hours of" in said
+    assert re.search(r"valid for [0-9.]+ (days?|hours?)\n", said)
+    assert "units of time" not in said
+
+
 def test_dates_of_inputs_to_come_are_matched(tmp_path, capsys):
     frame = driven_table()
     frame["t"] = pd.date_range("2024-01-01", periods=len(frame), freq="1h").astype(str)

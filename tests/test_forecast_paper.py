@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_contract import ForecasterContract, waves
+from tokendyn.testing import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import PaperTDTF

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_contract import driven
+from tokendyn.testing import driven
 from scipy.optimize import least_squares
 
 from tokendyn.data.snapshots import snapshots
@@ -361,6 +361,6 @@ def test_what_is_held_out_is_measured_from_every_start():
     errors = [np.sqrt((1 + 1 + 1 + 4) / 4), np.sqrt((16 + 16 + 16 + 9) / 4), np.sqrt((100 + 100 + 100 + 81) / 4)]
     assert whole.nrmse == pytest.approx(errors[1] / scale)
     assert whole.worst == pytest.approx(errors[2] / scale)
-    assert whole.summary()["diverged"] == 0
+    assert whole.numbers()["diverged"] == 0
     assert f"the worst {whole.worst:.3g}" in whole.line()
     assert "diverged" not in whole.line()

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from forecast_contract import ForecasterContract, waves
+from tokendyn.testing import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF

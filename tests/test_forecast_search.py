@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from forecast_contract import driven, waves
+from tokendyn.testing import driven, waves
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError

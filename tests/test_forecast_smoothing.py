@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_contract import ForecasterContract
+from tokendyn.testing import ForecasterContract
 from test_forecast_tdtf import pendulum
 
 from tokendyn.errors import BadInputError

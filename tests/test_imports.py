@@ -9,31 +9,29 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
-CORE = {"attention", "geometry", "dynamics", "metrics"}
+#: Small modules that every part may use.
+HELPERS = {"errors", "optional", "scales", "shown", "words"}
+CORE = {"attention", "geometry", "dynamics", "metrics", "results"}
 
 #: What the modules of each part may import besides their own part; a part that is not named here may not exist.
 ALLOWED = {
-    "errors": set(),
-    "scales": set(),
-    "shown": set(),
-    "optional": {"errors"},
-    "runs": {"errors", "optional"},
-    "attention": {"errors", "optional", "scales", "shown"},
-    "geometry": {"errors", "scales"},
-    "dynamics": {"errors", "optional", "scales", "shown", "attention", "geometry", "runs"},
-    "metrics": {"errors", "optional", "attention", "geometry", "runs"},
-    "data": {"errors", "optional", "runs"} | CORE,
-    "show": {"errors", "geometry", "runs"},
-    "experiments": {"errors", "optional", "runs", "data", "show"},
-    **{
-        system: {"errors", "optional", "scales", "shown", "runs", "data", "show", "experiments"} | CORE
-        for system in SYSTEMS
-    },
-    "rivals": {"errors", "optional", "scales", "shown", "runs", "data", "show"} | CORE | SYSTEMS,
-    "studies": {"errors", "optional", "scales", "shown", "runs", "data", "show", "rivals", "experiments"}
-    | CORE
-    | SYSTEMS,
-    "cli": {"errors", "optional", "runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
+    "__init__": set(),
+    **{helper: {"errors"} - {helper} for helper in HELPERS},
+    "geometry": HELPERS,
+    "runs": HELPERS,
+    "show": HELPERS | {"geometry", "runs"},
+    "results": HELPERS | {"runs", "show"},
+    "attention": HELPERS | {"results"},
+    "dynamics": HELPERS | {"attention", "geometry", "results", "runs"},
+    "metrics": HELPERS | {"attention", "geometry", "results", "runs"},
+    "data": HELPERS | {"runs"} | CORE,
+    "experiments": HELPERS | {"runs", "data", "show"},
+    **{system: HELPERS | {"runs", "data", "show", "experiments"} | CORE for system in SYSTEMS},
+    "rivals": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
+    "studies": HELPERS | {"runs", "data", "show", "rivals", "experiments"} | CORE | SYSTEMS,
+    "loading": HELPERS | {"runs", "data", "show", "studies"} | CORE | SYSTEMS,
+    "testing": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
+    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 

@@ -288,5 +288,10 @@ def test_reindex_names_damaged_runs_and_exits_with_one(store, capsys):
 
 
 def test_a_store_that_is_not_there_is_one_message(tmp_path, capsys):
-    assert run(["runs", "list", "--store", str(tmp_path / "none")]) == 2
-    assert "there is no store" in capsys.readouterr().err
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}", encoding="utf-8")
+    for words in (["list"], ["reindex"], ["adopt"], ["rm", "3f2a"]):
+        for place in ("none", "model"):
+            assert run(["runs", *words, "--store", str(tmp_path / place)]) == 2
+            assert "there is no store" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "model.json"], "no index in a folder that is none"

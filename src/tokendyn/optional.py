@@ -14,7 +14,7 @@ from tokendyn.errors import MissingLibraryError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["EXTRAS", "library", "missing", "torch"]
+__all__ = ["EXTRAS", "installed", "library", "missing", "torch"]
 
 #: The extra that brings a library, by the name under which the library is imported.
 EXTRAS = {
@@ -62,13 +62,18 @@ def library(name: str) -> ModuleType:
 
 
 def missing(name: str) -> str:
-    """Return what to do about a library that is not installed; an empty text if it is."""
+    """Return what to do about a library of an extra that is not installed; an empty text if it is."""
+    return (
+        "" if installed(name) else f'{_NAMES.get(name, name)} is not installed: pip install "tokendyn[{EXTRAS[name]}]"'
+    )
+
+
+def installed(name: str) -> bool:
+    """Return whether a library can be found; it is not imported."""
     try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # a finder that refuses it, or a stub without a spec
-        found = None
-    shown = _NAMES.get(name, name)
-    return "" if found else f'{shown} is not installed: pip install "tokendyn[{EXTRAS[name]}]"'
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # refused by a finder, or a stub without a spec
+        return False
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -103,7 +103,8 @@ def as_mask(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which tokens exist, and which pairs of row and token may meet; None for all, and None is all true.
 
-    A mask of shape ``(*batch, tokens)`` says which tokens exist; one of ``(*batch, rows, tokens)``, which pairs meet.
+    A mask of shape ``(*batch, tokens)`` says which tokens exist; one of ``(*batch, rows, tokens)``, which pairs meet;
+    for a batch the axes of the batch are always there, so that ``(n, n)`` of a batch of n problems is of tokens.
     """
     if mask is None:
         return np.ones(tokens, dtype=bool), None

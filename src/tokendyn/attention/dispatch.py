@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -168,6 +168,7 @@ class Softmax:
     note: str = ""
 
 
+@runtime_checkable
 class SoftmaxBackend(Protocol):
     """A softmax backend: a module or an object with these two functions."""
 
@@ -196,7 +197,9 @@ def register_attention(name: str, backend: SoftmaxBackend) -> None:
     BadInputError
         If the name is taken or is no name, or a function is missing.
     """
-    problems = [f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))]
+    problems = [
+        f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))
+    ]
     if not name.isidentifier() or name == "auto" or name in HARDMAX or isinstance(SOFTMAX.get(name), str):
         problems.append(f"the name {name!r} is taken, or is no plain word")
     if problems:

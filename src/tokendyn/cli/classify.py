@@ -22,6 +22,7 @@ from tokendyn.errors import LISTED, BadInputError, TokendynError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.folders import SIGNATURE
 from tokendyn.runs.table import safe_cell
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.data.sequences import LabelledSequences
@@ -208,8 +209,9 @@ def build(
         write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
     stats = model.stats
     announce(
-        f"{stats.strategy}: {stats.blocks} blocks of width {stats.width}, {stats.nonzeros} nonzero weights, "
-        f"{stats.queries} questions; all {stats.sequences} sequences have their label, to the last bit"
+        f"{stats.strategy}: {counted(stats.blocks, 'block')} of width {stats.width}, "
+        f"{counted(stats.nonzeros, 'nonzero weight')}, {counted(stats.queries, 'question')}; "
+        f"all {stats.sequences} sequences have their label, to the last bit"
         if model.construction.bitwise
         else f"{stats.strategy}: {stats.blocks} blocks; all {stats.sequences} sequences have their label after rounding"
     )

@@ -1,24 +1,15 @@
 """``tokendyn doctor``: what is installed, and whether the compiled kernels run here."""
 
-import importlib.util
 import shutil
 from typing import Any
 
 import numpy as np
 
 from tokendyn.cli.output import announce, write_json
+from tokendyn.optional import EXTRAS, installed, missing
 
-#: A module of each extra, by which one sees whether the extra is installed.
-EXTRAS = {
-    "bench": "pytest_benchmark",
-    "cluster": "distributed",
-    "docs": "sphinx",
-    "exact": "flint",
-    "fuzz": "atheris",
-    "gpu": "triton",
-    "onnx": "onnx",
-    "test": "hypothesis",
-}
+#: Extras that no library of :mod:`tokendyn.optional` stands for, by a module of each.
+_OTHERS = {"docs": "sphinx", "fuzz": "atheris", "test": "hypothesis"}
 
 
 def doctor(*, json: bool = False) -> int:
@@ -34,11 +25,13 @@ def doctor(*, json: bool = False) -> int:
     record = provenance({}, seed=None, seconds=0.0)
     facts: dict[str, Any] = {name: record[name] for name in ("tokendyn", "python", "machine")}
     facts |= record["libraries"]
-    for extra, module in EXTRAS.items():
-        facts[f"extra [{extra}]"] = "installed" if importlib.util.find_spec(module) else "not installed"
+    modules = {extra: module for module, extra in EXTRAS.items()} | _OTHERS
+    for extra, module in sorted(modules.items()):
+        facts[f"extra [{extra}]"] = "installed" if installed(module) else "not installed"
     facts["ffmpeg (MP4 animations)"] = "found" if shutil.which("ffmpeg") else "not found; GIF works without"
-    agree = _backends_agree()
-    facts["backends"] = "dense and fused agree" if agree else "dense and fused differ: please report this"
+    agree = bool(lacking := missing("torch")) or _backends_agree()
+    alike = "dense and fused agree" if agree else "dense and fused differ: please report this"
+    facts["backends"] = f"fused runs; dense needs torch ({lacking})" if lacking else alike
     if json:
         write_json(facts)
     else:

@@ -21,6 +21,7 @@ from tokendyn.cli.values import film_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.data.weights import HeadWeights
@@ -301,7 +302,7 @@ def _begin(path: Path | None, start: StartOptions, weights: HeadOptions, found: 
     shares = start.weights(len(tokens))
     if shares is not None:
         shares = checked_weights(shares, len(tokens))
-    return _Start(tokens, shares, f"{len(tokens)} tokens of {path.name}", names=labels)
+    return _Start(tokens, shares, f"{counted(len(tokens), 'token')} of {path.name}", names=labels)
 
 
 def _check_companions(start: StartOptions, begun: _Start, refine: bool, seeds: int) -> None:
@@ -381,7 +382,7 @@ def _tell(run: "MeanFieldRun", companions: "Companions") -> None:
         announce("note: at beta = 0 every token attends to all alike: the theory of low temperature says nothing")
     for row in companions.refinement if run.asks else []:
         change = "" if row["largest_change"] is None else f", distances change by up to {row['largest_change']:.2g}"
-        announce(f"{row['tokens']} tokens: least distance {row['least_distance']:.4g}{change}")
+        announce(f"{counted(row['tokens'], 'token')}: least distance {row['least_distance']:.4g}{change}")
     if companions.seeds and run.asks:
         scatter = PhaseScatter.of([phases for _, phases in companions.seeds])
         announce(

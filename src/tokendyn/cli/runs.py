@@ -231,7 +231,7 @@ def reindex(*, verify: bool = False, store: Path | None = None, json: bool = Fal
     json
         Write the counts as one JSON object to standard output.
     """
-    place = Store(store)
+    place = _store(store)
     removed = place.clean()
     with Index(place) as index:
         index.rebuild(verify=verify)
@@ -276,11 +276,18 @@ def _write_runs(index: Index, runs: Sequence[str]) -> None:
     sys.stdout.write("\n]}\n")
 
 
+def _store(folder: Path | None) -> Store:
+    """Return a store that is there; an index is never put into another folder."""
+    place = Store(folder)
+    if not place.is_there():
+        why = "holds no run" if place.folder.is_dir() else "is not there"
+        raise BadInputError(f"there is no store {place.folder}: it {why}; name one with --store or TOKENDYN_RUNS")
+    return place
+
+
 def _index(folder: Path | None) -> Index:
     """Return the index of a store, equal to its folders; say what had to be repaired."""
-    place = Store(folder)
-    if not place.folder.is_dir():
-        raise BadInputError(f"there is no store {place.folder}; name one with --store or TOKENDYN_RUNS")
+    place = _store(folder)
     index = Index(place)
     index.refresh()
     for note in index.notes:

@@ -156,7 +156,9 @@ class Trajectory(Result):
         if self.status == "diverged":
             lines.append(f"the run diverged; {self.layers} finite layers are kept")
         if self.doubtful.size:
-            lines.append(f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise")
+            lines.append(
+                f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise"
+            )
         return lines
 
     def table(self) -> "pd.DataFrame":

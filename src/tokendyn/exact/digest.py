@@ -1,10 +1,11 @@
 """Hashes by which a change of a built transformer is seen: of its sequences and labels, and of its files.
 
-The first is in the certificate: SHA-256 of one line of JSON ``{"dtype", "dim", "positions", "multiplicity", "labels"}`` with sorted keys and no spaces,
-a line feed, then the little-endian bytes of ``starts`` (int64), ``tokens`` (their type) and ``targets`` (float64) as
-they are in ``model.safetensors``. The second is ``digest`` of ``model.json``: SHA-256 of one line of JSON, all that
-``model.json`` holds but :data:`ASIDE`, a line feed, then the bytes of ``model.safetensors``; so it speaks of weights,
-plan, margins and settings too. ``check_certificate.py`` computes both with the standard library.
+The first is in the certificate: SHA-256 of one line of JSON ``{"dtype", "dim", "positions", "multiplicity",
+"labels"}`` with sorted keys and no spaces, a line feed, then the little-endian bytes of ``starts`` (int64), ``tokens``
+(their type) and ``targets`` (float64) as they are in ``model.safetensors``. The second is ``digest`` of ``model.json``:
+SHA-256 of one line of JSON, all that ``model.json`` holds but :data:`ASIDE`, a line feed, then the bytes of
+``model.safetensors``; so it speaks of weights, plan, margins and settings too. ``check_certificate.py`` computes both
+with the standard library.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.exact import ragged
 from tokendyn.exact.directions import project
 from tokendyn.exact.forms import canonical
-from tokendyn.exact.radius import dense_rows, direction_of, hat_heights, ramp_edges, sides, token_radii, trapezoids
+from tokendyn.exact.radius import detectors, direction_of, hat_heights, ramp_edges, sides, token_radii, trapezoids
 from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -162,7 +162,8 @@ def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
         inside = sides(_on_line(model, tokens), edges)[0] / max(np.linalg.norm(_line(model)), 1e-300)
         kind = "slab"
     else:
-        U, c, writes = dense_rows(model.weights, 0, model.input_dim)
+        U, c, writes = detectors(model, 0)
+        U = U[:, : model.input_dim]
         inside = (tokens @ U.T + c) / np.linalg.norm(U, axis=1)
         kind = "half-space"
     owner = [model.labels[int(model.construction.channels[place][1:])] for place in writes]

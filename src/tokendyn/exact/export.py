@@ -164,7 +164,7 @@ class _Graph:
 
     def blocks(self, x: str) -> str:
         """Add the nodes of every block, with its own weights."""
-        from tokendyn.exact.layers import block_matrices
+        from tokendyn.exact.weights import block_matrices
 
         weights = self.model.weights
         if (weights.attends * weights.query_weights != 0).any():

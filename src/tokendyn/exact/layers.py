@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tokendyn.exact.module import attention_weights, labelled, present
-from tokendyn.exact.weights import Weights
+from tokendyn.exact.module import attention_weights, checked_mask, labelled, present, uniform_weights
+from tokendyn.exact.weights import Weights, block_matrices
 from tokendyn.optional import torch
 
 Tensor = torch.Tensor
@@ -48,8 +48,7 @@ class LinearBlocks(nn.Module):
         mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens outputs"]:
         """Return the output channels of every token; padding as in :meth:`TransformerBlocks.forward`."""
-        if mask is None:
-            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        mask = checked_mask(tokens, mask)
         x = nn.functional.pad(present(tokens, mask), (0, self.dim - self.input_dim))
         for block in self.blocks:
             x = block(x, mask)
@@ -79,36 +78,12 @@ class _Block(nn.Module):
         if not self.attends:
             return x
         if self.uniform:
-            shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
-            shares = shares / shares.sum(dim=-1, keepdim=True)
+            shares = uniform_weights(x, mask)
         else:
             scores = self.query(x) * self.key(x).transpose(1, 2)
             shares = attention_weights(scores, mask, self.inverse_temperature)
         brought: Tensor = self.merge(shares @ self.value(x))
         return x + brought
-
-
-def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarray]:
-    """Return the dense matrices of one block, no larger than it needs.
-
-    ``U (width, D)``, ``c (width,)``, ``W (D, width)``, ``q, k (1, D)``, ``v_in (rank, D)``, ``v_out (D, rank)``.
-    """
-    kind = weights.bias.dtype
-    first, last = weights.units[block : block + 2]
-    U, W = np.zeros((last - first, dim), kind), np.zeros((dim, last - first), kind)
-    for unit in range(first, last):
-        reads = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
-        writes = slice(weights.out_starts[unit], weights.out_starts[unit + 1])
-        U[unit - first, weights.in_channels[reads]] = weights.in_weights[reads]
-        W[weights.out_channels[writes], unit - first] = weights.out_weights[writes]
-    q, k = np.zeros((1, dim), kind), np.zeros((1, dim), kind)
-    q[0, weights.query_channels[block]] = weights.query_weights[block]
-    k[0, weights.key_channels[block]] = weights.key_weights[block]
-    entries = np.arange(weights.value_starts[block], weights.value_starts[block + 1])
-    v_in, v_out = np.zeros((len(entries), dim), kind), np.zeros((dim, len(entries)), kind)
-    v_in[np.arange(len(entries)), weights.value_in[entries]] = weights.value_weights[entries]
-    v_out[weights.value_out[entries], np.arange(len(entries))] = 1
-    return {"U": U, "c": weights.bias[first:last], "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}
 
 
 def _linear(matrix: np.ndarray, bias: np.ndarray | None = None) -> nn.Linear:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tokendyn.errors import BadInputError
 from tokendyn.exact.weights import Weights
 from tokendyn.optional import torch
 
@@ -69,16 +70,22 @@ class TransformerBlocks(nn.Module):
         tokens
             ``(batch, tokens, dim)``. What stands at padding does not matter; it may be NaN.
         mask
-            ``(batch, tokens)``, True for tokens and False for padding; None if nothing is padding.
+            ``(batch, tokens)``, True for tokens and False for padding; None if nothing is padding. Its first axis
+            is always the batch: there is no mask of pairs of tokens, not for a batch of as many problems as tokens
+            either.
 
         Returns
         -------
         Tensor
             ``(batch, tokens, outputs)``: 0 at padding; NaN in a row without any token, which has no label. The
             ONNX forms and :class:`~tokendyn.exact.layers.LinearBlocks` do the same.
+
+        Raises
+        ------
+        BadInputError
+            For a mask of another shape or type.
         """
-        if mask is None:
-            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        mask = checked_mask(tokens, mask)
         x = nn.functional.pad(present(tokens, mask), (0, self.dim - self.input_dim))
         for block in range(len(self.attends)):
             hidden = torch.relu(x @ self.U[block].T + self.c[block])
@@ -94,10 +101,21 @@ class TransformerBlocks(nn.Module):
     ) -> Float[Tensor, "batch tokens tokens"]:
         """Return the attention weights of a block: rows add up to 1, padding has none."""
         if self.uniform[block]:
-            shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
-            return shares / shares.sum(dim=-1, keepdim=True)
+            return uniform_weights(x, mask)
         scores = (x @ self.q[block])[:, :, None] * (x @ self.k[block])[:, None, :]
         return attention_weights(scores, mask, self.inverse_temperature)
+
+
+def checked_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the mask of a batch, all True for None; refuse one that does not say of each token whether it exists."""
+    if mask is None:
+        return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape != tokens.shape[:2]:
+        raise BadInputError(
+            f"mask must be bool of shape {tuple(tokens.shape[:2])}, one entry a token of each sequence of the batch; "
+            f"got {mask.dtype} of shape {tuple(mask.shape)} (there is no mask of pairs of tokens)"
+        )
+    return mask
 
 
 def present(tokens: Tensor, mask: Tensor) -> Tensor:
@@ -109,6 +127,12 @@ def labelled(outputs: Tensor, mask: Tensor) -> Tensor:
     """Return outputs with 0 at padding, and NaN in rows without any token."""
     empty = torch.where(mask.any(dim=1), 0.0, torch.nan).to(outputs.dtype)
     return torch.where(mask[:, :, None], outputs, empty[:, None, None])
+
+
+def uniform_weights(x: Tensor, mask: Tensor) -> Tensor:
+    """Return equal weights ``(batch, tokens, tokens)`` of all keys that exist."""
+    shares = mask[:, None, :].to(x.dtype).expand(-1, x.shape[1], -1)
+    return shares / shares.sum(dim=-1, keepdim=True)
 
 
 def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float | None) -> Tensor:

@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from tokendyn.exact.directions import project
 from tokendyn.exact.kernels import nearest_pairs, path_slack
 from tokendyn.exact.plan import ROOT, Plan
-from tokendyn.exact.weights import Weights
+from tokendyn.exact.weights import Weights, block_matrices
 
 if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
@@ -209,26 +209,23 @@ def _groups(
 # --- all questions at once --------------------------------------------------------------------------------------------
 
 
-def dense_rows(weights: Weights, block: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return U, c and the first channel that each unit of a block writes."""
-    units = np.arange(weights.units[block], weights.units[block + 1])
-    U = np.zeros((len(units), dim))
-    for row, unit in enumerate(units.tolist()):
-        part = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
-        U[row, weights.in_channels[part]] = weights.in_weights[part]
-    writes = np.array([weights.out_channels[weights.out_starts[unit]] for unit in units], dtype=np.int64)
-    return U, weights.bias[units].astype(np.float64), writes
+def detectors(model: "ExactTransformer", block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return U ``(units, dim)``, c and the first channel that each unit of a block writes."""
+    part, weights = block_matrices(model.weights, block, model.construction.dim), model.weights
+    writes = weights.out_channels[weights.out_starts[weights.units[block] : weights.units[block + 1]]]
+    return part["U"].astype(np.float64), part["c"].astype(np.float64), writes
 
 
 def _half_spaces(model: "ExactTransformer") -> Radii:
     """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
     made, sequences = model.construction, model.sequences
-    U, c, writes = dense_rows(model.weights, 0, model.input_dim)
+    U, c, writes = detectors(model, 0)
+    U = U[:, : model.input_dim]
     unit = _unit(model)
     if not len(c):
         return np.full(len(sequences), np.inf)
     names = np.array([int(made.channels[place][1:]) for place in writes])
-    readout, _, _ = dense_rows(model.weights, 1, made.dim)
+    readout, _, _ = detectors(model, 1)
     width = 2 / float(np.abs(readout[np.abs(readout) > 0]).max())
     gamma = _gamma(model.input_dim + 4, unit)
     lipschitz = np.linalg.norm(U, axis=1) * (1 + gamma)
@@ -256,7 +253,7 @@ def _half_spaces(model: "ExactTransformer") -> Radii:
 
 def trapezoids(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
     """Return the four edges of every trapezoid on p, ``(trapezoids, 4)``, and the channel that it writes."""
-    _, c, writes = dense_rows(model.weights, 1, model.construction.dim)
+    _, c, writes = detectors(model, 1)
     return -c.reshape(-1, 4), writes[::4]
 
 

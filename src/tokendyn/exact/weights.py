@@ -166,3 +166,26 @@ def _csr(
     unit, channel, weight = place[unit[weight != 0]], channel[weight != 0], weight[weight != 0]
     order = np.lexsort((channel, unit))
     return _starts(unit, len(place)), channel[order], weight[order]
+
+
+def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarray]:
+    """Return the dense matrices of one block, no larger than it needs.
+
+    ``U (width, D)``, ``c (width,)``, ``W (D, width)``, ``q, k (1, D)``, ``v_in (rank, D)``, ``v_out (D, rank)``.
+    """
+    kind = weights.bias.dtype
+    first, last = weights.units[block : block + 2]
+    U, W = np.zeros((last - first, dim), kind), np.zeros((dim, last - first), kind)
+    for unit in range(first, last):
+        reads = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
+        writes = slice(weights.out_starts[unit], weights.out_starts[unit + 1])
+        U[unit - first, weights.in_channels[reads]] = weights.in_weights[reads]
+        W[weights.out_channels[writes], unit - first] = weights.out_weights[writes]
+    q, k = np.zeros((1, dim), kind), np.zeros((1, dim), kind)
+    q[0, weights.query_channels[block]] = weights.query_weights[block]
+    k[0, weights.key_channels[block]] = weights.key_weights[block]
+    entries = np.arange(weights.value_starts[block], weights.value_starts[block + 1])
+    v_in, v_out = np.zeros((len(entries), dim), kind), np.zeros((dim, len(entries)), kind)
+    v_in[np.arange(len(entries)), weights.value_in[entries]] = weights.value_weights[entries]
+    v_out[weights.value_out[entries], np.arange(len(entries))] = 1
+    return {"U": U, "c": weights.bias[first:last], "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}

@@ -62,7 +62,7 @@ class FittedForecaster(Result):
 
     def record(self) -> dict[str, Any]:
         """Return what is kept beside the model: the series, and the error on what was held out."""
-        held_out = None if self.held_out is None else plain(self.held_out.summary())
+        held_out = None if self.held_out is None else plain(self.held_out.numbers())
         return {**self.series, "source": self.source, "held_out": held_out}
 
     def summary(self) -> dict[str, Any]:

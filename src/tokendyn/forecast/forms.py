@@ -5,6 +5,7 @@ coordinates, :class:`~tokendyn.data.snapshots.Snapshots` as Snapshots. pandas an
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,7 +131,7 @@ class Form:
         import xarray
 
         time = self.extra["time"]
-        along = {} if self.axis is None or self.axis.kind == "row" else {time: (time, index)}
+        along = {} if self.axis is None or self.axis.kind == "row" else {time: ((time,), index)}
         coords = along | {name: (tuple(dims), np.array(entry)) for name, dims, entry in self.extra["coords"]}
         start, arrays = 0, {}
         for name, dims, shape, attrs in self.extra["variables"]:
@@ -333,11 +334,16 @@ def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple
 
     if index.isna().any():
         raise BadInputError(f"{what}: some times are no dates (NaT); remove or repair these rows")
-    frequency = index.freqstr or (pd.infer_freq(index) if len(index) > 2 else None)
     zone = None if index.tz is None else str(index.tz)
     seconds = np.asarray((index - index[0]).total_seconds(), dtype=np.float64)
     gaps = np.diff(seconds)
     uniform = len(gaps) > 0 and bool((gaps == gaps[0]).all())
+    frequency: Any = index.freqstr
+    if frequency is None and not uniform and len(index) > 2:
+        with warnings.catch_warnings():  # pandas 4 will return an offset in place of its name
+            warnings.simplefilter("ignore", category=DeprecationWarning)
+            frequency = pd.infer_freq(index)
+        frequency = getattr(frequency, "freqstr", frequency)
     step = float(gaps[0]) if uniform else None if frequency is not None else _uniform_step(seconds, what)
     return TimeAxis("date", index[-1].isoformat(), step, frequency, name, zone), step
 

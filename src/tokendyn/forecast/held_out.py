@@ -12,6 +12,7 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
 from tokendyn.results import Bars, Numbers
+from tokendyn.words import counted, duration
 
 #: Closed-loop error beyond which a forecast no longer counts as valid, in standard deviations.
 THRESHOLD = 0.4
@@ -32,6 +33,8 @@ class HeldOut(Numbers, kind="held-out"):
         Forecasts that diverged, all forecasts, and the steps of each.
     forecasts, truths
         ``(starts, time, features)``; NaN behind a divergence.
+    dated
+        Whether the times were dates, and the unit of time is the second.
     """
 
     nrmse: float
@@ -44,8 +47,9 @@ class HeldOut(Numbers, kind="held-out"):
     horizon: int
     forecasts: Float[np.ndarray, "starts time features"]
     truths: Float[np.ndarray, "starts time features"]
+    dated: bool = False
 
-    def summary(self) -> dict[str, float | int]:
+    def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
         return {name: getattr(self, name) for name in names}
@@ -71,9 +75,10 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"{self.diverged} of {self.starts} forecasts diverged"
         else:
             fate = f"the worst {self.worst:.3g}"
+        time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
         return (
-            f"held out: closed-loop error over {self.horizon} steps {self.nrmse:.3g} standard deviations "
-            f"(median of {self.starts} starts; {fate}); valid for {self.valid_time:.4g} units of time"
+            f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
+            f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
         )
 
 
@@ -155,6 +160,7 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         task.horizon,
         forecasts,
         truths,
+        dated=task.tests[0].epoch is not None,
     )
 
 

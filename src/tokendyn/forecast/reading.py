@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tokendyn.errors import BadInputError
+from tokendyn.words import duration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +82,8 @@ def described(series: "Sequence[Snapshots]") -> str:
     parts = f" in {len(series)} series" if len(series) > 1 else ""
     driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
     shown = ", ".join(first.names[:8]) + (f", ... ({len(first.names)})" if len(first.names) > 8 else "")
-    return f"{rows} snapshots{parts} at dt = {first.dt:g} of {shown}{driven}"
+    step = f"{first.dt:g}" if first.epoch is None else duration(first.dt)
+    return f"{rows} snapshots{parts} at dt = {step} of {shown}{driven}"
 
 
 def arrays_of(series: "Sequence[Snapshots]") -> "tuple[list[np.ndarray], list[Any] | None]":

@@ -57,7 +57,9 @@ class Exponent(Numbers, kind="exponent"):
 
     def describe(self) -> list[str]:
         """Return the exponent in a sentence."""
-        return [f"largest Lyapunov exponent {self.value:.4g} per unit of time, standard error {self.standard_error:.2g}"]
+        return [
+            f"largest Lyapunov exponent {self.value:.4g} per unit of time, standard error {self.standard_error:.2g}"
+        ]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Calibration(Numbers, kind="calibration"):
 
     def describe(self) -> list[str]:
         """Return what the ensemble says of its error."""
-        held = ", ".join(f"{share:.0%} of the truth within the {level:.0%} range" for level, share in self.coverage.items())
+        held = ", ".join(
+            f"{share:.0%} of the truth within the {level:.0%} range" for level, share in self.coverage.items()
+        )
         return [
             f"continuous ranked probability score {self.crps:.4g}; {held}",
             f"spread {self.spread:.4g} against an error of {self.error:.4g}, correlated by "

@@ -30,6 +30,7 @@ from tokendyn.results import Paths, Result
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.show.report import Report
@@ -319,18 +320,6 @@ class ClusteringRun(Result):
     def _names(self, tokens: Int[np.ndarray, " some"]) -> str:
         more = f" and {len(tokens) - 8} more" if len(tokens) > 8 else ""
         return ", ".join(self.trajectory.labels[i] for i in tokens[:8]) + more
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number and a noun in its form.
-
-    Examples
-    --------
-    >>> from tokendyn.particles.clustering import counted
-    >>> counted(1, "cluster"), counted(2, "cluster")
-    ('1 cluster', '2 clusters')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def simulate(

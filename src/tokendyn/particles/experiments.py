@@ -101,7 +101,8 @@ class Clustering(Experiment["ClusteringRun"]):
         """Check everything that a run would check; return what would be run, and what the theorem asks for in vain."""
         import numpy as np
 
-        from tokendyn.particles.clustering import check_simulation, counted, hypothesis_departures
+        from tokendyn.particles.clustering import check_simulation, hypothesis_departures
+        from tokendyn.words import counted
 
         names = super().check(checkpoint)
         tokens, stack = check_simulation(self._table.tokens, **self._settings())

@@ -60,7 +60,9 @@ class LimitSet(Result, kind="limit-set"):
     def describe(self) -> list[str]:
         """Return in a sentence what the set holds."""
         vertices = int((self.face_dimensions == 0).sum())
-        return [f"tokens can end at {len(self.points)} points: {vertices} vertices, {len(self.points) - vertices} on faces"]
+        return [
+            f"tokens can end at {len(self.points)} points: {vertices} vertices, {len(self.points) - vertices} on faces"
+        ]
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each point."""
@@ -224,7 +226,9 @@ class LimitPrediction(Result, kind="limit-prediction"):
             f"{len(self.leaders)} leaders, {int((self.leader_layers > 0).sum())} of them emerging",
         ]
         if self.doubtful.size:
-            lines.append(f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise")
+            lines.append(
+                f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise"
+            )
         return lines
 
     def table(self) -> "pd.DataFrame":

@@ -51,11 +51,11 @@ class Result(ABC):
     Examples
     --------
     >>> import tokendyn as td
-    >>> run = td.simulate([[2.0, 0.0], [0.0, 1.0], [1.0, 0.5]], layers=10)
-    >>> run
-    ClusteringRun(status='completed', tokens=3, dim=2, layers=10, alpha=0.5, inverse_temperature=None, emerging_leaders=0)
+    >>> run = td.simulate([[2.0, 0.0], [0.0, 1.0], [1.0, 0.5]], layers=30)
+    >>> run.status
+    'completed'
     >>> print(str(run).splitlines()[0])
-    3 tokens in 2 dimensions, 10 layers of hardmax, alpha = 0.5: 2 clusters at the end
+    3 tokens in 2 dimensions, 30 layers of hardmax, alpha = 0.5: 2 clusters at the end
     """
 
     #: Name in saved files.

@@ -95,7 +95,7 @@ class Bars:
     """Named numbers as bars, the first on top."""
 
     names: Sequence[str]
-    values: Sequence[float]
+    values: Sequence[float] | Num[np.ndarray, " bars"]
     xlabel: str = ""
     title: str = ""
 

@@ -111,6 +111,10 @@ class Store:
             raise BadInputError(f"{run[:60]!r} is no run id; tokendyn runs list shows them")
         return self.folder / run
 
+    def is_there(self) -> bool:
+        """Return whether the folder is a store: one that holds a run, or held one, and no other folder."""
+        return (self.folder / _LOCKS).is_dir() or bool(self.ids())
+
     def ids(self) -> list[str]:
         """Return the ids of all folders that look like a run, sorted."""
         try:

@@ -17,7 +17,7 @@ _LISTED = 10
 MOST_CLASSES = 15
 
 
-def check_texts(texts: Iterable[Any], *, empty_allowed: bool = False) -> list[str]:
+def check_texts(texts: Any, *, empty_allowed: bool = False) -> list[str]:
     """Return the texts as a list of strings.
 
     Raises

@@ -29,6 +29,8 @@ from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, wi
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Strings, or texts that were read.
+Texts = Iterable[Any] | LabelledTexts
 Logits = Float[np.ndarray, "texts *classes"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
@@ -193,7 +195,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        texts: Iterable[Any] | LabelledTexts,
+        texts: Texts,
         labels: Iterable[Any] | None = None,
         *,
         progress: Progress | None = None,
@@ -270,27 +272,27 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = labels_of(texts) if labels is None else labels
         return float(super().score(check_texts(texts), labels, sample_weight))
 
-    def decision_function(self, texts: Iterable[Any]) -> Logits:
+    def decision_function(self, texts: Texts) -> Logits:
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
 
         With more than two classes, the score of each.
         """
         return self._judge(texts)[0]
 
-    def predict_proba(self, texts: Iterable[Any]) -> Float[np.ndarray, "texts classes"]:
+    def predict_proba(self, texts: Texts) -> Float[np.ndarray, "texts classes"]:
         """Return the probabilities of the classes, in the order of ``classes_``."""
         return self._probabilities(self.decision_function(texts))
 
-    def predict(self, texts: Iterable[Any]) -> np.ndarray:
+    def predict(self, texts: Texts) -> np.ndarray:
         """Return the label of each text."""
         return self._labels(self.decision_function(texts))
 
-    def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
+    def leader_counts(self, texts: Texts) -> Int[np.ndarray, " texts"]:
         """Return how many leaders each text has: the words in ``explain(text).leaders``."""
         return self._judge(texts)[1]
 
     def predict_all(
-        self, texts: Iterable[Any]
+        self, texts: Texts
     ) -> tuple[np.ndarray, Float[np.ndarray, "texts classes"], Int[np.ndarray, " texts"]]:
         """Return label, probabilities and number of leaders of each text, in one pass."""
         logits, leads = self._judge(texts)
@@ -320,19 +322,19 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             gain=float(self.decoder_.flat[0]), bias=self.intercept_, classes=tuple(self.classes_),
         )  # fmt: skip
 
-    def explain_many(self, texts: Iterable[Any]) -> Iterator[Verdict]:
+    def explain_many(self, texts: Texts) -> Iterator[Verdict]:
         """Yield for each text what ``explain`` says of verdict and leaders, thousands of texts a second."""
         for part in self._parts(texts, _BATCH):
             yield from verdicts(self, part)
 
-    def explain_jsonl(self, texts: Iterable[Any], path: str | Path) -> int:
+    def explain_jsonl(self, texts: Texts, path: str | Path) -> int:
         """Write one JSON object a text, as ``explain_many`` yields them, and return how many.
 
         The file appears whole or not at all.
         """
         return write_verdicts(self.explain_many(texts), path)
 
-    def global_leaders(self, texts: Iterable[Any], *, top: int | None = 20, examples: int = 3) -> "pd.DataFrame":
+    def global_leaders(self, texts: Texts, *, top: int | None = 20, examples: int = 3) -> "pd.DataFrame":
         """Return which words led the given texts, and what they contributed, largest effect first.
 
         Parameters
@@ -400,13 +402,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.decoder_, self.intercept_ = decoder, intercept
         self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
 
-    def _parts(self, texts: Iterable[Any], size: int = _CHUNK) -> list[list[str]]:
+    def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""
         check_is_fitted(self)
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
 
-    def _judge(self, texts: Iterable[Any]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+    def _judge(self, texts: Texts) -> tuple[Logits, Int[np.ndarray, " texts"]]:
         """Return logits and numbers of leaders of any number of texts."""
         runs = [self._run(part) for part in self._parts(texts)]
         logits = np.concatenate([*(run[0] for run in runs), np.empty((0, *np.shape(self.intercept_)))])

@@ -207,7 +207,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         ]
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
-            lines.append(f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn")
+            lines.append(
+                f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn"
+            )
         return [*lines, self.note] if self.note else lines
 
     def table(self) -> "pd.DataFrame":

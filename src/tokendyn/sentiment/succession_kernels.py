@@ -2,7 +2,8 @@
 
 Symbols as in :mod:`tokendyn.sentiment.kernels`. The margin of a verdict is the least of ``A_r . m + b_r``, with
 m the mean of the tokens after the last layer: how far the score of the verdict is above that of each other
-class. Each way is returned with whether rounding decided nothing in it. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
+class. Each way is returned with whether rounding decided nothing in it. Plain Python outside numba: the functions
+below carry no annotations because numba compiles them.
 """
 
 import numba
@@ -29,7 +30,7 @@ def margin_of(total, mass, directions, offsets):
 
 @_compiled
 def pass_through(z, p, place, way, states, leaders, ties, known, room, chosen, total):
-    """Run the tokens ``place`` of a text; write the weighted sum of their last places; return their weight, and whether it is sure."""
+    """Run the tokens ``place`` of a text; write the weighted sum of their last places; return their weight, if sure."""
     layers = leaders.shape[0]
     mass = 0.0
     for i in range(len(place)):
@@ -149,7 +150,9 @@ def working_space(layers, dim, n):
 def succession(z, p, words, way, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
-    Return -1 when rounding decided whom a token follows in any of the ways: then nothing of it is to be used. ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
+    Return -1 when rounding decided whom a token follows in any of the ways: then nothing of it is to be used.
+
+    ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
     way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
     value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
     first word one of each, and the one whose last try lowered the margin most. It ends when the margin is below

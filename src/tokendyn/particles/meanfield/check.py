@@ -20,6 +20,7 @@ from tokendyn.dynamics import TokenFlow
 from tokendyn.particles.meanfield.guard import Resolution, enough
 from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import Projection
+from tokendyn.words import counted
 
 #: A start for any number of tokens: the tokens, or the tokens and their weights.
 Start = Callable[[int], np.ndarray | tuple[np.ndarray, np.ndarray | None]]
@@ -267,7 +268,7 @@ def judged(
     compared, finer = Comparison.of(phases, other[1]), other[0] > guard.tokens
     allowed = CHANGE if finer else COARSE_CHANGE
     if not compared.agrees(allowed):
-        reasons.append(f"with {other[0]} tokens, {_differs(phases, other[1], compared, allowed)}")
+        reasons.append(f"with {counted(other[0], 'token')}, {_differs(phases, other[1], compared, allowed)}")
     short = math.isinf(phases.departure) and max(_ENDING, 1.05 * phases.least) < last <= DEPARTED
     if short:
         reasons.append(f"the distance is {last:.2g} as the run ends, and the law about to leave: follow it longer")
@@ -281,7 +282,7 @@ def judged(
     )  # fmt: skip
     if not reasons:
         percent = 100 * max(compared.least, compared.departure)
-        shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {other[0]} tokens"
+        shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {counted(other[0], 'token')}"
         return dataclasses.replace(facts, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
     only_short = short and len(reasons) == 1
     without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]

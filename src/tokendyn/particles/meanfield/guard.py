@@ -15,6 +15,7 @@ from tokendyn.attention import attention_weights
 from tokendyn.attention.step import MAX_DENSE_ENTRIES
 from tokendyn.dynamics import TokenFlow
 from tokendyn.dynamics.flow import checked_weights
+from tokendyn.words import counted
 
 #: Tokens needed in units of ``(beta b)^((d-1)/2)``: measured in dimensions 2 and 3 for even starts.
 NEEDED = {2: 2.5, 3: 7.0}
@@ -137,8 +138,8 @@ def resolution(
     needed = float(np.ceil(max(expected, denser)))
     size, own = _attended(flow, queries, tokens, shares)
     shown = (
-        f"{count:.0f} tokens at beta = {flow.inverse_temperature:g}: {reach:.2g} kernel widths to the nearest token, "
-        f"{size:.3g} tokens attended to"
+        f"{counted(round(count), 'token')} at beta = {flow.inverse_temperature:g}: {reach:.2g} kernel widths to the "
+        f"nearest token, {size:.3g} {'token' if f'{size:.3g}' == '1' else 'tokens'} attended to"
     )
     if count * (1 + 1e-9) >= expected and reach <= REACH:
         return Resolution("resolved", count, needed, reach, size, own, shown, shown)
@@ -150,7 +151,11 @@ def resolution(
 
 def enough(needed: float) -> str:
     """Return how many tokens would do, in words."""
-    return f"at least {needed:.0f} tokens of this kind" if needed < 1e9 else "more tokens than any memory holds"
+    return (
+        f"at least {counted(round(needed), 'token')} of this kind"
+        if needed < 1e9
+        else "more tokens than any memory holds"
+    )
 
 
 def _attended(flow: TokenFlow, queries: np.ndarray, tokens: np.ndarray, shares: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,6 @@ from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.dynamics.steps import STEP_ERROR
 from tokendyn.errors import BadInputError
 from tokendyn.metrics.transport import Transport, coupling_distance, two_atom_distance, wasserstein
-from tokendyn.particles.clustering import counted
 from tokendyn.particles.meanfield.check import (
     Start,
     Stragglers,
@@ -42,6 +41,7 @@ from tokendyn.particles.meanfield.projection import (
 )
 from tokendyn.results import Curves, Result
 from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,30 @@
+"""Numbers in sentences: with a noun in its form, and times in the unit that fits."""
+
+#: Seconds of the units in which times are shown, the longest first; months and years have no fixed length.
+_UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun in its form.
+
+    Examples
+    --------
+    >>> from tokendyn.words import counted
+    >>> counted(1, "cluster"), counted(2, "cluster")
+    ('1 cluster', '2 clusters')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in days, hours, minutes or seconds: the longest of which it holds one.
+
+    Examples
+    --------
+    >>> from tokendyn.words import duration
+    >>> duration(86400), duration(5400), duration(90), duration(0.25)
+    ('1 day', '1.5 hours', '1.5 minutes', '0.25 seconds')
+    """
+    length, noun = next((unit for unit in _UNITS if abs(seconds) >= unit[0]), _UNITS[-1])
+    shown = f"{seconds / length:.4g}"
+    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
