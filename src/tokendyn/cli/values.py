@@ -10,7 +10,9 @@ import numpy as np
 
 from tokendyn.cli.output import announce
 from tokendyn.errors import BadInputError
-from tokendyn.runs.table import heading_of as heading_of
+from tokendyn.runs.table import heading_of
+
+__all__ = ["announce_names", "film_of", "heading_of", "matrix_of", "numbers_of", "seconds_of"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 

@@ -81,7 +81,8 @@ if TYPE_CHECKING:
     from tokendyn.experiments.swept import SweepResult
 
 __all__ = [
-    "STANDARD_OUTPUT", "Experiment", "Flags", "Matrix", "ProgressCallback", "SweepResult", "checkpoint_of", "rehearse", "sweep",
+    "STANDARD_OUTPUT", "Experiment", "Flags", "Matrix", "ProgressCallback", "SweepResult", "checkpoint_of", "rehearse",
+    "sweep",
 ]  # fmt: skip
 
 

@@ -99,7 +99,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         return (*read, f"would {work} on {sum(map(len, self._split[1]))} snapshots")
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
-        """See that the folder can be written, and that a search which was interrupted beside it is one of these data."""
+        """See that the folder can be written, and that an interrupted search beside it is one of these data."""
         super().check_free(folder, overwrite=overwrite, checkpoint=checkpoint)
         state = search_state(folder)
         if state.exists() and self._unfitted(None) is None:
@@ -178,6 +178,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         self.write(result, folder, command=command, overwrite=overwrite)
         state.unlink(missing_ok=True)
         return result
+
+    def summary(self, result: "FittedForecaster") -> dict[str, Any]:
+        """Return model, training, series and error on what was held out."""
+        return {name: value for name, value in result.summary().items() if name != "status"}
 
     def advice(self, folder: Path) -> str:
         """Return the command that asks the model for a forecast."""
@@ -271,7 +275,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         return STANDARD_OUTPUT
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
-        """See that the file can be written; an earlier forecast of the same columns is replaced when that is allowed."""
+        """See that the file can be written; only an earlier forecast of the same columns may be replaced."""
         from tokendyn.runs.folders import check_free
 
         if folder == STANDARD_OUTPUT:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Snapshots from which on a season is looked for.
 _SEASONAL = 16
+_UNVALIDATED = "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class FittedForecaster(Result):
     def summary(self) -> dict[str, Any]:
         """Return kind of the model, course of its training, series, and error on what was held out, as JSON values."""
         training = getattr(self.model, "training_", None)
-        return {"model": type(self.model).__name__, "training": plain(training or {}), **self.record()}
+        head = {"status": self.status, "model": type(self.model).__name__, "training": plain(training or {})}
+        return {**head, **self.record()}
 
     def describe(self) -> list[str]:
         """Return why this model, how long the fit took, and its error beside that of simple models."""
@@ -88,14 +90,14 @@ class FittedForecaster(Result):
         if record is None:
             return ""
         if record.get("error") is None:
-            return "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
+            return _UNVALIDATED
         if isinstance(self.model, TDTF):
             kept = f"iteration {record['chosen']} was kept" if record["chosen"] else "the linear model was kept"
             return f"; validation error {record['error']:.3g}, that of TD-DMD {record['linear_error']:.3g}; {kept}"
         return f"; validation error of one step {record['error']:.3g}"
 
     def errors(self) -> dict[str, float]:
-        """Return the closed-loop error of the model, and of simple ones from the same starts; empty if none is known."""
+        """Return the closed-loop errors of the model and of simple ones by name; empty if nothing was held out."""
         own = {} if self.held_out is None else {type(self.model).__name__: self.held_out.nrmse}
         return {**own, **self.simple}
 

@@ -65,7 +65,7 @@ class Forecasts(Result, kind="forecasts"):
             "status": self.status, "finite_steps": min(forecast.finite_steps for forecast in self.forecasts),
             "steps": self.steps, "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": self.source,
             "columns": list(self.past[0].names), "past": [_thinned(past.times, past.values) for past in self.past],
-            "forecasts": [_thinned(past.times[-1] + forecast.times, forecast.values) for past, forecast in self._pairs()],
+            "forecasts": [_thinned(past.times[-1] + ahead.times, ahead.values) for past, ahead in self._pairs()],
             "provenance": dict(self.provenance),
         }  # fmt: skip
         return facts | ({"series": len(self.past)} if self.series else {})

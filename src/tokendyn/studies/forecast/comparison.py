@@ -97,6 +97,10 @@ class Study(Result, kind="forecast-study"):
         return "completed" if self.rows else "failed"
 
     def summary(self) -> dict[str, Any]:
+        """Return how it ended, and :meth:`record`."""
+        return {"status": self.status, **self.record()}
+
+    def record(self) -> dict[str, Any]:
         """Return table, settings and failures as JSON values; what is not finite is None."""
         head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "study": self.name}
         return head | {"rows": plain(self.rows), "settings": plain(self.settings), "failures": list(self.failures)}

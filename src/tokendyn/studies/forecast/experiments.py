@@ -112,6 +112,10 @@ class Comparison(SeriesOptions, Experiment["Study"]):
         origin = provenance(known, seed=self.seed, seconds=clock.perf_counter() - began)
         return dataclasses.replace(study, provenance=origin)
 
+    def summary(self, result: "Study") -> dict[str, Any]:
+        """Return table, settings and failures."""
+        return result.record()
+
     def write(self, result: "Study", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write table, forecasts, figures and page; see :func:`tokendyn.studies.forecast.pages.write_study`."""
         from tokendyn.studies.forecast.pages import write_study
@@ -214,6 +218,10 @@ class Validation(Experiment["Study"]):
         settings = {"study": self.name, "profile": self.profile, "budget": study.settings["budget"]}
         origin = provenance(settings, seed=self.seed, seconds=clock.perf_counter() - began)
         return dataclasses.replace(study, provenance=origin)
+
+    def summary(self, result: "Study") -> dict[str, Any]:
+        """Return table, settings and failures."""
+        return result.record()
 
     def write(self, result: "Study", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write table, forecasts, figures and page; see :func:`tokendyn.studies.forecast.pages.write_study`."""

@@ -125,7 +125,7 @@ def write_study(
         arrays: dict[str, Any] = dict(study.arrays)
         np.savez_compressed(temporary / "arrays.npz", **arrays)
         figures = study_figures(study, unit)
-        record = study.summary() | {"title": title, "subtitle": subtitle, "command": command}
+        record = study.record() | {"title": title, "subtitle": subtitle, "command": command}
         record |= {"figures": write_pictures(figures, temporary), "provenance": plain(study.provenance)}
         write_json(temporary / "study.json", record)
         write_report(study_report(record, temporary), temporary / "report.html")
