@@ -1,10 +1,35 @@
-"""The class of a forecaster by its name, as saved models and searches hold it: loaded when it is asked for."""
+"""The kinds of forecasters by name, and what a store needs of one; a class enters itself when it is defined."""
 
 from importlib import import_module
+from typing import Any, Protocol
 
-from tokendyn.forecast.base import Forecaster
+import numpy as np
 
-#: The modules that define our own kinds; one of a user's own is known once its module is imported.
+from tokendyn.forecast.forms import Form
+
+
+class Stored(Protocol):
+    """A fitted forecaster as a store sees it."""
+
+    fit_seconds_: float
+    form_: Form
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what ``_restore`` needs: values for JSON, arrays."""
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Take over what ``_state`` returned."""
+
+    def _parameter_record(self) -> dict[str, Any]:
+        """Return the parameters as JSON values."""
+
+    def _parameter_problems(self) -> list[str]:
+        """Return what is wrong with the parameters."""
+
+
+#: Every forecaster class that was imported, by its name.
+KINDS: dict[str, type[Any]] = {}
+#: The modules of our own kinds: a saved model or a search names them, and nothing else may have imported them.
 _HOMES = {
     "BasisMap": "tokendyn.forecast.basis",
     "Blend": "tokendyn.forecast.blend",
@@ -21,17 +46,17 @@ _HOMES = {
 
 def known_kinds() -> list[str]:
     """Return the names of all kinds that are known here, in order."""
-    return sorted({*_HOMES, *Forecaster.kinds})
+    return sorted({*_HOMES, *KINDS})
 
 
-def kind_of(name: str) -> type[Forecaster]:
-    """Return the class of a name.
+def kind_of(name: str) -> type[Any]:
+    """Return the class of a name; one of our own is imported when it is asked for.
 
     Raises
     ------
     KeyError
         If there is none: the module that defines it was not imported.
     """
-    if name not in Forecaster.kinds and name in _HOMES:
+    if name not in KINDS and name in _HOMES:
         import_module(_HOMES[name])
-    return Forecaster.kinds[name]
+    return KINDS[name]

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.forms import Form
 from tokendyn.forecast.kinds import kind_of, known_kinds
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.kinds import Stored
 
 SCHEMA = "tokendyn-forecast"
 SCHEMA_VERSION = 1
@@ -26,7 +28,7 @@ _COUNTS = ("n_features_", "n_inputs_", "window_length_")
 _TIMES = ("dt_", "fit_seconds_")
 
 
-def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> None:
+def save(model: "Stored", folder: str | Path, *, overwrite: bool = False) -> None:
     """Write a fitted forecaster to a folder that appears whole or not at all.
 
     Raises
@@ -52,7 +54,7 @@ def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> N
         write_tensors(place / "model.safetensors", tensors | {name: getattr(model, name) for name in _RANGES})
 
 
-def load(folder: str | Path) -> Forecaster:
+def load(folder: str | Path) -> Any:
     """Read a forecaster that :func:`save` wrote.
 
     Raises
@@ -81,7 +83,7 @@ def load(folder: str | Path) -> Forecaster:
         ) from None
 
 
-def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Forecaster:
+def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     """Return the model of a record; ValueError, KeyError or TypeError if something in it does not fit."""
     model = kind(**record["parameters"])
     problems = model._parameter_problems()
