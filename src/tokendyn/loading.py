@@ -76,6 +76,8 @@ KINDS: dict[str, str] = {
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
+    "forecasts": "forecast.forecasts",
+    "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tokendyn.cli.flags import in_flags
-from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.output import announce, logged, write_json
 from tokendyn.cli.progress import progress, resumable
-from tokendyn.experiments.experiment import Experiment
+from tokendyn.errors import BadInputError
+from tokendyn.experiments.experiment import STANDARD_OUTPUT, Experiment
 from tokendyn.experiments.options import MISSING, Option, documented, options_of
 
 #: Options that say where and how to write; the first is left out where an experiment has no checkpoint.
@@ -97,25 +98,29 @@ def execute(
     experiment = experiment.resolved()
     place = out or experiment.folder()
     command = experiment.command_line(out=out, checkpoint=checkpoint, overwrite=overwrite, json=json)
+    if json and place == STANDARD_OUTPUT:
+        raise BadInputError("`json` and the result would both go to standard output; give `out` too")
     experiment.check_free(place, overwrite=overwrite, checkpoint=checkpoint)
     known = options_of(type(experiment))
     if dry_run:
-        for line in (*experiment.check(checkpoint), f"would write {place}"):
+        where = "to standard output" if place == STANDARD_OUTPUT else place
+        for line in (*experiment.check(checkpoint), f"would write {where}"):
             announce(in_flags(line, known))
         return 0
     for line in experiment.outline():
         announce(in_flags(line, known))
-    with resumable(checkpoint) as state, progress(experiment.unit) as tell:
+    with logged(), resumable(checkpoint) as state, progress(experiment.unit) as tell:
         result = experiment.into(place, progress=tell, checkpoint=state, command=command, overwrite=overwrite)
     status = experiment.ended(result)
     if state is not None and status != "stopped":
         state.remove()
     if json:
-        write_json({**experiment.summary(result), "out": str(place)})
+        write_json({**experiment.summary(result), "out": str(place), "command": command})
     for line in experiment.describe(result):
         announce(in_flags(line, known))
-    advice = experiment.advice(place)
-    announce(f"wrote {place}" + (f"; {advice}" if advice else ""))
+    if place != STANDARD_OUTPUT:
+        advice = experiment.advice(place)
+        announce(f"wrote {place}" + (f"; {advice}" if advice else ""))
     return 0 if status == "completed" or (status == "stopped" and experiment.keeps_best) else 1
 
 

@@ -1,6 +1,5 @@
 """Values of options: durations, numbers, matrices."""
 
-import csv
 import math
 import re
 import shutil
@@ -11,6 +10,9 @@ import numpy as np
 
 from tokendyn.cli.output import announce
 from tokendyn.errors import BadInputError
+from tokendyn.runs.table import heading_of
+
+__all__ = ["announce_names", "film_of", "heading_of", "matrix_of", "numbers_of", "seconds_of"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
@@ -50,13 +52,6 @@ def numbers_of(text: str, option: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise BadInputError(f"{option} is {text[:60]!r}; expected finite numbers with commas, such as 10,30,1e3")
     return values
-
-
-def heading_of(file: Path) -> list[str]:
-    """Return the cells of the first line of a CSV file, by which a table of one's own is known."""
-    with file.open("rb") as stream:
-        first = stream.readline(1 << 20).decode("utf-8", "replace")
-    return next(csv.reader([first]), [])
 
 
 def announce_names(table: "TokenTable") -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: Stands for standard output where a file could be named.
+STANDARD_OUTPUT = Path("-")
+
 #: What long work calls with how much is done, and how much there is.
 ProgressCallback = Callable[[int, int], None]
 
