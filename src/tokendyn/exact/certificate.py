@@ -153,10 +153,13 @@ class Certificate(Result):
     arithmetic
         Floating-point type.
     direction
-        a with ``p = <a, x>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
+        a with ``p = <a, x - c>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
         ``needed`` and ``radius`` are; it may be scaled by a power of two. None for half-spaces, where each has its
         own direction of length 1. For ``fingerprint`` the gaps are of means on that line, for ``hat`` of means of
         heights.
+    centre
+        c: what block 0 subtracts from a token, without rounding, so that large offsets do not hide small differences;
+        0 where there is no need. Moves of tokens are the same with and without it. None for half-spaces.
     data
         Hash of the sequences and their labels (:mod:`tokendyn.exact.digest`).
 
@@ -178,6 +181,7 @@ class Certificate(Result):
     n_max: int | None
     arithmetic: str
     direction: tuple[float, ...] | None
+    centre: tuple[float, ...] | None
     data: str
     _transformer: "ExactTransformer" = field(repr=False, compare=False)
 

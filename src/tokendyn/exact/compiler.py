@@ -457,7 +457,7 @@ def _targets(
 ) -> np.ndarray:
     """Return what every token of all sequences must end with."""
     targets = []
-    points = project(given.all.tokens, plan.line.direction, plan.line.name).values
+    points = project(given.all.tokens, plan.line.direction, plan.line.name, plan.line.centre).values
     for j in range(len(given.all)):
         part = points[given.all.starts[j] : given.all.starts[j + 1]]
         entry = np.searchsorted(cuts_of[which[j]], part, side="right") - 1

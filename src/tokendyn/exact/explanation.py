@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
-from tokendyn.exact.directions import project
 from tokendyn.exact.evidence import Evidence, Reading, evidence_of, number_of, read, short
 from tokendyn.exact.forms import canonical
 from tokendyn.exact.plan import DONE, ROOT, Plan, ask
-from tokendyn.exact.radius import direction_of
+from tokendyn.exact.radius import line_of, on_line
 from tokendyn.exact.sequences import Sequences
 from tokendyn.results import Bars, Curves, Result
 
@@ -355,9 +354,9 @@ def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
         )
     reading = read(model, sequence)
     known = bool(model.is_known([sequence])[0])
-    line = direction_of(model)
-    direction = np.empty(0) if line is None else line
-    values = np.empty(0) if line is None else project(reading.tokens, line, "").values
+    line = line_of(model)
+    direction = np.empty(0) if line is None else line[0]
+    values = np.empty(0) if line is None else on_line(model, reading.tokens)
     plan = model.construction.plan
     if plan is None:
         decision, measure, evidence = evidence_of(model, reading)

@@ -95,7 +95,7 @@ def save(
             "start": plan.start, "lagged": plan.lagged, "line": plan.line.name, "line_error": plan.line.error,
         }  # fmt: skip
         tensors |= {f"plan.{name}": getattr(plan, name) for name in _PLAN}
-        tensors["plan.direction"] = plan.line.direction
+        tensors |= {"plan.direction": plan.line.direction, "plan.centre": plan.line.centre}
     with new_folder(folder, overwrite=overwrite) as place:
         write_tensors(place / "model.safetensors", tensors)
         write_json(place / "model.json", record | {"digest": digest_of_files(record, place / "model.safetensors")})
@@ -331,7 +331,7 @@ def _plan(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Plan:
     try:
         arrays = {name: tensors[f"plan.{name}"] for name in _PLAN}
         direction = tensors["plan.direction"]
-        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]))
+        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]), tensors.get("plan.centre"))
         plan = Plan(line=line, start=int(record["start"]), lagged=bool(record["lagged"]), **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"the plan of the model cannot be read ({error}); build and save the model anew") from None

@@ -16,7 +16,7 @@ from tokendyn.exact.construction import Construction
 from tokendyn.exact.digest import digest_of
 from tokendyn.exact.errors import CertificateError, CoverageWarning
 from tokendyn.exact.forms import Forms, Table, canonical
-from tokendyn.exact.radius import direction_of
+from tokendyn.exact.radius import line_of
 from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
 
@@ -144,11 +144,11 @@ class ExactTransformer:
         tempered = self._least_beta() if np.isfinite(made.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
-        line = direction_of(self)
+        line = line_of(self)
         return Certificate(
             made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, self.dtype, None if line is None else tuple(line.tolist()),
-            digest_of(self), self,
+            longest if soft else made.longest, self.dtype, None if line is None else tuple(line[0].tolist()),
+            None if line is None else tuple(line[1].tolist()), digest_of(self), self,
         )  # fmt: skip
 
     @cached_property
