@@ -19,6 +19,7 @@ from tokendyn.exact.rational import rationals, run_exactly
 from tokendyn.exact.sequences import Given, Sequences
 from tokendyn.results import Bars, Numbers, Result
 from tokendyn.runs.files import new_folder, write_json
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ class Verification(Numbers, kind="exact-verification"):
         if math.isinf(self.largest_difference):
             largest = "with labels that the transformer does not have"
         return [
-            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
+            f"{counted(self.sequences, 'sequence')} in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
             f"{self.seconds:.1f} s"
         ]
 
@@ -207,7 +208,7 @@ class Certificate(Result):
         if self.beta is not None:
             lines.append(f"softmax at inverse temperature {self.beta:.6g}; {self.beta_min:.6g} is enough")
         if self.n_max is not None:
-            lines.append(f"for sequences of up to {self.n_max} distinct tokens")
+            lines.append(f"for sequences of up to {counted(self.n_max, 'distinct token')}")
         return lines
 
     def table(self) -> "pd.DataFrame":

@@ -15,6 +15,7 @@ from tokendyn.exact.plan import DONE, ROOT, Plan, ask
 from tokendyn.exact.radius import line_of, on_line
 from tokendyn.exact.sequences import Sequences
 from tokendyn.results import Bars, Curves, Result
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +172,7 @@ class Explanation(Result, kind="exact-explanation"):
         lines.append(self.decision)
         lines += [f"{self._token(item.token)} {item.text}" for item in shown]
         if len(shown) < len(self.evidence):
-            lines[-1] = f"{len(self.evidence) - len(shown) + 1} more tokens do less"
+            lines[-1] = f"{counted(len(self.evidence) - len(shown) + 1, 'more token')} with less effect"
         reach = "" if math.isinf(self.radius) else f": it holds while no token moves by more than {self.radius:.3g}"
         known = "" if self.known else " (not among the given sequences: no guarantee)"
         return [*lines, f"label {short(repr(self.label))}{known}{reach}"]
@@ -283,7 +284,11 @@ class Explanation(Result, kind="exact-explanation"):
         axes.set_yticks(range(len(shown)), [self._token(item.token)[:40] for item in shown], fontsize=7)
         axes.set(ylim=(max(len(shown), 1) - 0.5, -0.5))
         axes.set_xlabel(self.measure, fontsize=8)
-        cut = "" if len(shown) == len(self.evidence) else f", the strongest {len(shown)} of {len(self.evidence)} tokens"
+        cut = (
+            ""
+            if len(shown) == len(self.evidence)
+            else f", the strongest {len(shown)} of {counted(len(self.evidence), 'token')}"
+        )
         axes.set_title(f"{self.strategy}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
         return figure
 
@@ -293,7 +298,7 @@ def _cut(lines: list[str], room: int, what: str) -> list[str]:
     if len(lines) <= room:
         return lines
     first, last = (room - 1) // 2, room - 1 - (room - 1) // 2
-    cut = f"... {len(lines) - first - last} lines of {what} are left out (--json and to_dict hold all)"
+    cut = f"... left out: {counted(len(lines) - first - last, 'line')} of {what} (--json and to_dict hold all)"
     return [*lines[:first], cut, *lines[-last:]]
 
 
@@ -329,7 +334,10 @@ class Trace(Result, kind="exact-trace"):
     def describe(self) -> list[str]:
         """Return in a sentence what was traced."""
         blocks, tokens, channels = self.states.shape
-        return [f"{tokens} tokens through {blocks} blocks; channels {', '.join(self.names[:channels])}"]
+        return [
+            f"{counted(tokens, 'token')} through {counted(blocks, 'block')}; channels "
+            f"{', '.join(self.names[:channels])}"
+        ]
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each block and token, one column for each channel."""

@@ -15,6 +15,7 @@ from tokendyn.exact.directions import Line, candidates
 from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.writing import Writer
+from tokendyn.words import counted
 
 #: Labels for which the readouts, which need channels for each label, are built.
 MOST_LABELS = 64
@@ -30,7 +31,7 @@ def check_labels(codes: Codes, strategy: str) -> int:
     count = int(codes.max()) + 1
     if count > MOST_LABELS:
         raise PrecisionError(
-            f"{count} labels, and strategy={strategy!r} needs channels for each (at most {MOST_LABELS}); "
+            f"{counted(count, 'label')}, and strategy={strategy!r} needs channels for each (at most {MOST_LABELS}); "
             "use strategy='fused'"
         )
     return count

@@ -19,6 +19,7 @@ from tokendyn.exact.forms import Forms, Table, canonical
 from tokendyn.exact.radius import line_of
 from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.exact.explanation import Explanation, Trace
@@ -102,8 +103,9 @@ class ExactTransformer:
     def __repr__(self) -> str:
         stats = self.stats
         return (
-            f"ExactTransformer({stats.strategy}, {self.attention}, {self.dtype}: {stats.sequences} sequences, "
-            f"{stats.blocks} blocks of width {stats.width}, {stats.nonzeros} nonzeros)"
+            f"ExactTransformer({stats.strategy}, {self.attention}, {self.dtype}: "
+            f"{counted(stats.sequences, 'sequence')}, "
+            f"{counted(stats.blocks, 'block')} of width {stats.width}, {counted(stats.nonzeros, 'nonzero')})"
         )
 
     @property
@@ -172,7 +174,9 @@ class ExactTransformer:
         )  # fmt: skip
         if ready.tokens.shape[1] != self.input_dim:
             given, wanted = ready.tokens.shape[1] - self.positions, self.input_dim - self.positions
-            raise BadInputError(f"tokens have {given} coordinates, and this transformer was built for {wanted}")
+            raise BadInputError(
+                f"tokens have {counted(given, 'coordinate')}, and this transformer was built for {wanted}"
+            )
         return ready
 
     def canonical(self, sequences: Given) -> Forms:
@@ -409,7 +413,8 @@ class ExactTransformer:
         if beta < self._least_beta():
             raise CertificateError(
                 f"inverse temperature {beta:.6g} is below {self._least_beta():.6g}, which the certificate needs for "
-                f"gaps of {self.construction.gap:.3g} and {longest} tokens; raise it, or build with a larger min_margin"
+                f"gaps of {self.construction.gap:.3g} and {counted(longest, 'token')}; raise it, or build with "
+                "a larger min_margin"
             )
         return float(beta)
 
@@ -418,7 +423,8 @@ class ExactTransformer:
         longest = self.certificate.n_max
         if longest is not None and int(lengths.max(initial=0)) > longest:
             warnings.warn(
-                f"{np.count_nonzero(lengths > longest)} sequences have up to {lengths.max()} distinct tokens, and the "
+                f"of {counted(int(np.count_nonzero(lengths > longest)), 'sequence')} the longest has "
+                f"{lengths.max()} distinct tokens, and the "
                 f"certificate covers {longest}: none of them was given, and what is said of them means nothing",
                 CoverageWarning,
                 stacklevel=4,
