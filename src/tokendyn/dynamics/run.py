@@ -18,6 +18,7 @@ from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
+from tokendyn.words import counted
 
 #: Called after each layer with the number of layers done and the number asked for.
 Progress = Callable[[int, int], None]
@@ -132,7 +133,7 @@ def check_run(
     state = checked_tokens(tokens)
     names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
     if len(names) != len(state):
-        raise BadInputError(f"{len(names)} labels for {len(state)} tokens")
+        raise BadInputError(f"{counted(len(names), 'label')} for {counted(len(state), 'token')}")
     if len({len(layer.heads) for layer in layers}) != 1:
         raise BadInputError("give at least one layer, and the same number of heads in each")
     if arithmetic not in get_args(Arithmetic):
@@ -149,7 +150,7 @@ class _Recording:
     def __init__(self, state: np.ndarray, layers: Sequence[AnyLayer], record: Record) -> None:
         self.heads, self.wanted = len(layers[0].heads), wanted_layers(record, len(layers))
         numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
-        what = f"{len(self.wanted)} layers of {len(state)} tokens"
+        what = f"{counted(len(self.wanted), 'layer')} of {counted(len(state), 'token')}"
         check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None

@@ -28,6 +28,7 @@ from tokendyn.forecast.tdtf import TDTF
 from tokendyn.runs.files import read_json
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture
 from tokendyn.show.report import Picture, Section
+from tokendyn.words import counted
 
 #: Windows along an orbit that are read, windows whose eigenvalues are drawn, and the largest state for that.
 _READ, _DRAWN, _LARGEST = 300, 60, 600
@@ -119,7 +120,10 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     made
         Versions, seed and settings.
     """
-    numbers: dict[str, object] = {"model": type(model).__name__, "window": f"{model.window_length_} snapshots"}
+    numbers: dict[str, object] = {
+        "model": type(model).__name__,
+        "window": counted(model.window_length_, "snapshot"),
+    }
     held = about.get("held_out")
     if held is not None:
         numbers |= {"held-out error, sd": held["nrmse"], "steps": held["horizon"], "starts": held["starts"]}

@@ -32,6 +32,7 @@ from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, scor
 from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.results import Bars, Result
 from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +240,8 @@ class SearchResult(Result, kind="forecast-search"):
             lines.append(f"  and {len(self.trials) - len(shown)} more")
         lines.append(
             f"Chosen (*): {self.family}. Tried {len(self.trials)} candidates ({self.status}); each was rolled out "
-            f"{self.horizon} steps from several starts in the held-out part. 'lost' is the share of that horizon on "
+            f"{counted(self.horizon, 'step')} from several starts in the held-out part. 'lost' is the share of "
+            "that horizon on "
             f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
         )
         if self.best != order[0]:
@@ -306,7 +308,9 @@ def auto_forecaster(
     known = opened.inputs if inputs is None else plain_inputs(inputs)
     arrays, driven = check_training(opened.values, known, window=1)
     if max(map(len, arrays)) < 8:
-        raise BadInputError(f"the longest series has {max(map(len, arrays))} snapshots; a search needs at least 8")
+        raise BadInputError(
+            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
+        )
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
