@@ -4,12 +4,12 @@ from tokendyn.attention import AttentionStep, Head, attend, attention_weights
 from tokendyn.attention.dispatch import register_attention
 from tokendyn.data.configurations import configuration
 from tokendyn.data.families import register_family
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.data.sequences import LabelledSequences, read_sequences
 from tokendyn.data.snapshots import Snapshots, read_trajectories
 from tokendyn.data.snapshots import read_snapshots as read_series
 from tokendyn.data.states import HiddenStates, read_states, write_states
 from tokendyn.data.systems import lorenz63, sinusoids
-from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.data.texts import read_texts, small_reviews
 from tokendyn.data.tokens import TokenTable, read_tokens
 from tokendyn.data.weights import HeadWeights, read_head
