@@ -111,6 +111,7 @@ RESULTS = {
     "trajectory": lambda: clustering().trajectory,
     "trajectory-of-one-coordinate": lambda: td.run(TOKENS[:, :1], [td.Layer()] * 3),
     "trajectory-of-four-coordinates": lambda: td.run(np.eye(4), [td.Layer()] * 3, record="last"),
+    "ragged-trajectory": lambda: td.run_ragged([TOKENS, TOKENS[:2], TOKENS[:1]], [td.Layer()] * 3),
     "flow-trajectory": lambda: flow_run().trajectory,
     "clustering": clustering,
     "clustering-softmax": lambda: td.simulate(TOKENS, layers=6, inverse_temperature=3.0, record="last"),

@@ -19,9 +19,12 @@ from tokendyn.dynamics import (
     FeedForward,
     FlowTrajectory,
     Layer,
+    RaggedTokens,
+    RaggedTrajectory,
     TokenFlow,
     Trajectory,
     integrate,
+    run_ragged,
 )
 from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
@@ -153,6 +156,8 @@ __all__ = [
     "OutputError",
     "PaperTDTF",
     "Phase",
+    "RaggedTokens",
+    "RaggedTrajectory",
     "Refinement",
     "Result",
     "SearchResult",
@@ -208,6 +213,7 @@ __all__ = [
     "register_family",
     "results",
     "run",
+    "run_ragged",
     "runs",
     "sentiment",
     "show",

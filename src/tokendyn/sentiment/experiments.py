@@ -210,9 +210,8 @@ class Export(Experiment["OnnxScoring"]):
         from tokendyn.sentiment.outcome import OnnxScoring
 
         model = self._classifier
-        return OnnxScoring(
-            content=onnx_model(model).SerializeToString(), classes=tuple(model.classes_.tolist()), tokens=len(model.words_)
-        )  # fmt: skip
+        content, classes = onnx_model(model).SerializeToString(), tuple(model.classes_.tolist())
+        return OnnxScoring(content=content, classes=classes, tokens=len(model.words_))
 
     def write(self, result: "OnnxScoring", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write the file."""
