@@ -10,8 +10,8 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.files import schema_of
 
 #: Which function reads the words of a model folder, by the schema of its ``model.json``: it takes the folder and a
-#: text, None for the whole vocabulary, and returns points, weights and names. A text that names a module is imported on use:
-#: the rooms whose models place words lie above this one.
+#: text, None for the whole vocabulary, and returns points, weights and names. A text that names a module is imported
+#: on use: the rooms whose models place words lie above this one.
 READERS = {"tokendyn-sentiment": "tokendyn.sentiment.placed:placed_words"}
 
 
