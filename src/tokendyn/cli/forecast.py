@@ -14,9 +14,10 @@ import numpy as np
 from tokendyn.cli.forecast_data import arrays_of, future_inputs, names_of, read_series, shares, told
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of, seconds_of
+from tokendyn.cli.values import heading_of
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.experiments import rehearse
+from tokendyn.experiments.fields import seconds_of
 from tokendyn.runs.files import check_free, new_file, new_folder, read_json
 from tokendyn.runs.files import write_json as write_record
 from tokendyn.runs.table import safe_cell

@@ -9,8 +9,8 @@ import numpy as np
 from tokendyn.cli.forecast_data import lines, names_of, read_series, told
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import seconds_of
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.fields import seconds_of
 from tokendyn.optional import missing
 from tokendyn.runs.files import check_free
 

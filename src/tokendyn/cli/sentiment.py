@@ -16,9 +16,10 @@ from cyclopts import Parameter
 from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.cli.progress import console, looked_at, progress, resumable
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of, seconds_of
+from tokendyn.cli.values import heading_of
 from tokendyn.errors import BadInputError
 from tokendyn.experiments import rehearse
+from tokendyn.experiments.fields import seconds_of
 from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import safe_cell

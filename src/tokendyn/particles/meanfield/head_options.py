@@ -20,7 +20,8 @@ class HeadOptions:
     Attributes
     ----------
     weights
-        Safetensors file of a model, or its folder, in place of ``value`` and ``score``: reads Q, K, V and O of one head.
+        Safetensors file of a model, or its folder, in place of ``value`` and ``score``: reads Q, K, V and O of one
+        head.
     layer
         Its layer, from 0.
     head
@@ -36,7 +37,8 @@ class HeadOptions:
     theory_only
         Report what the theory says of the head, and run nothing.
     text
-        A text, or a file with one: start from the embeddings of its words (model folder of sentiment train as ``tokens``,
+        A text, or a file with one: start from the embeddings of its words (model folder of sentiment train as
+        ``tokens``,
         or ``weights`` with tokenizer.json beside it). They are those of the bare words, not the states that enter the
         layer: to start from these, give them as ``tokens``.
     special_tokens

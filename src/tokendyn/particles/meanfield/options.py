@@ -86,8 +86,8 @@ class FlowOptions:
             raise BadInputError(f"`zero_temperature` means `beta=inf`, but `beta` is {beta:g}; leave one of them out")
         if math.isinf(beta) and beta > 0:
             raise BadInputError(
-                '`beta=inf` has two limits, which differ: add `zero_temperature="hardmax"` (finitely many tokens follow '
-                'their leaders) or `zero_temperature="full-support"` (the mean field)'
+                '`beta=inf` has two limits, which differ: add `zero_temperature="hardmax"` (finitely many tokens '
+                'follow their leaders) or `zero_temperature="full-support"` (the mean field)'
             )
         if not beta >= 0:
             raise BadInputError(f"`beta` must be zero or more, got {beta:g}")

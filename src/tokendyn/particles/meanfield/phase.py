@@ -373,7 +373,7 @@ class PhaseResult(Result):
 
     @property
     def status(self) -> str:
-        """``"completed"``, ``"diverged"`` when runs did not reach their end, or ``"partial"`` while some are missing."""
+        """``"completed"``; ``"partial"`` while runs are missing, ``"diverged"`` when some did not reach their end."""
         return "partial" if self.missing else "diverged" if self.diverged else "completed"
 
     def table(self) -> "pd.DataFrame":
@@ -386,7 +386,12 @@ class PhaseResult(Result):
 
     def summary(self) -> dict[str, Any]:
         """Return the table as JSON values."""
-        return {"status": self.status, "runs": len(self.diagram.results), "missing": self.missing, "points": self.diagram.rows()}
+        return {
+            "status": self.status,
+            "runs": len(self.diagram.results),
+            "missing": self.missing,
+            "points": self.diagram.rows(),
+        }
 
     def describe(self) -> list[str]:
         """Return what was found at each point, and what is missing."""
