@@ -15,7 +15,6 @@ from tokendyn.cli.experiments import command_of
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.experiments import Build
 from tokendyn.exact.reading import SequenceFile, named

@@ -131,5 +131,5 @@ def _parameter(option: Option) -> inspect.Parameter:
         settings["name"] = list(option.flags)
     kind = inspect.Parameter.POSITIONAL_ONLY if option.positional else inspect.Parameter.KEYWORD_ONLY
     default = inspect.Parameter.empty if option.default is MISSING else option.default
-    hint = Annotated[option.hint, Parameter(**settings)]
+    hint: Any = Annotated[option.hint, Parameter(**settings)]
     return inspect.Parameter(option.keys[0], kind, default=default, annotation=hint)

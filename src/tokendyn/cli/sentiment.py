@@ -15,10 +15,9 @@ from tokendyn.cli.experiments import command_of
 from tokendyn.cli.output import announce, printable, write_json
 from tokendyn.cli.progress import console, progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
-from tokendyn.runs.table import safe_cell
+from tokendyn.runs.table import heading_of, safe_cell
 from tokendyn.sentiment.experiments import Export, Train
 
 #: Of what ``explain --json`` writes.

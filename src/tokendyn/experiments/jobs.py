@@ -177,9 +177,9 @@ class Kind(ABC):
                 config[name] = str(Path(value).absolute())
                 inputs[name] = input_digest(value)
         for path in opened:
-            name = _input_name(path, config, inputs)
-            if name is not None:
-                inputs[name] = digest_or_absent(path)
+            led = _input_name(path, config, inputs)
+            if led is not None:
+                inputs[led] = digest_or_absent(path)
         return Job(self.id_of(config, inputs), self, config, inputs)
 
     def inputs_of(self, config: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:

@@ -120,13 +120,13 @@ def sweep(
     >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=place / "runs", workers=1)  # doctest: +SKIP
     """
     crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
-    is_one = isinstance(experiment, Experiment)
-    own = {name: plain(value) for name, value in experiment.given().items()} if is_one else {}
+    given = experiment.given() if isinstance(experiment, Experiment) else {}
+    own = {name: plain(value) for name, value in given.items()}
     parts = {"fixed": {**own, **(fixed or {})}, "grid": over, "list": together, "random": random, "latin": latin}
     kind = kind_of(type(experiment) if isinstance(experiment, Experiment) else experiment)
     record: dict[str, Any] = {name: _json(part) for name, part in parts.items() if part}
     record |= {"command": kind.words, "seed": seed} | ({} if samples is None else {"samples": samples})
-    asked = Sweep.of(kind, plan_of(record, f"the sweep of {type(experiment).__name__ if is_one else kind.words}"))
+    asked = Sweep.of(kind, plan_of(record, f"the sweep of {kind.words}"))
     return asked.run(
         Store(store), crew, retries, retry_failed=retry_failed, verify=verify, progress=progress, announce=announce
     )
