@@ -20,6 +20,7 @@ from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.optional import missing
 from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_record
+from tokendyn.runs.folders import NewerError
 from tokendyn.runs.index import Index
 from tokendyn.runs.plan import Plan, read_plan
 from tokendyn.runs.scheduler import Crew, WorkerDiedError, dask_executor, end_dask, end_local, local_executor
@@ -102,6 +103,7 @@ def sweep(
         index = stack.enter_context(Index(place))
         index.refresh(verify=verify)
         done = _done(index, list(asked.jobs()), retry_failed)
+        _refuse_newer(index, ids)
         for note in [*index.notes, *([f"removed {leftovers} unfinished leftovers"] if leftovers else [])]:
             announce(note)
         lacking = {job.question for job in asked.jobs() if job.id not in done} if len(done) < len(set(ids)) else set()
@@ -112,7 +114,7 @@ def sweep(
             announce(f"would run {sum(one not in done for one in ids)}, in {place.folder}, and write {folder}")
             return 0
         began = time.perf_counter()
-        ran = _run(_Sweep(asked, place, index, ids, done), crew, retries)
+        ran = _run(_Sweep(asked, place, index, ids, done, verify), crew, retries)
         index.refresh()
         rows = _rows(asked, index, ids)
         counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
@@ -164,6 +166,7 @@ class _Sweep:
     index: Index
     ids: Sequence[str]
     done: set[str]
+    verify: bool
 
 
 def _run(sweep: _Sweep, crew: "Crew[Job, Record | None]", retries: int) -> int:
@@ -171,7 +174,7 @@ def _run(sweep: _Sweep, crew: "Crew[Job, Record | None]", retries: int) -> int:
     missing = [run for run in dict.fromkeys(sweep.ids) if run not in sweep.done]
     if not missing:
         return 0
-    crew.work = functools.partial(work, str(sweep.store.folder.absolute()), retries + 1)
+    crew.work = functools.partial(work, str(sweep.store.folder.absolute()), retries + 1, sweep.verify)
     batch: list[Record] = []
     ran, flushed = 0, time.monotonic()
     try:
@@ -201,10 +204,10 @@ def _recorded(store: Store, job: Job, answer: Record | WorkerDiedError | None, d
         return answer
     with store.claim(job.id):
         # The worker may have died between the end of the run and its answer.
-        return store.finished(job.id) or record_failure(store, job, str(answer), deaths)
+        return store.finished(job.id, verify=True) or record_failure(store, job, str(answer), deaths)
 
 
-def work(folder: str, attempts: int, job: Job) -> Record | None:
+def work(folder: str, attempts: int, verify: bool, job: Job) -> Record | None:
     """Make one run: what a worker does. None when another process is making it.
 
     Raises
@@ -218,7 +221,7 @@ def work(folder: str, attempts: int, job: Job) -> Record | None:
             "install the same for all, and start again"
         )
     try:
-        return perform(folder, job, attempts=attempts)[0]
+        return perform(folder, job, attempts=attempts, verify=verify)[0]
     except BusyError:
         return None
 
@@ -239,6 +242,17 @@ def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
     # Files that a run read beyond those of its id: only its manifest knows them.
     doubtful = {job.id for job in jobs if job.id in done and statuses[job.id] in FINAL and job.leads}
     return done - {run for run in doubtful if index.store.finished(run) is None}
+
+
+def _refuse_newer(index: Index, ids: Sequence[str]) -> None:
+    """Refuse, before any work, to make runs that a newer tokendyn made."""
+    statuses = index.statuses()
+    newer = [run for run in dict.fromkeys(ids) if statuses.get(run) == "newer"]
+    if newer:
+        raise NewerError(
+            f"a newer tokendyn wrote {len(newer)} of these runs ({', '.join(newer[:3])}); update this one, or name "
+            "another --store"
+        )
 
 
 def _crew(
