@@ -160,6 +160,18 @@ def test_a_full_or_a_closed_standard_output_is_one_message(tmp_path, monkeypatch
     assert json.loads(capsys.readouterr().out)["layers"] == 2
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(closed, tmp_path):
+    code = (
+        "import os, sys; from tokendyn.cli.boundary import prepare_process; prepare_process(); "
+        "file = open(sys.argv[1], 'w'); file.write(str(file.fileno())); file.flush(); "
+        "os.system('echo from a child; echo and its errors >&2')"
+    )
+    line = f'"$0" -c "$1" "$2" {closed}'
+    subprocess.run(["sh", "-c", line, sys.executable, code, str(tmp_path / "x")], check=True, capture_output=True)
+    assert int((tmp_path / "x").read_text(encoding="utf-8")) > 2
+
+
 def test_a_kernel_cache_on_a_full_disk_costs_no_run(tmp_path, monkeypatch, capsys):
     from numba.core import caching
 
