@@ -20,6 +20,8 @@ from tokendyn.errors import BadInputError, OutputError, TokendynError
 INTERRUPTED = 130
 #: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
 FAULT = 70
+#: The reader of standard output ended before the command: what a shell says of a program that SIGPIPE ends.
+CUT_PIPE = 141
 
 
 class StoppedError(KeyboardInterrupt):
@@ -88,7 +90,7 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     found = FAULT, ""
     if isinstance(error, OSError):
         _drop_output()
-        found = (0, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+        found = (CUT_PIPE, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
     elif isinstance(error, MemoryError):
         found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
     elif isinstance(error, UnicodeEncodeError):
