@@ -2,7 +2,7 @@
 Adding your own: a backend, a layer, a forecaster, a result, a family of models
 ===============================================================================
 
-Each is a class in a few lines. ``tokendyn.testing`` has the contract of each as tests that your own test class inherits.
+Each is a class in a few lines. ``tokendyn.testing`` has the contract of each: tests that your own test class inherits.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,14 @@ from tokendyn.results import Curves
 # %%
 # A softmax backend says what it expects to cost, and computes means within a bound. This one is a few matrix products.
 class Products:
+    """Softmax by matrix products."""
+
     def offer(self, problem):
+        """Return estimated seconds and the reason."""
         return Offer(1e-9 * problem.pairs * problem.keys.shape[1], "a few matrix products")
 
     def softmax(self, problem):
+        """Return the means, and the bound of their error."""
         logits = problem.inverse_temperature * problem.queries @ problem.keys.T + np.log(problem.weights)
         tops = logits.max(axis=1, keepdims=True)
         shares = np.exp(logits - tops)
@@ -40,9 +44,12 @@ print(step)
 # A layer moves tokens and says what its heads found. This one attends, and then goes half of the way.
 @dataclass(frozen=True)
 class Halfway:
+    """Half of the way to the mean."""
+
     heads: tuple = (td.Head(inverse_temperature=3.0),)
 
     def __call__(self, tokens, *, weights=None, mask=None, backend="auto"):
+        """Return the moved tokens, and what the head found."""
         found = self.heads[0].attend(tokens, weights=weights, mask=mask, backend=backend)
         return (tokens + found.means) / 2, (found,)
 
@@ -88,16 +95,21 @@ print(Drift().fit(pd.Series(np.arange(50.0), index=dates, name="level")).predict
 # A result writes four things; sentences, notebook, page, figure and files follow.
 @dataclass(frozen=True)
 class Decay(td.Result, kind="decay-of-the-example"):
+    """Numbers that fall."""
+
     values: np.ndarray
     status: str = "completed"
 
     def describe(self):
+        """Return a sentence."""
         return [f"{len(self.values)} values that fall from {self.values[0]:.3g} to {self.values[-1]:.3g}"]
 
     def table(self):
+        """Return the values."""
         return pd.DataFrame({"value": self.values})
 
     def picture(self):
+        """Return the values over the steps."""
         return Curves(np.arange(len(self.values)), {"value": self.values}, "step", "value", log=True)
 
 

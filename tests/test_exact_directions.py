@@ -164,5 +164,6 @@ def test_shares_that_no_mean_tells_apart_are_refused_without_a_remedy_that_canno
     with pytest.raises(exact.PrecisionError, match="only shares") as caught:
         exact.compile(sequences, random_labels(60), multiplicity="frequency", dtype="float32")
     assert "fused" not in str(caught.value)
+    assert str(caught.value).endswith("use dtype='float64'")
     model = exact.compile(sequences, random_labels(60), multiplicity="frequency")
     assert model.predict(sequences, backend="ragged") == random_labels(60)

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
 
 from tokendyn import exact
 from tokendyn.exact import planner_kernels
@@ -61,3 +62,7 @@ def test_lists_and_arrays_of_sequences_are_told_from_matrices_and_from_nothing()
 def test_a_classifier_that_was_not_fitted_knows_nothing_and_says_so():
     with pytest.raises(NotFittedError):
         exact.ExactClassifier().is_known(SEQUENCES)
+
+
+def test_the_classifier_tells_scikit_learn_that_it_takes_sequences_of_tokens():
+    assert get_tags(exact.ExactClassifier()).input_tags.three_d_array

@@ -1,4 +1,4 @@
-"""Twenty short programs as users of scikit-learn, xarray and PyDMD write them on the first try; each runs as written."""
+"""Short programs as users of scikit-learn, xarray and PyDMD write them on the first try; each runs as written."""
 
 import os
 
@@ -79,7 +79,8 @@ assert future.index[0] > table.index[-1]
     "a field, as in xarray": """
 import numpy as np, xarray as xr, tokendyn as td
 x, t = np.linspace(0, 6, 20), np.arange(100) * 0.1
-field = xr.DataArray(np.sin(x - t[:, None]) + 0.2 * np.cos(2 * x + t[:, None]), coords={"time": t, "x": x}, dims=("time", "x"))
+values = np.sin(x - t[:, None]) + 0.2 * np.cos(2 * x + t[:, None])
+field = xr.DataArray(values, coords={"time": t, "x": x}, dims=("time", "x"))
 future = td.TDDMD(delays=4, rank=4).fit(field).predict(5)
 assert future.dims == ("time", "x") and abs(float(future.time[0]) - 10.0) < 1e-9
 assert abs(future - (np.sin(future.x - future.time) + 0.2 * np.cos(2 * future.x + future.time))).max() < 1e-6

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, driven, waves
 from sklearn.linear_model import Ridge
 
 from tokendyn.data.systems import lorenz63
@@ -10,6 +9,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, BasisMap, Blend
 from tokendyn.forecast.basis import Monomials, monomial_count, solve_ridges
 from tokendyn.forecast.cell import tokens_of
+from tokendyn.testing import ForecasterContract, driven, waves
 
 
 class TestLinearMap(ForecasterContract):

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, driven, waves
 from test_forecast_tdtf import pendulum
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, local_eigenvalues, local_spectrum, read_orbit
 from tokendyn.forecast.finish import closed_loop_cost, closed_loop_equations, finish, pack, segments_of, unpack
+from tokendyn.testing import ForecasterContract, driven, waves
 
 
 class TestEnsembleContract(ForecasterContract):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import PaperTDTF
+from tokendyn.testing import ForecasterContract, waves
 
 
 class TestContract(ForecasterContract):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import driven
 from scipy.optimize import least_squares
 
 from tokendyn.data.snapshots import snapshots
@@ -16,6 +15,7 @@ from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.pod import POD
 from tokendyn.forecast.spectra import companion, spectrum_of, stabilised
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
+from tokendyn.testing import driven
 
 # Delays.
 

@@ -4,13 +4,13 @@ import sys
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, waves
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF
 from tokendyn.forecast.naive import Persistence, SeasonalNaive
 from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
 from tokendyn.studies.forecast import SPACES, tune
+from tokendyn.testing import ForecasterContract, waves
 
 
 class TestPersistence(ForecasterContract):

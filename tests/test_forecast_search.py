@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from tokendyn.testing import driven, waves
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, Blend, Forecaster, auto_forecaster
 from tokendyn.forecast.candidates import correlation_time, monomial_count, mutation, season_length
 from tokendyn.forecast.scoring import errors_of, hold_out_for_search, score
+from tokendyn.testing import driven, waves
 
 
 def test_the_score_is_the_share_of_the_horizon_that_is_lost():

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract
 from test_forecast_tdtf import pendulum
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF, local_spectrum
+from tokendyn.testing import ForecasterContract
 
 CLEAN = pendulum(500)
 NOISY = CLEAN + 0.1 * np.random.default_rng(0).standard_normal(CLEAN.shape)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, driven, waves
 from sklearn.linear_model import Ridge
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD
+from tokendyn.testing import ForecasterContract, driven, waves
 
 
 class TestContract(ForecasterContract):

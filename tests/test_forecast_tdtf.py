@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tokendyn.testing import ForecasterContract, driven, waves
 
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import TDDMD, TDTF
@@ -11,6 +10,7 @@ from tokendyn.forecast.network import forward, jacobian
 from tokendyn.forecast.smoothing import smoothed
 from tokendyn.forecast.training import first_network, normalise, shaken, windows_of
 from tokendyn.forecast.varpro import Problem, levenberg_marquardt, normal_equations, solve_output
+from tokendyn.testing import ForecasterContract, driven, waves
 
 
 class TestContract(ForecasterContract):

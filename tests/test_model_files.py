@@ -66,7 +66,7 @@ def test_normalised_queries_and_keys_are_refused(tmp_path, rng, norm):
 @pytest.mark.parametrize("switch", ["use_qk_norm", "qk_layernorm"])
 def test_normalised_queries_without_gains_are_refused_too(tmp_path, rng, switch):
     path = write(tmp_path, llama(rng), model_type="llama4_text", num_attention_heads=HEADS, **{switch: True})
-    with pytest.raises(BadInputError, match="normalises queries"):
+    with pytest.raises(BadInputError, match=r"normalises queries and keys \(config\.json says so\)"):
         read_head(path, 0, 0)
 
 

@@ -1,13 +1,18 @@
 """Parts of stored runs: checkpoints of every kind of array, columns of one kind."""
 
+from concurrent.futures import Future
+
 import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
+from stores import filled, run_name
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs import parquet_files
 from tokendyn.runs.checkpoint import Checkpoint, State
+from tokendyn.runs.index import Index
+from tokendyn.runs.scheduler import LostSchedulerError, WorkerDiedError, _answer
 from tokendyn.runs.table import table_of
 
 
@@ -44,3 +49,38 @@ def test_what_a_parquet_file_unpacks_to_counts_every_column_of_every_group(tmp_p
     metadata = parquet.read_metadata(path)
     sizes = [metadata.row_group(g).column(c).total_uncompressed_size for g in (0, 1, 2) for c in (0, 1, 2)]
     assert parquet_files._walk(str(path)) == {"problem": "", "bytes": sum(sizes)}
+
+
+def test_runs_are_found_among_more_ids_than_one_question_holds(tmp_path):
+    ids = [run_name(number) for number in (1, *range(1000, 1498), 2, 3, *range(1498, 1996), 4)]
+    with Index(filled(tmp_path, 5)) as index:
+        index.refresh()
+        assert sorted(index.some(ids)) == [run_name(number) for number in (1, 2, 3, 4)]
+        assert list(index.some([run_name(5)])) == [run_name(5)]
+
+
+class TestAnswers:
+    """What comes of a task of a cluster: errors of Dask are told by the names of their classes."""
+
+    class Failed(Future):
+        def __init__(self, name):
+            self.error = type(name, (Exception,), {})("why")
+
+        def result(self):
+            raise self.error
+
+    @pytest.mark.parametrize("name", ["CommClosedError", "FutureCancelledError", "CancelledError"])
+    def test_a_lost_scheduler_is_named(self, name):
+        with pytest.raises(LostSchedulerError, match="connection to the Dask scheduler is lost"):
+            _answer(self.Failed(name))
+
+    def test_dead_workers_are_an_answer(self):
+        answer = _answer(self.Failed("KilledWorker"))
+        assert isinstance(answer, WorkerDiedError)
+        assert answer.certain
+
+    def test_an_error_of_the_task_is_raised_as_it_is(self):
+        failed = self.Failed("OtherError")
+        with pytest.raises(Exception, match="why") as caught:
+            _answer(failed)
+        assert caught.value is failed.error

@@ -84,7 +84,9 @@ def test_few_keys_travel(shards):
 
 def test_a_process_without_group_is_alone(rng):
     tokens, layers = rng.normal(size=(50, 2)), [Layer(0.5)] * 6
-    assert run_sharded(tokens, layers).state.tobytes() == run(tokens, layers).states[-1].tobytes()
+    alone, whole = run_sharded(tokens, layers), run(tokens, layers)
+    assert alone.state.tobytes() == whole.states[-1].tobytes()
+    np.testing.assert_array_equal(alone.leaders, whole.leaders[-1, 0])
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -9,7 +9,7 @@ import time
 import pytest
 from stores import process_environment, slow_square
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.runs.scheduler import Crew, dask_executor, end_dask
 
 needs_dask = pytest.mark.skipif(
@@ -46,6 +46,10 @@ def cluster(tmp_path):
 def test_a_worker_of_a_cluster_that_is_killed_costs_no_task(cluster):
     address, workers = cluster
     executor, _ = dask_executor(address)
+    executor._client.wait_for_workers(2)
+    again, count = dask_executor(address)
+    again._client.close()
+    assert count == 2
     team = Crew(lambda: executor, end_dask, slow_square, 4, 2, lambda answer: answer == "busy")
     found = {}
     for task, answer in team.run(range(200)):
@@ -65,5 +69,5 @@ def test_a_scheduler_that_does_not_answer_is_one_message():
 
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
-    with pytest.raises(BadInputError, match=r"tokendyn\[cluster\]"):
+    with pytest.raises(MissingLibraryError, match=r"tokendyn\[cluster\]"):
         dask_executor("tcp://127.0.0.1:9")

@@ -1,7 +1,7 @@
 """Transformers as dynamical systems, and dynamical systems as transformers.
 
-``import tokendyn as td``: ``td.simulate``, ``td.TDDMD``, ``td.load`` and all names of ``__init__.pyi`` load when they are
-first used, so that importing the package is light.
+``import tokendyn as td``: ``td.simulate``, ``td.TDDMD``, ``td.load`` and all names of ``__init__.pyi`` load when they
+are first used, so that importing the package is light.
 """
 
 from typing import Any

@@ -21,8 +21,8 @@ from tokendyn.dynamics import (
     TokenFlow,
     Trajectory,
     integrate,
-    run,
 )
+from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
 from tokendyn.exact import (
     Certificate,
@@ -80,7 +80,8 @@ from tokendyn.particles.meanfield.diagram import Diagram
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
 from tokendyn.results import STATUSES, Result
 from tokendyn.runs.checkpoint import Checkpoint
-from tokendyn.sentiment import LeaderClassifier, evaluate_explanations
+from tokendyn.sentiment import LeaderClassifier
+from tokendyn.studies.sentiment import evaluate_explanations
 
 from . import (
     attention,

@@ -19,6 +19,8 @@ from tokendyn.runs.store import SCHEMA as STORED
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tokendyn.show.report import Report
+
 #: For each schema: its file in a folder, what it is, and the function (folder) -> object. Of a folder with several
 #: files, the first in this order counts: a clustering run holds a trajectory, a saved certificate a transformer.
 FOLDERS: dict[str, tuple[str, str, str]] = {
@@ -70,8 +72,8 @@ KINDS: dict[str, str] = {
     "exact-trace": "exact.explanation",
     "exact-loss-curves": "exact.regularised",
     "sentiment-explanation": "sentiment.explanation",
-    "faithfulness": "sentiment.faithfulness",
-    "sentiment-comparison": "sentiment.comparison",
+    "faithfulness": "studies.sentiment.faithfulness",
+    "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
     "backtest": "forecast.base",
     "held-out": "forecast.held_out",
@@ -186,6 +188,12 @@ def load(path: str | Path) -> Any:
             found[name] = schema
     held = ", ".join(f"{name} says {schema!r}" for name, schema in found.items()) or "no file that says what it is"
     raise BadInputError(f"{path} cannot be loaded ({held}); {_known()}")
+
+
+def saved_report(folder: Path, pictures: Path) -> "Report":
+    """Return the page of a saved result, its pictures drawn anew into the folder ``pictures``."""
+    result: Result = load(folder)
+    return result.page(pictures)
 
 
 def _load_file(path: Path) -> Any:

@@ -15,9 +15,7 @@ Needs pytest. Write a class whose name begins with ``Test``, inherit a contract,
 
 import html
 import json
-import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ from tokendyn.attention import attend
 from tokendyn.attention.dispatch import SOFTMAX, Offer, Problem, SoftmaxBackend, register_attention
 from tokendyn.data.attention_names import Scheme
 from tokendyn.data.families import recognise, register_family
-from tokendyn.dynamics import run
+from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.forecast import Forecaster
 from tokendyn.results import STATUSES, Result
@@ -100,7 +98,11 @@ class ResultContract:
         from matplotlib.figure import Figure
 
         before = dict(mpl.rcParams)
-        style = {"figure.figsize": (3.0, 2.0), "figure.facecolor": "#112233", "axes.labelcolor": "#445566"}
+        style: dict[Any, Any] = {
+            "figure.figsize": (3.0, 2.0),
+            "figure.facecolor": "#112233",
+            "axes.labelcolor": "#445566",
+        }
         with mpl.rc_context(style):
             figure = result.plot()
             assert dict(mpl.rcParams) == before | mpl.rcParams.__class__(style)
@@ -159,7 +161,7 @@ class ResultContract:
 class AttentionBackendContract:
     """What every softmax backend keeps; ``make`` returns one: an object or module with ``offer`` and ``softmax``.
 
-    Beta, tokens, dim and error tolerance of the problems can be set.
+    Set beta, tokens, dim and error tolerance of the problems to what the backend takes.
     """
 
     inverse_temperature, tokens, dim, error_tolerance = 2.0, 300, 3, 1e-6
@@ -173,12 +175,6 @@ class AttentionBackendContract:
     @classmethod
     def backend(cls) -> SoftmaxBackend:
         return cls.make()
-
-    @pytest.fixture
-    def registered(self, backend: SoftmaxBackend) -> Iterator[str]:
-        register_attention("backend_under_test", backend)
-        yield "backend_under_test"
-        del SOFTMAX["backend_under_test"]
 
     def problem(self, seed: int = 0) -> Problem:
         """Return points on the unit sphere that attend to each other, with weights."""
@@ -226,13 +222,17 @@ class AttentionBackendContract:
         one, other = (backend.softmax(self.problem()).means for _ in range(2))
         np.testing.assert_array_equal(one, other)
 
-    def test_attend_reaches_it_by_name(self, registered: str) -> None:
-        problem = self.problem()
-        step = attend(
-            problem.queries, problem.keys, problem.values, weights=problem.weights, backend=registered,
-            inverse_temperature=self.inverse_temperature, error_tolerance=self.error_tolerance,
-        )  # fmt: skip
-        assert step.choice.backend == registered
+    def test_attend_reaches_it_by_name(self, backend: SoftmaxBackend) -> None:
+        problem, name = self.problem(), "backend_under_test"
+        register_attention(name, backend)
+        try:
+            step = attend(
+                problem.queries, problem.keys, problem.values, weights=problem.weights, backend=name,
+                inverse_temperature=self.inverse_temperature, error_tolerance=self.error_tolerance,
+            )  # fmt: skip
+        finally:
+            del SOFTMAX[name]
+        assert step.choice.backend == name
         np.testing.assert_allclose(step.means, self.exact(problem)[0], atol=self.error_tolerance + 1e-12)
 
 
@@ -313,7 +313,7 @@ class ModelFamilyContract:
 
 
 def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
-    """Two coupled waves with a little noise, (steps, 2)."""
+    """Return two coupled waves with a little noise, (steps, 2)."""
     rng = np.random.default_rng(seed)
     time = 0.1 * np.arange(steps) + rng.uniform(0, 6)
     clean = np.stack([np.sin(time) + 0.2 * np.sin(2.2 * time), 3 * np.cos(time)], axis=1)
@@ -321,7 +321,7 @@ def waves(steps: int, *, seed: int = 0, noise: float = 1e-3) -> np.ndarray:
 
 
 def driven(steps: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
+    """Return a damped oscillator pushed by a known input: the series (steps, 1) and the input (steps, 1)."""
     rng = np.random.default_rng(seed)
     push = np.sin(0.17 * np.arange(steps) + rng.uniform(0, 6)) + 0.5 * np.sin(0.31 * np.arange(steps))
     x = np.zeros(steps)

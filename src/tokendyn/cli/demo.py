@@ -16,7 +16,7 @@ from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
 
 if TYPE_CHECKING:
-    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.sentiment import LeaderClassifier
     from tokendyn.show.report import Section
 

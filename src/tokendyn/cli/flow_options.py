@@ -10,7 +10,7 @@ import numpy as np
 from cyclopts import Parameter
 
 from tokendyn.cli.values import announce_names, matrix_of, numbers_of, seconds_of
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.memory import check_memory
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class StartOptions:
 
 def _refuse(source: str, rows: np.ndarray, why: str) -> None:
     if rows.size:
-        some = ", ".join(map(str, rows[:LISTED])) + (", ..." if rows.size > LISTED else "")
+        some = listing(rows)
         raise BadInputError(f"{source}: {rows.size} tokens (rows {some}, from 0) {why}")
 
 

@@ -24,7 +24,7 @@ from tokendyn.runs.table import safe_cell
 
 if TYPE_CHECKING:
     from tokendyn.data.collections import Split
-    from tokendyn.data.texts import LabelledTexts
+    from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.sentiment import LeaderClassifier
 
 #: Of what ``explain --json`` writes.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
+from tokendyn.data.labelled_texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened

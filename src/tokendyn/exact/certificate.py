@@ -23,7 +23,7 @@ from tokendyn.runs.files import new_folder, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 Progress = Callable[[int, int], None]
 
@@ -179,7 +179,7 @@ class Certificate(Result):
     arithmetic: str
     direction: tuple[float, ...] | None
     data: str
-    _transformer: "ExactTransformer" = field(repr=False, compare=False)
+    _transformer: "Built" = field(repr=False, compare=False)
 
     @property
     def status(self) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 #: Lines of an explanation, so that it fits a screen.
 SCREEN = 24
@@ -233,7 +233,9 @@ class Explanation(Result, kind="exact-explanation"):
         return lines
 
     def figure(self) -> "Figure":
-        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row a question; or a bar a token.
+        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row for each question.
+
+        Without questions, a bar for each token.
 
         At most 40 rows; the title says how many there are.
         """
@@ -345,7 +347,7 @@ class Trace(Result, kind="exact-trace"):
         return Curves(np.arange(1, len(self.states) + 1), curves, "block", name)
 
 
-def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
+def explain(model: "Built", sequence: Any) -> Explanation:
     """Return why a sequence has its label; see :meth:`ExactTransformer.explain`."""
     if not model.labels:
         raise BadInputError(
@@ -393,7 +395,7 @@ def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple
 
 
 def _of_questions(
-    model: "ExactTransformer", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
+    model: "Built", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
 ) -> tuple[str, tuple[Evidence, ...]]:
     """Return what decides, and the tokens of the last hit; without a hit, the token that came nearest to one."""
     positions = sorted(set(reading.first.tolist()))
@@ -416,7 +418,7 @@ def _of_questions(
     return "no token is in any of the intervals: it has the label of what is left", evidence
 
 
-def _without(model: "ExactTransformer", reading: Reading, hit: np.ndarray) -> str:
+def _without(model: "Built", reading: Reading, hit: np.ndarray) -> str:
     """Say what the label would be without the tokens that were hit."""
     kept = reading.form.tokens[~hit]
     if not len(kept):

@@ -214,7 +214,7 @@ class LimitPrediction(Result, kind="limit-prediction"):
 
     @property
     def status(self) -> str:
-        """``"rounding"`` when the leader of a settled token was decided within rounding of a tie, else ``"completed"``."""
+        """``"rounding"``: the leader of a settled token was decided within rounding of a tie; else ``"completed"``."""
         return "rounding" if (self.kinds[self.doubtful] != "unsettled").any() else "completed"
 
     def describe(self) -> list[str]:

@@ -97,8 +97,9 @@ class Result(ABC):
     def summary(self) -> dict[str, Any]:
         """Return the result in numbers and words; by default the fields that are such."""
         facts: dict[str, Any] = {"status": self.status}
-        if is_dataclass(self):
-            facts |= {field.name: getattr(self, field.name) for field in fields(self)}
+        me: Any = self
+        if is_dataclass(me):
+            facts |= {field.name: getattr(me, field.name) for field in fields(me)}
         return {name: value for name, value in facts.items() if isinstance(value, bool | int | float | str)}
 
     def __str__(self) -> str:
@@ -151,10 +152,14 @@ class Result(ABC):
         from tokendyn.show.report import write_report
 
         with tempfile.TemporaryDirectory() as pictures:
-            write_report(self._page(title or _spaced(type(self).__name__), Path(pictures)), path)
+            write_report(self.page(Path(pictures), title=title), path)
+
+    def page(self, pictures: Path, *, title: str = "") -> "Report":
+        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        return self._page(title or _spaced(type(self).__name__), pictures)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        """Return :meth:`page`; a class with a page of its own overrides this."""
         from tokendyn.show.report import KeyFigures, Report, Section, Table, Text, closing
         from tokendyn.show.report import Picture as Drawn
 

@@ -5,7 +5,7 @@ The file names kinds, never modules or functions: what a kind is, only the code 
 
 import math
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class _Writer:
     def __init__(self) -> None:
         self.tensors: dict[str, np.ndarray] = {}
 
-    def value(self, value: Any, parts: tuple[type, ...]) -> Any:
+    def value(self, value: Any, parts: tuple[type, ...]) -> Any:  # noqa: PLR0911  (one for each kind of value)
         """Return a value as JSON knows it."""
         if isinstance(value, np.generic):
             value = value.item()
@@ -94,7 +94,7 @@ class _Writer:
             return [self.value(entry, parts) for entry in value]
         if isinstance(value, dict):
             return self._mapping(value, parts)
-        if type(value).__module__.startswith("pandas.") and hasattr(value, "columns"):
+        if type(value).__module__.split(".")[0] == "pandas" and hasattr(value, "columns"):
             columns = [[self.value(name, ()), self.value(value[name].to_numpy(), ())] for name in value.columns]
             return {_FRAME: columns}
         raise BadInputError(
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self, folder: Path, tensors: dict[str, np.ndarray]) -> None:
         self.folder, self.tensors = folder, tensors
 
-    def value(self, value: Any, parts: tuple[type, ...]) -> Any:
+    def value(self, value: Any, parts: tuple[type, ...]) -> Any:  # noqa: PLR0911  (one for each kind of value)
         """Return what :meth:`_Writer.value` was given."""
         if isinstance(value, list):
             return [self.value(entry, parts) for entry in value]
@@ -198,9 +198,10 @@ def kinds_in(record: Any) -> Iterable[str]:
 
 
 def _kind_of(result: Result) -> str:
-    if not type(result).kind or not is_dataclass(result):
+    kind = type(result).kind
+    if not kind or not hasattr(result, "__dataclass_fields__"):
         raise BadInputError(
             f"{type(result).__name__} cannot be saved: it needs to be a dataclass with a kind, as in "
             'class Mine(Result, kind="mine")'
         )
-    return type(result).kind
+    return kind

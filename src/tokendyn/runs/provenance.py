@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import tokendyn
@@ -41,5 +42,9 @@ def provenance(config: Mapping[str, Any], *, seed: int | None, seconds: float) -
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    """Return the versions of the libraries, read once: looking them up takes 10 ms."""
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    """Return the versions of the libraries that are installed, read once: looking them up takes 10 ms."""
+    found = {}
+    for name in _LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):  # torch comes with an extra
+            found[name] = importlib.metadata.version(name)
+    return found

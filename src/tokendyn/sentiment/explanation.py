@@ -255,7 +255,10 @@ class Explanation(Result, kind="sentiment-explanation"):
         return explanation_fragment(explained_text(self), scene(self))
 
     def figure(self) -> "Figure | None":
-        """Return the figure of the pages: the words of the text as moving tokens, layer by layer; None when there is no token or layer."""
+        """Return the figure of the pages: the words as moving tokens, layer by layer.
+
+        None when there is no token or layer.
+        """
         from tokendyn.sentiment.report import scene
         from tokendyn.show.panels import panels
 

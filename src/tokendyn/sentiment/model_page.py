@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from tokendyn.runs.files import read_json
 from tokendyn.sentiment.classifier import LeaderClassifier
-from tokendyn.sentiment.store import SCHEMA as MODEL_SCHEMA
-from tokendyn.sentiment.store import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
+from tokendyn.sentiment.frozen import SCHEMA as MODEL_SCHEMA
+from tokendyn.sentiment.frozen import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
 from tokendyn.sentiment.store import load
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import LISTED, BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.explainers import (
     EXPLAINERS,
@@ -49,7 +49,6 @@ MEASURES = {
 }
 
 _TOP = 5
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -317,8 +316,8 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
     cuts = [CutText.of(text) for text in listed]
     wordless = [number for number, cut in enumerate(cuts) if not cut.words]
     if wordless:
-        problems = [f"texts[{number}] has no word to explain; remove it" for number in wordless[:_LISTED]]
-        problems += [f"and {len(wordless) - _LISTED} more"] if len(wordless) > _LISTED else []
+        problems = [f"texts[{number}] has no word to explain; remove it" for number in wordless[:LISTED]]
+        problems += [f"and {len(wordless) - LISTED} more"] if len(wordless) > LISTED else []
         raise BadInputError.all_of("texts", problems)
     return cuts
 

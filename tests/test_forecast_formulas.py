@@ -1,0 +1,89 @@
+"""Rules of the forecasters beside oracles written down again: candidates, trials of a search, errors, normalisation."""
+
+import numpy as np
+import pytest
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast import BasisMap
+from tokendyn.forecast.search import Trial, _Search
+from tokendyn.forecast.short import _WORST, _error
+from tokendyn.testing import driven, waves
+
+# The search.
+
+
+def search(known=()):
+    series = waves(60)
+    begun = _Search([series], [np.empty((60, 0))], 1.0, None, 100.0, 7, None, lambda *_: None)
+    begun.known = list(known)
+    return begun
+
+
+def trial(kind, family, **parameters):
+    return Trial(kind, parameters, family, 0.5, 0.5, 10, 0.1, 0.01)
+
+
+def test_a_stored_trial_stands_for_the_candidate_of_its_kind_and_settings_only():
+    mean, shared, own = (
+        trial("Mean", "naive"),
+        trial("BasisMap", "TD-DMD", delays=2, ridge=1e-3),
+        trial("BasisMap", "polynomial map", delays=3, order=2, ridge=1e-8),
+    )
+    begun = search([mean, shared, own])
+    assert not begun._known("Persistence", {})
+    assert not begun._known("BasisMap", {"delays": 4})
+    assert not begun._known("BasisMap", {"delays": 2, "ridge": 1e-9})
+    assert begun.trials == []
+    assert begun._known("BasisMap", {"delays": 2})
+    assert begun._known("Mean", {})
+    assert begun._known("BasisMap", {"delays": 3, "order": 2, "ridge": 1e-8})
+    assert begun.trials == [shared, mean, own]
+    assert begun._known("Mean", {})
+    assert begun._known("Persistence", {})
+    assert begun.trials == [shared, mean, own]
+
+
+@pytest.mark.parametrize(("settings", "noise"), [({}, 0.0), ({"noise": 1e-3}, 1e-3)])
+def test_tdtf_takes_windows_and_noise_of_the_best_fixed_basis(settings, noise):
+    begun, asked = search(), []
+    begun.trials = [
+        trial("BasisMap", "polynomial map", delays=3, stride=2, order=2, ridge=1e-8, **settings),
+        trial("BasisMap", "TD-DMD", delays=9, ridge=1e-8),
+    ]
+    begun._model = lambda kind, parameters, family, weights: asked.append((kind, parameters))
+    begun._train()
+    ((kind, parameters),) = asked
+    assert kind == "TDTF"
+    assert parameters.pop("budget") == pytest.approx(10.0, rel=1e-3)
+    expected = {"delays": 3, "stride": 2, "attention": True, "units": 60, "rank": 0.9999, "noise": noise}
+    assert parameters == expected | {"random_state": 7}
+
+
+# Short series.
+
+
+def test_the_error_of_a_refit_is_the_mean_of_the_cut_errors():
+    series = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 1e9])[:, None]
+    error, count = _error("Persistence", {}, series, 3, 3, 1.0, np.array([2.0]))
+    assert error == pytest.approx((1.0 + 2.5 + _WORST) / 3)
+    assert count == 0
+
+
+# The map on a fixed basis.
+
+
+def test_an_input_that_never_moves_changes_no_forecast():
+    series, push = driven(200)
+    constant = np.full((200, 1), 3.0)
+    plain = BasisMap(delays=2).fit(series[:150], inputs=push[:150])
+    wider = BasisMap(delays=2).fit(series[:150], inputs=np.concatenate([push, constant], axis=1)[:150])
+    np.testing.assert_array_equal(wider.input_width_, [push[:150].std(), 1.0])
+    expected = plain.forecast(series[148:150], 40, inputs=push[148:190])
+    forecast = wider.forecast(series[148:150], 40, inputs=np.concatenate([push, constant], axis=1)[148:190])
+    np.testing.assert_allclose(forecast.values, expected.values, rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"order": 2}, {"units": 5}, {"difference": True}, {"history": 40}])
+def test_only_a_linear_map_of_snapshots_is_a_linear_model(settings):
+    with pytest.raises(BadInputError, match="only a linear map"):
+        BasisMap(delays=2, **settings).fit(waves(100)).linear_model()
