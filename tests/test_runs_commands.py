@@ -277,6 +277,22 @@ def test_runs_are_removed_by_condition_only_when_told_twice(store, capsys):
     assert run(["runs", "rm"]) == 2
 
 
+def test_a_condition_removes_no_run_of_a_newer_version(store, capsys):
+    manifest = store.path(run_name(2)) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    assert run(["runs", "rm", "--where", "not seed = 123456", "--yes"]) == 0
+    assert "left alone, by a newer tokendyn: 1" in capsys.readouterr().err
+    assert store.ids() == [run_name(2)]
+    assert run(["runs", "rm", run_name(2)]) == 0
+    assert store.ids() == []
+
+
+def test_a_run_that_cannot_be_read_is_not_compared(store, capsys):
+    (store.path(run_name(2)) / MANIFEST).write_text("{}")
+    assert run(["runs", "compare", run_name(1), run_name(2)]) == 2
+    assert f"run {run_name(2)} is damaged" in capsys.readouterr().err
+
+
 def test_reindex_names_damaged_runs_and_exits_with_one(store, capsys):
     assert run(["runs", "reindex", "--verify", "--json"]) == 0
     assert said(capsys) == {"runs": 4, "damaged": [], "newer": [], "leftovers_removed": 0}

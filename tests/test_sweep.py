@@ -17,7 +17,7 @@ from tokendyn.cli import run
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
 from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, end_local, local_executor
-from tokendyn.runs.store import Store
+from tokendyn.runs.store import MANIFEST, Store
 from tokendyn.show.sweeps import sweep_figure
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -159,6 +159,35 @@ def test_options_are_checked_before_anything_runs(file, tmp_path, capsys):
         assert sweep(file, tmp_path, *words) == 2
         assert message in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["out"]
+
+
+def test_verify_makes_a_run_again_in_which_a_byte_was_changed(file, tmp_path, capsys):
+    assert sweep(file, tmp_path, "--workers", "1") == 0
+    store = Store(tmp_path / "runs")
+    damaged = store.ids()[2]
+    path = store.path(damaged) / "output" / "trajectory.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    capsys.readouterr()
+    assert sweep(file, tmp_path, "--workers", "1", "--verify", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ran"] == 1
+    assert path.read_bytes() == whole
+    assert store.read(damaged, verify=True).status == "completed"
+
+
+def test_runs_of_a_newer_version_are_refused_before_any_work_by_the_dry_run_too(file, tmp_path, capsys):
+    assert sweep(file, tmp_path, "--workers", "1") == 0
+    store = Store(tmp_path / "runs")
+    newer, gone = store.ids()[:2]
+    manifest = store.path(newer) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    store.remove(gone)
+    for words in (["--dry-run"], [], ["--verify"]):
+        capsys.readouterr()
+        assert sweep(file, tmp_path, "--workers", "1", *words) == 2
+        assert f"a newer tokendyn wrote 1 of these runs ({newer})" in capsys.readouterr().err
+        assert gone not in store.ids()
+    assert json.loads(manifest.read_text())["schema_version"] == 99
 
 
 def test_a_dry_run_writes_no_runs(file, tmp_path, capsys):

@@ -1,7 +1,7 @@
 """The command line: a thin layer that reads arguments, calls the library and says what was done.
 
 Exit codes: 0 done; 1 failed or diverged; 2 bad input, usage or output; 70 a fault of tokendyn; 130 interrupted, 143 and
-129 stopped by TERM and HUP.
+129 stopped by TERM and HUP, 141 standard output was closed by its reader.
 """
 
 import functools

@@ -81,7 +81,9 @@ def _same_bits(store: Store, record: Record) -> bool:
     """Compute a run anew, beside the store, and compare results and tables."""
     known = command(record.command)
     job = Job(known.id_of(record.config, record.inputs), known, record.config, record.inputs)
-    with tempfile.TemporaryDirectory(prefix=".adopt-", dir=store.folder) as place:
+    # Named and claimed as the run, so that a later start clears up after a killed one.
+    name = f".{record.id}-adopted-"
+    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as place:
         try:
             again, _ = perform(place, job, keep_failures=False)
         except BusyError:

@@ -21,6 +21,8 @@ from tokendyn.runs.kernels import is_kernel_cache, keep_kernels_in_memory
 INTERRUPTED = 130
 #: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
 FAULT = 70
+#: The reader of standard output ended before the command: what a shell says of a program that SIGPIPE ends.
+CUT_PIPE = 141
 
 
 class StoppedError(KeyboardInterrupt):
@@ -89,7 +91,7 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     found = FAULT, ""
     if isinstance(error, OSError):
         _drop_output()
-        found = (0, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+        found = (CUT_PIPE, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
     elif isinstance(error, MemoryError):
         found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
     elif isinstance(error, UnicodeEncodeError):
@@ -140,6 +142,7 @@ def in_flags(message: str) -> str:
 
 def prepare_process() -> None:
     """Prepare the process of a command: UTF-8 on its streams, an orderly end on TERM and HUP, word of compiling."""
+    _occupy_streams()
     sys.meta_path.insert(0, _Watch())
     for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
@@ -148,6 +151,20 @@ def prepare_process() -> None:
         # One that is ignored, as under nohup, stays so.
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+
+
+def _occupy_streams() -> None:
+    """Open what is closed of the three standard streams on the null device.
+
+    The next file that is opened would get the number of a closed stream, and whatever a compiled library or a worker
+    process writes to that stream would end in the file: the index of a store, say.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(number, True)
 
 
 class _Watch(importlib.abc.MetaPathFinder):

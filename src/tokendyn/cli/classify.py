@@ -19,6 +19,7 @@ from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.experiments import Build
 from tokendyn.exact.reading import SequenceFile, named
 from tokendyn.runs.folders import SIGNATURE, check_free, new_file
+from tokendyn.runs.table import heading_of
 
 build = command_of(
     Build,

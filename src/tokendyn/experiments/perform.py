@@ -22,7 +22,9 @@ _PROBE = 1 << 16
 _one_at_a_time = threading.Lock()
 
 
-def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True) -> tuple[Record, Ending]:
+def perform(
+    folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True, verify: bool = False
+) -> tuple[Record, Ending]:
     """Make the run of a job and put it into a store; one that is there already is only read.
 
     Parameters
@@ -35,6 +37,8 @@ def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: b
         How often to try before a failure is recorded; bad input fails at once.
     keep_failures
         Record a failure as a run, in place of raising its error.
+    verify
+        Compare every file of a run that is there with its digest, and make one that is damaged anew.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def perform(folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: b
     """
     store = Store(folder)
     with _one_at_a_time, store.claim(job.id):
-        done = store.finished(job.id)
+        done = store.finished(job.id, verify=verify)
         if done is not None:
             return done, Ending(done.status, done.results)
         attempt = 0

@@ -17,6 +17,7 @@ from tokendyn.experiments.fields import rows_of
 from tokendyn.experiments.jobs import Job, Kind, kind_of
 from tokendyn.experiments.perform import perform, record_failure
 from tokendyn.experiments.swept import SweepResult
+from tokendyn.runs.folders import NewerError
 from tokendyn.runs.identity import plain
 from tokendyn.runs.index import Index
 from tokendyn.runs.plan import Plan, plan_of
@@ -180,7 +181,7 @@ class Sweep:
             index = stack.enter_context(Index(store))
             ids, done = self._begin(index, leftovers, retry_failed=retry_failed, verify=verify, announce=announce)
             began = time.perf_counter()
-            ran = _run(_Begun(self, store, index, ids, done), crew, retries, progress or _unseen, announce)
+            ran = _run(_Begun(self, store, index, ids, done, verify), crew, retries, progress or _unseen, announce)
             index.refresh()
             rows = self._rows(index, ids)
         origin = provenance({"seed": self.plan.seed}, seed=self.plan.seed, seconds=time.perf_counter() - began)
@@ -199,6 +200,7 @@ class Sweep:
         announce(f"{len(ids)} jobs of {self.kind.words} over {', '.join(self.plan.swept) or 'nothing'}")
         index.refresh(verify=verify)
         done = _done(index, jobs, retry_failed)
+        _refuse_newer(index, ids)
         for note in [*index.notes, *([f"removed {leftovers} unfinished leftovers"] if leftovers else [])]:
             announce(note)
         lacking = {job.question for job in jobs if job.id not in done}
@@ -233,6 +235,7 @@ class _Begun:
     index: Index
     ids: Sequence[str]
     done: set[str]
+    verify: bool
 
     def tasks(self) -> Iterator[Job]:
         """Yield every job that is to be run once."""
@@ -250,7 +253,7 @@ def _run(
     missing = [run for run in dict.fromkeys(begun.ids) if run not in begun.done]
     if not missing:
         return 0
-    crew.work = functools.partial(work, str(begun.store.folder.absolute()), retries + 1)
+    crew.work = functools.partial(work, str(begun.store.folder.absolute()), retries + 1, begun.verify)
     batch: list[Record] = []
     ran, flushed = 0, time.monotonic()
     try:
@@ -279,10 +282,10 @@ def _recorded(store: Store, job: Job, answer: Record | WorkerDiedError | None, d
         return answer
     with store.claim(job.id):
         # The worker may have died between the end of the run and its answer.
-        return store.finished(job.id) or record_failure(store, job, str(answer), deaths)
+        return store.finished(job.id, verify=True) or record_failure(store, job, str(answer), deaths)
 
 
-def work(folder: str, attempts: int, job: Job) -> Record | None:
+def work(folder: str, attempts: int, verify: bool, job: Job) -> Record | None:
     """Run a job in a worker; return its record, which also holds why it failed, if it does. None for a busy job.
 
     Raises
@@ -296,7 +299,7 @@ def work(folder: str, attempts: int, job: Job) -> Record | None:
             "install the same for all, and start again"
         )
     try:
-        return perform(folder, job, attempts=attempts)[0]
+        return perform(folder, job, attempts=attempts, verify=verify)[0]
     except BusyError:
         return None
 
@@ -308,6 +311,17 @@ def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
     # Files that a run read beyond those of its id: only its manifest knows them.
     doubtful = {job.id for job in jobs if job.id in done and statuses[job.id] in FINAL and job.leads}
     return done - {run for run in doubtful if index.store.finished(run) is None}
+
+
+def _refuse_newer(index: Index, ids: Sequence[str]) -> None:
+    """Refuse, before any work, to make runs that a newer tokendyn made."""
+    statuses = index.statuses()
+    newer = [run for run in dict.fromkeys(ids) if statuses.get(run) == "newer"]
+    if newer:
+        raise NewerError(
+            f"a newer tokendyn wrote {len(newer)} of these runs ({', '.join(newer[:3])}); update this one, or name "
+            "another `store`"
+        )
 
 
 def announce_older(count: int, store: Store, announce: Announce) -> None:
