@@ -12,18 +12,26 @@ from stores import six_tokens
 from tokendyn.cli import app, run
 from tokendyn.cli.jobs import any_command, command
 from tokendyn.errors import BadInputError
+from tokendyn.exact.experiments import Build
 from tokendyn.experiments import Experiment, Flags, Matrix, sweep
 from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
 from tokendyn.experiments.options import documented, options_of
+from tokendyn.forecast.experiments import Fitting, Forecasting
 from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.runs.store import Store
+from tokendyn.sentiment.experiments import Export, Train
+from tokendyn.studies.forecast.experiments import Comparison, Validation
+from tokendyn.studies.sentiment.experiments import Compare, Curve, Evaluate
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
-EXPERIMENTS = [Clustering, MeanField, Phase]
+EXPERIMENTS = [
+    Clustering, MeanField, Phase, Build, Train, Export, Compare, Curve, Evaluate, Fitting, Forecasting, Comparison,
+    Validation,
+]  # fmt: skip
 
 
 @pytest.fixture

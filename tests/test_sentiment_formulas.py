@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.utils import get_tags
-from tokendyn.sentiment.explainers import EXPLAINERS, CutText
-from tokendyn.sentiment.faithfulness import _warm_up
-from tokendyn.sentiment.published import PublishedHardmax
 
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment.explainers import EXPLAINERS, CutText

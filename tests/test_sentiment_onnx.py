@@ -139,6 +139,6 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
         export_onnx(LeaderClassifier(), tmp_path / "model.onnx")
     model, _ = two_classes()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingLibraryError, match=r"tokendyn\[onnx\]"):
+    with pytest.raises(MissingLibraryError, match=r'pip install "tokendyn\[onnx\]"'):
         export_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,8 @@ from tokendyn.data.snapshots import Snapshots, read_trajectories
 from tokendyn.data.snapshots import read_snapshots as read_series
 from tokendyn.data.states import HiddenStates, read_states, write_states
 from tokendyn.data.systems import lorenz63, sinusoids
-from tokendyn.data.texts import LabelledTexts, read_texts, small_reviews
+from tokendyn.data.labelled_texts import LabelledTexts
+from tokendyn.data.texts import read_texts, small_reviews
 from tokendyn.data.tokens import TokenTable, read_tokens
 from tokendyn.data.weights import HeadWeights, read_head
 from tokendyn.dynamics import (
@@ -21,8 +22,8 @@ from tokendyn.dynamics import (
     TokenFlow,
     Trajectory,
     integrate,
-    run,
 )
+from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
 from tokendyn.exact import (
     Certificate,

@@ -124,7 +124,7 @@ _command(
 _command(
     sentiment,
     "evaluate",
-    "evaluate:evaluate",
+    "sentiment_studies:evaluate",
     "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
     "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
@@ -141,14 +141,14 @@ _command(
 _command(
     sentiment,
     "curve",
-    "sentiment_curve:curve",
+    "sentiment_studies:curve",
     "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
     "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 _command(
     sentiment,
     "compare",
-    "sentiment_compare:compare",
+    "sentiment_studies:compare",
     "Compare the classifier with TF-IDF and logistic regression, and a fastText-like model, on one split of your file."
     "\n\nWrites a folder with the table, a figure and report.html.",
     "tokendyn sentiment compare reviews.csv --out comparison/",
@@ -157,7 +157,7 @@ _command(
 _command(
     sentiment,
     "export",
-    "sentiment_export:export",
+    "sentiment:export",
     "Write the scoring path of a model as an ONNX file, for onnxruntime in any language. Needs tokendyn[onnx].",
     "tokendyn sentiment export model/ --out model.onnx",
 )

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from tokendyn.cli.flags import in_flags
-from tokendyn.cli.output import announce, write_json
+from tokendyn.cli.output import announce, logged, write_json
 from tokendyn.cli.progress import progress, resumable
-from tokendyn.experiments.experiment import Experiment
+from tokendyn.errors import BadInputError
+from tokendyn.experiments.experiment import STANDARD_OUTPUT, Experiment
 from tokendyn.experiments.options import MISSING, Option, documented, options_of
 
 #: Options that say where and how to write; the first is left out where an experiment has no checkpoint.
@@ -50,18 +51,22 @@ def command_of(
         default = experiment.constants["model"]
         parameters.append(inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=extra))
     control = {name: entry for name, entry in _CONTROL.items() if name != "checkpoint" or experiment.resumes}
+    if experiment.folder is Experiment.folder:
+        # There is no place by default.
+        control["out"] = (Path, inspect.Parameter.empty, control["out"][2])
     for name, (hint, default, text) in control.items():
         texts[name] = out or text if name == "out" else texts.get(name, text)
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
     def command(*given: Any, **named: Any) -> int:
-        named.pop("model", None)
+        if extra is not None:
+            named.pop("model", None)
         settings = {name: named.pop(name) for name in control if name in named}
         positional = [option.keys[0] for option in known.values() if option.positional]
         values = {**dict(zip(positional, given, strict=False)), **named}
         return execute(experiment(**values), **settings)
 
-    parameters.sort(key=lambda parameter: (parameter.kind, parameter.name == "model"))
+    parameters.sort(key=lambda parameter: (parameter.kind, extra is not None and parameter.name == "model"))
     vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     summary = inspect.cleandoc(experiment.__doc__ or "").partition("\n\n")[0]
@@ -93,26 +98,30 @@ def execute(
     experiment = experiment.resolved()
     place = out or experiment.folder()
     command = experiment.command_line(out=out, checkpoint=checkpoint, overwrite=overwrite, json=json)
+    if json and place == STANDARD_OUTPUT:
+        raise BadInputError("`json` and the result would both go to standard output; give `out` too")
     experiment.check_free(place, overwrite=overwrite, checkpoint=checkpoint)
     known = options_of(type(experiment))
     if dry_run:
-        for line in (*experiment.check(checkpoint), f"would write {place}"):
+        where = "to standard output" if place == STANDARD_OUTPUT else place
+        for line in (*experiment.check(checkpoint), f"would write {where}"):
             announce(in_flags(line, known))
         return 0
     for line in experiment.outline():
         announce(in_flags(line, known))
-    with resumable(checkpoint) as state, progress(experiment.unit) as tell:
+    with logged(), resumable(checkpoint) as state, progress(experiment.unit) as tell:
         result = experiment.into(place, progress=tell, checkpoint=state, command=command, overwrite=overwrite)
     status = experiment.ended(result)
     if state is not None and status != "stopped":
         state.remove()
     if json:
-        write_json({**experiment.summary(result), "out": str(place)})
+        write_json({**experiment.summary(result), "out": str(place), "command": command})
     for line in experiment.describe(result):
         announce(in_flags(line, known))
-    page = place / "report.html"
-    announce(f"wrote {place}" + (f"; open {page}" if page.is_file() else ""))
-    return 0 if status == "completed" else 1
+    if place != STANDARD_OUTPUT:
+        advice = experiment.advice(place)
+        announce(f"wrote {place}" + (f"; {advice}" if advice else ""))
+    return 0 if status == "completed" or (status == "stopped" and experiment.keeps_best) else 1
 
 
 def _parameter(option: Option) -> inspect.Parameter:

@@ -29,8 +29,8 @@ COMMANDS = (
     "sentiment curve", "sentiment evaluate", "sentiment export", "forecast fit", "forecast predict",
     "forecast compare", "forecast study",
 )  # fmt: skip
-#: Those of them that write one file, and its name in a run; the others write a folder.
-_FILES = {"forecast predict": "forecast.csv", "sentiment export": "model.onnx"}
+#: Those functions that write one file, and its name in a run; the others write a folder.
+_FILES: dict[str, str] = {}
 #: Options that are matrices: a file, or its rows as text.
 _MATRICES = frozenset({"value", "score", "interaction", "query", "key", "centres"})
 #: What commands say of a run that their budget cut.

@@ -1,6 +1,5 @@
 """Long work on a terminal: a bar, and a checkpoint from which it goes on."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,13 +29,6 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def looked_at(path: Path | None) -> "Checkpoint | None":
-    """Return the checkpoint of a run for a dry one: it is read, as the run reads it, and never written."""
-    from tokendyn.runs.checkpoint import Checkpoint
-
-    return None if path is None else Checkpoint(path, seconds=math.inf)
 
 
 @contextmanager

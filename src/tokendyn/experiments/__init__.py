@@ -55,9 +55,12 @@ How a command of ``tokendyn.cli`` becomes one
    the run), ``check`` and ``run`` share; the work into ``run``, which calls ``progress(done, total)``; files into
    ``write``, which hands ``command`` to the record. What is printed are the sentences of ``describe`` and, with
    ``--json``, ``summary``: methods of the result, or of the experiment where it must add something. ``ended`` says
-   how a run ended in the words of a store; by default it looks at ``result.status``, ``whole`` and ``cut``. One file
-   in place of a folder: ``file = "forecast.csv"``. A run that goes on from a checkpoint: ``resumes = True``; from its
-   own folder: ``grows = True``, and ``into`` in place of ``run`` and ``write``.
+   how a run ended in the words of a store; by default it looks at ``result.status``, ``whole`` and ``cut``; with
+   ``keeps_best = True`` the command ends well too when its budget cut it. ``advice`` says what to do with what was
+   written. What long work does now is a line of the module's logger (``logging``, level INFO). One file in place of a
+   folder: ``file = "forecast.csv"``; to standard output when no file is named: ``folder`` returns
+   ``STANDARD_OUTPUT``. A run that goes on from a checkpoint: ``resumes = True``; from its own folder:
+   ``grows = True``, and ``into`` in place of ``run`` and ``write``.
 3. Messages speak Python, with names in backticks: ``"`alpha` must be positive; give `layers`"``, ``"choose
    `integrator=\"euler\"`"``. The command line writes its flags in their place, in messages and in help.
 4. In ``cli``, the module keeps one line: ``build = command_of(Build)`` (``tokendyn.cli.experiments``), and its entry
@@ -71,7 +74,7 @@ How a command of ``tokendyn.cli`` becomes one
 
 from typing import TYPE_CHECKING, Any
 
-from tokendyn.experiments.experiment import Experiment, ProgressCallback, checkpoint_of, rehearse
+from tokendyn.experiments.experiment import STANDARD_OUTPUT, Experiment, ProgressCallback, checkpoint_of, rehearse
 from tokendyn.experiments.fields import Flags, Matrix
 
 if TYPE_CHECKING:
@@ -79,7 +82,8 @@ if TYPE_CHECKING:
     from tokendyn.experiments.swept import SweepResult
 
 __all__ = [
-    "Experiment", "Flags", "Matrix", "ProgressCallback", "SweepResult", "checkpoint_of", "rehearse", "sweep",
+    "STANDARD_OUTPUT", "Experiment", "Flags", "Matrix", "ProgressCallback", "SweepResult", "checkpoint_of", "rehearse",
+    "sweep",
 ]  # fmt: skip
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+#: Stands for standard output where a file could be named.
+STANDARD_OUTPUT = Path("-")
+
 #: What long work calls with how much is done, and how much there is.
 ProgressCallback = Callable[[int, int], None]
 
@@ -52,6 +55,8 @@ class Experiment(ABC, Generic[Result]):
     resumes: ClassVar[bool] = False
     #: Whether it goes on from the folder that it wrote.
     grows: ClassVar[bool] = False
+    #: Whether what its budget cut is a result to use, the best so far: its command has done what it was asked.
+    keeps_best: ClassVar[bool] = False
     #: Statuses of a result that is whole, and of one that its budget cut.
     whole: ClassVar[frozenset[str]] = frozenset({"completed", "event"})
     cut: ClassVar[frozenset[str]] = frozenset({"out of time", "out of steps", "budget", "partial"})
@@ -151,6 +156,11 @@ class Experiment(ABC, Generic[Result]):
         """Return the result in sentences."""
         sentences: Sequence[str] = result.describe()
         return sentences
+
+    def advice(self, folder: Path) -> str:
+        """Return what to do with what was written, to end the sentence that says where it is; empty for nothing."""
+        page = folder / "report.html"
+        return f"open {page}" if page.is_file() else ""
 
     def resolved(self) -> "Experiment[Any]":
         """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""

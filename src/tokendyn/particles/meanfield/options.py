@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 from tokendyn.experiments.fields import Flags, Matrix, matrix_of, numbers_of, seconds_of
 from tokendyn.runs.memory import check_memory
 
@@ -306,7 +306,7 @@ class StartOptions:
 
 def _refuse(source: str, rows: np.ndarray, why: str) -> None:
     if rows.size:
-        some = ", ".join(map(str, rows[:LISTED])) + (", ..." if rows.size > LISTED else "")
+        some = listing(rows)
         raise BadInputError(f"{source}: {rows.size} tokens (rows {some}, from 0) {why}")
 
 

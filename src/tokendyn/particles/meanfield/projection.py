@@ -7,7 +7,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
+from tokendyn.words import counted
 
 #: Eigenvalues whose real parts are nearer than this share of the norm of M are one group. A double defective
 #: eigenvalue splits by the square root of rounding, 1e-8; longer Jordan chains need more.
@@ -78,9 +79,9 @@ class Projection:
         sizes = np.linalg.norm(images, axis=1)
         bad = np.flatnonzero(sizes <= 1e-14 * np.linalg.norm(self.projector, 2) * np.linalg.norm(tokens, axis=1))
         if bad.size:
-            some = ", ".join(map(str, bad[:LISTED])) + (" ..." if bad.size > LISTED else "")
+            some = listing(bad)
             raise BadInputError(
-                f"{bad.size} tokens ({some}) lie on the separatrix, where the projection is not defined; "
+                f"the separatrix holds {counted(bad.size, 'token')} ({some}), on which the projection is not defined; "
                 "turn the start a little, or leave them out"
             )
         return np.asarray(images / sizes[:, None])
