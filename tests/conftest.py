@@ -25,6 +25,7 @@ KERNELS = {
     "tokendyn.studies.flow.kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.dynamics.freeze_kernels",
+    "tokendyn.dynamics.ragged_kernels",
     "tokendyn.exact.event_kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",

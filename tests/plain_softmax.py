@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 
 
 def offer(problem: Problem) -> Offer | str:

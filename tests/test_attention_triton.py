@@ -114,6 +114,6 @@ def test_what_triton_cannot_compute_is_refused_with_a_remedy(rng, monkeypatch):
     with pytest.raises(BadInputError, match="up to 16 coordinates, got 17"):
         attend_tensors(wide, wide, wide, backend="triton")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInputError, match=r"pip install 'tokendyn\[gpu\]'"):
+    with pytest.raises(BadInputError, match=r'pip install "tokendyn\[gpu\]"'):
         attend_tensors(tokens, tokens, tokens, backend="triton")
     assert attend_tensors(tokens, tokens, tokens).choice.backend == "tiled"

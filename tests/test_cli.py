@@ -116,7 +116,7 @@ def test_a_typo_is_answered_with_the_remedy(capsys, arguments, message):
     ("options", "message"),
     [
         (["--alpha", "0"], "alpha must be positive"),
-        (["--alpha", "nan"], "alpha must be positive"),
+        (["--alpha", "nan"], "--alpha takes a number, got nan"),
         (["--layers", "0"], "layers must be at least 1"),
         (["--score", "1,2;3"], "--score takes"),
         (["--score", "1,2,3;4,5,6"], "square"),

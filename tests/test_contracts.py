@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import config as jaxtyping_config
 
 import tokendyn as td
-from tokendyn.attention.dispatch import SOFTMAX, register_attention
+from tokendyn.attention.dispatch import SOFTMAX, Offer, register_attention
 from tokendyn.data.attention_names import Scheme
 from tokendyn.data.families import SCHEMES, register_family
 from tokendyn.errors import BadInputError
@@ -53,7 +53,7 @@ class TestOnline(AttentionBackendContract):
 
 
 class TestSphere(AttentionBackendContract):
-    inverse_temperature, tokens = 3.0, 400
+    inverse_temperature, tokens = 3.0, 2000
 
     @classmethod
     def make(cls):
@@ -61,7 +61,7 @@ class TestSphere(AttentionBackendContract):
 
 
 class TestCircle(AttentionBackendContract):
-    inverse_temperature, dim = 3.0, 2
+    inverse_temperature, tokens, dim = 3.0, 600, 2
 
     @classmethod
     def make(cls):
@@ -134,7 +134,11 @@ def test_names_of_the_library_are_not_replaced(unchecked):
 
 
 def test_a_cheap_backend_is_chosen_by_itself():
-    register_attention("cheapest_of_all", example()["Products"]())
+    class Cheapest(example()["Products"]):
+        def offer(self, problem):
+            return Offer(0.0, "it says so")
+
+    register_attention("cheapest_of_all", Cheapest())
     try:
         tokens = np.random.default_rng(0).normal(size=(3000, 40))
         step = td.attend(tokens, tokens, tokens, inverse_temperature=0.1, error_tolerance=1e-9)

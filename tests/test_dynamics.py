@@ -457,7 +457,7 @@ def test_bad_tokens_are_refused_with_a_reason(tokens, message):
 
 
 def test_many_bad_tokens_are_named_up_to_ten():
-    with pytest.raises(BadInputError, match=r"tokens 0, 1, .*9 \.\.\. have"):
+    with pytest.raises(BadInputError, match=r"tokens 0, 1, .*9, \.\.\. have"):
         checked_tokens(np.full((50, 2), np.nan))
 
 

@@ -227,6 +227,10 @@ def test_a_model_that_is_not_exact_any_more_ends_with_code_1(model, capsys):
     tensors = read_tensors(model / "model.safetensors")
     tensors["weights.out_weights"][-3] += 1
     write_tensors(model / "model.safetensors", tensors)
+    assert "changed after" in refused(capsys, "verify", model)
+    record = json.loads((model / "model.json").read_text())
+    del record["digest"]  # as in files of earlier versions
+    (model / "model.json").write_text(json.dumps(record))
     assert "wrong" in refused(capsys, "verify", model, code=1)
 
 

@@ -68,7 +68,7 @@ def test_all_unusable_sequences_are_named_with_their_positions():
         ([np.ma.array([[1.0]], mask=[[True]])], [0], "sequence 0 has masked entries"),
         (np.ma.array(np.ones((2, 1, 1)), mask=[[[False]], [[True]]]), [0, 1], "sequence 1 has masked entries"),
         ({0: np.zeros((1, 2))}, [0], "the sequences are a dict"),
-        ([np.zeros((1, 2))], None, "the labels are a NoneType"),
+        ([np.zeros((1, 2))], None, "labels is missing"),
     ],
 )
 def test_input_of_the_wrong_shape_is_refused(sequences, labels, message):

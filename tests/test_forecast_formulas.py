@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from forecast_contract import driven, waves
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import BasisMap
 from tokendyn.forecast.search import Trial, _Search
 from tokendyn.forecast.short import _WORST, _error
+from tokendyn.testing import driven, waves
 
 # The search.
 

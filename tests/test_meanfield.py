@@ -317,7 +317,7 @@ class TestRuns:
         )
         assert found.counts == (40, 80, 160)
         assert found.changes[1] < found.changes[0] < 0.05
-        assert [row["tokens"] for row in found.table()] == [40, 80, 160]
+        assert found.table()["tokens"].tolist() == [40, 80, 160]
 
     def test_an_unresolved_run_says_so_in_its_summary(self):
         run = meanfield.simulate(

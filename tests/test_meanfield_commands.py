@@ -72,7 +72,7 @@ def saved(path, rows, suffix="csv"):
     [
         ((), "give the inverse temperature --beta"),
         (("--beta", -1), "--beta must be zero or more"),
-        (("--beta", "nan"), "--beta must be zero or more"),
+        (("--beta", "nan"), "--beta takes a number, got nan"),
         (("--beta", "inf"), "--zero-temperature hardmax"),
         (("--beta", 3, "--zero-temperature", "hardmax"), "leave one of them out"),
         (("--beta", 3, "--value", "1,2;3"), "--value takes"),

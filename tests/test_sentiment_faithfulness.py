@@ -193,8 +193,8 @@ def test_models_that_cannot_be_evaluated_are_refused(unchecked):
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(unchecked, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lime.lime_text", None)
-    with pytest.raises(BadInputError, match=r"pip install tokendyn\[bench\]"):
+    monkeypatch.setitem(__import__("sys").modules, "lime", None)
+    with pytest.raises(BadInputError, match=r'pip install "tokendyn\[bench\]"'):
         evaluate_explanations(Linear(), TEXTS, ("lime",))
 
 

@@ -5,14 +5,14 @@ import pytest
 from sklearn.utils import get_tags
 
 from tokendyn.errors import BadInputError
+from tokendyn.rivals.sentiment.explainers import EXPLAINERS, CutText
+from tokendyn.rivals.sentiment.published import PublishedHardmax
 from tokendyn.sentiment.checks import text_weights
-from tokendyn.sentiment.explainers import EXPLAINERS, CutText
 from tokendyn.sentiment.explanation import Explanation, LeaderWord, NeutralPole, WordContribution
-from tokendyn.sentiment.faithfulness import _warm_up
 from tokendyn.sentiment.kernels import count_ties
 from tokendyn.sentiment.lookup import Lookup
-from tokendyn.sentiment.published import PublishedHardmax
 from tokendyn.sentiment.tokens import TokenRule
+from tokendyn.studies.sentiment.faithfulness import _warm_up
 
 
 @pytest.mark.parametrize("dim", [2, 3, 4])

@@ -6,7 +6,7 @@ import pytest
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.sentiment import LeaderClassifier, export_onnx, onnx_inputs, save
 
 pytest.importorskip("onnx", reason="install the [onnx] extra to export")
@@ -139,6 +139,6 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
         export_onnx(LeaderClassifier(), tmp_path / "model.onnx")
     model, _ = two_classes()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(BadInputError, match=r"pip install tokendyn\[onnx\]"):
+    with pytest.raises(MissingLibraryError, match=r'pip install "tokendyn\[onnx\]"'):
         export_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

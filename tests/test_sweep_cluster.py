@@ -9,7 +9,7 @@ import time
 import pytest
 from stores import process_environment, slow_square
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.runs.scheduler import Crew, dask_executor, end_dask
 
 needs_dask = pytest.mark.skipif(
@@ -69,5 +69,5 @@ def test_a_scheduler_that_does_not_answer_is_one_message():
 
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
-    with pytest.raises(BadInputError, match=r"tokendyn\[cluster\]"):
+    with pytest.raises(MissingLibraryError, match=r"tokendyn\[cluster\]"):
         dask_executor("tcp://127.0.0.1:9")

@@ -4,8 +4,39 @@ Each message says what was given, what was expected, and the remedy. The command
 :class:`TokendynError` into one line on standard error and its ``exit_code``.
 """
 
+from collections.abc import Collection, Iterable
+
 #: Problems of one input that are listed before the rest is only counted.
 LISTED = 10
+
+
+def listing(values: Collection[object]) -> str:
+    """Return the first ``LISTED`` values with commas between, and ", ..." if there are more.
+
+    Examples
+    --------
+    >>> from tokendyn.errors import listing
+    >>> listing(range(12))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...'
+    """
+    shown = [str(value) for value, _ in zip(values, range(LISTED), strict=False)]
+    return ", ".join([*shown, "..."] if len(values) > LISTED else shown)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that looks most like the given one, whatever the case of its letters; None if none does.
+
+    Examples
+    --------
+    >>> from tokendyn.errors import nearest
+    >>> nearest("Alhpa", ["alpha", "beta"]), nearest("x", ["alpha", "beta"])
+    ('alpha', None)
+    """
+    import difflib
+
+    folded = {other.strip().casefold(): other for other in known}
+    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
+    return folded[close[0]] if close else None
 
 
 class TokendynError(Exception):

@@ -27,10 +27,11 @@ from sklearn.exceptions import NotFittedError
 
 import tokendyn
 from tokendyn.attention import attend
-from tokendyn.attention.dispatch import SOFTMAX, Offer, Problem, SoftmaxBackend, register_attention
+from tokendyn.attention.dispatch import SOFTMAX, SoftmaxBackend, register_attention
+from tokendyn.attention.problem import Offer, Problem
 from tokendyn.data.attention_names import Scheme
 from tokendyn.data.families import recognise, register_family
-from tokendyn.dynamics import run
+from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.forecast import Forecaster
 from tokendyn.results import STATUSES, Result
@@ -98,7 +99,11 @@ class ResultContract:
         from matplotlib.figure import Figure
 
         before = dict(mpl.rcParams)
-        style = {"figure.figsize": (3.0, 2.0), "figure.facecolor": "#112233", "axes.labelcolor": "#445566"}
+        style: dict[Any, Any] = {
+            "figure.figsize": (3.0, 2.0),
+            "figure.facecolor": "#112233",
+            "axes.labelcolor": "#445566",
+        }
         with mpl.rc_context(style):
             figure = result.plot()
             assert dict(mpl.rcParams) == before | mpl.rcParams.__class__(style)
@@ -157,7 +162,7 @@ class ResultContract:
 class AttentionBackendContract:
     """What every softmax backend keeps; ``make`` returns one: an object or module with ``offer`` and ``softmax``.
 
-    Beta, tokens, dim and error tolerance of the problems can be set.
+    Set beta, tokens, dim and error tolerance of the problems to what the backend takes.
     """
 
     inverse_temperature, tokens, dim, error_tolerance = 2.0, 300, 3, 1e-6

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.scales import MODERATE, power_of_two
 
 
@@ -54,7 +54,7 @@ def check_parameters(
         problems.append(f"tie_tolerance must be in [0, 1), got {tie_tolerance}")
     if not 0 <= error_tolerance < 1:
         problems.append(f"error_tolerance must be in [0, 1), got {error_tolerance}")
-    if backend not in known:
+    if backend not in known and not (known != ("auto",) and backend.startswith("tensors:")):
         kind = "hardmax" if inverse_temperature == np.inf else "softmax"
         problems.append(f"backend must be one of {', '.join(known)} for {kind}, got {backend!r}")
     if problems:
@@ -129,7 +129,7 @@ def as_rows(rows: object | None, count: int) -> np.ndarray | None:
         raise BadInputError(f"rows must be a list of whole numbers, got {rows.dtype} of shape {rows.shape}")
     wrong = rows[(rows < 0) | (rows >= count)]
     if wrong.size:
-        raise BadInputError(f"rows must be between 0 and {count - 1}, got {', '.join(map(str, wrong[:10]))}")
+        raise BadInputError(f"rows must be between 0 and {count - 1}, got {listing(wrong)}")
     return rows.astype(np.int64)
 
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.problem import nothing_found
 from tokendyn.optional import torch
 
 Tensor = torch.Tensor

@@ -2,17 +2,19 @@
 
 Two backends: ``tiled`` works on any device by tiles of matrix products (:mod:`tokendyn.attention.gemm` at hardmax),
 ``triton`` by kernels for few coordinates on a GPU (:mod:`tokendyn.attention.triton_step`). Hardmax has the bits of
-:func:`tokendyn.attention.attend` with both. Nothing of the size of tokens by tokens is held.
+:func:`tokendyn.attention.attend` with both. ``run``, ``integrate`` and ``simulate`` come here by ``device=``.
+Nothing of the size of tokens by tokens is held.
 """
 
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.attention import gemm, triton_step
 from tokendyn.attention.checks import check_parameters
-from tokendyn.attention.dispatch import Choice
+from tokendyn.attention.problem import Choice, Problem
 from tokendyn.errors import BadInputError, ScaleError
 from tokendyn.optional import torch
 
@@ -85,6 +87,37 @@ def attend_tensors(
     radius = (keys * keys).sum(dim=1).sqrt().max()
     slack = tie_tolerance * (queries * queries).sum(dim=1).sqrt() * radius
     choice = _choice(queries, keys, values, backend, precision)
+    return _step(queries, slack, keys, values, weights, inverse_temperature, choice, precision)
+
+
+def step_on(device: str, problem: Problem) -> tuple[tuple[np.ndarray, ...], Choice]:
+    """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a problem, computed on a device of torch.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such device here.
+    """
+    given = (problem.queries, problem.slack, problem.keys, problem.values, problem.weights)
+    try:
+        queries, slack, keys, values, weights = (
+            torch.from_numpy(np.require(part, requirements=["C", "W"])).to(device) for part in given
+        )
+    except (RuntimeError, AssertionError) as error:
+        raise BadInputError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); leave it out, or take 'cpu'"
+        ) from None
+    choice = _choice(queries, keys, values, None, "double")
+    found = _step(queries, slack, keys, values, weights, problem.inverse_temperature, choice, "double")
+    names = ("means", "leaders", "tie_counts", "tie_spreads", "top_scores", "log_masses")
+    return tuple(getattr(found, name).cpu().numpy() for name in names), found.choice
+
+
+def _step(
+    queries: Tensor, slack: Tensor, keys: Tensor, values: Tensor, weights: Tensor, inverse_temperature: float,
+    choice: Choice, precision: str,
+) -> TensorStep:  # fmt: skip
+    """Compute a checked step by the backend of a choice."""
     if choice.backend == "tiled":
         means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
         if not math.isinf(inverse_temperature):

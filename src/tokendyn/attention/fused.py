@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.problem import nothing_found
 from tokendyn.attention.softmax_kernels import LEAST_EXPONENT, exp_clamped
 from tokendyn.attention.tops import GROUP, KEYS, raise_tops
 

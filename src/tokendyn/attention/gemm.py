@@ -8,7 +8,7 @@ and means are those of the other backends, to the last bit, on a GPU too.
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tokendyn.attention.dispatch import nothing_found
+from tokendyn.attention.problem import nothing_found
 from tokendyn.optional import torch
 
 Tensor = torch.Tensor

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from scipy.spatial import ConvexHull, QhullError
 
 from tokendyn.attention import fused
-from tokendyn.attention.dispatch import Problem
 from tokendyn.attention.polytope_kernels import not_inside, scaled_norms
+from tokendyn.attention.problem import Problem
 
 #: Random directions for each dimension whose outermost keys span the inner polytope.
 DIRECTIONS = 64

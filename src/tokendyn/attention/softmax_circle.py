@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.attention import circle_kernels
 from tokendyn.attention.circle_kernels import NODES
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import (
     SoftmaxMeans,
     answered,
@@ -62,7 +62,7 @@ def offer(problem: Problem) -> Offer | str:
 
 
 def softmax(problem: Problem) -> Softmax:
-    """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
+    """Compute a :class:`~tokendyn.attention.problem.Problem`."""
     return answered(problem, circle_softmax, tolerance=problem.error_tolerance)
 
 

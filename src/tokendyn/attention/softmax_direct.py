@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.attention import softmax_kernels
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_of, means_of, rounding_bounds
 
 #: Processor seconds for a pair, and more for each coordinate of keys and values.
@@ -18,7 +18,7 @@ def offer(problem: Problem) -> Offer:
 
 
 def softmax(problem: Problem) -> Softmax:
-    """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
+    """Compute a :class:`~tokendyn.attention.problem.Problem`."""
     return answered(problem, direct_softmax)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 from tokendyn.attention.softmax_direct import direct_softmax
 from tokendyn.attention.softmax_result import SoftmaxMeans, as_softmax, lengths
 from tokendyn.attention.softmax_truncated import MOST_DIMENSIONS, truncated_softmax
@@ -40,7 +40,7 @@ def offer(problem: Problem) -> Offer | str:
 
 
 def softmax(problem: Problem) -> Softmax:
-    """Compute a problem of :mod:`tokendyn.attention.dispatch`; where merging moves too much, nothing is merged."""
+    """Compute a :class:`~tokendyn.attention.problem.Problem`; where merging moves too much, nothing is merged."""
     beta, tolerance = problem.inverse_temperature, problem.error_tolerance
     merged = merge_keys(problem.keys, problem.values, problem.weights, _distance(problem))
     if merged.error_bounds(problem.queries, beta).max() > MERGED_SHARE * tolerance:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.attention.dispatch import Problem, Softmax
+from tokendyn.attention.problem import Problem, Softmax
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -83,7 +83,7 @@ def rounding_bounds(
 
 
 def answered(problem: Problem, method: Callable[..., SoftmaxMeans], **settings: float) -> Softmax:
-    """Return what a method finds for a problem of :mod:`tokendyn.attention.dispatch`; settings are its own."""
+    """Return what a method finds for a :class:`~tokendyn.attention.problem.Problem`; settings are its own."""
     found = method(
         problem.queries,
         problem.keys,

@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float, Int
 from scipy.special import gammaln, ive
 
 from tokendyn.attention import legendre_kernels
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import (
     SoftmaxMeans,
     answered,
@@ -68,7 +68,7 @@ def offer(problem: Problem) -> Offer | str:
 
 
 def softmax(problem: Problem) -> Softmax:
-    """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
+    """Compute a :class:`~tokendyn.attention.problem.Problem`."""
     return answered(problem, sphere_softmax, tolerance=problem.error_tolerance)
 
 

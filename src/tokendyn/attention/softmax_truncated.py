@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.attention import tree_kernels
-from tokendyn.attention.dispatch import Offer, Problem, Softmax
+from tokendyn.attention.problem import Offer, Problem, Softmax
 from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_of, means_of, rounding_bounds
 
 #: Share of the tolerance that skipped keys may use.
@@ -50,7 +50,7 @@ def offer(problem: Problem) -> Offer | str:
 
 
 def softmax(problem: Problem) -> Softmax:
-    """Compute a problem of :mod:`tokendyn.attention.dispatch`."""
+    """Compute a :class:`~tokendyn.attention.problem.Problem`."""
     return answered(problem, truncated_softmax, tolerance=problem.error_tolerance)
 
 

@@ -26,7 +26,7 @@ from tokendyn.attention.checks import (
     lifted,
     tie_slack,
 )
-from tokendyn.attention.dispatch import Choice
+from tokendyn.attention.problem import NOTHING, Choice, nothing_found
 from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
 
@@ -157,8 +157,8 @@ def attend(
     rows
         Numbers of the tokens that attend, by default all; the result has one entry for each.
     backend
-        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name there decides. The result says what was
-        chosen and why (:attr:`AttentionStep.choice`).
+        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name there decides; ``"tensors:cuda"`` computes the
+        step on a torch device. The result says what was chosen and why (:attr:`AttentionStep.choice`).
     error_tolerance
         Softmax only: largest accepted ``|m_i - exact|_2 / max_j |v_j|_2``. 0 admits backends that are exact to
         rounding only; a positive value admits approximations with a bound, which can be far faster.
@@ -230,7 +230,7 @@ def attend(
         find_leaders=find_leaders,
     )
     if attends.size == 0:
-        outputs, choice = dispatch.nothing_found(request.attends.shape, values.shape[-1]), dispatch.NOTHING
+        outputs, choice = nothing_found(request.attends.shape, values.shape[-1]), NOTHING
     elif pairs is not None:
         outputs, choice = dispatch.compute_pairs(request, flat(pairs))
     else:
@@ -301,13 +301,26 @@ def attention_weights(
     if units is not None:
         inverse_temperature = inverse_temperature * float(units.max())
     scores = canonical_scores(queries, keys)
-    top = scores.max(axis=1, keepdims=True)
     if math.isinf(inverse_temperature):
-        slack = tie_slack(queries, keys, tie_tolerance)
+        top, slack = scores.max(axis=1, keepdims=True), tie_slack(queries, keys, tie_tolerance)
         masses = np.where(scores >= top - slack[:, None], weights, 0.0)
-    else:
-        masses = weights * np.exp(inverse_temperature * (scores - top))
-    return masses / masses.sum(axis=1, keepdims=True)
+        return masses / masses.sum(axis=1, keepdims=True)
+    return softmax_weights(scores, inverse_temperature, weights)
+
+
+def softmax_weights(
+    scores: Float[np.ndarray, "*rows tokens"],
+    inverse_temperature: float = 1.0,
+    weights: Float[np.ndarray, " tokens"] | None = None,
+) -> Float[np.ndarray, "*rows tokens"]:
+    """Return ``p_j = w_j e^{beta s_j} / sum_l w_l e^{beta s_l}`` for scores that are known, over the last axis.
+
+    The largest score is taken off first, so that nothing overflows and equal scores have equal weights to the last bit.
+    """
+    masses = np.exp(inverse_temperature * (scores - scores.max(axis=-1, keepdims=True)))
+    if weights is not None:
+        masses = weights * masses
+    return np.asarray(masses / masses.sum(axis=-1, keepdims=True))
 
 
 def canonical_scores(
@@ -321,10 +334,14 @@ def canonical_scores(
 
 
 def canonical_linear(
-    tokens: Float[np.ndarray, "*batch tokens dim"], matrix: Float[np.ndarray, "out dim"]
+    tokens: Float[np.ndarray, "*batch tokens dim"],
+    matrix: Float[np.ndarray, "out dim"],
+    start: Float[np.ndarray, "*start out"] | None = None,
 ) -> Float[np.ndarray, "*batch tokens out"]:
-    """Return ``matrix @ z_i`` for every token, summed left to right without fused operations."""
+    """Return ``start + matrix @ z_i`` for every token, summed left to right without fused operations."""
     result = tokens[..., :1] * matrix[:, 0]
+    if start is not None:
+        result = start + result
     for column in range(1, matrix.shape[1]):
         result += tokens[..., column : column + 1] * matrix[:, column]
     return result

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 #: For each schema of a folder's record: the file, what made it, and the function (folder, pictures) -> Report.
 FOLDERS = {
-    "tokendyn-result": ("result.json", "save() from Python", "loading:saved_report"),
-    "tokendyn-refinement": ("refinement.json", "save() from Python", "loading:saved_report"),
-    "tokendyn-forecaster-search": ("search.json", "save() from Python", "loading:saved_report"),
-    "tokendyn-certificate": ("certificate.json", "save() from Python", "loading:saved_report"),
     "tokendyn-clustering": ("run.json", "simulate", "particles.report:saved_report"),
     "tokendyn-meanfield": ("run.json", "simulate --model meanfield", "particles.meanfield.report:saved_report"),
     "tokendyn-head-theory": (
@@ -32,12 +28,19 @@ FOLDERS = {
     "tokendyn-faithfulness": (
         "evaluation.json", "sentiment evaluate", "studies.sentiment.faithfulness_page:saved_report",
     ),
-    "tokendyn-curve": ("curve.json", "sentiment curve", "sentiment.model_page:saved_curve_report"),
+    "tokendyn-curve": ("curve.json", "sentiment curve", "studies.sentiment.curve:saved_report"),
     "tokendyn-forecast-study": ("study.json", "forecast compare or study", "studies.forecast.pages:saved_study_report"),
     "tokendyn-sentiment": ("model.json", "sentiment train", "sentiment.model_page:saved_model_report"),
     "tokendyn-exact": ("model.json", "classify build", "exact.model_page:saved_report"),
     "tokendyn-forecast": ("model.json", "forecast fit", "forecast.pages:saved_model_report"),
 }  # fmt: skip
+#: The same for results that were saved from Python and are those of no command.
+SAVED = {
+    "tokendyn-result": ("result.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-refinement": ("refinement.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-forecaster-search": ("search.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-certificate": ("certificate.json", "save() from Python", "loading:saved_report"),
+}
 #: For each schema of what a command writes with ``--json``: what made it, and the function (record) -> Report.
 RECORDS = {
     "tokendyn-verification": ("classify verify", "exact.model_page:verification_report"),
@@ -45,6 +48,7 @@ RECORDS = {
     "tokendyn-forecast-prediction": ("forecast predict", "forecast.pages:prediction_report"),
     "tokendyn-explanation": ("sentiment explain", "sentiment.model_page:explanation_report"),
 }
+_WRITTEN = FOLDERS | SAVED
 #: What goes wrong when a record was changed by hand or is damaged.
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
@@ -128,8 +132,8 @@ def _written(run: Path) -> Path:
 def _kind(run: Path) -> str:
     """Return the schema of a run, whether a folder or a JSON file."""
     if run.is_dir():
-        found = {schema_of(run / name) for name, _, _ in FOLDERS.values()} - {None}
-        known = sorted(schema for schema in found if schema in FOLDERS)
+        found = {schema_of(run / name) for name, _, _ in _WRITTEN.values()} - {None}
+        known = sorted(schema for schema in found if schema in _WRITTEN)
         if known:
             return known[0]
         other = f" (it holds {', '.join(sorted(filter(None, found)))})" if found else ""
@@ -148,8 +152,8 @@ def _kind(run: Path) -> str:
 def _page(run: Path, schema: str, pictures: Path) -> "Report":
     """Return the page of a run; a record that is damaged is one message with the remedy."""
     try:
-        if schema in FOLDERS:
-            draw = _function(FOLDERS[schema][2])
+        if schema in _WRITTEN:
+            draw = _function(_WRITTEN[schema][2])
             made: Report = draw(run, pictures)
         else:
             made = _function(RECORDS[schema][1])(_record(run, schema))
@@ -179,7 +183,7 @@ def _made(page: "Report") -> Mapping[str, object]:
 
 
 def _maker(schema: str) -> str:
-    return FOLDERS[schema][1] if schema in FOLDERS else RECORDS[schema][0]
+    return _WRITTEN[schema][1] if schema in _WRITTEN else RECORDS[schema][0]
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.texts import LONGEST_TEXT, LabelledTexts
+from tokendyn.data.labelled_texts import LONGEST_TEXT, LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
@@ -202,6 +202,16 @@ class Split:
     repeated: int
     disputed: int
     moved: int
+
+    def describe(self) -> list[str]:
+        """Return which texts occur more than once, and what the split did about them; nothing where none does."""
+        if not self.repeated:
+            return []
+        moved = f"; {self.moved} changed sides so that no text is in both parts" if len(self.test) else ""
+        lines = [f"{self.repeated} texts repeat an earlier one{moved}"]
+        if self.disputed:
+            lines.append(f"{self.disputed} different texts occur with different labels; look at them")
+        return lines
 
 
 def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:

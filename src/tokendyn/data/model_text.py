@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.data.model_config import config_of, read_config
 from tokendyn.data.tokenizing import Cut, cut_text
 from tokendyn.data.weights import HeadWeights, read_embedding
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _notes(cut: Cut, head: HeadWeights) -> list[str]:
     ]
     extra = [name for name, added in zip(cut.names, cut.added, strict=True) if added]
     if extra:
-        some = ", ".join(extra[:LISTED]) + (", ..." if len(extra) > LISTED else "")
+        some = listing(extra)
         notes.append(f"the tokenizer added {some}; special=False leaves them out")
     repeated = len(cut.ids) - len(set(cut.ids))
     if repeated:

@@ -1,7 +1,6 @@
 """Readers of labelled texts: CSV, TSV and JSON lines, plain or gzipped, and the corpora known by name."""
 
 import csv
-import difflib
 import gzip
 import importlib.resources
 import io
@@ -11,77 +10,22 @@ import os
 import sys
 import threading
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from tokendyn.errors import BadInputError
+from tokendyn.data.collections import read_class_folders
+from tokendyn.data.labelled_texts import LONGEST_TEXT, LabelledTexts, meant
+from tokendyn.errors import LISTED, BadInputError, listing
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
 
-#: Longest text that is read, in bytes.
-LONGEST_TEXT = 16 * 2**20
-_PROBLEMS_LISTED = 10
 _MOST_CHARACTERS = 2**24  # of a part of a stream
 _ROW_BYTES = 200  # of memory that a row takes beside its characters
 _ID = "id"
 _csv_limit = threading.Lock()
-
-
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Texts in the order of their file, with their labels when these were asked for.
-
-    Attributes
-    ----------
-    texts
-        The texts as written.
-    labels
-        One label a text, or None.
-    rows
-        The row of each text in its file; the first row of data is 1, headers and empty lines are not counted.
-        Empty when the texts are of no file.
-    source
-        Where they come from, for messages and records.
-    ids
-        What a column named ``id`` holds for each text; empty when there is none, or it is the text or the label.
-    """
-
-    texts: tuple[str, ...]
-    labels: tuple[str, ...] | None
-    rows: tuple[int, ...] = ()
-    source: str = "texts"
-    ids: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, places: Sequence[int] | np.ndarray) -> "LabelledTexts":
-        """Return the texts at the given places, in that order."""
-        return LabelledTexts(
-            tuple(self.texts[place] for place in places),
-            None if self.labels is None else tuple(self.labels[place] for place in places),
-            tuple(self.rows[place] for place in places) if self.rows else (),
-            self.source,
-            tuple(self.ids[place] for place in places) if self.ids else (),
-        )
-
-    def check_classes(self) -> None:
-        """Raise BadInputError for every label that one text only has, such as a misspelt one."""
-        counts = Counter(self.labels or ())
-        kinds = [label for label, count in counts.items() if count > 1]
-        problems = [
-            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class{meant(label, kinds)}"
-            for row, label in zip(self.rows or range(1, len(self) + 1), self.labels or (), strict=bool(self.labels))
-            if counts[label] == 1
-        ]
-        if problems:
-            raise BadInputError.first_of(self.source, problems, "rows")
 
 
 def read_texts(path: str | Path, text: str = "text", label: str | None = "label") -> LabelledTexts:
@@ -105,8 +49,6 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
     """
     path = Path(path)
     if path.is_dir():
-        from tokendyn.data.collections import read_class_folders
-
         return read_class_folders(path)
     reader = _reader_for(path)
     collected = _Collected(str(path), text, label)
@@ -280,7 +222,7 @@ class _Collected:
     def refuse(self, why: str) -> None:
         """Note what is wrong with the present row."""
         self.rows_at_fault += 1
-        if len(self.problems) < _PROBLEMS_LISTED:
+        if len(self.problems) < LISTED:
             self.problems.append(f"row {self.rows_seen}: {why}")
 
     def result(self) -> LabelledTexts:
@@ -444,17 +386,8 @@ def _columns(header: list[str], collected: _Collected) -> list[int]:
 def _no_column(name: str, found: Iterable[Any]) -> str:
     """Say that a column is missing, what there is, and which one was probably meant."""
     names = [str(other) for other in found]
-    listed = ", ".join(repr(other[:40]) for other in names[:_PROBLEMS_LISTED]) + (
-        ", ..." if len(names) > _PROBLEMS_LISTED else ""
-    )
+    listed = listing([repr(other[:40]) for other in names])
     return f"no column {name!r}; found {listed or 'none'}{meant(name, names)}"
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" with the known name that looks like the given one, or nothing."""
-    folded = {other.strip().casefold(): other for other in known}
-    close = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def _kind(value: Any) -> str:

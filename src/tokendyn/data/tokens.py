@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from tokendyn.data.delimited import read_numbers
 from tokendyn.data.tensor_files import open_tensors
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
 
@@ -72,7 +72,7 @@ def named_tokens(tokens: Any) -> tuple[Any, tuple[str, ...] | None]:
     texts = [name for name in tokens.columns if getattr(tokens[name].dtype, "kind", "O") not in "iufb"]
     if len(texts) > 1:
         raise BadInputError(
-            f"tokens has columns of texts {', '.join(map(repr, texts[:LISTED]))}; one of them may hold names, the "
+            f"tokens has columns of texts {listing([repr(name) for name in texts])}; one of them may hold names, the "
             "others must be numbers"
         )
     numbers = tokens.drop(columns=texts)
@@ -141,7 +141,7 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         matrix = matrix.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if bad.size:
-        some = ", ".join(map(str, bad[:LISTED])) + (" ..." if bad.size > LISTED else "")
+        some = listing(bad)
         raise BadInputError(f"{path}: rows {some} hold NaN or infinity; remove or repair them")
     return matrix
 
@@ -151,6 +151,6 @@ def _choose(path: Path, names: list[str], name: str | None) -> str:
     if name is None and len(names) == 1:
         return names[0]
     if name is None or name not in names:
-        known = ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "") or "none"
+        known = listing(sorted(names)) or "none"
         raise BadInputError(f"{path}: name one of its arrays with array=NAME (it holds: {known})")
     return name

@@ -5,6 +5,8 @@ several heads and an optional feed-forward part, which that paper leaves open)::
 
     z_i <- z_i + alpha / (1 + alpha) * (sum_h m_i^h - z_i),   m_i^h = sum_j p_ij^h V_h z_j
 
+:func:`run` sends one set of tokens through layers, :func:`run_ragged` thousands of sets of any sizes at once;
+:func:`mean_shares` says what each token contributes to where the mean ends.
 In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :class:`TokenFlow` is the velocity,
 :func:`integrate` follows it.
 """
@@ -13,7 +15,8 @@ from tokendyn.dynamics.flow import TokenFlow, means_within
 from tokendyn.dynamics.flow_trajectory import FlowTrajectory
 from tokendyn.dynamics.freeze import FrozenMotion
 from tokendyn.dynamics.integrators import Budget, Event, integrate
-from tokendyn.dynamics.layers import FeedForward, Layer, checked_tokens
+from tokendyn.dynamics.layers import FeedForward, Layer, ResidualLayer, checked_tokens
+from tokendyn.dynamics.ragged import MeanShares, RaggedTokens, RaggedTrajectory, mean_shares, run_ragged
 from tokendyn.dynamics.run import Progress, Record, run
 from tokendyn.dynamics.trajectory import Trajectory
 
@@ -24,12 +27,18 @@ __all__ = [
     "FlowTrajectory",
     "FrozenMotion",
     "Layer",
+    "MeanShares",
     "Progress",
+    "RaggedTokens",
+    "RaggedTrajectory",
     "Record",
+    "ResidualLayer",
     "TokenFlow",
     "Trajectory",
     "checked_tokens",
     "integrate",
+    "mean_shares",
     "means_within",
     "run",
+    "run_ragged",
 ]

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.drift import Drift, softmax_drift, tangent_of_linear
 from tokendyn.attention.step import attend
 from tokendyn.dynamics.sphere import tangent
@@ -64,6 +65,8 @@ class TokenFlow:
         fast approximate attention fits here.
     threads
         Threads of the difference form.
+    device
+        A torch device that computes the means, such as ``"cuda"``, in place of the difference form on this processor.
 
     Examples
     --------
@@ -87,11 +90,14 @@ class TokenFlow:
     tie_tolerance: float = 0.0
     means: Means | None = None
     threads: int = 1
+    device: str | None = None
 
     def __post_init__(self) -> None:
         problems = [*self._temperature_problems(), *self._matrix_problems()]
         if self.means is not None and (self.causal or not self.normalised):
             problems.append("means= computes full, normalised attention only; leave it out for causal or USA flows")
+        if self.device is not None and (self.causal or not self.normalised or self.means is not None):
+            problems.append("device= computes full, normalised attention, by means of its own; leave it out")
         if problems:
             raise BadInputError.all_of("token flow", problems)
         if self.query is not None and self.key is not None:
@@ -202,11 +208,12 @@ class TokenFlow:
     def _moved(self, tokens: np.ndarray, weights: np.ndarray | None, *, projected: bool) -> np.ndarray:
         share = checked_weights(weights, len(tokens))
         cold = math.isinf(self.inverse_temperature)
-        if cold or self.means is not None:
+        given = self.means if self.device is None else means_on(self.device)
+        if cold or (given is not None and self.inverse_temperature > 0):
             means = (
                 self._cold_means(tokens, share)
-                if self.means is None or cold
-                else self.means(self.queries(tokens), tokens, share, self.inverse_temperature)
+                if given is None or cold
+                else given(self.queries(tokens), tokens, share, self.inverse_temperature)
             )
             return tangent(tokens, self._values(means)) if projected else self._values(means)
         drift = self.drift(tokens, share)
@@ -222,7 +229,10 @@ class TokenFlow:
     def _cold_means(self, tokens: np.ndarray, weights: np.ndarray) -> np.ndarray:
         queries = self.queries(tokens)
         if self.cold_limit == "hardmax":
-            return attend(queries, tokens, tokens, tie_tolerance=self.tie_tolerance, weights=weights).means
+            backend = on_device(self.device, "auto")
+            return attend(
+                queries, tokens, tokens, tie_tolerance=self.tie_tolerance, weights=weights, backend=backend
+            ).means
         norms = np.linalg.norm(queries, axis=1)
         size = 1.0 if self.interaction is None else float(np.abs(self.interaction).max())
         zero = np.flatnonzero(norms <= SINGULAR * size * np.linalg.norm(tokens, axis=1))
@@ -255,6 +265,21 @@ def means_within(error_tolerance: float) -> Means:
         return attend(
             queries, tokens, tokens, inverse_temperature=inverse_temperature, weights=weights,
             error_tolerance=error_tolerance, find_leaders=False,
+        ).means  # fmt: skip
+
+    return means
+
+
+def means_on(device: str) -> Means:
+    """Return means by a torch device, such as ``"cuda"``; see :func:`tokendyn.attention.device.attend_tensors`.
+
+    Exact to rounding. Drifts far below the rounding of the means need the difference form, which is the default.
+    """
+
+    def means(queries: np.ndarray, tokens: np.ndarray, weights: np.ndarray, inverse_temperature: float) -> np.ndarray:
+        return attend(
+            queries, tokens, tokens, inverse_temperature=inverse_temperature, weights=weights,
+            backend=on_device(device, "auto"), find_leaders=False,
         ).means  # fmt: skip
 
     return means

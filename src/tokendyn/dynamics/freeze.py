@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,7 +12,7 @@ from tokendyn.attention.checks import as_weights, check_parameters, near_one, ti
 from tokendyn.attention.dispatch import known_backends
 from tokendyn.attention.step import Backend, hardmax_within
 from tokendyn.dynamics.freeze_kernels import canonical_ties, freeze_rows, mean_of, place_frozen, stand
-from tokendyn.dynamics.layers import Layer
+from tokendyn.dynamics.layers import AnyLayer, Layer
 from tokendyn.dynamics.rational import nearest
 from tokendyn.dynamics.ties import EXACT_PRODUCTS, Decision, Ties
 from tokendyn.shown import ShortRepr
@@ -391,7 +391,7 @@ def shares(log_shares: Float[np.ndarray, " layers_plus_1"], layer: int) -> Float
     return np.asarray(np.exp(log_shares[layer] - log_shares[: layer + 1]))
 
 
-def may_freeze(layers: Sequence[Layer]) -> bool:
+def may_freeze(layers: Sequence[AnyLayer]) -> TypeGuard[Sequence[Layer]]:
     """Return whether the freeze theorem speaks of these layers: one hardmax head, ``A`` fixed, ``V = I``."""
     first = layers[0].heads[0]
     return all(

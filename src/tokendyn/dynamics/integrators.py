@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -96,6 +96,7 @@ def integrate(
     events: Sequence[Event] = (),
     budget: Budget | None = None,
     normalise: bool = False,
+    device: str | None = None,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -136,6 +137,8 @@ def integrate(
         Steps and seconds.
     normalise
         Divide tokens by their norm first.
+    device
+        A torch device that computes the attention, such as ``"cuda"``: :attr:`TokenFlow.device`.
     config
         Settings to add to the provenance.
     progress
@@ -161,6 +164,7 @@ def integrate(
            [0.034, 0.999]])
     """
     started = time.perf_counter()
+    flow = flow if device is None else replace(flow, device=device)
     state = sphere_tokens(tokens, normalise=normalise) if flow.on_sphere else checked_tokens(tokens)
     share = checked_weights(weights, len(state))
     grid = np.asarray(times, dtype=np.float64)
@@ -525,4 +529,5 @@ def _settings(flow: TokenFlow) -> dict[str, Any]:
         "causal": flow.causal,
         "on_sphere": flow.on_sphere,
         "exact_means": flow.means is None,
+        **({} if flow.device is None else {"device": flow.device}),
     }

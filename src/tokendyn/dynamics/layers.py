@@ -1,4 +1,4 @@
-"""One transformer layer on a set of tokens."""
+"""One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
 
 from dataclasses import dataclass
 
@@ -7,26 +7,32 @@ from jaxtyping import Bool, Float
 
 from tokendyn.attention import AttentionStep, Head
 from tokendyn.attention.checks import as_array
-from tokendyn.attention.step import Backend
-from tokendyn.errors import BadInputError
+from tokendyn.attention.step import Backend, canonical_linear
+from tokendyn.errors import BadInputError, listing
 
 
 @dataclass(frozen=True)
 class FeedForward:
-    """A residual two-layer perceptron on each token: ``z + W2 relu(W1 z + b1) + b2``.
+    """A two-layer perceptron on each token: ``eta z + W2 relu(W1 z + b1) + b2``, eta 1 or 0.
+
+    Sums run left to right without fused operations, biases ``b1`` first and ``b2`` last, so that the result has the
+    same bits on every machine.
 
     Attributes
     ----------
     inner, inner_bias
-        ``W1`` of shape ``(width, dim)``, ``b1`` of shape ``(width,)``.
+        ``W1`` of shape ``(width, dim)``, ``b1`` of shape ``(width,)``; a width of 0 is allowed.
     outer, outer_bias
         ``W2`` of shape ``(dim, width)``, ``b2`` of shape ``(dim,)``.
+    residual
+        Whether the token itself is added (eta); else it is forgotten.
     """
 
     inner: Float[np.ndarray, "width dim"]
     inner_bias: Float[np.ndarray, " width"]
     outer: Float[np.ndarray, "dim width"]
     outer_bias: Float[np.ndarray, " dim"]
+    residual: bool = True
 
     def __post_init__(self) -> None:
         shapes = [np.shape(part) for part in (self.inner, self.inner_bias, self.outer, self.outer_bias)]
@@ -40,8 +46,11 @@ class FeedForward:
         """Apply to ``(..., tokens, dim)``."""
         if tokens.shape[-1] != self.inner.shape[1]:
             raise BadInputError(f"a feed-forward part of dim {self.inner.shape[1]} does not fit {tokens.shape}")
-        hidden = np.maximum(tokens @ self.inner.T + self.inner_bias, 0.0)
-        return tokens + hidden @ self.outer.T + self.outer_bias
+        start = tokens if self.residual else np.zeros_like(tokens)
+        if not len(self.inner):
+            return start + self.outer_bias
+        hidden = np.maximum(canonical_linear(tokens, self.inner, self.inner_bias), 0.0)
+        return canonical_linear(hidden, self.outer, start) + self.outer_bias
 
 
 @dataclass(frozen=True)
@@ -78,16 +87,65 @@ class Layer:
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
         """Return the moved tokens and what each head found. Masked tokens stay where they are."""
-        steps = tuple(head.attend(tokens, weights=weights, mask=mask, backend=backend) for head in self.heads)
-        target = steps[0].means
-        for step in steps[1:]:
-            target = target + step.means
-        if target.shape != tokens.shape:
-            raise BadInputError(f"value matrices map tokens of shape {tokens.shape} to {target.shape}")
+        target, steps = _means(self.heads, tokens, weights, mask, backend)
         moved = tokens + self.alpha / (1 + self.alpha) * (target - tokens)
         if self.feed_forward is not None:
             moved = self.feed_forward(moved)
         return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
+
+
+@dataclass(frozen=True)
+class ResidualLayer:
+    """One transformer layer in its common form: feed-forward part first, then attention added to the token.
+
+    ``z_i <- F(z_i)``, then ``z_i <- z_i + sum_h m_i^h``, ``m_i^h = sum_j p_ij^h V_h z_j``. The blocks of
+    :mod:`tokendyn.exact` are such layers, with one hardmax or softmax head whose score has rank 1.
+
+    Attributes
+    ----------
+    heads
+        Their means are added.
+    feed_forward
+        Applied before the attention, when given.
+    """
+
+    heads: tuple[Head, ...] = (Head(),)
+    feed_forward: FeedForward | None = None
+
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise BadInputError("a layer needs at least one head; one with value=0 adds nothing")
+
+    def __call__(
+        self,
+        tokens: Float[np.ndarray, "*batch tokens dim"],
+        *,
+        weights: Float[np.ndarray, "*batch tokens"] | None = None,
+        mask: Bool[np.ndarray, "*shape"] | None = None,
+        backend: Backend = "auto",
+    ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
+        """Return the moved tokens and what each head found. Masked tokens stay where they are."""
+        inner = tokens if self.feed_forward is None else self.feed_forward(tokens)
+        means, steps = _means(self.heads, inner, weights, mask, backend)
+        moved = inner + means
+        return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
+
+
+#: What :func:`tokendyn.dynamics.run` runs.
+AnyLayer = Layer | ResidualLayer
+
+
+def _means(
+    heads: tuple[Head, ...], tokens: np.ndarray, weights: np.ndarray | None, mask: np.ndarray | None, backend: Backend
+) -> tuple[np.ndarray, tuple[AttentionStep, ...]]:
+    """Return the sum of the means of all heads, and what each found."""
+    steps = tuple(head.attend(tokens, weights=weights, mask=mask, backend=backend) for head in heads)
+    total = steps[0].means
+    for step in steps[1:]:
+        total = total + step.means
+    if total.shape != tokens.shape:
+        raise BadInputError(f"value matrices map tokens of shape {tokens.shape} to {total.shape}")
+    return total, steps
 
 
 def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
@@ -100,6 +158,6 @@ def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     array = array.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if bad.size:
-        some = ", ".join(map(str, bad[:10])) + (" ..." if bad.size > 10 else "")
+        some = listing(bad)
         raise BadInputError(f"tokens {some} have NaN or infinite coordinates; remove or repair them")
     return array

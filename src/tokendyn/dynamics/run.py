@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics.freeze import RATIONAL_BITS, Arithmetic, Following, Frozen, FrozenMotion, may_freeze
-from tokendyn.dynamics.layers import Layer, checked_tokens
+from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
 from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
-from tokendyn.errors import BadInputError, ScaleError
+from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
@@ -28,7 +29,7 @@ Record = Literal["all", "last"] | Sequence[int]
 
 def run(
     tokens: Float[np.ndarray, "tokens dim"],
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     *,
     labels: Sequence[str] | None = None,
     weights: Float[np.ndarray, " tokens"] | None = None,
@@ -36,6 +37,8 @@ def run(
     record: Record = "all",
     arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
+    device: str | None = None,
+    processes: int = 1,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
@@ -47,7 +50,7 @@ def run(
     tokens
         ``(tokens, dim)`` real and finite; computed in float64.
     layers
-        One :class:`Layer` for each layer; all with the same number of heads.
+        One :class:`Layer` or :class:`ResidualLayer` for each layer; all with the same number of heads.
     labels
         A name for each token, by default its number.
     weights
@@ -66,6 +69,12 @@ def run(
         more. ``"interval"``: bounds only, for any number of tokens.
     backend
         See :func:`tokendyn.attention.attend`.
+    device
+        A torch device that the attention is computed on, such as ``"cuda"``, in place of a backend. Hardmax has the
+        same bits there.
+    processes
+        Processes of this machine that share the tokens, with the same bits. For hardmax layers that freeze, and
+        ``record="last"``; runs over several machines call :func:`tokendyn.dynamics.sharded.run_sharded` themselves.
     config
         Settings to keep in the provenance.
     progress
@@ -95,10 +104,13 @@ def run(
     'completed'
     """
     state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
+    backend = on_device(device, backend)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
-    freezes = freeze and may_freeze(layers)
-    if freezes:
+    if processes != 1:
+        _check_processes(processes, layers, kept, freeze, backend, arithmetic)
+        status = _run_sharded(state, layers, weights, processes, kept)
+    elif freeze and may_freeze(layers):
         status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
         if checkpoint is not None:
@@ -110,7 +122,7 @@ def run(
 
 def check_run(
     tokens: Float[np.ndarray, "tokens dim"],
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     *,
     labels: Sequence[str] | None = None,
     record: Record = "all",
@@ -135,8 +147,8 @@ def check_run(
 class _Recording:
     """The layers that are kept: states, and what the layer after each found."""
 
-    def __init__(self, state: np.ndarray, layers: Sequence[Layer], record: Record) -> None:
-        self.heads, self.wanted = len(layers[0].heads), _wanted_layers(record, len(layers))
+    def __init__(self, state: np.ndarray, layers: Sequence[AnyLayer], record: Record) -> None:
+        self.heads, self.wanted = len(layers[0].heads), wanted_layers(record, len(layers))
         numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
         what = f"{counted(len(self.wanted), 'layer')} of {counted(len(state), 'token')}"
         check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
@@ -192,14 +204,14 @@ class _Recording:
         )
 
 
-def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_Recording", *, freezes: bool) -> None:
+def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: "_Recording", *, freezes: bool) -> None:
     """Raise when a run cannot be computed in an arithmetic, or would take too long."""
     if not freezes or layers[0].heads[0].tie_tolerance > 0:
         raise BadInputError(
             f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part '
             'or tie tolerance; take arithmetic="float"'
         )
-    length = sum(bits(1 + rational(layer.alpha)) for layer in layers) + 128
+    length = sum(bits(1 + rational(layer.alpha)) for layer in layers if isinstance(layer, Layer)) + 128
     numbers = kept.states[0].size * len(kept.wanted)
     if arithmetic == "rational" and length * numbers > RATIONAL_BITS:
         raise BadInputError(
@@ -209,7 +221,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[Layer], kept: "_R
         )
 
 
-def _wanted_layers(record: Record, layers: int) -> set[int]:
+def wanted_layers(record: Record, layers: int) -> set[int]:
     """Return the numbers of the layers to keep: always the first and the last."""
     if isinstance(record, str) and record not in ("all", "last"):
         raise BadInputError(f'record must be "all", "last" or numbers of layers, got {record!r}')
@@ -218,13 +230,13 @@ def _wanted_layers(record: Record, layers: int) -> set[int]:
     chosen = {layers - 1} if record == "last" else set(map(int, record))
     wrong = sorted(number for number in chosen if not 0 <= number <= layers)
     if wrong:
-        raise BadInputError(f"layers to record must be between 0 and {layers}, got {', '.join(map(str, wrong[:10]))}")
+        raise BadInputError(f"layers to record must be between 0 and {layers}, got {listing(wrong)}")
     return chosen | {0, layers}
 
 
 def _run_layers(
     state: np.ndarray,
-    layers: Sequence[Layer],
+    layers: Sequence[AnyLayer],
     weights: np.ndarray | None,
     backend: Backend,
     kept: _Recording,
@@ -254,6 +266,40 @@ def _run_layers(
             progress(number + 1, len(layers))
         if checkpoint is not None:
             checkpoint.offer(partial(kept.state, state, number + 1))
+    return "completed"
+
+
+def _check_processes(
+    processes: int, layers: Sequence[AnyLayer], kept: _Recording, freeze: bool, backend: Backend, arithmetic: Arithmetic
+) -> None:
+    """Raise with all that stands against a run over several processes."""
+    problems = []
+    if processes < 1:
+        problems.append(f"processes must be at least 1, got {processes}")
+    if not (freeze and may_freeze(layers)):
+        problems.append("processes= takes layers of one hardmax head with a fixed A that may freeze; leave it out")
+    if not kept.wanted <= {0, len(layers) - 1, len(layers)}:
+        problems.append('processes keep the last layers only; take record="last"')
+    if backend != "auto" or arithmetic != "float":
+        problems.append('processes= takes backend="auto", no device, and arithmetic="float"')
+    if problems:
+        raise BadInputError.all_of("a run over processes", problems)
+
+
+def _run_sharded(
+    state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, kept: _Recording
+) -> Literal["completed", "diverged"]:
+    """Share the tokens among processes of this machine."""
+    from tokendyn.dynamics.processes import run_in_processes
+
+    found = run_in_processes(state, [layer for layer in layers if isinstance(layer, Layer)], weights, processes)
+    last = len(layers) - 1
+    kept.follow(0, (found.first,))
+    if last > 0 and last in kept.wanted:
+        kept.keep(last, found.previous)
+        kept.follow(last, (Following(found.leaders, found.tie_counts, found.tie_spreads),))
+    kept.keep(last + 1, found.state)
+    kept.doubtful = found.doubtful
     return "completed"
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.attention import fused
 from tokendyn.attention.reduced import SMALLEST, surviving_keys
-from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze, shares
+from tokendyn.dynamics.freeze import Following, Frozen, log_shares, may_freeze, shares
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.ties import rounding_slack
 from tokendyn.errors import BadInputError
@@ -34,21 +34,28 @@ class ShardedRun(ShortRepr):
 
     Attributes
     ----------
-    state
-        ``(tokens, dim)``: the own tokens.
+    state, previous
+        ``(tokens, dim)``: the own tokens, and where they were one layer before.
     leaders, tie_counts, tie_spreads
         ``(tokens,)``: what they found when they attended last; leaders are numbers among all tokens.
+    first
+        The same three of the first layer.
     since
         ``(tokens,)``: the layer from which each is frozen; -1 when it is active still.
+    doubtful
+        Numbers of the own tokens of which a leader was decided within rounding of a tie, without proof.
     keys_sent
         For each layer in which somebody attended, how many keys travelled, from all processes together.
     """
 
     state: Float[np.ndarray, "tokens dim"]
+    previous: Float[np.ndarray, "tokens dim"]
     leaders: Int[np.ndarray, " tokens"]
     tie_counts: Int[np.ndarray, " tokens"]
     tie_spreads: Float[np.ndarray, " tokens"]
+    first: Following
     since: Int[np.ndarray, " tokens"]
+    doubtful: Int[np.ndarray, " doubtful"]
     keys_sent: tuple[int, ...]
 
 
@@ -83,24 +90,42 @@ def run_sharded(
         )
     given = np.array(tokens, dtype=np.float64)
     shard = _Shard(given.copy(), weights, layers, _Exchange(group))
-    certain = shard.is_ordinary() and all(shard.step(layer, number) for number, layer in enumerate(layers))
-    return shard.result(len(layers)) if certain else _whole(given, shard, layers)
+    if not shard.is_ordinary():
+        return _whole(given, shard, layers)
+    previous, first = given, shard.following()
+    for number, layer in enumerate(layers):
+        if number == len(layers) - 1:
+            previous = shard.at(number)
+        if not shard.step(layer, number):
+            return _whole(given, shard, layers)
+        first = shard.following() if number == 0 else first
+    return shard.result(len(layers), previous, first)
 
 
 def _whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Sequence[Layer]) -> ShardedRun:
     """Let every process compute the whole run, and keep its own tokens."""
     table = np.concatenate(shard.exchange.rows(np.concatenate([tokens, shard.weights[:, None]], axis=1)))
     frozen = Frozen(np.ascontiguousarray(table[:, :-1]), layers, weights=np.ascontiguousarray(table[:, -1]))
+    previous, first = frozen.advance(0), frozen.following
     for number, layer in enumerate(layers):
+        if number == len(layers) - 1:
+            previous = frozen.advance(number).copy()
         frozen.step(layer, number)
+        first = frozen.following.copy() if number == 0 else first
     own, found = slice(shard.first, shard.first + len(tokens)), frozen.following
+    doubtful = frozen.doubtful - shard.first
     return ShardedRun(
-        frozen.advance(len(layers))[own],
-        found.leaders[own],
-        found.tie_counts[own],
-        found.tie_spreads[own],
-        frozen.since[own],
-        (*shard.keys_sent, len(table)),
+        state=frozen.advance(len(layers))[own],
+        previous=previous[own],
+        leaders=found.leaders[own],
+        tie_counts=found.tie_counts[own],
+        tie_spreads=found.tie_spreads[own],
+        first=Following(
+            leaders=first.leaders[own], tie_counts=first.tie_counts[own], tie_spreads=first.tie_spreads[own]
+        ),
+        since=frozen.since[own],
+        doubtful=doubtful[(doubtful >= 0) & (doubtful < len(tokens))],
+        keys_sent=(*shard.keys_sent, len(table)),
     )
 
 
@@ -184,6 +209,8 @@ class _Shard:
         if self.exchange.largest(float(doubtful.any())):
             return False
         self.leaders[active] = numbers[leaders]
+        # The freeze theorem of ``Frozen``, for tokens that follow one point: a point stays when its leader sits on it,
+        # and a token that follows such a point follows it for ever.
         self.leads[active] = (self.spreads[active] == 0) & (places[leaders] == self.state[active]).all(axis=1)
         leads = np.concatenate(self.exchange.rows(self.leads[mine, None].astype(np.float64)))[:, 0] > 0
         certain = (self.spreads[active] == 0) & leads[leaders]
@@ -194,11 +221,28 @@ class _Shard:
         self.state[left] = moved
         return True
 
-    def result(self, layers: int) -> ShardedRun:
+    def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
+        """Return a copy of the own tokens after as many layers as were applied."""
+        self._place_frozen(layer)
+        return self.state.copy()
+
+    def following(self) -> Following:
+        """Return what the own tokens found when they attended last."""
+        return Following(leaders=self.leaders.copy(), tie_counts=self.counts.copy(), tie_spreads=self.spreads.copy())
+
+    def result(self, layers: int, previous: Float[np.ndarray, "tokens dim"], first: Following) -> ShardedRun:
         """Return the tokens after the last layer."""
-        self._place_frozen(layers)
-        fields = (self.state, self.leaders, self.counts, self.spreads, self.since)
-        return ShardedRun(*fields, tuple(self.keys_sent))
+        return ShardedRun(
+            state=self.at(layers),
+            previous=previous,
+            leaders=self.leaders,
+            tie_counts=self.counts,
+            tie_spreads=self.spreads,
+            first=first,
+            since=self.since,
+            doubtful=np.empty(0, dtype=np.int64),
+            keys_sent=tuple(self.keys_sent),
+        )
 
     def _travelling(self, keys: np.ndarray, margin: float, zero_query: bool) -> np.ndarray:
         """Return which own tokens others must see: all when some query, in any process, is zero."""

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.dynamics.layers import checked_tokens
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 
 #: Largest deviation of a norm from 1 at which a token counts as lying on the sphere.
 ON_SPHERE = 1e-9
@@ -48,5 +48,5 @@ def sphere_tokens(tokens: object, *, normalise: bool = False) -> Float[np.ndarra
 def _refuse(bad: np.ndarray, why: str) -> None:
     rows = np.flatnonzero(bad)
     if rows.size:
-        some = ", ".join(map(str, rows[:LISTED])) + (" ..." if rows.size > LISTED else "")
+        some = listing(rows)
         raise BadInputError(f"{rows.size} of {bad.size} tokens ({some}): {why}")

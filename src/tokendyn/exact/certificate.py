@@ -24,7 +24,7 @@ from tokendyn.words import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 Progress = Callable[[int, int], None]
 
@@ -184,7 +184,7 @@ class Certificate(Result):
     direction: tuple[float, ...] | None
     centre: tuple[float, ...] | None
     data: str
-    _transformer: "ExactTransformer" = field(repr=False, compare=False)
+    _transformer: "Built" = field(repr=False, compare=False)
 
     @property
     def status(self) -> str:

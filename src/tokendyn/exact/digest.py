@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 
 #: What ``model.json`` holds that bears on no answer, and the digest itself.
@@ -38,7 +38,7 @@ def plain_label(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def digest_of(model: "ExactTransformer") -> str:
+def digest_of(model: "Built") -> str:
     """Return the hash of the sequences and labels as hexadecimal digits."""
     header = {
         "dtype": model.dtype,

@@ -12,7 +12,7 @@ from tokendyn.exact.radius import detectors, hat_heights, line_of, on_line, ramp
 from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 
 @dataclass(frozen=True)
@@ -68,28 +68,24 @@ def _label(label: Any) -> str:
     return short(repr(label))
 
 
-def read(model: "ExactTransformer", sequence: Any) -> Reading:
+def read(model: "Built", sequence: Any) -> Reading:
     """Run one sequence through the network."""
     ready = model.prepare([sequence])
     form = canonical(ready, model.multiplicity).sequences
     positions = {token.tobytes(): k for k, token in reversed(list(enumerate(ready.tokens)))}
     first = np.array([positions[token.tobytes()] for token in form.tokens])
     place = number_of(model, form)
-    alone = type(model)(
-        model.construction, model.labels, form, np.full((len(form.tokens), 1), float(place)),
-        attention=model.attention, beta=model.beta, positions=model.positions, multiplicity=model.multiplicity,
-        settings=model.settings,
-    )  # fmt: skip
+    alone = model.for_form(form, place)
     return Reading(ready.tokens, form, first, model.labels[place], float(token_radii(alone)[0]))
 
 
-def number_of(model: "ExactTransformer", form: Sequences) -> int:
+def number_of(model: "Built", form: Sequences) -> int:
     """Return the number of the label that the network gives to one sequence, in canonical form."""
     output = ragged.run(model.weights, model.construction.dim, form, inverse_temperature=model.beta)
     return model.nearest(float(output[0, model.construction.outputs[0]]))
 
 
-def evidence_of(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
+def evidence_of(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
     """Return what decides in one sentence, the measure of the amounts, and the evidence, the strongest first.
 
     For the constructions that ask all their questions at once: banks, fingerprints and hats.
@@ -99,7 +95,7 @@ def evidence_of(model: "ExactTransformer", reading: Reading) -> tuple[str, str, 
     return _of_bank(model, reading)
 
 
-def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
+def _of_mean(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
     """Return what the mean of p, or of the heights of hats, rests on: two ramps, and tokens that pull it up or down."""
     made, weights, n = model.construction, model.weights, len(reading.form.tokens)
     values = _on_line(model, reading.form.tokens)
@@ -134,7 +130,7 @@ def _of_mean(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     return sentence, "what the token changes the mean by", tuple(evidence)
 
 
-def _label_at(model: "ExactTransformer", mean: float) -> Any:
+def _label_at(model: "Built", mean: float) -> Any:
     """Return the label that ramps and readout give to a mean, also to one on a ramp."""
     weights, m = model.weights, model.construction.channels.index("m")
     code = 0.0
@@ -152,7 +148,7 @@ def _label_at(model: "ExactTransformer", mean: float) -> Any:
     return model.labels[int(np.clip(round(output), 0, len(model.labels) - 1))]
 
 
-def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
+def _of_bank(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
     """Return which token is in a half-space, or slab, of the label; without one the most frequent label stays."""
     tokens = reading.form.tokens.astype(np.float64)
     names = [model.labels[int(name[1:])] for name in model.construction.channels if name[0] == "h"]
@@ -192,11 +188,11 @@ def _of_bank(model: "ExactTransformer", reading: Reading) -> tuple[str, str, tup
     return sentence, measure, evidence
 
 
-def _line(model: "ExactTransformer") -> np.ndarray:
+def _line(model: "Built") -> np.ndarray:
     line = line_of(model)
     assert line is not None
     return line[0]
 
 
-def _on_line(model: "ExactTransformer", tokens: np.ndarray) -> np.ndarray:
+def _on_line(model: "Built", tokens: np.ndarray) -> np.ndarray:
     return on_line(model, tokens.astype(model.dtype))

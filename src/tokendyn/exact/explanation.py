@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 #: Lines of an explanation, so that it fits a screen.
 SCREEN = 24
@@ -354,7 +354,7 @@ class Trace(Result, kind="exact-trace"):
         return Curves(np.arange(1, len(self.states) + 1), curves, "block", name)
 
 
-def explain(model: "ExactTransformer", sequence: Any) -> Explanation:
+def explain(model: "Built", sequence: Any) -> Explanation:
     """Return why a sequence has its label; see :meth:`ExactTransformer.explain`."""
     if not model.labels:
         raise BadInputError(
@@ -402,7 +402,7 @@ def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple
 
 
 def _of_questions(
-    model: "ExactTransformer", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
+    model: "Built", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
 ) -> tuple[str, tuple[Evidence, ...]]:
     """Return what decides, and the tokens of the last hit; without a hit, the token that came nearest to one."""
     positions = sorted(set(reading.first.tolist()))
@@ -425,7 +425,7 @@ def _of_questions(
     return "no token is in any of the intervals: it has the label of what is left", evidence
 
 
-def _without(model: "ExactTransformer", reading: Reading, hit: np.ndarray) -> str:
+def _without(model: "Built", reading: Reading, hit: np.ndarray) -> str:
     """Say what the label would be without the tokens that were hit."""
     kept = reading.form.tokens[~hit]
     if not len(kept):

@@ -8,7 +8,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.exact.module import stacked
 from tokendyn.optional import library
-from tokendyn.runs.files import new_file
+from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tokendyn.exact.layers import LinearBlocks
     from tokendyn.exact.transformer import ExactTransformer
 
-_OPSET = 17
 
 #: Blocks that torch.export, unrolled ONNX and layers of their own take at most.
 MOST_UNROLLED = 500
@@ -51,13 +50,9 @@ def to_onnx(model: "ExactTransformer", path: str | Path, *, unrolled: bool = Fal
     OutputError
         If the file cannot be written.
     """
-    onnx = library("onnx")
     if unrolled:
         _check_blocks(model, "unrolled=True", "leave it out")
-    proto = _model(onnx, model, unrolled)
-    onnx.checker.check_model(proto)
-    with new_file(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+    write_onnx(_model(model, unrolled), path)
     return Path(path)
 
 
@@ -85,59 +80,44 @@ def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:
         )
 
 
-def _model(onnx: Any, model: "ExactTransformer", unrolled: bool) -> Any:
-    helper = onnx.helper
-    kind = onnx.TensorProto.DOUBLE if model.dtype == "float64" else onnx.TensorProto.FLOAT
-    graph = _Graph(onnx, model, kind)
+def _model(model: "ExactTransformer", unrolled: bool) -> Any:
+    graph = _Graph(model)
+    kind = graph.kind
     # Padding is replaced, not multiplied by 0: NaN times 0 is NaN.
-    graph.add("Unsqueeze", ["mask", graph.constant(np.array([2]))], "exists")
-    graph.add("Where", ["exists", "tokens", graph.constant(np.array(0, model.dtype))], "present")
-    graph.add("Pad", ["present", graph.constant(np.array([0, 0, 0, 0, 0, model.construction.dim - model.input_dim]))],
-              "padded")  # fmt: skip
-    graph.add("Unsqueeze", ["mask", graph.constant(np.array([1]))], "keys")
+    graph.add("Unsqueeze", "mask", graph.constant(np.array([2])), output="exists")
+    zero, nan = graph.constant(np.array(0, model.dtype)), graph.constant(np.array(np.nan, model.dtype))
+    graph.add("Where", "exists", "tokens", zero, output="present")
+    wider = np.array([0, 0, 0, 0, 0, model.construction.dim - model.input_dim])
+    graph.add("Pad", "present", graph.constant(wider), output="padded")
+    graph.add("Unsqueeze", "mask", graph.constant(np.array([1])), output="keys")
     last = graph.blocks("padded") if unrolled else graph.scan("padded")
-    graph.add("Gather", [last, graph.constant(np.array(model.construction.outputs))], "gathered", axis=2)
-    graph.add("Cast", ["exists"], "counted", to=kind)
-    graph.add("ReduceMax", ["counted"], "any", axes=[1], keepdims=1)
-    graph.add("Greater", ["any", graph.constant(np.array(0, model.dtype))], "labelled")
-    graph.add("Where", ["labelled", graph.constant(np.array(0, model.dtype)),
-                        graph.constant(np.array(np.nan, model.dtype))], "elsewhere")  # fmt: skip
-    graph.add("Where", ["exists", "gathered", "elsewhere"], "output")
-    proto = helper.make_graph(
-        graph.nodes,
+    graph.add("Gather", last, graph.constant(np.array(model.construction.outputs)), output="gathered", axis=2)
+    graph.add("Cast", "exists", output="counted", to=kind)
+    graph.add("ReduceMax", "counted", output="any", axes=[1], keepdims=1)
+    graph.add("Greater", "any", zero, output="labelled")
+    graph.add("Where", "labelled", zero, nan, output="elsewhere")
+    graph.add("Where", "exists", "gathered", "elsewhere", output="output")
+    return graph.model(
         "tokendyn_exact",
-        [
-            helper.make_tensor_value_info("tokens", kind, ["batch", "length", model.input_dim]),
-            helper.make_tensor_value_info("mask", onnx.TensorProto.BOOL, ["batch", "length"]),
-        ],
-        [helper.make_tensor_value_info("output", kind, ["batch", "length", len(model.construction.outputs)])],
-        graph.initializers,
+        {
+            "tokens": (kind, ["batch", "length", model.input_dim]),
+            "mask": (graph.onnx.TensorProto.BOOL, ["batch", "length"]),
+        },
+        {"output": (kind, ["batch", "length", len(model.construction.outputs)])},
     )
-    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
 
 
-class _Graph:
-    """Nodes and initializers, collected."""
+class _Graph(OnnxGraph):
+    """The graph of a transformer, one method a part."""
 
-    def __init__(self, onnx: Any, model: "ExactTransformer", kind: int) -> None:
-        self.onnx, self.model, self.kind = onnx, model, kind
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, array: np.ndarray, name: str = "") -> str:
-        """Add an initializer; return its name."""
-        name = name or f"constant_{len(self.initializers)}"
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+    def __init__(self, model: "ExactTransformer") -> None:
+        super().__init__()
+        tensors = self.onnx.TensorProto
+        self.exact, self.kind = model, tensors.DOUBLE if model.dtype == "float64" else tensors.FLOAT
 
     def scan(self, x: str) -> str:
         """Add one Scan over the stacked weights of all blocks."""
-        model, dtype = self.model, self.model.dtype
+        model, dtype = self.exact, self.exact.dtype
         stacks = stacked(model.weights, model.construction.dim)
         scanned = {
             "Ut": np.swapaxes(stacks["U"], 1, 2),
@@ -154,10 +134,10 @@ class _Graph:
         self._attention_constants()
         shapes = {name: array.shape[1:] for name, array in scanned.items()}
         body = _body(self.onnx, self.kind, shapes, model.beta is not None)
-        return self.add("Scan", [x, *scanned], "last", body=body, num_scan_inputs=len(scanned))
+        return self.add("Scan", x, *scanned, output="last", body=body, num_scan_inputs=len(scanned))
 
     def _attention_constants(self) -> None:
-        model, dtype = self.model, self.model.dtype
+        model, dtype = self.exact, self.exact.dtype
         self.constant(np.array(-np.inf, dtype), "minus_infinity")
         if model.beta is None:
             self.constant(np.array([2]), "two_axis")
@@ -168,19 +148,19 @@ class _Graph:
         """Add the nodes of every block, with its own weights."""
         from tokendyn.exact.weights import block_matrices
 
-        weights = self.model.weights
+        weights = self.exact.weights
         if (weights.attends * weights.query_weights != 0).any():
             self._attention_constants()
-        self.add("Cast", ["keys"], "key_numbers", to=self.kind)
-        self.add("ReduceSum", ["key_numbers", self.constant(np.array([2]))], "key_count", keepdims=1)
-        self.add("Div", ["key_numbers", "key_count"], "even_shares")
+        self.add("Cast", "keys", output="key_numbers", to=self.kind)
+        self.add("ReduceSum", "key_numbers", self.constant(np.array([2])), output="key_count", keepdims=1)
+        self.add("Div", "key_numbers", "key_count", output="even_shares")
         for block in range(weights.blocks):
-            part, at = block_matrices(weights, block, self.model.construction.dim), f"block{block}."
-            read = self.add("MatMul", [x, self.constant(part["U"].T, at + "U")], at + "read")
-            biased = self.add("Add", [read, self.constant(part["c"], at + "c")], at + "biased")
-            hidden = self.add("Relu", [biased], at + "hidden")
-            update = self.add("MatMul", [hidden, self.constant(part["W"].T, at + "W")], at + "update")
-            x = update if weights.eta[block] == 0 else self.add("Add", [x, update], at + "y")
+            part, at = block_matrices(weights, block, self.exact.construction.dim), f"block{block}."
+            read = self.add("MatMul", x, self.constant(part["U"].T, at + "U"), output=at + "read")
+            biased = self.add("Add", read, self.constant(part["c"], at + "c"), output=at + "biased")
+            hidden = self.add("Relu", biased, output=at + "hidden")
+            update = self.add("MatMul", hidden, self.constant(part["W"].T, at + "W"), output=at + "update")
+            x = update if weights.eta[block] == 0 else self.add("Add", x, update, output=at + "y")
             if weights.attends[block]:
                 x = self._attend(x, part, at, uniform=bool(weights.query_weights[block] == 0))
         return x
@@ -189,22 +169,22 @@ class _Graph:
         """Add the attention of one block; uniform attention is the mean of the tokens that exist."""
         shares = "even_shares"
         if not uniform:
-            query = self.add("MatMul", [x, self.constant(part["q"].T, at + "q")], at + "query")
-            column = self.add("MatMul", [x, self.constant(part["k"].T, at + "k")], at + "key_column")
-            row = self.add("Transpose", [column], at + "key_row", perm=[0, 2, 1])
-            scores = self.add("Mul", [query, row], at + "scores")
-            self.add("Where", ["keys", scores, "minus_infinity"], at + "masked")
+            query = self.add("MatMul", x, self.constant(part["q"].T, at + "q"), output=at + "query")
+            column = self.add("MatMul", x, self.constant(part["k"].T, at + "k"), output=at + "key_column")
+            row = self.add("Transpose", column, output=at + "key_row", perm=[0, 2, 1])
+            scores = self.add("Mul", query, row, output=at + "scores")
+            self.add("Where", "keys", scores, "minus_infinity", output=at + "masked")
 
             def node(operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Any:
                 inputs, outputs = ([n if n in self.shared else at + n for n in names] for names in (inputs, outputs))
                 return self.onnx.helper.make_node(operator, inputs, outputs, **attributes)
 
-            self.nodes += _soft_nodes(node) if self.model.beta is not None else _hard_nodes(node, self.kind)
+            self.nodes += _soft_nodes(node) if self.exact.beta is not None else _hard_nodes(node, self.kind)
             shares = at + "shares"
-        values = self.add("MatMul", [x, self.constant(part["v_in"].T, at + "value")], at + "values")
-        means = self.add("MatMul", [shares, values], at + "means")
-        brought = self.add("MatMul", [means, self.constant(part["v_out"].T, at + "merge")], at + "brought")
-        return self.add("Add", [x, brought], at + "x")
+        values = self.add("MatMul", x, self.constant(part["v_in"].T, at + "value"), output=at + "values")
+        means = self.add("MatMul", shares, values, output=at + "means")
+        brought = self.add("MatMul", means, self.constant(part["v_out"].T, at + "merge"), output=at + "brought")
+        return self.add("Add", x, brought, output=at + "x")
 
     shared = frozenset({"beta", "two_axis"})
 

@@ -1,7 +1,8 @@
 """The compiled forward pass over ragged sequences: rank-1 attention costs as much as reading the tokens.
 
 With scores ``q_i k_j`` the leaders of token i are the tokens with the largest ``k_j`` if ``q_i > 0``, the smallest if
-``q_i < 0``, and all of them if ``q_i = 0``: two numbers for each sequence instead of a matrix.
+``q_i < 0``, and all of them if ``q_i = 0``: two numbers for each sequence instead of a matrix. This is a backend of the
+core's layers: :mod:`tokendyn.exact.core_layers` says to which bits.
 """
 
 import numba

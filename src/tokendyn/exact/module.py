@@ -136,7 +136,11 @@ def uniform_weights(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float | None) -> Tensor:
-    """Return hardmax (None) or softmax weights of ``(batch, tokens, tokens)`` scores over the keys that exist."""
+    """Return hardmax (None) or softmax weights of ``(batch, tokens, tokens)`` scores over the keys that exist.
+
+    Written in torch alone, and not by :func:`tokendyn.attention.attend`, because a module has to be traced, exported
+    and moved to devices without this library.
+    """
     scores = scores.masked_fill(~mask[:, None, :], -torch.inf)
     if inverse_temperature is not None:
         return torch.softmax(inverse_temperature * scores, dim=-1)

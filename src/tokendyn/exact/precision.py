@@ -9,7 +9,7 @@ from tokendyn.exact import ragged
 from tokendyn.exact.weights import Weights
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 
 def rounded(weights: Weights, bits: int) -> Weights:
@@ -26,7 +26,7 @@ def rounded(weights: Weights, bits: int) -> Weights:
     return replace(weights, **changed)
 
 
-def least_bits(model: "ExactTransformer") -> int:
+def least_bits(model: "Built") -> int:
     """Return the fewest significant bits of the weights, coming down from all of them, at which no label flips.
 
     Tokens, activations and sums keep the type of the transformer. The label of a sequence is the nearest number to the

@@ -31,7 +31,7 @@ from tokendyn.exact.plan import ROOT, Plan
 from tokendyn.exact.weights import Weights, block_matrices
 
 if TYPE_CHECKING:
-    from tokendyn.exact.transformer import ExactTransformer
+    from tokendyn.exact.built import Built
 
 Radii = Float[np.ndarray, " sequences"]
 
@@ -41,7 +41,7 @@ _SAFE = 1 - 2.0**-30
 _CHUNK = 4_000_000
 
 
-def line_of(model: "ExactTransformer") -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " dim"]] | None:
+def line_of(model: "Built") -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " dim"]] | None:
     """Return a and c with ``p = <a, x - c>`` as block 0 holds them; None for half-spaces, which have one each."""
     if not model.construction.channels or model.construction.channels[0] != "p":
         return None
@@ -58,14 +58,14 @@ def line_of(model: "ExactTransformer") -> tuple[Float[np.ndarray, " dim"], Float
     return a, centre
 
 
-def on_line(model: "ExactTransformer", tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, " tokens"]:
+def on_line(model: "Built", tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, " tokens"]:
     """Return p of tokens, for a model that has one line."""
     line = line_of(model)
     assert line is not None
     return project(tokens, line[0], "", line[1]).values
 
 
-def smallest_radius(model: "ExactTransformer") -> float:
+def smallest_radius(model: "Built") -> float:
     """Return a move that changes no label; for the deep constructions from the gaps alone, so at no cost."""
     plan = model.construction.plan
     if plan is None or model.strategy == "seq2seq":
@@ -78,7 +78,7 @@ def smallest_radius(model: "ExactTransformer") -> float:
     return float(_in_tokens(model, np.full(len(model.sequences), slack)).min())
 
 
-def token_radii(model: "ExactTransformer") -> Radii:
+def token_radii(model: "Built") -> Radii:
     """Return for each sequence that the transformer was built from how far its tokens may move, in their own unit.
 
     Shapes ``(sequences,)``; 0 where nothing is promised, infinity where no token matters (one label only).
@@ -93,7 +93,7 @@ def token_radii(model: "ExactTransformer") -> Radii:
     return _in_tokens(model, _slabs(model)) if channels[0] == "p" else _half_spaces(model)
 
 
-def _unit(model: "ExactTransformer") -> float:
+def _unit(model: "Built") -> float:
     return float(np.finfo(model.dtype).eps) / 2
 
 
@@ -102,7 +102,7 @@ def _gamma(steps: int, unit: float) -> float:
     return steps * unit / (1 - steps * unit) if steps * unit < 1 else math.inf
 
 
-def _in_tokens(model: "ExactTransformer", slack: Radii, most: Radii | float = np.inf) -> Radii:
+def _in_tokens(model: "Built", slack: Radii, most: Radii | float = np.inf) -> Radii:
     """Turn slacks on the line into moves of tokens, at most ``most``: less the rounding of p and of the coordinates."""
     line = line_of(model)
     assert line is not None
@@ -127,7 +127,7 @@ def _in_tokens(model: "ExactTransformer", slack: Radii, most: Radii | float = np
 # --- one question after the other -------------------------------------------------------------------------------------
 
 
-def _edges(model: "ExactTransformer", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _edges(model: "Built", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ends ``l'`` and ``h'`` of each query's interval as the weights hold them, and its w."""
     if model.strategy == "strict":
         return _strict_edges(model, plan)
@@ -150,7 +150,7 @@ def _interval(weights: Weights, blocks: Int[np.ndarray, " queries"]) -> tuple[np
     return low, high
 
 
-def _strict_edges(model: "ExactTransformer", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _strict_edges(model: "Built", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the ends of the flat part of each trapezoid ``T(p + M s)``, less ``M c``, and the width of its ramps."""
     weights, count = model.weights, plan.queries
     edges = np.zeros((count, 4))
@@ -162,7 +162,7 @@ def _strict_edges(model: "ExactTransformer", plan: Plan) -> tuple[np.ndarray, np
     return edges[:, 1], edges[:, 2], np.maximum(edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2])
 
 
-def _deep(model: "ExactTransformer", plan: Plan) -> Radii:
+def _deep(model: "Built", plan: Plan) -> Radii:
     """Return the slack of each sequence on the line, along the questions that it is asked."""
     points, starts = _points(model)
     low, high, width = _edges(model, plan)
@@ -179,7 +179,7 @@ def _deep(model: "ExactTransformer", plan: Plan) -> Radii:
     return np.minimum(slack, _groups(model, plan, points, starts, final, margin)) if not model.labels else slack
 
 
-def _points(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
+def _points(model: "Built") -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens on the line, ascending within each sequence."""
     sequences = model.sequences
     values = on_line(model, sequences.tokens)
@@ -188,7 +188,7 @@ def _points(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
 
 
 def _groups(
-    model: "ExactTransformer",
+    model: "Built",
     plan: Plan,
     points: np.ndarray,
     starts: np.ndarray,
@@ -222,14 +222,14 @@ def _groups(
 # --- all questions at once --------------------------------------------------------------------------------------------
 
 
-def detectors(model: "ExactTransformer", block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def detectors(model: "Built", block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return U ``(units, dim)``, c and the first channel that each unit of a block writes."""
     part, weights = block_matrices(model.weights, block, model.construction.dim), model.weights
     writes = weights.out_channels[weights.out_starts[weights.units[block] : weights.units[block + 1]]]
     return part["U"].astype(np.float64), part["c"].astype(np.float64), writes
 
 
-def _half_spaces(model: "ExactTransformer") -> Radii:
+def _half_spaces(model: "Built") -> Radii:
     """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
     made, sequences = model.construction, model.sequences
     U, c, writes = detectors(model, 0)
@@ -264,7 +264,7 @@ def _half_spaces(model: "ExactTransformer") -> Radii:
     return np.maximum(radii * (1 - 2 * unit), 0.0)
 
 
-def trapezoids(model: "ExactTransformer") -> tuple[np.ndarray, np.ndarray]:
+def trapezoids(model: "Built") -> tuple[np.ndarray, np.ndarray]:
     """Return the four edges of every trapezoid on p, ``(trapezoids, 4)``, and the channel that it writes."""
     _, c, writes = detectors(model, 1)
     return -c.reshape(-1, 4), writes[::4]
@@ -277,7 +277,7 @@ def sides(p: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return depth, outside
 
 
-def hat_heights(model: "ExactTransformer", p: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def hat_heights(model: "Built", p: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return what the hats add to channel g at each value of p, also on the ramps of a hat."""
     weights = model.weights
     gain = weights.out_weights[weights.out_starts[weights.units[1] : weights.units[2]]].reshape(-1, 4)[:, 0]
@@ -287,7 +287,7 @@ def hat_heights(model: "ExactTransformer", p: np.ndarray, edges: np.ndarray) -> 
     return heights
 
 
-def _slabs(model: "ExactTransformer") -> Radii:
+def _slabs(model: "Built") -> Radii:
     edges, writes = trapezoids(model)
     sequences, codes = model.sequences, model.codes
     names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
@@ -304,7 +304,7 @@ def _slabs(model: "ExactTransformer") -> Radii:
     return np.minimum(np.where(np.isin(codes, names), held, np.inf), free)
 
 
-def _means(model: "ExactTransformer") -> Radii:
+def _means(model: "Built") -> Radii:
     """Return the slack of ``fingerprint``, whose mean may move, and of ``hat``, whose tokens may not change sides."""
     sequences, made = model.sequences, model.construction
     values = on_line(model, sequences.tokens)

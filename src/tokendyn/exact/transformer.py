@@ -22,6 +22,7 @@ from tokendyn.exact.weights import Weights
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
+    from tokendyn.dynamics import ResidualLayer
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.module import TransformerBlocks
 
@@ -160,6 +161,15 @@ class ExactTransformer:
 
         made = self.construction
         return TransformerBlocks(self.weights, self.input_dim, made.dim, made.outputs, self.beta)
+
+    def layers(self) -> "list[ResidualLayer]":
+        """Return the blocks as layers of :mod:`tokendyn.dynamics`, which run on tokens padded to all channels.
+
+        They compute what the fast kernel computes, to the rounding that :mod:`tokendyn.exact.core_layers` lists.
+        """
+        from tokendyn.exact.core_layers import core_layers
+
+        return core_layers(self.weights, self.construction.dim, self.beta)
 
     def prepare(self, sequences: Given) -> Sequences:
         """Check sequences and put them into the form that the transformer reads.
@@ -356,6 +366,14 @@ class ExactTransformer:
         forms = canonical(ready, self.multiplicity)
         states = ragged.trace(self.weights, self.construction.dim, forms.sequences.tokens, self.beta)
         return Trace(self.construction.channels, ready.tokens, states[:, forms.place])
+
+    def for_form(self, form: Sequences, label: int) -> "ExactTransformer":
+        """Return the same network as if it had been built from one sequence in canonical form, of a label's number."""
+        return ExactTransformer(
+            self.construction, self.labels, form, np.full((len(form.tokens), 1), float(label)),
+            attention=self.attention, beta=self.beta, positions=self.positions, multiplicity=self.multiplicity,
+            settings=self.settings,
+        )  # fmt: skip
 
     def with_beta(self, beta: float) -> "ExactTransformer":
         """Return the same weights run with softmax attention at another inverse temperature.

@@ -13,8 +13,10 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from tokendyn.errors import BadInputError, ConvergenceError
+from tokendyn.forecast import store
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
+from tokendyn.forecast.kinds import KINDS
 from tokendyn.results import Curves, Result
 from tokendyn.words import counted
 
@@ -244,7 +246,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     last_window_: Float[np.ndarray, "window features"]
     last_inputs_: Float[np.ndarray, "window inputs"]
 
-    kinds: ClassVar[dict[str, type["Forecaster"]]] = {}
+    kinds: ClassVar[dict[str, type["Forecaster"]]] = KINDS
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -485,10 +487,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted model to a folder, ``model.json`` and ``model.safetensors``, whole or not at all."""
-        from tokendyn.forecast.store import save
-
         self._check_fitted()
-        save(self, path, overwrite=overwrite)
+        store.save(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls: type[Model], path: str | Path) -> Model:
@@ -499,9 +499,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             If a file is missing, truncated, of a newer schema, does not fit together, or is another kind of model.
         """
-        from tokendyn.forecast.store import load
-
-        model = load(path)
+        model = store.load(path)
         if not isinstance(model, cls):
             raise BadInputError(f"{path} holds a {type(model).__name__}, expected a {cls.__name__}")
         return model

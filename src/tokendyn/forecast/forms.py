@@ -63,7 +63,7 @@ class TimeAxis:
             seconds = self.last + self.step * np.arange(1, steps + 1)  # type: ignore[operator]
             return pd.Index(pd.to_timedelta(np.round(1e9 * seconds), unit="ns"), name=self.name)
         if self.kind == "period":
-            last = pd.Period(self.last, freq=self.frequency)
+            last = pd.Period(str(self.last), freq=self.frequency)
             return pd.period_range(last, periods=steps + 1, freq=self.frequency, name=self.name)[1:]
         date = pd.Timestamp(self.last)
         date = date if self.zone is None else date.tz_convert(self.zone)
@@ -322,10 +322,10 @@ def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
         last, step = (index[-1], index.step) if isinstance(index, pd.RangeIndex) and len(index) else (len(index) - 1, 1)
         return TimeAxis("row", int(last), int(step), name=name), None
     numbers = index.to_numpy()
-    step = _uniform_step(numbers.astype(np.float64), what)
-    whole = index.dtype.kind in "iu"
-    last = int(numbers[-1]) if whole else float(numbers[-1])
-    return TimeAxis("number", last, round(step) if whole else step, name=name), step
+    gap = _uniform_step(numbers.astype(np.float64), what)
+    if index.dtype.kind in "iu":
+        return TimeAxis("number", int(numbers[-1]), round(gap), name=name), gap
+    return TimeAxis("number", float(numbers[-1]), gap, name=name), gap
 
 
 def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple[TimeAxis, float | None]:

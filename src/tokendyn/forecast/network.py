@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention import softmax_weights
+
 Tokens = Float[np.ndarray, "samples delays width"]
 ACTIVATIONS = ("sin", "tanh", "identity")
 
@@ -86,12 +88,15 @@ class Pass:
 
 
 def forward(network: Network, tokens: Tokens) -> Pass:
-    """Return attention, context and units of each window."""
+    """Return attention, context and units of each window.
+
+    The attention is the softmax step of :mod:`tokendyn.attention` with one query, that of the newest token.
+    """
     samples, delays, _ = tokens.shape
     if network.attends:
         queries = tokens[:, -1] @ network.query.T + network.query_bias
         keys = tokens @ network.key.T + network.position
-        attention = _softmax(np.matmul(keys, queries[:, :, None])[:, :, 0])
+        attention = softmax_weights(np.matmul(keys, queries[:, :, None])[:, :, 0])
     else:
         queries, keys = np.empty((samples, 0)), np.empty((samples, delays, 0))
         attention = np.full((samples, delays), 1.0 / delays)
@@ -152,9 +157,3 @@ def chunks(samples: int, size: int = 1024) -> Iterator[slice]:
     """Yield slices that cover the samples."""
     for start in range(0, samples, size):
         yield slice(start, min(start + size, samples))
-
-
-def _softmax(scores: Float[np.ndarray, "samples delays"]) -> Float[np.ndarray, "samples delays"]:
-    """Return the softmax of each row."""
-    grown = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return grown / grown.sum(axis=1, keepdims=True)

@@ -1,6 +1,5 @@
 """Forecasters and forecasts as figures and pages."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,16 +168,3 @@ def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> l
 def kept_pictures(record: Mapping[str, Any], folder: Path) -> list[Picture]:
     """Return the pictures that a record names."""
     return [kept_picture(folder, f"{one['name']}.png", one["caption"], one["caption"]) for one in record["figures"]]
-
-
-def plain(value: Any) -> Any:
-    """Return nested values as JSON can hold them; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

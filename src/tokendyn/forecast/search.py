@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-import tokendyn.forecast.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecast, Forecaster
 from tokendyn.forecast.basis import BasisMap, monomial_count
@@ -28,6 +27,7 @@ from tokendyn.forecast.candidates import (
 )
 from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.forms import open_series, plain_inputs
+from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.results import Bars, Result
@@ -110,7 +110,7 @@ class Trial:
 
     def build(self) -> Forecaster:
         """Return the model, not fitted."""
-        return Forecaster.kinds[self.kind](**self.parameters)
+        return kind_of(self.kind)(**self.parameters)
 
 
 @dataclass(frozen=True)
@@ -454,7 +454,7 @@ class _Search:
         if self._known(kind, parameters):
             return
         began = time.process_time()
-        model = Forecaster.kinds[kind](**parameters)
+        model = kind_of(kind)(**parameters)
         try:
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
             lost, error = score_model(model, self.held)

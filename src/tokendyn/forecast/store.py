@@ -1,15 +1,20 @@
 """A fitted forecaster as a folder: ``model.safetensors`` and ``model.json``."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.forms import Form
+from tokendyn.forecast.kinds import kind_of, known_kinds
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.kinds import Stored
 
 SCHEMA = "tokendyn-forecast"
 SCHEMA_VERSION = 1
@@ -23,7 +28,7 @@ _COUNTS = ("n_features_", "n_inputs_", "window_length_")
 _TIMES = ("dt_", "fit_seconds_")
 
 
-def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> None:
+def save(model: "Stored", folder: str | Path, *, overwrite: bool = False) -> None:
     """Write a fitted forecaster to a folder that appears whole or not at all.
 
     Raises
@@ -49,7 +54,7 @@ def save(model: Forecaster, folder: str | Path, *, overwrite: bool = False) -> N
         write_tensors(place / "model.safetensors", tensors | {name: getattr(model, name) for name in _RANGES})
 
 
-def load(folder: str | Path) -> Forecaster:
+def load(folder: str | Path) -> Any:
     """Read a forecaster that :func:`save` wrote.
 
     Raises
@@ -64,21 +69,21 @@ def load(folder: str | Path) -> Forecaster:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     tensors = read_tensors(folder / "model.safetensors", set(_RANGES))
     kind = record.get("kind")
-    if not isinstance(kind, str) or kind not in Forecaster.kinds:
-        known = ", ".join(sorted(Forecaster.kinds))
+    if not isinstance(kind, str) or kind not in known_kinds():
+        known = ", ".join(known_kinds())
         raise BadInputError(
             f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it, such as "
             "tokendyn.rivals.forecast)"
         )
     try:
-        return _rebuild(Forecaster.kinds[kind], record, tensors)
+        return _rebuild(kind_of(kind), record, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BadInputError(
             f"{folder}: model.json and model.safetensors do not fit together ({error}); fit and save anew"
         ) from None
 
 
-def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Forecaster:
+def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     """Return the model of a record; ValueError, KeyError or TypeError if something in it does not fit."""
     model = kind(**record["parameters"])
     problems = model._parameter_problems()
@@ -106,3 +111,16 @@ def _rebuild(kind: type[Forecaster], record: dict[str, Any], tensors: dict[str, 
         setattr(model, f"{name}_", end)
     model._restore(record["fitted"], tensors)
     return model
+
+
+def plain(value: Any) -> Any:
+    """Return nested values as JSON can hold them; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

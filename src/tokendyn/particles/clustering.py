@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tokendyn.attention import Head
+from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.step import Backend
 from tokendyn.data.tokens import named_tokens
 from tokendyn.dynamics import Layer, Progress, Record, Trajectory, checked_tokens, run
@@ -335,6 +336,8 @@ def simulate(
     record: Record = "all",
     arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
+    device: str | None = None,
+    processes: int = 1,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> ClusteringRun:
@@ -359,7 +362,7 @@ def simulate(
         A name for each token, instead of those that come with the tokens.
     strict
         Refuse input that does not meet the hypotheses of the theorem.
-    record, arithmetic, backend, progress, checkpoint
+    record, arithmetic, backend, device, processes, progress, checkpoint
         See :func:`tokendyn.dynamics.run`.
 
     Raises
@@ -410,6 +413,8 @@ def simulate(
         record=record,
         arithmetic=arithmetic,
         backend=backend,
+        device=device,
+        processes=processes,
         config=config,
         progress=progress,
         checkpoint=checkpoint,
@@ -420,8 +425,14 @@ def simulate(
             "score by a large number, or lower the inverse temperature"
         )
     return complete(
-        trajectory, alpha, matrix, inverse_temperature, tie_tolerance, arithmetic=arithmetic, backend=backend
-    )
+        trajectory,
+        alpha,
+        matrix,
+        inverse_temperature,
+        tie_tolerance,
+        arithmetic=arithmetic,
+        backend=on_device(device, backend),
+    )  # fmt: skip
 
 
 def check_simulation(

@@ -97,8 +97,9 @@ class Result(ABC):
     def summary(self) -> dict[str, Any]:
         """Return the result in numbers and words; by default the fields that are such."""
         facts: dict[str, Any] = {"status": self.status}
-        if is_dataclass(self):
-            facts |= {field.name: getattr(self, field.name) for field in fields(self)}
+        me: Any = self
+        if is_dataclass(me):
+            facts |= {field.name: getattr(me, field.name) for field in fields(me)}
         return {name: value for name, value in facts.items() if isinstance(value, bool | int | float | str)}
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ The file names kinds, never modules or functions: what a kind is, only the code 
 
 import math
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +198,10 @@ def kinds_in(record: Any) -> Iterable[str]:
 
 
 def _kind_of(result: Result) -> str:
-    if not type(result).kind or not is_dataclass(result):
+    kind = type(result).kind
+    if not kind or not hasattr(result, "__dataclass_fields__"):
         raise BadInputError(
             f"{type(result).__name__} cannot be saved: it needs to be a dataclass with a kind, as in "
             'class Mine(Result, kind="mine")'
         )
-    return type(result).kind
+    return kind

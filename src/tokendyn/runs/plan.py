@@ -4,7 +4,6 @@ The jobs are every combination of the ``[grid]``, times the positions of the ``[
 ``[random]`` and ``[latin]``; all share what is ``[fixed]``.
 """
 
-import difflib
 import itertools
 import math
 import zlib
@@ -15,7 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, nearest
 from tokendyn.runs.bounded import read_toml
 
 _PARTS = ("fixed", "grid", "list", "random", "latin")
@@ -183,8 +182,8 @@ def _odd(record: Mapping[str, Any], key: str) -> bool:
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}")
+    near = nearest(key, known)
+    return f"unknown key {key!r}; " + (f"did you mean {near}?" if near else f"choose from {', '.join(known)}")
 
 
 def _twice(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:

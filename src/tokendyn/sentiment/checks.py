@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.texts import LabelledTexts, meant
-from tokendyn.errors import BadInputError
+from tokendyn.data.labelled_texts import LabelledTexts, meant
+from tokendyn.errors import BadInputError, listing
 from tokendyn.sentiment.tokens import is_tokeniser
 from tokendyn.words import counted
 
-_LISTED = 10
 MOST_CLASSES = 15
 
 
@@ -87,10 +86,10 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
     met = Counter(listed)
     counts = {label: met[label] for label in sorted(met)}
     if not 2 <= len(counts) <= MOST_CLASSES:
-        found = ", ".join(f"{label!r} ({count})" for label, count in list(counts.items())[:_LISTED])
+        found = listing([f"{label!r} ({count})" for label, count in counts.items()])
         raise BadInputError(
             f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
-            f"{', ...' if len(counts) > _LISTED else ''}; this classifier tells 2 to {MOST_CLASSES} classes apart"
+            f"; this classifier tells 2 to {MOST_CLASSES} classes apart"
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [

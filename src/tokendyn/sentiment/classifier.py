@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tokendyn.data.texts import LabelledTexts
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
@@ -270,7 +270,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def score(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
         labels = labels_of(texts) if labels is None else labels
-        return float(super().score(check_texts(texts), labels, sample_weight))
+        return float(super().score(texts, labels, sample_weight))
 
     def decision_function(self, texts: Texts) -> Logits:
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.

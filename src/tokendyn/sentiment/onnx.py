@@ -9,25 +9,21 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.utils.validation import check_is_fitted
 
-import tokendyn
 from tokendyn.errors import BadInputError
-from tokendyn.optional import library
-from tokendyn.runs.files import new_file
+from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
-from tokendyn.sentiment.store import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier
+    from tokendyn.sentiment.frozen import FrozenModel
 
-#: Operator set of the graph, and version of the format: read by onnxruntime 1.12 and later.
-OPSET, FORMAT = 17, 8
 _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0."
 )
 
 
-def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
+def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     """Write the scoring path of a fitted classifier as an ONNX file, float64 throughout.
 
     Inputs: ``words`` int64 (texts, tokens), the numbers of the distinct tokens of each text, the neutral pole
@@ -55,17 +51,18 @@ def export_onnx(model: "LeaderClassifier", path: str | Path) -> None:
     OutputError
         If the file cannot be written.
     """
+    write_onnx(onnx_model(model), path)
+
+
+def onnx_model(model: "FrozenModel") -> Any:
+    """Return the model that :func:`export_onnx` writes; see there."""
     if not hasattr(model, "embedding_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
-    onnx = library("onnx")
-    built = _Graph(onnx).model(model)
-    onnx.checker.check_model(built, full_check=True)
-    with new_file(path) as temporary:
-        onnx.save_model(built, str(temporary))
+    return _Graph().classifier(model)
 
 
 def onnx_inputs(
-    model: "LeaderClassifier", texts: Iterable[Any]
+    model: "FrozenModel", texts: Iterable[Any]
 ) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"]]:
     """Return ``words`` and ``counts`` of some texts for the graph of :func:`export_onnx`.
 
@@ -84,66 +81,32 @@ def onnx_inputs(
     return {"words": words, "counts": counts}
 
 
-class _Graph:
-    """Nodes and constants as they are added, one method a step of the model.
+class _Graph(OnnxGraph):
+    """The graph of a classifier, one method a step.
 
     Symbols: ``z`` tokens (texts, tokens) one coordinate each, ``p`` weights (sum 1 a text), ``C`` who leads whom.
     """
 
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: dict[str, np.ndarray] = {}
-
-    def model(self, classifier: "LeaderClassifier") -> Any:
+    def classifier(self, classifier: "FrozenModel") -> Any:
         """Return the whole as an ONNX model with its metadata."""
-        helper, double = self.onnx.helper, self.onnx.TensorProto.DOUBLE
-        several = len(classifier.classes_) > 2
+        whole, double = self.onnx.TensorProto.INT64, self.onnx.TensorProto.DOUBLE
+        several, classes = len(classifier.classes_) > 2, len(classifier.classes_)
         self._score(classifier, several=several)
-        grid = ["texts", "tokens"]
-        graph = helper.make_graph(
-            self.nodes,
+        return self.model(
             "tokendyn_sentiment",
-            [
-                helper.make_tensor_value_info("words", self.onnx.TensorProto.INT64, grid),
-                helper.make_tensor_value_info("counts", double, grid),
-            ],
-            [
-                helper.make_tensor_value_info("probabilities", double, ["texts", len(classifier.classes_)]),
-                helper.make_tensor_value_info(
-                    "logits", double, ["texts", len(classifier.classes_)] if several else ["texts"]
-                ),
-            ],
-            [self.onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+            {"words": (whole, ["texts", "tokens"]), "counts": (double, ["texts", "tokens"])},
+            {
+                "probabilities": (double, ["texts", classes]),
+                "logits": (double, ["texts", classes] if several else ["texts"]),
+            },
+            _metadata(classifier),
         )
-        built = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=FORMAT,
-            producer_name="tokendyn",
-            producer_version=tokendyn.__version__,
-        )
-        helper.set_model_props(built, _metadata(classifier))
-        return built
-
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
-        output = output or f"v{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(operator, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: Any, name: str = "") -> str:
-        """Add an array, float64 or int64, and return its name; equal small ones are kept once."""
-        array = np.asarray(value, dtype=np.int64 if np.asarray(value).dtype.kind in "iu" else np.float64)
-        name = name or f"c_{array.dtype}_{array.shape}_{array.tolist()}"
-        self.constants[name] = array
-        return name
 
     def total(self, values: str, axis: int) -> str:
         """Sum along an axis, which is dropped."""
         return self.add("ReduceSum", values, self.constant([axis]), keepdims=0)
 
-    def _score(self, classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _score(self, classifier: "FrozenModel", *, several: bool) -> None:
         """Add everything from the inputs to the outputs."""
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
@@ -185,7 +148,7 @@ class _Graph:
             moved.append(self.add("Add", one, way))
         return moved
 
-    def _decode(self, means: list[str], classifier: "LeaderClassifier", *, several: bool) -> None:
+    def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
         """Add ``logit = gain mean + bias`` and its probabilities."""
         gain, bias = self.constant(float(classifier.decoder_.flat[0])), self.constant(classifier.intercept_, "bias")
         if several:
@@ -200,7 +163,7 @@ class _Graph:
         self.add("Softmax", both, output="probabilities", axis=1)
 
 
-def _metadata(classifier: "LeaderClassifier") -> dict[str, str]:
+def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
     rule = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
     own = classifier.tokeniser is not None

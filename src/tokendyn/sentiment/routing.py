@@ -1,13 +1,12 @@
-"""The hardmax layers over one text or many, as typed functions around the compiled kernels."""
+"""Texts through the layers of the core, :mod:`tokendyn.dynamics`, and the linear read-out of what comes out."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.dynamics import Layer
-from tokendyn.dynamics.freeze import Frozen, log_shares
-from tokendyn.dynamics.freeze import shares as shares_left
+from tokendyn.dynamics import Layer, RaggedTokens, mean_shares, run_ragged
+from tokendyn.dynamics.freeze import Frozen
 from tokendyn.sentiment import kernels
 from tokendyn.sentiment.vocabulary import Ragged
 
@@ -43,8 +42,7 @@ def route(
     """Run one text through the layers and share its mean among its tokens.
 
     ``z_i <- z_i + alpha/(1+alpha) (mean_{C_i} z - z_i)`` with ``C_i = {j : <z_i,z_j> >= max_l <z_i,z_l>}``
-    (arXiv 2407.01602 with A = I; the mean counts a token of weight m as m tokens), then
-    ``w <- c w + (1-c) P_k^T w`` backwards from the normalised weights, c = 1/(1+alpha) (our own).
+    (arXiv 2407.01602 with A = I; the mean counts a token of weight m as m tokens).
 
     Parameters
     ----------
@@ -55,35 +53,16 @@ def route(
     layers
         Number of layers, 0 or more.
     """
-    n = len(weights)
-    way = way_of(alpha, layers)
-    states = np.empty((layers + 1, positions.shape[1], n))
-    states[0] = positions.T
-    p = weights / np.sum(weights) if n else weights
-    leaders, ties = np.empty((layers, n), np.int64), np.empty((layers, n), np.int64)
-    spare, chosen = np.empty(n), np.empty(n, np.int64)
-    shares, self_led = np.empty(n), np.ones(n, dtype=bool)
-    if n:
-        room = kernels.working_room(positions.shape[1], n)
-        if not kernels.forward(states, p, way, leaders, ties, np.zeros(n, dtype=bool), room, chosen):
-            return route_with_members(positions, weights, alpha, layers)[0]
-        kernels.backward(states, p, way, leaders, ties, chosen, shares, spare)
-        if layers:
-            kernels.all_that_lead_themselves(states[layers - 1], leaders[-1], ties[-1], chosen, self_led)
-    return Passage(np.ascontiguousarray(states.transpose(0, 2, 1)), leaders, ties, self_led, shares)
-
-
-def way_of(alpha: float, layers: int) -> tuple[float, float, np.ndarray, np.ndarray]:
-    """Return what the kernels need to know of the step.
-
-    ``1 / (1 + alpha)``; the share of a step; the shares of a way that are left at layer t after layer k, ``[t, k]``;
-    and the logarithms of those after layer 0.
-    """
-    logarithms = log_shares([Layer(alpha)] * layers) if layers else np.zeros(1)
-    left = np.ones((layers + 1, layers + 1))
-    for layer in range(layers + 1):
-        left[layer, : layer + 1] = shares_left(logarithms, layer)
-    return 1.0 / (1.0 + alpha), alpha / (1.0 + alpha), left, logarithms
+    tokens = np.ascontiguousarray(positions)
+    one = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
+    stack = [Layer(alpha)] * layers
+    shared = mean_shares(one, stack, weights=weights)
+    states, none = tokens[None].copy(), np.empty((0, len(tokens)), dtype=np.int64)
+    leaders, ties = none, none
+    if layers:
+        found = run_ragged(one, stack, weights=weights, record="all")
+        states, leaders, ties = found.states, found.leaders[:, 0], found.tie_counts[:, 0]
+    return Passage(states=states, leaders=leaders, ties=ties, self_led=shared.self_led, shares=shared.shares)
 
 
 def route_with_members(
@@ -137,7 +116,7 @@ def route_all(
     rows
         The texts to run, all by default; entries of other texts are left as they are (0 in new arrays).
     keep
-        Entries to keep; the others are left out as if the text did not hold them.
+        Entries to keep; the others are left out as if the text did not hold them (word dropout).
     shares
         Array to write to.
     led
@@ -148,20 +127,16 @@ def route_all(
     shares = np.zeros(len(texts.words)) if shares is None else shares
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
-    columns = np.ascontiguousarray(points.T)
-    doubtful = np.zeros(len(texts), dtype=bool)
-    kernels.shares(
-        texts.indptr, texts.words, texts.counts, texts.neutral, columns, way_of(alpha, layers), layers, rows, keep,
-        shares, leads, led, doubtful,
+    most = len(rows) + int((texts.indptr[rows + 1] - texts.indptr[rows]).sum())
+    tokens, weights = np.empty((most, points.shape[1])), np.empty(most)
+    offsets, entries = np.zeros(len(rows) + 1, dtype=np.int64), np.empty(most, dtype=np.int64)
+    count = kernels.stack_tokens(
+        texts.indptr, texts.words, texts.counts, texts.neutral, np.ascontiguousarray(points), rows, keep,
+        tokens, weights, offsets, entries,
     )  # fmt: skip
-    for row in np.flatnonzero(doubtful):
-        own = np.arange(texts.indptr[row], texts.indptr[row + 1])[keep[texts.indptr[row] : texts.indptr[row + 1]]]
-        numbers, weights = texts.words[own], texts.counts[own]
-        if texts.neutral[row] > 0:
-            numbers, weights = np.append(numbers, len(points) - 1), np.append(weights, texts.neutral[row])
-        passage = route(points[numbers], weights, alpha, layers)
-        shares[own], led[own] = passage.shares[: len(own)], passage.self_led[: len(own)]
-        leads[row] = int(np.count_nonzero(led[own]))
+    sets = RaggedTokens(tokens=tokens[:count], offsets=offsets)
+    found = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
+    kernels.read_back(texts.indptr, rows, offsets, entries, found.shares, found.self_led, shares, led, leads)
     return shares, leads
 
 

@@ -12,10 +12,9 @@ from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json,
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment.checks import MOST_CLASSES, check_parameters
 from tokendyn.sentiment.classifier import LeaderClassifier
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.tokens import is_tokeniser
 
-SCHEMA = "tokendyn-sentiment"
-SCHEMA_VERSION = 1
 _TENSORS = {"embedding", "decoder", "intercept"}
 _LATER = {"ngrams", "negation", "patience", "class_weight"}  # parameters that older folders lack
 _FIELDS = ("classes", "words", "parameters", "training")

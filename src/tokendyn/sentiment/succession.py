@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.sentiment.routing import Passage, route_with_members, way_of
+from tokendyn.dynamics.ragged import head_of, way_of
+from tokendyn.sentiment.routing import Passage, route_with_members
 from tokendyn.sentiment.succession_kernels import margin_of, strongest, succession
 
 #: Words taken out at most.
@@ -71,8 +72,9 @@ def take_out(
     directions, offsets = _against_others(positions.shape[1], gain, bias, verdict)
     most = min(at_most, words)
     order, margins = np.empty(most, np.int64), np.empty(most)
+    core = way_of((alpha,) * layers), head_of(None, None, positions.shape[1])
     count = succession(
-        np.ascontiguousarray(positions.T), weights, words, way_of(alpha, layers), layers, directions, offsets,
+        np.ascontiguousarray(positions.T), weights, words, core, layers, directions, offsets,
         _LOOKED_AT, TURNED, most, order, margins,
     )  # fmt: skip
     if count >= 0:

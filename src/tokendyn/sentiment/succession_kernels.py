@@ -1,15 +1,15 @@
 """Compiled: which words have to go for a verdict to turn, each way through the layers exact.
 
-Symbols as in :mod:`tokendyn.sentiment.kernels`. The margin of a verdict is the least of ``A_r . m + b_r``, with
-m the mean of the tokens after the last layer: how far the score of the verdict is above that of each other
-class. Each way is returned with whether rounding decided nothing in it. Plain Python outside numba: the functions
-below carry no annotations because numba compiles them.
+The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols. The margin of a verdict is the
+least of ``A_r . m + b_r``, with m the mean of the tokens after the last layer: how far the score of the verdict is
+above that of each other class. Each way is returned with whether rounding decided nothing in it. Plain Python outside
+numba: the functions below carry no annotations because numba compiles them.
 """
 
 import numba
 import numpy as np
 
-from tokendyn.sentiment.kernels import backward, forward, tied_leaders, working_room
+from tokendyn.dynamics.ragged_kernels import backward, forward, tied_leaders, working_room
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
@@ -29,7 +29,7 @@ def margin_of(total, mass, directions, offsets):
 
 
 @_compiled
-def pass_through(z, p, place, way, states, leaders, ties, known, room, chosen, total):
+def pass_through(z, p, place, core, states, leaders, ties, known, room, chosen, total):
     """Run the tokens ``place`` of a text; write the weighted sum of their last places; return their weight, if sure."""
     layers = leaders.shape[0]
     mass = 0.0
@@ -37,7 +37,9 @@ def pass_through(z, p, place, way, states, leaders, ties, known, room, chosen, t
         mass += p[place[i]]
         for d in range(z.shape[0]):
             states[0, d, i] = z[d, place[i]]
-    sure = forward(states, p[place], way, leaders, ties, known, room, chosen)
+    sure = forward(
+        states, p[place], core[0], core[1], leaders, ties, known, room[0], room[1][:, :, : len(place)], chosen
+    )
     total[:] = 0.0
     for i in range(len(place)):
         for d in range(z.shape[0]):
@@ -54,7 +56,7 @@ def who_leads_others(states, leaders, ties, chosen, leads):
             if ties[k, i] == 1:
                 leads[leaders[k, i]] = leads[leaders[k, i]] or leaders[k, i] != i
             else:
-                for q in range(tied_leaders(states[k], i, chosen)):
+                for q in range(tied_leaders(states[k], states[k], i, chosen)):
                     leads[chosen[q]] = leads[chosen[q]] or chosen[q] != i
 
 
@@ -83,7 +85,7 @@ def known_without(out, lead, tie, known, rest_lead, rest_tie):
 
 
 @_compiled
-def margin_without(out, z, p, place, way, lead, tie, rest, directions, offsets, room):
+def margin_without(out, z, p, place, core, lead, tie, rest, directions, offsets, room):
     """Run all tokens but one of ``place`` and return their margin, and whether it is sure."""
     layers, m = lead.shape
     states, rest_lead, rest_tie, known, chosen = rest
@@ -93,22 +95,24 @@ def margin_without(out, z, p, place, way, lead, tie, rest, directions, offsets, 
         known_without(out, lead, tie, known_now, lead_now, tie_now)
     left = np.concatenate((place[:out], place[out + 1 :]))
     total = np.empty(z.shape[0])
-    mass, sure = pass_through(z, p, left, way, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total)
+    mass, sure = pass_through(
+        z, p, left, core, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total
+    )
     return margin_of(total, mass, directions, offsets), sure
 
 
 @_compiled
-def next_to_go(margin, words, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room):
+def next_to_go(margin, words, z, p, place, core, layers, directions, offsets, tries, drops, whole, rest, room):
     """Return the place of the word without which the margin is least (-1 if none lowers it), the margin, if sure."""
     dim, m = z.shape[0], len(place)
     states, leaders, ties, known, chosen = whole
     at, lead, tie = states[:, :, :m], leaders[:, :m], ties[:, :m]
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
-    mass, sure = pass_through(z, p, place, way, at, lead, tie, known[:m], room, chosen, total)
+    mass, sure = pass_through(z, p, place, core, at, lead, tie, known[:m], room, chosen, total)
     leads, tried = np.empty(m, np.bool_), np.zeros(m, np.bool_)
     share, spare, worth, support = np.empty(m), np.empty(m), np.empty(words), np.empty(words)
     who_leads_others(at, lead, tie, chosen, leads)
-    backward(at, p[place] / mass, way, lead, tie, chosen, share, spare)
+    backward(at, p[place] / mass, core[0], core[1], lead, tie, room[1][:, :, :m], chosen, share, spare)
     best, out = margin, -1
     for i in range(words):
         j = place[i]
@@ -126,7 +130,7 @@ def next_to_go(margin, words, z, p, place, way, layers, directions, offsets, tri
         i = strongest(leads, support if look < tries else worth if look < 2 * tries else before, tried, words)
         if i >= 0:
             tried[i] = True
-            found, sure_without = margin_without(i, z, p, place, way, lead, tie, rest, directions, offsets, room)
+            found, sure_without = margin_without(i, z, p, place, core, lead, tie, rest, directions, offsets, room)
             sure = sure and sure_without
             drops[place[i]] = now - found
             if found < best:
@@ -147,19 +151,20 @@ def working_space(layers, dim, n):
 
 
 @_compiled
-def succession(z, p, words, way, layers, directions, offsets, looked_at, until, at_most, order, margins):
+def succession(z, p, words, core, layers, directions, offsets, looked_at, until, at_most, order, margins):
     """Take out word after word, each time the one without which the margin is least; return how many.
 
     Return -1 when rounding decided whom a token follows in any of the ways: then nothing of it is to be used.
 
-    ``z`` is ``(dim, tokens)``; the first ``words`` tokens may go. A word that leads no other one changes nobody's
-    way, so its margin is known at once. Of those that lead, the ``looked_at`` of largest support (share times
-    value) and the ``looked_at`` of largest value are taken out for a try, and the rest is run again; after the
-    first word one of each, and the one whose last try lowered the margin most. It ends when the margin is below
-    ``until``, nothing more lowers it, or after ``at_most`` words.
+    ``core`` is the pair of steps and head that the layers take. ``z`` is ``(dim, tokens)``; the first ``words`` tokens
+    may go. A word that leads no other one changes nobody's way, so its margin is known at once. Of those that lead, the
+    ``looked_at`` of largest support (share times value) and the ``looked_at`` of largest value are taken out for a try,
+    and the rest is run again; after the first word one of each, and the one whose last try lowered the margin most. It
+    ends when the margin is below ``until``, nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
-    whole, rest, room = working_space(layers, dim, n), working_space(layers, dim, n), working_room(dim, n)
+    whole, rest = working_space(layers, dim, n), working_space(layers, dim, n)
+    room = working_room(dim, n), np.empty((2, dim, n))
     _, leaders, ties, known, _ = whole
     known[:] = False
     place, drops = np.arange(n), np.zeros(n)
@@ -167,7 +172,7 @@ def succession(z, p, words, way, layers, directions, offsets, looked_at, until, 
     for count in range(at_most):
         tries = looked_at if count == 0 else 1
         out, margin, sure = next_to_go(
-            margin, words - count, z, p, place, way, layers, directions, offsets, tries, drops, whole, rest, room
+            margin, words - count, z, p, place, core, layers, directions, offsets, tries, drops, whole, rest, room
         )
         if not sure:
             return -1

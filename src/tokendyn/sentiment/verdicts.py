@@ -16,7 +16,7 @@ from tokendyn.sentiment.routing import route_all
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tokendyn.sentiment.classifier import LeaderClassifier
+    from tokendyn.sentiment.frozen import FrozenModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Verdict:
         }
 
 
-def verdicts(model: "LeaderClassifier", texts: list[str]) -> Iterator[Verdict]:
+def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     """Yield the verdicts of a fitted classifier on a batch of texts, in order."""
     ragged, places = model._lookup.encode_with_places(texts)
     led = np.zeros(len(ragged.words), dtype=bool)

@@ -3,7 +3,6 @@
 Nothing in a file is executed: npz archives that need pickle are refused.
 """
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing, nearest
 from tokendyn.optional import library
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
@@ -57,9 +56,9 @@ class Columns:
         """Return a column, or say which there are."""
         if name not in self.shapes:
             names = list(self.shapes)
-            close = difflib.get_close_matches(name, names, n=1)
-            found = ", ".join(map(repr, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            near = nearest(name, names)
+            found = listing([repr(other) for other in names])
+            hint = f"; did you mean {near!r}?" if near else ""
             raise BadInputError(f"{self.source} has no column {name!r}; found {found or 'none'}{hint}")
         size = math.prod(self.shapes[name]) * 8
         if size > MOST_TABLE_BYTES:

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.errors import BadInputError, listing
 from tokendyn.words import counted
 
 #: Eigenvalues whose real parts are nearer than this share of the norm of M are one group. A double defective
@@ -79,7 +79,7 @@ class Projection:
         sizes = np.linalg.norm(images, axis=1)
         bad = np.flatnonzero(sizes <= 1e-14 * np.linalg.norm(self.projector, 2) * np.linalg.norm(tokens, axis=1))
         if bad.size:
-            some = ", ".join(map(str, bad[:LISTED])) + (" ..." if bad.size > LISTED else "")
+            some = listing(bad)
             raise BadInputError(
                 f"the separatrix holds {counted(bad.size, 'token')} ({some}), on which the projection is not defined; "
                 "turn the start a little, or leave them out"

@@ -94,7 +94,7 @@ class ESN(Forecaster):
             drive[:, : self.n_features_] += self.noise * rng.normal(size=(len(drive), self.n_features_))
             reservoir.reset() if reservoir.initialized else None
             washout = min(self.warmup, len(drive) // 2)
-            states.append(self._read(reservoir.run(drive)[washout:]))
+            states.append(self._linear_and_squares(reservoir.run(drive)[washout:]))
             targets.append(((one[1:] - self.mean_) / self.scale_)[washout:])
         readout = nodes.Ridge(ridge=self.ridge).fit(np.concatenate(states), np.concatenate(targets))
         self.recurrent_ = np.asarray(reservoir.W.todense(), np.float64)
@@ -108,7 +108,7 @@ class ESN(Forecaster):
         parts = [(series - self.mean_) / self.scale_, (inputs - self.input_mean_) / self.input_scale_]
         return np.concatenate(parts, axis=-1)
 
-    def _read(self, states: np.ndarray) -> np.ndarray:
+    def _linear_and_squares(self, states: np.ndarray) -> np.ndarray:
         """Return what the read-out sees."""
         if not self.squares:
             return states
@@ -121,7 +121,7 @@ class ESN(Forecaster):
         return (1 - self.leak) * states + self.leak * pushed
 
     def _predict(self, states: np.ndarray) -> np.ndarray:
-        return (self.readout_[0] + self._read(states) @ self.readout_[1:]) * self.scale_ + self.mean_
+        return (self.readout_[0] + self._linear_and_squares(states) @ self.readout_[1:]) * self.scale_ + self.mean_
 
     def _warm(self, windows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the states after windows; row i of the inputs belongs to the snapshot after row i."""

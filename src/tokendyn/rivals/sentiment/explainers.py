@@ -4,7 +4,6 @@ All explainers see the same words (:func:`tokendyn.sentiment.find_words`), and a
 for all of them, at each of its places; only how they find their scores differs.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, nearest
 from tokendyn.optional import EXTRAS, library, missing
 from tokendyn.sentiment.explanation import Span
 from tokendyn.sentiment.tokenise import find_words
@@ -267,8 +266,8 @@ def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
     problems = [] if chosen else [f"none is named; choose among {', '.join(EXPLAINERS)}"]
     for name in chosen:
         if name not in EXPLAINERS:
-            close = difflib.get_close_matches(str(name), EXPLAINERS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose among {', '.join(EXPLAINERS)}"
+            near = nearest(str(name), EXPLAINERS)
+            hint = f"did you mean {near!r}?" if near else f"choose among {', '.join(EXPLAINERS)}"
             problems.append(f"no explainer {name!r}; {hint}")
         elif name in ("leaders", "contributions", "value") and not callable(getattr(model, "explain", None)):
             kind = type(model).__name__

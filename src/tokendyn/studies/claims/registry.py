@@ -1,9 +1,8 @@
 """All claims, in the order of the sources."""
 
-import difflib
 from collections.abc import Sequence
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, nearest
 from tokendyn.studies.claims import clustering, exact, forecast, meanfield, sentiment
 from tokendyn.studies.claims.claim import Claim
 
@@ -27,8 +26,8 @@ def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
     problems = []
     for name in names:
         if name not in ids and name not in groups:
-            near = difflib.get_close_matches(name, [*ids, *groups], n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(name, [*ids, *groups])
+            hint = f"; did you mean {near}?" if near else ""
             problems.append(f"there is no claim {name!r}{hint}")
     if problems:
         raise BadInputError.all_of("claims", [*problems, f"there are {', '.join(ids)}"])

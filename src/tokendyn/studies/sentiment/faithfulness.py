@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import LISTED, BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.explainers import (
     EXPLAINERS,
@@ -49,7 +49,6 @@ MEASURES = {
 }
 
 _TOP = 5
-_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -211,7 +210,7 @@ def evaluate_explanations(
     """
     began = time.perf_counter()
     cuts = _check_cut(texts)
-    _check_settings(seed, seeds, fractions, samples)
+    check_settings(seed, seeds, samples, fractions)
     names = check_explainers(explainers, model)
     _warm_up(model, cuts[0], names)
     rows: list[dict[str, Any]] = []
@@ -317,16 +316,16 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
     cuts = [CutText.of(text) for text in listed]
     wordless = [number for number, cut in enumerate(cuts) if not cut.words]
     if wordless:
-        problems = [f"texts[{number}] has no word to explain; remove it" for number in wordless[:_LISTED]]
-        problems += [f"and {len(wordless) - _LISTED} more"] if len(wordless) > _LISTED else []
+        problems = [f"texts[{number}] has no word to explain; remove it" for number in wordless[:LISTED]]
+        problems += [f"and {len(wordless) - LISTED} more"] if len(wordless) > LISTED else []
         raise BadInputError.all_of("texts", problems)
     return cuts
 
 
-def _check_settings(seed: int, seeds: int, fractions: Sequence[float], samples: int) -> None:
+def check_settings(seed: int, seeds: int, samples: int, fractions: Sequence[float] = FRACTIONS) -> None:
     """Raise one error for all settings that are out of range."""
     problems = [
-        f"{name}={given!r}; expected a whole number of at least {least}"
+        f"`{name}={given!r}`; expected a whole number of at least {least}"
         for name, given, least in (("seed", seed, 0), ("seeds", seeds, 1), ("samples", samples, 10))
         if isinstance(given, bool) or not isinstance(given, int) or given < least
     ]

@@ -1,0 +1,88 @@
+"""A hardmax run over several processes of this machine, started here; ``python -m`` of this module is one of them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.attention import Head
+from tokendyn.dynamics.freeze import Following
+from tokendyn.dynamics.layers import Layer
+from tokendyn.dynamics.sharded import ShardedRun, run_sharded
+from tokendyn.errors import BadInputError
+
+_FIELDS = ("state", "previous", "leaders", "tie_counts", "tie_spreads", "since", "doubtful", "keys_sent")
+_FOLLOWING = ("leaders", "tie_counts", "tie_spreads")
+_MATRICES = ("score", "query", "key")
+
+
+def run_in_processes(
+    tokens: Float[np.ndarray, "tokens dim"],
+    layers: Sequence[Layer],
+    weights: Float[np.ndarray, " tokens"] | None,
+    processes: int,
+) -> ShardedRun:
+    """Let processes of this machine share the tokens, each an equal part; return the run of all tokens.
+
+    They are fresh interpreters, so that a caller needs no ``if __name__ == "__main__"``, and meet in a temporary
+    folder: no port is opened.
+
+    Raises
+    ------
+    BadInputError
+        With what the first process that failed said.
+    """
+    with tempfile.TemporaryDirectory(prefix="tokendyn-") as folder:
+        head = layers[0].heads[0]
+        given = {name: getattr(head, name) for name in _MATRICES if getattr(head, name) is not None}
+        given |= {"tokens": tokens, "alphas": np.array([layer.alpha for layer in layers])}
+        given |= {} if weights is None else {"weights": np.asarray(weights, dtype=np.float64)}
+        np.savez(Path(folder) / "run.npz", tie_tolerance=head.tie_tolerance, **given)
+        command = [sys.executable, "-m", "tokendyn.dynamics.processes", folder, str(processes)]
+        path = os.pathsep.join(filter(None, sys.path))
+        environment = {**os.environ, "PYTHONPATH": path}
+        workers = [
+            subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, env=environment)
+            for rank in range(processes)
+        ]
+        said = [worker.communicate()[1].decode(errors="replace").strip() for worker in workers]
+        failed = [text for worker, text in zip(workers, said, strict=True) if worker.returncode]
+        if failed:
+            raise BadInputError(f"a process of the run failed: {(failed[0].splitlines() or ['it was stopped'])[-1]}")
+        parts = [dict(np.load(Path(folder) / f"part-{rank}.npz")) for rank in range(processes)]
+    starts = np.cumsum([0, *(len(part["state"]) for part in parts)])
+    for part, start in zip(parts, starts, strict=False):
+        part["doubtful"] = part["doubtful"] + start
+    names = [*_FIELDS[:-1], *(f"first_{name}" for name in _FOLLOWING)]
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    first = Following(**{name: whole.pop(f"first_{name}") for name in _FOLLOWING})
+    return ShardedRun(**whole, first=first, keys_sent=tuple(parts[0]["keys_sent"].tolist()))
+
+
+def _work(folder: Path, processes: int, rank: int) -> None:
+    """Run the part of one process and write what it found."""
+    import torch.distributed as dist
+
+    given = np.load(folder / "run.npz")
+    edges = np.linspace(0, len(given["tokens"]), processes + 1).astype(int)
+    own = slice(edges[rank], edges[rank + 1])
+    matrices = {name: given[name] for name in _MATRICES if name in given}
+    head = Head(**matrices, tie_tolerance=float(given["tie_tolerance"]))
+    layers = [Layer(alpha=float(alpha), heads=(head,)) for alpha in given["alphas"]]
+    weights = given["weights"][own] if "weights" in given else None
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
+    found = run_sharded(np.ascontiguousarray(given["tokens"][own]), layers, weights=weights)
+    fields = {name: np.asarray(getattr(found, name)) for name in _FIELDS}
+    fields |= {f"first_{name}": getattr(found.first, name) for name in _FOLLOWING}
+    np.savez(folder / f"part-{rank}.npz", allow_pickle=False, **fields)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,62 @@
+"""The kinds of forecasters by name, and what a store needs of one; a class enters itself when it is defined."""
+
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from tokendyn.forecast.forms import Form
+
+
+class Stored(Protocol):
+    """A fitted forecaster as a store sees it."""
+
+    fit_seconds_: float
+    form_: Form
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what ``_restore`` needs: values for JSON, arrays."""
+
+    def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        """Take over what ``_state`` returned."""
+
+    def _parameter_record(self) -> dict[str, Any]:
+        """Return the parameters as JSON values."""
+
+    def _parameter_problems(self) -> list[str]:
+        """Return what is wrong with the parameters."""
+
+
+#: Every forecaster class that was imported, by its name.
+KINDS: dict[str, type[Any]] = {}
+#: The modules of our own kinds: a saved model or a search names them, and nothing else may have imported them.
+_HOMES = {
+    "BasisMap": "tokendyn.forecast.basis",
+    "Blend": "tokendyn.forecast.blend",
+    "Drift": "tokendyn.forecast.naive",
+    "EnsembleTDTF": "tokendyn.forecast.ensemble",
+    "Mean": "tokendyn.forecast.naive",
+    "PaperTDTF": "tokendyn.forecast.paper",
+    "Persistence": "tokendyn.forecast.naive",
+    "SeasonalNaive": "tokendyn.forecast.naive",
+    "TDDMD": "tokendyn.forecast.tddmd",
+    "TDTF": "tokendyn.forecast.tdtf",
+}
+
+
+def known_kinds() -> list[str]:
+    """Return the names of all kinds that are known here, in order."""
+    return sorted({*_HOMES, *KINDS})
+
+
+def kind_of(name: str) -> type[Any]:
+    """Return the class of a name; one of our own is imported when it is asked for.
+
+    Raises
+    ------
+    KeyError
+        If there is none: the module that defines it was not imported.
+    """
+    if name not in KINDS and name in _HOMES:
+        import_module(_HOMES[name])
+    return KINDS[name]

@@ -1,0 +1,32 @@
+"""A fitted classifier as a frozen model: what verdicts, exports and stores read of it, apart from its training."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.sentiment.lookup import Lookup
+from tokendyn.sentiment.vocabulary import Ragged
+
+#: Of the record in a folder or an export.
+SCHEMA = "tokendyn-sentiment"
+SCHEMA_VERSION = 1
+
+
+class FrozenModel(Protocol):
+    """What a fitted :class:`tokendyn.sentiment.LeaderClassifier` has; the attributes are described there."""
+
+    alpha: float
+    layers: int
+    ngrams: int
+    negation: bool
+    tokeniser: Any
+    classes_: np.ndarray
+    words_: tuple[str, ...]
+    embedding_: Float[np.ndarray, "words_and_pole dim"]
+    decoder_: Float[np.ndarray, "*classes dim"]
+    intercept_: Any
+    _lookup: Lookup
+
+    def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Float[np.ndarray, "*scores"]:
+        """Return the logits, or the scores of several classes, for the shares of the words."""
