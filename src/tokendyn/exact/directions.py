@@ -143,10 +143,11 @@ def _centre(tokens: np.ndarray, spare: int | None) -> np.ndarray:
     centre = np.zeros(tokens.shape[1], tokens.dtype)
     if spare is not None and _Grid.of(tokens).room >= spare:
         return centre
-    low, high = tokens.min(axis=0), tokens.max(axis=0)
-    for k in np.flatnonzero((low != high) & (np.maximum(-low, high) > (0 if spare is None else 2) * (high - low))):
+    low, high = tokens.min(axis=0) / 4, tokens.max(axis=0) / 4  # a quarter, so that nothing overflows
+    far = np.maximum(-low, high) > (0 if spare is None else 2) * (high - low)
+    for k in np.flatnonzero((low != high) & far & (np.maximum(-low, high) < np.finfo(tokens.dtype).max / 16)):
         column = tokens[:, k]
-        middle = column[np.argmin(np.abs(column - (low[k] + (high[k] - low[k]) / 2)))]
+        middle = column[np.argmin(np.abs(column / 4 - (low[k] + (high[k] - low[k]) / 2)))]
         if _differ_exactly(column, middle):
             centre[k] = middle
     return centre
