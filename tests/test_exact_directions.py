@@ -139,7 +139,7 @@ def test_scales_that_no_line_holds_are_refused_and_ranks_help(tokens):
     assert right(exact.compile(ranks[:, None, :], labels), ranks, labels)
 
 
-@pytest.mark.parametrize("offset, step", [(1.6e9, 0.001), (0.1, np.spacing(0.1))], ids=["times", "last bits"])
+@pytest.mark.parametrize(("offset", "step"), [(1.6e9, 0.001), (0.1, np.spacing(0.1))], ids=["times", "last bits"])
 def test_offsets_far_beyond_the_differences_are_built(offset, step):
     tokens = offset + step * np.indices((3, 3, 3)).reshape(3, -1).T
     labels = random_labels(len(tokens))

@@ -616,7 +616,7 @@ def test_known_inputs_come_with_the_series_that_were_read():
     found = model.forecast(20, inputs=push[280:])
     np.testing.assert_array_equal(found.values, model.forecast(series[:280], 20, inputs=push).values)
     assert 1 - model.score(read) < 1e-2
-    with pytest.raises(BadInputError, match="fitted with 1 inputs"):
+    with pytest.raises(BadInputError, match="fitted with 1 input;"):
         model.forecast(20)
 
 

@@ -438,7 +438,7 @@ class ForecasterContract:
         assert np.abs(forecast.values - truth).mean() < 0.5 * np.abs(still.values - truth).mean()
         with pytest.raises(BadInputError, match="rows, expected"):
             model.forecast(series[:span], horizon, inputs=push[:span])
-        with pytest.raises(BadInputError, match="fitted with 1 inputs"):
+        with pytest.raises(BadInputError, match="fitted with 1 input;"):
             model.forecast(series[:span], horizon)
 
     def test_inputs_given_to_a_model_without_are_an_error(self, model: Forecaster) -> None:
@@ -519,7 +519,7 @@ class ForecasterContract:
             self.make().fit(waves(model.window_length_))
 
     def test_series_of_other_columns_are_refused(self) -> None:
-        with pytest.raises(BadInputError, match="columns, expected 2"):
+        with pytest.raises(BadInputError, match=r"columns?, expected 2"):
             self.make().fit([waves(400), waves(400)[:, :1]])
 
     def test_a_short_window_is_refused(self, model: Forecaster) -> None:

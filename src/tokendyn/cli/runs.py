@@ -118,7 +118,7 @@ def compare_runs(*runs: str, store: Path | None = None, json: bool = False) -> i
         rows = [index.store.read(one) for one in ids]
     differing = {
         part: _differences(
-            [{"command": row.command, **row.config} if part == "config" else row.results for row in rows]
+            [{"command": row.command, **row.config} if part == "config" else dict(row.results) for row in rows]
         )
         for part in ("config", "results")
     }

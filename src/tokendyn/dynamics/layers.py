@@ -1,6 +1,7 @@
 """One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -131,8 +132,23 @@ class ResidualLayer:
         return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
 
 
-#: What :func:`tokendyn.dynamics.run` runs.
-AnyLayer = Layer | ResidualLayer
+@runtime_checkable
+class AnyLayer(Protocol):
+    """What :func:`tokendyn.dynamics.run` runs: :class:`Layer`, :class:`ResidualLayer`, or a class of the user's own."""
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads; all layers of a run have as many."""
+
+    def __call__(
+        self,
+        tokens: Float[np.ndarray, "*batch tokens dim"],
+        *,
+        weights: Float[np.ndarray, "*batch tokens"] | None = None,
+        mask: Bool[np.ndarray, "*shape"] | None = None,
+        backend: Backend = "auto",
+    ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
+        """Return the moved tokens and what each head found."""
 
 
 def _means(

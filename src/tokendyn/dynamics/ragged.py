@@ -322,7 +322,7 @@ def run_ragged(
     >>> batch = run_ragged([cloud, cloud[:2]], [Layer(alpha=1.0)] * 3)
     >>> batch.statuses
     ('completed', 'completed')
-    >>> [end.tolist() for end in batch.last]
+    >>> [end.round(4).tolist() for end in batch.last]
     [[[2.0, 0.0], [0.0, 1.0], [1.875, 0.0625]], [[2.0, 0.0], [0.0, 1.0]]]
     """
     started = time.perf_counter()

@@ -86,7 +86,8 @@ class InputReport(Result, kind="exact-input-report"):
             f"smallest gap along {self.smallest_gap[1]}: {self.smallest_gap[0]:.3g}",
         ]
         if self.duplicates:
-            lines.append(f"repeats of an earlier sequence with the same label: {self.duplicates}")
+            verb = "repeats" if self.duplicates == 1 else "repeat"
+            lines.append(f"{counted(self.duplicates, 'sequence')} {verb} an earlier one with the same label")
         for i, j in self.contradictions[:LISTED]:
             lines.append(f"sequences {i} and {j} are the same and have different labels")
         if len(self.contradictions) > LISTED:

@@ -10,7 +10,7 @@ that all differences from it are numbers of the type, and otherwise 0: block 0 s
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,12 +54,12 @@ class Line:
     values: Float[np.ndarray, " tokens"]
     error: float
     name: str
-    centre: Float[np.ndarray, " dim"] = field(default=None)  # type: ignore[assignment]  # zeros, below
+    centre: Float[np.ndarray, " dim"]
 
     def __post_init__(self) -> None:
         """Leave out what the direction does not read."""
-        centre = np.zeros_like(self.direction) if self.centre is None else self.centre
-        object.__setattr__(self, "centre", np.where(self.direction != 0, centre, 0).astype(self.direction.dtype))
+        centre = np.where(self.direction != 0, self.centre, 0).astype(self.direction.dtype)
+        object.__setattr__(self, "centre", centre)
 
 
 def project(
@@ -74,7 +74,7 @@ def project(
     used = np.flatnonzero(direction)
     values, size = _added_up(tokens, direction, used)
     units = np.array([_unit_exponents(tokens[:, k]).min(initial=_EMPTY) for k in used])
-    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name)
+    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name, np.zeros_like(direction))
 
 
 #: Unit of a coordinate that is 0 in all tokens: every power of two divides it.
@@ -322,4 +322,5 @@ def _line(
     if not math.isfinite(size):
         values, size = np.zeros(len(tokens)), 0.0
         direction = np.zeros_like(direction)
-    return Line(direction, values, _error(tokens.dtype, direction[used], grid.unit[chosen], size), name)
+    error = _error(tokens.dtype, direction[used], grid.unit[chosen], size)
+    return Line(direction, values, error, name, np.zeros_like(direction))

@@ -334,9 +334,9 @@ def _plan(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Plan:
     try:
         arrays = {name: tensors[f"plan.{name}"] for name in _PLAN}
         direction = tensors["plan.direction"]
-        line = Line(
-            direction, np.empty(0), float(record["line_error"]), str(record["line"]), tensors.get("plan.centre")
-        )
+        # Models of 0.1 have no centre: theirs is the origin.
+        centre = tensors.get("plan.centre", np.zeros_like(direction))
+        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]), centre)
         plan = Plan(line=line, start=int(record["start"]), lagged=bool(record["lagged"]), **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"the plan of the model cannot be read ({error}); build and save the model anew") from None

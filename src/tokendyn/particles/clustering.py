@@ -508,9 +508,8 @@ def hypothesis_departures(tokens: Float[np.ndarray, "tokens dim"], score: Float[
         departures.append(f"token {zero[0]} is zero: it has no direction and averages all tokens")
     repeated = len(tokens) - len(np.unique(tokens, axis=0))
     if repeated:
-        some = "1 token repeats another one: it counts"
-        many = f"repetitions of other tokens: {repeated}, which count"
-        departures.append(f"{some if repeated == 1 else many} as multiplicity")
+        repeat = "repeats another one: it counts" if repeated == 1 else "repeat others: they count"
+        departures.append(f"{counted(repeated, 'token')} {repeat} as multiplicity")
     if len(tokens) == 1:
         departures.append("there is one token only: it stays where it is")
     return departures
