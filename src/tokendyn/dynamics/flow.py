@@ -7,6 +7,7 @@ Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky>
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -110,6 +111,10 @@ class TokenFlow:
 
     def _temperature_problems(self) -> list[str]:
         beta, problems = self.inverse_temperature, []
+        if not isinstance(beta, Real):
+            return [
+                f"inverse_temperature is {type(beta).__name__}, expected a number; matrices are given by name: value=V"
+            ]
         if not beta >= 0:
             problems.append(f"inverse_temperature must be zero or more, got {beta}")
         if math.isinf(beta) and self.cold_limit is None:

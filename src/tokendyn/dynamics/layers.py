@@ -1,6 +1,8 @@
 """One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
 
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -73,10 +75,10 @@ class Layer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.alpha) and self.alpha > 0):
-            raise BadInputError(f"alpha must be positive and finite, got {self.alpha}")
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head")
+        if not (isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha > 0):
+            remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(self.alpha, Head | tuple) else ""
+            raise BadInputError(f"alpha must be positive and finite, got {self.alpha}{remedy}")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -113,8 +115,7 @@ class ResidualLayer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head; one with value=0 adds nothing")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -133,6 +134,13 @@ class ResidualLayer:
 
 #: What :func:`tokendyn.dynamics.run` runs.
 AnyLayer = Layer | ResidualLayer
+
+
+def _check_heads(heads: Any) -> None:
+    if isinstance(heads, Head) or not isinstance(heads, tuple | list):
+        raise BadInputError(f"heads is {type(heads).__name__}, expected a tuple of heads, such as heads=(head,)")
+    if not heads:
+        raise BadInputError("a layer needs at least one head; one whose value is zero adds nothing")
 
 
 def _means(
