@@ -39,7 +39,10 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
     if array.ndim != 2 or array.shape[1] == 0:
         raise BadInputError(f"{what} has shape {array.shape}, expected (time, features)")
     if features is not None and array.shape[1] != features:
-        raise BadInputError(f"{what} has {array.shape[1]} columns, expected {features} as in the training series")
+        remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
+        raise BadInputError(
+            f"{what} has {array.shape[1]} columns, expected {features} as in the training series{remedy}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
@@ -166,6 +169,11 @@ def _length_problems(arrays: Sequence[np.ndarray], names: Sequence[str], window:
     short = [
         f"{name} has {len(array)} snapshots; a window of {window} and the next one need {window + 1}: fewer "
         "delays, a smaller stride, or a longer series"
+        + (
+            "; rows are snapshots, so a series of (features, time) is given as series.T"
+            if len(array.T) > window
+            else ""
+        )
         for array, name in zip(arrays, names, strict=True)
         if len(array) <= window
     ]
