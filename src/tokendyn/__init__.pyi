@@ -18,9 +18,13 @@ from tokendyn.dynamics import (
     FeedForward,
     FlowTrajectory,
     Layer,
+    RaggedTokens,
+    RaggedTrajectory,
+    ResidualLayer,
     TokenFlow,
     Trajectory,
     integrate,
+    run_ragged,
 )
 from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
@@ -143,7 +147,10 @@ __all__ = [
     "OrbitReading",
     "OutputError",
     "PaperTDTF",
+    "RaggedTokens",
+    "RaggedTrajectory",
     "Refinement",
+    "ResidualLayer",
     "Result",
     "SearchResult",
     "Snapshots",
@@ -197,6 +204,7 @@ __all__ = [
     "register_family",
     "results",
     "run",
+    "run_ragged",
     "runs",
     "sentiment",
     "show",

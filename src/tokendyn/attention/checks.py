@@ -16,7 +16,10 @@ def as_array(given: Any) -> np.ndarray:
     try:
         return np.asarray(given)
     except ValueError:
-        raise BadInputError("rows of different lengths; every token needs every coordinate") from None
+        raise BadInputError(
+            "rows of different lengths; every token needs every coordinate (many sets of tokens of any sizes go "
+            "through layers by tokendyn.run_ragged)"
+        ) from None
 
 
 def as_float64(array: object) -> np.ndarray:
