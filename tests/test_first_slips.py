@@ -25,7 +25,12 @@ SLIPS = {
     "heads in place of layers": (lambda: td.run(POINTS, [td.Head()]), r"layers is no list of layers"),
     "a number of layers": (lambda: td.run(POINTS, 10), r"layers is no list of layers"),
     "one layer": (lambda: td.run(POINTS, td.Layer()), r"layers is no list of layers"),
-    "many sets to run": (lambda: td.run([POINTS, POINTS[:2]], [td.Layer()]), r"tokendyn\.run_ragged"),
+    "many sets to run": (lambda: td.run([POINTS, POINTS[:2]], [td.Layer()]), r"by run_ragged"),
+    "a word for the step": (lambda: td.simulate(POINTS, alpha="a"), r"got 'a'"),
+    "a part of a layer": (lambda: td.simulate(POINTS, layers=2.5), r"a whole number; got 2\.5"),
+    "a word for the temperature": (lambda: td.simulate(POINTS, inverse_temperature="hot"), r"a number, got 'hot'"),
+    "a path of tokens": (lambda: td.simulate("tokens.csv"), r"read_tokens\('tokens\.csv'\)"),
+    "a path of a series": (lambda: fitted("flow.csv"), r"read_series\('flow\.csv'\)"),
     "a head in place of the temperature": (lambda: td.TokenFlow(td.Head()), r"inverse_temperature is Head"),
     "tokens before the flow": (
         lambda: td.simulate_meanfield(POINTS, td.TokenFlow(5.0), [0, 1]),
@@ -60,6 +65,19 @@ def test_a_slip_is_answered_by_what_to_write_instead(slip):
     call, message = SLIPS[slip]
     with pytest.raises(td.BadInputError, match=message):
         call()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_flow_takes_matrices_as_lists():
+    flow = td.TokenFlow(5.0, value=[[1, 0], [0, 2]])
+    np.testing.assert_array_equal(flow.value, np.diag([1.0, 2.0]))
+
+
+def test_what_was_read_shows_its_shape_and_not_its_numbers():
+    reviews = td.small_reviews()
+    assert len(repr(reviews)) < 1000
+    table = td.TokenTable(np.zeros((50, 2)), tuple(map(str, range(50))))
+    assert "tokens=<float64 (50, 2)>" in repr(table)
 
 
 def test_a_series_that_was_read_shows_its_shape_and_not_its_numbers():

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention.checks import as_float64
 from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.drift import Drift, softmax_drift, tangent_of_linear
 from tokendyn.attention.step import attend
@@ -94,6 +95,9 @@ class TokenFlow:
     device: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("interaction", "query", "key", "value"):
+            if isinstance(getattr(self, name), list | tuple):
+                object.__setattr__(self, name, as_float64(getattr(self, name)))
         problems = [*self._temperature_problems(), *self._matrix_problems()]
         if self.means is not None and (self.causal or not self.normalised):
             problems.append("means= computes full, normalised attention only; leave it out for causal or USA flows")

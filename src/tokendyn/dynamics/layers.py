@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Layer:
     def __post_init__(self) -> None:
         if not (isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha > 0):
             remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(self.alpha, Head | tuple) else ""
-            raise BadInputError(f"alpha must be positive and finite, got {self.alpha}{remedy}")
+            raise BadInputError(f"alpha must be positive and finite, got {self.alpha!r}{remedy}")
         _check_heads(self.heads)
 
     def __call__(
@@ -158,6 +159,10 @@ def _means(
 
 def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     """Return tokens as a float64 matrix, or raise a :class:`BadInputError` that says what is wrong."""
+    if isinstance(tokens, str | PathLike):
+        raise BadInputError(f"tokens is a path; read the file first: read_tokens({str(tokens)!r})")
+    if isinstance(tokens, list | tuple) and len({np.shape(part) for part in tokens if np.ndim(part) == 2}) > 1:
+        raise BadInputError("tokens are sets of different sizes; send each through layers of its own by run_ragged")
     array = as_array(tokens)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         If it is not a real numeric array of one or two dimensions, has other columns than expected, or has gaps
         (NaN or infinity, by rows).
     """
+    if isinstance(series, str | PathLike):
+        raise BadInputError(f"{what} is a path; read the file first: read_series({str(series)!r})")
     array = np.asarray(series)
     if np.iscomplexobj(array):
         raise BadInputError(f"{what} is complex; give real and imaginary parts as columns of their own")
