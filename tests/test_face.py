@@ -633,7 +633,7 @@ def test_what_does_not_fit_is_said():
         td.TDDMD().fit(table.assign(c="x"))
     with pytest.raises(BadInputError, match="not uniform"):
         td.TDDMD().fit(table.set_index(table.index.delete(59).append(pd.DatetimeIndex(["2024-02-29 05:00"]))))
-    with pytest.raises(BadInputError, match="1 times are missing before row 8"):
+    with pytest.raises(BadInputError, match="1 time is missing before row 8; fill them first, in pandas"):
         td.TDDMD().fit(table.drop(table.index[7]))
     model = td.TDDMD(delays=4).fit(table)
     with pytest.raises(BadInputError, match=r"time step of 3600, expected 86400"):

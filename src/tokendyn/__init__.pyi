@@ -159,6 +159,7 @@ __all__ = [
     "RaggedTokens",
     "RaggedTrajectory",
     "Refinement",
+    "ResidualLayer",
     "Result",
     "SearchResult",
     "Snapshots",

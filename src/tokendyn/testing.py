@@ -332,10 +332,13 @@ def driven(steps: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 class ForecasterContract:
-    """Tests of one kind of model; ``make`` returns one that learns :func:`waves` within a second or two."""
+    """Tests of one kind of model; ``make`` returns one that learns :func:`waves` within a second or two.
 
-    takes_inputs = True
-    takes_lists = True
+    Set what the model does not do to False: the tests of it are skipped.
+    """
+
+    takes_inputs = True  # whether inputs= of fit and forecast bear on the forecast
+    takes_lists = True  # whether fit takes several series
     saves = True
     ends_its_progress = True  # whether the last share is 1
     restarts = True  # whether the state of a rollout is its last window, so that a forecast continues itself
@@ -435,7 +438,8 @@ class ForecasterContract:
             series[rows][:span], horizon, inputs=np.concatenate([push[rows][:span], np.zeros((20, 1))])
         )
         truth = series[rows][span:]
-        assert np.abs(forecast.values - truth).mean() < 0.5 * np.abs(still.values - truth).mean()
+        errors = np.abs(forecast.values - truth).mean(), np.abs(still.values - truth).mean()
+        assert errors[0] < 0.5 * errors[1], "inputs do not help; use them, or set takes_inputs = False"
         with pytest.raises(BadInputError, match="rows, expected"):
             model.forecast(series[:span], horizon, inputs=push[:span])
         with pytest.raises(BadInputError, match="fitted with 1 input;"):

@@ -1,7 +1,9 @@
 """One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from numbers import Real
+from os import PathLike
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -74,10 +76,10 @@ class Layer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.alpha) and self.alpha > 0):
-            raise BadInputError(f"alpha must be positive and finite, got {self.alpha}")
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head")
+        if not (isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha > 0):
+            remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(self.alpha, Head | tuple) else ""
+            raise BadInputError(f"alpha must be positive and finite, got {self.alpha!r}{remedy}")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -114,8 +116,7 @@ class ResidualLayer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head; one with value=0 adds nothing")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -151,6 +152,13 @@ class AnyLayer(Protocol):
         """Return the moved tokens and what each head found."""
 
 
+def _check_heads(heads: Any) -> None:
+    if isinstance(heads, Head) or not isinstance(heads, tuple | list):
+        raise BadInputError(f"heads is {type(heads).__name__}, expected a tuple of heads, such as heads=(head,)")
+    if not heads:
+        raise BadInputError("a layer needs at least one head; one whose value is zero adds nothing")
+
+
 def _means(
     heads: tuple[Head, ...], tokens: np.ndarray, weights: np.ndarray | None, mask: np.ndarray | None, backend: Backend
 ) -> tuple[np.ndarray, tuple[AttentionStep, ...]]:
@@ -166,6 +174,10 @@ def _means(
 
 def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     """Return tokens as a float64 matrix, or raise a :class:`BadInputError` that says what is wrong."""
+    if isinstance(tokens, str | PathLike):
+        raise BadInputError(f"tokens is a path; read the file first: read_tokens({str(tokens)!r})")
+    if isinstance(tokens, list | tuple) and len({np.shape(part) for part in tokens if np.ndim(part) == 2}) > 1:
+        raise BadInputError("tokens are sets of different sizes; send each through layers of its own by run_ragged")
     array = as_array(tokens)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")

@@ -134,6 +134,8 @@ def check_run(
     names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
     if len(names) != len(state):
         raise BadInputError(f"{counted(len(names), 'label')} for {counted(len(state), 'token')}")
+    if not isinstance(layers, Sequence) or not all(callable(layer) and hasattr(layer, "heads") for layer in layers):
+        raise BadInputError("layers is no list of layers, such as [Layer(heads=(head,))] * 10")
     if len({len(layer.heads) for layer in layers}) != 1:
         raise BadInputError("give at least one layer, and the same number of heads in each")
     if arithmetic not in get_args(Arithmetic):

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -351,6 +352,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         self._check_fitted()
         if steps is None and isinstance(window, int | np.integer):
             window, steps = None, int(window)
+        if steps is None and isinstance(window, Real):
+            raise BadInputError(f"steps is {window}, expected an integer >= 1")
         if steps is None:
             raise BadInputError("steps is missing; give how many snapshots to forecast: forecast(10)")
         if window is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         If it is not a real numeric array of one or two dimensions, has other columns than expected, or has gaps
         (NaN or infinity, by rows).
     """
+    if isinstance(series, str | PathLike):
+        raise BadInputError(f"{what} is a path; read the file first: read_series({str(series)!r})")
     array = np.asarray(series)
     if np.iscomplexobj(array):
         raise BadInputError(f"{what} is complex; give real and imaginary parts as columns of their own")
@@ -40,8 +43,9 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
     if array.ndim != 2 or array.shape[1] == 0:
         raise BadInputError(f"{what} has shape {array.shape}, expected (time, features)")
     if features is not None and array.shape[1] != features:
+        remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
         raise BadInputError(
-            f"{what} has {counted(array.shape[1], 'column')}, expected {features} as in the training series"
+            f"{what} has {counted(array.shape[1], 'column')}, expected {features} as in the training series{remedy}"
         )
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
@@ -172,6 +176,11 @@ def _length_problems(arrays: Sequence[np.ndarray], names: Sequence[str], window:
     short = [
         f"{name} has {counted(len(array), 'snapshot')}; a window of {window} and the next one need {window + 1}: fewer "
         "delays, a smaller stride, or a longer series"
+        + (
+            "; rows are snapshots, so a series of (features, time) is given as series.T"
+            if len(array.T) > window
+            else ""
+        )
         for array, name in zip(arrays, names, strict=True)
         if len(array) <= window
     ]

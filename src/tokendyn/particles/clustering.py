@@ -450,8 +450,8 @@ def check_simulation(
 ) -> tuple[Float[np.ndarray, "tokens dim"], list[Layer]]:
     """Return tokens and layers of :func:`simulate`, or raise what it would raise before it starts."""
     tokens = checked_tokens(tokens)
-    if layers < 1:
-        raise BadInputError(f"layers must be at least 1, got {layers}")
+    if not isinstance(layers, int | np.integer) or layers < 1:
+        raise BadInputError(f"layers must be at least 1, a whole number; got {layers!r}")
     score = np.eye(tokens.shape[1]) if score is None else score
     head = Head(score=score, inverse_temperature=inverse_temperature, tie_tolerance=tie_tolerance)
     if head.score is None or head.score.shape[0] != tokens.shape[1]:

@@ -53,7 +53,9 @@ def labels_of(texts: Any) -> Any:
     BadInputError
         If there are none.
     """
-    labels = getattr(texts, "labels", None)
+    labels = None if hasattr(texts, "columns") else getattr(texts, "labels", None)
+    if labels is None and hasattr(texts, "columns"):
+        raise BadInputError("texts is a table; give two columns: fit(table['text'], table['label'])")
     if labels is None:
         raise BadInputError("labels is missing; give one label a text, or texts that were read with their labels")
     return labels

@@ -436,6 +436,8 @@ def simulate(
     >>> run.distances[[0, 30, 50]].round(2)
     array([0.85, 0.08, 1.06])
     """
+    if not isinstance(flow, TokenFlow):
+        raise BadInputError(f"flow is {type(flow).__name__}, expected a TokenFlow: simulate(flow, tokens, times)")
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
     begun = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
