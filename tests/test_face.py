@@ -269,7 +269,7 @@ VALUES = [
     None, True, 3, -0.0, float("inf"), float("-inf"), "text", (1, (2.5, "x")), [1, [2]], {"a": 1, "b": (2,)},
     {1: "one", (2, "b"): "two"}, {"$array": 1}, np.arange(6.0).reshape(2, 3), np.array([1, 2], dtype=np.int32),
     np.array([True, False]), np.array([1 + 2j, 3.5]), np.array(["a", "bc"]), np.array(["a", 1, None], dtype=object),
-    np.empty((0, 2)), np.array([np.nan, np.inf]), {},
+    np.empty((0, 2)), np.array([np.nan, np.inf]), {}, np.array(2.5), np.array(1j),
 ]  # fmt: skip
 
 
@@ -299,6 +299,41 @@ def test_a_file_of_another_kind_or_damaged_is_refused(tmp_path):
     file.write_text(whole[:50], encoding="utf-8")
     with pytest.raises(BadInputError):
         load_result(tmp_path / "kept")
+
+
+def changed(record, path, value):
+    """Return a JSON record with one value replaced."""
+    record = json.loads(json.dumps(record))
+    inside = record
+    for key in path[:-1]:
+        inside = inside[key]
+    inside[path[-1]] = value
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    ("result", "name", "path", "value"),
+    [
+        ("attention-step", "result.json", ("result", "fields", "choice", "$part"), "Unknown"),
+        ("attention-step", "result.json", ("result", "fields", "choice", "$part"), ["Choice"]),
+        ("clustering", "run.json", ("config", "inverse_temperature"), {"of": "nothing"}),
+        ("certificate", "model.json", ("settings",), [[1]]),
+        ("meanfield", "run.json", ("resolution",), {"other_tokens": 1}),
+    ],
+)
+def test_a_record_with_a_value_of_another_kind_is_one_message(result, name, path, value, tmp_path):
+    RESULTS[result]().save(tmp_path / "kept")
+    (file,) = (tmp_path / "kept").rglob(name)
+    file.write_text(changed(json.loads(file.read_text(encoding="utf-8")), path, value), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"kept.* is damaged"):
+        td.load(tmp_path / "kept")
+
+
+def test_a_name_that_no_file_can_have_is_one_message(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for path in ("x" * 5000, tmp_path / "circle"):
+        with pytest.raises(BadInputError, match=r"cannot be read|is not there"):
+            td.load(path)
 
 
 def test_a_kind_belongs_to_one_class():

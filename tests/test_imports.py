@@ -31,7 +31,7 @@ ALLOWED = {
     "studies": HELPERS | {"runs", "data", "show", "rivals", "experiments"} | CORE | SYSTEMS,
     "loading": HELPERS | {"runs", "data", "show", "studies", "experiments"} | CORE | SYSTEMS,
     "testing": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
-    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
+    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "experiments", "loading"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 
@@ -46,21 +46,40 @@ def module_name(file):
     return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
-def imported_modules(source, module, *, is_package):
-    """Return the tokendyn modules that a source text imports anywhere, lazily and for types too."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+def import_statements(source, module, *, is_package):
+    """Yield each import in a source text, in functions and for types too: a dotted name, and what is taken from it.
+
+    Where a text imports by name (``importlib.import_module``, ``__import__``), its strings that are dotted names of the
+    package, or begin with one before a colon, count as imports: what is named is imported somewhere.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            yield from ((alias.name, ()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 drop = node.level - is_package
                 parents = module.split(".")
                 base = ".".join([*parents[: len(parents) - drop], *filter(None, [base])])
-            found.add(base)
-            if base == "tokendyn":
-                found.update(f"{base}.{alias.name}" for alias in node.names)
+            yield base, tuple(alias.name for alias in node.names)
+    called = {ast.unparse(node.func).split(".")[-1] for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    if called & {"import_module", "__import__"}:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                word = node.value.partition(":")[0]
+                dotted = word if word.startswith("tokendyn.") else f"tokendyn.{word}"
+                if (word != node.value or "." in word) and dotted in MODULES and dotted != module:
+                    yield dotted, ()
+
+
+def imported_modules(source, module, *, is_package):
+    """Return the tokendyn modules that a source text imports anywhere, lazily and for types too."""
+    found = set()
+    for base, names in import_statements(source, module, is_package=is_package):
+        found.add(base)
+        if base == "tokendyn":
+            found.update(f"{base}.{name}" for name in names)
     return {name for name in found if name.split(".")[0] == "tokendyn"}
 
 
@@ -79,6 +98,10 @@ def test_imports_are_read_in_every_form():
     )
     found = imported_modules(source, "tokendyn.particles.limits", is_package=False)
     assert {part(name) for name in found} == {"", "cli", "show", "__version__", "runs", "particles", "exact"}
+    by_name = "import importlib\nhomes = {'a': 'particles.limits:f'}\nimportlib.import_module('tokendyn.cli')\n"
+    assert imported_modules(by_name, "tokendyn.loading", is_package=False) == {
+        "tokendyn.particles.limits", "tokendyn.cli",
+    }  # fmt: skip
     inside = imported_modules("from .limits import x\nfrom .. import cli", "tokendyn.particles", is_package=True)
     assert inside == {"tokendyn.particles.limits", "tokendyn", "tokendyn.cli"}
 
@@ -139,19 +162,26 @@ CIRCLES = [
 ]
 
 
-def needs(module):
-    """Return the modules of the package that a module imports, inside functions and for types too.
+def needs(module, source=None):
+    """Return the modules of the package that a module imports, inside functions, by name and for types too.
 
     A package stands for what is named in it: ``from tokendyn.exact import ragged`` needs ``tokendyn.exact.ragged``.
     """
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= (names & MODULES.keys()) or {node.module}
+    file, found = MODULES[module], set()
+    source = file.read_text(encoding="utf-8") if source is None else source
+    for base, names in import_statements(source, module, is_package=file.stem == "__init__"):
+        found |= ({f"{base}.{name}" for name in names} & MODULES.keys()) or {base}
     return (found & MODULES.keys()) - {module}
+
+
+def test_what_a_module_needs_is_read_in_every_form():
+    source = (
+        "from . import ragged\nfrom .store import load\nfrom tokendyn.dynamics import run\n"
+        "def f():\n    return __import__('tokendyn.show.report')\n"
+    )
+    assert needs("tokendyn.exact.compiler", source) == {
+        "tokendyn.exact.ragged", "tokendyn.exact.store", "tokendyn.dynamics.run", "tokendyn.show.report",
+    }  # fmt: skip
 
 
 def reachable(start, graph):

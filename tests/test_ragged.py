@@ -179,6 +179,30 @@ def test_all_bad_sets_are_named(sets, message):
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_stacked_sets_are_taken_from_lists_and_other_types_of_numbers():
+    stacked = RaggedTokens([[1.0, 0.0], [0.0, 2.0]], [0, 1, 2])
+    assert [one.tolist() for one in stacked] == [[[1.0, 0.0]], [[0.0, 2.0]]]
+    assert run_ragged(RaggedTokens(stacked.tokens.astype(int), stacked.offsets), [Layer(0.5)]).status == "completed"
+    nothing = RaggedTokens(np.empty((0, 2), dtype=np.float32), np.array([0, 0]))
+    assert run_ragged(nothing, [Layer(0.5)]).ends.dtype == np.float64
+    with pytest.raises(BadInputError, match="descent"):
+        RaggedTokens(np.zeros((3, 2)), np.array([0, 2, 1, 3], dtype=np.uint64))
+    for shape in ((3,), (3, 0)):
+        with pytest.raises(BadInputError, match="tokens must be a"):
+            RaggedTokens(np.zeros(shape), np.array([0, 3]))
+
+
+def test_weights_of_which_the_sum_would_overflow_are_refused():
+    tokens = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, -1.0]])
+    for use in (run, lambda tokens, layers, weights: run_ragged([tokens], layers, weights=weights)):
+        with pytest.raises(BadInputError, match=r"token weights add up to inf, more than 1\.12e"):
+            use(tokens, [Layer(1.0)] * 3, weights=np.full(3, 1e308))
+        heavy = use(1e50 * tokens, [Layer(1.0)] * 3, weights=np.full(3, 1e247))
+        light = use(1e50 * tokens, [Layer(1.0)] * 3, weights=np.ones(3))
+        np.testing.assert_allclose(heavy.states[-1], light.states[-1], rtol=1e-15)
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_offsets_heads_and_layers_are_refused(rng, monkeypatch):
     tokens = rng.normal(size=(4, 2))
     with pytest.raises(BadInputError, match="offsets must ascend from 0 to the number of tokens, 4"):
@@ -191,6 +215,11 @@ def test_wrong_offsets_heads_and_layers_are_refused(rng, monkeypatch):
         mean_shares([tokens], [Layer(0.5, (Head(inverse_temperature=1.0),))])
     with pytest.raises(BadInputError, match="weights"):
         run_ragged([tokens], [Layer(0.5)], weights=-np.ones(4))
+    with pytest.raises(BadInputError, match="backend must be one of"):
+        run_ragged([tokens], [Layer(0.5)], backend="polytop")
+    for workers in (0, 1.5, True):
+        with pytest.raises(BadInputError, match="workers must be a whole number"):
+            run_ragged([tokens], [Layer(0.5)], workers=workers)
     monkeypatch.setattr("tokendyn.runs.memory.machine_memory", lambda: 1000.0)
     with pytest.raises(BadInputError, match='record="last"'):
         run_ragged([tokens], [Layer(0.5)] * 9, record="all")

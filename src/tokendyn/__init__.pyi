@@ -159,7 +159,6 @@ __all__ = [
     "RaggedTokens",
     "RaggedTrajectory",
     "Refinement",
-    "ResidualLayer",
     "Result",
     "SearchResult",
     "Snapshots",

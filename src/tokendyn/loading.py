@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.results.face import Result, result_class
 from tokendyn.results.pictures import Bars
 from tokendyn.runs.folders import read_json, schema_of
@@ -83,6 +83,10 @@ KINDS: dict[str, str] = {
     "spectrum": "forecast.spectra",
     "orbit-reading": "forecast.interpretation",
 }
+
+
+#: What a reader raises when a whole JSON file lacks a key or holds a value of another kind.
+_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,11 @@ def load(path: str | Path) -> Any:
     5
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, or links in a circle
+        raise BadInputError(f"{str(path)[:200]} cannot be read: {error.strerror}") from None
+    if not there:
         raise BadInputError(f"{path} is not there; give a folder that save() or a command wrote")
     if path.is_file():
         return _load_file(path)
@@ -184,7 +192,7 @@ def load(path: str | Path) -> Any:
     for name in dict.fromkeys([*(name for name, *_ in FOLDERS.values()), *(name for name, _ in RECORDS.values())]):
         schema = schema_of(path / name) if name else None
         if schema in FOLDERS:
-            return _function(FOLDERS[schema][2])(path)
+            return _read(schema, path)
         if schema in RECORDS:
             return _record(path / name, schema)
         if schema is not None:
@@ -203,7 +211,7 @@ def _load_file(path: Path) -> Any:
     """Read the folder of a file, or the record that the file is."""
     schema = schema_of(path)
     if schema in FOLDERS and path.name == FOLDERS[schema][0]:
-        return _function(FOLDERS[schema][2])(path.parent)
+        return _read(schema, path.parent)
     if schema in RECORDS:
         return _record(path, schema)
     if schema == "tokendyn-explored":  # the page exports it under any name
@@ -223,6 +231,20 @@ def _load_file(path: Path) -> Any:
 def _known() -> str:
     """Return what can be loaded, in words."""
     return f"load reads {', '.join(what for _, what, _ in FOLDERS.values())}, and records that commands wrote"
+
+
+def _read(schema: str, folder: Path) -> Any:
+    """Read a folder by the reader of its schema; what a damaged record makes it stumble over is one message."""
+    try:
+        return _function(FOLDERS[schema][2])(folder)
+    except TokendynError:
+        raise
+    except _DAMAGED as error:
+        said = f"{type(error).__name__}: {error}"
+        raise BadInputError(
+            f"{folder} is damaged: the record of {FOLDERS[schema][1]} lacks something or does not fit ({said}); write "
+            "it anew"
+        ) from None
 
 
 def _function(name: str) -> Callable[[Path], Any]:

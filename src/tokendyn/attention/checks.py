@@ -8,6 +8,9 @@ import numpy as np
 from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.scales import MODERATE, power_of_two
 
+#: What token weights may add up to: times a moderate coordinate it is a float still.
+LARGEST_WEIGHTS = float(np.finfo(np.float64).max) * MODERATE
+
 
 def as_array(given: Any) -> np.ndarray:
     """Return an array; tensors of torch on any device, with or without gradient, are taken as their numbers."""
@@ -146,6 +149,14 @@ def as_weights(weights: np.ndarray | None, shape: tuple[int, ...], mask: np.ndar
     weights = np.where(mask, weights, 1.0)
     if not (np.isfinite(weights).all() and (weights > 0).all()):
         raise BadInputError("token weights must be positive and finite; leave tokens of weight 0 out")
+    with np.errstate(over="ignore"):
+        largest = float(weights.sum(axis=-1).max(initial=0.0))
+    # The sums of weights times coordinates must not overflow: that would be NaN among the results.
+    if largest > LARGEST_WEIGHTS:
+        raise BadInputError(
+            f"token weights add up to {largest:.3g}, more than {LARGEST_WEIGHTS:.3g}; divide all by one number: "
+            "means depend on their ratios only"
+        )
     return weights
 
 

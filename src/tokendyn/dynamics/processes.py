@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.attention import Head
+from tokendyn.attention.checks import as_weights
 from tokendyn.dynamics.freeze import Following
 from tokendyn.dynamics.layers import Layer
 from tokendyn.dynamics.sharded import ShardedRun, run_sharded
@@ -41,7 +42,8 @@ def run_in_processes(
         head = layers[0].heads[0]
         given = {name: getattr(head, name) for name in _MATRICES if getattr(head, name) is not None}
         given |= {"tokens": tokens, "alphas": np.array([layer.alpha for layer in layers])}
-        given |= {} if weights is None else {"weights": np.asarray(weights, dtype=np.float64)}
+        if weights is not None:
+            given["weights"] = as_weights(weights, (len(tokens),), np.ones(len(tokens), dtype=bool))
         np.savez(Path(folder) / "run.npz", tie_tolerance=head.tie_tolerance, **given)
         command = [sys.executable, "-m", "tokendyn.dynamics.processes", folder, str(processes)]
         path = os.pathsep.join(filter(None, sys.path))

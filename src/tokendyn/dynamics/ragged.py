@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.attention import Head
-from tokendyn.attention.checks import as_array, as_weights
+from tokendyn.attention.checks import as_array, as_weights, check_parameters
+from tokendyn.attention.dispatch import known_backends
 from tokendyn.attention.step import Backend
 from tokendyn.dynamics import ragged_kernels as kernels
 from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze
@@ -65,12 +66,18 @@ class RaggedTokens(ShortRepr):
     offsets: Int[np.ndarray, " sets_plus_1"]
 
     def __post_init__(self) -> None:
-        offsets = self.offsets
-        if offsets.ndim != 1 or not len(offsets) or offsets.dtype.kind not in "iu":
-            raise BadInputError(f"offsets must be a list of whole numbers, got {offsets.dtype} {offsets.shape}")
-        if offsets[0] != 0 or offsets[-1] != len(self.tokens) or (np.diff(offsets) < 0).any():
+        tokens, given = as_array(self.tokens), as_array(self.offsets)
+        if tokens.ndim != 2 or not tokens.shape[1]:
+            raise BadInputError(f"tokens must be a (tokens, dim) matrix, got {tokens.shape}")
+        if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
+            raise BadInputError(f"offsets must be a list of whole numbers, got {given.dtype} {given.shape}")
+        # Differences of unsigned numbers would never be negative.
+        offsets = given.astype(np.int64, copy=False)
+        object.__setattr__(self, "tokens", tokens)
+        object.__setattr__(self, "offsets", offsets)
+        if offsets[0] != 0 or offsets[-1] != len(tokens) or (np.diff(offsets) < 0).any():
             raise BadInputError(
-                f"offsets must ascend from 0 to the number of tokens, {len(self.tokens)}; got {offsets[0]} to "
+                f"offsets must ascend from 0 to the number of tokens, {len(tokens)}; got {offsets[0]} to "
                 f"{offsets[-1]}" + (", with a descent" if (np.diff(offsets) < 0).any() else "")
             )
 
@@ -329,6 +336,7 @@ def run_ragged(
     sets = _checked(sets)
     given = _weights(weights, sets)
     check_run(sets.tokens[:1] if len(sets.tokens) else np.zeros((1, sets.dim)), layers, record=record, freeze=freeze)
+    _check_backend(backend, layers)
     batch = _Batch(sets, given, layers, record, freeze, backend)
     done = 0
     if checkpoint is not None:
@@ -584,9 +592,10 @@ def _checked(sets: RaggedTokens | Iterable[Any]) -> RaggedTokens:
     """Return stacked sets whose numbers are contiguous and finite."""
     if not isinstance(sets, RaggedTokens):
         return RaggedTokens.of(sets)
-    if np.isfinite(sets.tokens).all() and sets.tokens.dtype == np.float64 and sets.offsets.dtype == np.int64:
-        return sets if sets.tokens.flags.c_contiguous else RaggedTokens(np.ascontiguousarray(sets.tokens), sets.offsets)
-    return RaggedTokens(checked_tokens(sets.tokens), sets.offsets.astype(np.int64))
+    tokens = sets.tokens
+    if tokens.dtype != np.float64 or not np.isfinite(tokens).all():
+        tokens = checked_tokens(tokens) if len(tokens) else tokens.astype(np.float64)
+    return RaggedTokens(tokens=np.ascontiguousarray(tokens), offsets=sets.offsets)
 
 
 def _weights(weights: Float[np.ndarray, " tokens"] | None, sets: RaggedTokens) -> Float[np.ndarray, " tokens"]:
@@ -595,8 +604,22 @@ def _weights(weights: Float[np.ndarray, " tokens"] | None, sets: RaggedTokens) -
     return np.ascontiguousarray(as_weights(weights, count, np.ones(count, dtype=bool)))
 
 
+def _check_backend(backend: Backend, layers: Sequence[AnyLayer]) -> None:
+    """Raise for a backend that does not exist: the compiled loop, which needs none, would not notice."""
+    for temperature in {head.inverse_temperature for layer in layers for head in layer.heads}:
+        check_parameters(temperature, 0.0, backend=backend, known=known_backends(temperature))
+
+
 def _in_pieces(work: Callable[[int, int], None], sets: RaggedTokens, done: int, workers: int) -> Iterator[int]:
-    """Do pieces of work of about :data:`PIECE` tokens, in threads; yield the number of sets done, in order."""
+    """Do pieces of work of about :data:`PIECE` tokens, in threads; yield the number of sets done, in order.
+
+    Raises
+    ------
+    BadInputError
+        If ``workers`` is no whole number of at least 1.
+    """
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+        raise BadInputError(f"workers must be a whole number of at least 1, got {workers!r}")
     cuts = np.searchsorted(sets.offsets, np.arange(PIECE, int(sets.offsets[-1]), PIECE), side="left")
     edges = np.unique([done, *(int(cut) for cut in cuts if cut > done), len(sets)]).tolist()
     if workers <= 1 or len(edges) <= 2:

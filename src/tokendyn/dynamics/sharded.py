@@ -169,8 +169,9 @@ class _Shard:
     ) -> None:
         self.exchange, self.state, count = exchange, tokens, len(tokens)
         self.weights = np.ones(count) if weights is None else np.array(weights, dtype=np.float64)
-        if exchange.largest(float(not (np.isfinite(tokens).all() and (self.weights > 0).all()))):
-            raise BadInputError("tokens must be finite and weights positive, in every process")
+        finite = np.isfinite(tokens).all() and np.isfinite(self.weights).all()
+        if exchange.largest(float(not (finite and (self.weights > 0).all()))):
+            raise BadInputError("tokens and weights must be finite and weights positive, in every process")
         sizes = [int(part[0, 0]) for part in exchange.rows(np.array([[float(count)]]))]
         self.first = sum(sizes[: exchange.rank])
         self.leaders = np.arange(count, dtype=np.int64) + self.first

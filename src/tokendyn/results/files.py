@@ -116,8 +116,8 @@ class _Writer:
             # safetensors has no complex numbers: real and imaginary parts lie on a last axis.
             self.tensors[name] = np.stack([array.real, array.imag], axis=-1)
             return {_COMPLEX: name}
-        self.tensors[name] = np.ascontiguousarray(array)
-        return {_ARRAY: name}
+        self.tensors[name] = np.ascontiguousarray(array)  # of at least one axis
+        return {_ARRAY: name} if array.ndim else {_ARRAY: name, "shape": []}
 
     def _mapping(self, value: dict[Any, Any], parts: tuple[type, ...]) -> dict[str, Any]:
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
@@ -154,7 +154,8 @@ class _Reader:
 
             return pd.DataFrame({self.value(name, ()): self.value(column, ()) for name, column in inside})
         if mark == _PART:
-            return self._made(next(part for part in parts if part.__name__ == inside), value["fields"], parts)
+            known = {part.__name__: part for part in parts}
+            return self._made(known[inside], value["fields"], parts)
         if mark == _RESULT:
             found = self._class(inside)
             return self._made(found, value["fields"], found.parts)
@@ -162,7 +163,8 @@ class _Reader:
 
     def _array(self, mark: str, inside: Any, value: dict[str, Any]) -> np.ndarray:
         if mark == _ARRAY:
-            return self.tensors[inside]
+            tensor = self.tensors[inside]
+            return tensor.reshape(()) if value.get("shape") == [] else tensor
         if mark == _COMPLEX:
             pair = self.tensors[inside]
             return np.asarray(pair[..., 0] + 1j * pair[..., 1])
