@@ -52,8 +52,8 @@ def test_the_options_of_the_command_are_those_of_the_class(experiment):
     registered = any_command(experiment.command).options
     for name, option in options_of(experiment).items():
         same = registered[name]
-        assert (same.flags, same.negative, same.default, same.positional, same.takes_path, same.numeric) == (
-            option.flags, option.negative, option.default, option.positional, option.takes_path, option.numeric,
+        assert (same.flags, same.negative, same.default, same.positional, same.numeric) == (
+            option.flags, option.negative, option.default, option.positional, option.numeric,
         )  # fmt: skip
     beside = {"out", "overwrite", "dry_run", "json", "checkpoint", *experiment.constants}
     assert set(registered) - set(options_of(experiment)) <= beside

@@ -146,7 +146,7 @@ def test_a_job_that_fails_is_tried_again_and_recorded_with_its_error(tokens, tmp
         calls.append(config)
         raise FloatingPointError("a NaN appeared in step 7")
 
-    monkeypatch.setattr("tokendyn.experiments.jobs.ExperimentKind.compute", broken)
+    monkeypatch.setattr("tokendyn.experiments.jobs.Kind.compute", broken)
     job = command("simulate").job({"tokens": str(tokens), "report": False})
     record, _ = perform(tmp_path / "runs", job, attempts=3)
     assert (record.status, record.attempts, len(calls)) == ("failed", 3, 3)

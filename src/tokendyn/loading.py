@@ -81,7 +81,7 @@ KINDS: dict[str, str] = {
     "backtest": "forecast.base",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",
-    "orbit-reading": "forecast.interpretation",
+    "orbit-reading": "forecast.orbit_reading",
 }
 
 

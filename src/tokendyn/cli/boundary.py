@@ -104,9 +104,9 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
 
 def say(message: str) -> None:
     """Say one message of the command line itself to people."""
-    from tokendyn.cli.output import announce_now
+    from tokendyn.cli.output import announce_lines
 
-    announce_now(f"tokendyn: {message.strip()}")
+    announce_lines(f"tokendyn: {message.strip()}")
 
 
 #: Arguments of the library that its messages name as ``name=value``, and that are options of commands.

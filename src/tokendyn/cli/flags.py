@@ -34,7 +34,7 @@ def in_flags(message: str, options: Mapping[str, Option]) -> str:
 
 def in_flags_of(message: str, words: Sequence[str]) -> str:
     """Return a message with names in backticks as the flags of the command that some words begin with."""
-    from tokendyn.cli import app
+    from tokendyn.cli.commands import app
     from tokendyn.cli.jobs import any_command
 
     if "`" not in message:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendyn.cli.output import announce, is_silent
+from tokendyn.cli.output import announce
 from tokendyn.experiments.experiment import ProgressCallback
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
     target = console()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    silent = is_silent() or not target.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -1,18 +1,21 @@
-"""The command that runs now, for the records of commands that are called as functions."""
+"""The command that runs now, for the records of commands that are no experiments."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from tokendyn.cli.commands import MEANFIELD, app
+from tokendyn.experiments.repeat import words_for
+
 #: Returns the words of the command that runs now.
 _current: ContextVar[Callable[[], list[str]] | None] = ContextVar("current", default=None)
 
 
 @contextmanager
-def running(words: Callable[[], list[str]]) -> Iterator[None]:
-    """Let :func:`repeated` know the command inside the block."""
-    token = _current.set(words)
+def running(arguments: Sequence[str]) -> Iterator[None]:
+    """Let :func:`repeated` know the command line that runs inside the block."""
+    token = _current.set(lambda: words_of(arguments))
     try:
         yield
     finally:
@@ -27,9 +30,7 @@ def repeated() -> str:
 
 def words_of(arguments: Sequence[str]) -> list[str]:
     """Return the words that repeat a command line, whether its options came from it or from ``--config``."""
-    from tokendyn.cli import app
-    from tokendyn.cli.jobs import any_command, bound_values, typed
-    from tokendyn.experiments.repeat import words_for
+    from tokendyn.cli.jobs import any_command, bound_values
 
     chain = app.parse_commands(arguments)[0]
     _, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
@@ -37,4 +38,4 @@ def words_of(arguments: Sequence[str]) -> list[str]:
     values = {name: value for name, value in bound_values(known, bound).items() if value != known.options[name].default}
     if known.words.startswith("simulate"):
         values.pop("model", None)
-    return words_for(typed(known.words), known.options, values)
+    return words_for(known.words.replace(MEANFIELD, "simulate --model meanfield"), known.options, values)

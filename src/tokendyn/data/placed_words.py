@@ -1,12 +1,12 @@
 """Words as points: what a trained model that places words in space holds, read without knowing which model it is."""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from tokendyn.errors import BadInputError
+from tokendyn.late import function_at
 from tokendyn.runs.files import schema_of
 
 #: Which function reads the words of a model folder, by the schema of its ``model.json``: it takes the folder and a
@@ -47,8 +47,8 @@ def read_placed_words(folder: Path, text: str | None) -> Words:
     """
     if text is not None and not text.strip():
         raise BadInputError("`text` is empty; give a text with words")
-    module, _, function = READERS[str(schema_of(folder / "model.json"))].partition(":")
-    points, weights, names = getattr(import_module(module), function)(folder, text)
+    read = function_at(READERS[str(schema_of(folder / "model.json"))])
+    points, weights, names = read(folder, text)
     points, weights = np.asarray(points, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     directed = np.linalg.norm(points, axis=1) > 0  # the neutral pole lies at the origin and has no direction
     if directed.sum() < 2:

@@ -19,12 +19,16 @@ from tokendyn.exact.forms import Forms, Table, canonical
 from tokendyn.exact.radius import line_of
 from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
+from tokendyn.late import function_at
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.dynamics import ResidualLayer
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.module import TransformerBlocks
+
+_save = function_at("tokendyn.exact.store:save")
+_to_onnx = function_at("tokendyn.exact.export:to_onnx")
 
 #: Tokens of one batch of the dense module.
 _BATCH_TOKENS = 20_000
@@ -390,15 +394,12 @@ class ExactTransformer:
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the transformer, its sequences and its certificate into a new folder; ``tokendyn.load`` reads it."""
-        from tokendyn.exact.store import save
-
-        save(self, folder, overwrite=overwrite)
+        _save(self, folder, overwrite=overwrite)
 
     def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
         """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`."""
-        from tokendyn.exact.export import to_onnx
-
-        return to_onnx(self, path, unrolled=unrolled)
+        written: Path = _to_onnx(self, path, unrolled=unrolled)
+        return written
 
     def _least_beta(self) -> float:
         return sufficient_beta(self.construction.width, int(self.sequences.lengths.max()))

@@ -67,9 +67,8 @@ How a command of ``tokendyn.cli`` becomes one
    in ``tokendyn.cli``. What it imported of ``cli.repeat``, ``cli.output``, ``cli.progress`` goes. The module of the
    experiment is imported for ``--help``: at its top stands nothing heavy, and the ``__init__`` of its room loads
    names when used.
-5. ``tests/test_experiments.py`` runs over every experiment; add its class there. Delete its words from the tables of
-   ``cli.jobs`` that are for functions; when no command is left there, ``cli.jobs.Command``, ``cli.output.overheard``
-   and ``cli.repeat`` go.
+5. Add the words of the command to ``cli.jobs.COMMANDS``, and the class to ``tests/test_experiments.py``, which runs
+   over every experiment. A command that is no experiment takes what repeats it from ``cli.repeat``.
 """
 
 from typing import TYPE_CHECKING, Any

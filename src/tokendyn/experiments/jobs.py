@@ -4,23 +4,19 @@ import contextlib
 import functools
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tokendyn
 from tokendyn.errors import BadInputError
 from tokendyn.experiments.experiment import Experiment, exists
-from tokendyn.experiments.options import Option, options_of, read_options
+from tokendyn.experiments.options import options_of, read_options
 from tokendyn.runs.code import code_version
 from tokendyn.runs.identity import digest_or_absent, input_digest, plain, question_id, run_id
 from tokendyn.runs.opened import recording
 from tokendyn.runs.store import OUTPUT, Status
-
-if TYPE_CHECKING:
-    pass
 
 #: Options that say where and how to write, not what to compute.
 CONTROL = frozenset({"out", "overwrite", "dry_run", "json", "checkpoint"})
@@ -88,8 +84,13 @@ class Job:
         return question_id(self.command, self.config, self.inputs)
 
 
-class Kind(ABC):
-    """What jobs run: the options, how ids follow from them, and the work itself.
+class Kind:
+    """What jobs run: the options of an experiment, how ids follow from them, and the work itself.
+
+    Parameters
+    ----------
+    experiment
+        Its class.
 
     Attributes
     ----------
@@ -97,55 +98,31 @@ class Kind(ABC):
         The words of the command.
     options
         The options by name.
-    constants
-        Values that the store keeps beside the options.
-    file
-        The file that it writes; empty for one that writes a folder.
-    grows
-        Whether it goes on from the folder that it wrote.
     """
 
-    def __init__(
-        self, words: str, options: Mapping[str, Option], *, constants: Mapping[str, Any], file: str, grows: bool
-    ) -> None:
-        self.words, self.options, self.constants = words, options, constants
-        self.file, self.grows = file, grows
+    def __init__(self, experiment: type[Experiment[Any]]) -> None:
+        self.experiment = experiment
+        self.words, self.options = experiment.command, options_of(experiment)
         self._led: dict[str, list[Path]] = {}
 
+    def __reduce__(self) -> Any:
+        """Return how a worker gets it: by the name of the class."""
+        return kind_of, (self.experiment,)
+
     @property
-    @abstractmethod
     def code(self) -> str:
         """Version and digest of the code and the libraries that compute it."""
-
-    @abstractmethod
-    def rehearse(self, config: Mapping[str, Any]) -> None:
-        """Read what a run reads, and compute nothing."""
-
-    @abstractmethod
-    def compute(self, config: Mapping[str, Any], place: Path, final: Path, checkpoint: Path) -> Ending:
-        """Run it.
-
-        Parameters
-        ----------
-        config
-            The options of a job.
-        place
-            Where to write.
-        final
-            Where what is written will be once it is whole.
-        checkpoint
-            Where the state of a long run is kept.
-        """
+        return code_version(self.experiment.__module__)
 
     @property
     def output(self) -> str:
         """Name of what it writes in the folder of a run."""
-        return self.file or OUTPUT
+        return self.experiment.file or OUTPUT
 
     @property
     def config_names(self) -> list[str]:
         """Names of the options that bear on the result."""
-        return [*self.constants, *(name for name in self.options if name not in CONTROL)]
+        return [*self.experiment.constants, *(name for name in self.options if name not in CONTROL)]
 
     def config(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options that bear on the result, with defaults filled in; None where there is no value.
@@ -155,10 +132,11 @@ class Kind(ABC):
         BadInputError
             If options are unknown, missing or of the wrong kind; the message lists them all.
         """
-        same = {name for name, value in self.constants.items() if given.get(name, value) == value}
+        same = {name for name, value in self.experiment.constants.items() if given.get(name, value) == value}
         chosen = {name: value for name, value in given.items() if name not in same}
         values = read_options(self.words, self.options, chosen, CONTROL)
-        return {**self.constants, **{name: plain(value) for name, value in values.items() if name not in CONTROL}}
+        kept = {name: plain(value) for name, value in values.items() if name not in CONTROL}
+        return {**self.experiment.constants, **kept}
 
     def job(self, given: Mapping[str, Any]) -> Job:
         """Return the job of some options; paths of input files become absolute."""
@@ -210,33 +188,7 @@ class Kind(ABC):
             self._led[key] = list(dict.fromkeys(opened))
         return self._led[key]
 
-
-class ExperimentKind(Kind):
-    """Jobs that run an experiment.
-
-    Parameters
-    ----------
-    experiment
-        Its class.
-    """
-
-    def __init__(self, experiment: "type[Experiment[Any]]") -> None:
-        self.experiment = experiment
-        super().__init__(
-            experiment.command, options_of(experiment), constants=experiment.constants, file=experiment.file,
-            grows=experiment.grows,
-        )  # fmt: skip
-
-    def __reduce__(self) -> Any:
-        """Return how a worker gets it: by the name of the class."""
-        return kind_of, (self.experiment,)
-
-    @property
-    def code(self) -> str:
-        """Version and digest of the code and the libraries that compute it."""
-        return code_version(self.experiment.__module__)
-
-    def of(self, config: Mapping[str, Any]) -> "Experiment[Any]":
+    def of(self, config: Mapping[str, Any]) -> Experiment[Any]:
         """Return the experiment of the options of a job."""
         values = {option.keys[0]: config[name] for name, option in self.options.items() if name in config}
         return self.experiment(**values).resolved()
@@ -259,9 +211,9 @@ class ExperimentKind(Kind):
 
 
 @functools.cache
-def kind_of(experiment: "type[Experiment[Any]]") -> ExperimentKind:
+def kind_of(experiment: type[Experiment[Any]]) -> Kind:
     """Return the kind of jobs that run an experiment."""
-    return ExperimentKind(experiment)
+    return Kind(experiment)
 
 
 def beyond(job: Job, opened: Iterable[Path], store: Path) -> dict[str, str]:

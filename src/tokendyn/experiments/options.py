@@ -1,7 +1,6 @@
 """The options of an experiment, read off the fields of its class, for Python, TOML, command line and store."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import itertools
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, nearest
 from tokendyn.experiments.fields import Flags, is_matrix, leaves, markers, read_value
 
 
@@ -141,8 +140,8 @@ def read_options(
         if name in refused:
             problems.append(f"{written} is set by the store itself; leave it out")
         elif name not in options:
-            near = difflib.get_close_matches(name, set(options) - set(refused), n=1)
-            problems.append(f"{what} has no option {written}" + (f"; did you mean {near[0]}?" if near else ""))
+            near = nearest(name, sorted(set(options) - set(refused)))
+            problems.append(f"{what} has no option {written}" + (f"; did you mean {near}?" if near else ""))
         else:
             try:
                 values[name] = options[name].read(value)

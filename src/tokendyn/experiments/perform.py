@@ -84,7 +84,7 @@ def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Ending]:
     final = store.path(job.id) / job.kind.output
     with store.writing(job.id) as folder:
         place = folder / job.kind.output
-        if job.kind.grows and final.is_dir():
+        if job.kind.experiment.grows and final.is_dir():
             shutil.copytree(final, place)
         try:
             with recording() as opened:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tokendyn.forecast.basis import BasisMap
     from tokendyn.forecast.blend import Blend
     from tokendyn.forecast.ensemble import EnsembleTDTF
-    from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
+    from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
+    from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
     from tokendyn.forecast.search import SearchResult, auto_forecaster
     from tokendyn.forecast.spectra import Spectrum
@@ -29,7 +30,7 @@ _HOMES = {
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "Forecast": "tokendyn.forecast.base",
     "Forecaster": "tokendyn.forecast.base",
-    "OrbitReading": "tokendyn.forecast.interpretation",
+    "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
     "SearchResult": "tokendyn.forecast.search",
     "Spectrum": "tokendyn.forecast.spectra",

@@ -19,7 +19,8 @@ from tokendyn.forecast.figures import (
     spectrum_figure,
 )
 from tokendyn.forecast.held_out import HeldOut
-from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, read_orbit
+from tokendyn.forecast.interpretation import local_eigenvalues, read_orbit
+from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
 from tokendyn.forecast.store import SCHEMA as MODEL_SCHEMA
 from tokendyn.forecast.store import SCHEMA_VERSION as MODEL_SCHEMA_VERSION

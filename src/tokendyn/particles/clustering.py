@@ -20,6 +20,7 @@ from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.dynamics.run import check_run
 from tokendyn.errors import BadInputError, ConvergenceError, TheoremError
 from tokendyn.geometry import Polytope, same_points
+from tokendyn.late import function_at
 from tokendyn.particles.limits import (
     LimitPrediction,
     LimitSet,
@@ -35,6 +36,10 @@ from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.show.report import Report
+
+_save_run = function_at("tokendyn.particles.report:save_run")
+_write_figures = function_at("tokendyn.particles.report:write_figures")
+_run_report = function_at("tokendyn.particles.report:run_report")
 
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
@@ -180,17 +185,14 @@ class ClusteringRun(Result):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
-        from tokendyn.particles.report import save_run
-
-        save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
+        _save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        from tokendyn.particles.report import run_report, write_figures
-
         if not self.trajectory.is_whole:  # the figures of the full page need every layer
             return super()._page(title, pictures)
-        write_figures(self, pictures, title)
-        return run_report(self, title=title, pictures=pictures)
+        _write_figures(self, pictures, title)
+        report: Report = _run_report(self, title=title, pictures=pictures)
+        return report
 
     def table(self) -> pd.DataFrame:
         """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""

@@ -24,8 +24,9 @@ LIBRARIES = {
 }  # fmt: skip
 #: Modules that decide how a command is called and what is said, not what is computed.
 _SPEECH = frozenset(
-    {"tokendyn", "tokendyn.optional", "tokendyn.runs.code"}
-    | {"tokendyn.cli" + part for part in ("", ".boundary", ".jobs", ".output", ".progress", ".repeat", ".strict")}
+    {"tokendyn", "tokendyn.late", "tokendyn.optional", "tokendyn.runs.code"}
+    | {"tokendyn.cli" + part for part in ("", ".boundary", ".commands", ".jobs", ".output", ".progress", ".repeat")}
+    | {"tokendyn.cli.strict"}
     | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
     | {"tokendyn.experiments.results", "tokendyn.experiments.sweeping", "tokendyn.experiments.swept"}
 )
@@ -124,7 +125,7 @@ def _named(node: ast.AST) -> Iterator[str]:
         yield node.module
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("tokendyn."):
-        # Backends are named by texts and imported when they are asked for.
+        # Backends, and what writes and draws values, are named by texts and imported when they are asked for.
         yield node.value.partition(":")[0]
 
 

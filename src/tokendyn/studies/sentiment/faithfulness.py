@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.late import function_at
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.explainers import (
     EXPLAINERS,
@@ -31,6 +32,8 @@ from tokendyn.sentiment.checks import check_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_figure = function_at("tokendyn.studies.sentiment.faithfulness_page:faithfulness_figure")
 
 #: The shares of the distinct words that are taken out, or left alone.
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -133,9 +136,8 @@ class FaithfulnessReport(Result, kind="faithfulness"):
 
     def figure(self) -> "Figure":
         """Draw the drops over the fractions, and what an explanation costs; see :mod:`.faithfulness_page`."""
-        from tokendyn.studies.sentiment.faithfulness_page import faithfulness_figure
-
-        return faithfulness_figure(self)
+        figure: Figure = _figure(self)
+        return figure
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; what is not defined is None."""
