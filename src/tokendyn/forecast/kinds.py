@@ -29,18 +29,19 @@ class Stored(Protocol):
 
 #: Every forecaster class that was imported, by its name.
 KINDS: dict[str, type[Any]] = {}
-#: The modules of our own kinds: a saved model or a search names them, and nothing else may have imported them.
+#: Our own kinds, and which module of this room defines them: a saved model or a search names them, and nothing else may
+#: have imported them.
 _HOMES = {
-    "BasisMap": "tokendyn.forecast.basis",
-    "Blend": "tokendyn.forecast.blend",
-    "Drift": "tokendyn.forecast.naive",
-    "EnsembleTDTF": "tokendyn.forecast.ensemble",
-    "Mean": "tokendyn.forecast.naive",
-    "PaperTDTF": "tokendyn.forecast.paper",
-    "Persistence": "tokendyn.forecast.naive",
-    "SeasonalNaive": "tokendyn.forecast.naive",
-    "TDDMD": "tokendyn.forecast.tddmd",
-    "TDTF": "tokendyn.forecast.tdtf",
+    "BasisMap": "basis",
+    "Blend": "blend",
+    "Drift": "naive",
+    "EnsembleTDTF": "ensemble",
+    "Mean": "naive",
+    "PaperTDTF": "paper",
+    "Persistence": "naive",
+    "SeasonalNaive": "naive",
+    "TDDMD": "tddmd",
+    "TDTF": "tdtf",
 }
 
 
@@ -58,5 +59,5 @@ def kind_of(name: str) -> type[Any]:
         If there is none: the module that defines it was not imported.
     """
     if name not in KINDS and name in _HOMES:
-        import_module(_HOMES[name])
+        import_module(f"{__package__}.{_HOMES[name]}")
     return KINDS[name]
