@@ -25,12 +25,13 @@ ALLOWED = {
     "dynamics": HELPERS | {"attention", "geometry", "results", "runs"},
     "metrics": HELPERS | {"attention", "geometry", "results", "runs"},
     "data": HELPERS | {"runs"} | CORE,
-    **{system: HELPERS | {"runs", "data", "show"} | CORE for system in SYSTEMS},
+    "experiments": HELPERS | {"results", "runs", "data", "show"},
+    **{system: HELPERS | {"runs", "data", "show", "experiments"} | CORE for system in SYSTEMS},
     "rivals": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
-    "studies": HELPERS | {"runs", "data", "show", "rivals"} | CORE | SYSTEMS,
-    "loading": HELPERS | {"runs", "data", "show", "studies"} | CORE | SYSTEMS,
+    "studies": HELPERS | {"runs", "data", "show", "rivals", "experiments"} | CORE | SYSTEMS,
+    "loading": HELPERS | {"runs", "data", "show", "studies", "experiments"} | CORE | SYSTEMS,
     "testing": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
-    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies"} | CORE | SYSTEMS,
+    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "experiments"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 

@@ -27,7 +27,8 @@ from sklearn.exceptions import NotFittedError
 
 import tokendyn
 from tokendyn.attention import attend
-from tokendyn.attention.dispatch import SOFTMAX, Offer, Problem, SoftmaxBackend, register_attention
+from tokendyn.attention.dispatch import SOFTMAX, SoftmaxBackend, register_attention
+from tokendyn.attention.problem import Offer, Problem
 from tokendyn.data.attention_names import Scheme
 from tokendyn.data.families import recognise, register_family
 from tokendyn.dynamics.run import run

@@ -1,7 +1,7 @@
 """The command line: a thin layer that reads arguments, calls the library and says what was done.
 
 Exit codes: 0 done; 1 failed or diverged; 2 bad input, usage or output; 70 a fault of tokendyn; 130 interrupted, 143 and
-129 stopped by TERM and HUP.
+129 stopped by TERM and HUP, 141 standard output was closed by its reader.
 """
 
 import functools
@@ -16,7 +16,7 @@ from cyclopts.config import Dict
 import tokendyn
 from tokendyn.cli.boundary import guarded, prepare_process
 from tokendyn.cli.strict import strict_numbers
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.runs.bounded import read_toml
 
 #: The variant of simulate that ``--model meanfield`` chooses.
@@ -124,7 +124,7 @@ _command(
 _command(
     sentiment,
     "evaluate",
-    "evaluate:evaluate",
+    "sentiment_studies:evaluate",
     "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
     "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
@@ -141,14 +141,14 @@ _command(
 _command(
     sentiment,
     "curve",
-    "sentiment_curve:curve",
+    "sentiment_studies:curve",
     "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
     "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 _command(
     sentiment,
     "compare",
-    "sentiment_compare:compare",
+    "sentiment_studies:compare",
     "Compare the classifier with TF-IDF and logistic regression, and a fastText-like model, on one split of your file."
     "\n\nWrites a folder with the table, a figure and report.html.",
     "tokendyn sentiment compare reviews.csv --out comparison/",
@@ -157,7 +157,7 @@ _command(
 _command(
     sentiment,
     "export",
-    "sentiment_export:export",
+    "sentiment:export",
     "Write the scoring path of a model as an ONNX file, for onnxruntime in any language. Needs tokendyn[onnx].",
     "tokendyn sentiment export model/ --out model.onnx",
 )
@@ -399,6 +399,11 @@ def _run(arguments: list[str]) -> Any:
     except CycloptsError as error:
         help_of = _command_words(words)
         raise BadInputError(f"{error}{_misspelled(words, str(error))}\nSee: tokendyn {help_of}--help") from None
+    except TokendynError as error:
+        from tokendyn.cli.flags import in_flags_of
+
+        error.args = (in_flags_of(str(error), words), *error.args[1:])
+        raise
     finally:
         # The settings of one command must not reach the next one of the same process.
         app.config = before

@@ -1,6 +1,7 @@
 """What every command says and where: people read standard error, programs read standard output."""
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,28 @@ def _broken_names() -> list[str]:
     """Return the parts of the command line that hold a line end, such as names of folders: it would forge a line."""
     broken = [word for word in sys.argv[1:] if "\n" in word]
     return [part for word in broken for part in re.split("[/\\\\]", word) if "\n" in part]
+
+
+class _Announcing(logging.Handler):
+    """Says what is logged to people."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one line."""
+        announce(record.getMessage())
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """Say what the library logs inside the block: which part of long work is done now."""
+    logger, handler = logging.getLogger("tokendyn"), _Announcing()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def is_silent() -> bool:

@@ -11,6 +11,7 @@ from tokendyn.data.sequences import LabelledSequences
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.errors import ContradictoryLabelsError, PrecisionError
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_rows, hash_sequences, same_sequences
+from tokendyn.words import counted
 
 Values = Float[np.ndarray, "tokens dim"]
 
@@ -190,7 +191,7 @@ def _shape_problem(array: np.ndarray, dim: int) -> str:
         remedy = "one sequence alone is given as [sequence]; tokens of one number are array[:, None]"
         return f"has shape {array.shape}, expected (tokens, dim): {remedy}"
     if array.shape[1] != dim or dim == 0:
-        return f"has tokens of {array.shape[1]} coordinates, the first has {dim}"
+        return f"has tokens of {counted(array.shape[1], 'coordinate')}, the first has {dim}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         return f"holds NaN or infinity at position {place}; remove or repair that token"

@@ -18,6 +18,7 @@ from tokendyn.forecast.network import ACTIVATIONS, ARRAYS, Network
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import rank_problems
 from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.forecast.interpretation import OrbitReading
@@ -203,7 +204,7 @@ class TDTF(Forecaster):
         problems = check_count("rounds", rounds) + check_number("ratio", ratio)
         span = window_length(self.delays, self.stride)
         if len(array) <= span:
-            problems.append(f"series has {len(array)} snapshots, expected more than {span}")
+            problems.append(f"series has {counted(len(array), 'snapshot')}, expected more than {span}")
         if problems:
             raise BadInputError.all_of("smooth", problems)
         driven = check_window_inputs(inputs, len(array), self.n_inputs_)

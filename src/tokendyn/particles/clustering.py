@@ -455,13 +455,15 @@ def check_simulation(
     score = np.eye(tokens.shape[1]) if score is None else score
     head = Head(score=score, inverse_temperature=inverse_temperature, tie_tolerance=tie_tolerance)
     if head.score is None or head.score.shape[0] != tokens.shape[1]:
-        raise BadInputError(f"A has shape {np.shape(score)}, but the tokens have {tokens.shape[1]} coordinates")
+        raise BadInputError(
+            f"A has shape {np.shape(score)}, but the tokens have {counted(tokens.shape[1], 'coordinate')}"
+        )
     departures = hypothesis_departures(tokens, head.score)
     if strict and departures:
         raise TheoremError.all_of(
             "the theorem of arXiv 2407.01602 does not apply (drop strict=True to run)", [*departures]
         )
-    check_memory(_LAYER_BYTES * layers, f"the lists of {layers} layers", "take fewer layers")
+    check_memory(_LAYER_BYTES * layers, f"the lists of {counted(layers, 'layer')}", "take fewer layers")
     stack = [Layer(alpha, (head,))] * layers
     check_run(tokens, stack, labels=labels, record=record, arithmetic=arithmetic)
     return tokens, stack
@@ -507,7 +509,7 @@ def hypothesis_departures(tokens: Float[np.ndarray, "tokens dim"], score: Float[
     repeated = len(tokens) - len(np.unique(tokens, axis=0))
     if repeated:
         some = "1 token repeats another one: it counts"
-        many = f"{repeated} tokens repeat others: they count"
+        many = f"repetitions of other tokens: {repeated}, which count"
         departures.append(f"{some if repeated == 1 else many} as multiplicity")
     if len(tokens) == 1:
         departures.append("there is one token only: it stays where it is")

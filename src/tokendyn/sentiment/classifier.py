@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tokendyn.data.texts import LabelledTexts
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights

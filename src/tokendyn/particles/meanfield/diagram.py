@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
+#: Where the runs of a diagram lie in its folder.
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,9 @@ class Diagram(Result):
         from tokendyn.particles.meanfield.diagram_report import write_diagram
 
         with new_folder(folder, overwrite=overwrite) as place:
+            (place / RUNS).mkdir()
             for result in self.results:
-                result.write(place)
+                result.write(place / RUNS)
             write_diagram(self, place, command="", seconds=0.0, report=False)
 
     def _page(self, title: str, pictures: Path) -> "Report":
@@ -319,7 +322,7 @@ def load_diagram(folder: str | Path) -> Diagram:
     if not isinstance(settings, dict) or not isinstance(asked, int):
         raise BadInputError(f"{folder} holds no run of its diagram yet; run it again")
     results = sorted(
-        map(PointResult.read, sorted(folder.glob("beta-*.json"))),
+        map(PointResult.read, sorted((folder / RUNS).glob("beta-*.json"))),
         key=lambda run: (run.point.beta, run.point.ratio or 0.0, run.point.seed),
     )
     return Diagram(settings, tuple(results), asked)

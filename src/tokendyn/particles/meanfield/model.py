@@ -539,7 +539,9 @@ class Refinement(Result):
     def picture(self) -> Curves:
         """Return the distances over time for each number of tokens."""
         shared = min(len(run.distances) for run in self.runs)  # a run may have ended early
-        curves = {f"{count} tokens": run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)}
+        curves = {
+            counted(count, "token"): run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)
+        }
         return Curves(self.runs[0].trajectory.times[:shared], curves, "time", "W2 to the projected law", log=True)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:

@@ -210,7 +210,7 @@ def evaluate_explanations(
     """
     began = time.perf_counter()
     cuts = _check_cut(texts)
-    _check_settings(seed, seeds, fractions, samples)
+    check_settings(seed, seeds, samples, fractions)
     names = check_explainers(explainers, model)
     _warm_up(model, cuts[0], names)
     rows: list[dict[str, Any]] = []
@@ -322,10 +322,10 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
     return cuts
 
 
-def _check_settings(seed: int, seeds: int, fractions: Sequence[float], samples: int) -> None:
+def check_settings(seed: int, seeds: int, samples: int, fractions: Sequence[float] = FRACTIONS) -> None:
     """Raise one error for all settings that are out of range."""
     problems = [
-        f"{name}={given!r}; expected a whole number of at least {least}"
+        f"`{name}={given!r}`; expected a whole number of at least {least}"
         for name, given, least in (("seed", seed, 0), ("seeds", seeds, 1), ("samples", samples, 10))
         if isinstance(given, bool) or not isinstance(given, int) or given < least
     ]
