@@ -51,8 +51,9 @@ def check_parameters(
     known: tuple[str, ...] = ("auto",),
 ) -> None:
     """Raise with all parameters that are out of range."""
-    problems = []
-    if not isinstance(inverse_temperature, Real):
+    problems: list[str] = []
+    given: Any = inverse_temperature
+    if not isinstance(given, Real):
         raise BadInputError(f"attention: inverse_temperature must be a number, got {inverse_temperature!r}")
     if not inverse_temperature > 0:
         problems.append(f"inverse_temperature must be positive (inf is hardmax), got {inverse_temperature}")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -114,11 +114,13 @@ class TokenFlow:
                 object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
 
     def _temperature_problems(self) -> list[str]:
-        beta, problems = self.inverse_temperature, []
-        if not isinstance(beta, Real):
+        given: Any = self.inverse_temperature
+        if not isinstance(given, Real):
             return [
-                f"inverse_temperature is {type(beta).__name__}, expected a number; matrices are given by name: value=V"
+                f"inverse_temperature is {type(given).__name__}, expected a number; matrices are given by name: value=V"
             ]
+        beta = self.inverse_temperature
+        problems: list[str] = []
         if not beta >= 0:
             problems.append(f"inverse_temperature must be zero or more, got {beta}")
         if math.isinf(beta) and self.cold_limit is None:

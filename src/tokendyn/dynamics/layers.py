@@ -76,9 +76,10 @@ class Layer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha > 0):
-            remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(self.alpha, Head | tuple) else ""
-            raise BadInputError(f"alpha must be positive and finite, got {self.alpha!r}{remedy}")
+        alpha: Any = self.alpha
+        if not (isinstance(alpha, Real) and np.isfinite(float(alpha)) and alpha > 0):
+            remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(alpha, Head | tuple) else ""
+            raise BadInputError(f"alpha must be positive and finite, got {alpha!r}{remedy}")
         _check_heads(self.heads)
 
     def __call__(

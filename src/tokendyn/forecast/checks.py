@@ -44,9 +44,8 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         raise BadInputError(f"{what} has shape {array.shape}, expected (time, features)")
     if features is not None and array.shape[1] != features:
         remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
-        raise BadInputError(
-            f"{what} has {counted(array.shape[1], 'column')}, expected {features} as in the training series{remedy}"
-        )
+        wide = counted(array.shape[1], "column")
+        raise BadInputError(f"{what} has {wide}, expected {features} as in the training series{remedy}")
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
