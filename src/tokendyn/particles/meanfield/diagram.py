@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from tokendyn.show.report import Report
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
+_RUN_SCHEMA = "tokendyn-phase-run"
+#: Where the runs of a diagram lie in its folder.
+RUNS = "runs"
 
 _write_diagram = function_at("tokendyn.particles.meanfield.diagram_report:write_diagram")
 _saved_report = function_at("tokendyn.particles.meanfield.diagram_report:saved_report")
-
-_RUN_SCHEMA = "tokendyn-phase-run"
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,9 @@ class Diagram(Result):
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the runs and their table into a new folder."""
         with new_folder(folder, overwrite=overwrite) as place:
+            (place / RUNS).mkdir()
             for result in self.results:
-                result.write(place)
+                result.write(place / RUNS)
             _write_diagram(self, place, command="", seconds=0.0, report=False)
 
     def _page(self, title: str, pictures: Path) -> "Report":
@@ -321,7 +323,7 @@ def load_diagram(folder: str | Path) -> Diagram:
     if not isinstance(settings, dict) or not isinstance(asked, int):
         raise BadInputError(f"{folder} holds no run of its diagram yet; run it again")
     results = sorted(
-        map(PointResult.read, sorted(folder.glob("beta-*.json"))),
+        map(PointResult.read, sorted((folder / RUNS).glob("beta-*.json"))),
         key=lambda run: (run.point.beta, run.point.ratio or 0.0, run.point.seed),
     )
     return Diagram(settings, tuple(results), asked)

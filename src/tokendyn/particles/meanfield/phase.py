@@ -150,8 +150,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         # What no point can be run with is said before a folder is made.
         self.check()
         self.check_free(folder, overwrite=overwrite)
-        self._open(folder, overwrite=overwrite)
-        result = self.run(progress=progress, checkpoint=folder / "runs", budget=budget)
+        runs = self._open(folder, overwrite=overwrite)
+        result = self.run(progress=progress, checkpoint=runs, budget=budget)
         self.write(result, folder, command=command)
         return result
 
@@ -180,19 +180,20 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
                     "place, or begin anew with `overwrite=True`"
                 )
 
-    def _open(self, folder: Path, *, overwrite: bool) -> None:
-        """Make the folder; one that may be replaced is."""
-        from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
+    def _open(self, folder: Path, *, overwrite: bool) -> Path:
+        """Make the folder; one that may be replaced is. Return where the runs lie in it."""
+        from tokendyn.particles.meanfield.diagram import RUNS, SCHEMA, SCHEMA_VERSION
 
         if folder.exists() and overwrite:
             shutil.rmtree(folder)
         try:
-            (folder / "runs").mkdir(parents=True, exist_ok=True)
+            (folder / RUNS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": self._settings}
         write_json(folder / "phase.json", record)
         list_files(folder, WRITTEN)
+        return folder / RUNS
 
     def _seconds(self, budget: float | None) -> float:
         if budget is not None:
