@@ -27,13 +27,12 @@ if TYPE_CHECKING:
     from tokendyn.show.report import Report
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
-
-_write_diagram = function_at("tokendyn.particles.meanfield.diagram_report:write_diagram")
-_saved_report = function_at("tokendyn.particles.meanfield.diagram_report:saved_report")
-
 _RUN_SCHEMA = "tokendyn-phase-run"
 #: Where the runs of a diagram lie in its folder.
 RUNS = "runs"
+
+_write_diagram = function_at("tokendyn.particles.meanfield.diagram_report:write_diagram")
+_saved_report = function_at("tokendyn.particles.meanfield.diagram_report:saved_report")
 
 
 @dataclass(frozen=True)
