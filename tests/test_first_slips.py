@@ -21,7 +21,7 @@ def fitted(series=WAVES):
 SLIPS = {
     "a head in place of alpha": (lambda: td.Layer(td.Head()), r"Layer\(heads=\(head,\)\)"),
     "one head in place of a tuple": (lambda: td.Layer(heads=td.Head()), r"heads is Head, expected a tuple"),
-    "one head of a residual layer": (lambda: td.ResidualLayer(td.Head()), r"heads is Head, expected a tuple"),
+    "one head of a residual layer": (lambda: td.dynamics.ResidualLayer(td.Head()), r"heads is Head, expected a tuple"),
     "heads in place of layers": (lambda: td.run(POINTS, [td.Head()]), r"layers is no list of layers"),
     "a number of layers": (lambda: td.run(POINTS, 10), r"layers is no list of layers"),
     "one layer": (lambda: td.run(POINTS, td.Layer()), r"layers is no list of layers"),

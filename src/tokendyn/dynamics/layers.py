@@ -77,7 +77,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         alpha: Any = self.alpha
-        if not (isinstance(alpha, Real) and np.isfinite(float(alpha)) and alpha > 0):
+        if not (isinstance(alpha, Real) and np.isfinite(float(alpha)) and float(alpha) > 0):
             remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(alpha, Head | tuple) else ""
             raise BadInputError(f"alpha must be positive and finite, got {alpha!r}{remedy}")
         _check_heads(self.heads)
