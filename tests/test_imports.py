@@ -119,6 +119,13 @@ def test_a_module_imports_only_from_below(module):
     assert reached <= ALLOWED[own], f"{module} reaches up to {sorted(reached - ALLOWED[own])}"
 
 
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
+def test_a_system_stands_on_the_core_and_on_no_rival_study_or_other_system(system):
+    reached = {part(name) for module in MODULES if part(module) == system for name in imports_of(module)}
+    assert reached & {"attention", "dynamics"}
+    assert not reached & ((SYSTEMS - {system}) | {"rivals", "studies"})
+
+
 def test_the_rules_themselves_point_one_way():
     rest, order = dict(ALLOWED), []
     while rest:
