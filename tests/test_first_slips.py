@@ -1,5 +1,7 @@
 """What a new user gets wrong on the first try: each slip is one message that says what to write instead."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +27,7 @@ SLIPS = {
     "heads in place of layers": (lambda: td.run(POINTS, [td.Head()]), r"layers is no list of layers"),
     "a number of layers": (lambda: td.run(POINTS, 10), r"layers is no list of layers"),
     "one layer": (lambda: td.run(POINTS, td.Layer()), r"layers is no list of layers"),
-    "many sets to run": (lambda: td.run([POINTS, POINTS[:2]], [td.Layer()]), r"by run_ragged"),
+    "many sets to run": (lambda: td.run([POINTS, POINTS[:2]], [td.Layer()]), r"run_ragged\(sets, layers\)"),
     "a word for the step": (lambda: td.simulate(POINTS, alpha="a"), r"got 'a'"),
     "a part of a layer": (lambda: td.simulate(POINTS, layers=2.5), r"a whole number; got 2\.5"),
     "a word for the temperature": (lambda: td.simulate(POINTS, inverse_temperature="hot"), r"a number, got 'hot'"),
@@ -47,6 +49,15 @@ SLIPS = {
     "a table of texts and labels": (
         lambda: td.LeaderClassifier().fit(TEXTS),
         r"fit\(table\['text'\], table\['label'\]\)",
+    ),
+    "a function in place of an experiment": (
+        lambda: td.sweep(td.simulate, {"alpha": [0.1]}),
+        r"experiment is simulate, expected an experiment",
+    ),
+    "names in place of values": (lambda: td.sweep(td.Clustering, ["alpha"]), r"over is list, expected lists by option"),
+    "one value to sweep": (
+        lambda: td.sweep(td.Clustering, {"alpha": 0.3}),
+        r"over holds 'alpha': 0\.3, expected a list",
     ),
     "features by time": (lambda: fitted(WAVES.T), r"given as series\.T"),
     "a window of features by time": (lambda: fitted().forecast(WAVES[:9].T, 3), r"give window\.T"),
@@ -84,3 +95,12 @@ def test_a_series_that_was_read_shows_its_shape_and_not_its_numbers():
     series = td.sinusoids(300, 0.1, (0.5, 0.7), channels=2, seed=0)
     assert "values=<float64 (300, 2)>" in repr(series)
     assert len(repr(series)) < 500
+
+
+def test_the_record_of_a_sweep_has_the_table_and_the_status_of_the_sweep(tmp_path):
+    record = {"schema": "tokendyn-sweep", "schema_version": 1, "status": "failed", "jobs": 2}
+    (tmp_path / "sweep.json").write_text(json.dumps(record), encoding="utf-8")
+    (tmp_path / "table.csv").write_text("job,status,alpha\n0,completed,0.5\n1,failed,-1\n", encoding="utf-8")
+    again = td.load(tmp_path)
+    assert again.status == "failed"
+    assert again.table()["alpha"].tolist() == [0.5, -1.0]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.results.face import Result, result_class
+from tokendyn.results.face import STATUSES, Result, result_class
 from tokendyn.results.pictures import Bars
 from tokendyn.runs.folders import read_json, schema_of
 from tokendyn.runs.store import MANIFEST, OUTPUT
@@ -109,8 +109,9 @@ class Record(Result):
 
     @property
     def status(self) -> str:
-        """``"completed"``."""
-        return "completed"
+        """What the record says of itself, as that of a sweep does; else ``"completed"``."""
+        status = self.values.get("status")
+        return status if status in STATUSES else "completed"
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
@@ -125,9 +126,12 @@ class Record(Result):
         return {"what": self.what, **facts}
 
     def table(self) -> "pd.DataFrame":
-        """Return the first list of rows in the record; without one, its numbers and words."""
+        """Return the table of a sweep; else the first list of rows in the record, or its numbers and words."""
         import pandas as pd
 
+        beside = self.source.parent / "table.csv"
+        if self.values.get("schema") == "tokendyn-sweep" and beside.is_file():
+            return pd.read_csv(beside)
         for value in self.values.values():
             if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
                 return pd.DataFrame(value)

@@ -178,7 +178,7 @@ def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     if isinstance(tokens, str | PathLike):
         raise BadInputError(f"tokens is a path; read the file first: read_tokens({str(tokens)!r})")
     if isinstance(tokens, list | tuple) and len({np.shape(part) for part in tokens if np.ndim(part) == 2}) > 1:
-        raise BadInputError("tokens are sets of different sizes; send each through layers of its own by run_ragged")
+        raise BadInputError("tokens are sets of different sizes; run_ragged(sets, layers) takes many sets")
     array = as_array(tokens)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")

@@ -132,6 +132,7 @@ def read_options(
         If options are unknown, missing or of the wrong kind; the message lists them all.
     """
     problems: list[str] = []
+    wrong: set[str] = set()
     fields = {option.keys[-1]: name for name, option in options.items()}
     values = {name: option.default for name, option in options.items()}
     for written, value in given.items():
@@ -147,7 +148,10 @@ def read_options(
                 values[name] = options[name].read(value)
             except ValueError as error:
                 problems.append(f"{written} = {value!r}: {error}")
-    problems += [f"{name} is missing" for name, value in values.items() if value is MISSING and name not in refused]
+                wrong.add(name)
+    problems += [
+        f"{name} is missing" for name, value in values.items() if value is MISSING and name not in {*refused, *wrong}
+    ]
     if problems:
         raise BadInputError.all_of(f"the options of {what}", problems)
     return values

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -120,6 +121,7 @@ def sweep(
     >>> once = Clustering(place / "tokens.csv", layers=4)
     >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=place / "runs", workers=1)  # doctest: +SKIP
     """
+    _check_call(experiment, over=over or {}, together=together or {})
     crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
     given = experiment.given() if isinstance(experiment, Experiment) else {}
     own = {name: plain(value) for name, value in given.items()}
@@ -131,6 +133,24 @@ def sweep(
     return asked.run(
         Store(store), crew, retries, retry_failed=retry_failed, verify=verify, progress=progress, announce=announce
     )
+
+
+def _check_call(experiment: Any, **parts: Any) -> None:
+    """Raise in words of Python what the plan, which speaks of files, would say in those of TOML."""
+    kind = experiment if isinstance(experiment, type) else type(experiment)
+    if not issubclass(kind, Experiment):
+        shown = getattr(experiment, "__name__", kind.__name__)
+        raise BadInputError(f"experiment is {shown}, expected an experiment or its class, such as tokendyn.Clustering")
+    for part, values in parts.items():
+        if not isinstance(values, Mapping):
+            kind_of_part = type(values).__name__
+            raise BadInputError(f"{part} is {kind_of_part}, expected lists by option, such as {{'alpha': [0.1, 0.5]}}")
+        single = [f"{name!r}: {value!r}" for name, value in values.items() if isinstance(value, str | Real)]
+        if single:
+            raise BadInputError(
+                f"{part} holds {', '.join(single)}, expected a list for each option; "
+                "what is the same in all jobs is an option of the experiment"
+            )
 
 
 @dataclass(frozen=True)
