@@ -169,6 +169,7 @@ def reachable(start, graph):
 
 
 def test_modules_do_not_need_each_other_in_a_circle():
+    # What `function_at` names by text is no need: values are whole without those who write and draw them.
     graph = {module: needs(module) for module in MODULES}
     reach = {module: reachable(module, graph) for module in MODULES}
     circles = {frozenset(other for other in reach[module] if module in reach[other]) for module in MODULES}
