@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tokendyn.errors import MissingLibraryError
 
 if TYPE_CHECKING:
-    import torch
+    import torch as torch  # noqa: PLC0414 - exported for type checkers; at run time __getattr__ imports it
 
-__all__ = ["EXTRAS", "installed", "library", "missing", "torch"]
+__all__ = ["EXTRAS", "installed", "library", "missing"]
 
 #: The extra that brings a library, by the name under which the library is imported.
 EXTRAS = {
