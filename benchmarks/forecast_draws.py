@@ -12,9 +12,9 @@ import argparse
 import json
 import statistics
 
-from tokendyn.studies.forecast.aerodynamics import forced_task, load_contenders
+from tokendyn.studies.forecast.aerodynamics_study import forced_task, load_contenders
 from tokendyn.studies.forecast.comparison import compare, contenders
-from tokendyn.studies.forecast.synthetic import signal_task
+from tokendyn.studies.forecast.synthetic_study import signal_task
 
 #: Phases of the rotations of further flows.
 FLOWS = ((4.0, 5.0), (1.0, 3.3))

@@ -22,7 +22,7 @@ from tokendyn.metrics import histogram_distance, largest_exponent, valid_predict
 from tokendyn.rivals.forecast import ESN, NVAR, PySINDy, TorchEncoder
 from tokendyn.studies.forecast import SPACES, tune
 from tokendyn.studies.forecast.figures import cost_figure
-from tokendyn.studies.forecast.lorenz import ALL, NOISY, X_ONLY, lorenz_task
+from tokendyn.studies.forecast.lorenz_study import ALL, NOISY, X_ONLY, lorenz_task
 
 PEERS = {"ESN": ESN, "NVAR": NVAR, "PySINDy": PySINDy, "TorchEncoder": TorchEncoder}
 #: Columns seen, noise, settings.

@@ -30,10 +30,11 @@ import numpy as np
 from sweep_tools import CLI, children, dask_scheduler, dask_worker, finish, small_jobs, sweep, table, whole_runs
 
 from tokendyn.cli import run as run_command
-from tokendyn.cli.jobs import command, perform
+from tokendyn.cli.jobs import command
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Layer
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.experiments.perform import perform
 from tokendyn.runs import provenance
 from tokendyn.runs.files import read_tensors
 from tokendyn.runs.index import NAME, Index

@@ -11,7 +11,7 @@ from tokendyn.studies.forecast import aerodynamics
 from tokendyn.studies.forecast.pages import study_figures
 
 study = aerodynamics(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
-print("\n".join(study.lines()))
+print(study)
 
 # %%
 # Errors and valid times of the three tasks.

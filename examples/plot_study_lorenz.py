@@ -10,7 +10,7 @@ from tokendyn.studies.forecast import lorenz
 from tokendyn.studies.forecast.pages import study_figures
 
 study = lorenz(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
-print("\n".join(study.lines()))
+print(study)
 
 # %%
 # The equations are polynomials, which NVAR contains when it sees all columns. From x alone nobody has them.

@@ -10,7 +10,7 @@ from tokendyn.studies.forecast import synthetic
 from tokendyn.studies.forecast.pages import study_figures
 
 study = synthetic(quick=True, budget=0.5, models=["TD-TF", "TD-DMD", "NVAR"])
-print("\n".join(study.lines()))
+print(study)
 
 # %%
 # Closed-loop errors and valid times: squares are linear models, the star is ours.

@@ -3,6 +3,7 @@
 import ast
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -158,6 +159,27 @@ def test_a_full_or_a_closed_standard_output_is_one_message(tmp_path, monkeypatch
         assert run([*words, str(tmp_path / "c")]) == 0
         sys.stderr.close()
     assert json.loads(capsys.readouterr().out)["layers"] == 2
+
+
+def test_a_pipe_whose_reader_is_gone_is_an_exit_code_and_no_message():
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "tokendyn", "completion", "bash"]
+    ended = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False, env=process_environment())
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_closed_stream(closed, tmp_path):
+    code = (
+        "import os, sys; from tokendyn.cli.boundary import prepare_process; prepare_process(); "
+        "file = open(sys.argv[1], 'w'); file.write(str(file.fileno())); file.flush(); "
+        "os.system('echo from a child; echo and its errors >&2')"
+    )
+    line = f'"$0" -c "$1" "$2" {closed}'
+    subprocess.run(["sh", "-c", line, sys.executable, code, str(tmp_path / "x")], check=True, capture_output=True)
+    assert int((tmp_path / "x").read_text(encoding="utf-8")) > 2
 
 
 def test_a_kernel_cache_on_a_full_disk_costs_no_run(tmp_path, monkeypatch, capsys):

@@ -239,7 +239,7 @@ def test_predict_writes_a_row_for_each_text(model, reviews, tmp_path, capsys):
     [
         ("", "empty"),
         ("text,lable\na,pos\n", "label"),
-        ("text,label\n" + "good film,pos\n" * 20, "class"),
+        ("text,label\n" + "".join(f"good film {number},pos\n" for number in range(20)), "class"),
         (b"text,label\n\xff\xfe,pos\n", "UTF-8"),
         ("text,label\na film\nb film,neg\n", "row"),
     ],

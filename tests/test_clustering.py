@@ -548,7 +548,7 @@ def test_strict_runs_what_meets_the_theorem():
         (EMERGING, {"score": np.eye(2) * 1j}, "real numbers"),
         (EMERGING, {"inverse_temperature": 0.0}, "must be positive"),
         (EMERGING, {"tie_tolerance": -1.0}, "tie_tolerance"),
-        (EMERGING, {"labels": ["a"]}, "1 labels for 8 tokens"),
+        (EMERGING, {"labels": ["a"]}, "1 label for 8 tokens"),
         (np.array([[1.0, np.nan]]), {}, "tokens 0 have NaN"),
         (np.array([[1.0, 2.0], [np.inf, 0.0]]), {}, "tokens 1 have NaN or infinite"),
         ([[1.0, 2.0], [3.0]], {}, "different lengths"),

@@ -22,13 +22,16 @@ def blocks(language, document=README):
     return re.findall(rf"```{language}\n(.*?)```", document, flags=re.DOTALL)
 
 
-def test_the_python_examples_of_the_readme_run_as_written(capsys):
+def test_each_python_example_of_the_readme_runs_alone_as_written(capsys):
     names = {}
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+        alone = {}
+        exec(compile(block, "README.md", "exec"), alone)
+        names |= alone
     printed = capsys.readouterr().out
     assert "leaders" in printed
     assert names["why"].label == "pos"
+    assert abs(names["forecast"].values - names["signal"].values[400:]).max() < 1e-9
 
 
 def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):

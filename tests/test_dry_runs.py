@@ -50,6 +50,7 @@ REFUSED = [
     "sentiment train {0}/reviews.csv --layers -1 --out {0}/m", "sentiment train {0}/reviews.csv --alpha 0 --out {0}/m",
     "sentiment train {0}/reviews.csv --budget no --out {0}/m", "sentiment train {0}/reviews.csv --ngrams 0 --out {0}/m",
     "sentiment curve {0}/reviews.csv --ngrams 0 --out {0}/m",
+    "sentiment compare {0}/reviews.csv --ngrams 0 --out {0}/m",
     "classify build {0}/s.jsonl --strategy hatt --out {0}/m", "classify build {0}/same.jsonl --out {0}/m",
     "classify build {0}/s.jsonl --dtype float16 --out {0}/m", "classify build {0}/s.jsonl --attention x --out {0}/m",
     "classify build {0}/s.jsonl --out {0}/mine --overwrite",

@@ -47,7 +47,7 @@ def test_no_label_flips_when_every_token_moves_by_less_than_the_radius(seed):
     assert {"narrow", "fused", "strict", "fingerprint", "hat"} <= set(rows)
     assert sum(row["flips"] for row in rows.values()) == 0
     for row in rows.values():
-        assert row["positive"] > 0.8 * row["sequences"]
+        assert row["positive"] > 0.75 * row["sequences"]
         assert row["flips at 10x"] > 0.4 * row["sequences"]
 
 

@@ -221,7 +221,7 @@ def test_sequences_without_a_token_of_their_own_have_no_bank():
 
 def test_an_output_longer_than_the_distinct_tokens_is_refused():
     sequences = [np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 1.0], [3.0, 1.0]])]
-    with pytest.raises(exact.OutputLengthError, match="sequence 1 has 1 distinct tokens") as caught:
+    with pytest.raises(exact.OutputLengthError, match="sequence 1 has 1 distinct token,") as caught:
         exact.compile_seq2seq(sequences, [[1.0, 2.0], [1.0, 2.0]])
     assert caught.value.sequence == 1
     assert isinstance(caught.value, ValueError)

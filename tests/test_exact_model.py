@@ -155,7 +155,7 @@ def test_a_long_explanation_fits_a_screen_and_says_what_it_leaves_out():
         np.random.default_rng(1).normal(size=(500, 2))
     )
     assert len(mean.describe()) <= 24
-    assert any("more tokens do less" in line for line in mean.describe())
+    assert any("more tokens with less effect" in line for line in mean.describe())
     assert "40 of 500 tokens" in mean.figure().axes[0].get_title()
 
 

@@ -46,7 +46,7 @@ def test_a_rational_of_either_library_becomes_the_float_next_to_it():
 def test_a_report_names_repeated_sequences_only_where_there_are_some():
     repeated = exact.check([*SEQUENCES, SEQUENCES[1]], [0, 1, 2, 1])
     assert repeated.duplicates == 1
-    assert "1 sequences repeat an earlier one with the same label" in repeated.describe()
+    assert "1 sequence repeats an earlier one with the same label" in repeated.describe()
     assert not any("repeat" in line for line in exact.check(SEQUENCES, [0, 1, 2]).describe())
 
 

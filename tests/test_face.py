@@ -20,13 +20,16 @@ import tokendyn as td
 from tokendyn.cli import run as run_command
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.exact.regularised import regularised_training
+from tokendyn.forecast.forecasts import Forecasts
 from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.search import auto_forecaster
 from tokendyn.loading import FOLDERS, KINDS, RECORDS, Record
 from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
+from tokendyn.studies.forecast import Study
 from tokendyn.studies.sentiment.comparison import Comparison, Outcome
+from tokendyn.studies.sentiment.curve import LeaderCurve, point_of
 from tokendyn.testing import ResultContract, waves
 
 SOURCE = Path(td.__file__).parent
@@ -90,11 +93,25 @@ def comparison():
     )
 
 
+def forecasts():
+    series = [td.Snapshots(waves(90, seed=k), 0.1 * np.arange(90), 0.1, ("<a>", "b"), label=f"$r{k}") for k in (0, 1)]
+    ends = tuple(linear().forecast(one.values, 5) for one in series)
+    return Forecasts(ends, tuple(series), 5, "<flow>.csv", series="run", provenance={"python": "3"})
+
+
+def study():
+    rows = ({"task": "<wave>", "model": "TD-DMD", "nrmse": 0.1}, {"task": "<wave>", "model": "ESN", "nrmse": np.inf})
+    return Study(
+        "compare", rows, {"<wave>/truth": waves(5)[None]}, {"seed": 0, "names": ["a", "b"]}, ("<wave>, x: none",)
+    )
+
+
 RESULTS = {
     "attention-step": lambda: td.attend(TOKENS, TOKENS, TOKENS),
     "trajectory": lambda: clustering().trajectory,
     "trajectory-of-one-coordinate": lambda: td.run(TOKENS[:, :1], [td.Layer()] * 3),
     "trajectory-of-four-coordinates": lambda: td.run(np.eye(4), [td.Layer()] * 3, record="last"),
+    "ragged-trajectory": lambda: td.run_ragged([TOKENS, TOKENS[:2], TOKENS[:1]], [td.Layer()] * 3),
     "flow-trajectory": lambda: flow_run().trajectory,
     "clustering": clustering,
     "clustering-softmax": lambda: td.simulate(TOKENS, layers=6, inverse_temperature=3.0, record="last"),
@@ -130,6 +147,7 @@ RESULTS = {
     "faithfulness": lambda: td.evaluate_explanations(
         classifier(), ["A warm and funny film.", "A dull, lazy mess."], ("leaders", "random")
     ),
+    "leader-curve": lambda: LeaderCurve(points=(point_of(classifier()),)),
     "sentiment-comparison": comparison,
     "forecast": lambda: linear().forecast(7),
     "forecast-with-spread": lambda: td.EnsembleTDTF(
@@ -140,6 +158,8 @@ RESULTS = {
     "forecast-with-dates": lambda: td.TDDMD(delays=4)
     .fit(pd.DataFrame(waves(90), index=pd.period_range("2020-01", periods=90, freq="M"), columns=["<a>", "b"]))
     .forecast(5),
+    "forecasts": forecasts,
+    "forecast-study": study,
     "backtest": lambda: linear().backtest(waves(100, seed=1), horizon=8, every=9),
     "held-out": held_out,
     "spectrum": lambda: linear().explain(),
@@ -631,7 +651,7 @@ def test_known_inputs_come_with_the_series_that_were_read():
     found = model.forecast(20, inputs=push[280:])
     np.testing.assert_array_equal(found.values, model.forecast(series[:280], 20, inputs=push).values)
     assert 1 - model.score(read) < 1e-2
-    with pytest.raises(BadInputError, match="fitted with 1 inputs"):
+    with pytest.raises(BadInputError, match="fitted with 1 input;"):
         model.forecast(20)
 
 
@@ -648,7 +668,7 @@ def test_what_does_not_fit_is_said():
         td.TDDMD().fit(table.assign(c="x"))
     with pytest.raises(BadInputError, match="not uniform"):
         td.TDDMD().fit(table.set_index(table.index.delete(59).append(pd.DatetimeIndex(["2024-02-29 05:00"]))))
-    with pytest.raises(BadInputError, match="1 times are missing before row 8"):
+    with pytest.raises(BadInputError, match="1 time is missing before row 8; fill them first, in pandas"):
         td.TDDMD().fit(table.drop(table.index[7]))
     model = td.TDDMD(delays=4).fit(table)
     with pytest.raises(BadInputError, match=r"time step of 3600, expected 86400"):

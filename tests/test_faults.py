@@ -12,10 +12,11 @@ import pytest
 from stores import child, more_room, read_only, six_tokens, small_disk
 
 from tokendyn.cli import run
-from tokendyn.cli.jobs import command, perform
+from tokendyn.cli.jobs import command
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Budget, Layer, TokenFlow, integrate
 from tokendyn.errors import ConvergenceError
+from tokendyn.experiments.perform import perform
 from tokendyn.runs import provenance
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.files import read_tensors
@@ -162,7 +163,7 @@ def test_a_run_in_which_nan_appears_is_diverged_and_keeps_what_came_before(token
     nan_in(monkeypatch, call)
     record, heard = perform(tmp_path / "runs", small_job(tokens))
     assert (record.status, record.results["outcome"], record.results["layers"]) == ("diverged", "diverged", call)
-    assert any("diverged" in line for line in heard.lines)
+    assert any("diverged" in line for line in heard.sentences)
     assert Store(tmp_path / "runs").read(record.id, verify=True).status == "diverged"
 
 

@@ -237,6 +237,19 @@ def test_a_disk_that_fills_up_midway_is_an_output_error_and_leaves_nothing(tmp_p
     assert names(tmp_path) == []
 
 
+def test_tensors_on_a_disk_that_fills_up_are_an_output_error_and_leave_nothing(tmp_path):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 22, hard))
+    try:
+        with pytest.raises(OutputError, match="File too large; raise the limit"):
+            write_tensors(tmp_path / "x.safetensors", {"x": np.zeros(1 << 20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == []
+
+
 def test_a_file_appears_when_its_block_ends_and_replaces_the_old_one(tmp_path):
     target = tmp_path / "deep" / "picture.svg"
     for text in ("one", "two"):

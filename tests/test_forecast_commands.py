@@ -9,9 +9,9 @@ import pytest
 
 import tokendyn.forecast
 from tokendyn.cli import run
-from tokendyn.cli.values import seconds_of
 from tokendyn.data.systems import sinusoids
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast import TDTF, Forecaster
 
 DT = 0.05
@@ -410,7 +410,7 @@ def test_durations_are_read(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "0", "-3s", "2 weeks", "1e3"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(BadInputError, match="--budget is"):
+    with pytest.raises(BadInputError, match="`budget` is"):
         seconds_of(text)
 
 

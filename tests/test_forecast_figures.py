@@ -14,7 +14,7 @@ from tokendyn.forecast.figures import (
     share_figure,
     spectrum_figure,
 )
-from tokendyn.forecast.pages import plain
+from tokendyn.forecast.store import plain
 from tokendyn.studies.forecast.figures import comparison_figure, cost_figure
 
 

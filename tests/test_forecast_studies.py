@@ -11,10 +11,10 @@ from tokendyn.forecast.naive import Persistence, SeasonalNaive
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.rivals.forecast import NVAR
 from tokendyn.studies.forecast import STUDIES, aerodynamics, reaction_diffusion, synthetic
-from tokendyn.studies.forecast.aerodynamics import cycle_errors, wake_task
+from tokendyn.studies.forecast.aerodynamics_study import cycle_errors, wake_task
 from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished
-from tokendyn.studies.forecast.lorenz import lorenz_task
-from tokendyn.studies.forecast.synthetic import SIGNALS, signal_task
+from tokendyn.studies.forecast.lorenz_study import lorenz_task
+from tokendyn.studies.forecast.synthetic_study import SIGNALS, signal_task
 
 PERIODIC = Contender("naive", SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}, "peer")
 
@@ -92,7 +92,7 @@ def test_a_study_of_signals_is_one_table():
     clean = study.rows[0]
     assert clean["nrmse"] < 1e-6
     assert clean["frequency_error"] < 0.02
-    assert len(study.lines()) == 5
+    assert len(study.describe()) == 5
     assert study.arrays["noisy/truth"].shape == study.arrays["noisy/NVAR"].shape
     assert study.settings["chosen"]["noisy/NVAR"]["validation_error"] > 0
     again = synthetic(quick=True, budget=1e-9, models=["TD-DMD"])
@@ -153,4 +153,4 @@ def test_sixty_per_cent_of_the_wake_are_learned():
 def test_an_empty_study_says_what_failed():
     study = finished("none", [(TASK, [], ["wave, x: no library"])], {})
     assert (study.rows, study.arrays) == ((), {})
-    assert study.lines()[-1] == "not fitted: wave, x: no library"
+    assert study.describe()[-1] == "not fitted: wave, x: no library"

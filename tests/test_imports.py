@@ -1,6 +1,7 @@
 """Imports point one way, and importing the package does nothing."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src"
 SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
 #: Small modules that every part may use.
-HELPERS = {"errors", "optional", "scales", "shown", "words"}
+HELPERS = {"errors", "late", "optional", "scales", "shown", "words"}
 CORE = {"attention", "geometry", "dynamics", "metrics", "results"}
 
 #: What the modules of each part may import besides their own part; a part that is not named here may not exist.
@@ -25,12 +26,13 @@ ALLOWED = {
     "dynamics": HELPERS | {"attention", "geometry", "results", "runs"},
     "metrics": HELPERS | {"attention", "geometry", "results", "runs"},
     "data": HELPERS | {"runs"} | CORE,
-    **{system: HELPERS | {"runs", "data", "show"} | CORE for system in SYSTEMS},
+    "experiments": HELPERS | {"results", "runs", "data", "show"},
+    **{system: HELPERS | {"runs", "data", "show", "experiments"} | CORE for system in SYSTEMS},
     "rivals": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
-    "studies": HELPERS | {"runs", "data", "show", "rivals"} | CORE | SYSTEMS,
-    "loading": HELPERS | {"runs", "data", "show", "studies"} | CORE | SYSTEMS,
+    "studies": HELPERS | {"runs", "data", "show", "rivals", "experiments"} | CORE | SYSTEMS,
+    "loading": HELPERS | {"runs", "data", "show", "studies", "experiments"} | CORE | SYSTEMS,
     "testing": HELPERS | {"runs", "data", "show"} | CORE | SYSTEMS,
-    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "loading"} | CORE | SYSTEMS,
+    "cli": HELPERS | {"runs", "data", "show", "rivals", "studies", "experiments", "loading"} | CORE | SYSTEMS,
     "__main__": {"cli"},
 }
 
@@ -128,39 +130,6 @@ def test_the_rules_themselves_point_one_way():
     assert [name for name, needs in ALLOWED.items() if "cli" in needs] == ["__main__"]
 
 
-#: Circles that are left, as sets of modules; a new one may not appear, and one that is broken leaves this list.
-CIRCLES = [
-    {"tokendyn.cli", "tokendyn.cli.jobs", "tokendyn.cli.repeat", "tokendyn.cli.stored"},
-    {"tokendyn.results.face", "tokendyn.results.files"},
-    {"tokendyn.particles.clustering", "tokendyn.particles.report"},
-    {
-        "tokendyn.exact.compiler",
-        "tokendyn.exact.estimator",
-        "tokendyn.exact.export",
-        "tokendyn.exact.store",
-        "tokendyn.exact.transformer",
-    },
-    {"tokendyn.forecast.interpretation", "tokendyn.forecast.tdtf"},
-    {
-        "tokendyn.particles.meanfield.figures",
-        "tokendyn.particles.meanfield.film",
-        "tokendyn.particles.meanfield.heads",
-        "tokendyn.particles.meanfield.model",
-        "tokendyn.particles.meanfield.report",
-        "tokendyn.particles.meanfield.stage",
-        "tokendyn.particles.meanfield.theory",
-    },
-    {
-        "tokendyn.particles.meanfield.diagram",
-        "tokendyn.particles.meanfield.diagram_figures",
-        "tokendyn.particles.meanfield.diagram_report",
-    },
-    {"tokendyn.sentiment.explanation", "tokendyn.sentiment.report"},
-    {"tokendyn.sentiment.classifier", "tokendyn.sentiment.store"},
-    {"tokendyn.studies.sentiment.faithfulness", "tokendyn.studies.sentiment.faithfulness_page"},
-]
-
-
 def needs(module, source=None):
     """Return the modules of the package that a module imports, inside functions, by name and for types too.
 
@@ -196,7 +165,27 @@ def test_modules_do_not_need_each_other_in_a_circle():
     graph = {module: needs(module) for module in MODULES}
     reach = {module: reachable(module, graph) for module in MODULES}
     circles = {frozenset(other for other in reach[module] if module in reach[other]) for module in MODULES}
-    assert {circle for circle in circles if circle} == {frozenset(circle) for circle in CIRCLES}
+    assert not any(circles)
+
+
+def named_late(module):
+    """Return the texts by which a module names functions that it imports when it calls them."""
+    calls = [node for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))) if is_late(node)]
+    return [argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)]
+
+
+def is_late(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "function_at"
+
+
+LATE = [(module, name) for module in MODULES for name in named_late(module)]
+
+
+@pytest.mark.parametrize(("module", "name"), LATE)
+def test_a_function_that_is_named_by_text_is_there_in_the_part_that_calls_it(module, name):
+    home, _, function = name.partition(":")
+    assert callable(getattr(importlib.import_module(home), function))
+    assert part(home) == part(module)
 
 
 def fresh(code):
@@ -241,10 +230,10 @@ def test_computing_modules_load_no_drawing_and_print_nothing(module):
 def test_help_and_mistakes_of_no_command_import_what_computes():
     heavy = {"numba", "pandas", "matplotlib", "scipy", "sklearn", "torch"}
     code = (
-        "import sys; from tokendyn.cli import app, _tree, MEANFIELD\n"
-        "commands = [[*group.split(), name] for group, names in _tree.items() for name in names] + [[MEANFIELD]]\n"
+        "import sys; from tokendyn.cli.commands import app, tree, MEANFIELD\n"
+        "commands = [[*group.split(), name] for group, names in tree.items() for name in names] + [[MEANFIELD]]\n"
         "for words in commands:\n"
-        "    if words[0] not in _tree or len(words) > 1:\n"
+        "    if words[0] not in tree or len(words) > 1:\n"
         "        app.parse_commands(words)[1][-1].assemble_argument_collection()\n"
         f"print(len(commands), sorted({heavy} & set(sys.modules)))"
     )

@@ -76,8 +76,8 @@ def test_the_systems_work_without_torch_pot_and_pyarrow(tmp_path):
         "softmax (800, 3)",
         "sentiment 5",
         "exact ['a', 'a', 'b', 'b', 'c', 'c']",
-        "TDDMD complete",
-        "TDTF complete",
+        "TDDMD completed",
+        "TDTF completed",
     ]
 
 

@@ -84,7 +84,7 @@ class TestProjection:
 
     def test_tokens_on_the_separatrix_are_named(self):
         found = meanfield.project(np.diag([2.0, 1.0]), np.eye(2))
-        with pytest.raises(BadInputError, match=r"1 tokens \(1\) lie on the separatrix"):
+        with pytest.raises(BadInputError, match=r"separatrix holds 1 token \(1\)"):
             found.apply(np.array([[1.0, 0.0], [0.0, 1.0]]))
 
     @pytest.mark.parametrize("B", [np.ones((2, 3)), np.full((2, 2), np.inf)])

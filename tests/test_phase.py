@@ -153,3 +153,14 @@ def test_an_estimate_tells_how_often_a_phase_came():
     scatter = PhaseScatter.of([Phases(0.1, 2.0, (1.0, math.inf), math.inf)])
     assert scatter.rows()[4] == {"quantity": "departure", "mean": None, "deviation": None, "found": 0, "seeds": 1}
     assert str(scatter.departure) == "not reached"
+
+
+def test_the_folder_of_the_command_and_a_saved_diagram_load_alike(tmp_path):
+    import tokendyn as td
+
+    words = ["--betas", "10,20", "-V", "diag(1,2)", "-A", "diag(4,1)", "--tokens", "12", "--time", "2", "--no-report"]
+    assert run(["phase", *words, "--out", str(tmp_path / "phase")]) == 0
+    diagram = td.load(tmp_path / "phase")
+    assert (diagram.status, [result.point.beta for result in diagram.results]) == ("completed", [10.0, 20.0])
+    diagram.save(tmp_path / "copy")
+    assert td.load(tmp_path / "copy").rows() == diagram.rows()

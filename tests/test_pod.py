@@ -143,7 +143,7 @@ def test_what_cannot_be_decomposed_is_refused(tmp_path, field, unchecked):
         (POD(-1), field, "expected a whole number"),
         (POD(2.5), field, "expected a whole number"),
         (POD(2, chunk_bytes=1), field, "1024 or more"),
-        (POD(2), broken, r"1 values that are NaN or infinite \(snapshots 4"),
+        (POD(2), broken, r"1 value of NaN or infinity \(snapshots 4"),
         (POD(1), np.ones((5, 4)), "constant over time"),
         (POD(1), field * 1j, "complex"),
         (POD(1), np.ones(5), "expected \\(time, \\*space\\)"),

@@ -12,7 +12,7 @@ from test_command_line import COMMANDS
 from tokendyn.cli import MEANFIELD, app, routed, run
 from tokendyn.cli.jobs import any_command
 from tokendyn.cli.repeat import words_of
-from tokendyn.cli.strict import leaves
+from tokendyn.experiments.fields import leaves
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -50,7 +50,9 @@ def values_of(name, number):
 
 
 def bound(words):
-    return app.parse_args(words, exit_on_error=False, print_error=False)[1].arguments
+    found = app.parse_args(words, exit_on_error=False, print_error=False)[1]
+    found.apply_defaults()
+    return found.arguments
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,8 +7,10 @@ import pytest
 from stores import add, filled, run_name, six_tokens
 
 from tokendyn.cli import run
-from tokendyn.cli.jobs import command, perform, results_of
+from tokendyn.cli.jobs import command
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.perform import perform
+from tokendyn.experiments.results import results_of
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import MANIFEST, Store
 
@@ -134,17 +136,17 @@ def test_options_in_groups_reach_the_command(tmp_path):
     assert record.status == "completed"
     assert record.results["tokens"] == 40
     assert record.provenance["seed"] == 3
-    assert any("40 tokens" in line for line in heard.lines)
+    assert any("40 tokens" in line for line in heard.sentences)
 
 
 def test_a_job_that_fails_is_tried_again_and_recorded_with_its_error(tokens, tmp_path, monkeypatch):
     calls = []
 
-    def broken(self, config, out, **_):
+    def broken(self, config, *_):
         calls.append(config)
         raise FloatingPointError("a NaN appeared in step 7")
 
-    monkeypatch.setattr("tokendyn.cli.jobs.Command.call", broken)
+    monkeypatch.setattr("tokendyn.experiments.jobs.Kind.compute", broken)
     job = command("simulate").job({"tokens": str(tokens), "report": False})
     record, _ = perform(tmp_path / "runs", job, attempts=3)
     assert (record.status, record.attempts, len(calls)) == ("failed", 3, 3)
@@ -273,6 +275,22 @@ def test_runs_are_removed_by_condition_only_when_told_twice(store, capsys):
     assert run(["runs", "rm", run_name(3)]) == 0
     assert store.ids() == [run_name(4)]
     assert run(["runs", "rm"]) == 2
+
+
+def test_a_condition_removes_no_run_of_a_newer_version(store, capsys):
+    manifest = store.path(run_name(2)) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    assert run(["runs", "rm", "--where", "not seed = 123456", "--yes"]) == 0
+    assert "left alone, by a newer tokendyn: 1" in capsys.readouterr().err
+    assert store.ids() == [run_name(2)]
+    assert run(["runs", "rm", run_name(2)]) == 0
+    assert store.ids() == []
+
+
+def test_a_run_that_cannot_be_read_is_not_compared(store, capsys):
+    (store.path(run_name(2)) / MANIFEST).write_text("{}")
+    assert run(["runs", "compare", run_name(1), run_name(2)]) == 2
+    assert f"run {run_name(2)} is damaged" in capsys.readouterr().err
 
 
 def test_reindex_names_damaged_runs_and_exits_with_one(store, capsys):

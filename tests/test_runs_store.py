@@ -11,6 +11,7 @@ import pytest
 from stores import add, child, filled, read_only, run_name, small_disk
 
 from tokendyn.errors import BadInputError, OutputError
+from tokendyn.runs.folders import NewerError
 from tokendyn.runs.identity import input_digest, run_id
 from tokendyn.runs.index import NAME, Index
 from tokendyn.runs.query import parse
@@ -237,6 +238,46 @@ def test_clearing_up_leaves_alone_what_is_being_written(tmp_path):
     with store.claim(run_name(1)), store.writing(run_name(1)) as folder:
         assert store.clean() == 0
         assert folder.is_dir()
+
+
+def test_clearing_up_takes_half_written_checkpoints_and_leaves_whole_ones(tmp_path):
+    store = Store(tmp_path)
+    whole = store.checkpoint(run_name(1))
+    whole.parent.mkdir()
+    whole.write_bytes(b"whole")
+    half, held = (whole.with_name(f".{run_name(number)}-abcd.safetensors") for number in (1, 2))
+    for path in (half, held):
+        path.write_bytes(b"half")
+    with store.claim(run_name(2)):
+        assert store.clean() == 1
+    assert (whole.exists(), half.exists(), held.exists()) == (True, False, True)
+
+
+def test_a_run_comes_back_whose_replacement_was_killed_between_two_renames(tmp_path):
+    store = Store(tmp_path)
+    stopped = add(store, 1, status="stopped")
+    aside = tmp_path / f".{stopped.id}-old-abcd"
+    aside.mkdir()
+    store.path(stopped.id).rename(aside / stopped.id)
+    assert store.clean() == 1
+    assert store.read(stopped.id, verify=True) == stopped
+    assert not aside.exists()
+
+
+def test_a_changed_byte_lets_a_finished_run_be_made_again_and_a_newer_one_is_never_replaced(tmp_path):
+    store = Store(tmp_path)
+    run = add(store, 1).id
+    data = store.path(run) / "output" / "data.txt"
+    content = data.read_bytes()
+    data.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    add(store, 1)
+    assert data.read_bytes() == content
+    manifest = store.path(run) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    for ask in (store.finished, lambda run: add(store, 1)):
+        with pytest.raises(NewerError):
+            ask(run)
+    assert json.loads(manifest.read_text())["schema_version"] == 99
 
 
 def test_a_removed_run_is_gone_at_once(tmp_path):

@@ -145,7 +145,7 @@ def test_texts_and_labels_may_come_in_any_sequence(kind):
     [
         ([], [], ["empty"]),
         ("one string", [1], ["one string", "[text]"]),
-        (["a", "b"], [1], ["2 texts and 1 labels"]),
+        (["a", "b"], [1], ["2 texts and 1 label"]),
         (["a", float("nan"), None, 3], [1, 1, 2, 2], ["texts[1] is NaN", "texts[2] is missing", "texts[3] is int"]),
         (["a", "b"], [1, None], ["labels[1] is missing"]),
         (["a", "b"], [1, float("nan")], ["labels[1] is NaN"]),

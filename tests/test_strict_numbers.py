@@ -5,8 +5,8 @@ from test_command_line import COMMANDS, commands, typed
 
 from tokendyn.cli import run
 from tokendyn.cli.jobs import command
-from tokendyn.cli.strict import leaves
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.fields import leaves
 
 
 def numbers(kind):

@@ -14,11 +14,10 @@ from browser import EVIL, EVIL_NAME
 from stores import add, child, hold_much, kill_on_seven, run_name, slow_square
 
 from tokendyn.cli import run
-from tokendyn.cli.sweep import bytes_of
 from tokendyn.errors import BadInputError
 from tokendyn.runs.index import Index
-from tokendyn.runs.scheduler import Crew, WorkerDiedError, end_local, local_executor
-from tokendyn.runs.store import Store
+from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, end_local, local_executor
+from tokendyn.runs.store import MANIFEST, Store
 from tokendyn.show.sweeps import sweep_figure
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -162,6 +161,35 @@ def test_options_are_checked_before_anything_runs(file, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) == ["out"]
 
 
+def test_verify_makes_a_run_again_in_which_a_byte_was_changed(file, tmp_path, capsys):
+    assert sweep(file, tmp_path, "--workers", "1") == 0
+    store = Store(tmp_path / "runs")
+    damaged = store.ids()[2]
+    path = store.path(damaged) / "output" / "trajectory.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    capsys.readouterr()
+    assert sweep(file, tmp_path, "--workers", "1", "--verify", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ran"] == 1
+    assert path.read_bytes() == whole
+    assert store.read(damaged, verify=True).status == "completed"
+
+
+def test_runs_of_a_newer_version_are_refused_before_any_work_by_the_dry_run_too(file, tmp_path, capsys):
+    assert sweep(file, tmp_path, "--workers", "1") == 0
+    store = Store(tmp_path / "runs")
+    newer, gone = store.ids()[:2]
+    manifest = store.path(newer) / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema_version": 99}))
+    store.remove(gone)
+    for words in (["--dry-run"], [], ["--verify"]):
+        capsys.readouterr()
+        assert sweep(file, tmp_path, "--workers", "1", *words) == 2
+        assert f"a newer tokendyn wrote 1 of these runs ({newer})" in capsys.readouterr().err
+        assert gone not in store.ids()
+    assert json.loads(manifest.read_text())["schema_version"] == 99
+
+
 def test_a_dry_run_writes_no_runs(file, tmp_path, capsys):
     assert sweep(file, tmp_path, "--dry-run") == 0
     assert "would run 6" in capsys.readouterr().err
@@ -186,7 +214,7 @@ def test_names_with_markup_and_mathematics_are_drawn_and_tabled_as_they_are(tmp_
 
 def test_sizes_are_read():
     assert [bytes_of(text) for text in ("500MB", "2 GiB", "1.5kb")] == [500_000_000, 2 << 30, 1500]
-    with pytest.raises(BadInputError, match="--memory"):
+    with pytest.raises(BadInputError, match="`memory`"):
         bytes_of("2 apples")
 
 

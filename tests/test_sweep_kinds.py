@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from pages import DOCS
 
-from tokendyn.cli.jobs import COMMANDS, perform
-from tokendyn.cli.sweep import _Asked
+from tokendyn.cli.jobs import COMMANDS
+from tokendyn.cli.sweep import asked_of
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.perform import perform
 from tokendyn.runs.plan import plan_of
 from tokendyn.runs.store import OUTPUT, Store
 
@@ -27,6 +28,7 @@ JOBS = {
     "classify build": {"sequences": "{sequences}", "strategy": "fused"},
     "sentiment train": {"reviews": "{reviews}", "epochs": 1, "test-fraction": 0.3},
     "sentiment evaluate": {"reviews": "{reviews}", "model": "{sentiment train}", "texts": 2, "explainers": "leaders"},
+    "sentiment export": {"model": "{sentiment train}"},
     "sentiment compare": {"reviews": "{reviews}"},
     "sentiment curve": {"reviews": "{reviews}", "leaders": [3]},
     "forecast fit": {"data": "{flow}", "time": "t", "model": "tddmd", "delays": 4, "horizon": 20},
@@ -37,7 +39,7 @@ JOBS = {
 TELLING = {
     "simulate": "clusters", "simulate-meanfield": "least_distance", "phase": "points.0.least",
     "classify build": "nonzeros", "sentiment train": "test_accuracy", "sentiment evaluate": "leaders.size",
-    "forecast fit": "held_out.nrmse", "forecast predict": "finite_steps",
+    "sentiment export": "bytes", "forecast fit": "held_out.nrmse", "forecast predict": "finite_steps",
     "forecast compare": "flow.persistence.peer.nrmse",
 }  # fmt: skip
 
@@ -61,7 +63,7 @@ def places(tmp_path_factory):
 @pytest.mark.parametrize("words", JOBS)
 def test_a_job_of_every_command_gives_the_same_results_each_time(words, places, tmp_path):
     fixed = {name: value.format(**places) if isinstance(value, str) else value for name, value in JOBS[words].items()}
-    (job,) = _Asked.of(plan_of({"command": words, "fixed": fixed})).jobs()
+    (job,) = asked_of(plan_of({"command": words, "fixed": fixed})).jobs()
     record, _ = perform(places["store"], job)
     assert (record.status, record.error) == ("completed", "")
     places[words] = str(Store(places["store"]).path(record.id) / OUTPUT)
@@ -80,16 +82,16 @@ def test_the_sweeps_of_the_documentation_are_plans_with_options_that_their_comma
     plans = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
     assert len(plans) >= 7
     for plan in plans:
-        asked = _Asked.of(plan_of(plan))
-        assert {job.command for job in asked.jobs()} == {asked.command.words}
+        asked = asked_of(plan_of(plan))
+        assert {job.command for job in asked.jobs()} == {asked.kind.words}
 
 
 def test_every_command_that_a_sweep_may_run_is_tried_here_or_takes_long():
-    assert set(COMMANDS) - JOBS.keys() == {"sentiment export", "forecast study"}
+    assert set(COMMANDS) - JOBS.keys() == {"forecast study"}
 
 
 def test_an_input_that_is_no_file_or_whose_name_is_not_utf8_is_refused():
     for path, message in (("/dev/zero", "a device"), ("a\udcff.csv", "not UTF-8")):
-        asked = _Asked.of(plan_of({"command": "simulate", "fixed": {"tokens": path}}))
+        asked = asked_of(plan_of({"command": "simulate", "fixed": {"tokens": path}}))
         with pytest.raises(BadInputError, match=message):
             list(asked.jobs())

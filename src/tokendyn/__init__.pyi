@@ -4,12 +4,13 @@ from tokendyn.attention import AttentionStep, Head, attend, attention_weights
 from tokendyn.attention.dispatch import register_attention
 from tokendyn.data.configurations import configuration
 from tokendyn.data.families import register_family
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.data.sequences import LabelledSequences, read_sequences
 from tokendyn.data.snapshots import Snapshots, read_trajectories
 from tokendyn.data.snapshots import read_snapshots as read_series
 from tokendyn.data.states import HiddenStates, read_states, write_states
 from tokendyn.data.systems import lorenz63, sinusoids
-from tokendyn.data.texts import LabelledTexts, read_texts, small_reviews
+from tokendyn.data.texts import read_texts, small_reviews
 from tokendyn.data.tokens import TokenTable, read_tokens
 from tokendyn.data.weights import HeadWeights, read_head
 from tokendyn.dynamics import (
@@ -18,9 +19,12 @@ from tokendyn.dynamics import (
     FeedForward,
     FlowTrajectory,
     Layer,
+    RaggedTokens,
+    RaggedTrajectory,
     TokenFlow,
     Trajectory,
     integrate,
+    run_ragged,
 )
 from tokendyn.dynamics.run import run
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError, TokendynError
@@ -34,6 +38,7 @@ from tokendyn.exact import (
 )
 from tokendyn.exact import check as check_sequences
 from tokendyn.exact import compile as compile_transformer
+from tokendyn.experiments import Experiment, sweep
 from tokendyn.forecast import (
     TDDMD,
     TDTF,
@@ -74,9 +79,12 @@ from tokendyn.particles import (
     predict_limits,
     simulate,
 )
+from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield import MeanFieldRun, Refinement, refine
 from tokendyn.particles.meanfield import simulate as simulate_meanfield
 from tokendyn.particles.meanfield.diagram import Diagram
+from tokendyn.particles.meanfield.phase import Phase
+from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
 from tokendyn.results import STATUSES, Result
 from tokendyn.runs.checkpoint import Checkpoint
@@ -89,6 +97,7 @@ from . import (
     dynamics,
     errors,
     exact,
+    experiments,
     forecast,
     geometry,
     metrics,
@@ -116,6 +125,7 @@ __all__ = [
     "Calibration",
     "Certificate",
     "Checkpoint",
+    "Clustering",
     "ClusteringRun",
     "ConvergenceError",
     "Diagram",
@@ -123,6 +133,7 @@ __all__ = [
     "Event",
     "ExactClassifier",
     "ExactTransformer",
+    "Experiment",
     "Exponent",
     "FeedForward",
     "FlowTrajectory",
@@ -139,10 +150,14 @@ __all__ = [
     "LemmaReport",
     "LimitPrediction",
     "LimitSet",
+    "MeanField",
     "MeanFieldRun",
     "OrbitReading",
     "OutputError",
     "PaperTDTF",
+    "Phase",
+    "RaggedTokens",
+    "RaggedTrajectory",
     "Refinement",
     "Result",
     "SearchResult",
@@ -172,6 +187,7 @@ __all__ = [
     "errors",
     "evaluate_explanations",
     "exact",
+    "experiments",
     "fibonacci_sphere",
     "forecast",
     "geometry",
@@ -197,6 +213,7 @@ __all__ = [
     "register_family",
     "results",
     "run",
+    "run_ragged",
     "runs",
     "sentiment",
     "show",
@@ -204,6 +221,7 @@ __all__ = [
     "simulate_meanfield",
     "sinusoids",
     "small_reviews",
+    "sweep",
     "testing",
     "uniform_sphere",
     "valid_prediction_times",

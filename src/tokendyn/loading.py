@@ -47,7 +47,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-claims": ("claims.json", "outcomes of claims"),
     "tokendyn-comparison": ("comparison.json", "a comparison of classifiers"),
     "tokendyn-faithfulness": ("evaluation.json", "an evaluation of explanations"),
-    "tokendyn-curve": ("curve.json", "a learning curve"),
+    "tokendyn-curve": ("curve.json", "accuracy against leaders a text"),
     "tokendyn-forecast-study": ("study.json", "a study of forecasters"),
     "tokendyn-verification": ("", "a verification"),
     "tokendyn-sequence-check": ("", "a check of sequences"),
@@ -73,12 +73,15 @@ KINDS: dict[str, str] = {
     "exact-loss-curves": "exact.regularised",
     "sentiment-explanation": "sentiment.explanation",
     "faithfulness": "studies.sentiment.faithfulness",
+    "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
+    "forecasts": "forecast.forecasts",
+    "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",
-    "orbit-reading": "forecast.interpretation",
+    "orbit-reading": "forecast.orbit_reading",
 }
 
 

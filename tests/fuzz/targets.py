@@ -356,12 +356,12 @@ def _planned(path: Path) -> object:
     """Read a sweep, and the options of its first jobs."""
     import itertools
 
-    from tokendyn.cli.sweep import _Asked
+    from tokendyn.cli.sweep import asked_of
     from tokendyn.runs.plan import read_plan
 
-    asked = _Asked.of(read_plan(path))
+    asked = asked_of(read_plan(path))
     some = itertools.islice(asked.plan.jobs(), 5)
-    return [asked.command.config({**asked.fixed, **options}) for options in some]
+    return [asked.kind.config({**asked.fixed, **options}) for options in some]
 
 
 def _checkpoint() -> bytes:

@@ -1,5 +1,6 @@
 """What attention accepts: shapes, numbers, parameters; and the slack of its ties."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,10 @@ def check_parameters(
     known: tuple[str, ...] = ("auto",),
 ) -> None:
     """Raise with all parameters that are out of range."""
-    problems = []
+    problems: list[str] = []
+    given: Any = inverse_temperature
+    if not isinstance(given, Real):
+        raise BadInputError(f"attention: inverse_temperature must be a number, got {inverse_temperature!r}")
     if not inverse_temperature > 0:
         problems.append(f"inverse_temperature must be positive (inf is hardmax), got {inverse_temperature}")
     if not 0 <= tie_tolerance < 1:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokendyn.cli.jobs import COMMANDS, Job, command, perform
+from tokendyn.cli.jobs import COMMANDS, command
 from tokendyn.cli.output import announce
 from tokendyn.errors import TokendynError
+from tokendyn.experiments.jobs import Job
+from tokendyn.experiments.perform import perform
 from tokendyn.runs.index import Index
 from tokendyn.runs.query import Condition
 from tokendyn.runs.store import CONFIG, BusyError, Record, Store, seal
@@ -78,8 +80,10 @@ def _inputs_are_there(record: Record) -> bool:
 def _same_bits(store: Store, record: Record) -> bool:
     """Compute a run anew, beside the store, and compare results and tables."""
     known = command(record.command)
-    job = Job(known.id_of(record.config, record.inputs), record.command, record.config, record.inputs)
-    with tempfile.TemporaryDirectory(prefix=".adopt-", dir=store.folder) as place:
+    job = Job(known.id_of(record.config, record.inputs), known, record.config, record.inputs)
+    # Named and claimed as the run, so that a later start clears up after a killed one.
+    name = f".{record.id}-adopted-"
+    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as place:
         try:
             again, _ = perform(place, job, keep_failures=False)
         except BusyError:

@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.runs.kernels import is_kernel_cache, keep_kernels_in_memory
 
 INTERRUPTED = 130
 #: An error that tokendyn did not foresee: a fault of its own (EX_SOFTWARE of sysexits.h).
 FAULT = 70
+#: The reader of standard output ended before the command: what a shell says of a program that SIGPIPE ends.
+CUT_PIPE = 141
 
 
 class StoppedError(KeyboardInterrupt):
@@ -88,7 +91,7 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     found = FAULT, ""
     if isinstance(error, OSError):
         _drop_output()
-        found = (0, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+        found = (CUT_PIPE, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
     elif isinstance(error, MemoryError):
         found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
     elif isinstance(error, UnicodeEncodeError):
@@ -101,9 +104,9 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
 
 def say(message: str) -> None:
     """Say one message of the command line itself to people."""
-    from tokendyn.cli.output import announce_now
+    from tokendyn.cli.output import announce_lines
 
-    announce_now(f"tokendyn: {message.strip()}")
+    announce_lines(f"tokendyn: {message.strip()}")
 
 
 #: Arguments of the library that its messages name as ``name=value``, and that are options of commands.
@@ -139,6 +142,7 @@ def in_flags(message: str) -> str:
 
 def prepare_process() -> None:
     """Prepare the process of a command: UTF-8 on its streams, an orderly end on TERM and HUP, word of compiling."""
+    _occupy_streams()
     sys.meta_path.insert(0, _Watch())
     for stream, errors in ((sys.stdout, "strict"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
@@ -147,6 +151,20 @@ def prepare_process() -> None:
         # One that is ignored, as under nohup, stays so.
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _stop)
+
+
+def _occupy_streams() -> None:
+    """Open what is closed of the three standard streams on the null device.
+
+    The next file that is opened would get the number of a closed stream, and whatever a compiled library or a worker
+    process writes to that stream would end in the file: the index of a store, say.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(number, True)
 
 
 class _Watch(importlib.abc.MetaPathFinder):
@@ -189,27 +207,6 @@ def _listen(event: Any) -> None:
     event.register("numba:compile", First())
 
 
-def keep_kernels_in_memory() -> bool:
-    """Let numba go on where it cannot write its cache: what it compiled serves this process. False if it does already.
-
-    numba has no setting for this; the one method that saves a compiled kernel is made to forgive a disk.
-    """
-    from numba.core import caching
-
-    if getattr(caching.Cache.save_overload, "forgiving", False):
-        return False
-    cache: Any = caching.Cache
-    save = cache.save_overload
-
-    def forgiving(self: Any, signature: Any, data: Any) -> None:
-        with contextlib.suppress(OSError):
-            save(self, signature, data)
-
-    vars(forgiving)["forgiving"] = True
-    cache.save_overload = forgiving
-    return True
-
-
 def _stop(number: int, _: object) -> NoReturn:
     raise StoppedError(number)
 
@@ -234,17 +231,6 @@ def _check_names(arguments: Sequence[str]) -> None:
             raise BadInputError(
                 f"{shown[:100]} is not UTF-8; rename the file, or set PYTHONUTF8=1 if the locale is to blame"
             ) from None
-
-
-def is_kernel_cache(error: BaseException) -> bool:
-    """Return whether an error comes from numba's writing of compiled kernels to its cache."""
-    chain: BaseException | None = error
-    while chain is not None:
-        frames = traceback.extract_tb(chain.__traceback__)
-        if isinstance(chain, OSError) and any("numba" in f.filename and "caching" in f.filename for f in frames):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
 
 
 def _os_message(error: OSError) -> str:

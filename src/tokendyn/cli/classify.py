@@ -1,33 +1,31 @@
 """``tokendyn classify``: check, build, verify, predict, explain, export."""
 
 import csv
-import math
-import re
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.experiments import command_of
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of
-from tokendyn.errors import LISTED, BadInputError, TokendynError
-from tokendyn.runs.files import check_free, new_file
-from tokendyn.runs.folders import SIGNATURE
-from tokendyn.runs.table import safe_cell
-from tokendyn.words import counted
+from tokendyn.errors import LISTED, BadInputError
+from tokendyn.exact.experiments import Build
+from tokendyn.exact.reading import SequenceFile, named
+from tokendyn.runs.folders import SIGNATURE, check_free, new_file
+from tokendyn.runs.table import heading_of
 
-if TYPE_CHECKING:
-    from tokendyn.data.sequences import LabelledSequences
-    from tokendyn.exact import ExactTransformer
-    from tokendyn.exact.certificate import Verification
+build = command_of(
+    Build,
+    out="Folder to write the model to. It must not exist.",
+    help={"json": "Write statistics and certificate as one JSON object to standard output."},
+)
 
 
 def check(
@@ -73,149 +71,26 @@ def check(
         Write the findings as one JSON object to standard output.
     """
     from tokendyn.exact import check as check_sequences
-    from tokendyn.exact.store import CHECK_SCHEMA
-    from tokendyn.runs.provenance import provenance
+    from tokendyn.exact.answers import check_lines, check_record, contradiction
 
     began = time.perf_counter()
-    source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
-    data = _read(sequences, label, source, embedding)
-    with _in_terms_of_ids(data.ids, sequences, source, embedding):
+    file = SequenceFile(
+        path=sequences, label=label, text=text, hash_dim=hash_dim, embedding=embedding, keep_case=keep_case,
+        keep_punctuation=keep_punctuation,
+    )  # fmt: skip
+    data = file.read(label)
+    with file.naming(data.ids):
         report = check_sequences(
             data.sequences, data.labels or (), dtype=dtype, multiplicity=multiplicity, positions=positions
         )
     if json:
-        write_json(
-            {
-                "schema": CHECK_SCHEMA, "schema_version": 1, "source": sequences.name,
-                "command": repeated(),
-                "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
-                "sequences": report.sequences, "tokens": report.tokens, "dim": report.dim,
-                "shortest": report.shortest, "longest": report.longest, "distinct_tokens": report.distinct_tokens,
-                "labels": {str(name): count for name, count in report.labels.items()},
-                "duplicates": report.duplicates, "ok": report.ok,
-                "contradictions": [[data.ids[i], data.ids[j]] for i, j in report.contradictions],
-            }
-        )  # fmt: skip
-    for line in report.describe():
-        announce(_with_ids(line, data.ids))
-    if report.ok:
-        announce(f"ready: tokendyn classify build {sequences} --out model/")
-        return 0
-    helps = [*report.remedies, *_text_helps(report.contradictions[0], sequences, source, embedding)]
-    count = len(report.contradictions)
-    pairs = (
-        "a pair of sequences is the same and has" if count == 1 else f"{count} pairs of sequences are the same and have"
-    )
-    raise BadInputError("; ".join([f"{pairs} different labels", "keep one of each, or give them one label", *helps]))
-
-
-def build(
-    sequences: Path,
-    /,
-    *,
-    out: Path,
-    label: str = "label",
-    text: str | None = None,
-    hash_dim: int = 3,
-    embedding: Path | None = None,
-    keep_case: bool = False,
-    keep_punctuation: bool = False,
-    strategy: str = "auto",
-    attention: str = "hardmax",
-    dtype: str = "float64",
-    direction: str = "auto",
-    trials: int = 1,
-    min_margin: float = 0.0,
-    multiplicity: str = "set",
-    positions: bool = False,
-    seed: int = 0,
-    workers: int = 1,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    json: bool = False,
-) -> int:
-    """Build a transformer that gives every sequence its label, verify it, and write it as a model folder.
-
-    Parameters
-    ----------
-    sequences
-        JSON lines {"id": ..., "tokens": [[...]], "label": ...}, or CSV/TSV with the columns id, label and
-        coordinates, one token a row; with --text, a file of texts. All also .gz.
-    out
-        Folder to write the model to. It must not exist.
-    label
-        Name of the label.
-    text
-        Name of a column of texts whose words are the tokens.
-    hash_dim
-        Coordinates of a hashed word.
-    embedding
-        File with a vector for each word (CSV with a column of names), instead of hashing.
-    keep_case
-        Whether capital letters tell words apart.
-    keep_punctuation
-        Whether punctuation marks are words too.
-    strategy
-        auto, narrow, fused, bank, half-space, slab, fingerprint, hat, strict.
-    attention
-        hardmax or softmax.
-    dtype
-        float64 or float32.
-    direction
-        The line on which tokens are compared: auto, coordinate, sparse, random.
-    trials
-        Directions to try; the one with the fewest questions is taken.
-    min_margin
-        Smallest gap that a decision may rest on.
-    multiplicity
-        set, or frequency if the shares of the tokens count.
-    positions
-        Whether the order of tokens counts.
-    seed
-        Seed of random directions.
-    workers
-        Threads of the verification.
-    overwrite
-        Replace the model folder when it exists.
-    dry_run
-        Read and check the sequences, say what would be done, and stop.
-    json
-        Write statistics and certificate as one JSON object to standard output.
-    """
-    from tokendyn.exact import compile as compile_transformer
-    from tokendyn.exact import save
-
-    check_free(out, overwrite=overwrite, inputs=[sequences, embedding])
-    source = _input(label, text, hash_dim, embedding, keep_case, keep_punctuation)
-    data = _read(sequences, label, source, embedding)
-    began = time.perf_counter()
-    with progress("sequences verified") as report, _in_terms_of_ids(data.ids, sequences, source, embedding):
-        model = compile_transformer(
-            data.sequences, data.labels or (), strategy=strategy, attention=attention, dtype=dtype,
-            direction=direction, trials=trials, seed=seed, min_margin=min_margin, multiplicity=multiplicity,
-            positions=positions, certify=not dry_run, workers=workers, progress=report,
-        )  # fmt: skip
-    if dry_run:
-        stats = model.stats
-        announce(
-            f"would build {stats.strategy}, {stats.blocks} blocks, from {stats.sequences} sequences with "
-            f"{stats.labels} labels, and write {out}"
-        )
-        return 0
-    model.settings["input"] = source
-    command = repeated()
-    save(model, out, overwrite=overwrite, command=command, seconds=time.perf_counter() - began)
-    if json:
-        write_json({**_stats(model), "certificate": model.certificate.to_dict(), "out": str(out)})
-    stats = model.stats
-    announce(
-        f"{stats.strategy}: {counted(stats.blocks, 'block')} of width {stats.width}, "
-        f"{counted(stats.nonzeros, 'nonzero weight')}, {counted(stats.queries, 'question')}; "
-        f"all {stats.sequences} sequences have their label, to the last bit"
-        if model.construction.bitwise
-        else f"{stats.strategy}: {stats.blocks} blocks; all {stats.sequences} sequences have their label after rounding"
-    )
-    announce(f"wrote {out}; check it in exact arithmetic: tokendyn classify verify {out} --exact")
+        seconds = time.perf_counter() - began
+        write_json(check_record(report, data.ids, source=sequences.name, command=repeated(), seconds=seconds))
+    for line in check_lines(report, data.ids):
+        announce(line)
+    if not report.ok:
+        raise contradiction(report, file)
+    announce(f"ready: tokendyn classify build {sequences} --out model/")
     return 0
 
 
@@ -259,43 +134,37 @@ def verify(
         Write the result as one JSON object to standard output.
     """
     from tokendyn.exact import load
-    from tokendyn.exact.store import VERIFICATION_SCHEMA
-    from tokendyn.runs.provenance import provenance
+    from tokendyn.exact.answers import verification_record
 
     began = time.perf_counter()
     loaded = load(model)
-    source = _same_input(loaded, text)
-    own = None if sequences is None else _read(sequences, label or source.get("label", "label"), source, embedding)
-    ids = () if own is None else own.ids
-    with progress("sequences verified") as report, _in_terms_of_ids(ids, sequences, source, embedding):
-        done: Verification = loaded.certificate.verify(
+    own = None
+    if sequences is not None:
+        file = SequenceFile.as_built(sequences, loaded, text=text, embedding=embedding)
+        own = file.read(label or file.label)
+    with progress("sequences verified") as report, named(own.ids if own is not None else ()):
+        verification = loaded.certificate.verify(
             None if own is None else own.sequences, None if own is None else own.labels,
             exact=exact, workers=workers, progress=report,
         )  # fmt: skip
     measured = loaded.certificate.bits if bits else None
     if json:
-        write_json(
-            {
-                "schema": VERIFICATION_SCHEMA, "schema_version": 1, "source": model.name,
-                "command": repeated(),
-                "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began),
-                "passed": done.passed, "exact": done.exact, "sequences": done.sequences, "wrong": list(done.wrong),
-                "unknown": list(done.unknown), "against": None if sequences is None else sequences.name,
-                "largest_difference": done.largest_difference if math.isfinite(done.largest_difference) else None,
-                "bits": measured, "arithmetic": done.arithmetic,
-                "attention": done.attention, "seconds": round(done.seconds, 3),
-                "certificate": loaded.certificate.to_dict(),
-            }
+        record = verification_record(
+            loaded, verification, bits=measured, against=sequences, source=model.name, command=repeated(),
+            seconds=time.perf_counter() - began,
         )  # fmt: skip
-    announce(str(done))
+        write_json(record)
+    announce(str(verification))
     if own is not None:
-        announce(f"{sequences} holds {done.sequences} sequences; the model was built from {loaded.stats.sequences}")
-        for what, places in (("ends with another label", done.wrong), ("was not given to build", done.unknown)):
-            for place in places[:LISTED]:
-                announce(f"sequence {own.ids[place]} {what}")
+        built, given = loaded.stats.sequences, verification.sequences
+        announce(f"{sequences} holds {given} sequences; the model was built from {built}")
+        wrong, unknown = verification.wrong, verification.unknown
+        for what, numbers in (("ends with another label", wrong), ("was not given to build", unknown)):
+            for number in numbers[:LISTED]:
+                announce(f"sequence {own.ids[number]} {what}")
     if measured is not None:
         announce(f"{measured} significant bits of the weights are enough; with one fewer the first label flips")
-    return 0 if done.passed else 1
+    return 0 if verification.passed else 1
 
 
 def predict(
@@ -341,43 +210,29 @@ def predict(
         Write the number of sequences, and of those known, as one JSON object to standard output; needs --out.
     """
     from tokendyn.exact import load
+    from tokendyn.exact.answers import HEADER, FileReader
 
     if json and out is None:
         raise BadInputError("--json and the labels would both go to standard output; give --out too")
-    header = ("id", "prediction", "known")
     if out is not None:
-        check_free(out, overwrite=overwrite, ours=lambda file: heading_of(file) == [*header], inputs=[sequences, model])
+        check_free(out, overwrite=overwrite, ours=lambda file: heading_of(file) == [*HEADER], inputs=[sequences, model])
     loaded = load(model)
-    if not loaded.labels:
-        raise BadInputError(f"{model} turns sequences into sequences; use exact.load(...).predict from Python")
-    source = _same_input(loaded, text)
-    data = _read(sequences, None, source, embedding, allow_empty=True)
-    readable = [place for place, tokens in enumerate(data.sequences) if len(tokens) or data.words is None]
-    given = [data.sequences[place] for place in readable]
-    with _in_terms_of_ids(tuple(data.ids[place] for place in readable), sequences, source, embedding):
-        known = loaded.is_known(given) if given else np.zeros(0, dtype=bool)
+    reader = FileReader(loaded, SequenceFile.as_built(sequences, loaded, text=text, embedding=embedding))
+    known, count = int(reader.known.sum()), len(reader.data)
     if dry_run:
-        announce(f"would label {int(known.sum())} known of {len(data)} sequences, and write {out or 'standard output'}")
+        announce(f"would label {known} known of {count} sequences, and write {out or 'standard output'}")
         return 0
-    shown, sure = [""] * len(data), ["no"] * len(data)
     with progress("sequences") as report, _warnings_announced():
-        labels = loaded.predict(given, abstain=abstain, workers=workers, progress=report) if given else []
-    for place, label, yes in zip(readable, labels, known, strict=True):
-        shown[place], sure[place] = "" if label is None else label, "yes" if yes else "no"
-    rows = zip(data.ids, shown, sure, strict=True)
+        labels = reader.label(abstain=abstain, workers=workers, progress=report)
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *map(_safe_row, rows)])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(labels.rows())
         return 0
     with new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([header, *map(_safe_row, rows)])
+        csv.writer(stream).writerows(labels.rows())
     if json:
-        write_json({"sequences": len(data), "known": int(known.sum()), "out": str(out)})
-    announce(f"{int(known.sum())} of {len(data)} sequences are known and have their label; wrote {out}")
+        write_json({"sequences": count, "known": known, "out": str(out)})
+    announce(f"{known} of {count} sequences are known and have their label; wrote {out}")
     return 0
-
-
-def _safe_row(row: Iterable[object]) -> list[object]:
-    return [safe_cell(cell) for cell in row]
 
 
 def explain(
@@ -420,12 +275,12 @@ def explain(
             raise BadInputError(f"--figure {figure}: expected .png, .svg or .pdf")
         check_free(figure, overwrite=overwrite, inputs=[sequences, model])
     loaded = load(model)
-    source = _same_input(loaded, text)
-    data = _read(sequences, None, source, embedding)
+    file = SequenceFile.as_built(sequences, loaded, text=text, embedding=embedding)
+    data = file.read(None)
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
     place = data.ids.index(id) if id is not None else 0
-    with _in_terms_of_ids((data.ids[place],), sequences, source, embedding):
+    with file.naming((data.ids[place],)):
         why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
     if json:
         write_json({"id": data.ids[place], **why.to_dict()})
@@ -495,87 +350,3 @@ def _warnings_announced() -> Iterator[None]:
         yield
     for message in dict.fromkeys(str(warning.message) for warning in caught):
         announce(f"warning: {message}")
-
-
-@contextmanager
-def _in_terms_of_ids(
-    ids: tuple[str, ...], path: Path | None, source: dict[str, Any], embedding: Path | None
-) -> Iterator[None]:
-    """Let errors of the library speak of ids, and of what to change in a text."""
-    from tokendyn.exact import ContradictoryLabelsError
-
-    try:
-        yield
-    except TokendynError as error:
-        message = str(error)
-        if isinstance(error, ContradictoryLabelsError) and path is not None:
-            helps = _text_helps((error.first, error.second), path, source, embedding)
-            message = "; ".join([message, *helps])
-        error.args = (_with_ids(message, ids), *error.args[1:])
-        raise
-
-
-def _with_ids(message: str, ids: tuple[str, ...]) -> str:
-    """Return a message with the ids of sequences in place of their numbers."""
-
-    def named(match: re.Match[str]) -> str:
-        places = [int(match["first"]), *([int(match["second"])] if match["second"] else [])]
-        if max(places) >= len(ids):
-            return match.group()
-        return match["what"] + " " + " and ".join(repr(ids[place]) for place in places)
-
-    return re.sub(r"\b(?P<what>sequences?) (?P<first>\d+)(?: and (?P<second>\d+))?(?= |,|$)", named, message)
-
-
-def _text_helps(pair: tuple[int, int], path: Path, source: dict[str, Any], embedding: Path | None) -> list[str]:
-    """Return the options that would tell two texts with the same words apart."""
-    helps = []
-    for name in ("keep_case", "keep_punctuation") if source["kind"] == "text" else ():
-        words = _read(path, None, source | {name: True}, embedding, allow_empty=True).words
-        assert words is not None
-        if set(words[pair[0]]) != set(words[pair[1]]):
-            helps.append(f"or --{name.replace('_', '-')}, which tells them apart")
-    return helps
-
-
-def _input(
-    label: str, text: str | None, hash_dim: int, embedding: Path | None, keep_case: bool, keep_punctuation: bool
-) -> dict[str, Any]:
-    """Return how the file becomes sequences, as the model remembers it."""
-    if text is None:
-        return {"kind": "tokens", "label": label}
-    return {
-        "kind": "text", "label": label, "text": text, "hash_dim": hash_dim, "embedding": embedding is not None,
-        "keep_case": keep_case, "keep_punctuation": keep_punctuation,
-    }  # fmt: skip
-
-
-def _same_input(model: "ExactTransformer", text: str | None) -> dict[str, Any]:
-    source = dict(model.settings.get("input") or {"kind": "tokens"})
-    if text is not None:
-        source["text"] = text
-    return source
-
-
-def _read(
-    path: Path, label: str | None, source: dict[str, Any], embedding: Path | None, *, allow_empty: bool = False
-) -> "LabelledSequences":
-    from tokendyn.data.sequences import read_sequences, read_text_sequences
-
-    if source["kind"] == "tokens":
-        return read_sequences(path, label=label, unread=source.get("label", "label"))
-    if source["embedding"] != (embedding is not None):
-        raise BadInputError(
-            "the model was built with an embedding file; give the same one with --embedding"
-            if source["embedding"]
-            else "the model was built with hashed words; leave --embedding out"
-        )
-    return read_text_sequences(
-        path, text=source["text"], label=label, hash_dim=source["hash_dim"], embedding=embedding,
-        keep_case=source.get("keep_case", False), keep_punctuation=source.get("keep_punctuation", False),
-        allow_empty=allow_empty,
-    )  # fmt: skip
-
-
-def _stats(model: "ExactTransformer") -> dict[str, Any]:
-    return {name: getattr(model.stats, name) for name in model.stats.__dataclass_fields__}

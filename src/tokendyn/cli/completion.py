@@ -12,7 +12,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     shell
         bash, zsh or fish.
     """
-    from tokendyn.cli import app
+    from tokendyn.cli.commands import app
 
     sys.stdout.write(app.generate_completion(shell=shell))
     return 0

@@ -10,7 +10,6 @@ import numpy as np
 from tokendyn import exact
 from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
-from tokendyn.cli.sentiment import evaluate
 from tokendyn.errors import OutputError
 from tokendyn.runs.files import check_free, new_folder, schema_of
 from tokendyn.runs.files import write_json as write_json_file
@@ -180,6 +179,7 @@ def _sentiment(folder: Path, seed: int) -> "list[Section]":
     from tokendyn.data.collections import split_texts
     from tokendyn.data.texts import imdb_reviews, small_reviews
     from tokendyn.sentiment import LeaderClassifier, save
+    from tokendyn.sentiment.outcome import held_out
     from tokendyn.sentiment.report import explained_text, scene, write_explanation
     from tokendyn.show import KeyFigures, Picture, Table, Text, following_strip
     from tokendyn.show.panels import panels
@@ -196,7 +196,7 @@ def _sentiment(folder: Path, seed: int) -> "list[Section]":
     model = LeaderClassifier(random_state=seed)
     with progress("epochs") as report:
         model.fit(training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of))
-    measured = evaluate(model, test)
+    measured = held_out(model, test)
     announce(
         f"      {measured['test_accuracy']:.1%} of {len(test)} held-out reviews right, "
         f"{measured['mean_leaders']:.1f} leaders a review, contributions add up to {measured['largest_sum_error']:.0e}"

@@ -1,64 +1,33 @@
 """What every command says and where: people read standard error, programs read standard output."""
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
-
-
-@dataclass
-class Said:
-    """What a command said while nobody was there to hear it: its JSON object, and its lines for people."""
-
-    record: dict[str, Any] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-
 
 #: Characters that a terminal obeys, all but line ends and tabs, and those that turn the direction of writing.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_said: ContextVar[Said | None] = ContextVar("said", default=None)
-
-
-@contextmanager
-def overheard() -> Iterator[Said]:
-    """Take what a command says inside the block, in place of standard output and standard error."""
-    said = Said()
-    token = _said.set(said)
-    try:
-        yield said
-    finally:
-        _said.reset(token)
-
 
 def write_json(record: Mapping[str, Any]) -> None:
     """Write the one machine-readable object of a command to standard output."""
-    said = _said.get()
-    if said is not None:
-        said.record.update(record)
-        return
     json.dump(record, sys.stdout, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def announce(line: str) -> None:
     """Say one line to people."""
-    said = _said.get()
-    if said is not None:
-        said.lines.append(line)
-        return
     # One line stays one: the name of a file may hold the end of a line.
-    announce_now(line.replace("\n", "\\n"))
+    announce_lines(line.replace("\n", "\\n"))
 
 
-def announce_now(line: str) -> None:
-    """Say one line on standard error, whoever listens; where nobody can, the work goes on without."""
+def announce_lines(text: str) -> None:
+    """Say a text of one or more lines on standard error; where that is closed, the work goes on without."""
     with suppress(OSError, ValueError):
-        print(printable(line), file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
 
 def printable(text: str) -> str:
@@ -74,6 +43,23 @@ def _broken_names() -> list[str]:
     return [part for word in broken for part in re.split("[/\\\\]", word) if "\n" in part]
 
 
-def is_silent() -> bool:
-    """Return whether what a command says is taken by :func:`overheard`."""
-    return _said.get() is not None
+class _Announcing(logging.Handler):
+    """Says what is logged to people."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one line."""
+        announce(record.getMessage())
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """Say what the library logs inside the block: which part of long work is done now."""
+    logger, handler = logging.getLogger("tokendyn"), _Announcing()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,22 +1,18 @@
 """Long work on a terminal: a bar, and a checkpoint from which it goes on."""
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tokendyn.cli.output import announce, is_silent
+from tokendyn.cli.output import announce
+from tokendyn.experiments.experiment import ProgressCallback
 
 if TYPE_CHECKING:
     from tokendyn.runs.checkpoint import Checkpoint
-
-#: What long work calls with how much is done, and how much there is. The same type is in ``tokendyn.dynamics``, which
-#: takes seconds to import.
-ProgressCallback = Callable[[int, int], None]
 
 
 def console() -> Console:
@@ -29,37 +25,9 @@ def progress(what: str) -> Iterator[ProgressCallback]:
     """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
     target = console()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    silent = is_silent() or not target.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=silent) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-class _BegunError(BaseException):
-    """A run has passed all its checks and done its first step."""
-
-
-def rehearse(run: Callable[[Callable[..., None]], object]) -> None:
-    """Do what a run does up to its first report of progress, and no more: a dry run refuses what the run refuses.
-
-    Parameters
-    ----------
-    run
-        Takes the callback that the run reports its progress to.
-    """
-
-    def begun(*_: object) -> None:
-        raise _BegunError
-
-    with suppress(_BegunError):
-        run(begun)
-
-
-def looked_at(path: Path | None) -> "Checkpoint | None":
-    """Return the checkpoint of a run for a dry one: it is read, as the run reads it, and never written."""
-    from tokendyn.runs.checkpoint import Checkpoint
-
-    return None if path is None else Checkpoint(path, seconds=math.inf)
 
 
 @contextmanager

@@ -1,13 +1,13 @@
 """``tokendyn report``: one page of one or many runs, made anew from what they left behind."""
 
-import importlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.late import function_at
 from tokendyn.runs.files import check_free, schema_of
 from tokendyn.runs.store import MANIFEST, OUTPUT
 from tokendyn.runs.store import SCHEMA as STORED
@@ -28,7 +28,7 @@ FOLDERS = {
     "tokendyn-faithfulness": (
         "evaluation.json", "sentiment evaluate", "studies.sentiment.faithfulness_page:saved_report",
     ),
-    "tokendyn-curve": ("curve.json", "sentiment curve", "sentiment.model_page:saved_curve_report"),
+    "tokendyn-curve": ("curve.json", "sentiment curve", "studies.sentiment.curve:saved_report"),
     "tokendyn-forecast-study": ("study.json", "forecast compare or study", "studies.forecast.pages:saved_study_report"),
     "tokendyn-sentiment": ("model.json", "sentiment train", "sentiment.model_page:saved_model_report"),
     "tokendyn-exact": ("model.json", "classify build", "exact.model_page:saved_report"),
@@ -153,10 +153,10 @@ def _page(run: Path, schema: str, pictures: Path) -> "Report":
     """Return the page of a run; a record that is damaged is one message with the remedy."""
     try:
         if schema in _WRITTEN:
-            draw = _function(_WRITTEN[schema][2])
+            draw = function_at(f"tokendyn.{_WRITTEN[schema][2]}")
             made: Report = draw(run, pictures)
         else:
-            made = _function(RECORDS[schema][1])(_record(run, schema))
+            made = function_at(f"tokendyn.{RECORDS[schema][1]}")(_record(run, schema))
     except TokendynError:
         raise
     except _DAMAGED as error:
@@ -184,10 +184,3 @@ def _made(page: "Report") -> Mapping[str, object]:
 
 def _maker(schema: str) -> str:
     return _WRITTEN[schema][1] if schema in _WRITTEN else RECORDS[schema][0]
-
-
-def _function(name: str) -> Callable[..., Any]:
-    """Import a function of the package by ``module:name`` when it is needed."""
-    module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"tokendyn.{module}"), function)
-    return found

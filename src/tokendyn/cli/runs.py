@@ -115,11 +115,10 @@ def compare_runs(*runs: str, store: Path | None = None, json: bool = False) -> i
         raise BadInputError(f"compare takes two runs or more, got {len(runs)}")
     with _index(store) as index:
         ids = [index.full_id(run) for run in runs]
-        known = index.some(ids)
-    rows = [known[one] for one in ids]
+        rows = [index.store.read(one) for one in ids]
     differing = {
         part: _differences(
-            [{"command": row.command, **row.config} if part == "config" else row.results for row in rows]
+            [{"command": row.command, **row.config} if part == "config" else dict(row.results) for row in rows]
         )
         for part in ("config", "results")
     }
@@ -157,7 +156,11 @@ def remove_runs(
         raise BadInputError("say which runs: by id, or by --where, not both")
     with _index(store) as index:
         if where is not None:
-            ids = [row.id for row in index.rows(parse(where))]
+            rows = index.rows(parse(where))
+            # What this version cannot read it cannot judge: such runs are removed by name alone.
+            ids = [row.id for row in rows if row.status != "newer"]
+            if len(ids) < len(rows):
+                announce(f"left alone, by a newer tokendyn: {len(rows) - len(ids)}; remove them by id")
             if not yes:
                 announce(
                     f"would remove {len(ids)} runs: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}; add --yes"

@@ -1,31 +1,24 @@
 """``tokendyn sentiment``: train, predict, explain."""
 
 import csv
-import math
 import re
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
 
+from tokendyn.cli.experiments import command_of
 from tokendyn.cli.output import announce, printable, write_json
-from tokendyn.cli.progress import console, looked_at, progress, rehearse, resumable
+from tokendyn.cli.progress import console, progress
 from tokendyn.cli.repeat import repeated
-from tokendyn.cli.values import heading_of, seconds_of
 from tokendyn.errors import BadInputError
-from tokendyn.runs.checkpoint import check_checkpoint
 from tokendyn.runs.files import check_free, new_file
-from tokendyn.runs.table import safe_cell
-
-if TYPE_CHECKING:
-    from tokendyn.data.collections import Split
-    from tokendyn.data.labelled_texts import LabelledTexts
-    from tokendyn.sentiment import LeaderClassifier
+from tokendyn.runs.table import heading_of, safe_cell
+from tokendyn.sentiment.experiments import Export, Train
 
 #: Of what ``explain --json`` writes.
 EXPLANATION_SCHEMA = "tokendyn-explanation"
@@ -35,136 +28,16 @@ _Source = Parameter(allow_leading_hyphen=True)
 MAX_CHARACTERS = 2**24
 
 
-def train(
-    reviews: Path,
-    /,
-    *,
-    out: Path,
-    text: str = "text",
-    label: str = "label",
-    active_words: int = 8000,
-    ngrams: int = 1,
-    negation: bool = False,
-    class_weight: str | None = None,
-    leaders: float = 5.0,
-    patience: int | None = None,
-    layers: int = 8,
-    alpha: float = 1.0,
-    epochs: int = 8,
-    test_fraction: float = 0.0,
-    seed: int = 0,
-    budget: str | None = None,
-    checkpoint: Path | None = None,
-    overwrite: bool = False,
-    dry_run: bool = False,
-    json: bool = False,
-) -> int:
-    """Train a classifier that decides at hardmax, and write it as a model folder.
-
-    Parameters
-    ----------
-    reviews
-        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
-    out
-        Folder to write the model to. It must not exist.
-    text, label
-        Names of the columns.
-    active_words
-        At most so many words carry a value; all others stand at the neutral pole. 20000 suit --ngrams 2.
-    ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad".
-    negation
-        Whether a word after a negator is another token, such as "not_good".
-    class_weight
-        "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
-    leaders
-        Mean number of leaders a text to aim at.
-    patience
-        End a stage of the training after so many epochs without a better one.
-    layers, alpha
-        Depth and step parameter of the attention.
-    epochs
-        Epochs of training through the hardmax layers.
-    test_fraction
-        Share of the texts that is held out and only used to report the accuracy at the end. Texts that are the
-        same, up to case and white space, stay on one side.
-    seed
-        Seed of every random choice.
-    budget
-        Begin no further epoch after so long, such as 90s or 10m, and write the best so far.
-    checkpoint
-        Keep the state of the training in this .safetensors file, and go on from it when it is there; it is removed
-        once the training is complete.
-    overwrite
-        Replace the model folder when it exists.
-    dry_run
-        Read and check the texts, say what would be done, and stop.
-    json
-        Write the training record as one JSON object to standard output.
-    """
-    from tokendyn.data.collections import split_texts
-    from tokendyn.data.texts import read_texts
-    from tokendyn.sentiment import LeaderClassifier, save
-
-    if not 0 <= test_fraction < 1:
-        raise BadInputError(f"--test-fraction must be in [0, 1), got {test_fraction}")
-    check_free(out, overwrite=overwrite, inputs=[reviews, checkpoint])
-    check_checkpoint(checkpoint, out)
-    data = read_texts(reviews, text=text, label=label)
-    data.check_classes()
-    parts = split_texts(data, test_fraction, seed)
-    training, test = parts.training, parts.test
-    seconds = math.inf if budget is None else seconds_of(budget)
-    model = LeaderClassifier(
-        layers=layers,
-        alpha=alpha,
-        active_words=active_words,
-        ngrams=ngrams,
-        negation=negation,
-        class_weight=class_weight,
-        leaders=leaders,
-        patience=patience,
-        epochs=epochs,
-        random_state=seed,
-    )
-    if dry_run:
-        kept = looked_at(checkpoint)
-        rehearse(lambda begun: model.fit(training.texts, training.labels or (), progress=begun, checkpoint=kept))
-        announce_repeats(parts)
-        announce(f"would train on {len(training)} texts, test on {len(test)}, and write {out}")
-        return 0
-    with resumable(checkpoint) as kept, progress("epochs") as report:
-        model.fit(
-            training.texts, training.labels or (), progress=lambda epoch, of, _: report(epoch, of),
-            budget=seconds, checkpoint=kept,
-        )  # fmt: skip
-    measured: dict[str, Any] = {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
-    if len(test):
-        measured |= {"test_texts": len(test)} | evaluate(model, test)
-    record = model.training_ | measured
-    command = repeated()
-    save(model, out, overwrite=overwrite, command=command, measured=measured | {"source": reviews.name})
-    if kept is not None and record["status"] == "completed":
-        kept.remove()
-    if json:
-        write_json({**record, "out": str(out)})
-    best = model.training_["best"]
-    if record["status"] == "budget":
-        announce("the budget ended the training; the model is the best so far")
-    if record["status"] == "diverged":
-        announce("the training left the finite numbers; the model is the best one before that")
-    announce(
-        f"trained on {record['training_texts']} texts in {record['cpu_seconds']:.1f} s of processor time; "
-        f"{best['validation_accuracy']:.1%} of {record['validation_texts']} validation texts right"
-    )
-    announce_repeats(parts)
-    if len(test):
-        announce(
-            f"accuracy on {len(test)} texts held out: {record['test_accuracy']:.1%}, "
-            f"with {record['mean_leaders']:.1f} leaders a text"
-        )
-    announce(f'wrote {out}; ask it: tokendyn sentiment explain "a text" --model {out}')
-    return 1 if record["status"] == "diverged" else 0
+train = command_of(
+    Train,
+    out="Folder to write the model to. It must not exist.",
+    help={
+        "checkpoint": "Keep the state of the training in this .safetensors file, and go on from it when it is there; "
+        "it is removed once the training is complete.",
+        "json": "Write the training record as one JSON object to standard output.",
+    },
+)
+export = command_of(Export, out="ONNX file to write. It must not exist.")
 
 
 def predict(
@@ -363,32 +236,6 @@ def _announce_texts(reviews: Path, text: str, plan: str) -> int:
     else:
         announce(f"{reviews} can be read: {sum(map(len, parts))} texts; {plan}")
     return 0
-
-
-def announce_repeats(parts: "Split") -> None:
-    """Say which texts occur more than once, and what a split did about them."""
-    if not parts.repeated:
-        return
-    moved = f"; {parts.moved} changed sides so that no text is in both parts" if len(parts.test) else ""
-    announce(f"{parts.repeated} texts repeat an earlier one{moved}")
-    if parts.disputed:
-        announce(f"{parts.disputed} different texts occur with different labels; look at them")
-
-
-def evaluate(model: "LeaderClassifier", test: "LabelledTexts") -> dict[str, float]:
-    """Return accuracy, mean number of leaders, and how exactly the contributions add up."""
-    predicted, _, leaders = model.predict_all(test.texts)
-    sample = test.texts[:: max(1, len(test) // 1000)]
-    gaps = []
-    for text, logit in zip(sample, model.decision_function(sample), strict=True):
-        why = model.explain(text)
-        total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
-        gaps.append(abs(total - np.max(logit)))
-    return {
-        "test_accuracy": float((predicted == np.array(test.labels)).mean()),
-        "mean_leaders": float(leaders.mean()),
-        "largest_sum_error": float(max(gaps)),
-    }
 
 
 def _text(text: str | None, file: Path | None) -> str:

@@ -1,21 +1,14 @@
 """``--store``: run a command into the store, or say that the same run is there already."""
 
-import shlex
 from collections.abc import Sequence
 
-from tokendyn.cli.jobs import command, given_options, perform
+from tokendyn.cli.jobs import command, given_options
 from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.perform import perform
+from tokendyn.experiments.sweeping import announce_older
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import Store
-
-
-def tell_older(count: int, store: Store) -> None:
-    """Say that runs by another version of the code, or of its libraries, answer what is asked."""
-    if count:
-        place = shlex.quote(str(store.folder))
-        runs = "1 run of another version matches" if count == 1 else f"{count} runs of another version match"
-        announce(f"{runs}; tokendyn runs adopt --store {place} computes a sample anew and takes the rest over")
 
 
 def run_stored(arguments: Sequence[str], folder: str) -> int:
@@ -43,8 +36,8 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
     if known is None and store.folder.is_dir():
         with Index(store) as index:
             index.refresh()
-            tell_older(len(index.older([job.question])), store)
-    record, said = perform(store.folder, job, keep_failures=False)
+            announce_older(len(index.older([job.question])), store, announce)
+    record, ending = perform(store.folder, job, keep_failures=False)
     with Index(store) as index:
         index.add([record])
     if json:
@@ -52,7 +45,7 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
     if known:
         announce(f"this run is there already: {place}; see tokendyn runs show {record.id}")
     else:
-        for line in said.lines:
+        for line in ending.sentences:
             announce(line)
         announce(f"run {record.id}")
     if record.status == "stopped":

@@ -2,11 +2,11 @@
 
 import math
 import re
-import types
 from collections.abc import Iterable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from tokendyn.errors import BadInputError
+from tokendyn.experiments.fields import leaves
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
@@ -49,18 +49,6 @@ def _is_beyond(text: str) -> bool:
     except ValueError:
         return False
     return math.isnan(value) or (math.isinf(value) and "inf" not in text.lower())
-
-
-def leaves(hint: Any) -> Iterable[Any]:
-    """Yield the plain types of a hint, such as int and NoneType of ``int | None``."""
-    if get_origin(hint) is Annotated:
-        yield from leaves(get_args(hint)[0])
-    elif get_origin(hint) in (Union, types.UnionType, tuple, list, set):
-        for part in get_args(hint):
-            if part is not ...:
-                yield from leaves(part)
-    else:
-        yield hint
 
 
 def _is_other(text: str, kinds: set[Any]) -> bool:

@@ -203,6 +203,16 @@ class Split:
     disputed: int
     moved: int
 
+    def describe(self) -> list[str]:
+        """Return which texts occur more than once, and what the split did about them; nothing where none does."""
+        if not self.repeated:
+            return []
+        moved = f"; {self.moved} changed sides so that no text is in both parts" if len(self.test) else ""
+        lines = [f"{self.repeated} texts repeat an earlier one{moved}"]
+        if self.disputed:
+            lines.append(f"{self.disputed} different texts occur with different labels; look at them")
+        return lines
+
 
 def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     """Hold out a random share of the texts; texts that are the same stay on one side.

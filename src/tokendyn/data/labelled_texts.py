@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokendyn.errors import BadInputError, nearest
+from tokendyn.shown import ShortRepr
 
 #: Longest text that is read, in bytes.
 LONGEST_TEXT = 16 * 2**20
 
 
-@dataclass(frozen=True)
-class LabelledTexts:
+@dataclass(frozen=True, repr=False)
+class LabelledTexts(ShortRepr):
     """Texts in the order of their file, with their labels when these were asked for.
 
     Attributes

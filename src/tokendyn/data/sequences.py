@@ -21,6 +21,7 @@ from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import open_table
+from tokendyn.shown import ShortRepr
 
 #: A word, or one character that is neither a letter nor a space.
 _TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['’][^\W_]+)*)|[^\w\s]|_")
@@ -29,8 +30,8 @@ _TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['’][^\W_]+)*)|[^\w\s]|_")
 _HASH_BITS = 24
 
 
-@dataclass(frozen=True)
-class LabelledSequences:
+@dataclass(frozen=True, repr=False)
+class LabelledSequences(ShortRepr):
     """Sequences in the order of their file.
 
     Attributes

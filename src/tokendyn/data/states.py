@@ -11,13 +11,14 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.files import check_free, new_file, write_tensors
 from tokendyn.runs.numpy_files import open_numpy
+from tokendyn.shown import ShortRepr
 
 #: Kinds of files, and the array that holds the states.
 SUFFIXES, STATES = (".npz", ".npy", ".safetensors"), "states"
 
 
-@dataclass(frozen=True)
-class HiddenStates:
+@dataclass(frozen=True, repr=False)
+class HiddenStates(ShortRepr):
     """The tokens of one input before the first and after each layer of a model.
 
     Attributes

@@ -12,12 +12,13 @@ from tokendyn.data.tensor_files import open_tensors
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
+from tokendyn.shown import ShortRepr
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
 
 
-@dataclass(frozen=True)
-class TokenTable:
+@dataclass(frozen=True, repr=False)
+class TokenTable(ShortRepr):
     """Tokens with a name each.
 
     Attributes

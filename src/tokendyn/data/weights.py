@@ -16,10 +16,11 @@ from tokendyn.data.model_config import read_config
 from tokendyn.data.model_tensors import Tensors
 from tokendyn.data.stream_norm import read_norm
 from tokendyn.errors import BadInputError
+from tokendyn.shown import ShortRepr
 
 
-@dataclass(frozen=True)
-class HeadWeights:
+@dataclass(frozen=True, repr=False)
+class HeadWeights(ShortRepr):
     """Query, key, value and output matrices of one head, for tokens on the unit sphere.
 
     Where a normalisation stands in front of the attention, the layer reads ``u = sqrt(d) g y + b`` with ``|y| = 1``, g

@@ -7,11 +7,13 @@ Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky>
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.attention.checks import as_float64
 from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.drift import Drift, softmax_drift, tangent_of_linear
 from tokendyn.attention.step import attend
@@ -93,6 +95,9 @@ class TokenFlow:
     device: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("interaction", "query", "key", "value"):
+            if isinstance(getattr(self, name), list | tuple):
+                object.__setattr__(self, name, as_float64(getattr(self, name)))
         problems = [*self._temperature_problems(), *self._matrix_problems()]
         if self.means is not None and (self.causal or not self.normalised):
             problems.append("means= computes full, normalised attention only; leave it out for causal or USA flows")
@@ -109,7 +114,13 @@ class TokenFlow:
                 object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
 
     def _temperature_problems(self) -> list[str]:
-        beta, problems = self.inverse_temperature, []
+        given: Any = self.inverse_temperature
+        if not isinstance(given, Real):
+            return [
+                f"inverse_temperature is {type(given).__name__}, expected a number; matrices are given by name: value=V"
+            ]
+        beta = self.inverse_temperature
+        problems: list[str] = []
         if not beta >= 0:
             problems.append(f"inverse_temperature must be zero or more, got {beta}")
         if math.isinf(beta) and self.cold_limit is None:

@@ -11,6 +11,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.results import Paths, Result
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +85,7 @@ class FlowTrajectory(Result):
             "{tokens} tokens in {dim} dimensions until t = {time:g}: {steps} steps, {evaluations} velocities".format(
                 **facts
             ),
-            f"{len(self.clusters().sizes)} clusters at the end",
+            f"{counted(len(self.clusters().sizes), 'cluster')} at the end",
         ]
         if self.reason:
             lines.append(f"{self.status}: {self.reason}")

@@ -1,6 +1,9 @@
 """One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
 
 from dataclasses import dataclass
+from numbers import Real
+from os import PathLike
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -73,10 +76,11 @@ class Layer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.alpha) and self.alpha > 0):
-            raise BadInputError(f"alpha must be positive and finite, got {self.alpha}")
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head")
+        alpha: Any = self.alpha
+        if not (isinstance(alpha, Real) and np.isfinite(float(alpha)) and float(alpha) > 0):
+            remedy = "; heads are given by name: Layer(heads=(head,))" if isinstance(alpha, Head | tuple) else ""
+            raise BadInputError(f"alpha must be positive and finite, got {alpha!r}{remedy}")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -113,8 +117,7 @@ class ResidualLayer:
     feed_forward: FeedForward | None = None
 
     def __post_init__(self) -> None:
-        if not self.heads:
-            raise BadInputError("a layer needs at least one head; one with value=0 adds nothing")
+        _check_heads(self.heads)
 
     def __call__(
         self,
@@ -131,8 +134,30 @@ class ResidualLayer:
         return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
 
 
-#: What :func:`tokendyn.dynamics.run` runs.
-AnyLayer = Layer | ResidualLayer
+@runtime_checkable
+class AnyLayer(Protocol):
+    """What :func:`tokendyn.dynamics.run` runs: :class:`Layer`, :class:`ResidualLayer`, or a class of the user's own."""
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads; all layers of a run have as many."""
+
+    def __call__(
+        self,
+        tokens: Float[np.ndarray, "*batch tokens dim"],
+        *,
+        weights: Float[np.ndarray, "*batch tokens"] | None = None,
+        mask: Bool[np.ndarray, "*shape"] | None = None,
+        backend: Backend = "auto",
+    ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
+        """Return the moved tokens and what each head found."""
+
+
+def _check_heads(heads: Any) -> None:
+    if isinstance(heads, Head) or not isinstance(heads, tuple | list):
+        raise BadInputError(f"heads is {type(heads).__name__}, expected a tuple of heads, such as heads=(head,)")
+    if not heads:
+        raise BadInputError("a layer needs at least one head; one whose value is zero adds nothing")
 
 
 def _means(
@@ -150,6 +175,10 @@ def _means(
 
 def checked_tokens(tokens: object) -> Float[np.ndarray, "tokens dim"]:
     """Return tokens as a float64 matrix, or raise a :class:`BadInputError` that says what is wrong."""
+    if isinstance(tokens, str | PathLike):
+        raise BadInputError(f"tokens is a path; read the file first: read_tokens({str(tokens)!r})")
+    if isinstance(tokens, list | tuple) and len({np.shape(part) for part in tokens if np.ndim(part) == 2}) > 1:
+        raise BadInputError("tokens are sets of different sizes; send each through layers of its own by run_ragged")
     array = as_array(tokens)
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"tokens must be real numbers, got {array.dtype}")

@@ -81,7 +81,7 @@ def _work(folder: Path, processes: int, rank: int) -> None:
     found = run_sharded(np.ascontiguousarray(given["tokens"][own]), layers, weights=weights)
     fields = {name: np.asarray(getattr(found, name)) for name in _FIELDS}
     fields |= {f"first_{name}": getattr(found.first, name) for name in _FOLLOWING}
-    np.savez(folder / f"part-{rank}.npz", **fields)
+    np.savez(folder / f"part-{rank}.npz", allow_pickle=False, **fields)
     dist.barrier()
     dist.destroy_process_group()
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,11 +22,16 @@ from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
 from tokendyn.dynamics.run import Progress, Record, check_run, count_problem, run, wanted_layers
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError
+from tokendyn.results import Paths, Result
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
 from tokendyn.scales import power_of_two
 from tokendyn.shown import ShortRepr
+from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The kernel holds the closed form of every pair of layers, 8 MB at this number of layers.
 MOST_LAYERS = 1000
@@ -139,7 +144,7 @@ class RaggedTokens(ShortRepr):
 
 
 @dataclass(frozen=True, repr=False)
-class RaggedTrajectory(ShortRepr):
+class RaggedTrajectory(Result, kind="ragged-trajectory"):
     """Many sets of tokens over the layers; item i is the :class:`~tokendyn.dynamics.Trajectory` of set i.
 
     Attributes
@@ -189,6 +194,46 @@ class RaggedTrajectory(ShortRepr):
     def last(self) -> RaggedTokens:
         """The sets after the last layer that each went through."""
         return RaggedTokens(tokens=self.ends, offsets=self.offsets)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the batch in numbers, as JSON values."""
+        return {
+            "status": self.status, "sets": len(self), "tokens": len(self.ends), "dim": self.ends.shape[1],
+            "layers": int(self.recorded[-1]), "diverged": self.statuses.count("diverged"),
+            "doubtful": len(self.doubtful),
+        }  # fmt: skip
+
+    def describe(self) -> list[str]:
+        """Return the batch in a few sentences."""
+        facts = self.summary()
+        sets, tokens, layers = (counted(facts[f"{noun}s"], noun) for noun in ("set", "token", "layer"))
+        lines = [f"{sets} of {tokens} in {counted(facts['dim'], 'dimension')}, {layers}"]
+        if facts["diverged"]:
+            lines.append(f"{counted(facts['diverged'], 'set')} diverged; their finite layers are kept")
+        if facts["doubtful"]:
+            lines.append(f"leaders of {counted(facts['doubtful'], 'token')} were decided within rounding of a tie")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each set: tokens, status, layers that it went through, tokens in doubt."""
+        import pandas as pd
+
+        owners = np.searchsorted(self.offsets, self.doubtful, side="right") - 1
+        return pd.DataFrame(
+            {
+                "set": np.arange(len(self)),
+                "tokens": np.diff(self.offsets),
+                "status": self.statuses,
+                "layers": self.last_layers,
+                "doubtful": np.bincount(owners, minlength=len(self)),
+            }
+        )
+
+    def picture(self) -> Paths:
+        """Return the ways of the tokens of the sets that did not diverge, coloured by their set."""
+        owners = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        finite = (self.last_layers == self.recorded[-1])[owners]
+        return Paths(self.states[:, finite], self.recorded, owners[finite])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -284,7 +329,7 @@ def run_ragged(
     >>> batch = run_ragged([cloud, cloud[:2]], [Layer(alpha=1.0)] * 3)
     >>> batch.statuses
     ('completed', 'completed')
-    >>> [end.tolist() for end in batch.last]
+    >>> [end.round(4).tolist() for end in batch.last]
     [[[2.0, 0.0], [0.0, 1.0], [1.875, 0.0625]], [[2.0, 0.0], [0.0, 1.0]]]
     """
     started = time.perf_counter()
@@ -341,7 +386,7 @@ def mean_shares(
         raise BadInputError(
             "mean_shares takes layers of one hardmax head with a fixed A, without V or feed-forward part"
         )
-    batch = _Shares(sets, _weights(weights, sets), layers)
+    batch = _Shares(sets, _weights(weights, sets), [layer for layer in layers if isinstance(layer, Layer)])
     for last in _in_pieces(batch.run, sets, 0, workers):
         if progress is not None:
             progress(last, len(sets))
@@ -400,7 +445,7 @@ class _Batch:
         self.ends = sets.tokens.copy()
         self.last_layers = np.full(len(sets), len(layers), dtype=np.int64)
         self.doubtful = np.zeros(count, dtype=bool)
-        self.kernel = _Hardmax(sets, weights, layers) if freeze and may_freeze(layers) else None  # type: ignore[arg-type]
+        self.kernel = _Hardmax(sets, weights, layers) if freeze and may_freeze(layers) else None
 
     def run(self, first: int, last: int) -> None:
         """Run the sets ``first`` to ``last``."""

@@ -18,6 +18,7 @@ from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
+from tokendyn.words import counted
 
 #: Called after each layer with the number of layers done and the number asked for.
 Progress = Callable[[int, int], None]
@@ -132,7 +133,9 @@ def check_run(
     state = checked_tokens(tokens)
     names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
     if len(names) != len(state):
-        raise BadInputError(f"{len(names)} labels for {len(state)} tokens")
+        raise BadInputError(f"{counted(len(names), 'label')} for {counted(len(state), 'token')}")
+    if not isinstance(layers, Sequence) or not all(callable(layer) and hasattr(layer, "heads") for layer in layers):
+        raise BadInputError("layers is no list of layers, such as [Layer(heads=(head,))] * 10")
     if len({len(layer.heads) for layer in layers}) != 1:
         raise BadInputError("give at least one layer, and the same number of heads in each")
     if arithmetic not in get_args(Arithmetic):
@@ -149,7 +152,7 @@ class _Recording:
     def __init__(self, state: np.ndarray, layers: Sequence[AnyLayer], record: Record) -> None:
         self.heads, self.wanted = len(layers[0].heads), wanted_layers(record, len(layers))
         numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
-        what = f"{len(self.wanted)} layers of {len(state)} tokens"
+        what = f"{counted(len(self.wanted), 'layer')} of {counted(len(state), 'token')}"
         check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
         self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None
@@ -210,7 +213,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: 
             f'arithmetic="{arithmetic}" takes layers of one hardmax head with a fixed A, without V, feed-forward part '
             'or tie tolerance; take arithmetic="float"'
         )
-    length = sum(bits(1 + rational(layer.alpha)) for layer in layers) + 128
+    length = sum(bits(1 + rational(layer.alpha)) for layer in layers if isinstance(layer, Layer)) + 128
     numbers = kept.states[0].size * len(kept.wanted)
     if arithmetic == "rational" and length * numbers > RATIONAL_BITS:
         raise BadInputError(
@@ -291,11 +294,11 @@ def count_problem(name: str, count: object) -> str:
 
 def _run_sharded(
     state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, kept: _Recording
-) -> Literal["completed"]:
+) -> Literal["completed", "diverged"]:
     """Share the tokens among processes of this machine."""
     from tokendyn.dynamics.processes import run_in_processes
 
-    found = run_in_processes(state, layers, weights, processes)
+    found = run_in_processes(state, [layer for layer in layers if isinstance(layer, Layer)], weights, processes)
     last = len(layers) - 1
     kept.follow(0, (found.first,))
     if last > 0 and last in kept.wanted:

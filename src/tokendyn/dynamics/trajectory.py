@@ -13,6 +13,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points, euclidean_norms, same_points
 from tokendyn.results import Paths, Result
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class Trajectory(Result):
         """
         number = layer + self.layers + 1 if layer < 0 else layer
         if not 0 <= number <= self.layers:
-            raise BadInputError(f"{self.layers} layers were run; there is no layer {layer}")
+            raise BadInputError(f"the run has {counted(self.layers, 'layer')}; there is no layer {layer}")
         (places,) = np.nonzero(self.recorded == number)
         if places.size:
             return self.states[places[0]]
@@ -152,12 +153,12 @@ class Trajectory(Result):
             "{tokens} tokens in {dim} dimensions, {layers} layers with {heads} heads, "
             "{recorded} states recorded".format(**facts)
         ]
-        lines.append(f"{len(self.clusters().sizes)} clusters at the end")
+        lines.append(f"{counted(len(self.clusters().sizes), 'cluster')} at the end")
         if self.status == "diverged":
             lines.append(f"the run diverged; {self.layers} finite layers are kept")
         if self.doubtful.size:
             lines.append(
-                f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise"
+                f"within rounding of a tie: {counted(len(self.doubtful), 'token')}; exact arithmetic may say otherwise"
             )
         return lines
 

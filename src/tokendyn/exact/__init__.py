@@ -19,13 +19,17 @@ if TYPE_CHECKING:
         SeparationError,
     )
     from tokendyn.exact.estimator import ExactClassifier
+    from tokendyn.exact.experiments import Build
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
+    from tokendyn.exact.outcome import BuiltModel
     from tokendyn.exact.regularised import LossCurves, regularised_training
     from tokendyn.exact.store import load, save
     from tokendyn.exact.transformer import ExactTransformer, Stats
 
 _HOME = {
+    "Build": "experiments",
+    "BuiltModel": "outcome",
     "Certificate": "certificate",
     "Verification": "certificate",
     "InputReport": "checking",
@@ -53,6 +57,8 @@ _HOME = {
 }
 
 __all__ = [
+    "Build",
+    "BuiltModel",
     "Certificate",
     "CertificateError",
     "ContradictoryLabelsError",

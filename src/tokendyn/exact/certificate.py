@@ -19,6 +19,7 @@ from tokendyn.exact.rational import rationals, run_exactly
 from tokendyn.exact.sequences import Given, Sequences
 from tokendyn.results import Bars, Numbers, Result
 from tokendyn.runs.files import new_folder, write_json
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +123,7 @@ class Verification(Numbers, kind="exact-verification"):
         if math.isinf(self.largest_difference):
             largest = "with labels that the transformer does not have"
         return [
-            f"{self.sequences} sequences in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
+            f"{counted(self.sequences, 'sequence')} in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
             f"{self.seconds:.1f} s"
         ]
 
@@ -153,10 +154,13 @@ class Certificate(Result):
     arithmetic
         Floating-point type.
     direction
-        a with ``p = <a, x>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
+        a with ``p = <a, x - c>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
         ``needed`` and ``radius`` are; it may be scaled by a power of two. None for half-spaces, where each has its
         own direction of length 1. For ``fingerprint`` the gaps are of means on that line, for ``hat`` of means of
         heights.
+    centre
+        c: what block 0 subtracts from a token, without rounding, so that large offsets do not hide small differences;
+        0 where there is no need. Moves of tokens are the same with and without it. None for half-spaces.
     data
         Hash of the sequences and their labels (:mod:`tokendyn.exact.digest`).
 
@@ -178,6 +182,7 @@ class Certificate(Result):
     n_max: int | None
     arithmetic: str
     direction: tuple[float, ...] | None
+    centre: tuple[float, ...] | None
     data: str
     _transformer: "Built" = field(repr=False, compare=False)
 
@@ -203,7 +208,7 @@ class Certificate(Result):
         if self.beta is not None:
             lines.append(f"softmax at inverse temperature {self.beta:.6g}; {self.beta_min:.6g} is enough")
         if self.n_max is not None:
-            lines.append(f"for sequences of up to {self.n_max} distinct tokens")
+            lines.append(f"for sequences of up to {counted(self.n_max, 'distinct token')}")
         return lines
 
     def table(self) -> "pd.DataFrame":

@@ -12,6 +12,7 @@ from tokendyn.errors import LISTED
 from tokendyn.exact.directions import candidates
 from tokendyn.exact.sequences import Given, contradictions, gather, remedies, token_sets, unique_sets, with_labels
 from tokendyn.results import Bars, Result
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,13 +79,15 @@ class InputReport(Result, kind="exact-input-report"):
         shown = ", ".join(f"{label!r} {count}" for label, count in list(self.labels.items())[:LISTED])
         more = f" and {len(self.labels) - LISTED} more" if len(self.labels) > LISTED else ""
         lines = [
-            f"{self.sequences} sequences, {self.shortest} to {self.longest} tokens of {self.dim} coordinates, "
+            f"{counted(self.sequences, 'sequence')}, {self.shortest} to {counted(self.longest, 'token')} of "
+            f"{counted(self.dim, 'coordinate')}, "
             f"{self.tokens} in all, {self.distinct_tokens} distinct",
             f"labels: {shown}{more}",
             f"smallest gap along {self.smallest_gap[1]}: {self.smallest_gap[0]:.3g}",
         ]
         if self.duplicates:
-            lines.append(f"{self.duplicates} sequences repeat an earlier one with the same label")
+            verb = "repeats" if self.duplicates == 1 else "repeat"
+            lines.append(f"{counted(self.duplicates, 'sequence')} {verb} an earlier one with the same label")
         for i, j in self.contradictions[:LISTED]:
             lines.append(f"sequences {i} and {j} are the same and have different labels")
         if len(self.contradictions) > LISTED:

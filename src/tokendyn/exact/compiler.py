@@ -32,6 +32,7 @@ from tokendyn.exact.sequences import (
 from tokendyn.exact.shallow import first_that_works
 from tokendyn.exact.strict import strict
 from tokendyn.exact.transformer import ExactTransformer
+from tokendyn.words import counted
 
 STRATEGIES = ("auto", "narrow", "fused", "bank", "half-space", "slab", "fingerprint", "hat", "strict")
 ATTENTIONS = ("hardmax", "softmax")
@@ -211,7 +212,9 @@ def compile_seq2seq(
     wanted = _read_outputs(outputs, dtype)
     sequences = arrays_of(sequences)
     if len(wanted) != len(sequences):
-        raise BadInputError(f"{len(sequences)} sequences and {len(wanted)} outputs; expected one output a sequence")
+        raise BadInputError(
+            f"{counted(len(sequences), 'sequence')} and {len(wanted)} outputs; expected one output a sequence"
+        )
     names = [tuple(map(tuple, output.tolist())) for output in wanted]
     given = _read(sequences, names, dtype, False, "set", "narrow")
     _check_output_lengths(given, wanted)
@@ -389,7 +392,8 @@ def _check_output_lengths(given: _Data, wanted: list[np.ndarray]) -> None:
     for j, output in enumerate(wanted):
         if len(output) > distinct[j]:
             raise OutputLengthError(
-                f"sequence {j} has {distinct[j]} distinct tokens, and its output has {len(output)} entries; shorten "
+                f"sequence {j} has {counted(distinct[j], 'distinct token')}, and its output has {len(output)} "
+                "entries; shorten "
                 "the output, or give the sequence more tokens (such as a separator with a position)",
                 j,
             )
@@ -457,7 +461,7 @@ def _targets(
 ) -> np.ndarray:
     """Return what every token of all sequences must end with."""
     targets = []
-    points = project(given.all.tokens, plan.line.direction, plan.line.name).values
+    points = project(given.all.tokens, plan.line.direction, plan.line.name, plan.line.centre).values
     for j in range(len(given.all)):
         part = points[given.all.starts[j] : given.all.starts[j + 1]]
         entry = np.searchsorted(cuts_of[which[j]], part, side="right") - 1

@@ -1,7 +1,7 @@
 """The deep constructions: ``narrow`` and ``fused`` for labels, ``narrow`` with outputs for sequences. Our own.
 
 Residual channels: p (projection), s (class number), r (distance from the question), b (what attention brings back),
-o (output). Block 0 writes ``p = <a, x>``, ``s = 2`` and ``o = y_root`` over the input. A query (class c, interval
+o (output). Block 0 writes ``p = <a, x - c>``, ``s = 2`` and ``o = y_root`` over the input. A query (class c, interval
 [l, h], gap delta to the nearest other live token of the class, new class c', label change Dy), with
 ``l' = l - delta/4``, ``h' = h + delta/4`` and ``w = 2^floor(log2(delta/2))``, is two blocks:
 
@@ -20,7 +20,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.exact.plan import ROOT, Plan
+from tokendyn.exact.shallow import project_line
 from tokendyn.exact.weights import Parts, Weights, assemble
+from tokendyn.exact.writing import Writer
 
 _NOWHERE = (np.empty(0, np.int64),) * 2
 _NO_ATTENTION = (*_NOWHERE, np.empty(0), np.empty(0, np.int64), np.empty(0))
@@ -94,17 +96,11 @@ def build_outputs(plan: Plan, outputs: Outputs) -> Weights:
 
 
 def _first(plan: Plan, at: dict[str, int], start: np.ndarray, o: list[int]) -> Parts:
-    """Block 0: ``p = relu(<a, x>) - relu(-<a, x>)``, ``s = 2 relu(1)``, ``o = y_root relu(1)``."""
-    a = plan.line.direction.astype(np.float64)
-    k = len(a)
-    units = (np.zeros(3, np.int64), np.array([0.0, 0.0, 1.0]))
-    inputs = (np.repeat([0, 1], k), np.tile(np.arange(k), 2), np.concatenate([a, -a]))
-    outputs = (
-        np.array([0, 1, 2, *[2] * len(o)]),
-        np.array([at["p"], at["p"], at["s"], *o]),
-        np.array([1.0, -1.0, float(ROOT), *start]),
-    )
-    return Parts(units, inputs, outputs, _NO_ATTENTION, _NO_VALUES)
+    """Block 0: ``p = <a, x - c>`` (see ``project_line``), ``s = 2 relu(1)``, ``o = y_root relu(1)``."""
+    write = Writer()
+    project_line(write, plan.line, at["p"])
+    write.unit(0, 1.0, {}, {at["s"]: float(ROOT)} | dict(zip(o, start.tolist(), strict=True)))
+    return write.parts()
 
 
 def _asking(

@@ -1,13 +1,16 @@
-"""The line on which tokens are compared: p = <a, x>, with a bound of its rounding error.
+"""The line on which tokens are compared: p = <a, x - c>, with a bound of its rounding error.
 
 Distinct tokens must stay distinct on it. Where the coordinates are multiples of a power of two (integers, pixels,
 bits), the coefficients are integers with all the bits that the mantissa leaves, so that nothing rounds and tokens meet
 by chance only; those that do are parted by drawing coefficients anew. Elsewhere the coefficients fill the mantissa.
+
+A coordinate that is far from 0 beside its range wastes the mantissa on its offset. There c is one of its values, such
+that all differences from it are numbers of the type, and otherwise 0: block 0 subtracts it without rounding.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ KINDS = ("auto", "coordinate", "sparse", "random")
 SPARSE = 4
 #: Fewest bits that random coefficients of a line without rounding need; with fewer left, the line may round.
 _FEWEST_BITS = 12
+#: Bits left by the tokens from which they are not shifted.
+_SPARE_BITS = 24
 #: Random lines that are tried, and redrawings of one coefficient to part tokens that meet on a line.
 _TRIALS, _REPAIRS = 6, 24
 
@@ -34,27 +39,42 @@ class Line:
     direction
         ``(dim,)``, every entry representable in the type of the tokens.
     values
-        ``(tokens,)`` float64: <a, x> of every distinct token.
+        ``(tokens,)`` float64: <a, x - c> of every distinct token.
     error
         ``E = gamma_{k+4} max sum |a_i x_i|`` with ``gamma_m = m u / (1 - m u)``, u the unit roundoff and k the
         nonzeros of a: a bound for any order of summation, of the rounding of the interval ends too. 0 when every
         product and every partial sum is exact.
     name
         What the direction is, for people.
+    centre
+        ``(dim,)``: c, 0 where the direction is 0; every difference ``x - c`` of these tokens is exact in their type.
     """
 
     direction: Float[np.ndarray, " dim"]
     values: Float[np.ndarray, " tokens"]
     error: float
     name: str
+    centre: Float[np.ndarray, " dim"]
+
+    def __post_init__(self) -> None:
+        """Leave out what the direction does not read."""
+        centre = np.where(self.direction != 0, self.centre, 0).astype(self.direction.dtype)
+        object.__setattr__(self, "centre", centre)
 
 
-def project(tokens: Float[np.ndarray, "tokens dim"], direction: Float[np.ndarray, " dim"], name: str) -> Line:
+def project(
+    tokens: Float[np.ndarray, "tokens dim"],
+    direction: Float[np.ndarray, " dim"],
+    name: str,
+    centre: Float[np.ndarray, " dim"] | None = None,
+) -> Line:
     """Return the tokens on a line, every row added up in the same order, and the error bound of any other order."""
+    if centre is not None:
+        return replace(project(tokens - centre.astype(tokens.dtype), direction, name), centre=centre)
     used = np.flatnonzero(direction)
     values, size = _added_up(tokens, direction, used)
     units = np.array([_unit_exponents(tokens[:, k]).min(initial=_EMPTY) for k in used])
-    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name)
+    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name, np.zeros_like(direction))
 
 
 #: Unit of a coordinate that is 0 in all tokens: every power of two divides it.
@@ -106,6 +126,42 @@ def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) ->
     """
     if kind not in KINDS:
         raise BadInputError(f"direction={kind!r}; expected one of {', '.join(map(repr, KINDS))}")
+    centre = _centre(tokens, _SPARE_BITS)
+    for line in _candidates(tokens - centre, kind, seed):
+        yield replace(line, centre=centre)
+    if kind in ("auto", "random"):
+        centre = _centre(tokens, None)
+        for line in _mixed_radix(tokens - centre):
+            yield replace(line, centre=centre)
+
+
+def _centre(tokens: np.ndarray, spare: int | None) -> np.ndarray:
+    """Return a value of each coordinate from which all differences are exact; 0 where there is none, or no need.
+
+    There is need where more than one bit goes to the offset and the mantissa has fewer than ``spare`` bits left.
+    """
+    centre = np.zeros(tokens.shape[1], tokens.dtype)
+    if spare is not None and _Grid.of(tokens).room >= spare:
+        return centre
+    low, high = tokens.min(axis=0) / 4, tokens.max(axis=0) / 4  # a quarter, so that nothing overflows
+    far = np.maximum(-low, high) > (0 if spare is None else 2) * (high - low)
+    for k in np.flatnonzero((low != high) & far & (np.maximum(-low, high) < np.finfo(tokens.dtype).max / 16)):
+        column = tokens[:, k]
+        middle = column[np.argmin(np.abs(column / 4 - (low[k] + (high[k] - low[k]) / 2)))]
+        if _differ_exactly(column, middle):
+            centre[k] = middle
+    return centre
+
+
+def _differ_exactly(values: np.ndarray, middle: Any) -> bool:
+    """Return whether no difference rounds: the error of each, which is a number of the type, is 0."""
+    difference = values - middle
+    subtracted = values - difference
+    return not ((values - (difference + subtracted)) + (subtracted - middle)).any()
+
+
+def _candidates(tokens: np.ndarray, kind: str, seed: int) -> Iterator[Line]:
+    """Yield lines through 0."""
     dim = tokens.shape[1]
     rng = np.random.default_rng(seed)
     if kind in ("auto", "coordinate"):
@@ -119,8 +175,6 @@ def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) ->
     if kind == "random" or (kind == "auto" and len(grid.used) > SPARSE):
         for trial in range(64 if kind == "random" else _TRIALS):
             yield _random(tokens, grid, rng, dim, f"random direction {trial}, seed {seed}")
-    if kind in ("auto", "random") and len(grid.used) > 1:
-        yield from _mixed_radix(tokens, grid)
 
 
 def _axes(tokens: np.ndarray, at_most: int) -> Iterator[Line]:
@@ -236,9 +290,10 @@ def _meeting(values: np.ndarray) -> int:
     return int(np.count_nonzero(np.diff(np.sort(values)) == 0))
 
 
-def _mixed_radix(tokens: np.ndarray, grid: _Grid) -> Iterator[Line]:
+def _mixed_radix(tokens: np.ndarray) -> Iterator[Line]:
     """Yield the direction that writes the coordinates one after the other as digits, if the mantissa holds them."""
-    if grid.digits.sum() <= np.finfo(tokens.dtype).nmant + 1:
+    grid = _Grid.of(tokens)
+    if len(grid.used) > 1 and grid.digits.sum() <= np.finfo(tokens.dtype).nmant + 1:
         shift = np.concatenate([[0], np.cumsum(grid.digits)[:-1]])
         yield _line(tokens, grid, np.arange(len(grid.used)), 2**shift, -grid.unit, "mixed radix")
 
@@ -267,4 +322,5 @@ def _line(
     if not math.isfinite(size):
         values, size = np.zeros(len(tokens)), 0.0
         direction = np.zeros_like(direction)
-    return Line(direction, values, _error(tokens.dtype, direction[used], grid.unit[chosen], size), name)
+    error = _error(tokens.dtype, direction[used], grid.unit[chosen], size)
+    return Line(direction, values, error, name, np.zeros_like(direction))

@@ -13,9 +13,12 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d,
 from tokendyn.data.sequences import LabelledSequences
 from tokendyn.errors import BadInputError
 from tokendyn.exact.compiler import compile as compile_transformer
+from tokendyn.late import function_at
 
 if TYPE_CHECKING:
     from tokendyn.exact.explanation import Explanation
+
+_save_classifier = function_at("tokendyn.exact.store:save_classifier")
 
 
 class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -165,10 +168,8 @@ class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         OutputError
             If the folder exists, or cannot be written.
         """
-        from tokendyn.exact.store import save_classifier
-
         check_is_fitted(self)
-        save_classifier(self, folder, overwrite=overwrite)
+        _save_classifier(self, folder, overwrite=overwrite)
 
     def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
         """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`; it does not abstain."""

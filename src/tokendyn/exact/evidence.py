@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.exact import ragged
-from tokendyn.exact.directions import project
 from tokendyn.exact.forms import canonical
-from tokendyn.exact.radius import detectors, direction_of, hat_heights, ramp_edges, sides, token_radii, trapezoids
+from tokendyn.exact.radius import detectors, hat_heights, line_of, on_line, ramp_edges, sides, token_radii, trapezoids
 from tokendyn.exact.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -190,10 +189,10 @@ def _of_bank(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence
 
 
 def _line(model: "Built") -> np.ndarray:
-    a = direction_of(model)
-    assert a is not None
-    return a
+    line = line_of(model)
+    assert line is not None
+    return line[0]
 
 
 def _on_line(model: "Built", tokens: np.ndarray) -> np.ndarray:
-    return project(tokens.astype(model.dtype), _line(model), "").values
+    return on_line(model, tokens.astype(model.dtype))

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
-from tokendyn.exact.directions import project
 from tokendyn.exact.evidence import Evidence, Reading, evidence_of, number_of, read, short
 from tokendyn.exact.forms import canonical
 from tokendyn.exact.plan import DONE, ROOT, Plan, ask
-from tokendyn.exact.radius import direction_of
+from tokendyn.exact.radius import line_of, on_line
 from tokendyn.exact.sequences import Sequences
 from tokendyn.results import Bars, Curves, Result
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,7 +172,7 @@ class Explanation(Result, kind="exact-explanation"):
         lines.append(self.decision)
         lines += [f"{self._token(item.token)} {item.text}" for item in shown]
         if len(shown) < len(self.evidence):
-            lines[-1] = f"{len(self.evidence) - len(shown) + 1} more tokens do less"
+            lines[-1] = f"{counted(len(self.evidence) - len(shown) + 1, 'more token')} with less effect"
         reach = "" if math.isinf(self.radius) else f": it holds while no token moves by more than {self.radius:.3g}"
         known = "" if self.known else " (not among the given sequences: no guarantee)"
         return [*lines, f"label {short(repr(self.label))}{known}{reach}"]
@@ -284,7 +284,11 @@ class Explanation(Result, kind="exact-explanation"):
         axes.set_yticks(range(len(shown)), [self._token(item.token)[:40] for item in shown], fontsize=7)
         axes.set(ylim=(max(len(shown), 1) - 0.5, -0.5))
         axes.set_xlabel(self.measure, fontsize=8)
-        cut = "" if len(shown) == len(self.evidence) else f", the strongest {len(shown)} of {len(self.evidence)} tokens"
+        cut = (
+            ""
+            if len(shown) == len(self.evidence)
+            else f", the strongest {len(shown)} of {counted(len(self.evidence), 'token')}"
+        )
         axes.set_title(f"{self.strategy}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
         return figure
 
@@ -294,7 +298,7 @@ def _cut(lines: list[str], room: int, what: str) -> list[str]:
     if len(lines) <= room:
         return lines
     first, last = (room - 1) // 2, room - 1 - (room - 1) // 2
-    cut = f"... {len(lines) - first - last} lines of {what} are left out (--json and to_dict hold all)"
+    cut = f"... left out: {counted(len(lines) - first - last, 'line')} of {what} (--json and to_dict hold all)"
     return [*lines[:first], cut, *lines[-last:]]
 
 
@@ -330,7 +334,10 @@ class Trace(Result, kind="exact-trace"):
     def describe(self) -> list[str]:
         """Return in a sentence what was traced."""
         blocks, tokens, channels = self.states.shape
-        return [f"{tokens} tokens through {blocks} blocks; channels {', '.join(self.names[:channels])}"]
+        return [
+            f"{counted(tokens, 'token')} through {counted(blocks, 'block')}; channels "
+            f"{', '.join(self.names[:channels])}"
+        ]
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each block and token, one column for each channel."""
@@ -355,9 +362,9 @@ def explain(model: "Built", sequence: Any) -> Explanation:
         )
     reading = read(model, sequence)
     known = bool(model.is_known([sequence])[0])
-    line = direction_of(model)
-    direction = np.empty(0) if line is None else line
-    values = np.empty(0) if line is None else project(reading.tokens, line, "").values
+    line = line_of(model)
+    direction = np.empty(0) if line is None else line[0]
+    values = np.empty(0) if line is None else on_line(model, reading.tokens)
     plan = model.construction.plan
     if plan is None:
         decision, measure, evidence = evidence_of(model, reading)

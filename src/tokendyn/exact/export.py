@@ -9,6 +9,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact.weights import stacked
 from tokendyn.optional import library
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +74,8 @@ def to_linear(model: "ExactTransformer") -> "LinearBlocks":
 def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:
     if model.weights.blocks > MOST_UNROLLED:
         raise BadInputError(
-            f"{what}: the transformer has {model.weights.blocks} blocks, and at most {MOST_UNROLLED} are unrolled; "
+            f"{what}: the transformer has {counted(model.weights.blocks, 'block')}, and at most {MOST_UNROLLED} "
+            "are unrolled; "
             f"{remedy}"
         )
 

@@ -12,6 +12,7 @@ from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.shallow import Codes, check_labels, instead, project_line, unsure
 from tokendyn.exact.writing import Writer
+from tokendyn.words import counted
 
 
 def fingerprint(
@@ -38,9 +39,10 @@ def fingerprint(
 def hat_fingerprint(
     line: Line, sequences: Sequences, sets: TokenSets, codes: Codes, min_margin: float, longest: int, seed: int = 0
 ) -> Construction:
-    """Return 5 blocks: trapezoids on a few tokens with random heights, their mean, ramps, a readout.
+    """Return 5 blocks: trapezoids on a few tokens, their mean, ramps, a readout.
 
-    Distinct sets of tokens have distinct shares of their tokens, so random heights make their means differ.
+    Distinct sets of tokens have distinct shares of their tokens, so random heights make their means differ. Where
+    tokens that occur with one label only are enough, their labels are the heights, with wider gaps of the means.
 
     Raises
     ------
@@ -54,28 +56,50 @@ def hat_fingerprint(
         why = f"two tokens are {nearest:.3g} apart along {line.name}, and hats need {least:.3g}"
         raise unsure(why, codes, i, nearest, least, min_margin)
     shares = _shares(sequences, sets, symbol_of.reshape(-1), len(values))
-    used = _telling_symbols(shares, codes, line.name)
-    gaps = np.minimum(np.diff(values, prepend=-np.inf), np.append(np.diff(values), np.inf))[used]
+    gaps = np.minimum(np.diff(values, prepend=-np.inf), np.append(np.diff(values), np.inf))
     gaps = np.where(np.isfinite(gaps), gaps, 1.0)
     w = np.ldexp(1.0, np.frexp(gaps)[1] - 3)
-    rng = np.random.default_rng(seed)
+    unit = float(np.finfo(sequences.tokens.dtype).eps) / 2
+    reach = 2 * float(np.abs(line.values).max(initial=0.0)) + 1
+
+    def rounding(heights: np.ndarray) -> float:
+        steps = (4 * np.count_nonzero(heights) + longest + 4) * unit
+        return steps / (1 - steps) * (float(np.sum(4 * reach * heights / w)) + float(heights.sum()))
+
     bits = int(np.finfo(sequences.tokens.dtype).nmant)  # all that the type holds: means of few bits meet by chance
-    tries = rng.integers(1, 2**bits, (32, len(used))) * 2.0**-bits
-    dense = np.asarray(shares[:, used].todense()) if len(used) else np.zeros((len(codes), 0))
-    spread = [_label_gap(dense @ heights, codes)[0] for heights in tries]
-    heights = tries[int(np.argmax(spread))] if len(used) else np.zeros(0)
+    choices = [_random_heights(shares, codes, line.name, seed, bits), _label_heights(shares, codes)]
+    excess = [_label_gap(shares @ heights, codes)[0] - 8 * rounding(heights) for heights in choices]
+    heights = choices[0] if excess[0] > 0 else choices[int(np.argmax(excess))]
+    means, error = shares @ heights, rounding(heights)
+    used = np.flatnonzero(heights)
     write = Writer()
     project_line(write, line, 0)
-    for v, width, gap, height in zip(values[used], w, gaps, heights, strict=True):
+    for v, width, gap, height in zip(values[used], w[used], gaps[used], heights[used], strict=True):
         for edge, sign in ((-gap / 4 - width, 1.0), (-gap / 4, -1.0), (gap / 4, -1.0), (gap / 4 + width, 1.0)):
             write.unit(1, -(v + edge), {0: 1.0}, {1: sign * height / width})
     write.attend(1, (0, 0.0), (0, 0.0))
     write.value(1, 1, 2)
-    unit = float(np.finfo(sequences.tokens.dtype).eps) / 2
-    reach = 2 * float(np.abs(line.values).max(initial=0.0)) + 1
-    steps = (4 * len(used) + longest + 4) * unit
-    error = steps / (1 - steps) * (float(np.sum(4 * reach * heights / w)) + float(heights.sum()))
-    return _ramps("hat", write, ["p", "g", "m"], 2, dense @ heights, error, sequences, codes, min_margin, longest)
+    return _ramps("hat", write, ["p", "g", "m"], 2, means, error, sequences, codes, min_margin, longest)
+
+
+def _random_heights(shares: Any, codes: Codes, name: str, seed: int, bits: int) -> Float[np.ndarray, " symbols"]:
+    """Return random heights of few symbols, of 32 draws those with the widest gap; 0 elsewhere."""
+    used = _telling_symbols(shares, codes, name)
+    tries = np.random.default_rng(seed).integers(1, 2**bits, (32, len(used))) * 2.0**-bits
+    few = shares[:, used]
+    heights = np.zeros(shares.shape[1])
+    if len(used):
+        heights[used] = max(tries, key=lambda draw: _label_gap(few @ draw, codes)[0])
+    return heights
+
+
+def _label_heights(shares: Any, codes: Codes) -> Float[np.ndarray, " symbols"]:
+    """Return the label's number for each symbol that occurs with one label only, else 0."""
+    rows, columns = shares.nonzero()
+    low, high = np.full(shares.shape[1], np.inf), np.zeros(shares.shape[1])
+    np.minimum.at(low, columns, codes[rows])
+    np.maximum.at(high, columns, codes[rows])
+    return np.where(low == high, high, 0.0)
 
 
 def _means(
@@ -188,7 +212,8 @@ def _ramps(
     steps = (2 * len(change) + 4) * float(np.finfo(dtype).eps) / 2
     if steps / (1 - steps) * size > 1 / 8:
         raise PrecisionError(
-            f"{len(change)} ramps round by up to {steps * size:.2g} in {dtype}, and 1/8 is allowed; "
+            f"the rounding of {counted(len(change), 'ramp')} is up to {steps * size:.2g} in {dtype}, and 1/8 is "
+            "allowed; "
             "use strategy='fused'" + (", or dtype='float64'" if dtype == "float32" else "")
         )
     write.unit(block, 1.0, {}, {z: float(codes[order[0]])})

@@ -12,6 +12,7 @@ from tokendyn.exact.transformer import ExactTransformer
 from tokendyn.runs.files import read_json
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.report import Section
+from tokendyn.words import counted
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
@@ -116,5 +117,5 @@ def _short(value: Any) -> Any:
     """Return a direction as text, its first numbers if it is long."""
     if not isinstance(value, list):
         return value
-    more = f", ... ({len(value)} coordinates)" if len(value) > 8 else ""
+    more = f", ... ({counted(len(value), 'coordinate')})" if len(value) > 8 else ""
     return ", ".join(f"{number:.6g}" for number in value[:8]) + more

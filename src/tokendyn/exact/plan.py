@@ -12,6 +12,7 @@ from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.planner_kernels import plan_queries
 from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_sequences
+from tokendyn.words import counted
 
 #: Sequences that are compared for the message of a refusal.
 _COMPARED = 1000
@@ -132,7 +133,7 @@ def make_plan(
         trials = 1
     for line in candidates(tokens, direction, seed):
         try:
-            plans.append(_plan_on(line, sets, codes, dtype, min_margin, lagged, unique_ids, direction))
+            plans.append(_plan_on(line, tokens, sets, codes, dtype, min_margin, lagged, unique_ids, direction))
         except SeparationError as error:
             if failure is None or error.gap > failure.gap:  # the line that came nearest
                 failure = error
@@ -145,7 +146,8 @@ def make_plan(
     most = 2 ** (np.finfo(dtype).nmant + 1)
     if ROOT + 2 * len(codes) >= most:
         raise PrecisionError(
-            f"{len(codes)} sequences need class numbers up to {2 * len(codes)}, and {dtype} holds integers up to "
+            f"class numbers of {counted(len(codes), 'sequence')} go up to {2 * len(codes)}, and {dtype} holds "
+            "integers up to "
             f"{most}; use dtype='float64'"
         )
     return plan
@@ -153,6 +155,7 @@ def make_plan(
 
 def _plan_on(
     line: Line,
+    tokens: Float[np.ndarray, "tokens dim"],
     sets: TokenSets,
     codes: np.ndarray,
     dtype: str,
@@ -169,7 +172,7 @@ def _plan_on(
         queries, gaps, rest, stuck = plan_queries(starts, symbols, values, codes, margin, lagged)
     if len(stuck):
         remedy = what_parts(direction, dtype, min_margin, margin)
-        raise _inseparable(stuck, codes, starts, symbols, values, margin, line, remedy)
+        raise _inseparable(stuck, codes, starts, symbols, values, margin, line, remedy, tokens, sets)
     order, slots = _schedule(queries) if lagged else (np.arange(len(queries)), np.arange(len(queries)))
     queries, gaps = queries[order], gaps[order]
     pure = queries[:, 1] < 0
@@ -235,6 +238,8 @@ def _inseparable(
     margin: float,
     line: Line,
     remedy: str,
+    tokens: np.ndarray,
+    sets: TokenSets,
 ) -> SeparationError:
     """Return the error for a class that no interval splits, with the pair of different labels that is nearest."""
     points = {int(j): values[symbols[starts[j] : starts[j + 1]]] for j in stuck[:_COMPARED]}
@@ -251,12 +256,25 @@ def _inseparable(
     i, j = sorted(pairs[gaps.index(gap)])
     return SeparationError(
         f"sequences {i} and {j} have different labels and their tokens merge along {line.name}: they differ by "
-        f"{gap:.3g} there, and {margin:.3g} is needed; {remedy}",
+        f"{gap:.3g} there, and {margin:.3g} is needed; {_where_they_differ(tokens, line, sets, i, j)}; {remedy}",
         i,
         j,
         gap,
         margin,
     )
+
+
+def _where_they_differ(tokens: np.ndarray, line: Line, sets: TokenSets, i: int, j: int) -> str:
+    """Return the columns in which a token that one sequence alone holds is unlike the other's nearest on the line."""
+    rows = [sets.members[sets.starts[k] : sets.starts[k + 1]] for k in (i, j)]
+    if np.isin(rows[0], rows[1]).all():  # the other one holds more
+        i, j, rows = j, i, rows[::-1]
+    alone = rows[0][~np.isin(rows[0], rows[1])][0]
+    mate = rows[1][np.argmin(np.abs(line.values[rows[1]] - line.values[alone]))]
+    columns = np.flatnonzero(tokens[alone] != tokens[mate])
+    shown = ", ".join(f"column {k} ({float(tokens[alone, k])!r} and {float(tokens[mate, k])!r})" for k in columns[:3])
+    more = f" and {counted(len(columns) - 3, 'more column')}" if len(columns) > 3 else ""
+    return f"a token of sequence {i} is unlike one of sequence {j} in {shown}{more}"
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -41,15 +41,28 @@ _SAFE = 1 - 2.0**-30
 _CHUNK = 4_000_000
 
 
-def direction_of(model: "Built") -> Float[np.ndarray, " dim"] | None:
-    """Return a with ``p = <a, x>`` as block 0 holds it; None for half-spaces, each of which has its own direction."""
+def line_of(model: "Built") -> tuple[Float[np.ndarray, " dim"], Float[np.ndarray, " dim"]] | None:
+    """Return a and c with ``p = <a, x - c>`` as block 0 holds them; None for half-spaces, which have one each."""
     if not model.construction.channels or model.construction.channels[0] != "p":
         return None
     weights = model.weights
-    a = np.zeros(model.input_dim)
-    part = slice(weights.in_starts[0], weights.in_starts[1])
-    a[weights.in_channels[part]] = weights.in_weights[part]
-    return a
+    a, centre = np.zeros((2, model.input_dim))
+    units = np.arange(weights.units[1])
+    writes = weights.out_channels[np.minimum(weights.out_starts[units], len(weights.out_channels) - 1)]
+    units = units[(writes == 0) & (np.diff(weights.out_starts)[units] > 0)]
+    for unit in units[::2]:  # relu(z), and next to it relu(-z)
+        part = slice(weights.in_starts[unit], weights.in_starts[unit + 1])
+        channels = weights.in_channels[part]
+        a[channels] = weights.in_weights[part] * weights.out_weights[weights.out_starts[unit]]
+        centre[channels] = 0.0 - weights.bias[unit]  # such a unit reads one channel, with weight 1
+    return a, centre
+
+
+def on_line(model: "Built", tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, " tokens"]:
+    """Return p of tokens, for a model that has one line."""
+    line = line_of(model)
+    assert line is not None
+    return project(tokens, line[0], "", line[1]).values
 
 
 def smallest_radius(model: "Built") -> float:
@@ -91,15 +104,16 @@ def _gamma(steps: int, unit: float) -> float:
 
 def _in_tokens(model: "Built", slack: Radii, most: Radii | float = np.inf) -> Radii:
     """Turn slacks on the line into moves of tokens, at most ``most``: less the rounding of p and of the coordinates."""
-    a = direction_of(model)
-    assert a is not None
+    line = line_of(model)
+    assert line is not None
+    a, centre = line
     tokens, starts = model.sequences.tokens.astype(np.float64), model.sequences.starts[:-1]
     unit, used = _unit(model), np.flatnonzero(a)
     info = np.finfo(model.dtype)
     # A power of two times one coordinate is exact for any token; every other sum rounds once a token is moved.
-    exact = len(used) == 1 and abs(np.frexp(a[used[0]])[0]) == 0.5
-    gamma = 0.0 if exact else _gamma(len(used) + 4, unit)
-    sizes = np.maximum.reduceat(np.abs(tokens[:, used]) @ np.abs(a[used]), starts)
+    exact = len(used) == 1 and abs(np.frexp(a[used[0]])[0]) == 0.5 and not centre.any()
+    gamma = 0.0 if exact else _gamma(len(used) + 5, unit)
+    sizes = np.maximum.reduceat(np.abs(tokens - centre)[:, used] @ np.abs(a[used]), starts)
     lengths = np.maximum.reduceat(np.linalg.norm(tokens, axis=1), starts)
     error = 2 * gamma * sizes + 4 * len(used) * float(info.smallest_subnormal)
     scale = float(np.linalg.norm(a)) * (1 + gamma)
@@ -167,9 +181,8 @@ def _deep(model: "Built", plan: Plan) -> Radii:
 
 def _points(model: "Built") -> tuple[np.ndarray, np.ndarray]:
     """Return the tokens on the line, ascending within each sequence."""
-    a, sequences = direction_of(model), model.sequences
-    assert a is not None
-    values = project(sequences.tokens, a, "").values
+    sequences = model.sequences
+    values = on_line(model, sequences.tokens)
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     return values[np.lexsort((values, owner))], sequences.starts
 
@@ -278,9 +291,7 @@ def _slabs(model: "Built") -> Radii:
     edges, writes = trapezoids(model)
     sequences, codes = model.sequences, model.codes
     names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
-    a = direction_of(model)
-    assert a is not None
-    values = project(sequences.tokens, a, "").values
+    values = on_line(model, sequences.tokens)
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     held, free = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
     step = max(1, _CHUNK // max(len(edges), 1))
@@ -296,9 +307,7 @@ def _slabs(model: "Built") -> Radii:
 def _means(model: "Built") -> Radii:
     """Return the slack of ``fingerprint``, whose mean may move, and of ``hat``, whose tokens may not change sides."""
     sequences, made = model.sequences, model.construction
-    a = direction_of(model)
-    assert a is not None
-    values = project(sequences.tokens, a, "").values
+    values = on_line(model, sequences.tokens)
     m = made.channels.index("m")
     heights, slack = values, np.full(len(sequences), np.inf)
     if model.strategy == "hat":

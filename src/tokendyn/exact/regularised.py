@@ -18,6 +18,7 @@ from tokendyn.exact.sequences import Given
 from tokendyn.exact.transformer import ExactTransformer
 from tokendyn.optional import torch
 from tokendyn.results import Curves, Result
+from tokendyn.words import counted
 
 Tensor = torch.Tensor
 
@@ -63,7 +64,7 @@ class LossCurves(Result, kind="exact-loss-curves"):
     def describe(self) -> list[str]:
         """Return where each start ended."""
         return [
-            f"{name}: loss {loss[0]:.3g} at the start, {loss[-1]:.3g} after {len(loss) - 1} epochs, "
+            f"{name}: loss {loss[0]:.3g} at the start, {loss[-1]:.3g} after {counted(len(loss) - 1, 'epoch')}, "
             f"accuracy {accuracy[-1]:.3f}"
             for name, loss, accuracy in zip(self.names, self.loss, self.accuracy, strict=True)
         ]

@@ -11,6 +11,7 @@ from tokendyn.data.sequences import LabelledSequences
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.exact.errors import ContradictoryLabelsError, PrecisionError
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_rows, hash_sequences, same_sequences
+from tokendyn.words import counted
 
 Values = Float[np.ndarray, "tokens dim"]
 
@@ -145,9 +146,11 @@ def arrays_of(sequences: Given) -> list[np.ndarray]:
         try:
             arrays.append(np.asarray(sequence))
         except (ValueError, TypeError, RuntimeError) as error:  # rows that differ in length, tensors with a gradient
-            problems.append(f"sequence {j} is no (tokens, dim) array: {str(error).splitlines()[0]}")
+            ragged = isinstance(error, ValueError) and isinstance(sequence, list | tuple)
+            reason = "its tokens differ in length; make them alike" if ragged else str(error).splitlines()[0]
+            problems.append(f"sequence {j} is no (tokens, dim) array: {reason}")
     if problems:
-        raise BadInputError.first_of("the sequences", problems, "sequences")
+        raise BadInputError.first_of("the list of sequences", problems, "sequences")
     return arrays
 
 
@@ -176,7 +179,7 @@ def _check_shapes(arrays: list[np.ndarray]) -> None:
         f"sequence {j} {problem}" for j, array in enumerate(arrays) if (problem := _shape_problem(array, dim)) != ""
     ]
     if problems:
-        raise BadInputError.first_of("the sequences", problems, "sequences")
+        raise BadInputError.first_of("the list of sequences", problems, "sequences")
 
 
 def _shape_problem(array: np.ndarray, dim: int) -> str:
@@ -185,9 +188,10 @@ def _shape_problem(array: np.ndarray, dim: int) -> str:
     if array.dtype.kind not in "fiub":
         return f"holds {array.dtype}, expected real numbers (if its rows differ in length, make them alike)"
     if array.ndim != 2:
-        return f"has shape {array.shape}, expected (tokens, dim): tokens of one number are array[:, None]"
+        remedy = "one sequence alone is given as [sequence]; tokens of one number are array[:, None]"
+        return f"has shape {array.shape}, expected (tokens, dim): {remedy}"
     if array.shape[1] != dim or dim == 0:
-        return f"has tokens of {array.shape[1]} coordinates, the first has {dim}"
+        return f"has tokens of {counted(array.shape[1], 'coordinate')}, the first has {dim}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         return f"holds NaN or infinity at position {place}; remove or repair that token"

@@ -15,6 +15,7 @@ from tokendyn.exact.directions import Line, candidates
 from tokendyn.exact.errors import PrecisionError, SeparationError
 from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.writing import Writer
+from tokendyn.words import counted
 
 #: Labels for which the readouts, which need channels for each label, are built.
 MOST_LABELS = 64
@@ -30,7 +31,7 @@ def check_labels(codes: Codes, strategy: str) -> int:
     count = int(codes.max()) + 1
     if count > MOST_LABELS:
         raise PrecisionError(
-            f"{count} labels, and strategy={strategy!r} needs channels for each (at most {MOST_LABELS}); "
+            f"{counted(count, 'label')}, and strategy={strategy!r} needs channels for each (at most {MOST_LABELS}); "
             "use strategy='fused'"
         )
     return count
@@ -57,11 +58,16 @@ def instead(needed: float, min_margin: float, dtype: str = "float64") -> str:
 
 
 def project_line(write: Writer, line: Line, p: int) -> None:
-    """Block 0: ``p = relu(<a, x>) - relu(-<a, x>)``."""
-    a = line.direction.astype(np.float64)
-    used = np.flatnonzero(a)
+    """Block 0: ``p = relu(<a, x>) - relu(-<a, x>)``, with a pair of units for each coordinate that is shifted.
+
+    Such a pair is ``a_k (relu(x_k - c_k) - relu(c_k - x_k))``: the difference is exact before anything is added.
+    """
+    a, centre = line.direction.astype(np.float64), line.centre.astype(np.float64)
     for sign in (1.0, -1.0):
-        write.unit(0, 0.0, {int(k): sign * float(a[k]) for k in used}, {p: sign})
+        write.unit(0, 0.0, {int(k): sign * float(a[k]) for k in np.flatnonzero((a != 0) & (centre == 0))}, {p: sign})
+    for k in np.flatnonzero(centre).tolist():
+        for sign in (1.0, -1.0):
+            write.unit(0, -sign * float(centre[k]), {k: sign}, {p: sign * float(a[k])})
 
 
 def first_that_works(

@@ -19,6 +19,7 @@ from tokendyn.exact.transformer import ExactTransformer
 from tokendyn.exact.weights import Weights
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
+from tokendyn.words import counted
 
 SCHEMA = "tokendyn-exact"
 SCHEMA_VERSION = 1
@@ -95,7 +96,7 @@ def save(
             "start": plan.start, "lagged": plan.lagged, "line": plan.line.name, "line_error": plan.line.error,
         }  # fmt: skip
         tensors |= {f"plan.{name}": getattr(plan, name) for name in _PLAN}
-        tensors["plan.direction"] = plan.line.direction
+        tensors |= {"plan.direction": plan.line.direction, "plan.centre": plan.line.centre}
     with new_folder(folder, overwrite=overwrite) as place:
         write_tensors(place / "model.safetensors", tensors)
         write_json(place / "model.json", record | {"digest": digest_of_files(record, place / "model.safetensors")})
@@ -317,13 +318,15 @@ def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[st
             problems.append(f"model.safetensors: weights.{name} are not channels below {dim}")
     for name in ("attends", "query_weights", "key_weights"):
         if len(w[name]) != blocks:
-            problems.append(f"model.safetensors: weights.{name} has {len(w[name])} entries for {blocks} blocks")
+            problems.append(
+                f"model.safetensors: weights.{name} has {len(w[name])} entries for {counted(blocks, 'block')}"
+            )
     return problems
 
 
 def _starts_problem(name: str, starts: np.ndarray, rows: int, end: int) -> list[str]:
     if len(starts) != rows + 1 or starts[0] != 0 or starts[-1] != end or (np.diff(starts) < 0).any():
-        return [f"model.safetensors: {name} do not rise from 0 to {end} in {rows + 1} steps"]
+        return [f"model.safetensors: {name} do not rise from 0 to {end} in {counted(rows + 1, 'step')}"]
     return []
 
 
@@ -331,7 +334,9 @@ def _plan(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Plan:
     try:
         arrays = {name: tensors[f"plan.{name}"] for name in _PLAN}
         direction = tensors["plan.direction"]
-        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]))
+        # Models of 0.1 have no centre: theirs is the origin.
+        centre = tensors.get("plan.centre", np.zeros_like(direction))
+        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]), centre)
         plan = Plan(line=line, start=int(record["start"]), lagged=bool(record["lagged"]), **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"the plan of the model cannot be read ({error}); build and save the model anew") from None

@@ -25,6 +25,7 @@ import numpy as np
 from tokendyn.exact.construction import Construction
 from tokendyn.exact.errors import PrecisionError
 from tokendyn.exact.plan import DONE, ROOT, Plan
+from tokendyn.exact.shallow import project_line
 from tokendyn.exact.writing import Writer
 
 _P, _S = 0, 1
@@ -39,10 +40,7 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
         If the rounding of all trapezoids together could reach 1/8.
     """
     write = Writer()
-    a = plan.line.direction.astype(np.float64)
-    used = np.flatnonzero(a)
-    for sign in (1.0, -1.0):
-        write.unit(0, 0.0, {int(k): sign * float(a[k]) for k in used}, {_P: sign})
+    project_line(write, plan.line, _P)
     write.unit(0, 1.0, {}, {_S: float(_class_number(ROOT, labels))})
     final = plan.start + _label_sums(plan)
     largest = 2 * float(np.abs(plan.line.values).max(initial=0.0)) + float(plan.gap.max(initial=0.0))
@@ -62,7 +60,7 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
         block += 1
     write.unit(block, 0.0, {_S: 1.0}, {_S: -0.5})
     write.unit(block, 1.0, {}, {_S: -1.0})
-    dim = max(len(a), 2)
+    dim = max(len(plan.line.direction), 2)
     longest = None
     return Construction(
         "strict", write.weights(block + 1), ("p", "s"), dim, (_S,), plan.smallest_gap, plan.line.error,

@@ -16,14 +16,19 @@ from tokendyn.exact.construction import Construction
 from tokendyn.exact.digest import digest_of
 from tokendyn.exact.errors import CertificateError, CoverageWarning
 from tokendyn.exact.forms import Forms, Table, canonical
-from tokendyn.exact.radius import direction_of
+from tokendyn.exact.radius import line_of
 from tokendyn.exact.sequences import Given, Sequences, gather, gather_any
 from tokendyn.exact.weights import Weights
+from tokendyn.late import function_at
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.dynamics import ResidualLayer
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.module import TransformerBlocks
+
+_save = function_at("tokendyn.exact.store:save")
+_to_onnx = function_at("tokendyn.exact.export:to_onnx")
 
 #: Tokens of one batch of the dense module.
 _BATCH_TOKENS = 20_000
@@ -103,8 +108,9 @@ class ExactTransformer:
     def __repr__(self) -> str:
         stats = self.stats
         return (
-            f"ExactTransformer({stats.strategy}, {self.attention}, {self.dtype}: {stats.sequences} sequences, "
-            f"{stats.blocks} blocks of width {stats.width}, {stats.nonzeros} nonzeros)"
+            f"ExactTransformer({stats.strategy}, {self.attention}, {self.dtype}: "
+            f"{counted(stats.sequences, 'sequence')}, "
+            f"{counted(stats.blocks, 'block')} of width {stats.width}, {counted(stats.nonzeros, 'nonzero')})"
         )
 
     @property
@@ -145,11 +151,11 @@ class ExactTransformer:
         tempered = self._least_beta() if np.isfinite(made.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
-        line = direction_of(self)
+        line = line_of(self)
         return Certificate(
             made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, self.dtype, None if line is None else tuple(line.tolist()),
-            digest_of(self), self,
+            longest if soft else made.longest, self.dtype, None if line is None else tuple(line[0].tolist()),
+            None if line is None else tuple(line[1].tolist()), digest_of(self), self,
         )  # fmt: skip
 
     @cached_property
@@ -182,7 +188,9 @@ class ExactTransformer:
         )  # fmt: skip
         if ready.tokens.shape[1] != self.input_dim:
             given, wanted = ready.tokens.shape[1] - self.positions, self.input_dim - self.positions
-            raise BadInputError(f"tokens have {given} coordinates, and this transformer was built for {wanted}")
+            raise BadInputError(
+                f"tokens have {counted(given, 'coordinate')}, and this transformer was built for {wanted}"
+            )
         return ready
 
     def canonical(self, sequences: Given) -> Forms:
@@ -386,15 +394,12 @@ class ExactTransformer:
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the transformer, its sequences and its certificate into a new folder; ``tokendyn.load`` reads it."""
-        from tokendyn.exact.store import save
-
-        save(self, folder, overwrite=overwrite)
+        _save(self, folder, overwrite=overwrite)
 
     def to_onnx(self, path: str | Path, *, unrolled: bool = False) -> Path:
         """Write the transformer as an ONNX file: see :func:`tokendyn.exact.to_onnx`."""
-        from tokendyn.exact.export import to_onnx
-
-        return to_onnx(self, path, unrolled=unrolled)
+        written: Path = _to_onnx(self, path, unrolled=unrolled)
+        return written
 
     def _least_beta(self) -> float:
         return sufficient_beta(self.construction.width, int(self.sequences.lengths.max()))
@@ -427,7 +432,8 @@ class ExactTransformer:
         if beta < self._least_beta():
             raise CertificateError(
                 f"inverse temperature {beta:.6g} is below {self._least_beta():.6g}, which the certificate needs for "
-                f"gaps of {self.construction.gap:.3g} and {longest} tokens; raise it, or build with a larger min_margin"
+                f"gaps of {self.construction.gap:.3g} and {counted(longest, 'token')}; raise it, or build with "
+                "a larger min_margin"
             )
         return float(beta)
 
@@ -436,7 +442,8 @@ class ExactTransformer:
         longest = self.certificate.n_max
         if longest is not None and int(lengths.max(initial=0)) > longest:
             warnings.warn(
-                f"{np.count_nonzero(lengths > longest)} sequences have up to {lengths.max()} distinct tokens, and the "
+                f"of {counted(int(np.count_nonzero(lengths > longest)), 'sequence')} the longest has "
+                f"{lengths.max()} distinct tokens, and the "
                 f"certificate covers {longest}: none of them was given, and what is said of them means nothing",
                 CoverageWarning,
                 stacklevel=4,

@@ -55,6 +55,10 @@ class Writer:
 
     def weights(self, blocks: int, forgetting: Sequence[int] = (0,)) -> Weights:
         """Return the weights."""
+        return assemble([self.parts()], blocks, forgetting)
+
+    def parts(self) -> Parts:
+        """Return what was written, to be put together with other parts."""
 
         def columns(rows: Sequence[Any], count: int) -> list[np.ndarray]:
             table = np.array(rows, dtype=np.float64).reshape(-1, count)
@@ -67,11 +71,10 @@ class Writer:
         v_block, v_in, v_out, v = columns(self._values, 4)
         whole = [array.astype(np.int64) for array in (block, q_at, k_at, v_block, v_in, v_out)]
         a, b = joined(self._in), joined(self._out)
-        parts = Parts(
+        return Parts(
             (np.concatenate(self._blocks).astype(np.int64), np.concatenate(self._bias)),
             (a[0].astype(np.int64), a[1].astype(np.int64), a[2]),
             (b[0].astype(np.int64), b[1].astype(np.int64), b[2]),
             (whole[0], whole[1], q, whole[2], k),
             (whole[3], whole[4], whole[5], v),
         )
-        return assemble([parts], blocks, forgetting)

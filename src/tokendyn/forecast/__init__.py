@@ -4,16 +4,41 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 ``backtest``, ``save``, ``load``. Series are ``(time, features)``.
 """
 
-from tokendyn.forecast.base import Backtest, Forecast, Forecaster
-from tokendyn.forecast.basis import BasisMap
-from tokendyn.forecast.blend import Blend
-from tokendyn.forecast.ensemble import EnsembleTDTF
-from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, local_spectrum, read_orbit
-from tokendyn.forecast.paper import PaperTDTF
-from tokendyn.forecast.search import SearchResult, auto_forecaster
-from tokendyn.forecast.spectra import Spectrum
-from tokendyn.forecast.tddmd import TDDMD
-from tokendyn.forecast.tdtf import TDTF
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.base import Backtest, Forecast, Forecaster
+    from tokendyn.forecast.basis import BasisMap
+    from tokendyn.forecast.blend import Blend
+    from tokendyn.forecast.ensemble import EnsembleTDTF
+    from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
+    from tokendyn.forecast.orbit_reading import OrbitReading
+    from tokendyn.forecast.paper import PaperTDTF
+    from tokendyn.forecast.search import SearchResult, auto_forecaster
+    from tokendyn.forecast.spectra import Spectrum
+    from tokendyn.forecast.tddmd import TDDMD
+    from tokendyn.forecast.tdtf import TDTF
+
+#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+_HOMES = {
+    "TDDMD": "tokendyn.forecast.tddmd",
+    "TDTF": "tokendyn.forecast.tdtf",
+    "Backtest": "tokendyn.forecast.base",
+    "BasisMap": "tokendyn.forecast.basis",
+    "Blend": "tokendyn.forecast.blend",
+    "EnsembleTDTF": "tokendyn.forecast.ensemble",
+    "Forecast": "tokendyn.forecast.base",
+    "Forecaster": "tokendyn.forecast.base",
+    "OrbitReading": "tokendyn.forecast.orbit_reading",
+    "PaperTDTF": "tokendyn.forecast.paper",
+    "SearchResult": "tokendyn.forecast.search",
+    "Spectrum": "tokendyn.forecast.spectra",
+    "auto_forecaster": "tokendyn.forecast.search",
+    "local_eigenvalues": "tokendyn.forecast.interpretation",
+    "local_spectrum": "tokendyn.forecast.interpretation",
+    "read_orbit": "tokendyn.forecast.interpretation",
+}
 
 __all__ = [
     "TDDMD",
@@ -33,3 +58,10 @@ __all__ = [
     "local_spectrum",
     "read_orbit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from tokendyn.forecast.checks import check_count, check_number, check_series, ch
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
 from tokendyn.forecast.kinds import KINDS
 from tokendyn.results import Curves, Result
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +98,9 @@ class Forecast(Result, kind="forecast"):
         """Return the forecast in a few sentences."""
         steps, features = self.values.shape
         until = f", until {self.index[-1]}" if steps else ""
-        lines = [f"forecast of {features} features over {steps} steps{until}"]
+        lines = [f"forecast of {counted(features, 'feature')} over {counted(steps, 'step')}{until}"]
         if self.status == "diverged":
-            lines.append(f"it left all bounds after {self.finite_steps} steps; what came before is kept")
+            lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
         if self.spread is not None and steps:
             lines.append(f"the members of the ensemble differ by {self.spread[-1].mean():.3g} at the end, on average")
         return lines
@@ -317,11 +319,12 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         array, inputs = self._read(series, inputs)
         if len(array) <= self.window_length_:
             raise BadInputError(
-                f"series has {len(array)} snapshots; a window and the next snapshot need {self.window_length_ + 1}"
+                f"series has {counted(len(array), 'snapshot')}; a window and the next snapshot need "
+                f"{self.window_length_ + 1}"
             )
         driven = check_window_inputs(inputs, len(array), self.n_inputs_)
         if inputs is not None and len(inputs) != len(array):
-            raise BadInputError(f"inputs has {len(inputs)} rows, expected {len(array)} as its series")
+            raise BadInputError(f"inputs has {counted(len(inputs), 'row')}, expected {len(array)} as its series")
         return self._one_step(array, driven)
 
     def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
@@ -349,6 +352,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         self._check_fitted()
         if steps is None and isinstance(window, int | np.integer):
             window, steps = None, int(window)
+        if steps is None and isinstance(window, Real):
+            raise BadInputError(f"steps is {window}, expected an integer >= 1")
         if steps is None:
             raise BadInputError("steps is missing; give how many snapshots to forecast: forecast(10)")
         if window is None:
@@ -383,7 +388,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         found = self.forecast(window, steps, inputs)
         if found.status != "completed":
             raise ConvergenceError(
-                f"the forecast left all bounds after {found.finite_steps} of {steps} steps; forecast() gives the part "
+                f"the forecast left all bounds after {found.finite_steps} of {counted(steps, 'step')}; "
+                "forecast() gives the part "
                 "before that"
             )
         return found.as_given()
@@ -409,9 +415,13 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             raise BadInputError(f"windows has shape {batch.shape}, expected (batch, time, features)")
         arrays = [check_series(one, f"windows[{i}]", features=self.n_features_) for i, one in enumerate(batch)]
         if batch.shape[1] < self.window_length_:
-            raise BadInputError(f"the window has {batch.shape[1]} snapshots, expected at least {self.window_length_}")
+            raise BadInputError(
+                f"the window has {counted(batch.shape[1], 'snapshot')}, expected at least {self.window_length_}"
+            )
         if inputs is not None and len(inputs) != len(batch):
-            raise BadInputError(f"there are {len(batch)} windows and {len(inputs)} inputs; give one a window")
+            raise BadInputError(
+                f"got {counted(len(batch), 'window')} and {counted(len(inputs), 'input')}; give one a window"
+            )
         rows = self.window_length_ + steps
         driven = [
             check_window_inputs(None if inputs is None else inputs[i], rows, self.n_inputs_) for i in range(len(batch))
@@ -454,7 +464,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         span = self.window_length_
         origins = np.arange(span - 1, len(array) - horizon, every)
         if not len(origins):
-            raise BadInputError(f"series has {len(array)} snapshots; a window and a horizon need {span + horizon}")
+            raise BadInputError(
+                f"series has {counted(len(array), 'snapshot')}; a window and a horizon need {span + horizon}"
+            )
         driven = check_window_inputs(inputs, len(array), self.n_inputs_)
         first = origins - span + 1
         windows = np.stack([array[i : i + span] for i in first])

@@ -17,6 +17,7 @@ from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.runs.memory import check_memory
+from tokendyn.words import counted
 
 #: Principal directions of the windows that units see at most.
 DIRECTIONS = 16
@@ -340,7 +341,7 @@ class BasisMap(Forecaster):
             z = smoothed(self, noisy, w, guess=z, ratio=ratio, rounds=2)
         progress(self.smoothing / (self.smoothing + 1), "least squares")
         self._set(self._solve(z, w, (self.ridge,)), 0)
-        progress(1.0, f"{len(self.coefficients_)} functions")
+        progress(1.0, counted(len(self.coefficients_), "function"))
 
     def fit_ridges(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], ridges: Sequence[float]) -> Fits:
         """Return the fits for several ridges, for a search; the series are float64 arrays without gaps.
@@ -387,7 +388,11 @@ class BasisMap(Forecaster):
         first = window_length(self.delays, self.stride)
         targets = np.concatenate([one[first:] for one in z])
         terms = self._terms(rows.shape[1])
-        check_memory(8 * 4 * len(rows) * terms, f"{len(rows)} windows and {terms} functions", "use a lower order")
+        check_memory(
+            8 * 4 * len(rows) * terms,
+            f"{counted(len(rows), 'window')} and {counted(terms, 'function')}",
+            "use a lower order",
+        )
         rng = np.random.default_rng(self.random_state)
         basis = self._basis(rows, rng)
         state = slice((self.delays - 1) * z[0].shape[1], self.delays * z[0].shape[1])
@@ -401,7 +406,8 @@ class BasisMap(Forecaster):
         monomials = monomial_count(self.directions or width, self.order)
         if monomials > MOST_TERMS:
             raise BadInputError(
-                f"{self.directions or width} columns to order {self.order} make {monomials} monomials, at most "
+                f"the monomials of {counted(self.directions or width, 'column')} to order {self.order} are "
+                f"{monomials}, at most "
                 f"{MOST_TERMS} are fitted; use a lower order, fewer delays, or directions"
             )
         return 1 + width + monomials + self.units

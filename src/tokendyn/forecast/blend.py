@@ -7,6 +7,7 @@ import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
+from tokendyn.forecast.kinds import kind_of, known_kinds
 
 
 class Blend(Forecaster):
@@ -57,11 +58,11 @@ class Blend(Forecaster):
 
     def _unfitted(self) -> list[Forecaster]:
         """Return the members before fit."""
-        return [Forecaster.kinds[kind](**parameters) for kind, parameters in self.members]
+        return [kind_of(kind)(**parameters) for kind, parameters in self.members]
 
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters, those of the members included."""
-        problems = [f"no kind of model is called {kind!r}" for kind, _ in self.members if kind not in Forecaster.kinds]
+        problems = [f"no kind of model is called {kind!r}" for kind, _ in self.members if kind not in known_kinds()]
         if not self.members:
             problems.append("there are no members; give at least one")
         if self.weights is not None and len(self.weights) != len(self.members):

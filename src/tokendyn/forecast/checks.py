@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.words import counted
 
 _REMEDY = 'fill or cut the gaps first; for files with fill="linear"'
 
@@ -29,6 +31,8 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         If it is not a real numeric array of one or two dimensions, has other columns than expected, or has gaps
         (NaN or infinity, by rows).
     """
+    if isinstance(series, str | PathLike):
+        raise BadInputError(f"{what} is a path; read the file first: read_series({str(series)!r})")
     array = np.asarray(series)
     if np.iscomplexobj(array):
         raise BadInputError(f"{what} is complex; give real and imaginary parts as columns of their own")
@@ -39,7 +43,9 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
     if array.ndim != 2 or array.shape[1] == 0:
         raise BadInputError(f"{what} has shape {array.shape}, expected (time, features)")
     if features is not None and array.shape[1] != features:
-        raise BadInputError(f"{what} has {array.shape[1]} columns, expected {features} as in the training series")
+        remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
+        wide = counted(array.shape[1], "column")
+        raise BadInputError(f"{what} has {wide}, expected {features} as in the training series{remedy}")
     with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
@@ -95,11 +101,14 @@ def check_window_inputs(inputs: Any, rows: int, columns: int) -> np.ndarray:
             raise BadInputError("the model was fitted without inputs; leave inputs out, or fit it with them")
         return np.empty((rows, 0))
     if inputs is None:
-        raise BadInputError(f"the model was fitted with {columns} inputs; give inputs of {rows} rows")
+        raise BadInputError(
+            f"the model was fitted with {counted(columns, 'input')}; give inputs of {counted(rows, 'row')}"
+        )
     array = check_series(inputs, "inputs", features=columns)
     if len(array) < rows:
         raise BadInputError(
-            f"inputs has {len(array)} rows, expected {rows}: those of the window and of every step of the horizon"
+            f"inputs has {counted(len(array), 'row')}, expected {rows}: those of the window and of every step "
+            "of the horizon"
         )
     return array[len(array) - rows :]
 
@@ -146,7 +155,7 @@ def _width_problems(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[
     """Return what differs in columns from the first series."""
     features = arrays[0].shape[1]
     return [
-        f"{name} has {array.shape[1]} columns, expected {features} as in {names[0]}"
+        f"{name} has {counted(array.shape[1], 'column')}, expected {features} as in {names[0]}"
         for array, name in zip(arrays, names, strict=True)
         if array.shape[1] != features
     ]
@@ -164,8 +173,13 @@ def _constant_columns(arrays: Sequence[np.ndarray]) -> list[str]:
 def _length_problems(arrays: Sequence[np.ndarray], names: Sequence[str], window: int, least: int) -> list[str]:
     """Return which series are shorter than one window and its target, or that all together are too few."""
     short = [
-        f"{name} has {len(array)} snapshots; a window of {window} and the next one need {window + 1}: fewer "
+        f"{name} has {counted(len(array), 'snapshot')}; a window of {window} and the next one need {window + 1}: fewer "
         "delays, a smaller stride, or a longer series"
+        + (
+            "; rows are snapshots, so a series of (features, time) is given as series.T"
+            if len(array.T) > window
+            else ""
+        )
         for array, name in zip(arrays, names, strict=True)
         if len(array) <= window
     ]
@@ -184,12 +198,12 @@ def _check_inputs(inputs: Any, arrays: Sequence[np.ndarray], names: Sequence[str
         return [np.empty((len(array), 0)) for array in arrays]
     listed = _as_list(inputs)
     if len(listed) != len(arrays):
-        raise BadInputError(f"there are {len(arrays)} series and {len(listed)} inputs; give one a series")
+        raise BadInputError(f"got {len(arrays)} series and {counted(len(listed), 'input')}; give one a series")
     called = [name.replace("series", "inputs") for name in names]
     checked = _check_all(listed, called)
     problems = _width_problems(checked, called)
     problems += [
-        f"{name} has {len(one)} rows, expected {len(array)} as its series"
+        f"{name} has {counted(len(one), 'row')}, expected {len(array)} as its series"
         for name, one, array in zip(called, checked, arrays, strict=True)
         if len(one) != len(array)
     ]

@@ -14,6 +14,7 @@ from tokendyn.data.delimited import check_header, first_is_index, number_blocks,
 from tokendyn.errors import BadInputError
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
+from tokendyn.words import counted
 
 Piece = tuple[slice, ...]
 
@@ -49,7 +50,7 @@ class Field:
             bad = ~np.isfinite(values)
             rows = np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[:5] + 1 + (slices[0].start or 0)
             raise BadInputError(
-                f"{self.source} holds {int(bad.sum())} values that are NaN or infinite (snapshots "
+                f"{self.source} holds {counted(int(bad.sum()), 'value')} of NaN or infinity (snapshots "
                 f"{', '.join(map(str, rows))}, ...); fill them, or leave masked points out"
             )
         return values

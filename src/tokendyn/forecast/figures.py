@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.interpretation import OrbitReading
+from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show.axes import line, new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL

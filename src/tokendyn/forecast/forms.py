@@ -254,7 +254,11 @@ def _open_frame(table: Any, what: str) -> Opened:
     texts = [name for name, kind in zip(names, frame.dtypes, strict=True) if getattr(kind, "kind", "O") not in "iufb"]
     if texts:
         shown = ", ".join(map(repr, texts[:10]))
-        raise BadInputError(f"{what}: columns {shown} do not hold numbers; leave them out, or make them numbers")
+        dates = [name for name in frame.columns if frame.dtypes[name].kind == "M"] if frame.columns.is_unique else []
+        remedy = f"; dates make the index: {what}.set_index({dates[0]!r})" if dates else ""
+        raise BadInputError(
+            f"{what}: columns {shown} do not hold numbers; leave them out, or make them numbers{remedy}"
+        )
     axis, dt = _axis_of(frame.index, what)
     columns = [name.item() if isinstance(name, np.generic) else name for name in frame.columns]
     plain = [name if isinstance(name, str | int | float | None) else str(name) for name in columns]
@@ -349,7 +353,8 @@ def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple
 
 
 def _uniform_step(times: np.ndarray, what: str) -> float:
-    _, _, step, problems = check_times(times)
+    # fit has no option that fills, as the readers have: a table is filled before.
+    _, _, step, problems = check_times(times, remedy="fill them first, in pandas by asfreq and interpolate")
     if problems:
         raise BadInputError.first_of(f"the times of {what}", problems, "problems")
     return step

@@ -122,7 +122,8 @@ def hold_out(
         lead = (min(map(len, tests)) - horizon + 1) // 2
         if lead < 2:
             raise BadInputError(
-                f"the shortest series that is held out has {min(map(len, tests))} snapshots; a forecast of {horizon} "
+                f"the shortest series that is held out has {counted(min(map(len, tests)), 'snapshot')}; a "
+                f"forecast of {horizon} "
                 "steps and its window need more: lower the horizon"
             )
         each = max(starts // count, 1)
@@ -131,7 +132,8 @@ def hold_out(
     cut = len(whole) - max(round(share * len(whole)), horizon)
     if cut < max(horizon, 10):
         raise BadInputError(
-            f"{whole.source} has {len(whole)} snapshots; to learn and to be tested over {horizon} steps it needs at "
+            f"{whole.source} has {counted(len(whole), 'snapshot')}; to learn and to be tested over "
+            f"{counted(horizon, 'step')} it needs at "
             f"least {2 * max(horizon, 10)}: lower the horizon, or give more snapshots"
         )
     return Task(name, (whole[:cut],), (whole,), cut, horizon, starts, _validation(whole[:cut], horizon))

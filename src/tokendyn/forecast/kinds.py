@@ -1,5 +1,6 @@
 """The kinds of forecasters by name, and what a store needs of one; a class enters itself when it is defined."""
 
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,5 +27,37 @@ class Stored(Protocol):
         """Return what is wrong with the parameters."""
 
 
-#: Every forecaster class by its name.
+#: Every forecaster class that was imported, by its name.
 KINDS: dict[str, type[Any]] = {}
+#: Our own kinds, and which module of this room defines them: a saved model or a search names them, and nothing else may
+#: have imported them.
+_HOMES = {
+    "BasisMap": "basis",
+    "Blend": "blend",
+    "Drift": "naive",
+    "EnsembleTDTF": "ensemble",
+    "Mean": "naive",
+    "PaperTDTF": "paper",
+    "Persistence": "naive",
+    "SeasonalNaive": "naive",
+    "TDDMD": "tddmd",
+    "TDTF": "tdtf",
+}
+
+
+def known_kinds() -> list[str]:
+    """Return the names of all kinds that are known here, in order."""
+    return sorted({*_HOMES, *KINDS})
+
+
+def kind_of(name: str) -> type[Any]:
+    """Return the class of a name; one of our own is imported when it is asked for.
+
+    Raises
+    ------
+    KeyError
+        If there is none: the module that defines it was not imported.
+    """
+    if name not in KINDS and name in _HOMES:
+        import_module(f"{__package__}.{_HOMES[name]}")
+    return KINDS[name]

@@ -1,6 +1,5 @@
 """Forecasters and forecasts as figures and pages."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from tokendyn.forecast.figures import (
     spectrum_figure,
 )
 from tokendyn.forecast.held_out import HeldOut
-from tokendyn.forecast.interpretation import OrbitReading, local_eigenvalues, read_orbit
+from tokendyn.forecast.interpretation import local_eigenvalues, read_orbit
+from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
 from tokendyn.forecast.store import SCHEMA as MODEL_SCHEMA
 from tokendyn.forecast.store import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
@@ -29,6 +29,7 @@ from tokendyn.forecast.tdtf import TDTF
 from tokendyn.runs.files import read_json
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture
 from tokendyn.show.report import Picture, Section
+from tokendyn.words import counted
 
 #: Windows along an orbit that are read, windows whose eigenvalues are drawn, and the largest state for that.
 _READ, _DRAWN, _LARGEST = 300, 60, 600
@@ -120,7 +121,10 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     made
         Versions, seed and settings.
     """
-    numbers: dict[str, object] = {"model": type(model).__name__, "window": f"{model.window_length_} snapshots"}
+    numbers: dict[str, object] = {
+        "model": type(model).__name__,
+        "window": counted(model.window_length_, "snapshot"),
+    }
     held = about.get("held_out")
     if held is not None:
         numbers |= {"held-out error, sd": held["nrmse"], "steps": held["horizon"], "starts": held["starts"]}
@@ -165,16 +169,3 @@ def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> l
 def kept_pictures(record: Mapping[str, Any], folder: Path) -> list[Picture]:
     """Return the pictures that a record names."""
     return [kept_picture(folder, f"{one['name']}.png", one["caption"], one["caption"]) for one in record["figures"]]
-
-
-def plain(value: Any) -> Any:
-    """Return nested values as JSON can hold them; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.field_files import Field, open_field
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
+from tokendyn.words import counted
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-pod", 1
 Basis = TypeVar("Basis", bound="POD")
@@ -206,11 +207,11 @@ class POD(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.modes, bool) or not (0 < self.modes < 1 or self.modes == int(self.modes) >= 1):
             problems.append(f"modes is {self.modes!r}; expected a whole number, or a share between 0 and 1")
         elif self.modes > most:
-            problems.append(f"{self.modes} modes of {field.shape[0]} snapshots; at most {most}")
+            problems.append(f"{self.modes} modes of {counted(field.shape[0], 'snapshot')}; at most {most}")
         if not isinstance(self.chunk_bytes, int) or self.chunk_bytes < 2**10:
             problems.append(f"chunk_bytes is {self.chunk_bytes!r}; expected 1024 or more")
         if field.shape[0] < 2:
-            problems.append(f"{field.source} has {field.shape[0]} snapshots; expected 2 or more")
+            problems.append(f"{field.source} has {counted(field.shape[0], 'snapshot')}; expected 2 or more")
         if problems:
             raise BadInputError.all_of("POD", problems)
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.words import counted
 
 #: An error of so many standard deviations is a forecast that no longer holds; nothing after it counts.
 LOST = 0.8
@@ -92,7 +93,7 @@ def hold_out_for_search(series: Sequence[np.ndarray], inputs: Sequence[np.ndarra
     one, pushed_one = series[0], inputs[0]
     cut = len(one) - int(_HELD * len(one))
     if len(one) - cut < 2:
-        raise BadInputError(f"the series has {len(one)} snapshots, too few to hold any out; give at least 8")
+        raise BadInputError(f"the series has {counted(len(one), 'snapshot')}, too few to hold any out; give at least 8")
     steps = max(min(horizon or 700, int(_LONGEST * (len(one) - cut))), 1)
     rows = np.unique(np.linspace(cut, len(one) - steps, _STARTS).astype(int))
     return Holdout([one[:cut]], [pushed_one[:cut]], [one], [pushed_one], [rows], steps, scale)

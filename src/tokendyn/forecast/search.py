@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
-import tokendyn.forecast.naive  # noqa: F401  (registers Mean, Persistence, SeasonalNaive)
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecast, Forecaster
 from tokendyn.forecast.basis import BasisMap, monomial_count
@@ -28,10 +27,12 @@ from tokendyn.forecast.candidates import (
 )
 from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.forms import open_series, plain_inputs
+from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.results import Bars, Result
 from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ class Trial:
 
     def build(self) -> Forecaster:
         """Return the model, not fitted."""
-        return Forecaster.kinds[self.kind](**self.parameters)
+        return kind_of(self.kind)(**self.parameters)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,8 @@ class SearchResult(Result, kind="forecast-search"):
             lines.append(f"  and {len(self.trials) - len(shown)} more")
         lines.append(
             f"Chosen (*): {self.family}. Tried {len(self.trials)} candidates ({self.status}); each was rolled out "
-            f"{self.horizon} steps from several starts in the held-out part. 'lost' is the share of that horizon on "
+            f"{counted(self.horizon, 'step')} from several starts in the held-out part. 'lost' is the share of "
+            "that horizon on "
             f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
         )
         if self.best != order[0]:
@@ -306,7 +308,9 @@ def auto_forecaster(
     known = opened.inputs if inputs is None else plain_inputs(inputs)
     arrays, driven = check_training(opened.values, known, window=1)
     if max(map(len, arrays)) < 8:
-        raise BadInputError(f"the longest series has {max(map(len, arrays))} snapshots; a search needs at least 8")
+        raise BadInputError(
+            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
+        )
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
@@ -450,7 +454,7 @@ class _Search:
         if self._known(kind, parameters):
             return
         began = time.process_time()
-        model = Forecaster.kinds[kind](**parameters)
+        model = kind_of(kind)(**parameters)
         try:
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
             lost, error = score_model(model, self.held)

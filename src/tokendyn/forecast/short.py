@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tokendyn.errors import TokendynError
-from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import correlation_time, season_length
+from tokendyn.forecast.kinds import kind_of
 
 #: Series of at most so many snapshots are short.
 SHORT = 300
@@ -94,7 +94,7 @@ def _error(
     """
     learned = series[:origin]
     try:
-        model = Forecaster.kinds[kind](**parameters).fit(learned, dt=dt)
+        model = kind_of(kind)(**parameters).fit(learned, dt=dt)
         values, _ = model._rollout(learned[None, -model.window_length_ :], ahead, np.empty((1, ahead + origin, 0)))
     except TokendynError:
         return _WORST, 0

@@ -1,5 +1,7 @@
 """A fitted forecaster as a folder: ``model.safetensors`` and ``model.json``."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +9,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.forms import Form
-from tokendyn.forecast.kinds import KINDS
+from tokendyn.forecast.kinds import kind_of, known_kinds
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
 
@@ -67,14 +69,14 @@ def load(folder: str | Path) -> Any:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     tensors = read_tensors(folder / "model.safetensors", set(_RANGES))
     kind = record.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        known = ", ".join(sorted(KINDS))
+    if not isinstance(kind, str) or kind not in known_kinds():
+        known = ", ".join(known_kinds())
         raise BadInputError(
             f"{folder} holds a {kind!r}; known here: {known} (import the module that defines it, such as "
             "tokendyn.rivals.forecast)"
         )
     try:
-        return _rebuild(KINDS[kind], record, tensors)
+        return _rebuild(kind_of(kind), record, tensors)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BadInputError(
             f"{folder}: model.json and model.safetensors do not fit together ({error}); fit and save anew"
@@ -109,3 +111,16 @@ def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndar
         setattr(model, f"{name}_", end)
     model._restore(record["fitted"], tensors)
     return model
+
+
+def plain(value: Any) -> Any:
+    """Return nested values as JSON can hold them; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

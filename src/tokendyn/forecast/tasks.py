@@ -8,6 +8,7 @@ from jaxtyping import Float
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.words import counted
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ def rollouts(
     """
     span = model.window_length_
     if span > task.lead:
-        raise BadInputError(f"{task.name}: a window of {span} snapshots, but {task.lead} before the first start")
+        raise BadInputError(
+            f"{task.name}: a window of {counted(span, 'snapshot')}, but {task.lead} before the first start"
+        )
     windows, driven, truths = [], [], []
     for test, truth in zip(task.tests, task.truths or task.tests, strict=True):
         last = len(test) - task.horizon
         if last < task.lead:
-            raise BadInputError(f"{task.name}: a test of {len(test)} snapshots; needs {task.lead + task.horizon}")
+            raise BadInputError(
+                f"{task.name}: a test of {counted(len(test), 'snapshot')}; needs {task.lead + task.horizon}"
+            )
         for start in np.unique(np.linspace(task.lead, last, task.starts).astype(int)):
             windows.append(test.values[start - span : start])
             truths.append(truth.values[start : start + task.horizon])

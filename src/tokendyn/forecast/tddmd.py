@@ -12,6 +12,7 @@ from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number, check_series
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
 from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised
+from tokendyn.words import counted
 
 
 class TDDMD(Forecaster):
@@ -99,7 +100,9 @@ class TDDMD(Forecaster):
         self._check_fitted()
         array = self.first_window_ if window is None else check_series(window, "window", features=self.n_features_)
         if len(array) < self.window_length_:
-            raise BadInputError(f"the window has {len(array)} snapshots, expected at least {self.window_length_}")
+            raise BadInputError(
+                f"the window has {counted(len(array), 'snapshot')}, expected at least {self.window_length_}"
+            )
         space = self._space or self._companion_space()
         state = space.encode(array[None, -self.window_length_ :])[0]
         identity = np.eye(len(space.operator))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,12 +15,14 @@ from tokendyn.forecast.cell import Cell, Units, tokens_of
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_window_inputs
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.network import ACTIVATIONS, ARRAYS, Network
+from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import rank_problems
 from tokendyn.forecast.training import Normalised, Record, Settings, normalise, train
+from tokendyn.late import function_at
+from tokendyn.words import counted
 
-if TYPE_CHECKING:
-    from tokendyn.forecast.interpretation import OrbitReading
+_read_orbit = function_at("tokendyn.forecast.interpretation:read_orbit")
 
 #: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
 _SOFT = 4.0
@@ -203,7 +205,7 @@ class TDTF(Forecaster):
         problems = check_count("rounds", rounds) + check_number("ratio", ratio)
         span = window_length(self.delays, self.stride)
         if len(array) <= span:
-            problems.append(f"series has {len(array)} snapshots, expected more than {span}")
+            problems.append(f"series has {counted(len(array), 'snapshot')}, expected more than {span}")
         if problems:
             raise BadInputError.all_of("smooth", problems)
         driven = check_window_inputs(inputs, len(array), self.n_inputs_)
@@ -211,23 +213,26 @@ class TDTF(Forecaster):
         (found,) = smoothed(self.cell_, [z], [w], guess=[z], ratio=ratio, rounds=rounds)
         return self.units_.restore(found)
 
-    def explain(self, series: Any = None, inputs: Any = None) -> "OrbitReading":
+    def explain(self, series: Any = None, inputs: Any = None) -> OrbitReading:
         """Return attention, local operators and nonlinear shares along a series: :func:`tokendyn.forecast.read_orbit`.
 
         By default at the end of the training series.
         """
-        from tokendyn.forecast.interpretation import read_orbit
-
         self._check_fitted()
         if series is not None:
             array, inputs = self._read(series, inputs)
-            return read_orbit(self, array, inputs)
+            return self._reading(array, inputs)
         if not len(self.last_window_):
             raise BadInputError("there is no one series to explain; give it: explain(series)")
         # A window is read where a next snapshot follows; what that is does not matter.
         array = np.concatenate([self.last_window_, self.last_window_[-1:]])
         driven = np.concatenate([self.last_inputs_, self.last_inputs_[-1:]]) if self.n_inputs_ else None
-        return read_orbit(self, array, driven)
+        return self._reading(array, driven)
+
+    def _reading(self, series: Any, inputs: Any) -> OrbitReading:
+        """Return what the model does at every window of a series, by :func:`tokendyn.forecast.read_orbit`."""
+        reading: OrbitReading = _read_orbit(self, series, inputs)
+        return reading
 
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""

@@ -20,6 +20,7 @@ from tokendyn.dynamics.freeze import Arithmetic
 from tokendyn.dynamics.run import check_run
 from tokendyn.errors import BadInputError, ConvergenceError, TheoremError
 from tokendyn.geometry import Polytope, same_points
+from tokendyn.late import function_at
 from tokendyn.particles.limits import (
     LimitPrediction,
     LimitSet,
@@ -35,6 +36,10 @@ from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.show.report import Report
+
+_save_run = function_at("tokendyn.particles.report:save_run")
+_write_figures = function_at("tokendyn.particles.report:write_figures")
+_run_report = function_at("tokendyn.particles.report:run_report")
 
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
@@ -180,17 +185,14 @@ class ClusteringRun(Result):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
-        from tokendyn.particles.report import save_run
-
-        save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
+        _save_run(self, folder, title="Clustering run", animation=None, report=False, overwrite=overwrite)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        from tokendyn.particles.report import run_report, write_figures
-
         if not self.trajectory.is_whole:  # the figures of the full page need every layer
             return super()._page(title, pictures)
-        write_figures(self, pictures, title)
-        return run_report(self, title=title, pictures=pictures)
+        _write_figures(self, pictures, title)
+        report: Report = _run_report(self, title=title, pictures=pictures)
+        return report
 
     def table(self) -> pd.DataFrame:
         """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""
@@ -450,18 +452,20 @@ def check_simulation(
 ) -> tuple[Float[np.ndarray, "tokens dim"], list[Layer]]:
     """Return tokens and layers of :func:`simulate`, or raise what it would raise before it starts."""
     tokens = checked_tokens(tokens)
-    if layers < 1:
-        raise BadInputError(f"layers must be at least 1, got {layers}")
+    if not isinstance(layers, int | np.integer) or layers < 1:
+        raise BadInputError(f"layers must be at least 1, a whole number; got {layers!r}")
     score = np.eye(tokens.shape[1]) if score is None else score
     head = Head(score=score, inverse_temperature=inverse_temperature, tie_tolerance=tie_tolerance)
     if head.score is None or head.score.shape[0] != tokens.shape[1]:
-        raise BadInputError(f"A has shape {np.shape(score)}, but the tokens have {tokens.shape[1]} coordinates")
+        raise BadInputError(
+            f"A has shape {np.shape(score)}, but the tokens have {counted(tokens.shape[1], 'coordinate')}"
+        )
     departures = hypothesis_departures(tokens, head.score)
     if strict and departures:
         raise TheoremError.all_of(
             "the theorem of arXiv 2407.01602 does not apply (drop strict=True to run)", [*departures]
         )
-    check_memory(_LAYER_BYTES * layers, f"the lists of {layers} layers", "take fewer layers")
+    check_memory(_LAYER_BYTES * layers, f"the lists of {counted(layers, 'layer')}", "take fewer layers")
     stack = [Layer(alpha, (head,))] * layers
     check_run(tokens, stack, labels=labels, record=record, arithmetic=arithmetic)
     return tokens, stack
@@ -506,9 +510,8 @@ def hypothesis_departures(tokens: Float[np.ndarray, "tokens dim"], score: Float[
         departures.append(f"token {zero[0]} is zero: it has no direction and averages all tokens")
     repeated = len(tokens) - len(np.unique(tokens, axis=0))
     if repeated:
-        some = "1 token repeats another one: it counts"
-        many = f"{repeated} tokens repeat others: they count"
-        departures.append(f"{some if repeated == 1 else many} as multiplicity")
+        repeat = "repeats another one: it counts" if repeated == 1 else "repeat others: they count"
+        departures.append(f"{counted(repeated, 'token')} {repeat} as multiplicity")
     if len(tokens) == 1:
         departures.append("there is one token only: it stays where it is")
     return departures

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tokendyn.data.explored import Explored
 from tokendyn.dynamics import FlowTrajectory, Layer, TokenFlow, Trajectory, run
 from tokendyn.particles.clustering import ClusteringRun, complete
 from tokendyn.particles.meanfield.model import simulate as simulate_flow
+from tokendyn.runs.files import new_folder, write_json
 
 #: Largest coordinate difference between the page and this library that counts as the same run.
 SAME = 1e-12
@@ -41,6 +43,43 @@ class Replay:
             whole = run.status == "completed"
             found[kind] = float(np.abs(run.states[-1] - state).max()) if whole else math.inf
         return found
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every end is that of the page, within :data:`SAME`."""
+        return all(gap <= SAME for gap in self.differences.values())
+
+    @property
+    def status(self) -> str:
+        """``"completed"``, or how the run that is not whole ended."""
+        return min({self.hardmax.status, self.softmax.status} - {"completed"}, default="completed")
+
+    def summary(self) -> dict[str, Any]:
+        """Return both runs in numbers, as JSON values."""
+        explored = self.explored
+        return {
+            "status": self.status,
+            "model": explored.model,
+            "tokens": len(explored.tokens),
+            "dim": explored.tokens.shape[1],
+            "inverse_temperature": explored.inverse_temperature,
+            "steps": explored.layers if explored.model == "clustering" else explored.steps,
+            "differences": {kind: gap if math.isfinite(gap) else None for kind, gap in self.differences.items()},
+            "agrees": self.agrees,
+        }
+
+    def describe(self) -> list[str]:
+        """Return in sentences how far the page is from the library."""
+        lines = [f"{kind}: the page ended within {gap:.1e} of this run" for kind, gap in self.differences.items()]
+        return lines or ["the file holds no final states to compare with"]
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write both trajectories and the settings into a new folder."""
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            for kind, trajectory in (("hardmax", self.hardmax), ("softmax", self.softmax)):
+                (temporary / kind).mkdir()
+                trajectory.write_into(temporary / kind)
+            write_json(temporary / "explored.json", self.explored.to_dict())
 
     def clustering(self) -> ClusteringRun | None:
         """Return the softmax run with what the theory says of its hardmax companion; None where it does not speak."""

@@ -18,6 +18,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.geometry import Polytope, convex_hull, project_origin
 from tokendyn.results import Bars, Paths, Result
 from tokendyn.scales import power_of_two
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ class LimitSet(Result, kind="limit-set"):
         """Return in a sentence what the set holds."""
         vertices = int((self.face_dimensions == 0).sum())
         return [
-            f"tokens can end at {len(self.points)} points: {vertices} vertices, {len(self.points) - vertices} on faces"
+            f"tokens can end at {counted(len(self.points), 'point')}: {vertices} vertices, "
+            f"{len(self.points) - vertices} on faces"
         ]
 
     def table(self) -> "pd.DataFrame":
@@ -221,13 +223,14 @@ class LimitPrediction(Result, kind="limit-prediction"):
         """Return the prediction in a few sentences."""
         counts = {kind: int((self.kinds == kind).sum()) for kind in ("vertex", "face", "unsettled")}
         lines = [
-            f"{len(self.kinds)} tokens: {counts['vertex']} end at leaders, {counts['face']} at face projections, "
-            f"{counts['unsettled']} are not settled after {self.layers} layers",
-            f"{len(self.leaders)} leaders, {int((self.leader_layers > 0).sum())} of them emerging",
+            f"{counted(len(self.kinds), 'token')}: {counts['vertex']} end at leaders, {counts['face']} at face "
+            "projections, "
+            f"{counts['unsettled']} are not settled after {counted(self.layers, 'layer')}",
+            f"{counted(len(self.leaders), 'leader')}, {int((self.leader_layers > 0).sum())} of them emerging",
         ]
         if self.doubtful.size:
             lines.append(
-                f"{len(self.doubtful)} tokens are within rounding of a tie: exact arithmetic may say otherwise"
+                f"within rounding of a tie: {counted(len(self.doubtful), 'token')}; exact arithmetic may say otherwise"
             )
         return lines
 

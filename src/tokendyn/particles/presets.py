@@ -7,6 +7,7 @@ from tokendyn.data.explored import Explored
 from tokendyn.dynamics import TokenFlow
 from tokendyn.particles.meanfield.experiments import asymmetric_density, leaning_flow, lined_flow, turning_flow
 from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphere, uniform_sphere
+from tokendyn.words import counted
 
 _TOKENS = 150
 
@@ -25,7 +26,7 @@ def _plane() -> dict[str, Explored]:
     for count in (60, 500):
         tokens = rng.normal(size=(count, 2))
         found[f"cloud-{count}"] = Explored(
-            tokens, title=f"A cloud of {count} tokens", note="Independent normal tokens."
+            tokens, title=f"A cloud of {counted(count, 'token')}", note="Independent normal tokens."
         )
     return found
 

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tokendyn.late import function_at
 from tokendyn.results.pictures import Bars, Picture, new_axes
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ STATUSES: dict[str, str] = {
 _LINE, _ROWS = 120, 200
 
 _CLASSES: dict[str, type["Result"]] = {}
+
+_save = function_at("tokendyn.results.files:save")
 
 
 class Result(ABC):
@@ -135,9 +138,7 @@ class Result(ABC):
         OutputError
             If the folder exists and ``overwrite`` is not set, or cannot be written.
         """
-        from tokendyn.results.files import save
-
-        save(self, folder, overwrite=overwrite)
+        _save(self, folder, overwrite=overwrite)
 
     def report(self, path: str | Path, *, title: str = "") -> None:
         """Write one HTML page with sentences, numbers, picture and table, which needs no other file.

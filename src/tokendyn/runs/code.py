@@ -7,10 +7,12 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import tokendyn
+from tokendyn.errors import BadInputError
 
 _ROOT = Path(tokendyn.__file__).parent
 
@@ -22,8 +24,11 @@ LIBRARIES = {
 }  # fmt: skip
 #: Modules that decide how a command is called and what is said, not what is computed.
 _SPEECH = frozenset(
-    {"tokendyn", "tokendyn.optional", "tokendyn.runs.code"}
-    | {"tokendyn.cli" + part for part in ("", ".boundary", ".jobs", ".output", ".progress", ".repeat", ".strict")}
+    {"tokendyn", "tokendyn.late", "tokendyn.optional", "tokendyn.runs.code"}
+    | {"tokendyn.cli" + part for part in ("", ".boundary", ".commands", ".jobs", ".output", ".progress", ".repeat")}
+    | {"tokendyn.cli.strict"}
+    | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
+    | {"tokendyn.experiments.results", "tokendyn.experiments.sweeping", "tokendyn.experiments.swept"}
 )
 
 
@@ -86,12 +91,22 @@ def _modules() -> dict[str, Path]:
     return found
 
 
+def _file_of(module: str) -> Path:
+    """Return the file of a module of the package, or of one of a user's own that defines an experiment."""
+    if module in _modules():
+        return _modules()[module]
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        raise BadInputError(f"the code of {module} is in no file; define what a store keeps in a module of its own")
+    return Path(file)
+
+
 @functools.cache
 def _facts(module: str) -> tuple[str, tuple[str, ...], frozenset[str]]:
     """Return the digest of a module's code, the modules of the package that it names, and the libraries."""
-    tree = ast.parse(_modules()[module].read_bytes())
+    tree = ast.parse(_file_of(module).read_bytes())
     # The module of a package runs when one of its parts is imported.
-    inner = {module.rpartition(".")[0]} if "." in module else set()
+    inner = {module.rpartition(".")[0]} & _modules().keys()
     libraries = set()
     for node in ast.walk(tree):
         for name in _named(node):
@@ -110,7 +125,7 @@ def _named(node: ast.AST) -> Iterator[str]:
         yield node.module
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("tokendyn."):
-        # Backends are named by texts and imported when they are asked for.
+        # Backends, and what writes and draws values, are named by texts and imported when they are asked for.
         yield node.value.partition(":")[0]
 
 

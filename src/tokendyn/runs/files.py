@@ -4,6 +4,8 @@ Tensors are stored as safetensors and everything else as JSON with a schema vers
 read nor written.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,11 +20,25 @@ __all__ = [
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as safetensors, atomically."""
+    """Write named arrays as safetensors, atomically.
+
+    Raises
+    ------
+    OutputError
+        If the disk refuses.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     with new_file(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+        try:
+            save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, temporary)
+        except SafetensorError as error:
+            # The library wraps what the system refused, such as a full disk, in an error of its own.
+            number = re.search(r"\(os error (\d+)\)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def read_tensors(path: str | Path, names: set[str] | None = None) -> dict[str, np.ndarray]:

@@ -139,6 +139,8 @@ def refusal(error: OSError) -> str:
     why = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{why}; make room there, or choose another place"
+    if error.errno == errno.EFBIG:
+        return f"{why}; raise the limit of the size of a file (ulimit -f), or choose another place"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{why}; allow writing there, or choose another place"
     return why

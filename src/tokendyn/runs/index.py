@@ -5,7 +5,6 @@ where none can be written it is kept in memory.
 """
 
 import contextlib
-import difflib
 import json
 import operator
 import os
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, nearest
 from tokendyn.runs.folders import NewerError
 from tokendyn.runs.identity import question_id
 from tokendyn.runs.query import COLUMNS, Condition
@@ -263,8 +262,8 @@ class Index:
         known = {row[0] for part in ("config", "results") for row in self._all(keys.format(part))} | set(COLUMNS)
         wrong = sorted(condition.names - known)
         if wrong:
-            near = difflib.get_close_matches(wrong[0], known, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "tokendyn runs show ID shows the names of a run"
+            near = nearest(wrong[0], sorted(known))
+            hint = f"did you mean {near}?" if near else "tokendyn runs show ID shows the names of a run"
             raise BadInputError(f"no run has an option or a result {', '.join(wrong)}; {hint}")
 
 

@@ -5,7 +5,9 @@ The executor is joblib's loky (processes of this machine) or that of a Dask clie
 """
 
 import concurrent.futures
+import math
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -25,6 +27,7 @@ _PATIENCE = 0.5
 #: Environment variables that say how many threads a library uses.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _IDLE_SECONDS = 300.0
+_BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
 class WorkerDiedError(TokendynError):
@@ -223,6 +226,15 @@ def dask_executor(address: str) -> tuple[Executor, int]:
         ) from None
     workers = len(client.scheduler_info(n_workers=-1)["workers"])
     return client.get_executor(pure=False), workers
+
+
+def bytes_of(text: str, name: str = "memory") -> int:
+    """Return a size such as ``500MB`` or ``2GiB`` in bytes."""
+    size = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([a-z]*)\s*", text.lower(), re.ASCII)
+    count = float(size[1]) * _BYTES.get(size[2], 0) if size else 0.0
+    if not math.isfinite(count) or count < 1:
+        raise BadInputError(f"`{name}` is {text!r}; expected a size such as 500MB or 2GB")
+    return int(count)
 
 
 def begin_worker(memory: int | None, parent: int) -> None:

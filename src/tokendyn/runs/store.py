@@ -163,9 +163,16 @@ class Store:
         """Return the record of a run that is there, whole and an answer; None otherwise.
 
         A run that read files which its id does not cover counts only while they are as they were.
+
+        Raises
+        ------
+        NewerError
+            If a newer tokendyn wrote the run: it may be an answer, and must not be replaced.
         """
         try:
             record = self.read(run, verify=verify)
+        except NewerError:
+            raise
         except BadInputError:
             return None
         return record if record.status in FINAL and is_fresh(record) else None
@@ -204,14 +211,12 @@ class Store:
         A failed, stopped or damaged run of the same id is replaced, one that is finished or newer never: claim the run
         first.
         """
-        if self.finished(run) is not None:
+        # A changed byte shows only when the files are read: such a run is replaced, one that is whole never.
+        if self.finished(run, verify=True) is not None:
             raise OutputError(
                 f"run {run} is finished already; remove it with tokendyn runs rm {run} to compute it again"
             )
         folder = self.path(run)
-        if folder.is_dir():
-            with suppress(DamagedError):
-                self.read(run)
         if folder.is_dir() and (foreign := sorted(set(os.listdir(folder)) - _PARTS)):
             names = ", ".join(foreign[:4])
             raise OutputError(f"{folder} is not replaced, because tokendyn did not write {names}; move it away")
@@ -235,17 +240,25 @@ class Store:
     def clean(self) -> int:
         """Remove what killed processes left under temporary names, but nothing that is being written; count it."""
         removed = 0
-        for name in sorted(os.listdir(self.folder)) if self.folder.is_dir() else ():
-            found = _LEFTOVER.fullmatch(name)
-            if found is None:
-                continue
-            try:
-                with self.claim(found[1]):
-                    shutil.rmtree(self.folder / name, ignore_errors=True)
-                    removed += not (self.folder / name).exists()
-            except BusyError:
-                continue
+        for leftover, run in self._leftovers():
+            with suppress(BusyError), self.claim(run):
+                retired = leftover / run
+                if leftover.name.startswith(f".{run}-old-") and retired.is_dir() and not self.path(run).exists():
+                    # Killed between the two renames that replace a run: what a stopped run has done is kept.
+                    retired.rename(self.path(run))
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)
+                removed += not leftover.exists()
         return removed
+
+    def _leftovers(self) -> Iterator[tuple[Path, str]]:
+        """Yield what lies under temporary names of the runs and of their checkpoints, with the run that it is of."""
+        for folder in (self.folder, self.folder / _CHECKPOINTS):
+            for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+                if found := _LEFTOVER.fullmatch(name):
+                    yield folder / name, found[1]
 
     def _lock_path(self, run: str) -> Path:
         lock = self.path(run).parent / _LOCKS / run

@@ -24,6 +24,13 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: _alike([row.get(name) for row in rows]) for name in names}
 
 
+def heading_of(file: Path) -> list[str]:
+    """Return the cells of the first line of a CSV file, by which a table of one's own is known."""
+    with file.open("rb") as stream:
+        first = stream.readline(1 << 20).decode("utf-8", "replace")
+    return next(csv.reader([first]), [])
+
+
 def safe_cell(value: Any) -> Any:
     """Return a value for a cell that a spreadsheet shows and does not compute.
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
+    from tokendyn.sentiment.experiments import Export, Train
     from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
+    from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
     from tokendyn.sentiment.tokens import TokenRule
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Departure",
     "Explanation",
+    "Export",
     "LeaderClassifier",
     "LeaderWord",
     "LedBy",
     "NeutralPole",
+    "OnnxScoring",
     "TokenRule",
     "TokenSet",
+    "Train",
+    "TrainedModel",
     "Verdict",
     "WordContribution",
     "export_onnx",
@@ -35,11 +41,15 @@ __all__ = [
 
 _HOME = {
     "Explanation": "explanation",
+    "Export": "experiments",
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",
+    "OnnxScoring": "outcome",
     "TokenRule": "tokens",
     "TokenSet": "classifier",
+    "Train": "experiments",
+    "TrainedModel": "outcome",
     "LedBy": "verdicts",
     "Verdict": "verdicts",
     "Departure": "explanation",

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from tokendyn.data.labelled_texts import LabelledTexts, meant
 from tokendyn.errors import BadInputError, listing
 from tokendyn.sentiment.tokens import is_tokeniser
+from tokendyn.words import counted
 
 MOST_CLASSES = 15
 
@@ -52,7 +53,9 @@ def labels_of(texts: Any) -> Any:
     BadInputError
         If there are none.
     """
-    labels = getattr(texts, "labels", None)
+    labels = None if hasattr(texts, "columns") else getattr(texts, "labels", None)
+    if labels is None and hasattr(texts, "columns"):
+        raise BadInputError("texts is a table; give two columns: fit(table['text'], table['label'])")
     if labels is None:
         raise BadInputError("labels is missing; give one label a text, or texts that were read with their labels")
     return labels
@@ -71,7 +74,7 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         raise BadInputError("labels must be a sequence of one label a text")
     listed = [label.item() if isinstance(label, np.generic) else label for label in labels]
     if len(listed) != texts:
-        raise BadInputError(f"there are {texts} texts and {len(listed)} labels; give one label a text")
+        raise BadInputError(f"got {counted(texts, 'text')} and {counted(len(listed), 'label')}; give one label a text")
     wrong = [row for row, label in enumerate(listed) if not isinstance(label, str | int) and not _number(label)]
     if wrong:
         shown = [f"labels[{row}] is {_kind(listed[row])}, expected a string or number" for row in wrong]

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from tokendyn.data.texts import LabelledTexts
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
+from tokendyn.late import function_at
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
 from tokendyn.sentiment.explanation import Explanation, Span
@@ -28,6 +29,8 @@ from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, wi
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_save = function_at("tokendyn.sentiment.store:save")
 
 #: Strings, or texts that were read.
 Texts = Iterable[Any] | LabelledTexts
@@ -357,9 +360,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted classifier into a new folder; ``tokendyn.load`` reads it."""
-        from tokendyn.sentiment.store import save
-
-        save(self, folder, overwrite=overwrite)
+        _save(self, folder, overwrite=overwrite)
 
     def to_onnx(self, path: str | Path) -> None:
         """Write the scoring path as an ONNX file: see :func:`tokendyn.sentiment.export_onnx`."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.data.explored import MOST_STEPS, MOST_TOKENS, Explored
+from tokendyn.late import function_at
 from tokendyn.results import Bars, Result
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.figure import Figure
+
+_explained_text = function_at("tokendyn.sentiment.report:explained_text")
+_scene = function_at("tokendyn.sentiment.report:scene")
 
 Span = tuple[int, int]
 
@@ -231,10 +235,9 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def report(self, path: "str | Path", *, title: str = "") -> None:
         """Write one HTML page: verdict, coloured text, contributions, moving tokens."""
-        from tokendyn.sentiment.report import explained_text, scene
         from tokendyn.show import write_explanation
 
-        write_explanation(explained_text(self), path, scene(self), title=title or "Why this verdict")
+        write_explanation(_explained_text(self), path, _scene(self), title=title or "Why this verdict")
 
     def as_list(self) -> list[tuple[str, float]]:
         """Return the leaders as (word, contribution), largest first."""
@@ -242,27 +245,24 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def to_html(self) -> str:
         """Return one HTML page that works from a file: verdict, coloured text, contributions, moving tokens."""
-        from tokendyn.sentiment.report import explained_text, scene
         from tokendyn.show import explanation_html
 
-        return explanation_html(explained_text(self), scene(self))
+        return explanation_html(_explained_text(self), _scene(self))
 
     def _repr_html_(self) -> str:
         """Return the same as a piece of HTML, for notebooks: the slider without the pictures."""
-        from tokendyn.sentiment.report import explained_text, scene
         from tokendyn.show import explanation_fragment
 
-        return explanation_fragment(explained_text(self), scene(self))
+        return explanation_fragment(_explained_text(self), _scene(self))
 
     def figure(self) -> "Figure | None":
         """Return the figure of the pages: the words as moving tokens, layer by layer.
 
         None when there is no token or layer.
         """
-        from tokendyn.sentiment.report import scene
         from tokendyn.show.panels import panels
 
-        moving = scene(self)
+        moving = _scene(self)
         return None if moving is None else panels(moving)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A trained classifier, a curve of classifiers, and an explanation as pages."""
+"""A trained classifier and an explanation as pages."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,15 +9,12 @@ from matplotlib.figure import Figure
 
 from tokendyn.runs.files import read_json
 from tokendyn.sentiment.classifier import LeaderClassifier
-from tokendyn.sentiment.frozen import SCHEMA as MODEL_SCHEMA
-from tokendyn.sentiment.frozen import SCHEMA_VERSION as MODEL_SCHEMA_VERSION
+from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.store import load
-from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
 
-#: Of what ``tokendyn sentiment curve`` writes.
-SCHEMA, SCHEMA_VERSION = "tokendyn-curve", 1
 #: Words of each class that a page shows.
 _WORDS = 15
 
@@ -25,7 +22,7 @@ _WORDS = 15
 def saved_model_report(folder: Path, pictures: Path) -> Report:
     """Return the page of a saved classifier: what it reached, how its training went, its strongest words."""
     classifier = load(folder)
-    record = read_json(folder / "model.json", schema=MODEL_SCHEMA, version=MODEL_SCHEMA_VERSION)
+    record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     training, measured = record["training"], record.get("measured", {})
     best = training["best"]
     numbers: dict[str, object] = {
@@ -88,32 +85,6 @@ def training_figure(epochs: list[dict[str, Any]]) -> Figure:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def saved_curve_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved curve; it shows the figure that lies beside it."""
-    return curve_report(read_json(folder / "curve.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
-
-
-def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
-    """Return the page of accuracy against leaders a text; ``pictures`` is the folder with the figure."""
-    points = record["points"]
-    best = max(points, key=lambda row: float(row["validation_accuracy"]))
-    return Report(
-        "Accuracy against leaders a text",
-        str(record["source"]),
-        [
-            KeyFigures(
-                {
-                    "models": len(points),
-                    "most accurate": f"{best['validation_accuracy']:.1%} with {best['leaders']:.1f} leaders a text",
-                }
-            ),
-            kept_picture(pictures, "curve.png", "Validation accuracy against the mean number of leaders a text"),
-            Table(points, "Points"),
-            *closing(record["command"], record["provenance"]),
-        ],
-    )
 
 
 def explanation_report(record: Mapping[str, Any]) -> Report:

@@ -51,9 +51,14 @@ def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     OutputError
         If the file cannot be written.
     """
+    write_onnx(onnx_model(model), path)
+
+
+def onnx_model(model: "FrozenModel") -> Any:
+    """Return the model that :func:`export_onnx` writes; see there."""
     if not hasattr(model, "embedding_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
-    write_onnx(_Graph().classifier(model), path)
+    return _Graph().classifier(model)
 
 
 def onnx_inputs(

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.shown import ShortRepr
 
 #: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
 UNIFORM = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class Snapshots:
+@dataclass(frozen=True, eq=False, repr=False)
+class Snapshots(ShortRepr):
     """Snapshots of a system at equal distances in time.
 
     Attributes
@@ -193,12 +194,17 @@ def _names(names: Sequence[str] | None, count: int, letter: str, source: str) ->
 
 
 def check_times(
-    times: Num[np.ndarray, " rows"], dt: float | None = None, *, filling: bool = False
+    times: Num[np.ndarray, " rows"],
+    dt: float | None = None,
+    *,
+    filling: bool = False,
+    remedy: str = 'fill them with fill="linear" (or previous)',
 ) -> tuple[Float[np.ndarray, " time"], Num[np.ndarray, " rows"], float, list[str]]:
     """Return the uniform grid of times, the place of each row on it, the step, and what is wrong.
 
     A row belongs to grid point ``round((t - t_0) / dt)`` and may lie :data:`UNIFORM` steps beside it plus the
-    rounding of the times. With ``filling`` missing grid points are no problem.
+    rounding of the times. With ``filling`` missing grid points are no problem; ``remedy`` is what
+    the message says of them otherwise.
     """
     if times.ndim != 1 or len(times) < 2 or times.dtype.kind not in "fiu":
         return times, np.arange(len(times)), 1.0, ["times must be numbers, one for each of two or more rows"]
@@ -239,9 +245,8 @@ def check_times(
     if (counts > 1).any() and not filling:
         rows = np.flatnonzero(counts > 1) + 1
         missing = int(places[-1] + 1 - len(times))
-        problems.append(
-            f'{missing} times are missing before {listed(rows)}; fill them with fill="linear" (or previous)'
-        )
+        times_are = "time is" if missing == 1 else "times are"
+        problems.append(f"{missing} {times_are} missing before {listed(rows)}; {remedy}")
     return times[0] + step * np.arange(places[-1] + 1), places, step, problems
 
 

@@ -4,18 +4,45 @@ Source: arXiv 2605.10931. Only its abstract was at hand: the equations are infer
 earlier work, agree with every statement of the abstract, and were checked numerically.
 """
 
-from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
-from tokendyn.particles.meanfield.guard import Resolution, needed_tokens, resolution
-from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement, refine, simulate
-from tokendyn.particles.meanfield.phases import Phases, detect_phases
-from tokendyn.particles.meanfield.projection import (
-    PredictedTimes,
-    Projection,
-    TerminalPhase,
-    predicted_times,
-    project,
-    terminal_phase,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
+    from tokendyn.particles.meanfield.guard import Resolution, needed_tokens, resolution
+    from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement, refine, simulate
+    from tokendyn.particles.meanfield.phases import Phases, detect_phases
+    from tokendyn.particles.meanfield.projection import (
+        PredictedTimes,
+        Projection,
+        TerminalPhase,
+        predicted_times,
+        project,
+        terminal_phase,
+    )
+
+#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+_HOMES = {
+    "Closure": "tokendyn.particles.meanfield.closure",
+    "Cluster": "tokendyn.particles.meanfield.closure",
+    "MeanFieldRun": "tokendyn.particles.meanfield.model",
+    "Phases": "tokendyn.particles.meanfield.phases",
+    "PredictedTimes": "tokendyn.particles.meanfield.projection",
+    "Projection": "tokendyn.particles.meanfield.projection",
+    "Refinement": "tokendyn.particles.meanfield.model",
+    "Resolution": "tokendyn.particles.meanfield.guard",
+    "TerminalPhase": "tokendyn.particles.meanfield.projection",
+    "clusters_at": "tokendyn.particles.meanfield.closure",
+    "detect_phases": "tokendyn.particles.meanfield.phases",
+    "gaussian_closure": "tokendyn.particles.meanfield.closure",
+    "needed_tokens": "tokendyn.particles.meanfield.guard",
+    "predicted_times": "tokendyn.particles.meanfield.projection",
+    "project": "tokendyn.particles.meanfield.projection",
+    "refine": "tokendyn.particles.meanfield.model",
+    "resolution": "tokendyn.particles.meanfield.guard",
+    "simulate": "tokendyn.particles.meanfield.model",
+    "terminal_phase": "tokendyn.particles.meanfield.projection",
+}
 
 __all__ = [
     "Closure",
@@ -38,3 +65,10 @@ __all__ = [
     "simulate",
     "terminal_phase",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

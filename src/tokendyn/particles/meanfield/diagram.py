@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from tokendyn.dynamics import Progress
 from tokendyn.errors import BadInputError
+from tokendyn.late import function_at
 from tokendyn.particles.meanfield.model import MeanFieldRun, Verdict
 from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
+#: Where the runs of a diagram lie in its folder.
+RUNS = "runs"
+
+_write_diagram = function_at("tokendyn.particles.meanfield.diagram_report:write_diagram")
+_saved_report = function_at("tokendyn.particles.meanfield.diagram_report:saved_report")
 
 
 @dataclass(frozen=True)
@@ -200,18 +206,16 @@ class Diagram(Result):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the runs and their table into a new folder."""
-        from tokendyn.particles.meanfield.diagram_report import write_diagram
-
         with new_folder(folder, overwrite=overwrite) as place:
+            (place / RUNS).mkdir()
             for result in self.results:
-                result.write(place)
-            write_diagram(self, place, command="", seconds=0.0, report=False)
+                result.write(place / RUNS)
+            _write_diagram(self, place, command="", seconds=0.0, report=False)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        from tokendyn.particles.meanfield.diagram_report import saved_report, write_diagram
-
-        write_diagram(self, pictures, command="", seconds=0.0)
-        return saved_report(pictures, pictures)
+        _write_diagram(self, pictures, command="", seconds=0.0)
+        report: Report = _saved_report(pictures, pictures)
+        return report
 
     @property
     def betas(self) -> list[float]:
@@ -319,7 +323,7 @@ def load_diagram(folder: str | Path) -> Diagram:
     if not isinstance(settings, dict) or not isinstance(asked, int):
         raise BadInputError(f"{folder} holds no run of its diagram yet; run it again")
     results = sorted(
-        map(PointResult.read, sorted(folder.glob("beta-*.json"))),
+        map(PointResult.read, sorted((folder / RUNS).glob("beta-*.json"))),
         key=lambda run: (run.point.beta, run.point.ratio or 0.0, run.point.seed),
     )
     return Diagram(settings, tuple(results), asked)

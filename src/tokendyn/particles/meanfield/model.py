@@ -18,6 +18,7 @@ from tokendyn.dynamics.integrators import Method, Step
 from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.dynamics.steps import STEP_ERROR
 from tokendyn.errors import BadInputError
+from tokendyn.late import function_at
 from tokendyn.metrics.transport import Transport, coupling_distance, two_atom_distance, wasserstein
 from tokendyn.particles.meanfield.check import (
     Start,
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.show.report import Report
+
+_distance_table = function_at("tokendyn.particles.meanfield.report:distance_table")
+_save_run = function_at("tokendyn.particles.meanfield.report:save_run")
+_save_refinement = function_at("tokendyn.particles.meanfield.report:save_refinement")
+_write_figures = function_at("tokendyn.particles.meanfield.report:write_figures")
+_run_report = function_at("tokendyn.particles.meanfield.report:run_report")
 
 #: States that phases need.
 _FEWEST = 3
@@ -321,9 +328,8 @@ class MeanFieldRun(Result):
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each time: distances, crossings, clusters, what the attention is like."""
-        from tokendyn.particles.meanfield.report import distance_table
-
-        return distance_table(self)
+        table: pd.DataFrame = _distance_table(self)
+        return table
 
     def picture(self) -> Curves:
         """Return the distance to the projected law over time; to E itself where there is no such law."""
@@ -336,15 +342,12 @@ class MeanFieldRun(Result):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
-        from tokendyn.particles.meanfield.report import save_run
-
-        save_run(self, folder, title="Mean-field run", animation=None, report=False, overwrite=overwrite)
+        _save_run(self, folder, title="Mean-field run", animation=None, report=False, overwrite=overwrite)
 
     def _page(self, title: str, pictures: Path) -> "Report":
-        from tokendyn.particles.meanfield.report import run_report, write_figures
-
-        write_figures(self, pictures)
-        return run_report(self, title=title, pictures=pictures)
+        _write_figures(self, pictures)
+        report: Report = _run_report(self, title=title, pictures=pictures)
+        return report
 
     def _course(self) -> list[str]:
         """Return what the law does, and why, in sentences."""
@@ -436,6 +439,8 @@ def simulate(
     >>> run.distances[[0, 30, 50]].round(2)
     array([0.85, 0.08, 1.06])
     """
+    if not isinstance(flow, TokenFlow):
+        raise BadInputError(f"flow is {type(flow).__name__}, expected a TokenFlow: simulate(flow, tokens, times)")
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
     begun = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
@@ -537,14 +542,14 @@ class Refinement(Result):
     def picture(self) -> Curves:
         """Return the distances over time for each number of tokens."""
         shared = min(len(run.distances) for run in self.runs)  # a run may have ended early
-        curves = {f"{count} tokens": run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)}
+        curves = {
+            counted(count, "token"): run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)
+        }
         return Curves(self.runs[0].trajectory.times[:shared], curves, "time", "W2 to the projected law", log=True)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write each run into a folder of its own in a new folder."""
-        from tokendyn.particles.meanfield.report import save_refinement
-
-        save_refinement(self, folder, overwrite=overwrite)
+        _save_refinement(self, folder, overwrite=overwrite)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each number of tokens, as JSON values."""

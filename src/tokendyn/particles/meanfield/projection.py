@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float, Int
 
 from tokendyn.errors import BadInputError, listing
+from tokendyn.words import counted
 
 #: Eigenvalues whose real parts are nearer than this share of the norm of M are one group. A double defective
 #: eigenvalue splits by the square root of rounding, 1e-8; longer Jordan chains need more.
@@ -80,7 +81,7 @@ class Projection:
         if bad.size:
             some = listing(bad)
             raise BadInputError(
-                f"{bad.size} tokens ({some}) lie on the separatrix, where the projection is not defined; "
+                f"the separatrix holds {counted(bad.size, 'token')} ({some}), on which the projection is not defined; "
                 "turn the start a little, or leave them out"
             )
         return np.asarray(images / sizes[:, None])

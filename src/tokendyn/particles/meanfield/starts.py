@@ -13,6 +13,7 @@ from jaxtyping import Float
 from tokendyn.data.tokens import read_tokens
 from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.errors import BadInputError
+from tokendyn.words import counted
 
 #: A density of the angle in radians, up to a factor.
 Density = Callable[[np.ndarray], np.ndarray]
@@ -212,4 +213,6 @@ def _density_values(density: Density, angles: np.ndarray) -> np.ndarray:
 
 def _check_count(count: int, dim: int = 2) -> None:
     if count < 1 or dim < 2:
-        raise BadInputError(f"{count} tokens in {dim} dimensions; expected at least 1 token and 2 dimensions")
+        raise BadInputError(
+            f"{counted(count, 'token')} in {dim} dimensions; expected at least 1 token and 2 dimensions"
+        )

@@ -16,7 +16,7 @@ from tokendyn.rivals.forecast import PyDMDHankel
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import bars, curves
 from tokendyn.studies.forecast.comparison import LINEAR
-from tokendyn.studies.forecast.lorenz import ALL, X_ONLY
+from tokendyn.studies.forecast.lorenz_study import ALL, X_ONLY
 
 SOURCE = "arXiv 2602.08478"
 #: Largest Lyapunov exponent of the Lorenz system (Sprott 2003).

@@ -1,18 +1,28 @@
 """Four validation studies: each generates its data, tunes every model by the same budget, and returns one table."""
 
-from tokendyn.studies.forecast.aerodynamics import aerodynamics
-from tokendyn.studies.forecast.comparison import Study
-from tokendyn.studies.forecast.lorenz import lorenz
-from tokendyn.studies.forecast.reaction_diffusion import reaction_diffusion
-from tokendyn.studies.forecast.synthetic import synthetic
-from tokendyn.studies.forecast.tuning import SPACES, Tuned, tune
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-#: The studies by their names on the command line.
-STUDIES = {
-    "synthetic": synthetic,
-    "aerodynamics": aerodynamics,
-    "lorenz": lorenz,
-    "reaction-diffusion": reaction_diffusion,
+if TYPE_CHECKING:
+    from tokendyn.studies.forecast.aerodynamics_study import aerodynamics
+    from tokendyn.studies.forecast.comparison import Study
+    from tokendyn.studies.forecast.lorenz_study import lorenz
+    from tokendyn.studies.forecast.reaction_diffusion_study import reaction_diffusion
+    from tokendyn.studies.forecast.registry import STUDIES
+    from tokendyn.studies.forecast.synthetic_study import synthetic
+    from tokendyn.studies.forecast.tuning import SPACES, Tuned, tune
+
+#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+_HOMES = {
+    "SPACES": "tokendyn.studies.forecast.tuning",
+    "STUDIES": "tokendyn.studies.forecast.registry",
+    "Study": "tokendyn.studies.forecast.comparison",
+    "Tuned": "tokendyn.studies.forecast.tuning",
+    "aerodynamics": "tokendyn.studies.forecast.aerodynamics_study",
+    "lorenz": "tokendyn.studies.forecast.lorenz_study",
+    "reaction_diffusion": "tokendyn.studies.forecast.reaction_diffusion_study",
+    "synthetic": "tokendyn.studies.forecast.synthetic_study",
+    "tune": "tokendyn.studies.forecast.tuning",
 }
 
 __all__ = [
@@ -26,3 +36,10 @@ __all__ = [
     "synthetic",
     "tune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

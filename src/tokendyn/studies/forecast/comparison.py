@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,9 +11,16 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster, Progress
+from tokendyn.forecast.store import plain
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
+from tokendyn.results import Bars, Result
 from tokendyn.studies.forecast.tuning import SPACES, Space, Tuned, tune
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-study", 1
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Study:
-    """The result of a study.
+class Study(Result, kind="forecast-study"):
+    """The result of a study, or of a comparison on one's own data.
 
     Attributes
     ----------
@@ -73,6 +80,8 @@ class Study:
         Profile, seed, budget, and the settings that the search chose, as JSON can hold them.
     failures
         Models that could not be fitted, and why.
+    provenance
+        Versions, machine kind, seed, settings, wall time; empty where the study was called as a function.
     """
 
     name: str
@@ -80,8 +89,34 @@ class Study:
     arrays: dict[str, np.ndarray] = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
     failures: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
-    def lines(self) -> list[str]:
+    @property
+    def status(self) -> str:
+        """``"completed"``, or ``"failed"`` when no model could be fitted."""
+        return "completed" if self.rows else "failed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return how it ended, and :meth:`record`."""
+        return {"status": self.status, **self.record()}
+
+    def record(self) -> dict[str, Any]:
+        """Return table, settings and failures as JSON values; what is not finite is None."""
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "study": self.name}
+        return head | {"rows": plain(self.rows), "settings": plain(self.settings), "failures": list(self.failures)}
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each task and model."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows))
+
+    def picture(self) -> Bars:
+        """Return the median closed-loop error of each model on each task."""
+        names = [f"{row['task']}: {row['model']}" for row in self.rows]
+        return Bars(names, [float(row["nrmse"]) for row in self.rows], "closed-loop error (standard deviations)")
+
+    def describe(self) -> list[str]:
         """Return the table as aligned text."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         cells = [[_cell(row.get(name)) for name in names] for row in self.rows]

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tokendyn.forecast.figures import energy_figure, forecast_figure
-from tokendyn.forecast.pages import kept_pictures, plain, write_pictures
+from tokendyn.forecast.pages import kept_pictures, write_pictures
+from tokendyn.forecast.store import plain
 from tokendyn.runs.files import new_folder, read_json, write_json
 from tokendyn.show import Report, Table, Text, closing, write_report
 from tokendyn.show.report import Section
-from tokendyn.studies.forecast.comparison import Study
+from tokendyn.studies.forecast.comparison import SCHEMA, SCHEMA_VERSION, Study
 from tokendyn.studies.forecast.figures import comparison_figure
 
-SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-study", 1
 MEASURES = {
     "nrmse, worst": "closed-loop error over the horizon, in standard deviations of the training data: median and "
     "largest over the starts",
@@ -94,7 +94,6 @@ def write_study(
     title: str,
     subtitle: str,
     command: str,
-    made: Mapping[str, Any],
     unit: str = "time",
     overwrite: bool = False,
 ) -> None:
@@ -110,8 +109,6 @@ def write_study(
         Of the page.
     command
         The command that repeats it.
-    made
-        Versions, seed and settings.
     unit
         Of the valid times.
     overwrite
@@ -122,24 +119,16 @@ def write_study(
     OutputError
         If the folder exists or the disk refuses.
     """
-    import pandas as pd
-
     with new_folder(folder, overwrite=overwrite) as temporary:
-        pd.DataFrame(list(study.rows)).to_csv(temporary / "table.csv", index=False, lineterminator="\n")
+        study.table().to_csv(temporary / "table.csv", index=False, lineterminator="\n")
         # Names such as "task/model" become folders inside the archive.
         arrays: dict[str, Any] = dict(study.arrays)
         np.savez_compressed(temporary / "arrays.npz", **arrays)
         figures = study_figures(study, unit)
-        record = study_record(study) | {"title": title, "subtitle": subtitle, "command": command}
-        record |= {"figures": write_pictures(figures, temporary), "provenance": plain(made)}
+        record = study.record() | {"title": title, "subtitle": subtitle, "command": command}
+        record |= {"figures": write_pictures(figures, temporary), "provenance": plain(study.provenance)}
         write_json(temporary / "study.json", record)
         write_report(study_report(record, temporary), temporary / "report.html")
-
-
-def study_record(study: Study) -> dict[str, Any]:
-    """Return table, settings and failures as JSON values; what is not finite is null."""
-    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "study": study.name}
-    return head | {"rows": plain(study.rows), "settings": plain(study.settings), "failures": list(study.failures)}
 
 
 def _spread(truth: np.ndarray) -> np.ndarray:

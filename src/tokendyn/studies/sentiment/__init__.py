@@ -1,6 +1,43 @@
-"""Classifiers beside each other, and how faithful explanations are."""
+"""Classifiers beside each other, accuracy against leaders, and how faithful explanations are.
 
-from tokendyn.studies.sentiment.comparison import Comparison, compare_classifiers, usual_contenders
-from tokendyn.studies.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+Importing this package is light; each public name is imported when it is first used.
+"""
 
-__all__ = ["Comparison", "FaithfulnessReport", "compare_classifiers", "evaluate_explanations", "usual_contenders"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokendyn.studies.sentiment.comparison import Comparison, compare_classifiers, usual_contenders
+    from tokendyn.studies.sentiment.curve import LeaderCurve
+    from tokendyn.studies.sentiment.experiments import Compare, Curve, Evaluate
+    from tokendyn.studies.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+
+__all__ = [
+    "Compare",
+    "Comparison",
+    "Curve",
+    "Evaluate",
+    "FaithfulnessReport",
+    "LeaderCurve",
+    "compare_classifiers",
+    "evaluate_explanations",
+    "usual_contenders",
+]
+
+_HOME = {
+    "Compare": "experiments",
+    "Comparison": "comparison",
+    "Curve": "experiments",
+    "Evaluate": "experiments",
+    "FaithfulnessReport": "faithfulness",
+    "LeaderCurve": "curve",
+    "compare_classifiers": "comparison",
+    "evaluate_explanations": "faithfulness",
+    "usual_contenders": "comparison",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tokendyn.studies.sentiment.{_HOME[name]}"), name)

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool
 
-from tokendyn.data.texts import LabelledTexts
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.contenders import (
@@ -71,13 +71,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Comparison(Result, kind="sentiment-comparison"):
-    """Outcomes on the same test texts; the first one is what the others are compared with."""
+    """Outcomes on the same test texts; the first one is what the others are compared with.
+
+    Attributes
+    ----------
+    outcomes
+        What each classifier reached.
+    training_texts, test_texts
+        How many texts they learned from, and were measured on.
+    provenance
+        Versions, seed, settings and time, where an experiment made the comparison.
+    """
 
     parts: ClassVar = (Outcome,)
 
     outcomes: tuple[Outcome, ...]
     training_texts: int
     test_texts: int
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def status(self) -> str:

@@ -86,7 +86,6 @@ def write_comparison(
     folder: str | Path,
     *,
     command: str,
-    made: Mapping[str, Any],
     source: str,
     overwrite: bool = False,
 ) -> None:
@@ -100,8 +99,6 @@ def write_comparison(
         Folder that appears when it is whole.
     command
         The command that repeats the comparison.
-    made
-        Versions, seed and settings.
     source
         Where the texts come from.
     overwrite
@@ -122,7 +119,7 @@ def write_comparison(
             "source": source,
             "command": command,
             "table": found.rows(),
-            "provenance": dict(made),
+            "provenance": dict(found.provenance),
         }
         write_json(temporary / "comparison.json", record)
         comparison_figure(found).savefig(temporary / "comparison.png", dpi=150)

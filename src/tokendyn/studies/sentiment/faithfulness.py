@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from tokendyn.errors import LISTED, BadInputError
+from tokendyn.late import function_at
 from tokendyn.results import Bars, Result
 from tokendyn.rivals.sentiment.explainers import (
     EXPLAINERS,
@@ -31,6 +32,8 @@ from tokendyn.sentiment.checks import check_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_figure = function_at("tokendyn.studies.sentiment.faithfulness_page:faithfulness_figure")
 
 #: The shares of the distinct words that are taken out, or left alone.
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -133,9 +136,8 @@ class FaithfulnessReport(Result, kind="faithfulness"):
 
     def figure(self) -> "Figure":
         """Draw the drops over the fractions, and what an explanation costs; see :mod:`.faithfulness_page`."""
-        from tokendyn.studies.sentiment.faithfulness_page import faithfulness_figure
-
-        return faithfulness_figure(self)
+        figure: Figure = _figure(self)
+        return figure
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; what is not defined is None."""
@@ -210,7 +212,7 @@ def evaluate_explanations(
     """
     began = time.perf_counter()
     cuts = _check_cut(texts)
-    _check_settings(seed, seeds, fractions, samples)
+    check_settings(seed, seeds, samples, fractions)
     names = check_explainers(explainers, model)
     _warm_up(model, cuts[0], names)
     rows: list[dict[str, Any]] = []
@@ -322,10 +324,10 @@ def _check_cut(texts: Iterable[str]) -> list[CutText]:
     return cuts
 
 
-def _check_settings(seed: int, seeds: int, fractions: Sequence[float], samples: int) -> None:
+def check_settings(seed: int, seeds: int, samples: int, fractions: Sequence[float] = FRACTIONS) -> None:
     """Raise one error for all settings that are out of range."""
     problems = [
-        f"{name}={given!r}; expected a whole number of at least {least}"
+        f"`{name}={given!r}`; expected a whole number of at least {least}"
         for name, given, least in (("seed", seed, 0), ("seeds", seeds, 1), ("samples", samples, 10))
         if isinstance(given, bool) or not isinstance(given, int) or given < least
     ]

@@ -1,0 +1,398 @@
+"""Sweeps: one experiment over grids, lists and draws of its options; every job a run of the store."""
+
+import contextlib
+import functools
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.experiments.experiment import Experiment, ProgressCallback
+from tokendyn.experiments.fields import rows_of
+from tokendyn.experiments.jobs import Job, Kind, kind_of
+from tokendyn.experiments.perform import perform, record_failure
+from tokendyn.experiments.swept import SweepResult
+from tokendyn.runs.folders import NewerError
+from tokendyn.runs.identity import plain
+from tokendyn.runs.index import Index
+from tokendyn.runs.plan import Plan, plan_of
+from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, dask_executor, end_dask, end_local, local_executor
+from tokendyn.runs.store import FINAL, BusyError, Record, Status, Store
+from tokendyn.runs.table import HEAD
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: The index takes finished runs in, so many at once or after so many seconds.
+_BATCH, _BATCH_SECONDS = 200, 2.0
+#: Tasks under way for each worker: one that is computed, one that waits.
+_AHEAD = 2
+
+#: Called with sentences that are worth knowing while a sweep goes on.
+Announce = Callable[[str], None]
+
+
+def sweep(
+    experiment: "type[Experiment[Any]] | Experiment[Any]",
+    over: "Mapping[str, Sequence[Any] | Mapping[str, Any] | np.ndarray] | None" = None,
+    *,
+    fixed: Mapping[str, Any] | None = None,
+    together: "Mapping[str, Sequence[Any] | np.ndarray] | None" = None,
+    random: Mapping[str, Mapping[str, Any]] | None = None,
+    latin: Mapping[str, Mapping[str, Any]] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    store: str | Path | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    memory: str | None = None,
+    scheduler: str | None = None,
+    retries: int = 2,
+    retry_failed: bool = False,
+    verify: bool = False,
+    progress: ProgressCallback | None = None,
+    announce: Announce | None = None,
+) -> SweepResult:
+    """Run an experiment over grids, lists and draws of its options, each job a run of a store.
+
+    The ids, the runs and the table are those of ``tokendyn sweep`` with the same options. Called again, it goes on:
+    finished jobs are skipped.
+
+    Parameters
+    ----------
+    experiment
+        A class of experiments, or one of them: its options are then those of every job.
+    over
+        Values by option; every combination is a job, and the last option changes fastest. In place of a list, a range
+        ``{"from": 0.1, "to": 10, "count": 5, "scale": "log"}``.
+    fixed
+        Further options of every job.
+    together
+        Values by option that change together: lists of one length.
+    random, latin
+        What is drawn, by option: ``{"low": 1, "high": 100, "scale": "log"}`` or ``{"choices": [1, 2]}``; independent
+        draws, and a Latin hypercube.
+    samples, seed
+        How many draws, and their seed.
+    store
+        Folder of the store; ``TOKENDYN_RUNS`` by default, else ``runs``.
+    workers
+        Processes on this machine; by default one for each core.
+    threads
+        Threads of the numerical libraries in each of them.
+    memory
+        What each may hold, such as ``"2GB"``, the libraries included; by default all there is.
+    scheduler
+        Address of a Dask scheduler, such as ``"tcp://host:8786"``, in place of local processes.
+    retries
+        How often a job that fails is tried again before its error is recorded; bad input never.
+    retry_failed
+        Run jobs again that an earlier sweep recorded as failed.
+    verify
+        Compare every file of finished runs with its digest, and run those again that are damaged.
+    progress
+        Called with how many jobs are done, and how many there are.
+    announce
+        Called with sentences that are worth knowing before and while it runs.
+
+    Returns
+    -------
+    SweepResult
+        One row a job, with its status, its options and its results.
+
+    Raises
+    ------
+    BadInputError
+        If options are unknown or of the wrong kind, before anything runs. A job that fails is a row of the table.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, pathlib
+    >>> from tokendyn.experiments import sweep
+    >>> from tokendyn.particles.experiments import Clustering
+    >>> place = pathlib.Path(tempfile.mkdtemp())
+    >>> np.savetxt(place / "tokens.csv", np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
+    >>> once = Clustering(place / "tokens.csv", layers=4)
+    >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=place / "runs", workers=1)  # doctest: +SKIP
+    """
+    crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
+    given = experiment.given() if isinstance(experiment, Experiment) else {}
+    own = {name: plain(value) for name, value in given.items()}
+    parts = {"fixed": {**own, **(fixed or {})}, "grid": over, "list": together, "random": random, "latin": latin}
+    kind = kind_of(type(experiment) if isinstance(experiment, Experiment) else experiment)
+    record: dict[str, Any] = {name: _json(part) for name, part in parts.items() if part}
+    record |= {"command": kind.words, "seed": seed} | ({} if samples is None else {"samples": samples})
+    asked = Sweep.of(kind, plan_of(record, f"the sweep of {kind.words}"))
+    return asked.run(
+        Store(store), crew, retries, retry_failed=retry_failed, verify=verify, progress=progress, announce=announce
+    )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A plan with what it runs, and the options that all its jobs share."""
+
+    plan: Plan
+    kind: Kind
+    fixed: dict[str, Any]
+
+    @classmethod
+    def of(cls, kind: Kind, plan: Plan) -> "Sweep":
+        """Return the sweep of a plan."""
+        fixed = dict(plan.fixed)
+        # Thousands of pages are read by nobody: tokendyn report makes the ones that are.
+        if "report" in kind.options and "report" not in plan.swept:
+            fixed = {"report": False, **fixed}
+        return cls(plan, kind, fixed)
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield all jobs in the order of the table; the first one with wrong options is an error."""
+        for options in self.plan.jobs():
+            yield self.kind.job({**self.fixed, **options})
+
+    def check(self, store: Store, *, retry_failed: bool, verify: bool, announce: Announce) -> int:
+        """Say what would be run; return how many jobs are not done."""
+        with Index(store) as index:
+            ids, done = self._begin(index, 0, retry_failed=retry_failed, verify=verify, announce=announce)
+        return sum(job not in done for job in ids)
+
+    def run(
+        self,
+        store: Store,
+        crew: "Crew[Job, Record | None]",
+        retries: int,
+        *,
+        retry_failed: bool = False,
+        verify: bool = False,
+        progress: ProgressCallback | None = None,
+        announce: Announce | None = None,
+    ) -> SweepResult:
+        """Run what is not done; see :func:`sweep`."""
+        from tokendyn.runs.provenance import provenance
+
+        announce = announce or _silent
+        with contextlib.ExitStack() as stack:
+            leftovers = _opened(store, self)
+            index = stack.enter_context(Index(store))
+            ids, done = self._begin(index, leftovers, retry_failed=retry_failed, verify=verify, announce=announce)
+            began = time.perf_counter()
+            ran = _run(_Begun(self, store, index, ids, done, verify), crew, retries, progress or _unseen, announce)
+            index.refresh()
+            rows = self._rows(index, ids)
+        origin = provenance({"seed": self.plan.seed}, seed=self.plan.seed, seconds=time.perf_counter() - began)
+        counts = {status: sum(row["status"] == status for row in rows) for status in get_args(Status)}
+        return SweepResult(
+            command=self.kind.words, swept=tuple(name.replace("-", "_") for name in self.plan.swept), rows=rows,
+            counts=counts, ran=ran, store=store.folder.absolute(), plan=self.plan, provenance=origin,
+        )  # fmt: skip
+
+    def _begin(
+        self, index: Index, leftovers: int, *, retry_failed: bool, verify: bool, announce: Announce
+    ) -> tuple[list[str], set[str]]:
+        """Return the ids of all jobs, and of those that are done; say how many, and what had to be repaired."""
+        jobs = list(self.jobs())
+        ids = [job.id for job in jobs]
+        announce(f"{len(ids)} jobs of {self.kind.words} over {', '.join(self.plan.swept) or 'nothing'}")
+        index.refresh(verify=verify)
+        done = _done(index, jobs, retry_failed)
+        _refuse_newer(index, ids)
+        for note in [*index.notes, *([f"removed {leftovers} unfinished leftovers"] if leftovers else [])]:
+            announce(note)
+        lacking = {job.question for job in jobs if job.id not in done}
+        if lacking:
+            announce_older(len(index.older(lacking)), index.store, announce)
+        if done:
+            announce(f"{sum(job in done for job in ids)} of them are done already")
+        return ids, done
+
+    def _rows(self, index: Index, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Return one row for each job, in their order."""
+        known = index.some(list(dict.fromkeys(ids)))
+        if lacking := set(ids) - known.keys():
+            raise TokendynError(
+                f"{len(lacking)} runs were removed while the sweep ran; start it again, and it makes them anew"
+            )
+        rows = []
+        for number, (run, options) in enumerate(zip(ids, self.plan.jobs(), strict=True)):
+            entry = known[run]
+            row = dict(zip(HEAD, (number, run, entry.status, entry.error or None), strict=True))
+            row |= {name.replace("-", "_"): value for name, value in options.items()}
+            rows.append(row | {name: value for name, value in sorted(entry.results.items()) if name not in row})
+        return rows
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A sweep under way."""
+
+    sweep: Sweep
+    store: Store
+    index: Index
+    ids: Sequence[str]
+    done: set[str]
+    verify: bool
+
+    def tasks(self) -> Iterator[Job]:
+        """Yield every job that is to be run once."""
+        begun = set(self.done)
+        for job in self.sweep.jobs():
+            if job.id not in begun:
+                begun.add(job.id)
+                yield job
+
+
+def _run(
+    begun: _Begun, crew: "Crew[Job, Record | None]", retries: int, progress: ProgressCallback, announce: Announce
+) -> int:
+    """Run what is not done; return how many runs were made."""
+    missing = [run for run in dict.fromkeys(begun.ids) if run not in begun.done]
+    if not missing:
+        return 0
+    crew.work = functools.partial(work, str(begun.store.folder.absolute()), retries + 1, begun.verify)
+    batch: list[Record] = []
+    ran, flushed = 0, time.monotonic()
+    try:
+        progress(len(begun.ids) - len(missing), len(begun.ids))
+        for job, answer in crew.run(begun.tasks()):
+            batch.append(_recorded(begun.store, job, answer, crew.deaths))
+            ran += 1
+            progress(len(begun.ids) - len(missing) + ran, len(begun.ids))
+            if len(batch) >= _BATCH or time.monotonic() - flushed > _BATCH_SECONDS:
+                begun.index.add(batch)
+                batch, flushed = [], time.monotonic()
+    except KeyboardInterrupt:
+        announce(f"{len(begun.done) + ran} of {len(begun.ids)} jobs are done; the same command goes on from there")
+        raise
+    finally:
+        crew.close()
+        begun.store.clean()
+        if batch:
+            begun.index.add(batch)
+    return ran
+
+
+def _recorded(store: Store, job: Job, answer: Record | WorkerDiedError | None, deaths: int) -> Record:
+    """Return the record of a job; the parent writes it for a job that took its worker with it."""
+    if isinstance(answer, Record):
+        return answer
+    with store.claim(job.id):
+        # The worker may have died between the end of the run and its answer.
+        return store.finished(job.id, verify=True) or record_failure(store, job, str(answer), deaths)
+
+
+def work(folder: str, attempts: int, verify: bool, job: Job) -> Record | None:
+    """Run a job in a worker; return its record, which also holds why it failed, if it does. None for a busy job.
+
+    Raises
+    ------
+    BadInputError
+        If this worker runs other code than the sweep.
+    """
+    if job.kind.id_of(job.config, job.inputs) != job.id:
+        raise BadInputError(
+            "a worker runs another version of tokendyn, or of a library that it computes with, than this command; "
+            "install the same for all, and start again"
+        )
+    try:
+        return perform(folder, job, attempts=attempts, verify=verify)[0]
+    except BusyError:
+        return None
+
+
+def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
+    skipped = FINAL | (set() if retry_failed else {"failed"})
+    statuses = index.statuses()
+    done = {job.id for job in jobs if statuses.get(job.id) in skipped}
+    # Files that a run read beyond those of its id: only its manifest knows them.
+    doubtful = {job.id for job in jobs if job.id in done and statuses[job.id] in FINAL and job.leads}
+    return done - {run for run in doubtful if index.store.finished(run) is None}
+
+
+def _refuse_newer(index: Index, ids: Sequence[str]) -> None:
+    """Refuse, before any work, to make runs that a newer tokendyn made."""
+    statuses = index.statuses()
+    newer = [run for run in dict.fromkeys(ids) if statuses.get(run) == "newer"]
+    if newer:
+        raise NewerError(
+            f"a newer tokendyn wrote {len(newer)} of these runs ({', '.join(newer[:3])}); update this one, or name "
+            "another `store`"
+        )
+
+
+def announce_older(count: int, store: Store, announce: Announce) -> None:
+    """Say that runs by another version of the code, or of its libraries, answer what is asked."""
+    if count:
+        place = shlex.quote(str(store.folder))
+        runs = "1 run of another version matches" if count == 1 else f"{count} runs of another version match"
+        announce(f"{runs}; tokendyn runs adopt --store {place} computes a sample anew and takes the rest over")
+
+
+def crew_of(
+    workers: int | None, threads: int, memory: str | None, scheduler: str | None, retries: int, announce: Announce
+) -> "Crew[Job, Record | None]":
+    """Return the workers that were asked for; none is started yet."""
+    count = workers if workers is not None else os.cpu_count() or 1
+    problems = [
+        f"`{name}` must be at least {least}, got {value}"
+        for name, value, least in (("workers", count, 1), ("threads", threads, 1), ("retries", retries, 0))
+        if value < least
+    ]
+    if scheduler is not None and (workers is not None or memory is not None or threads != 1):
+        problems.append(
+            "`workers`, `threads` and `memory` are for this machine; a cluster has its own (dask worker --help)"
+        )
+    if problems:
+        raise BadInputError.all_of("options", problems)
+    size = None if memory is None else bytes_of(memory)
+    start: Callable[[], Executor] = functools.partial(local_executor, count, threads, size)
+    end: Callable[[Executor], None] = end_local
+    if scheduler is not None:
+        executor, count = dask_executor(scheduler)
+        if not count:
+            announce(f"the scheduler at {scheduler} has no workers yet; waiting for some: dask worker {scheduler}")
+        start, end = functools.partial(_same, executor), end_dask
+    return Crew(start, end, _nothing, _AHEAD * max(count, 1), retries + 1, lambda answer: answer is None)
+
+
+def _same(executor: Executor) -> Executor:
+    return executor
+
+
+def _nothing(_: Job) -> Record | None:
+    return None
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _unseen(_done: int, _total: int) -> None:
+    pass
+
+
+def _opened(store: Store, asked: Sweep) -> int:
+    """Make the folder of a store, after the first job is known to be right; return how many leftovers were removed."""
+    next(asked.jobs(), None)
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the store {store.folder}: {error.strerror or error}; name another") from error
+    return store.clean()
+
+
+def _json(part: Any) -> Any:
+    """Return a part of a sweep as JSON values: a matrix is the text of its rows, any other array a list."""
+    if isinstance(part, Mapping):
+        return {str(name): _json(value) for name, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_json(value) for value in part]
+    if getattr(part, "ndim", 0) == 2:
+        return rows_of(part)
+    if getattr(part, "ndim", 0):
+        return [_json(value) for value in part]
+    return plain(part.item() if hasattr(part, "item") else part)

@@ -1,0 +1,443 @@
+"""What ``tokendyn forecast fit`` and ``predict`` do, as experiments: a series to a model, a model to a forecast."""
+
+import dataclasses
+import logging
+import time as clock
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tokendyn.errors import BadInputError
+from tokendyn.experiments import STANDARD_OUTPUT, Experiment, ProgressCallback, rehearse
+from tokendyn.experiments.fields import seconds_of
+from tokendyn.forecast.reading import SeriesOptions, arrays_of, described, future_inputs, listed, read_series
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tokendyn.data.snapshots import Snapshots
+    from tokendyn.forecast import Forecaster
+    from tokendyn.forecast.fitted import FittedForecaster
+    from tokendyn.forecast.forecasts import Forecasts
+    from tokendyn.forecast.tasks import Task
+    from tokendyn.runs.checkpoint import Checkpoint
+
+#: What a search gets when no budget is given.
+_BUDGET = "10s"
+#: Settings of single models: a search chooses them itself.
+_SETTINGS = (
+    "delays", "stride", "rank", "units", "noise", "smoothing", "history", "finish", "iterations", "members",
+)  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
+    """Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.
+
+    Parameters
+    ----------
+    data
+        CSV, TSV (both also .gz), Parquet, npz, npy, HDF5 or NetCDF: one row for each time.
+    model
+        auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf,
+        tddmd (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
+    delays, stride
+        Snapshots in a window, and the steps between them.
+    rank
+        Directions of the windows that are kept: a count, or a share of the energy below 1.
+    units, noise, smoothing, history, finish, iterations
+        Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
+        each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
+    members
+        Fit so many tdtf from different seeds; their spread comes with every forecast.
+    budget
+        Processor time of the search, 10s by default, or after which training stops with what it has: 90s, 2m, 1h.
+    horizon
+        Steps of the forecasts that the model is tested with.
+    test_fraction
+        Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
+        from everything.
+    figures
+        Also write figures and report.html into the folder.
+    seed
+        Seed of every random choice.
+    """
+
+    command: ClassVar[str] = "forecast fit"
+    unit: ClassVar[str] = "fit"
+
+    data: Path = dataclasses.field(kw_only=False)
+    model: Literal["auto", "tdtf", "tddmd", "paper"] | None = None
+    delays: int | None = None
+    stride: int | None = None
+    rank: int | float | None = None
+    units: int | None = None
+    noise: float | None = None
+    smoothing: int | None = None
+    history: int | None = None
+    finish: int | None = None
+    iterations: int | None = None
+    members: int | None = None
+    budget: str | None = None
+    horizon: int = 200
+    test_fraction: float = 0.2
+    figures: bool = False
+    seed: int = 0
+
+    def outline(self) -> Sequence[str]:
+        """Return what was read."""
+        self._unfitted(None)
+        return (described(self._split[0]),)
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that a run would check; return what would be fitted to how many snapshots."""
+        read = super().check(checkpoint)
+        model = self._unfitted(None)
+        work = f"search for {self._seconds(None):g} s" if model is None else f"fit {model}"
+        return (*read, f"would {work} on {sum(map(len, self._split[1]))} snapshots")
+
+    def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
+        """See that the folder can be written, and that an interrupted search beside it is one of these data."""
+        super().check_free(folder, overwrite=overwrite, checkpoint=checkpoint)
+        state = search_state(folder)
+        if state.exists() and self._unfitted(None) is None:
+            rehearse(lambda begun: self.run(progress=begun, checkpoint=state))
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "FittedForecaster":
+        """Fit the model, or search for one, and forecast what was held out.
+
+        Parameters
+        ----------
+        progress
+            Called with how many hundredths are done, and with 100.
+        checkpoint
+            JSON file in which a search keeps what it has tried, and from which it goes on; a fit has none.
+        budget
+            Processor seconds, in place of the option of this name.
+        """
+        from tokendyn.forecast.fitted import FittedForecaster, simple_errors
+        from tokendyn.forecast.held_out import measure
+
+        def share(done: float, _line: str) -> None:
+            if progress is not None:
+                progress(round(100 * done), 100)
+
+        model, account = self._unfitted(budget), ""
+        _, learned, task = self._split
+        if model is None:
+            model, account = self._search(share, _path_of(checkpoint), self._seconds(budget))
+        else:
+            values, inputs = arrays_of(learned)
+            model.fit(values, dt=learned[0].dt, inputs=inputs, progress=share)
+        first = learned[0]
+        series = {"time": self.time, "columns": list(first.names), "inputs": list(first.input_names), "dt": first.dt}
+        return FittedForecaster(
+            model=model, source=self.data.name, series=series, task=task,
+            held_out=None if task is None else measure(task, model),
+            simple={} if task is None else simple_errors(task), account=account,
+        )  # fmt: skip
+
+    def write(
+        self, result: "FittedForecaster", folder: str | Path, *, command: str = "", overwrite: bool = False
+    ) -> None:
+        """Write the model and what is known of its data, with figures where they are asked for."""
+        result.save(folder, figures=self.figures, command=command, overwrite=overwrite)
+
+    def into(
+        self,
+        folder: Path,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+        command: str = "",
+        overwrite: bool = False,
+    ) -> "FittedForecaster":
+        """Run and write; what a search has tried is kept beside the folder until the model is written."""
+        state = search_state(folder)
+        if self._unfitted(budget) is not None or checkpoint is not None:
+            result = self.run(progress=progress, checkpoint=checkpoint, budget=budget)
+        else:
+            state.parent.mkdir(parents=True, exist_ok=True)
+            if state.exists():
+                _log.info("going on from %s", state)
+            try:
+                result = self.run(progress=progress, checkpoint=state, budget=budget)
+            except KeyboardInterrupt:
+                if state.exists():
+                    _log.info("what was tried so far is in %s; the same command goes on from there", state)
+                raise
+        self.write(result, folder, command=command, overwrite=overwrite)
+        state.unlink(missing_ok=True)
+        return result
+
+    def summary(self, result: "FittedForecaster") -> dict[str, Any]:
+        """Return model, training, series and error on what was held out."""
+        return {name: value for name, value in result.summary().items() if name != "status"}
+
+    def advice(self, folder: Path) -> str:
+        """Return the command that asks the model for a forecast."""
+        asked = Forecasting(folder, self.data, steps=self.horizon)
+        return f"ask it: {asked.command_line(out='forecast.csv')}"
+
+    @cached_property
+    def _split(self) -> "tuple[list[Snapshots], list[Snapshots], Task | None]":
+        """Return what was read, what of it is learned, and the task on what is held out."""
+        from tokendyn.forecast.held_out import hold_out
+
+        if not 0 <= self.test_fraction < 1:
+            raise BadInputError(f"`test_fraction` must be in [0, 1), got {self.test_fraction}")
+        series = self.read(self.data)
+        if not self.test_fraction:
+            return series, series, None
+        task = hold_out(series, self.horizon, self.test_fraction, name=self.data.name)
+        return series, list(task.train), task
+
+    def _seconds(self, budget: float | None) -> float:
+        """Return the processor seconds of a search."""
+        return seconds_of(self.budget or _BUDGET) if budget is None else budget
+
+    def _unfitted(self, budget: float | None) -> "Forecaster | None":
+        """Return the model that is asked for, not fitted; None for a search.
+
+        Raises
+        ------
+        BadInputError
+            If the model has not all of the settings, or one is out of its range.
+        """
+        given = {name: value for name in _SETTINGS if (value := getattr(self, name)) is not None}
+        kind = self.model or ("tdtf" if given else "auto")
+        seconds = self._seconds(budget)
+        if kind == "auto" and given:
+            raise BadInputError(f'`model="auto"` chooses the settings itself; leave out {_quoted(given)}')
+        if kind == "auto":
+            return None
+        timed = {} if self.budget is None and budget is None else {"budget": seconds}
+        return _model(kind, {**given, **timed}, self.seed)
+
+    def _search(self, share: Any, state: Path | None, seconds: float) -> "tuple[Forecaster, str]":
+        """Return the model that a search chooses, and why."""
+        from tokendyn.forecast import auto_forecaster
+
+        learned = self._split[1]
+        values, inputs = arrays_of(learned)
+        result = auto_forecaster(
+            values, dt=learned[0].dt, inputs=inputs, horizon=self.horizon, budget=seconds, random_state=self.seed,
+            resume=state, progress=share,
+        )  # fmt: skip
+        return result.model, str(result)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Forecasting(SeriesOptions, Experiment["Forecasts"]):
+    """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
+
+    Exits with 1 when a forecast diverges; the finite part is written.
+
+    Parameters
+    ----------
+    model
+        Folder that fit wrote.
+    data
+        Table as for fit; the last rows of each series are its window.
+    steps
+        Snapshots to forecast.
+    time, columns, inputs
+        As for fit; what the model was fitted with by default.
+    series
+        Column that tells several series apart: each is forecast, and the column is written too.
+    future
+        Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data. For one
+        series only.
+    fill
+        Fill gaps: linear or previous.
+    """
+
+    command: ClassVar[str] = "forecast predict"
+    unit: ClassVar[str] = "series"
+    file: ClassVar[str] = "forecast.csv"
+
+    model: Path = dataclasses.field(kw_only=False)
+    data: Path = dataclasses.field(kw_only=False)
+    steps: int
+    future: Path | None = None
+
+    def folder(self) -> Path:
+        """Return standard output."""
+        return STANDARD_OUTPUT
+
+    def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
+        """See that the file can be written; only an earlier forecast of the same columns may be replaced."""
+        from tokendyn.runs.folders import check_free
+
+        if folder == STANDARD_OUTPUT:
+            return
+        if not overwrite:
+            check_free(folder, overwrite=False)
+            return
+        from tokendyn.forecast.forecasts import is_forecast
+
+        header = [*([self.series] if self.series else []), self._time or "time", *self._given[0].names]
+        check_free(folder, overwrite=True, ours=lambda file: is_forecast(file, header), inputs=self.files())
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that a run would check; return what would be forecast."""
+        read = super().check(checkpoint)
+        return (*read, f"would forecast {self.steps} steps of {', '.join(self._given[0].names[:8])}")
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "Forecasts":
+        """Forecast every series; it takes moments: there is no checkpoint and no budget."""
+        from tokendyn.forecast.forecasts import Forecasts
+        from tokendyn.runs.provenance import provenance
+
+        began = clock.perf_counter()
+        if self.steps < 1:
+            raise BadInputError(f"`steps` is {self.steps}; expected at least 1")
+        given = self._given
+        inputs = self._inputs(given)
+        forecasts = []
+        for number, (part, driven) in enumerate(zip(given, inputs, strict=True)):
+            if progress is not None:
+                progress(number, len(given))
+            forecasts.append(self._model.forecast(part.values, self.steps, driven))
+        return Forecasts(
+            forecasts=tuple(forecasts), past=tuple(part[-2 * self.steps :] for part in given), steps=self.steps,
+            source=self.data.name, time=self._time or "time", series=self.series,
+            provenance=provenance({}, seed=None, seconds=clock.perf_counter() - began),
+        )  # fmt: skip
+
+    def write(self, result: "Forecasts", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write the forecasts as CSV; ``-`` stands for standard output."""
+        import sys
+
+        if Path(folder) == STANDARD_OUTPUT:
+            result.write_csv(sys.stdout)
+        else:
+            result.to_csv(folder, overwrite=overwrite)
+
+    @cached_property
+    def _model(self) -> "Forecaster":
+        from tokendyn.forecast import Forecaster
+
+        return Forecaster.load(self.model)
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        """What fit noted about the data; nothing for a model that was saved from Python."""
+        from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
+        from tokendyn.runs.folders import read_json
+
+        path = self.model / "data.json"
+        return read_json(path, schema=DATA_SCHEMA, version=DATA_SCHEMA_VERSION) if path.exists() else {}
+
+    @property
+    def _time(self) -> str | None:
+        return self.time if self.time is not None else self._about.get("time")
+
+    @property
+    def _driving(self) -> list[str]:
+        """Names of the inputs."""
+        return listed(self.inputs) or self._about.get("inputs") or []
+
+    @cached_property
+    def _given(self) -> "list[Snapshots]":
+        """The series, checked against the model."""
+        model = self._model
+        columns = listed(self.columns) or self._about.get("columns")
+        given = read_series(self.data, self._time, columns or None, self._driving, series=self.series, fill=self.fill)
+        _check_fit(model, given)
+        return given
+
+    def _inputs(self, given: "list[Snapshots]") -> "Sequence[np.ndarray | None]":
+        """Return the inputs of every series, those to come included; None for a model without."""
+        import numpy as np
+
+        if not self._model.n_inputs_:
+            return [None] * len(given)
+        if self.future is None:
+            raise BadInputError(f"the model has inputs {', '.join(self._driving)}; give those to come with `future`")
+        if len(given) > 1:
+            raise BadInputError(f"{self.data} has {len(given)} series; with `future` forecast one at a time")
+        (series,) = given
+        assert series.inputs is not None  # as many as the model has
+        to_come = future_inputs(self.future, self._driving, self._time, series, self.steps)
+        return [np.concatenate([series.inputs, to_come])]
+
+
+def search_state(folder: Path) -> Path:
+    """Return where a search keeps what it has tried until its model is written."""
+    return folder.with_name(f"{folder.name}.search.json")
+
+
+def _path_of(checkpoint: "Checkpoint | Path | str | None") -> Path | None:
+    if checkpoint is None or isinstance(checkpoint, str | Path):
+        return None if checkpoint is None else Path(checkpoint)
+    return checkpoint.path
+
+
+def _quoted(names: "Sequence[str] | dict[str, Any]") -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _model(kind: str, given: dict[str, Any], seed: int) -> "Forecaster":
+    """Return a model with some settings, not fitted.
+
+    Raises
+    ------
+    BadInputError
+        If it has not all of them, or one is out of its range.
+    """
+    from tokendyn.forecast import TDDMD, TDTF, EnsembleTDTF, PaperTDTF
+
+    kinds: dict[str, type[Forecaster]] = {"tdtf": TDTF, "tddmd": TDDMD, "paper": PaperTDTF}
+    chosen = kinds[kind]
+    settings = {name: value for name, value in given.items() if name != "members"}
+    known = chosen().get_params(deep=False)
+    wrong = [name for name in settings if name not in known]
+    if "members" in given and kind != "tdtf":
+        wrong.append("members")
+    if wrong:
+        raise BadInputError(f'`model="{kind}"` has no {_quoted(wrong)}; leave it out, or choose another model')
+    if "random_state" in known:
+        settings["random_state"] = seed
+    model = chosen(**settings)
+    if "members" in given and isinstance(model, TDTF):
+        model = EnsembleTDTF(member=model, members=given["members"], random_state=seed)
+    problems = model._parameter_problems()
+    if problems:
+        raise BadInputError.all_of("the command", problems)
+    return model
+
+
+def _check_fit(model: "Forecaster", given: "Sequence[Snapshots]") -> None:
+    """Raise a BadInputError that says what of some series does not suit a model."""
+    from tokendyn.data.snapshots import UNIFORM
+
+    problems = []
+    first = given[0]
+    if len(first.names) != model.n_features_:
+        problems.append(f"{len(first.names)} columns ({', '.join(first.names)}), the model has {model.n_features_}")
+    if len(first.input_names) != model.n_inputs_:
+        problems.append(f"{len(first.input_names)} inputs, the model has {model.n_inputs_}; name them with `inputs`")
+    if abs(first.dt / model.dt_ - 1) > UNIFORM:
+        problems.append(f"time step {first.dt:g}, the model was fitted at {model.dt_:g}; resample the data")
+    for part in given:
+        if len(part) < model.window_length_:
+            of = f"series {part.label!r}: " if part.label else ""
+            problems.append(f"{of}{len(part)} snapshots, the model's window has {model.window_length_}")
+    if problems:
+        raise BadInputError.all_of(first.source, problems)

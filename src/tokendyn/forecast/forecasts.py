@@ -1,0 +1,159 @@
+"""Forecasts of one or several series of a table: as sentences, as a table, as the CSV file that users read on."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.forecast.base import Forecast
+from tokendyn.forecast.store import PREDICTION_SCHEMA
+from tokendyn.results import Curves, Result
+from tokendyn.runs.folders import check_free, new_file
+from tokendyn.runs.table import heading_of, safe_cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows of a series that a summary holds, for a picture.
+_SHOWN = 1000
+
+
+@dataclass(frozen=True)
+class Forecasts(Result, kind="forecasts"):
+    """Closed-loop forecasts that go on where series end.
+
+    Attributes
+    ----------
+    forecasts
+        One for each series.
+    past
+        The end of each series.
+    steps
+        Snapshots that were asked for.
+    source
+        Name of the file that the series came from.
+    time
+        Name of the column of times.
+    series
+        Column that tells several series apart; None for one series.
+    provenance
+        Versions, machine kind, wall time.
+    """
+
+    parts: ClassVar = (Snapshots,)
+
+    forecasts: tuple[Forecast, ...]
+    past: tuple[Snapshots, ...]
+    steps: int
+    source: str
+    time: str = "time"
+    series: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """``"diverged"`` when a forecast was, else ``"completed"``."""
+        return "diverged" if any(forecast.status != "completed" for forecast in self.forecasts) else "completed"
+
+    def summary(self) -> dict[str, Any]:
+        """Return how the forecasts ended, and past and forecasts thinned for a picture, as JSON values."""
+        facts: dict[str, Any] = {
+            "status": self.status, "finite_steps": min(forecast.finite_steps for forecast in self.forecasts),
+            "steps": self.steps, "schema": PREDICTION_SCHEMA, "schema_version": 1, "source": self.source,
+            "columns": list(self.past[0].names), "past": [_thinned(past.times, past.values) for past in self.past],
+            "forecasts": [_thinned(past.times[-1] + ahead.times, ahead.values) for past, ahead in self._pairs()],
+            "provenance": dict(self.provenance),
+        }  # fmt: skip
+        return facts | ({"series": len(self.past)} if self.series else {})
+
+    def describe(self) -> list[str]:
+        """Return where the forecasts begin and how long they are, or where which of them diverged."""
+        lines = []
+        for past, forecast in self._pairs():
+            if forecast.status != "completed":
+                of = f"{self.series} {past.label}: " if self.series else ""
+                kept = f"{forecast.finite_steps} of {self.steps} steps; the finite part is kept"
+                lines.append(f"{of}diverged after {kept}")
+        if lines:
+            return lines
+        end = stamps(self.past[0].times[-1:], self.past[0])[0]
+        after = f"{len(self.past)} series" if self.series else f"time {end}"
+        return [f"complete: {self.steps} steps after {after}"]
+
+    def header(self) -> list[str]:
+        """Return the names of the columns: label of the series, time, features, and for an ensemble their spread."""
+        names = [*([self.series] if self.series else []), self.time, *self.past[0].names]
+        return names + [f"{name}_spread" for name in self.past[0].names if self.forecasts[0].spread is not None]
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Yield one row for each step of each series, as :meth:`header` names its cells."""
+        for past, forecast in self._pairs():
+            values = forecast.values if forecast.spread is None else np.hstack([forecast.values, forecast.spread])
+            label = [past.label] if self.series else []
+            for stamp, row in zip(stamps(past.times[-1] + forecast.times, past), values, strict=True):
+                yield [*label, stamp, *map(float, row)]
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each step of each series, as the CSV file has them."""
+        import pandas as pd
+
+        table = pd.DataFrame(list(self.rows()), columns=self.header())
+        return table if self.past[0].epoch is not None else table.astype({self.time: float})
+
+    def picture(self) -> Curves:
+        """Return the forecast of the first series over time."""
+        past, forecast = next(self._pairs())
+        times = past.times[-1] + forecast.times
+        return Curves(times, {name: forecast.values[:, k] for k, name in enumerate(past.names)}, self.time)
+
+    def write_csv(self, stream: IO[str], line_end: str = "\n") -> None:
+        """Write the table as CSV text, with every digit; text that a spreadsheet would compute is escaped."""
+        writer = csv.writer(stream, lineterminator=line_end)
+        writer.writerow(map(safe_cell, self.header()))
+        for row in self.rows():
+            writer.writerow([repr(cell) if isinstance(cell, float) else safe_cell(cell) for cell in row])
+
+    def to_csv(self, file: str | Path, *, overwrite: bool = False) -> None:
+        """Write the table to a CSV file that appears when it is whole.
+
+        Parameters
+        ----------
+        file
+            The file.
+        overwrite
+            Replace an earlier forecast of the same columns.
+
+        Raises
+        ------
+        OutputError
+            If the file exists and is not to be replaced, or the disk refuses.
+        """
+        header = self.header()
+        check_free(file, overwrite=overwrite, ours=lambda earlier: is_forecast(earlier, header))
+        with new_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            self.write_csv(stream, line_end="\r\n")
+
+    def _pairs(self) -> Iterator[tuple[Snapshots, Forecast]]:
+        return zip(self.past, self.forecasts, strict=True)
+
+
+def is_forecast(file: Path, header: Sequence[str]) -> bool:
+    """Return whether a file may be an earlier forecast: a table whose heading begins in the same way."""
+    return heading_of(file)[: len(header)] == list(header)
+
+
+def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
+    """Return times as they are written: dates where the series has dates."""
+    from tokendyn.data.snapshots import dates_after
+
+    return [f"{time:.12g}" for time in times] if series.epoch is None else dates_after(times, series.epoch)
+
+
+def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    """Return some ``_SHOWN`` rows at equal steps."""
+    every = max(len(times) // _SHOWN, 1)
+    return {"times": times[::every].tolist(), "values": values[::every].tolist()}

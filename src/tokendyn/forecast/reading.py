@@ -1,0 +1,179 @@
+"""The options of a table of snapshots, which all experiments on a user's series share, and how it is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tokendyn.errors import BadInputError
+from tokendyn.words import duration
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tokendyn.data.snapshots import Snapshots
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions:
+    """What of a table is a series.
+
+    Attributes
+    ----------
+    time
+        Column with the times, numbers or dates at equal steps; "time" or "t" by default, if there is one.
+    columns
+        What to forecast, with commas between; all but time and inputs by default.
+    inputs
+        Columns with control or forcing that is known ahead, with commas between.
+    series
+        Column that tells several series apart.
+    fill
+        Fill gaps: linear or previous. By default they are errors.
+    """
+
+    time: str | None = None
+    columns: str | None = None
+    inputs: str | None = None
+    series: str | None = None
+    fill: Literal["linear", "previous"] | None = None
+
+    def read(self, data: Path) -> "list[Snapshots]":
+        """Read one series, or the several that the column ``series`` tells apart."""
+        return read_series(
+            data, self.time, listed(self.columns), listed(self.inputs) or (), series=self.series, fill=self.fill
+        )
+
+
+def read_series(
+    data: Path,
+    time: str | None,
+    columns: Sequence[str] | None,
+    inputs: Sequence[str],
+    *,
+    series: str | None,
+    fill: str | None,
+) -> "list[Snapshots]":
+    """Read one series, or the several that a column tells apart.
+
+    Parameters
+    ----------
+    data
+        The table.
+    time, columns, inputs, series, fill
+        As in :class:`SeriesOptions`, with names in lists.
+    """
+    from tokendyn.data.snapshots import read_snapshots, read_trajectories
+
+    names = None if columns is None else list(columns)
+    if series is None:
+        return [read_snapshots(data, time, names, inputs, fill)]
+    return read_trajectories(data, series, time, names, inputs, fill)
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Return the names of a list with commas, None for none given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def described(series: "Sequence[Snapshots]") -> str:
+    """Return one line about what was read."""
+    first, rows = series[0], sum(map(len, series))
+    parts = f" in {len(series)} series" if len(series) > 1 else ""
+    driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
+    shown = ", ".join(first.names[:8]) + (f", ... ({len(first.names)})" if len(first.names) > 8 else "")
+    step = f"{first.dt:g}" if first.epoch is None else duration(first.dt)
+    return f"{rows} snapshots{parts} at dt = {step} of {shown}{driven}"
+
+
+def arrays_of(series: "Sequence[Snapshots]") -> "tuple[list[np.ndarray], list[Any] | None]":
+    """Return values and inputs as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
+    inputs = [part.inputs for part in series]
+    return [part.values for part in series], None if inputs[0] is None else inputs
+
+
+def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> "np.ndarray":
+    """Return the inputs of the ``steps`` snapshots that follow a series, ``(steps, inputs)``.
+
+    With the time column, rows up to the end of the series are left out, and the rest must go on at its step.
+
+    Parameters
+    ----------
+    table
+        File with a column for each input.
+    names
+        Those columns.
+    time
+        Column with the times; "time" or "t" by default, if there is one.
+    after
+        The series.
+    steps
+        Rows that are needed.
+
+    Raises
+    ------
+    BadInputError
+        If a column is not there, a number is missing, the times do not go on, or rows are too few.
+    """
+    import numpy as np
+
+    from tokendyn.data.snapshots import snapshots
+
+    values, times = _input_columns(table, names, time, after)
+    if times is not None:
+        follow = times > after.times[-1] + 0.5 * after.dt
+        values, times = values[follow], times[follow]
+        _check_continues(table, times, after)
+    if len(values) < steps:
+        raise BadInputError(
+            f"{table} has {len(values)} rows of inputs after the data, {steps} steps need {steps}; give more rows "
+            "or ask for fewer steps"
+        )
+    if steps == 1:
+        return np.asarray(values[:1])
+    kept = None if times is None else times[:steps]
+    return snapshots(values[:steps], after.dt, kept, names, source=str(table), constant_allowed=True).values
+
+
+def _input_columns(
+    table: Path, names: Sequence[str], time: str | None, after: "Snapshots"
+) -> "tuple[np.ndarray, np.ndarray | None]":
+    """Return the named columns of a table as one array, and its times as those of a series are counted, if it has any.
+
+    Raises
+    ------
+    BadInputError
+        If a column is not there, or holds no numbers.
+    """
+    import numpy as np
+
+    from tokendyn.data.snapshots import seconds_since
+    from tokendyn.data.snapshots.columns import open_columns
+
+    with open_columns(table) as opened:
+        columns = [opened.need(name) for name in names]
+        time = time or next((name for name in opened.shapes if name.lower() in ("time", "t")), None)
+        times = opened.need(time) if time is not None and time in opened.shapes else None
+    if times is not None and times.dtype.kind not in "fiu":
+        times = None if after.epoch is None else seconds_since(times, after.epoch, f"{table}: time {time!r}")
+    wrong = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "fiu"]
+    if wrong:
+        raise BadInputError(f"{table}: {', '.join(map(repr, wrong))} holds no numbers; inputs are columns of numbers")
+    return np.column_stack(columns).astype(np.float64), times
+
+
+def _check_continues(table: Path, times: "np.ndarray", after: "Snapshots") -> None:
+    """Raise a BadInputError if the first of some times is not one step after the end of a series."""
+    import numpy as np
+
+    from tokendyn.data.snapshots import dates_after
+
+    due = after.times[-1] + after.dt
+    if not len(times) or abs(float(times[0]) - due) <= 0.01 * after.dt:
+        return
+    words = [f"{float(times[0]):g}", f"{due:g}"]
+    if after.epoch is not None:
+        words = dates_after(np.array([times[0], due]), after.epoch)
+    raise BadInputError(
+        f"{table}: the first time after the data is {words[0]}, expected {words[1]}; inputs go on where the data end"
+    )

@@ -1,0 +1,426 @@
+"""What ``tokendyn phase`` does, as an experiment: phase diagrams over (beta, t) and over (beta, spectrum of V)."""
+
+import dataclasses
+import functools
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tokendyn.errors import BadInputError, OutputError
+from tokendyn.experiments import Experiment, ProgressCallback
+from tokendyn.experiments.experiment import rehearse
+from tokendyn.experiments.fields import numbers_of, seconds_of
+from tokendyn.particles.meanfield.options import RANDOM, FlowOptions, StartOptions, TimeOptions, check_size
+from tokendyn.particles.meanfield.simulation import sized
+from tokendyn.results import Picture, Result
+from tokendyn.runs.folders import check_free, list_files, read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from tokendyn.particles.meanfield import MeanFieldRun, Projection
+    from tokendyn.particles.meanfield.diagram import Diagram, Point
+    from tokendyn.runs.checkpoint import Checkpoint
+    from tokendyn.runs.store import Status
+
+BETAS = "10,30,100,300,1000"
+RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
+_MOST_RUNS = 10_000
+#: Points of a diagram that are described one by one.
+_MOST_LINES = 20
+#: What a diagram's folder holds.
+WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html", "runs/*.json")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
+    """A phase diagram of tokens at low temperature, over beta and time, or over beta and the spectrum of V.
+
+    Each run is written as soon as it is done: given a folder, :meth:`run` goes on where it was.
+
+    Parameters
+    ----------
+    betas
+        Inverse temperatures, with commas.
+    ratios
+        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), with commas; they ask for the diagram over the spectrum.
+    spectrum
+        The diagram over the spectrum, with the usual ratios.
+    seeds
+        Runs at each point, with seeds from ``seed`` on; the start must be random.
+    report
+        Draw figures and report.html; without them tokendyn report makes the page later.
+    """
+
+    command: ClassVar[str] = "phase"
+    unit: ClassVar[str] = "runs"
+    grows: ClassVar[bool] = True
+
+    betas: str = BETAS
+    ratios: str | None = None
+    spectrum: bool = False
+    seeds: int = 1
+    report: bool = True
+
+    def folder(self) -> Path:
+        """Return ``phase``."""
+        return Path("phase")
+
+    def outline(self) -> Sequence[str]:
+        """Return what will be run, where nothing concentrates, and which betas the start does not resolve."""
+        from tokendyn.particles.meanfield import resolution
+
+        points, system = self._points, self._system
+        kind = self.start_kind(system.dim)
+        lines = [f"{len(points)} runs of {system.count} {kind} tokens in {system.dim} dimensions"]
+        hottest: dict[float, Point] = {}
+        for point in points:
+            hottest.setdefault(point.beta, point)
+        for point in hottest.values():
+            guard = resolution(system.flow(point), *system.starter(system.count, point.seed))
+            if guard.status != "resolved":
+                lines.append(f"{guard.status} by the rule for starts: {guard.reason}")
+        idle = {point.ratio for point in points if not system.projection(point).concentrates}
+        ratios = [ratio for ratio in sorted(idle, key=lambda ratio: ratio or 0) if ratio is not None]
+        if ratios:
+            lines.append(f"nothing concentrates at v2/v1 = {', '.join(f'{ratio:g}' for ratio in ratios)}")
+        return lines
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that a run would check; return what would be run, in sentences."""
+        lines = self.outline()
+        self._seconds(None)
+        rehearse(lambda begun: self._system.run(self._points[-1], begun))
+        return lines
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "PhaseResult":
+        """Run what is missing of the diagram.
+
+        Parameters
+        ----------
+        progress
+            Called with how many runs are done, and how many there are.
+        checkpoint
+            Folder that holds each run as soon as it is done, and from which the diagram goes on.
+        budget
+            Seconds after which no further run begins, in place of the option.
+        """
+        import tempfile
+
+        from tokendyn.particles.meanfield.diagram import fill, read_diagram
+
+        if not isinstance(checkpoint, str | Path | None):
+            raise BadInputError("a phase diagram goes on from the folder of its runs: `checkpoint` is its path")
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as elsewhere:
+            runs = Path(checkpoint or elsewhere)
+            missing = fill(runs, self._points, self._system.run, seconds=self._seconds(budget), progress=progress)
+            diagram = read_diagram(self._settings, runs, self._points)
+        return PhaseResult(diagram=diagram, missing=missing, seconds=time.perf_counter() - began)
+
+    def write(self, result: "PhaseResult", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write table, figures and page into a folder that holds the runs; see :meth:`into`."""
+        from tokendyn.particles.meanfield.diagram_report import write_diagram
+
+        if result.diagram.results:
+            write_diagram(result.diagram, Path(folder), command=command, seconds=result.seconds, report=self.report)
+
+    def into(
+        self,
+        folder: Path,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+        command: str = "",
+        overwrite: bool = False,
+    ) -> "PhaseResult":
+        """Run into a folder, which a part of the same diagram may be in already, and write table, figures and page."""
+        # What no point can be run with is said before a folder is made.
+        self.check()
+        self.check_free(folder, overwrite=overwrite)
+        runs = self._open(folder, overwrite=overwrite)
+        result = self.run(progress=progress, checkpoint=runs, budget=budget)
+        self.write(result, folder, command=command)
+        return result
+
+    def ended(self, result: "PhaseResult") -> "Status":
+        """Return ``"stopped"`` while runs are missing, ``"diverged"`` when some did not reach their end."""
+        if result.missing:
+            return "stopped"
+        return "diverged" if result.diverged else "completed"
+
+    def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
+        """See that the folder is free, or may be replaced, or holds a part of the same diagram."""
+        from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
+
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / "phase.json").exists():
+            raise OutputError(f"{folder} exists already and holds no phase diagram; choose another place")
+        if overwrite:
+            check_free(folder, overwrite=True)
+        elif (folder / "phase.json").exists():
+            settings = self._settings
+            known = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION).get("settings")
+            fixed = {name for name in settings if name not in ("betas", "ratios")}
+            changed = sorted(name for name in fixed if not isinstance(known, dict) or known.get(name) != settings[name])
+            if changed:
+                raise BadInputError(
+                    f"{folder} holds a diagram with other settings ({', '.join(changed)} differ); choose another "
+                    "place, or begin anew with `overwrite=True`"
+                )
+
+    def _open(self, folder: Path, *, overwrite: bool) -> Path:
+        """Make the folder; one that may be replaced is. Return where the runs lie in it."""
+        from tokendyn.particles.meanfield.diagram import RUNS, SCHEMA, SCHEMA_VERSION
+
+        if folder.exists() and overwrite:
+            shutil.rmtree(folder)
+        try:
+            (folder / RUNS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {folder}: {error.strerror or error}") from None
+        record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": self._settings}
+        write_json(folder / "phase.json", record)
+        list_files(folder, WRITTEN)
+        return folder / RUNS
+
+    def _seconds(self, budget: float | None) -> float:
+        if budget is not None:
+            return budget
+        return math.inf if self.budget is None else seconds_of(self.budget)
+
+    @cached_property
+    def _system(self) -> "_System":
+        return _System(self)
+
+    @cached_property
+    def _points(self) -> "list[Point]":
+        """Return the points of the diagram, checked."""
+        system = self._system
+        points, has_ratios = self._asked_points()
+        if not any(system.projection(point).concentrates for point in points):
+            raise BadInputError(
+                f"nothing to draw: {system.projection(points[0]).reason}. A phase diagram needs V and B for which "
+                "V B^T has real dominant eigenvalues and others below them, such as `value=diag(1,2)` with "
+                "`score=diag(4,1)`, or `spectrum` with `score=diag(4,1)`"
+            )
+        if len(points) > _MOST_RUNS:
+            raise BadInputError(f"{len(points)} runs are too many; at most {_MOST_RUNS}")
+        if not has_ratios:
+            # One axis of time for all.
+            latest = max(system.predicted(point) for point in points)
+            system.common = latest
+        check_size(len(system.grid(points[-1])), system.count, system.dim)
+        system.flow(points[0])
+        return points
+
+    def _asked_points(self) -> "tuple[list[Point], bool]":
+        """Return the points that the options ask for, and whether they have ratios."""
+        from tokendyn.particles.meanfield.diagram import Point
+
+        system, problems = self._system, []
+        ratios = self.ratios or (RATIOS if self.spectrum else None)
+        temperatures = numbers_of(self.betas, "betas")
+        stretches = None if ratios is None else numbers_of(ratios, "ratios")
+        if not (temperatures > 0).all():
+            problems.append(f"`betas` must be positive, got {self.betas[:60]}")
+        if stretches is not None and system.value is not None:
+            problems.append("the diagram over the spectrum makes V itself; leave out `value`")
+        if self.seeds < 1:
+            problems.append(f"`seeds` must be at least 1, got {self.seeds}")
+        kind = self.start_kind(system.dim)
+        if self.seeds > 1 and kind not in RANDOM:
+            problems.append(f"`start={kind}` is the same for every seed; for `seeds` take {', '.join(RANDOM)}")
+        if problems:
+            raise BadInputError.all_of("phase diagram", problems)
+        every: list[float | None] = [None] if stretches is None else sorted(set(stretches.tolist()))
+        points = [
+            Point(beta, ratio, self.seed + k)
+            for k in range(self.seeds) for beta in sorted(set(temperatures.tolist())) for ratio in every
+        ]  # fmt: skip
+        return points, stretches is not None
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """Return what decides the runs, as JSON values."""
+        points, system = self._points, self._system
+        kind = self.start_kind(system.dim)
+        matrices = {
+            name: None if matrix is None else matrix.tolist()
+            for name, matrix in (("value", system.value), ("interaction", system.interaction))
+        }
+        names = ("density", "tilt", "centres", "concentration", "time", "every", "integrator", "tolerance", "noise")
+        return {
+            "words": f"{system.count} {kind} tokens in {system.dim} dimensions", "start": kind, "tokens": system.count,
+            "dim": system.dim, "step": system.step, **matrices, "push": self.pushed(system.dim).tolist(),
+            **{name: getattr(self, name) for name in names}, "unnormalised": self.unnormalised, "causal": self.causal,
+            "betas": sorted({point.beta for point in points}),
+            "ratios": sorted({point.ratio for point in points if point.ratio is not None}),
+            "until": None if self.time is not None else system.common,
+        }  # fmt: skip
+
+
+class _System:
+    """What all points of a diagram share.
+
+    Attributes
+    ----------
+    common
+        The default end of all points; None where each has its own.
+    """
+
+    def __init__(self, phase: Phase):
+        if phase.beta is not None or phase.zero_temperature is not None:
+            raise BadInputError("a phase diagram has its own `betas`; leave out `beta` and `zero_temperature`")
+        if phase.times is not None:
+            raise BadInputError("a phase diagram takes `time` and `every`, not `times`")
+        self.phase = phase
+        self.value, self.interaction = phase.matrices()
+        self.dim = phase.dimension(self.value, self.interaction)
+        self.starter: Callable[..., Any] = phase.starter(self.dim)
+        self.count = phase.token_count()
+        check_size(3, self.count, self.dim)
+        self.step = phase.chosen_step()
+        self.common: float | None = None
+
+    def matrix(self, point: "Point") -> "np.ndarray | None":
+        """Return V at a point."""
+        from tokendyn.particles.meanfield.diagram import stretched
+
+        return self.value if point.ratio is None else stretched(self.dim, point.ratio)
+
+    def flow(self, point: "Point") -> Any:
+        """Return the vector field at a point."""
+        return self.phase.flow_at(point.beta, self.matrix(point), self.interaction)
+
+    def run(self, point: "Point", progress: Callable[..., None] | None = None) -> "MeanFieldRun":
+        """Run one point."""
+        from tokendyn.particles.meanfield import simulate
+
+        phase = self.phase
+        tokens, weights = self.starter(self.count, point.seed)
+        return simulate(
+            self.flow(point), tokens, self.grid(point), weights=weights, method=phase.integrator, step=self.step,
+            tolerance=phase.tolerance, noise=phase.noise, seed=point.seed, progress=progress,
+            start=functools.partial(sized, self.starter, point.seed), error_tolerance=phase.error_tolerance,
+        )  # fmt: skip
+
+    def grid(self, point: "Point") -> "np.ndarray":
+        """Return the kept times of a point."""
+        from tokendyn.dynamics.steps import longest_step
+
+        until = self.predicted(point) if self.common is None else self.common
+        return self.phase.grid(until, longest_step(self.flow(point)) if self.step == "auto" else self.step)
+
+    def projection(self, point: "Point") -> "Projection":
+        """Return where the law of a point should concentrate."""
+        import numpy as np
+
+        from tokendyn.particles.meanfield import project
+
+        one = np.eye(self.dim)
+        value = self.matrix(point)
+        return project(one if value is None else value, one if self.interaction is None else self.interaction)
+
+    def predicted(self, point: "Point") -> float:
+        """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
+        import numpy as np
+
+        from tokendyn.particles.meanfield import predicted_times, terminal_phase
+
+        value = self.matrix(point)
+        value = np.eye(self.dim) if value is None else value
+        projection = self.projection(point)
+        if point.beta <= 1:
+            return 20.0
+        times = predicted_times(point.beta, projection, terminal_phase(value, projection))
+        ends = [end for end in (times.departure, times.concentration) if math.isfinite(end)]
+        return min(60.0, 1.5 * ends[0] + 2) if ends else 20.0
+
+
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
+class PhaseResult(Result):
+    """A phase diagram, whole or in part.
+
+    Attributes
+    ----------
+    diagram
+        What was run.
+    missing
+        How many runs are missing.
+    seconds
+        Wall time of the runs that were made now.
+    """
+
+    diagram: "Diagram"
+    missing: int
+    seconds: float
+
+    @property
+    def diverged(self) -> int:
+        """How many runs did not reach their end."""
+        return sum(result.status != "completed" for result in self.diagram.results)
+
+    @property
+    def status(self) -> str:
+        """``"completed"``, ``"diverged"`` when runs did not end, or ``"partial"`` while some are missing."""
+        return "partial" if self.missing else "diverged" if self.diverged else "completed"
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row a point."""
+        return self.diagram.table()
+
+    def picture(self) -> Picture:
+        """Return the picture of the diagram."""
+        return self.diagram.picture()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the table as JSON values."""
+        runs, points = len(self.diagram.results), self.diagram.rows()
+        return {"status": self.status, "runs": runs, "missing": self.missing, "points": points}
+
+    def describe(self) -> list[str]:
+        """Return what was found at each point, and what is missing."""
+        rows, count = self.diagram.rows(), len(self.diagram.results)
+        lines = [_line(self.diagram, row) for row in rows] if len(rows) <= _MOST_LINES else []
+        unresolved = sum(result.verdict == "unresolved" for result in self.diagram.results)
+        if unresolved:
+            lines.append(f"{unresolved} of {count} runs are unresolved: more tokens or more time would change them")
+        if self.diverged:
+            lines.append(f"{self.diverged} runs did not reach their end")
+        if self.missing:
+            lines.append(
+                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to go on"
+            )
+        return lines
+
+
+def _line(diagram: "Diagram", row: dict[str, Any]) -> str:
+    """Return what was found at one point, in words."""
+    from tokendyn.particles.meanfield.phases import DEPARTED
+    from tokendyn.particles.meanfield.scatter import PhaseScatter
+
+    ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
+    place = f"beta = {row['beta']:g}{ratio}"
+    if row["verdict"] == "nothing":
+        return f"{place}: nothing concentrates"
+    scatter = PhaseScatter.of([run.phases for run in diagram.at(row["beta"], row.get("v2/v1"))])
+    if not any(run.phases.least <= DEPARTED for run in diagram.at(row["beta"], row.get("v2/v1"))):
+        found = f"least distance {scatter.least}, never near"
+    else:
+        found = f"least distance {scatter.least} at t = {scatter.concentration}, departure {scatter.departure}"
+    change = row["least_change"]
+    changed = "" if change is None else f"; another number of tokens changes the distance by {100 * change:.2g} %"
+    held = f"; {row['stragglers']:g} tokens left to themselves" if row["stragglers"] else ""
+    return f"{place}: {row['verdict']}; {found}{changed}{held}"

@@ -1,0 +1,224 @@
+"""What ``tokendyn sentiment train`` and ``export`` do, as experiments."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tokendyn.errors import BadInputError
+from tokendyn.experiments import Experiment, ProgressCallback, checkpoint_of, rehearse
+from tokendyn.experiments.fields import seconds_of
+
+if TYPE_CHECKING:
+    from tokendyn.data.collections import Split
+    from tokendyn.data.labelled_texts import LabelledTexts
+    from tokendyn.runs.checkpoint import Checkpoint
+    from tokendyn.sentiment.classifier import LeaderClassifier
+    from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReviewOptions:
+    """A file of labelled texts, and the tokens of a classifier.
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
+    text, label
+        Names of the columns.
+    active_words
+        At most so many words carry a value; all others stand at the neutral pole. 20000 suit `ngrams=2`.
+    ngrams
+        Runs of up to so many adjacent words are tokens too, such as "not bad".
+    negation
+        Whether a word after a negator is another token, such as "not_good".
+    seed
+        Seed of every random choice.
+    """
+
+    reviews: Path = dataclasses.field(kw_only=False)
+    text: str = "text"
+    label: str = "label"
+    active_words: int = 8000
+    ngrams: int = 1
+    negation: bool = False
+    seed: int = 0
+
+    def token_settings(self) -> dict[str, Any]:
+        """Return the options of the tokens as parameters of :class:`LeaderClassifier`."""
+        return {"active_words": self.active_words, "ngrams": self.ngrams, "negation": self.negation}
+
+    def classifier(self, **parameters: Any) -> "LeaderClassifier":
+        """Return an unfitted classifier with these tokens and this seed, and further parameters."""
+        from tokendyn.sentiment.classifier import LeaderClassifier
+
+        return LeaderClassifier(**self.token_settings(), random_state=self.seed, **parameters)
+
+    @cached_property
+    def texts(self) -> "LabelledTexts":
+        """The labelled texts of the file, of two classes or more."""
+        from tokendyn.data.texts import read_texts
+
+        data = read_texts(self.reviews, text=self.text, label=self.label)
+        data.check_classes()
+        return data
+
+
+def rehearse_fit(model: "LeaderClassifier", data: "LabelledTexts", checkpoint: "Checkpoint | None" = None) -> None:
+    """Do what a training does up to its first epoch: it refuses what the training refuses."""
+    rehearse(lambda begun: model.fit(data.texts, data.labels or (), progress=begun, checkpoint=checkpoint))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train(ReviewOptions, Experiment["TrainedModel"]):
+    """Train a classifier that decides at hardmax, and write it as a model folder.
+
+    Parameters
+    ----------
+    class_weight
+        "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
+    leaders
+        Mean number of leaders a text to aim at.
+    patience
+        End a stage of the training after so many epochs without a better one.
+    layers, alpha
+        Depth and step parameter of the attention.
+    epochs
+        Epochs of training through the hardmax layers.
+    test_fraction
+        Share of the texts that is held out and only used to report the accuracy at the end. Texts that are the
+        same, up to case and white space, stay on one side.
+    budget
+        Begin no further epoch after so long, such as 90s or 10m, and write the best so far.
+    """
+
+    command: ClassVar[str] = "sentiment train"
+    unit: ClassVar[str] = "epochs"
+    resumes: ClassVar[bool] = True
+    keeps_best: ClassVar[bool] = True
+
+    class_weight: str | None = None
+    leaders: float = 5.0
+    patience: int | None = None
+    layers: int = 8
+    alpha: float = 1.0
+    epochs: int = 8
+    test_fraction: float = 0.0
+    budget: str | None = None
+
+    def outline(self) -> Sequence[str]:
+        """Return which texts occur more than once."""
+        return self._parts.describe()
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that a training would check; return what would be trained."""
+        notes = self.outline()
+        self._seconds(None)
+        training, test = self._parts.training, self._parts.test
+        rehearse_fit(self._model(), training, checkpoint_of(checkpoint, seconds=math.inf))
+        return (*notes, f"would train on {len(training)} texts, test on {len(test)}")
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "TrainedModel":
+        """Train the classifier, and measure it on the texts that are held out.
+
+        Parameters
+        ----------
+        progress
+            Called with epochs done, and how many there are.
+        checkpoint
+            Where the state of the training is kept.
+        budget
+            Seconds, in place of the option.
+        """
+        from tokendyn.sentiment.outcome import TrainedModel, held_out
+
+        parts, seconds = self._parts, self._seconds(budget)
+        model = self._model().fit(
+            parts.training.texts, parts.training.labels or (), budget=seconds, checkpoint=checkpoint_of(checkpoint),
+            progress=None if progress is None else lambda epoch, epochs, _: progress(epoch, epochs),
+        )  # fmt: skip
+        measured: dict[str, Any] = {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
+        if len(parts.test):
+            measured |= {"test_texts": len(parts.test), **held_out(model, parts.test)}
+        return TrainedModel(model=model, measured=measured, source=self.reviews.name)
+
+    def write(self, result: "TrainedModel", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write the classifier as a model folder; see :func:`tokendyn.sentiment.save`."""
+        result.save(folder, command=command, overwrite=overwrite)
+
+    def advice(self, folder: Path) -> str:
+        """Return how to ask the classifier."""
+        return f'ask it: tokendyn sentiment explain "a text" --model {folder}'
+
+    def _model(self) -> "LeaderClassifier":
+        return self.classifier(
+            layers=self.layers, alpha=self.alpha, class_weight=self.class_weight, leaders=self.leaders,
+            patience=self.patience, epochs=self.epochs,
+        )  # fmt: skip
+
+    def _seconds(self, budget: float | None) -> float:
+        if budget is not None:
+            return budget
+        return math.inf if self.budget is None else seconds_of(self.budget)
+
+    @cached_property
+    def _parts(self) -> "Split":
+        from tokendyn.data.collections import split_texts
+
+        if not 0 <= self.test_fraction < 1:
+            raise BadInputError(f"`test_fraction` must be in [0, 1), got {self.test_fraction}")
+        return split_texts(self.texts, self.test_fraction, self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export(Experiment["OnnxScoring"]):
+    """Write the scoring path of a model as an ONNX file, for onnxruntime in any language.
+
+    Parameters
+    ----------
+    model
+        Folder that train wrote.
+    """
+
+    command: ClassVar[str] = "sentiment export"
+    file: ClassVar[str] = "model.onnx"
+
+    model: Path = dataclasses.field(kw_only=False)
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Read the model; return what would be written."""
+        return (f"would write {len(self._classifier.words_)} tokens",)
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "OnnxScoring":
+        """Make the graph, which takes a moment: there is no progress, checkpoint or budget."""
+        from tokendyn.sentiment.onnx import onnx_model
+        from tokendyn.sentiment.outcome import OnnxScoring
+
+        model = self._classifier
+        content, classes = onnx_model(model).SerializeToString(), tuple(model.classes_.tolist())
+        return OnnxScoring(content=content, classes=classes, tokens=len(model.words_))
+
+    def write(self, result: "OnnxScoring", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write the file."""
+        result.save(folder, overwrite=overwrite)
+
+    @cached_property
+    def _classifier(self) -> "LeaderClassifier":
+        from tokendyn.sentiment.store import load
+
+        return load(self.model)

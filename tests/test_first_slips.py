@@ -1,0 +1,86 @@
+"""What a new user gets wrong on the first try: each slip is one message that says what to write instead."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tokendyn as td
+
+POINTS = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+DAYS = pd.date_range("2024-01-01", periods=60)
+WAVES = np.column_stack([np.sin(0.3 * np.arange(60)), np.cos(0.7 * np.arange(60))])
+TABLE = pd.DataFrame(WAVES, index=DAYS, columns=["lift", "drag"])
+SEQUENCES = [[[0.1, 2.0], [0.3, 1.0]], [[0.5, 0.5]]]
+TEXTS = pd.DataFrame({"text": ["warm", "dull"], "label": ["good", "bad"]})
+
+
+def fitted(series=WAVES):
+    return td.TDDMD(delays=4).fit(series)
+
+
+SLIPS = {
+    "a head in place of alpha": (lambda: td.Layer(td.Head()), r"Layer\(heads=\(head,\)\)"),
+    "one head in place of a tuple": (lambda: td.Layer(heads=td.Head()), r"heads is Head, expected a tuple"),
+    "one head of a residual layer": (lambda: td.dynamics.ResidualLayer(td.Head()), r"heads is Head, expected a tuple"),
+    "heads in place of layers": (lambda: td.run(POINTS, [td.Head()]), r"layers is no list of layers"),
+    "a number of layers": (lambda: td.run(POINTS, 10), r"layers is no list of layers"),
+    "one layer": (lambda: td.run(POINTS, td.Layer()), r"layers is no list of layers"),
+    "many sets to run": (lambda: td.run([POINTS, POINTS[:2]], [td.Layer()]), r"by run_ragged"),
+    "a word for the step": (lambda: td.simulate(POINTS, alpha="a"), r"got 'a'"),
+    "a part of a layer": (lambda: td.simulate(POINTS, layers=2.5), r"a whole number; got 2\.5"),
+    "a word for the temperature": (lambda: td.simulate(POINTS, inverse_temperature="hot"), r"a number, got 'hot'"),
+    "a path of tokens": (lambda: td.simulate("tokens.csv"), r"read_tokens\('tokens\.csv'\)"),
+    "a path of a series": (lambda: fitted("flow.csv"), r"read_series\('flow\.csv'\)"),
+    "a head in place of the temperature": (lambda: td.TokenFlow(td.Head()), r"inverse_temperature is Head"),
+    "tokens before the flow": (
+        lambda: td.simulate_meanfield(POINTS, td.TokenFlow(5.0), [0, 1]),
+        r"flow is ndarray, expected a TokenFlow",
+    ),
+    "one sequence alone": (
+        lambda: td.compile_transformer(SEQUENCES, ["x", "y"]).predict(SEQUENCES[0]),
+        r"the list of sequences has 2 problems:\n.*given as \[sequence\]",
+    ),
+    "tokens that differ in length": (
+        lambda: td.compile_transformer([[[1.0, 2.0], [3.0]], [[1.0, 2.0]]], [0, 1]),
+        r"sequence 0 is no \(tokens, dim\) array: its tokens differ in length; make them alike$",
+    ),
+    "a table of texts and labels": (
+        lambda: td.LeaderClassifier().fit(TEXTS),
+        r"fit\(table\['text'\], table\['label'\]\)",
+    ),
+    "features by time": (lambda: fitted(WAVES.T), r"given as series\.T"),
+    "a window of features by time": (lambda: fitted().forecast(WAVES[:9].T, 3), r"give window\.T"),
+    "a part of a step": (lambda: fitted().forecast(2.5), r"steps is 2\.5, expected an integer"),
+    "dates in a column": (
+        lambda: fitted(TABLE.rename_axis("date").reset_index()),
+        r"dates make the index: series\.set_index\('date'\)",
+    ),
+    "a day that is missing": (lambda: fitted(TABLE.drop(DAYS[20])), r"1 time is missing .* in pandas by asfreq"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.usefixtures("unchecked")
+def test_a_slip_is_answered_by_what_to_write_instead(slip):
+    call, message = SLIPS[slip]
+    with pytest.raises(td.BadInputError, match=message):
+        call()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_flow_takes_matrices_as_lists():
+    flow = td.TokenFlow(5.0, value=[[1, 0], [0, 2]])
+    np.testing.assert_array_equal(flow.value, np.diag([1.0, 2.0]))
+
+
+def test_what_was_read_shows_its_shape_and_not_its_numbers():
+    reviews = td.small_reviews()
+    assert len(repr(reviews)) < 1000
+    table = td.TokenTable(np.zeros((50, 2)), tuple(map(str, range(50))))
+    assert "tokens=<float64 (50, 2)>" in repr(table)
+
+
+def test_a_series_that_was_read_shows_its_shape_and_not_its_numbers():
+    series = td.sinusoids(300, 0.1, (0.5, 0.7), channels=2, seed=0)
+    assert "values=<float64 (300, 2)>" in repr(series)
+    assert len(repr(series)) < 500
