@@ -286,7 +286,7 @@ def _check_processes(
         raise BadInputError.all_of("a run over processes", list(filter(None, problems)))
 
 
-def count_problem(name: str, count: object) -> str:
+def count_problem(name: str, count: Any) -> str:
     """Return what is wrong with a number of processes or threads; an empty text for a whole number of at least 1."""
     whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
     return "" if whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
