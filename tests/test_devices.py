@@ -79,3 +79,10 @@ def test_what_processes_cannot_share_is_refused(rng):
         run(tokens, [Layer(0.5)] * 5, processes=2)
     with pytest.raises(BadInputError, match=r"(?s)at least 1.*no device"):
         run(tokens, [Layer(0.5)], processes=0, device="cpu")
+    for processes in (1.5, "2", True):
+        with pytest.raises(BadInputError, match="processes must be a whole number of at least 1"):
+            run(tokens, [Layer(0.5)], record="last", processes=processes)
+    # Refused here, not by a process that has started.
+    for weights, message in ((np.ones(len(tokens) + 1), "must have shape"), (np.full(len(tokens), np.inf), "finite")):
+        with pytest.raises(BadInputError, match=f"weights.* {message}"):
+            run(tokens, [Layer(0.5)], weights=weights, record="last", processes=2)

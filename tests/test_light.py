@@ -138,6 +138,18 @@ def test_what_needs_an_extra_names_it(tmp_path):
     ]
 
 
+_WRITTEN = """
+import numpy as np
+from tokendyn import exact
+exact.compile([np.eye(2), np.eye(2)[:1]], ["a", "b"]).to_onnx("model.onnx")
+"""
+
+
+def test_an_exact_model_becomes_onnx_without_torch(tmp_path):
+    without_extras(_WRITTEN, tmp_path)
+    assert (tmp_path / "model.onnx").stat().st_size > 1000
+
+
 def test_a_library_that_is_there_is_imported_and_one_that_is_not_is_one_error(monkeypatch):
     assert library("torch").__name__ == "torch"
     assert installed("torch")

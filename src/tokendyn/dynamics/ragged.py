@@ -19,7 +19,7 @@ from tokendyn.dynamics import ragged_kernels as kernels
 from tokendyn.dynamics.freeze import Frozen, log_shares, may_freeze
 from tokendyn.dynamics.freeze import shares as shares_left
 from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
-from tokendyn.dynamics.run import Progress, Record, check_run, run, wanted_layers
+from tokendyn.dynamics.run import Progress, Record, check_run, count_problem, run, wanted_layers
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError
 from tokendyn.results import Paths, Result
@@ -618,8 +618,8 @@ def _in_pieces(work: Callable[[int, int], None], sets: RaggedTokens, done: int, 
     BadInputError
         If ``workers`` is no whole number of at least 1.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
-        raise BadInputError(f"workers must be a whole number of at least 1, got {workers!r}")
+    if problem := count_problem("workers", workers):
+        raise BadInputError(problem)
     cuts = np.searchsorted(sets.offsets, np.arange(PIECE, int(sets.offsets[-1]), PIECE), side="left")
     edges = np.unique([done, *(int(cut) for cut in cuts if cut > done), len(sets)]).tolist()
     if workers <= 1 or len(edges) <= 2:

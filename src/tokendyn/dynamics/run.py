@@ -107,7 +107,7 @@ def run(
     backend = on_device(device, backend)
     started = time.perf_counter()
     kept = _Recording(state, layers, record)
-    if processes != 1:
+    if processes != 1 or isinstance(processes, bool):
         _check_processes(processes, layers, kept, freeze, backend, arithmetic)
         status = _run_sharded(state, layers, weights, processes, kept)
     elif freeze and may_freeze(layers):
@@ -275,17 +275,21 @@ def _check_processes(
     processes: int, layers: Sequence[AnyLayer], kept: _Recording, freeze: bool, backend: Backend, arithmetic: Arithmetic
 ) -> None:
     """Raise with all that stands against a run over several processes."""
-    problems = []
-    if processes < 1:
-        problems.append(f"processes must be at least 1, got {processes}")
+    problems = [count_problem("processes", processes)]
     if not (freeze and may_freeze(layers)):
         problems.append("processes= takes layers of one hardmax head with a fixed A that may freeze; leave it out")
     if not kept.wanted <= {0, len(layers) - 1, len(layers)}:
         problems.append('processes keep the last layers only; take record="last"')
     if backend != "auto" or arithmetic != "float":
         problems.append('processes= takes backend="auto", no device, and arithmetic="float"')
-    if problems:
-        raise BadInputError.all_of("a run over processes", problems)
+    if any(problems):
+        raise BadInputError.all_of("a run over processes", list(filter(None, problems)))
+
+
+def count_problem(name: str, count: Any) -> str:
+    """Return what is wrong with a number of processes or threads; an empty text for a whole number of at least 1."""
+    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    return "" if whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
 
 
 def _run_sharded(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.exact.module import stacked
+from tokendyn.exact.weights import stacked
 from tokendyn.optional import library
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.words import counted

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from jaxtyping import Bool, Float
 
 from tokendyn.errors import BadInputError
-from tokendyn.exact.weights import Weights
+from tokendyn.exact.weights import Weights, stacked
 from tokendyn.optional import torch
 
 Tensor = torch.Tensor
@@ -146,30 +145,3 @@ def attention_weights(scores: Tensor, mask: Tensor, inverse_temperature: float |
         return torch.softmax(inverse_temperature * scores, dim=-1)
     leaders = (scores == scores.amax(dim=-1, keepdim=True)).to(scores.dtype)
     return leaders / leaders.sum(dim=-1, keepdim=True)
-
-
-def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:
-    """Return the dense stacks ``U (L, width, D)``, ``c``, ``W (L, D, width)``, ``q, k (L, D)``, ``v_in``, ``v_out``.
-
-    Values: ``V_k = v_out_k v_in_k`` with ``v_in (L, rank, D)`` and ``v_out (L, D, rank)``.
-    """
-    blocks, width, rank = weights.blocks, max(weights.width, 1), max(weights.value_rank, 1)
-    kind = weights.bias.dtype
-    U, W = np.zeros((blocks, width, dim), kind), np.zeros((blocks, dim, width), kind)
-    c = np.zeros((blocks, width), kind)
-    block = np.repeat(np.arange(blocks), np.diff(weights.units))
-    unit = np.arange(len(weights.bias)) - weights.units[block]
-    c[block, unit] = weights.bias
-    rows = np.repeat(np.arange(len(unit)), np.diff(weights.in_starts))
-    U[block[rows], unit[rows], weights.in_channels] = weights.in_weights
-    rows = np.repeat(np.arange(len(unit)), np.diff(weights.out_starts))
-    W[block[rows], weights.out_channels, unit[rows]] = weights.out_weights
-    q, k = np.zeros((blocks, dim), kind), np.zeros((blocks, dim), kind)
-    q[np.arange(blocks), weights.query_channels] = weights.query_weights
-    k[np.arange(blocks), weights.key_channels] = weights.key_weights
-    v_in, v_out = np.zeros((blocks, rank, dim), kind), np.zeros((blocks, dim, rank), kind)
-    block = np.repeat(np.arange(blocks), np.diff(weights.value_starts))
-    place = np.arange(len(block)) - weights.value_starts[block]
-    v_in[block, place, weights.value_in] = weights.value_weights
-    v_out[block, weights.value_out, place] = 1
-    return {"U": U, "c": c, "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}
