@@ -280,9 +280,11 @@ def _linear(seed: int, ngrams: int, *, tuned: bool) -> Any:
 
 
 def _folder_bytes(model: LeaderClassifier) -> int:
+    # Not the whole folder: its record holds seconds of the training, of another length each time.
     with tempfile.TemporaryDirectory() as folder:
         save(model, Path(folder) / "model")
-        return sum(path.stat().st_size for path in (Path(folder) / "model").iterdir())
+        tensors = (Path(folder) / "model" / "model.safetensors").stat().st_size
+    return tensors + _json_bytes(list(model.words_))
 
 
 def _published_bytes(model: PublishedHardmax) -> int:
