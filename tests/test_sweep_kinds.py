@@ -44,9 +44,24 @@ TELLING = {
 }  # fmt: skip
 
 
+class Places(dict):
+    """Input files by name, and what jobs write by the words of their command: made when it is first asked for."""
+
+    def __missing__(self, words):
+        record, _ = perform(self["store"], self.job(words))
+        return str(Store(self["store"]).path(record.id) / OUTPUT)
+
+    def job(self, words):
+        """Return the job of a command; it may read what other jobs write."""
+        options = JOBS[words].items()
+        fixed = {name: value.format_map(self) if isinstance(value, str) else value for name, value in options}
+        (job,) = asked_of(plan_of({"command": words, "fixed": fixed})).jobs()
+        return job
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Return input files by name; the models of earlier jobs are added as they are made."""
+    """Return input files, and models as they are asked for: in parallel runs no test may need another one."""
     place = tmp_path_factory.mktemp("kinds")
     rng, data, turn = np.random.default_rng(0), small_reviews(), 0.2 * np.arange(200)
     np.savetxt(place / "tokens.csv", rng.normal(size=(6, 2)), delimiter=",")
@@ -57,16 +72,14 @@ def places(tmp_path_factory):
         for k in range(4):
             stream.write(json.dumps({"id": str(k), "tokens": rng.normal(size=(2, 2)).tolist(), "label": k % 2}) + "\n")
     names = {"tokens": "tokens.csv", "flow": "flow.csv", "reviews": "reviews.csv", "sequences": "sequences.jsonl"}
-    return {"store": place / "runs", **{name: str(place / file) for name, file in names.items()}}
+    return Places({"store": place / "runs", **{name: str(place / file) for name, file in names.items()}})
 
 
 @pytest.mark.parametrize("words", JOBS)
 def test_a_job_of_every_command_gives_the_same_results_each_time(words, places, tmp_path):
-    fixed = {name: value.format(**places) if isinstance(value, str) else value for name, value in JOBS[words].items()}
-    (job,) = asked_of(plan_of({"command": words, "fixed": fixed})).jobs()
+    job = places.job(words)
     record, _ = perform(places["store"], job)
     assert (record.status, record.error) == ("completed", "")
-    places[words] = str(Store(places["store"]).path(record.id) / OUTPUT)
     again, _ = perform(tmp_path / "again", job)
     # How many settings a comparison tries depends on its budget of wall time.
     first, second = ({n: v for n, v in one.results.items() if not n.endswith(".tried")} for one in (record, again))
