@@ -452,3 +452,11 @@ def test_the_slack_of_a_tie_refers_to_the_longest_key():
     # The scores are 1, .3 and 0: a slack of 1 ties all; the mean norm, 3.8, would leave 0 out.
     assert attend(queries, keys, keys, tie_tolerance=0.1).tie_counts[0] == 3
     assert attend(queries, keys, keys, tie_tolerance=0.0999).tie_counts[0] == 2
+
+
+def test_leaders_that_still_change_where_floats_rest_are_said_to_be_doubtful():
+    """All tokens gather at one point; whom they follow goes on changing, by differences below the last bit."""
+    tokens = np.array([[1.0, 1], [1, 2], [1, 2], [1, 1], [1, 2], [1, 3], [1, -1], [1, -1]])
+    found = run(tokens, [Layer(0.5, (Head(score=np.array([[2.0, 0], [2, -2]])),))] * 45)
+    np.testing.assert_allclose(found.states[-1], 1.0, rtol=1e-15)
+    assert len(found.doubtful)

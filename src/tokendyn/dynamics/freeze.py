@@ -189,6 +189,7 @@ class Frozen:
         if not self.active.size:
             return
         rows, found = self.active, self.following
+        earlier = found.leaders[rows].copy()
         means, decisions = self._attend(rows, number)
         for token in [token for token in self._members if self.since[token] < 0]:
             del self._members[token]
@@ -213,6 +214,9 @@ class Frozen:
         self._place(number + 1)
         self._state[self.active] = moved
         if stuck and np.array_equal(before, self._state):
+            if (found.leaders[rows] != earlier).any():
+                # Whom tokens follow still changes, within rounding of a tie, where floats do not move any more.
+                self._ties.doubtful.update(decisions.keys() & set(self.active.tolist()))
             self._stop(number)
 
     def followed(self, token: int) -> Int[np.ndarray, " members"]:
