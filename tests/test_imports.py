@@ -65,7 +65,7 @@ def import_statements(source, module, *, is_package):
                 base = ".".join([*parents[: len(parents) - drop], *filter(None, [base])])
             yield base, tuple(alias.name for alias in node.names)
     called = {ast.unparse(node.func).split(".")[-1] for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    if called & {"import_module", "__import__"}:
+    if called & {"import_module", "__import__", "attributes_at"}:
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 word = node.value.partition(":")[0]

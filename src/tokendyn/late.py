@@ -1,10 +1,10 @@
-"""Functions that are named now and imported when they are called.
+"""Names that are written now and imported when they are used.
 
 A class of values has methods that write and draw it. Who writes and draws stands above the values and imports them, so
 that the methods name these functions by text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -29,3 +29,23 @@ def function_at(name: str) -> Callable[..., Any]:
         return getattr(import_module(module), attribute)(*given, **named)
 
     return call
+
+
+def attributes_at(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package whose names load when they are used.
+
+    Parameters
+    ----------
+    package
+        Its ``__name__``.
+    homes
+        The module of each name, whole (``"tokendyn.words"``) or within the package (``"limits"``).
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home = homes[name]
+        return getattr(import_module(home if "." in home else f"{package}.{home}"), name)
+
+    return load

@@ -189,7 +189,7 @@ class Frozen:
         if not self.active.size:
             return
         rows, found = self.active, self.following
-        earlier = found.leaders[rows].copy()
+        earlier = found.leaders[rows]  # a copy: rows are numbers
         means, decisions = self._attend(rows, number)
         for token in [token for token in self._members if self.since[token] < 0]:
             del self._members[token]

@@ -111,8 +111,7 @@ class RaggedTokens(ShortRepr):
         if not parts and not problems:
             problems.append("there is no set; give at least one (tokens, dim) array")
         if problems:
-            more = [f"and {len(problems) - 10} more"] if len(problems) > 10 else []
-            raise BadInputError.all_of("sets of tokens", [*problems[:10], *more])
+            raise BadInputError.first_of("sets of tokens", problems, "sets")
         return cls(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     @property

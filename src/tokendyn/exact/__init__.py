@@ -3,8 +3,9 @@
 Importing this package is light; each public name is imported when it is first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.exact.certificate import Certificate, Verification
@@ -85,8 +86,4 @@ __all__ = [
     "to_onnx",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tokendyn.exact.{_HOME[name]}"), name)
+__getattr__ = attributes_at(__name__, _HOME)

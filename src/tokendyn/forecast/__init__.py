@@ -4,8 +4,9 @@ One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``f
 ``backtest``, ``save``, ``load``. Series are ``(time, features)``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.forecast.base import Backtest, Forecast, Forecaster
@@ -59,9 +60,4 @@ __all__ = [
     "read_orbit",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = attributes_at(__name__, _HOMES)

@@ -4,9 +4,9 @@ Names are imported when first used, so importing this package loads neither matp
 The panels are ``tokendyn.show.panels.panels``: a function cannot be re-exported under its module's name.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tokendyn.late import attributes_at
 from tokendyn.show.scene import TokenScene
 
 if TYPE_CHECKING:
@@ -80,8 +80,4 @@ _HOME = {
     ),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = attributes_at(__name__, _HOME)

@@ -4,8 +4,9 @@ Source: arXiv 2605.10931. Only its abstract was at hand: the equations are infer
 earlier work, agree with every statement of the abstract, and were checked numerically.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
@@ -66,9 +67,4 @@ __all__ = [
     "terminal_phase",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = attributes_at(__name__, _HOMES)

@@ -3,8 +3,9 @@
 Importing this package is light; each public name is imported when it is first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.studies.claims.claim import Bound, Claim, Finding, Outcome, judge
@@ -24,8 +25,4 @@ _HOME = {
 
 __all__ = ["Bound", "Claim", "Finding", "Outcome", "all_claims", "chosen_claims", "judge", "write_outcomes"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tokendyn.studies.claims.{_HOME[name]}"), name)
+__getattr__ = attributes_at(__name__, _HOME)

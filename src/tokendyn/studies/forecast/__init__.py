@@ -1,7 +1,8 @@
 """Four validation studies: each generates its data, tunes every model by the same budget, and returns one table."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.studies.forecast.aerodynamics_study import aerodynamics
@@ -37,9 +38,4 @@ __all__ = [
     "tune",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a name when it is used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = attributes_at(__name__, _HOMES)

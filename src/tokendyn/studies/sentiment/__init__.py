@@ -3,8 +3,9 @@
 Importing this package is light; each public name is imported when it is first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.studies.sentiment.comparison import Comparison, compare_classifiers, usual_contenders
@@ -36,8 +37,4 @@ _HOME = {
     "usual_contenders": "comparison",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"tokendyn.studies.sentiment.{_HOME[name]}"), name)
+__getattr__ = attributes_at(__name__, _HOME)
