@@ -12,7 +12,7 @@ from stores import six_tokens
 from tokendyn.cli import app, run
 from tokendyn.cli.jobs import any_command, command
 from tokendyn.errors import BadInputError
-from tokendyn.exact.experiments import Build
+from tokendyn.exact.experiments import Compilation
 from tokendyn.experiments import Experiment, Flags, Matrix, sweep
 from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
@@ -22,14 +22,14 @@ from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.runs.store import Store
-from tokendyn.sentiment.experiments import Export, Train
+from tokendyn.sentiment.experiments import Export, Training
 from tokendyn.studies.forecast.experiments import Comparison, Validation
-from tokendyn.studies.sentiment.experiments import Compare, Curve, Evaluate
+from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
-    Clustering, MeanField, Phase, Build, Train, Export, Compare, Curve, Evaluate, Fitting, Forecasting, Comparison,
+    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Fitting, Forecasting, Comparison,
     Validation,
 ]  # fmt: skip
 
