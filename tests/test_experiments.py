@@ -29,8 +29,8 @@ from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
-    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Fitting, Forecasting, Comparison,
-    Validation,
+    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Fitting,
+    Forecasting, Comparison, Validation,
 ]  # fmt: skip
 
 

@@ -58,10 +58,10 @@ _HOME = {
 }
 
 __all__ = [
-    "Compilation",
     "BuiltModel",
     "Certificate",
     "CertificateError",
+    "Compilation",
     "ContradictoryLabelsError",
     "CoverageWarning",
     "ExactClassifier",
