@@ -81,7 +81,7 @@ def run(
         Called after each layer.
     checkpoint
         Where the state of a run that does not freeze is kept; a run that was stopped goes on from there, to the same
-        bits. (Hardmax runs that freeze take seconds, and begin anew.)
+        bits, with the same backend or device. (Hardmax runs that freeze take seconds, and begin anew.)
 
     Raises
     ------
@@ -114,7 +114,7 @@ def run(
         status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
     else:
         if checkpoint is not None:
-            checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers))
+            checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers), backend)
         status = _run_layers(state, layers, weights, backend, kept, progress, checkpoint)
     seconds = time.perf_counter() - started
     return kept.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
