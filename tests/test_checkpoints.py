@@ -9,7 +9,7 @@ import pytest
 
 from tokendyn.cli import run
 from tokendyn.dynamics import Budget, TokenFlow, integrate
-from tokendyn.dynamics.integrators import Event
+from tokendyn.dynamics import Event
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate
