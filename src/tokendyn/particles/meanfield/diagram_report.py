@@ -26,7 +26,7 @@ _NOTE = (
 
 
 def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: float, report: bool = True) -> None:
-    """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the runs that are there.
+    """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the completed runs.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
 
 
 def _figures(diagram: Diagram) -> list[tuple[str, Figure]]:
-    """Return the figures that there is something to draw in, by name."""
+    """Return the figures that are not empty, by name."""
     if all(result.verdict == "nothing" for result in diagram.results):
         return []
     if diagram.ratios:
@@ -69,7 +69,7 @@ def _figures(diagram: Diagram) -> list[tuple[str, Figure]]:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved diagram; it shows the figures that lie beside it."""
+    """Return the page of a saved diagram, with the figures in its folder."""
     record = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION)
     if "points" not in record:
         raise BadInputError(f"{folder} holds no run yet; start tokendyn phase with the same options to go on")
