@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tokendyn.cli import run
-from tokendyn.dynamics import Budget, TokenFlow, integrate
-from tokendyn.dynamics import Event
+from tokendyn.dynamics import Budget, Event, TokenFlow, integrate
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate

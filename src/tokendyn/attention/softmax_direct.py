@@ -41,4 +41,10 @@ def direct_softmax(
     softmax_kernels.online_sums(scaled, np.ascontiguousarray(keys), channels, sums, references)
     means, log_masses = means_of(sums)
     rounding = rounding_bounds(scaled, keys)
-    return SoftmaxMeans(means, references, log_masses, np.zeros(len(queries)), rounding)
+    return SoftmaxMeans(
+        means=means,
+        references=references,
+        log_masses=log_masses,
+        error_bounds=np.zeros(len(queries)),
+        rounding_bounds=rounding,
+    )

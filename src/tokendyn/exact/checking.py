@@ -132,16 +132,23 @@ def check(
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
     sets = token_sets(ready)
-    kept, which = unique_sets(sets, frequencies=multiplicity == "frequency")
-    pairs = contradictions(which, kept, codes)
+    first, which = unique_sets(sets, frequencies=multiplicity == "frequency")
+    pairs = contradictions(which, first, codes)
     line = next(iter(candidates(ready.tokens[sets.rows], direction, seed)))
     values = np.unique(line.values)
     gap = float(np.diff(values).min()) if len(values) > 1 else float("inf")
     lengths = ready.lengths
     counted = Counter(codes.tolist())
     return InputReport(
-        len(ready), len(ready.tokens), int(ready.tokens.shape[1]) - positions, int(lengths.min()), int(lengths.max()),
-        {name: counted[place] for place, name in enumerate(names)}, len(sets.rows),
-        len(ready) - len(kept) - len(pairs), tuple((int(i), int(j)) for i, j in pairs), (gap, line.name),
-        tuple(remedies(sequences, ready, pairs[0], positions)) if len(pairs) else (),
-    )  # fmt: skip
+        sequences=len(ready),
+        tokens=len(ready.tokens),
+        dim=int(ready.tokens.shape[1]) - positions,
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
+        labels={name: counted[number] for number, name in enumerate(names)},
+        distinct_tokens=len(sets.rows),
+        duplicates=len(ready) - len(first) - len(pairs),
+        contradictions=tuple((int(i), int(j)) for i, j in pairs),
+        smallest_gap=(gap, line.name),
+        remedies=tuple(remedies(sequences, ready, pairs[0], positions)) if len(pairs) else (),
+    )

@@ -15,7 +15,7 @@ class Construction:
     strategy
         Its name.
     weights
-        In the type asked for.
+        The weights, in the requested type.
     channels
         Names of the residual channels, in their order; the stream may be wider.
     dim

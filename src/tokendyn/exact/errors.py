@@ -27,7 +27,7 @@ class SeparationError(BadInputError):
     gap
         The largest distance along the direction between a token of one and the nearest token of the other.
     needed
-        The distance that the certificate, or ``min_margin``, asks for.
+        The distance that the certificate, or ``min_margin``, requires.
     """
 
     def __init__(self, message: str, first: int, second: int, gap: float, needed: float) -> None:
@@ -36,7 +36,7 @@ class SeparationError(BadInputError):
 
 
 class PrecisionError(BadInputError):
-    """The floating-point type is too coarse for these tokens or for so many sequences."""
+    """The floating-point type is too coarse for these tokens or for this number of sequences."""
 
 
 class OutputLengthError(BadInputError):

@@ -67,8 +67,8 @@ def to_linear(model: "ExactTransformer") -> "LinearBlocks":
     from tokendyn.exact.layers import LinearBlocks
 
     _check_blocks(model, "a layer for each block", "use model.module, whose weights are stacked")
-    made = model.construction
-    return LinearBlocks(model.weights, model.input_dim, made.dim, list(made.outputs), model.beta)
+    construction = model.construction
+    return LinearBlocks(model.weights, model.input_dim, construction.dim, list(construction.outputs), model.beta)
 
 
 def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:

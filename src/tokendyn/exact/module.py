@@ -106,7 +106,7 @@ class TransformerBlocks(nn.Module):
 
 
 def checked_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mask of a batch, all True for None; refuse one that does not say of each token whether it exists."""
+    """Return the mask of a batch, all True for None; raise when its shape or type does not fit the tokens."""
     if mask is None:
         return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape != tokens.shape[:2]:

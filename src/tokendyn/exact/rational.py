@@ -125,9 +125,9 @@ def _attend(state: list[list[Number]], attention: tuple[Any, ...], zero: Number)
     keys = [key * row[key_channel] for row in state]
     largest, smallest = max(keys), min(keys)
     brought: dict[int, list[Number]] = {}
-    for kind, wanted in ((1, largest), (-1, smallest), (0, None)):
+    for kind, extreme in ((1, largest), (-1, smallest), (0, None)):
         if any((score > zero) - (score < zero) == kind for score in scores):
-            leaders = [row for row, k in zip(state, keys, strict=True) if wanted is None or k == wanted]
+            leaders = [row for row, k in zip(state, keys, strict=True) if extreme is None or k == extreme]
             brought[kind] = [sum((row[c] for row in leaders), zero) / len(leaders) for c, _, _ in values]
     for row, score in zip(state, scores, strict=True):
         means = brought[(score > zero) - (score < zero)]

@@ -80,8 +80,8 @@ def first_that_works(
     failure: SeparationError | PrecisionError | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):
         try:
-            made: Construction = build(line)
-            return made
+            constructions: Construction = build(line)
+            return constructions
         except (SeparationError, PrecisionError) as error:
             failure = error if failure is None or _nearer(error, failure) else failure
         if tried == _MOST_LINES:

@@ -309,7 +309,7 @@ class ClusteringRun(Result):
         doubtful = self.doubtful
         if not doubtful.size:
             # Bounds cannot distinguish tokens that have converged to one point, and the run does not depend on it.
-            positions = "the places of all leaders are proved, to 1e-12 of their size"
+            positions = "the points of all leaders are proved, to 1e-12 of their size"
             return {"float": [], "rational": ["all leaders are proved"], "interval": [positions]}[self.arithmetic]
         proved = np.setdiff1d(self.prediction.leaders, doubtful)
         are = "is" if len(doubtful) == 1 else "are"
@@ -423,8 +423,8 @@ def simulate(
     )
     if not trajectory.layers:
         raise ConvergenceError(
-            "the tokens left the finite numbers in the first layer, so that there is nothing to keep; divide tokens or "
-            "score by a large number, or lower the inverse temperature"
+            "the tokens overflowed in the first layer, so there is no state to keep; divide tokens or score by a large "
+            "number, or lower the inverse temperature"
         )
     return complete(
         trajectory,

@@ -89,6 +89,7 @@ def check_lemmas(
     leads = (trajectory.leaders[:, 0] == own) & (trajectory.tie_counts[:, 0] == 1)
     scale = max(float(np.abs(states).max()), np.finfo(float).tiny)
     moved = np.abs(states[1:] - states[:-1]).max(axis=2) > ROUNDING * scale
+    # From the first layer in which a token is its only leader, it must not move any more.
     since = np.maximum.accumulate(leads, axis=0)
     return LemmaReport(
         norms=shrinking,

@@ -131,6 +131,7 @@ def other_start(
     bulk = float(coarse[1][outside].sum())
     if bulk == 0:
         return None
+    # The bulk is rescaled, so that bulk and tail keep the masses that they have in the law.
     shares = np.concatenate([coarse[1][outside] * ((1 - tail) / bulk), fine[1][inside]])
     return np.concatenate([coarse[0][outside], fine[0][inside]]), shares / shares.sum()
 
@@ -289,7 +290,7 @@ def judged(
         shown = f"{guard.shown}; the answer changes by {percent:.2g} % with {counted(other[0], 'token')}"
         return dataclasses.replace(verdict, status="resolved", needed=min(guard.needed, guard.tokens), reason=shown)
     only_short = short and len(reasons) == 1
-    without = [found.phases or seen for seen, found in ((phases, stragglers), (other[1], other[2]))]
+    without = [alone.phases or whole for whole, alone in ((phases, stragglers), (other[1], other[2]))]
     if (stragglers.count or other[2].count) and Comparison.of(without[0], without[1]).agrees(allowed):
         reasons.append(
             f"without those that are left to themselves both runs agree on a least distance of {without[0].least:.3g} "

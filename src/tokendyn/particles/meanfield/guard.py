@@ -132,9 +132,11 @@ def resolution(
         directions = queries[asking] / norms[asking, None]
         gaps = np.asarray(cKDTree(tokens).query(directions)[0])
         widths[asking] = gaps * np.sqrt(flow.inverse_temperature * norms[asking])
+    # The 95 % quantile by weight; the factor keeps rounding of the sums from moving it to the next token.
     order = np.argsort(widths)
     reach = float(widths[order][np.searchsorted(np.cumsum(shares[order]), 0.95 * (1 - 1e-12))])
     expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
+    # Spacing falls like n^(-1/(d-1)): the number of tokens that would bring the measured reach down to REACH.
     denser = _exponential(math.log(count) + (dim - 1) * math.log(max(reach, 1e-300) / REACH))
     needed = float(np.ceil(max(expected, denser)))
     size, own = _attended(flow, queries, tokens, shares)

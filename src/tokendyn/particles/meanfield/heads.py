@@ -148,6 +148,7 @@ def simulate_head(
     if len(start) + output.shape[1] >= len(output) or flow.interaction is None or flow.value is None:
         trajectory = integrate(flow, start, times, weights=weights, **settings)
     else:
+        # An orthonormal basis of the invariant span: coordinates in it keep all inner products.
         frame = np.linalg.qr(np.hstack([start.T, output]))[0]
         inner = replace(
             flow,

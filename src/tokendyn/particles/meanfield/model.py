@@ -501,6 +501,7 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
         return unchecked(guard, f"the run of another size ended early, {second_trajectory.status}")
     targets = run.projection.apply(second_trajectory.states[0])
     second = replace(run, trajectory=second_trajectory, targets=targets)
+    # The effective number of tokens that contribute to the squared distance, ``(sum c)^2 / sum c^2``.
     parts = trajectory.weights * ((trajectory.states[run.best] - run.targets) ** 2).sum(axis=1)
     shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
     even = (start is not None and len(other_tokens[1]) > len(trajectory.weights)) or evenly(trajectory.states[0])

@@ -141,7 +141,7 @@ class StartOptions:
     start
         By default quantile on the circle, fibonacci on the sphere, sobol above; uniform tokens are independent.
     count
-        Number of tokens, 1000 by default (100 with ``weights``); of a file, so many of its rows by chance.
+        Number of tokens, 1000 by default (100 with ``weights``); of a file, the size of a random sample of its rows.
     dim
         Dimension, by default that of the matrices, else 2.
     density
@@ -332,7 +332,7 @@ class TimeOptions:
     noise
         Diffusivity of Brownian motion on the sphere; needs ``integrator="euler"``.
     budget
-        Stop after so long and keep what is there, such as 90s or 10m.
+        Time after which the run stops and keeps what it has, such as 90s or 10m.
     """
 
     time: float | None = None

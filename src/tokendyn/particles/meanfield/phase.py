@@ -121,7 +121,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         from tokendyn.particles.meanfield.diagram import fill, read_diagram
 
         if not isinstance(checkpoint, str | Path | None):
-            raise BadInputError("a phase diagram goes on from the folder of its runs: `checkpoint` is its path")
+            raise BadInputError("a phase diagram resumes from the folder of its runs: `checkpoint` must be its path")
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as elsewhere:
             runs = Path(checkpoint or elsewhere)
@@ -166,7 +166,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
 
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / "phase.json").exists():
-            raise OutputError(f"{folder} exists already and holds no phase diagram; choose another place")
+            raise OutputError(f"{folder} exists already and holds no phase diagram; choose another folder")
         if overwrite:
             check_free(folder, overwrite=True)
         elif (folder / "phase.json").exists():
@@ -177,7 +177,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             if changed:
                 raise BadInputError(
                     f"{folder} holds a diagram with other settings ({', '.join(changed)} differ); choose another "
-                    "place, or begin anew with `overwrite=True`"
+                    "folder, or start again with `overwrite=True`"
                 )
 
     def _open(self, folder: Path, *, overwrite: bool) -> Path:
@@ -328,9 +328,9 @@ class _System:
 
         from tokendyn.particles.meanfield import project
 
-        one = np.eye(self.dim)
+        identity = np.eye(self.dim)
         value = self.matrix(point)
-        return project(one if value is None else value, one if self.interaction is None else self.interaction)
+        return project(identity if value is None else value, identity if self.interaction is None else self.interaction)
 
     def predicted(self, point: "Point") -> float:
         """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
@@ -400,7 +400,7 @@ class PhaseResult(Result):
             lines.append(f"{self.diverged} runs did not reach their end")
         if self.missing:
             lines.append(
-                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to go on"
+                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to resume"
             )
         return lines
 

@@ -57,9 +57,9 @@ class Companions:
     Attributes
     ----------
     refinement
-        Rows of :meth:`tokendyn.particles.meanfield.Refinement.rows`; empty when not asked for.
+        Rows of :meth:`tokendyn.particles.meanfield.Refinement.rows`; empty when not requested.
     seeds
-        Seed and phases of each run of the same system, the kept one first; empty when not asked for.
+        Seed and phases of each run of the same system, the saved run first; empty when not requested.
     facts
         Tables about where the matrices come from, by heading.
     names
@@ -317,7 +317,7 @@ def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
     spectrum = kept_picture(pictures, "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra")
     sections.insert(1, spectrum)
     sections += closing(str(record["command"]), record.get("provenance", {}))
-    return Report(str(record["title"]), "What the theory says of an attention head", sections)
+    return Report(str(record["title"]), "The theory of an attention head", sections)
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
