@@ -1,6 +1,7 @@
 """Attention as a flow of weighted tokens: the vector fields, in one convention.
 
-Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky> = <x, By> = <B^T x, y>``;
+Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky> = <x, By> = <B^T x, y>``,
+and the score matrix of :class:`~tokendyn.attention.Head` is ``A = B^T``;
 ``u(x) = B^T x / |B^T x|`` is the direction of the query of token x; V is the value matrix; ``P_x = I - x x^T``.
 """
 
@@ -47,11 +48,14 @@ class TokenFlow:
     inverse_temperature
         ``beta >= 0``; ``inf`` needs ``cold_limit``.
     interaction
-        ``B``, ``(dim, dim)``; None is the identity. :class:`~tokendyn.attention.Head` calls ``A = B^T`` the score.
-    query, key
-        ``Q, K``, ``(rank, dim)``, in place of ``interaction``; replaced by it, ``Q^T K``, and None afterwards.
+        ``B``, ``(dim, dim)``, as the papers of the mean field write it; None is the identity.
     value
         ``V``, ``(dim, dim)``; None is the identity.
+    score
+        ``A = B^T``, ``(dim, dim)``, the score matrix of :class:`~tokendyn.attention.Head`, in place of
+        ``interaction``: ``<A x, y> = <x, B y>``; turned into it, and None afterwards.
+    query, key
+        ``Q, K``, ``(rank, dim)``, in place of ``interaction``; turned into it, ``Q^T K``, and None afterwards.
     cold_limit
         The limit that infinite ``inverse_temperature`` stands for.
     normalised
@@ -93,9 +97,10 @@ class TokenFlow:
     means: Means | None = None
     threads: int = 1
     device: str | None = None
+    score: Float[np.ndarray, "dim dim"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("interaction", "query", "key", "value"):
+        for name in ("interaction", "score", "query", "key", "value"):
             if isinstance(getattr(self, name), list | tuple):
                 object.__setattr__(self, name, as_float64(getattr(self, name)))
         problems = [*self._temperature_problems(), *self._matrix_problems()]
@@ -109,6 +114,9 @@ class TokenFlow:
             object.__setattr__(self, "interaction", np.asarray(self.query.T @ self.key, dtype=np.float64))
             object.__setattr__(self, "query", None)
             object.__setattr__(self, "key", None)
+        if self.score is not None:
+            object.__setattr__(self, "interaction", self.score.T)
+            object.__setattr__(self, "score", None)
         for name in ("interaction", "value"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
@@ -137,20 +145,21 @@ class TokenFlow:
 
     def _matrix_problems(self) -> list[str]:
         problems = []
-        if (self.query is None) != (self.key is None) or (self.query is not None and self.interaction is not None):
-            problems.append("give either the interaction B, or query and key, or none of them")
-        for name in ("interaction", "query", "key", "value"):
+        forms = sum(matrix is not None for matrix in (self.score, self.interaction, self.query))
+        if (self.query is None) != (self.key is None) or forms > 1:
+            problems.append("give one of score A, interaction B = A^T, and query with key, or none of them")
+        for name in ("interaction", "score", "query", "key", "value"):
             matrix = getattr(self, name)
             if matrix is None:
                 continue
-            square = name in ("interaction", "value")
+            square = name in ("interaction", "score", "value")
             if np.ndim(matrix) != 2 or (square and matrix.shape[0] != matrix.shape[1]) or not np.isfinite(matrix).all():
                 problems.append(f"{name} must be a finite {'square ' if square else ''}matrix, got {np.shape(matrix)}")
         if self.query is not None and self.key is not None and self.query.shape != self.key.shape:
             problems.append(f"query {self.query.shape} and key {self.key.shape} must have the same shape")
         dims = {
             matrix.shape[-1]
-            for matrix in (self.interaction, self.key, self.value)
+            for matrix in (self.interaction, self.score, self.key, self.value)
             if matrix is not None and matrix.ndim
         }
         if len(dims) > 1:

@@ -80,8 +80,8 @@ def run(
     progress
         Called after each layer.
     checkpoint
-        Where the state of a run that does not freeze is saved; a stopped run resumes from it, to the same bits.
-        (Hardmax runs that freeze take seconds and start again.)
+        Where the state of a run that does not freeze is saved; a stopped run resumes from it, to the same bits, with
+        the same backend or device. (Hardmax runs that freeze take seconds and start again.)
 
     Raises
     ------
@@ -114,7 +114,7 @@ def run(
         status = _run_frozen(state, layers, weights, backend, arithmetic, recording, progress)
     else:
         if checkpoint is not None:
-            checkpoint.of(state, weights, sorted(recording.selected), tuple(layers))
+            checkpoint.of(state, weights, sorted(recording.selected), tuple(layers), backend)
         status = _run_layers(state, layers, weights, backend, recording, progress, checkpoint)
     seconds = time.perf_counter() - started
     return recording.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
