@@ -1,4 +1,4 @@
-"""The attention step on torch tensors, where they are: a CPU or a GPU.
+"""The attention step on torch tensors, on their own device: a CPU or a GPU.
 
 Two backends: ``tiled`` works on any device by tiles of matrix products (:mod:`tokendyn.attention.gemm` at hardmax),
 ``triton`` by kernels for few coordinates on a GPU (:mod:`tokendyn.attention.triton_step`). Hardmax has the bits of
@@ -23,7 +23,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class TensorStep:
-    """What one attention step found; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors.
+    """The result of one attention step; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors.
 
     ``choice`` names the backend, says why, and bounds the error of float32 in softmax means; 0 is float64.
     """
@@ -149,7 +149,7 @@ def _step(
 
 
 def _choice(queries: Tensor, keys: Tensor, values: Tensor, backend: str | None, precision: str) -> Choice:
-    """Return the backend that computes a step, and why, or raise when it cannot."""
+    """Return the backend of a step and the reason, or raise when it does not apply."""
     problems = []
     if backend not in {None, "tiled", "triton"}:
         problems.append(f"backend must be 'tiled', 'triton' or None, got {backend!r}")

@@ -1,4 +1,4 @@
-"""Softmax means of keys on a circle: Fourier sums where the density carries them, gathered windows elsewhere.
+"""Softmax means of keys on a circle: Fourier sums where the density allows them, gathered windows elsewhere.
 
 With ``q_i = |q_i| (cos a_i, sin a_i)`` and ``k_j = r (cos b_j, sin b_j)`` the exponent is
 ``beta s_ij = kappa_i cos(a_i - b_j)``, ``kappa_i = beta |q_i| r``. When all ``kappa_i`` are equal, every sum is a
@@ -42,7 +42,7 @@ INTERPOLATION_ERROR = 2e-13
 #: Fewer keys than this are summed directly.
 FEWEST_KEYS = 500
 
-#: Smallest tolerance that interpolation and Fourier sums can promise.
+#: Smallest tolerance that interpolation and Fourier sums can guarantee.
 LEAST_TOLERANCE = 1e-12
 
 #: Processor seconds of a key or row in Fourier sums, of a row in windows, and of any call.
@@ -50,7 +50,7 @@ FOURIER_SECONDS, WINDOW_SECONDS, CALL_SECONDS = 0.6e-6, 3e-6, 3e-3
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer Fourier sums or windows for keys on a circle."""
+    """Return an estimate of Fourier sums or windows for keys on a circle."""
     if problem.keys.shape[1] != 2 or problem.error_tolerance < LEAST_TOLERANCE or len(problem.keys) < FEWEST_KEYS:
         return f"needs d = 2, error_tolerance >= {LEAST_TOLERANCE:g} and at least {FEWEST_KEYS} keys"
     if not on_one_sphere(problem.keys, problem.sharpness, problem.error_tolerance):
@@ -240,7 +240,7 @@ def _nearest_half_sines(
 
 @dataclass(frozen=True)
 class _Cells:
-    """Equal cells of the circle with their keys, or the nodes that stand for them."""
+    """Equal cells of the circle with their keys, or the nodes that replace them."""
 
     width: float
     offsets: Int[np.ndarray, " edges"]

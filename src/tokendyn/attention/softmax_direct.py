@@ -12,7 +12,7 @@ PAIR_SECONDS, COORDINATE_SECONDS = 1.6e-9, 0.15e-9
 
 
 def offer(problem: Problem) -> Offer:
-    """Offer the fused kernel, exact to rounding."""
+    """Return an estimate of the fused kernel, which is exact to rounding."""
     coordinates = problem.keys.shape[1] + problem.values.shape[1]
     return Offer(problem.pairs * (PAIR_SECONDS + COORDINATE_SECONDS * coordinates), "all pairs in one pass")
 

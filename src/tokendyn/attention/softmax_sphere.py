@@ -52,7 +52,7 @@ POINT_SECONDS, GRID_SECONDS, LEGENDRE_SECONDS, CALL_SECONDS = 0.6e-6, 1.4e-6, 1.
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer spherical harmonics for keys and queries on spheres."""
+    """Return an estimate of spherical harmonics for keys and queries on spheres."""
     if problem.keys.shape[1] != 3 or problem.error_tolerance < LEAST_TOLERANCE or len(problem.keys) < FEWEST_KEYS:
         return f"needs d = 3, error_tolerance >= {LEAST_TOLERANCE:g} and at least {FEWEST_KEYS} keys"
     degree = highest_degree(problem.sharpness)

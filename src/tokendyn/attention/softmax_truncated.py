@@ -33,7 +33,7 @@ BUILD_SECONDS, ROW_SECONDS, LOOK_SECONDS = 1.5e-6, 2e-6, 4e-9
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer the tree; its cost is estimated on a sample of keys and queries."""
+    """Return an estimate of the tree, from a sample of keys and queries."""
     count, dim = problem.keys.shape
     if count < FEWEST_KEYS or dim > MOST_DIMENSIONS or problem.error_tolerance < LEAST_TOLERANCE:
         return f"needs d <= {MOST_DIMENSIONS}, {FEWEST_KEYS} keys, error_tolerance >= {LEAST_TOLERANCE:g}"

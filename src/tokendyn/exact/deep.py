@@ -143,7 +143,7 @@ def _attending(block: np.ndarray, at: dict[str, int], r: np.ndarray) -> Parts:
 
 
 def _answering(block: np.ndarray, plan: Plan, at: dict[str, int], r: np.ndarray, *, with_output: bool = True) -> Parts:
-    """Feed-forward part B: move the sequences that are hit, clear r and b."""
+    """Feed-forward part B: move the sequences with a hit, clear r and b."""
     n = plan.queries
     w = plan.width()
     step = (plan.moved - plan.asked).astype(np.float64)

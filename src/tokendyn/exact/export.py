@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
 
 
-#: Blocks that torch.export, unrolled ONNX and layers of their own take at most.
+#: Largest number of blocks for torch.export, unrolled ONNX and separate layers.
 MOST_UNROLLED = 500
 
 
@@ -108,7 +108,7 @@ def _model(model: "ExactTransformer", unrolled: bool) -> Any:
 
 
 class _Graph(OnnxGraph):
-    """The graph of a transformer, one method a part."""
+    """The graph of a transformer, with one method for each part."""
 
     def __init__(self, model: "ExactTransformer") -> None:
         super().__init__()

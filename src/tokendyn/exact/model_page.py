@@ -27,7 +27,7 @@ def saved_report(folder: Path, pictures: Path) -> Report:
 
 
 def model_sections(model: ExactTransformer) -> list[Section]:
-    """Return what a transformer is made of, its certificate, a run of all its sequences, and one path."""
+    """Return the sections of a page: sizes, certificate, a run of all sequences, and one path."""
     stats, done = model.stats, model.certificate.verify()
     shown = ("strategy", "sequences", "labels", "blocks", "width", "nonzeros", "queries")
     rows = asdict(stats)
@@ -52,7 +52,7 @@ def model_sections(model: ExactTransformer) -> list[Section]:
 
 
 def verification_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn classify verify --json`` wrote."""
+    """Return the page of the output of ``tokendyn classify verify --json``."""
     numbers = {
         "passed": record["passed"],
         "sequences": record["sequences"],
@@ -79,7 +79,7 @@ def verification_report(record: Mapping[str, Any]) -> Report:
 
 
 def check_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn classify check --json`` wrote."""
+    """Return the page of the output of ``tokendyn classify check --json``."""
     shown = ("ok", "sequences", "tokens", "dim", "shortest", "longest", "distinct_tokens", "duplicates")
     pairs = [{"one": item, "other": other} for item, other in record["contradictions"]]
     labels = [{"label": name, "sequences": count} for name, count in record["labels"].items()]

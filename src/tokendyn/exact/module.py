@@ -98,7 +98,7 @@ class TransformerBlocks(nn.Module):
     def _weights(
         self, x: Float[Tensor, "batch tokens dim"], mask: Bool[Tensor, "batch tokens"], block: int
     ) -> Float[Tensor, "batch tokens tokens"]:
-        """Return the attention weights of a block: rows add up to 1, padding has none."""
+        """Return the attention weights of a block: rows sum to 1, padding has weight 0."""
         if self.uniform[block]:
             return uniform_weights(x, mask)
         scores = (x @ self.q[block])[:, :, None] * (x @ self.k[block])[:, None, :]

@@ -119,7 +119,7 @@ def _block(state: list[list[Number]], block: tuple[Any, ...], zero: Number) -> l
 
 
 def _attend(state: list[list[Number]], attention: tuple[Any, ...], zero: Number) -> None:
-    """Add what hardmax attention brings to each token."""
+    """Add the result of hardmax attention to each token."""
     query_channel, query, key_channel, key, values = attention
     scores = [query * row[query_channel] for row in state]
     keys = [key * row[key_channel] for row in state]

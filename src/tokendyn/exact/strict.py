@@ -89,7 +89,7 @@ def _label_number(label: int) -> int:
 
 
 def _label_sums(plan: Plan) -> np.ndarray:
-    """Return for each query the label of what it hits, less the plan's first label."""
+    """Return for each query the label of the sequences with a hit, less the plan's first label."""
     return plan.rest[plan.asked - ROOT] + plan.change - plan.start
 
 
