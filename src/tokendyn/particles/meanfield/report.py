@@ -17,9 +17,10 @@ from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figur
 from tokendyn.particles.meanfield.film import animate_run
 from tokendyn.particles.meanfield.guard import Resolution, resolution
 from tokendyn.particles.meanfield.heads import HeadTheory
-from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement
+from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import project, terminal_phase
+from tokendyn.particles.meanfield.refinement import Refinement
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
