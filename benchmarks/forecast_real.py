@@ -38,7 +38,7 @@ DEVELOPMENT = {
 def series_of(name):
     """Return one series as a column of numbers in order of time."""
     import statsmodels.api as sm
-    import statsmodels.tsa.tests.results as results
+    from statsmodels.tsa.tests import results
 
     data, macro = sm.datasets, ("real product", "real consumption", "unemployment rate", "treasury bill")
     folder = Path(results.__file__).parent
