@@ -35,37 +35,46 @@ DEVELOPMENT = {
 }  # fmt: skip
 
 
+#: Name: file of statsmodels, column.
+FILES = {
+    "co2": ("datasets/co2/co2.csv", "co2"),
+    "electrical equipment": ("datasets/elec_equip/elec_equip.csv", -1),
+    "inflation": ("datasets/interest_inflation/E6.csv", "Dp"),
+    "interest": ("datasets/interest_inflation/E6.csv", "R"),
+    "investment": ("tsa/tests/results/lutkepohl2.dta", "inv"),
+    "income": ("tsa/tests/results/lutkepohl2.dta", "inc"),
+    "consumption": ("tsa/tests/results/lutkepohl2.dta", "consump"),
+    "BAA yield": ("tsa/tests/results/BAA.csv", -1),
+    "unemployment": ("tsa/tests/results/UN.csv", -1),
+    "stock index": ("tsa/tests/results/SP500.csv", -1),
+    "gross product": ("tsa/tests/results/rgnpq.csv", -1),
+    "sunspots": ("datasets/sunspots/sunspots.csv", "SUNACTIVITY"),
+    "Nile": ("datasets/nile/nile.csv", "volume"),
+    "real product": ("datasets/macrodata/macrodata.csv", "realgdp"),
+    "real consumption": ("datasets/macrodata/macrodata.csv", "realcons"),
+    "unemployment rate": ("datasets/macrodata/macrodata.csv", "unemp"),
+    "treasury bill": ("datasets/macrodata/macrodata.csv", "tbilrate"),
+}
+
+
 def series_of(name):
     """Return one series as a column of numbers in order of time."""
-    import statsmodels.api as sm
-    from statsmodels.tsa.tests import results
+    import statsmodels
 
-    data, macro = sm.datasets, ("real product", "real consumption", "unemployment rate", "treasury bill")
-    folder = Path(results.__file__).parent
+    folder = Path(statsmodels.__file__).parent
     if name == "airline":
         from statsforecast.utils import AirPassengersDF
 
         return AirPassengersDF["y"].to_numpy(dtype=float)
-    if name == "co2":
-        return data.co2.load_pandas().data["co2"].resample("MS").mean().interpolate().to_numpy()
-    if name == "electrical equipment":
-        return pd.read_csv(Path(sm.datasets.__file__).parent / "elec_equip" / "elec_equip.csv").iloc[:, -1].to_numpy(dtype=float)
-    if name in ("inflation", "interest"):
-        return data.interest_inflation.load_pandas().data["Dp" if name == "inflation" else "R"].to_numpy(dtype=float)
-    if name in ("investment", "income", "consumption"):
-        table = pd.read_stata(folder / "lutkepohl2.dta")
-        return table[{"investment": "inv", "income": "inc", "consumption": "consump"}[name]].to_numpy(dtype=float)
-    if name in ("BAA yield", "unemployment", "stock index", "gross product"):
-        file = {"BAA yield": "BAA", "unemployment": "UN", "stock index": "SP500", "gross product": "rgnpq"}[name]
-        return pd.read_csv(folder / f"{file}.csv").select_dtypes("number").iloc[:, -1].dropna().to_numpy(dtype=float)
-    if name == "sunspots":
-        return data.sunspots.load_pandas().data["SUNACTIVITY"].to_numpy()
-    if name == "Nile":
-        return data.nile.load_pandas().data["volume"].to_numpy(dtype=float)
     if name == "el Nino":
-        return data.elnino.load_pandas().data.iloc[:, 1:].to_numpy(dtype=float).ravel()
-    column = dict(zip(macro, ("realgdp", "realcons", "unemp", "tbilrate"), strict=True))[name]
-    return data.macrodata.load_pandas().data[column].to_numpy(dtype=float)
+        return pd.read_csv(folder / "datasets/elnino/elnino.csv").iloc[:, 1:].to_numpy(dtype=float).ravel()
+    file, column = FILES[name]
+    table = pd.read_stata(folder / file) if file.endswith("dta") else pd.read_csv(folder / file)
+    values = table.iloc[:, column] if column == -1 else table[column]
+    if name == "co2":  # weekly with gaps
+        weeks = pd.to_datetime(table.iloc[:, 0].astype(str))
+        values = pd.Series(values.to_numpy(), weeks).resample("MS").mean().interpolate()
+    return values.dropna().to_numpy(dtype=float)
 
 
 def forecast_default(learned, season, horizon, budget):
