@@ -19,6 +19,7 @@ from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside
 from tokendyn.results import Curves, Heat, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -124,13 +125,17 @@ class PointResult:
                 float(seen["least"]), float(seen["concentration"]), (first, last), _number(seen["departure"])
             )
             curves = [np.array(curve, dtype=np.float64) for curve in (*record["curve"], *record["closure"])]
+            check_fields(Point, record["point"], path)
+            if any(curve.ndim != 1 for curve in curves):
+                raise ValueError("a curve is no list of numbers")
             return cls(
                 Point(**record["point"]), str(record["status"]), str(record["resolution"]), _number(record["needed"]),
                 record["verdict"], (_change(record["changes"][0]), _change(record["changes"][1])), phases,
                 int(record["crossings"]), int(record["stragglers"]), *curves,
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError):
-            raise BadInputError(f"{path} is damaged; delete it, and the next run fills the gap") from None
+        except (KeyError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise BadInputError(f"{path} is damaged ({said}); delete it, and the next run fills the gap") from None
 
 
 @dataclass(frozen=True)
