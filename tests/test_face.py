@@ -355,6 +355,7 @@ def test_a_field_of_another_kind_is_refused_when_it_is_read(make, name, path, va
         td.load(tmp_path / "kept")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_slip_at_the_face_is_one_message(tmp_path):
     with pytest.raises(BadInputError, match=r"ax is 'a\.png', expected the axes of a figure; .*savefig"):
         clustering().plot("a.png")
