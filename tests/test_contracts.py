@@ -52,6 +52,22 @@ class TestOnline(AttentionBackendContract):
         return importlib.import_module("tokendyn.attention.softmax_direct")
 
 
+class TestMerged(AttentionBackendContract):
+    inverse_temperature, tokens, dim = 3.0, 3000, 2
+
+    @classmethod
+    def make(cls):
+        return importlib.import_module("tokendyn.attention.softmax_merged")
+
+
+class TestTruncated(AttentionBackendContract):
+    inverse_temperature, tokens, dim = 300.0, 2000, 2
+
+    @classmethod
+    def make(cls):
+        return importlib.import_module("tokendyn.attention.softmax_truncated")
+
+
 class TestSphere(AttentionBackendContract):
     inverse_temperature, tokens = 3.0, 2000
 

@@ -60,6 +60,7 @@ RECORDS: dict[str, tuple[str, str]] = {
 #: Modules that define the kinds of results, imported when a file holds one of them.
 KINDS: dict[str, str] = {
     "attention-step": "attention.step",
+    "ragged-trajectory": "dynamics.ragged",
     "limit-set": "particles.limits",
     "limit-prediction": "particles.limits",
     "lemma-report": "particles.lemmas",

@@ -110,7 +110,7 @@ class Result(ABC):
         return "\n".join(self.describe())
 
     def __repr__(self) -> str:
-        return one_line(type(self).__name__, self.summary())
+        return one_line(type(self).__name__, {"status": self.status, **self.summary()})
 
     def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draw the result.

@@ -90,7 +90,8 @@ def _hints(kind: Any) -> dict[str, Any]:
     owners = reversed(kind.__mro__) if isinstance(kind, type) else [kind]
     hints: dict[str, Any] = {}
     for owner in owners:
-        names = vars(sys.modules[owner.__module__])
+        # A class of a script that was run by path is of no module that can be asked.
+        names = getattr(sys.modules.get(getattr(owner, "__module__", "")), "__dict__", {})
         for name, hint in inspect.get_annotations(owner).items():
             try:
                 hints[name] = eval(hint, dict(names)) if isinstance(hint, str) else hint  # noqa: S307 (our own code)

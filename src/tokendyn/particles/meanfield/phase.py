@@ -390,6 +390,10 @@ class PhaseResult(Result):
         runs, points = len(self.diagram.results), self.diagram.rows()
         return {"status": self.status, "runs": runs, "missing": self.missing, "points": points}
 
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the diagram; :func:`tokendyn.load` returns it as a :class:`tokendyn.Diagram`."""
+        self.diagram.save(folder, overwrite=overwrite)
+
     def describe(self) -> list[str]:
         """Return what was found at each point, and what is missing."""
         rows, count = self.diagram.rows(), len(self.diagram.results)
