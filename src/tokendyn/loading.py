@@ -4,6 +4,7 @@ A file names what it is, and this table says which function reads it: nothing in
 """
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ RECORDS: dict[str, tuple[str, str]] = {
 #: Modules that define the kinds of results, imported when a file holds one of them.
 KINDS: dict[str, str] = {
     "attention-step": "attention.step",
+    "ragged-trajectory": "dynamics.ragged",
     "limit-set": "particles.limits",
     "limit-prediction": "particles.limits",
     "lemma-report": "particles.lemmas",
@@ -181,6 +183,10 @@ def load(path: str | Path) -> Any:
     ...     td.load(f"{folder}/run").trajectory.layers
     5
     """
+    if not isinstance(path, str | os.PathLike):
+        raise BadInputError(
+            f"path is {type(path).__name__}, expected the name of a folder that save() or a command wrote"
+        )
     path = Path(path)
     try:
         there = path.exists()

@@ -134,6 +134,11 @@ class ResultContract:
         assert page.lstrip().lower().startswith("<!doctype html>")
         assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
         assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+        result.report(path)  # a page of its own is made anew
+        path.write_text("a page of another program", encoding="utf-8")
+        with pytest.raises(OutputError, match="exists already"):
+            result.report(path)
+        assert path.read_text(encoding="utf-8") == "a page of another program"
 
     def test_it_comes_back_from_its_folder(self, result: Result, tmp_path: Path) -> None:
         if not self.saves:

@@ -376,18 +376,21 @@ def _half_characters(record: dict[str, Any], names: list[str]) -> bool:
 def _columns(header: list[str], collected: _Collected) -> list[int]:
     """Return the places of the wanted columns in the header."""
     wanted = [collected.text] + ([] if collected.label is None else [collected.label])
-    problems = [_no_column(name, header) for name in wanted if name not in header]
+    options = ("text", "label")
+    problems = [_no_column(name, header, option=f"`{options[number]}`")
+                for number, name in enumerate(wanted) if name not in header]  # fmt: skip
     problems += [f"column {name!r} occurs twice" for name in wanted if header.count(name) > 1]
     if problems:
         raise BadInputError.all_of(collected.source, problems)
     return [header.index(name) for name in wanted]
 
 
-def _no_column(name: str, found: Iterable[Any]) -> str:
-    """Say that a column is missing, what there is, and which one was probably meant."""
+def _no_column(name: str, found: Iterable[Any], option: str = "") -> str:
+    """Say that a column is missing, what there is, and which one was probably meant, or what names another."""
     names = [str(other) for other in found]
     listed = listing([repr(other[:40]) for other in names])
-    return f"no column {name!r}; found {listed or 'none'}{meant(name, names)}"
+    remedy = f"; name the column by {option}" if option and names else ""
+    return f"no column {name!r}; found {listed or 'none'}{meant(name, names) or remedy}"
 
 
 def _kind(value: Any) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import tokendyn
 from tokendyn.errors import BadInputError
 from tokendyn.results.face import STATUSES, Result, result_class
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-result", 1
@@ -176,7 +177,9 @@ class _Reader:
         return array.reshape(value["shape"])
 
     def _made(self, kind: type, values: dict[str, Any], parts: tuple[type, ...]) -> Any:
-        return kind(**{str(name): self.value(entry, parts) for name, entry in values.items()})
+        read = {str(name): self.value(entry, parts) for name, entry in values.items()}
+        check_fields(kind, read, self.folder / RECORD)
+        return kind(**read)
 
     def _class(self, kind: Any) -> type[Result]:
         found = result_class(str(kind))

@@ -86,6 +86,23 @@ def check_free(
         )
 
 
+def check_page(target: str | Path, *, overwrite: bool) -> None:
+    """Raise an :class:`OutputError` if one page must not be written to a file; a page of tokendyn may be replaced.
+
+    Parameters
+    ----------
+    target
+        The file.
+    overwrite
+        Whether any file may be replaced.
+    """
+    target = Path(target)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; name a file, such as {target / 'report.html'}")
+    if not (target.is_file() and (overwrite or _is_signed(target))):
+        check_free(target, overwrite=False)
+
+
 def _check_parent(target: Path) -> None:
     """Raise an OSError where a new file or folder cannot lie: a file is in the way, or nothing may be written there."""
     parent = next(folder for folder in target.absolute().parents if folder.exists())

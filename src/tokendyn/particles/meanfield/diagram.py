@@ -19,6 +19,7 @@ from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside
 from tokendyn.results import Curves, Heat, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ class PointResult:
                 departure=_number(fields["departure"]),
             )
             curves = [np.array(curve, dtype=np.float64) for curve in (*record["curve"], *record["closure"])]
+            check_fields(Point, record["point"], path)
+            if any(curve.ndim != 1 for curve in curves):
+                raise ValueError("a curve is no list of numbers")
             times, distances, closure_times, closure_distances = curves
             return cls(
                 point=Point(**record["point"]),
@@ -152,8 +156,9 @@ class PointResult:
                 closure_times=closure_times,
                 closure_distances=closure_distances,
             )
-        except (KeyError, TypeError, ValueError):
-            raise BadInputError(f"{path} is damaged; delete it, and the next run fills the gap") from None
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise BadInputError(f"{path} is damaged ({problem}); delete it, and the next run fills the gap") from None
 
 
 @dataclass(frozen=True)

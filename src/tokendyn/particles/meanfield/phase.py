@@ -389,6 +389,10 @@ class PhaseResult(Result):
         runs, points = len(self.diagram.results), self.diagram.rows()
         return {"status": self.status, "runs": runs, "missing": self.missing, "points": points}
 
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the diagram; :func:`tokendyn.load` returns it as a :class:`tokendyn.Diagram`."""
+        self.diagram.save(folder, overwrite=overwrite)
+
     def describe(self) -> list[str]:
         """Return the result at each point and the number of missing runs, in sentences."""
         rows, count = self.diagram.rows(), len(self.diagram.results)
