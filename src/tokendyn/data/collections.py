@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.labelled_texts import LONGEST_TEXT, LabelledTexts
+from tokendyn.data.text_files import no_column
 from tokendyn.errors import BadInputError
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
@@ -114,7 +115,7 @@ def _problem(record: Any, text: str, label: str | None, names: list[str] | None)
         return f"{type(record).__name__}, expected a record with named columns"
     missing = [name for name in (text, label) if name is not None and name not in record]
     if missing:
-        return f"no column {missing[0]!r}; found {', '.join(map(repr, record.keys()))}"
+        return no_column(missing[0], record.keys())
     if not isinstance(record[text], str):
         return f"{text!r} is {type(record[text]).__name__}, expected a string"
     return "" if label is None else _label_problem(record[label], label, names)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.data.delimited import read_numbers
+from tokendyn.data.number_table import read_numbers
 from tokendyn.data.tensor_files import open_tensors
+from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
@@ -111,7 +112,7 @@ def _read(path: Path, suffix: str, array: str | None) -> TokenTable:
     if suffix in (".npy", ".npz", ".safetensors"):
         matrix = _read_array(path, array)
         return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
-    table = read_numbers(path, "\t" if suffix.startswith(".tsv") else ",")
+    table = read_numbers(path, DELIMITERS[ending(path)])
     labels = tuple(map(str, range(len(table.values)))) if table.names is None else table.names
     return TokenTable(table.values, labels, table.name_column)
 

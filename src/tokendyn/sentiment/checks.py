@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.labelled_texts import LabelledTexts, meant
-from tokendyn.errors import BadInputError, listing
+from tokendyn.data.labelled_texts import LabelledTexts
+from tokendyn.errors import BadInputError, did_you_mean, listing
 from tokendyn.sentiment.tokens import is_tokeniser
 from tokendyn.words import counted
 
@@ -95,7 +95,7 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
-        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{meant(str(label), kept)}"
+        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{did_you_mean(str(label), kept)}"
         for label, count in counts.items()
         if count < 2
     ]
