@@ -250,7 +250,7 @@ def test_every_reader_says_that_a_compressed_file_is_cut(tmp_path, read):
     with pytest.raises(BadInputError, match="not a whole gzip file"):
         read(tmp_path / "t.csv.gz")
     (tmp_path / "t.csv.gz").write_text(text)
-    with pytest.raises(BadInputError, match="not a gzip file.*take .gz from its name"):
+    with pytest.raises(BadInputError, match=r"not a gzip file.*take .gz from its name"):
         read(tmp_path / "t.csv.gz")
 
 

@@ -56,7 +56,8 @@ class LabelledTexts(ShortRepr):
         counts = Counter(self.labels or ())
         kinds = [label for label, count in counts.items() if count > 1]
         problems = [
-            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class{did_you_mean(label, kinds)}"
+            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class"
+            + did_you_mean(label, kinds)
             for row, label in zip(self.rows or range(1, len(self) + 1), self.labels or (), strict=bool(self.labels))
             if counts[label] == 1
         ]

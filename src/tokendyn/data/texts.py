@@ -92,7 +92,7 @@ def stream_texts(
     """
     source = None if str(path) == "-" else Path(path)
     if source is not None and source.is_dir():
-        yield read_texts(file, text, label)
+        yield read_texts(source, text, label)
         return
     reader = _reader_for(source or Path("standard-input.csv"))
     yielded = False

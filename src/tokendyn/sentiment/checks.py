@@ -95,7 +95,8 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
-        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{did_you_mean(str(label), kept)}"
+        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2"
+        + did_you_mean(str(label), kept)
         for label, count in counts.items()
         if count < 2
     ]
