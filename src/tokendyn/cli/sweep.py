@@ -62,7 +62,7 @@ def sweep(
     json
         Write the counts as one JSON object to standard output.
     """
-    from tokendyn.experiments.sweeping import crew_of
+    from tokendyn.experiments.crew import crew_of
     from tokendyn.experiments.swept import TABLE, check_out
 
     crew = crew_of(workers, threads, memory, scheduler, retries, announce)

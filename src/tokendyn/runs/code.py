@@ -28,7 +28,7 @@ _SPEECH = frozenset(
     | {"tokendyn.cli" + part for part in ("", ".boundary", ".commands", ".jobs", ".output", ".progress", ".repeat")}
     | {"tokendyn.cli.strict"}
     | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
-    | {"tokendyn.experiments.results", "tokendyn.experiments.sweeping", "tokendyn.experiments.swept"}
+    | {f"tokendyn.experiments.{name}" for name in ("crew", "results", "sweeping", "swept")}
 )
 
 

@@ -137,37 +137,50 @@ def text_weights(
     return np.array([float(class_weight.get(label, 1.0)) for label in known])[which]
 
 
-def check_parameters(given: dict[str, Any]) -> None:
-    """Raise one BadInputError for all parameters that are of the wrong kind or out of range."""
-    problems = [
-        f"{name}={given[name]!r}; expected a whole number of at least {least}"
-        for name, least in _WHOLE.items()
-        if not (_whole(given[name]) and given[name] >= least)
-    ]
-    if given["batch_size"] is not None and not (_whole(given["batch_size"]) and given["batch_size"] >= 1):
-        problems.append(f"batch_size={given['batch_size']!r}; expected None or a whole number of at least 1")
-    problems += [
-        f"{name}={given[name]!r}; expected a positive number"
-        for name in ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
-        if not (_number(given[name]) and given[name] > 0)
-    ]
-    if not (_number(given["min_score"]) and given["min_score"] >= 0):
-        problems.append(f"min_score={given['min_score']!r}; expected a number of at least 0")
-    if not (_number(given["word_dropout"]) and 0 <= given["word_dropout"] < 1):
-        problems.append(f"word_dropout={given['word_dropout']!r}; expected a number from 0, below 1")
-    if not (_number(given["validation_fraction"]) and 0 < given["validation_fraction"] < 1):
-        problems.append(f"validation_fraction={given['validation_fraction']!r}; expected a number between 0 and 1")
-    if given["patience"] is not None and not (_whole(given["patience"]) and given["patience"] >= 1):
-        problems.append(f"patience={given['patience']!r}; expected None or a whole number of at least 1")
-    weight = given["class_weight"]
+def check_parameters(values: dict[str, Any]) -> None:
+    """Raise one BadInputError for all parameters of LeaderClassifier of the wrong kind or out of range."""
+    problems = whole_problems(values, _WHOLE)
+    problems += whole_problems(values, {"batch_size": 1, "patience": 1}, none_allowed=True)
+    positive = ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
+    problems += positive_problems(values, positive) + fraction_problems(values, "validation_fraction")
+    if not (_number(values["min_score"]) and values["min_score"] >= 0):
+        problems.append(f"min_score={values['min_score']!r}; expected a number of at least 0")
+    if not (_number(values["word_dropout"]) and 0 <= values["word_dropout"] < 1):
+        problems.append(f"word_dropout={values['word_dropout']!r}; expected a number from 0, below 1")
+    weight = values["class_weight"]
     if not (weight is None or isinstance(weight, dict) or (isinstance(weight, str) and weight == "balanced")):
         problems.append(f"class_weight={weight!r}; expected None, 'balanced' or a dictionary from label to weight")
-    if not isinstance(given["negation"], bool | np.bool_):
-        problems.append(f"negation={given['negation']!r}; expected True or False")
-    if not is_tokeniser(given["tokeniser"]):
-        problems.append(f"tokeniser={given['tokeniser']!r}; expected None, a callable or an object with encode(text)")
+    if not isinstance(values["negation"], bool | np.bool_):
+        problems.append(f"negation={values['negation']!r}; expected True or False")
+    if not is_tokeniser(values["tokeniser"]):
+        problems.append(f"tokeniser={values['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
+
+
+def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
+    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    kind = "None or a whole number" if none_allowed else "a whole number"
+    return [
+        f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
+        for name, lowest in least.items()
+        if not (none_allowed and values[name] is None) and not (_whole(values[name]) and values[name] >= lowest)
+    ]
+
+
+def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return what is wrong with parameters that must be positive numbers."""
+    return [
+        f"{name}={values[name]!r}; expected a positive number"
+        for name in names
+        if not (_number(values[name]) and values[name] > 0)
+    ]
+
+
+def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    value = values[name]
+    return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 
 
 _WHOLE = {
