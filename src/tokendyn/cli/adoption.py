@@ -83,9 +83,9 @@ def _same_bits(store: Store, record: Record) -> bool:
     job = Job(known.id_of(record.config, record.inputs), known, record.config, record.inputs)
     # Named and claimed as the run, so that a later start clears up after a killed one.
     name = f".{record.id}-adopted-"
-    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as place:
+    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as folder:
         try:
-            again, _ = perform(place, job, keep_failures=False)
+            again, _ = perform(folder, job, keep_failures=False)
         except BusyError:
             raise
         except TokendynError as error:
@@ -115,6 +115,6 @@ def _take_over(store: Store, record: Record, compared: Sequence[str]) -> bool:
                     content = (folder / name).read_bytes()
                     (folder / name).write_bytes(content.replace(record.id.encode(), new.encode()))
             origin = {"run": record.id, "code": record.provenance.get("code"), "compared": list(compared)}
-            made = {**record.provenance, "code": known.code, "adopted": origin}
-            seal(folder, dataclasses.replace(record, id=new, provenance=made))
+            provenance = {**record.provenance, "code": known.code, "adopted": origin}
+            seal(folder, dataclasses.replace(record, id=new, provenance=provenance))
     return True

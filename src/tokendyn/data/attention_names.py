@@ -96,12 +96,12 @@ class Scheme:
         pattern = first + (f"(?P<layer>{self.slot})" if mark else "") + rest.replace(re.escape("{layer}"), "(?P=layer)")
         whole = re.compile(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern)
         ending = self.inputs[0].rpartition("{layer}")[2]  # a file may hold 100,000 names; most are passed over here
-        found: dict[str, set[str]] = {}
+        prefixes: dict[str, set[str]] = {}
         for name in names:
             match = whole.fullmatch(name) if name.endswith(ending) else None
             if match is not None:
-                found.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
-        return found
+                prefixes.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
+        return prefixes
 
     @property
     def module(self) -> str:

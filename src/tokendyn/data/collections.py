@@ -176,10 +176,10 @@ def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, 
     A text of the training part that occurs in the test part makes the measured accuracy too good.
     """
     first: dict[str, int] = {}
-    for place, text in enumerate(one.texts):
-        first.setdefault(_folded(text), place)
-    folded = ((first.get(_folded(text)), place) for place, text in enumerate(other.texts))
-    return [(mate, place) for mate, place in folded if mate is not None]
+    for row, text in enumerate(one.texts):
+        first.setdefault(_folded(text), row)
+    folded = ((first.get(_folded(text)), row) for row, text in enumerate(other.texts))
+    return [(mate, row) for mate, row in folded if mate is not None]
 
 
 @dataclass(frozen=True)
@@ -243,8 +243,8 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     drawn[order[:held]] = True
     folded = [_folded(text) for text in data.texts]
     side: dict[str, bool] = {}
-    for place in order:
-        side.setdefault(folded[place], bool(drawn[place]))
+    for row in order:
+        side.setdefault(folded[row], bool(drawn[row]))
     test = np.array([side[text] for text in folded], dtype=bool)
     if held and (test.all() or not test.any()):
         raise BadInputError(
@@ -258,7 +258,7 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
         data.take(np.flatnonzero(~test)),
         data.take(np.flatnonzero(test)),
         len(data) - len(side),
-        sum(len(given) > 1 for given in labels.values()),
+        sum(len(classes) > 1 for classes in labels.values()),
         int(np.sum(test != drawn)),
     )
 

@@ -257,7 +257,7 @@ def register_family(scheme: Scheme) -> None:
     BadInputError
         If the name is that of a family of the library, or ``{layer}`` is not in the name of a matrix.
     """
-    problems = ["the library has a family of this name"] if any(scheme.name == one.name for one in SCHEMES) else []
+    problems = ["the library has a family of this name"] if any(scheme.name == known.name for known in SCHEMES) else []
     problems += [f"{name!r} has no {{layer}} in it" for name in scheme.inputs if "{layer}" not in name]
     if problems:
         raise BadInputError.all_of(f"family {scheme.name!r}", problems)
@@ -296,11 +296,11 @@ def recognise(
     schemes = known_families() if scheme is None else (scheme,)
     parts: dict[str, list[tuple[Scheme, list[str]]]] = {}
     for candidate in schemes:
-        found: dict[str, list[str]] = {}
+        slots_of: dict[str, list[str]] = {}
         for slot, prefixes in candidate.layers(known).items():
             for part in prefixes:
-                found.setdefault(part, []).append(slot)
-        for part, slots in found.items():
+                slots_of.setdefault(part, []).append(slot)
+        for part, slots in slots_of.items():
             parts.setdefault(part, []).append((candidate, slots))
     if not parts:
         raise _unknown(known, source, scheme)
@@ -351,8 +351,8 @@ def _fitting(
                 f"{source}: the order of Q, K and V in {part}{scheme.inputs[0]} is not known for model_type {kind}; "
                 "say it with mapping='FILE.toml'"
             )
-        said = f"model_type {kind} is not among the families that are known" if kind else "no model_type is given"
-        note = f"{said}: read as {scheme.name}, by the names of its tensors"
+        reason = f"model_type {kind} is not among the families that are known" if kind else "no model_type is given"
+        note = f"{reason}: read as {scheme.name}, by the names of its tensors"
         rivals = [s for s, _ in (whole or candidates) if s.norms != scheme.norms]
         if rivals and scheme.name == "OPT":
             # These names stand for norms before and after the attention alike.

@@ -41,14 +41,14 @@ class LabelledTexts(ShortRepr):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, places: Sequence[int] | np.ndarray) -> "LabelledTexts":
+    def take(self, rows: Sequence[int] | np.ndarray) -> "LabelledTexts":
         """Return the texts at the given places, in that order."""
         return LabelledTexts(
-            tuple(self.texts[place] for place in places),
-            None if self.labels is None else tuple(self.labels[place] for place in places),
-            tuple(self.rows[place] for place in places) if self.rows else (),
+            tuple(self.texts[row] for row in rows),
+            None if self.labels is None else tuple(self.labels[row] for row in rows),
+            tuple(self.rows[row] for row in rows) if self.rows else (),
             self.source,
-            tuple(self.ids[place] for place in places) if self.ids else (),
+            tuple(self.ids[row] for row in rows) if self.ids else (),
         )
 
     def check_classes(self) -> None:

@@ -113,15 +113,15 @@ def _read_lines(file: TextFile, label: str | None) -> LabelledSequences:
     return LabelledSequences(tuple(lines_of), tuple(sequences), None if label is None else tuple(labels))
 
 
-def _id(value: Any, number: int, taken: dict[str, int]) -> str:
+def _id(value: Any, number: int, lines_of: dict[str, int]) -> str:
     """Return the name of a sequence, its line if it has none; no two may share one."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise ValueError(f"the id is {str(value)[:40]!r}, expected a string or a whole number")
     name = str(number if value is None else value)
     if half_surrogate(name):
         raise ValueError("half a surrogate pair stands in the id; write the character whole")
-    if name in taken:
-        raise ValueError(f"the id {name[:40]!r} is that of line {taken[name]} too; give each sequence its own")
+    if name in lines_of:
+        raise ValueError(f"the id {name[:40]!r} is that of line {lines_of[name]} too; give each sequence its own")
     return name
 
 

@@ -44,7 +44,7 @@ class StreamNorm:
         return np.asarray(matrix * self.gain)
 
 
-def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> StreamNorm:
+def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> StreamNorm:
     """Read the normalisation in front of a layer's attention, or the one that ends the layer before.
 
     Raises
@@ -57,11 +57,11 @@ def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> Stre
         ones, zeros, float(np.sqrt(dim)), "d", False,
         "no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
     )  # fmt: skip
-    for norm in _norms(found):
+    for norm in _norms(model):
         if not norm.stem:
             note = "the normalisation in front of the attention has no gain: a token is a unit vector"
             return StreamNorm(ones, zeros, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
-        stem, before = _stem(tensors, found, norm, layer)
+        stem, before = _stem(tensors, model, norm, layer)
         names = [name for name in (stem + ".weight", stem + ".gamma") if name in tensors.files] if stem else []
         if not names:
             continue
@@ -83,26 +83,26 @@ def _mean_zero(norm: Norm) -> str:
     return ", of mean zero" if norm.centred else ""
 
 
-def _norms(found: Recognised) -> tuple[Norm, ...]:
+def _norms(model: Recognised) -> tuple[Norm, ...]:
     """Return the candidates; a switch of the configuration moves the norm of OPT behind its layers."""
-    if found.config.flag("do_layer_norm_before", True) and not found.config.flag("pre_norm", False):
-        return found.scheme.norms
-    if found.scheme.name == "OPT":
+    if model.config.flag("do_layer_norm_before", True) and not model.config.flag("pre_norm", False):
+        return model.scheme.norms
+    if model.scheme.name == "OPT":
         return (Norm("layers.{layer}.final_layer_norm", before=False),)
     return ()
 
 
-def _stem(tensors: Tensors, found: Recognised, norm: Norm, layer: int) -> tuple[str, bool]:
+def _stem(tensors: Tensors, model: Recognised, norm: Norm, layer: int) -> tuple[str, bool]:
     """Return the stem of the names of a norm, empty for none, and whether it stands in front of the attention."""
     if norm.before:
-        own = found.prefix + norm.stem.replace("{layer}", found.slots[layer])
+        own = model.prefix + norm.stem.replace("{layer}", model.slots[layer])
         if own + ".weight" in tensors.files or not norm.first or layer > 0:
             return own, True
-        return _first(tensors, found.prefix, norm.first), False
+        return _first(tensors, model.prefix, norm.first), False
     if layer > 0:
-        earlier = found.slots.get(layer - 1)
-        return (found.prefix + norm.stem.replace("{layer}", earlier) if earlier is not None else ""), False
-    return _first(tensors, found.prefix, norm.first), False
+        earlier = model.slots.get(layer - 1)
+        return (model.prefix + norm.stem.replace("{layer}", earlier) if earlier is not None else ""), False
+    return _first(tensors, model.prefix, norm.first), False
 
 
 def _first(tensors: Tensors, prefix: str, ending: str) -> str:

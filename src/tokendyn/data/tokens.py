@@ -127,9 +127,9 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         with open_tensors(path) as stored:
             matrix = stored.read(_choose(path, sorted(stored.names), name), whole=True)
     else:
-        with open_numpy(path) as found:
+        with open_numpy(path) as file:
             one_array = path.suffix.lower() == ".npy"
-            matrix = found.read("x" if one_array else _choose(path, list(found.shapes), name))
+            matrix = file.read("x" if one_array else _choose(path, list(file.shapes), name))
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub":

@@ -83,12 +83,12 @@ def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Ending]:
     state = store.checkpoint(job.id)
     final = store.path(job.id) / job.kind.output
     with store.writing(job.id) as folder:
-        place = folder / job.kind.output
+        output = folder / job.kind.output
         if job.kind.experiment.grows and final.is_dir():
-            shutil.copytree(final, place)
+            shutil.copytree(final, output)
         try:
             with recording() as opened:
-                ending = job.kind.compute(job.config, place, final, state)
+                ending = job.kind.compute(job.config, output, final, state)
         except Exception as error:
             _check_disk(folder, error)
             if isinstance(error, OSError | OutputError) and not is_kernel_cache(error):

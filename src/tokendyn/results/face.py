@@ -218,7 +218,7 @@ def one_line(name: str, facts: dict[str, Any]) -> str:
     """Return a name and as many short facts as fit into a line."""
     parts: list[str] = []
     for part in _short_facts(facts):
-        if len(name) + 2 + sum(len(one) + 2 for one in (*parts, part)) > _LINE:
+        if len(name) + 2 + sum(len(earlier) + 2 for earlier in (*parts, part)) > _LINE:
             break
         parts.append(part)
     return f"{name}({', '.join(parts)})"

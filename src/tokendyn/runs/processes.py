@@ -34,9 +34,9 @@ class Processes:
             return own
         import torch
 
-        found = torch.from_numpy(np.array(own, order="C"))
+        tensor = torch.from_numpy(np.array(own, order="C"))
         device = "cuda" if self._dist.get_backend() == "nccl" else "cpu"
-        moved = found.to(device)
+        moved = tensor.to(device)
         self._dist.all_reduce(moved)
         return np.asarray(moved.cpu().numpy()).reshape(own.shape)
 

@@ -60,23 +60,23 @@ def parse(text: str) -> Condition:
     if len(text) > _MOST_CHARACTERS:
         raise BadInputError(f"the condition has {len(text)} characters; at most {_MOST_CHARACTERS} are read")
     reader = _Reader(_tokens(text), text)
-    found = reader.alternatives(0)
+    condition = reader.alternatives(0)
     if reader.next is not None:
         raise reader.wrong()
-    return found
+    return condition
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    place, found = 0, []
-    while text[place:].strip():
-        match = _TOKEN.match(text, place)
+    start, tokens = 0, []
+    while text[start:].strip():
+        match = _TOKEN.match(text, start)
         if match is None or match.lastgroup is None:
-            raise BadInputError(f"cannot read the condition from {text[place : place + 30].strip()!r} on; {_FORM}")
-        found.append((match.lastgroup, match[match.lastgroup]))
-        place = match.end()
-    if not found or len(found) > _MOST_TOKENS:
-        raise BadInputError(f"the condition has {len(found)} words, expected 1 to {_MOST_TOKENS}; {_FORM}")
-    return found
+            raise BadInputError(f"cannot read the condition from {text[start : start + 30].strip()!r} on; {_FORM}")
+        tokens.append((match.lastgroup, match[match.lastgroup]))
+        start = match.end()
+    if not tokens or len(tokens) > _MOST_TOKENS:
+        raise BadInputError(f"the condition has {len(tokens)} words, expected 1 to {_MOST_TOKENS}; {_FORM}")
+    return tokens
 
 
 class _Reader:
@@ -106,10 +106,10 @@ class _Reader:
         return self._chain("and", self._one, depth)
 
     def _chain(self, word: str, part: Callable[[int], Condition], depth: int) -> Condition:
-        found = part(depth)
+        condition = part(depth)
         while self.take(word):
-            found = found.joined(word.upper(), part(depth))
-        return found
+            condition = condition.joined(word.upper(), part(depth))
+        return condition
 
     def _one(self, depth: int) -> Condition:
         if depth > _MOST_DEPTH:

@@ -85,12 +85,12 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         raise BadInputError(
             f"labels mixes strings and numbers: row 0 has {listed[0]!r}, row {odd} has {listed[odd]!r}; use one kind"
         )
-    met = Counter(listed)
-    counts = {label: met[label] for label in sorted(met)}
+    numbers = Counter(listed)
+    counts = {label: numbers[label] for label in sorted(numbers)}
     if not 2 <= len(counts) <= MOST_CLASSES:
-        found = listing([f"{label!r} ({count})" for label, count in counts.items()])
+        listed_classes = listing([f"{label!r} ({count})" for label, count in counts.items()])
         raise BadInputError(
-            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
+            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {listed_classes}"
             f"; this classifier tells 2 to {MOST_CLASSES} classes apart"
         )
     kept = [str(label) for label, count in counts.items() if count > 1]

@@ -54,14 +54,14 @@ def route(
         Number of layers, 0 or more.
     """
     tokens = np.ascontiguousarray(positions)
-    one = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
+    text = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
     stack = [Layer(alpha)] * layers
-    shared = mean_shares(one, stack, weights=weights)
+    shared = mean_shares(text, stack, weights=weights)
     states, none = tokens[None].copy(), np.empty((0, len(tokens)), dtype=np.int64)
     leaders, ties = none, none
     if layers:
-        found = run_ragged(one, stack, weights=weights, record="all")
-        states, leaders, ties = found.states, found.leaders[:, 0], found.tie_counts[:, 0]
+        run = run_ragged(text, stack, weights=weights, record="all")
+        states, leaders, ties = run.states, run.leaders[:, 0], run.tie_counts[:, 0]
     return Passage(states=states, leaders=leaders, ties=ties, self_led=shared.self_led, shares=shared.shares)
 
 
@@ -74,11 +74,11 @@ def route_with_members(
     """
     layer = Layer(alpha)
     frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
-    states, found, followed = [positions.copy()], [], []
+    states, following, followed = [positions.copy()], [], []
     for number in range(layers):
         frozen.step(layer, number)
         states.append(frozen.advance(number + 1).copy())
-        found.append(frozen.following.copy())
+        following.append(frozen.following.copy())
         followed.append([frozen.followed(token) for token in range(len(weights))])
     c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
     w = p.copy()
@@ -88,7 +88,7 @@ def route_with_members(
             spare[members] += (1.0 - c) * w[token] * p[members] / np.sum(p[members])
         w = spare
     self_led = np.array([token in members for token, members in enumerate(followed[-1])])
-    leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
+    leaders, ties = (np.stack([getattr(step, name) for step in following]) for name in ("leaders", "tie_counts"))
     return Passage(np.stack(states), leaders, ties, self_led, w), followed
 
 
@@ -135,8 +135,8 @@ def route_all(
         tokens, weights, offsets, entries,
     )  # fmt: skip
     sets = RaggedTokens(tokens=tokens[:count], offsets=offsets)
-    found = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
-    kernels.read_back(texts.indptr, rows, offsets, entries, found.shares, found.self_led, shares, led, leads)
+    result = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
+    kernels.read_back(texts.indptr, rows, offsets, entries, result.shares, result.self_led, shares, led, leads)
     return shares, leads
 
 

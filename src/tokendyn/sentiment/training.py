@@ -160,12 +160,12 @@ def train(
         If a number leaves the finite ones in the first epoch of all, so that there is nothing to return.
     """
     run = _Run(texts, head, training, validation, recipe, rng, progress, deadline, checkpoint)
-    found = None if checkpoint is None else checkpoint.read()
+    state = None if checkpoint is None else checkpoint.read()
     try:
-        if found is not None and found.record["stage"] == "hardmax":
-            result = run.stage("hardmax", found.arrays["point"], found)
+        if state is not None and state.record["stage"] == "hardmax":
+            result = run.stage("hardmax", state.arrays["point"], state)
         else:
-            result = run.stage("start", head.start(words), found)
+            result = run.stage("start", head.start(words), state)
             if recipe.layers and recipe.epochs and run.status == "completed":
                 result = run.stage("hardmax", result.unknowns)
         return replace(result, status=run.status)
@@ -198,7 +198,7 @@ class _Run:
         self.newest: State | None = None
         self.status: Literal["completed", "budget", "diverged"] = "completed"
 
-    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], found: State | None = None) -> Trained:
+    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], state: State | None = None) -> Trained:
         """Train from a start, or from a checkpoint within the stage, and return the best iterate of the stage."""
         recipe, hard = self.recipe, name == "hardmax"
         epochs = recipe.epochs if hard else recipe.start_epochs
@@ -207,10 +207,10 @@ class _Run:
         batches = -(-len(self.training) // recipe.batch_size)
         adam = _Adam(unknowns, rate, epochs * batches if hard else None)
         best = Trained(unknowns, self.jitter, self.record, -1)
-        least, since, done = (-1.0, -np.inf), 0, 0
-        if found is not None:
-            best, least, since, done = self._take_up(found, adam)
-        for epoch in range(done + 1, epochs + 1):
+        least, since, first_epoch = (-1.0, -np.inf), 0, 0
+        if state is not None:
+            best, least, since, first_epoch = self._take_up(state, adam)
+        for epoch in range(first_epoch + 1, epochs + 1):
             if recipe.patience is not None and since >= recipe.patience:
                 break
             if self.record and self.processes.agree(time.monotonic() > self.deadline):
@@ -259,9 +259,9 @@ class _Run:
         if self.checkpoint is not None and self.newest is not None and not self.processes.rank:
             self.checkpoint.write(self.newest)
 
-    def _take_up(self, found: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
+    def _take_up(self, state: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
         """Go on from what :meth:`_mark` wrote; return the best, its measure, epochs since then, epochs done."""
-        arrays, record = found.arrays, found.record
+        arrays, record = state.arrays, state.record
         adam.point, adam.first, adam.second = arrays["point"], arrays["first"], arrays["second"]
         adam.taken, self.jitter = record["taken"], record["jitter"]
         self.rng.bit_generator.state = record["generator"]

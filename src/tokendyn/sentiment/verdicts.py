@@ -94,11 +94,11 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
         yield Verdict(label, probabilities[row], logit, float(biases[pole[row]]), own, residuals[row])
 
 
-def write_verdicts(found: Iterable[Verdict], path: str | Path) -> int:
+def write_verdicts(verdicts: Iterable[Verdict], path: str | Path) -> int:
     """Write verdicts as lines of JSON with their row from 1 on, whole or not at all; return how many."""
     count = 0
     with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        for count, verdict in enumerate(found, start=1):
+        for count, verdict in enumerate(verdicts, start=1):
             record = {"row": count, **verdict.to_dict()}
             stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     return count
@@ -118,22 +118,22 @@ def _leader(led: LedBy) -> dict[str, Any]:
     return record
 
 
-def leaders_over(found: Iterable[Verdict], *, top: int | None, examples: int) -> "pd.DataFrame":
+def leaders_over(verdicts: Iterable[Verdict], *, top: int | None, examples: int) -> "pd.DataFrame":
     """Return the words that led, with count, signed effect and example rows, largest effect first."""
     import pandas as pd
 
     led: dict[str, list[tuple[int, float]]] = {}
-    for row, verdict in enumerate(found):
+    for row, verdict in enumerate(verdicts):
         for leader in verdict.leaders:
             led.setdefault(leader.word, []).append((row, leader.contribution))
     table = pd.DataFrame(
         {
             "word": list(led),
-            "times": [len(met) for met in led.values()],
-            "total": [sum(part for _, part in met) for met in led.values()],
-            "mean": [sum(part for _, part in met) / len(met) for met in led.values()],
+            "times": [len(cases) for cases in led.values()],
+            "total": [sum(part for _, part in cases) for cases in led.values()],
+            "mean": [sum(part for _, part in cases) / len(cases) for cases in led.values()],
             "examples": [
-                [row for row, _ in sorted(met, key=lambda one: -abs(one[1]))[:examples]] for met in led.values()
+                [row for row, _ in sorted(cases, key=lambda case: -abs(case[1]))[:examples]] for cases in led.values()
             ],
         }
     )

@@ -229,8 +229,8 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Columns]:
-    with open_numpy(path) as found:
-        yield Columns(found.shapes, found.read, str(path))
+    with open_numpy(path) as file:
+        yield Columns(file.shapes, file.read, str(path))
 
 
 @contextmanager

@@ -123,8 +123,8 @@ class Outcome:
         rows = []
         for name, bound in self.claim.bounds.items():
             value = self.finding.values.get(name, math.nan)
-            met = bound.met(value) if name in self.finding.values else None
-            rows.append({"measured": name, "value": value, "bound": str(bound), "met": met})
+            holds = bound.met(value) if name in self.finding.values else None
+            rows.append({"measured": name, "value": value, "bound": str(bound), "met": holds})
         return rows
 
     def record(self) -> dict[str, Any]:

@@ -83,14 +83,14 @@ def leaders(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding
         leads = (trajectory.leaders[:, 0] == own) & (trajectory.tie_counts[:, 0] == 1)
         since = np.maximum.accumulate(leads, axis=0)
         moves = np.abs(np.diff(trajectory.states, axis=0)).max(axis=2) / scale
-        found = np.flatnonzero(leads.any(axis=0))
+        leaders = np.flatnonzero(leads.any(axis=0))
         gaps = np.linalg.norm(trajectory.states[-1] - case.prediction.limits, axis=1) / scale
         rows.append(
             case.row
             | {
-                "leaders": len(found),
+                "leaders": len(leaders),
                 "motion of a leader": float(np.where(since, moves, 0.0).max()),
-                "leaders not foreseen": len(set(case.prediction.leaders.tolist()) ^ set(found.tolist())),
+                "leaders not foreseen": len(set(case.prediction.leaders.tolist()) ^ set(leaders.tolist())),
                 "distance from the leaders' prediction": float(np.nanmax(gaps)),
             }
         )

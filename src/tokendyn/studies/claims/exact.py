@@ -141,8 +141,8 @@ def interpolates(profile: Profile, seed: int) -> Finding:
         count = 20 if profile == "quick" else 200
         sequences = [rng.standard_normal((int(length), dim)) for length in rng.integers(3, 8, count)]
         outputs = [rng.standard_normal((int(rng.integers(1, 4)), 2)) for _ in sequences]
-        met = exact.compile_seq2seq(sequences, outputs, certify=False)
-        rows.append(_verified(f"outputs, d = {dim}", "seq2seq", met.certificate.verify()))
+        transformer = exact.compile_seq2seq(sequences, outputs, certify=False)
+        rows.append(_verified(f"outputs, d = {dim}", "seq2seq", transformer.certificate.verify()))
         labels = [int(label) for label in rng.integers(0, 3, count)]
         soft = exact.compile(sequences, labels, strategy="narrow", attention="softmax", certify=False)
         rows.append(_verified(f"softmax, d = {dim}", "narrow", soft.certificate.verify()))

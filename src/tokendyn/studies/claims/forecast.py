@@ -145,7 +145,7 @@ def chaos(profile: Profile, seed: int, *, settings: Mapping[str, Any] | None = N
         "valid time in Lyapunov times": float(table["valid time"]["TD-TF"]),
         "histogram distance of a long run": float(table["histogram distance"]["TD-TF"]),
     }
-    drawn = {str(name): float(one) for name, one in table["valid time"].items()}
+    drawn = {str(name): float(time) for name, time in table["valid time"].items()}
     remark = f"{points:,} points of {columns} columns, {starts} starts on another orbit; medians."
     return Finding(values, table.reset_index(), bars(drawn, "valid time in Lyapunov times"), remark)
 

@@ -84,8 +84,8 @@ def interpretable(profile: Profile, seed: int, *, layers: int | None = None) -> 
 
 def _verdict_by_hand(model: LeaderClassifier, why: Explanation, layers: int) -> float:
     """Return the logit of a text by the published equations alone, in plain loops."""
-    places = {word: place for place, word in enumerate(model.words_)}
-    tokens = np.array([model.embedding_[places.get(word, -1)] for word in why.token_labels])
+    number_of = {word: number for number, word in enumerate(model.words_)}
+    tokens = np.array([model.embedding_[number_of.get(word, -1)] for word in why.token_labels])
     counts = np.asarray(why.token_weights)
     share = model.alpha / (1 + model.alpha)
     for _ in range(layers):

@@ -47,17 +47,17 @@ class Grid:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the sizes."""
-        found = []
+        faults = []
         if self.resolution < 6:
-            found.append(f"resolution is {self.resolution}; expected 6 cells or more")
+            faults.append(f"resolution is {self.resolution}; expected 6 cells or more")
         if self.upstream < 2 or self.length < self.upstream + self.sponge + 2 or self.height < 3 or self.sponge < 1:
-            found.append(
+            faults.append(
                 f"the domain is {self.length:g} by {self.height:g} with the body at {self.upstream:g} and a sponge of "
                 f"{self.sponge:g}; expected at least 2 up- and downstream of the body, height 3, sponge 1"
             )
         if self.resolution**2 * self.length * self.height > 2e7:
-            found.append("the grid has more than 20 million cells; choose a coarser one")
-        return found
+            faults.append("the grid has more than 20 million cells; choose a coarser one")
+        return faults
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -150,13 +150,14 @@ def usual_contenders(*, published: bool = False, published_epochs: int = 4, **pa
     **parameters
         Of the leader classifier.
     """
-    found = [
+    contenders = [
         leader_model("leaders", **parameters),
         linear_model("TF-IDF + LR, words", tuned=True),
         linear_model("TF-IDF + LR, words and pairs", 2, tuned=True),
         embedding_model("fastText-like"),
     ]
-    return [*found, published_model("as published, d = 16", dim=16, epochs=published_epochs)] if published else found
+    wide = [published_model("as published, d = 16", dim=16, epochs=published_epochs)] if published else []
+    return [*contenders, *wide]
 
 
 def compare_classifiers(

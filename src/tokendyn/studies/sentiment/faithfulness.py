@@ -246,8 +246,8 @@ def drops(
     for row, share in zip(present, fractions, strict=True):
         # 0.1 * 30 is a little above 3: the remainder must not cost a word.
         row[order[: max(1, math.ceil(share * len(values) - 1e-9))]] = False
-    found = judge.probability - judge.probabilities(np.concatenate([present, ~present]))
-    return found[: len(fractions)], found[len(fractions) :]
+    drops = judge.probability - judge.probabilities(np.concatenate([present, ~present]))
+    return drops[: len(fractions)], drops[len(fractions) :]
 
 
 def rank_agreement(values: Float[np.ndarray, " words"], reference: Float[np.ndarray, " words"]) -> float:
