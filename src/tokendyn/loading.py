@@ -144,7 +144,7 @@ class Record(Result):
         if not numbers:
             return Bars((), ())
         first = table.iloc[:, 0] if table.columns[0] != numbers[0] else table.index
-        return Bars([str(name) for name in first], table[numbers[0]].tolist(), str(numbers[0]))
+        return Bars(names=[str(name) for name in first], values=table[numbers[0]].tolist(), xlabel=str(numbers[0]))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the record into a new folder, under the name of its file."""
@@ -261,7 +261,7 @@ def _function(name: str) -> Callable[[Path], Any]:
 
 
 def _record(path: Path, schema: str) -> Record:
-    return Record(RECORDS[schema][1], read_json(path, schema=schema, version=1), path)
+    return Record(what=RECORDS[schema][1], values=read_json(path, schema=schema, version=1), source=path)
 
 
 def _load_result(folder: Path) -> Result:

@@ -251,7 +251,7 @@ def _drop_output() -> None:
 
 
 def _fault(error: Exception, arguments: Sequence[str]) -> str:
-    """Write down an error that nobody foresaw; return the message about it."""
+    """Write a report of an unexpected error to a file; return the message about it."""
     from tokendyn import __version__
 
     frames = traceback.extract_tb(error.__traceback__)

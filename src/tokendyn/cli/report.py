@@ -117,10 +117,10 @@ def joined(runs: tuple[Path, ...], kinds: list[str], pages: "list[Report]") -> "
         rows.append({"run": str(run), "made by": _maker(schema), **{n: origin.get(n) for n in ("seed", "seconds")}})
         rows[-1] |= {name: origin.get(name) for name in ("tokendyn", "machine", "finished")}
     chapters = [
-        Chapter(f"{run.name}: {page.title}", page.subtitle, page.plain_sections)
+        Chapter(title=f"{run.name}: {page.title}", subtitle=page.subtitle, sections=page.plain_sections)
         for run, page in zip(runs, pages, strict=True)
     ]
-    return Report(f"{len(runs)} runs", "Side by side", [Table(rows, "Runs"), *chapters])
+    return Report(title=f"{len(runs)} runs", subtitle="Side by side", sections=[Table(rows, "Runs"), *chapters])
 
 
 def _written(run: Path) -> Path:

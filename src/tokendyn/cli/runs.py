@@ -42,7 +42,7 @@ def list_runs(
     show
         Options and results to show, with commas between; by default the options that differ.
     limit
-        Show so many, 0 for all; by default the latest 50 in the table, and all with --json.
+        Most runs to show, 0 for all; by default the latest 50 in the table, and all with --json.
     store
         Folder of the store; TOKENDYN_RUNS by default, else runs.
     json

@@ -149,7 +149,8 @@ def read_mapping(path: str | Path) -> Scheme:
     if problems:
         raise BadInputError.all_of(str(path), problems)
     return Scheme(
-        Path(path).name, layout, tuple(table[name] for name in wanted), table.get("output", ""),
+        name=Path(path).name, layout=layout, inputs=tuple(table[name] for name in wanted),
+        output=table.get("output", ""),
         transposed=bool(table.get("transposed", layout == "columns")), heads=table.get("heads"),
         key_value_heads=table.get("key_value_heads"), exact=True,
     )  # fmt: skip

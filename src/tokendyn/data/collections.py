@@ -52,7 +52,7 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
         raise BadInputError.first_of(str(path), problems, "files")
     if not texts:
         raise BadInputError(f"{path} holds no text; expected one folder for each class, with .txt files in it")
-    return LabelledTexts(tuple(texts), tuple(labels), (), str(path))
+    return LabelledTexts(texts=tuple(texts), labels=tuple(labels), rows=(), source=str(path))
 
 
 def _whole_text(file: Path) -> str:
@@ -93,7 +93,9 @@ def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None =
         raise BadInputError.first_of("the dataset", problems, "rows")
     if not texts:
         raise BadInputError("the dataset holds no rows; expected at least one text")
-    return LabelledTexts(tuple(texts), None if label is None else tuple(labels), tuple(rows), "dataset")
+    return LabelledTexts(
+        texts=tuple(texts), labels=None if label is None else tuple(labels), rows=tuple(rows), source="dataset"
+    )
 
 
 def _label_names(dataset: Iterable[Any], label: str | None) -> list[str] | None:
@@ -167,7 +169,7 @@ def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
         kept = [line.strip() for line in lines if line.strip()]
         texts += kept
         labels += [label] * len(kept)
-    return LabelledTexts(tuple(texts), tuple(labels), (), "movie sentences (rt-polarity)")
+    return LabelledTexts(texts=tuple(texts), labels=tuple(labels), rows=(), source="movie sentences (rt-polarity)")
 
 
 def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, int]]:
@@ -255,11 +257,11 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     for text, label in zip(folded, data.labels or (), strict=False):
         labels.setdefault(text, set()).add(label)
     return Split(
-        data.take(np.flatnonzero(~test)),
-        data.take(np.flatnonzero(test)),
-        len(data) - len(side),
-        sum(len(classes) > 1 for classes in labels.values()),
-        int(np.sum(test != drawn)),
+        training=data.take(np.flatnonzero(~test)),
+        test=data.take(np.flatnonzero(test)),
+        repeated=len(data) - len(side),
+        disputed=sum(len(classes) > 1 for classes in labels.values()),
+        moved=int(np.sum(test != drawn)),
     )
 
 

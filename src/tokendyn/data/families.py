@@ -13,7 +13,15 @@ def _family(name: str, types: str, module: str, parts: str, output: str, *norms:
     """Return a family with a matrix each for Q, K, V, whose names start alike."""
     inputs = tuple(f"{module}{part}.weight" for part in parts.split())
     layout = more.pop("layout", "separate")
-    return Scheme(name, layout, inputs, f"{module}{output}.weight", frozenset(types.split()), norms, **more)
+    return Scheme(
+        name=name,
+        layout=layout,
+        inputs=inputs,
+        output=f"{module}{output}.weight",
+        model_types=frozenset(types.split()),
+        norms=norms,
+        **more,
+    )
 
 
 def _rms(stem: str, offset: float = 0.0) -> Norm:
@@ -187,8 +195,8 @@ SCHEMES: tuple[Scheme, ...] = (
         Norm("layers.{layer}.layer_norm1"),
     ),
     Scheme(
-        "torch.nn.MultiheadAttention", "stacked", ("layers.{layer}.self_attn.in_proj_weight",),
-        "layers.{layer}.self_attn.out_proj.weight",
+        name="torch.nn.MultiheadAttention", layout="stacked", inputs=("layers.{layer}.self_attn.in_proj_weight",),
+        output="layers.{layer}.self_attn.out_proj.weight",
     ),
     _family(
         "T5", "t5 mt5 umt5 longt5 switch_transformers pop2piano udop", "block.{layer}.layer.0.SelfAttention.",
@@ -359,7 +367,9 @@ def _fitting(
             scheme = replace(scheme, norms=())
     if scheme.name == "ChatGLM" and not config.flag("multi_query_attention", False):
         scheme = replace(scheme, layout="interleaved")
-    return bool(whole), Recognised(scheme, part, _numbered(scheme, slots, config), config, note)
+    return bool(whole), Recognised(
+        scheme=scheme, prefix=part, slots=_numbered(scheme, slots, config), config=config, note=note
+    )
 
 
 def _has_output(scheme: Scheme, slot: str, prefix: str, known: set[str]) -> bool:

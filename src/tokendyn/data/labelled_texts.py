@@ -44,11 +44,11 @@ class LabelledTexts(ShortRepr):
     def take(self, rows: Sequence[int] | np.ndarray) -> "LabelledTexts":
         """Return the texts at the given places, in that order."""
         return LabelledTexts(
-            tuple(self.texts[row] for row in rows),
-            None if self.labels is None else tuple(self.labels[row] for row in rows),
-            tuple(self.rows[row] for row in rows) if self.rows else (),
-            self.source,
-            tuple(self.ids[row] for row in rows) if self.ids else (),
+            texts=tuple(self.texts[row] for row in rows),
+            labels=None if self.labels is None else tuple(self.labels[row] for row in rows),
+            rows=tuple(self.rows[row] for row in rows) if self.rows else (),
+            source=self.source,
+            ids=tuple(self.ids[row] for row in rows) if self.ids else (),
         )
 
     def check_classes(self) -> None:

@@ -110,7 +110,9 @@ def _read_lines(file: TextFile, label: str | None) -> LabelledSequences:
         sequences.append(tokens)
         labels.append(value)
     _check_read(file.source, problems, sequences)
-    return LabelledSequences(tuple(lines_of), tuple(sequences), None if label is None else tuple(labels))
+    return LabelledSequences(
+        ids=tuple(lines_of), sequences=tuple(sequences), labels=None if label is None else tuple(labels)
+    )
 
 
 def _id(value: Any, number: int, lines_of: dict[str, int]) -> str:
@@ -177,7 +179,7 @@ def _read_table(file: TextFile, delimiter: str, label: str | None, unread: str) 
     sequences = [np.array(coordinates).reshape(-1, len(numeric)) for coordinates in table.tokens.values()]
     _check_read(file.source, problems, sequences)
     labels = None if label is None else tuple(table.label_of[name] for name in table.tokens)
-    return LabelledSequences(tuple(table.tokens), tuple(sequences), labels)
+    return LabelledSequences(ids=tuple(table.tokens), sequences=tuple(sequences), labels=labels)
 
 
 @dataclass(kw_only=True)

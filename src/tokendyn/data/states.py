@@ -74,7 +74,7 @@ def read_states(path: str | Path) -> HiddenStates:
     labels = tuple(map(str, range(states.shape[1]))) if names is None else tuple(map(str, names.tolist()))
     if len(labels) != states.shape[1]:
         raise BadInputError(f"{path}: {len(labels)} names for {states.shape[1]} tokens")
-    return HiddenStates(states, labels, str(path))
+    return HiddenStates(states=states, labels=labels, source=str(path))
 
 
 def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = False) -> None:

@@ -54,13 +54,20 @@ def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> Stre
     """
     ones, zeros = np.ones(dim), np.zeros(dim)
     plain = StreamNorm(
-        ones, zeros, float(np.sqrt(dim)), "d", False,
-        "no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
+        gain=ones, inside_bias=zeros, length=float(np.sqrt(dim)), formula="d", centred=False,
+        note="no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
     )  # fmt: skip
     for norm in _norms(model):
         if not norm.stem:
             note = "the normalisation in front of the attention has no gain: a token is a unit vector"
-            return StreamNorm(ones, zeros, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
+            return StreamNorm(
+                gain=ones,
+                inside_bias=zeros,
+                length=float(np.sqrt(dim)),
+                formula="d",
+                centred=norm.centred,
+                note=note + _mean_zero(norm),
+            )
         stem, before = _stem(tensors, model, norm, layer)
         names = [name for name in (stem + ".weight", stem + ".gamma") if name in tensors.files] if stem else []
         if not names:
@@ -72,10 +79,19 @@ def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> Stre
             continue
         if before:
             note = f"the gain of {stem}, in front of the attention, is folded into Q, K and V: a token is a unit vector"
-            return StreamNorm(gain, bias, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
+            return StreamNorm(
+                gain=gain,
+                inside_bias=bias,
+                length=float(np.sqrt(dim)),
+                formula="d",
+                centred=norm.centred,
+                note=note + _mean_zero(norm),
+            )
         size = float(np.sqrt((gain**2).sum() + (bias**2).sum()))
         note = f"states have the norm that {stem} gives in the mean, {size:.4g}; that of single tokens differs"
-        return StreamNorm(ones, zeros, size, "(|gain|^2 + |bias|^2)", False, note)
+        return StreamNorm(
+            gain=ones, inside_bias=zeros, length=size, formula="(|gain|^2 + |bias|^2)", centred=False, note=note
+        )
     return plain
 
 

@@ -55,7 +55,7 @@ def read_texts(path: str | Path, text: str = "text", label: str | None = "label"
         return read_class_folders(path)
     reader = _reader_for(path)
     with open_text(path, most=sys.maxsize) as file:
-        rows = _Rows(file.source, text, label)
+        rows = _Rows(source=file.source, text=text, label=label)
         for _ in reader(file, rows):
             pass
     return rows.result()
@@ -98,7 +98,7 @@ def stream_texts(
     yielded = False
     with open_text(source, most=sys.maxsize) as file:
         size = 0 if source is None else os.fstat(file.packed.fileno()).st_size
-        rows = _Rows(file.source, text, label)
+        rows = _Rows(source=file.source, text=text, label=label)
         for _ in reader(file, rows):
             if len(rows.texts) < part and rows.characters < _MOST_CHARACTERS:
                 continue

@@ -70,7 +70,9 @@ def cut_text(path: Path, text: str, *, special: bool = True) -> Cut:
     ids, names, added = (tuple(facts[key]) for key in ("ids", "names", "added"))
     if not len(ids) == len(names) == len(added):
         raise BadInputError(f"{path} is not a whole tokenizer (it gives {len(ids)} numbers to {len(names)} tokens)")
-    return Cut(ids, names, added, facts["unknown"], facts["lost"], facts["dropout"])
+    return Cut(
+        ids=ids, names=names, added=added, unknown=facts["unknown"], lost=facts["lost"], dropout=facts["dropout"]
+    )
 
 
 def _walk(path: str) -> dict[str, Any]:

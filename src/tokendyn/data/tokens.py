@@ -114,7 +114,7 @@ def _read(path: Path, suffix: str, array: str | None) -> TokenTable:
         return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
     table = read_numbers(path, DELIMITERS[ending(path)])
     labels = tuple(map(str, range(len(table.values)))) if table.names is None else table.names
-    return TokenTable(table.values, labels, table.name_column)
+    return TokenTable(tokens=table.values, labels=labels, name_column=table.name_column)
 
 
 def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:

@@ -164,7 +164,7 @@ def read_head(
         raise BadInputError(
             f"{path}: {count} heads do not share {shared} key and value heads evenly; correct key_value_heads={shared}"
         )
-    layout = HeadLayout(tensors, scheme, tuple(names), count, shared)
+    layout = HeadLayout(tensors=tensors, scheme=scheme, names=tuple(names), heads=count, shared=shared)
     query, key, value = layout.weights(head)
     _check_head_dim(model, query, str(path))
     outward = layout.output(output, query, head)
@@ -181,9 +181,9 @@ def read_head(
         if not all(np.isfinite(part).all() for part in (query, key, value, key_bias, beta)):
             raise BadInputError(f"{path}: weights of layer {layer} are so large that products of them overflow")
     return HeadWeights(
-        query, key, value, outward, scheme.name, layer, head, count, shared,
-        tuple(head_notes(tensors, model, slot, layer, [*names, output], norm, key_bias)),
-        beta, f"{norm.formula} times {formula}", norm.centred, key_bias,
+        query=query, key=key, value=value, output=outward, scheme=scheme.name, layer=layer, head=head, heads=count, key_value_heads=shared,
+        notes=tuple(head_notes(tensors, model, slot, layer, [*names, output], norm, key_bias)),
+        own_temperature=beta, temperature_formula=f"{norm.formula} times {formula}", centred=norm.centred, key_bias=key_bias,
     )  # fmt: skip
 
 

@@ -48,7 +48,14 @@ def crew_of(
         if not count:
             announce(f"the scheduler at {scheduler} has no workers yet; waiting for some: dask worker {scheduler}")
         start, end = functools.partial(_return, executor), end_dask
-    return Crew(start, end, _no_work, _AHEAD * max(count, 1), retries + 1, lambda answer: answer is None)
+    return Crew(
+        open=start,
+        end=end,
+        work=_no_work,
+        window=_AHEAD * max(count, 1),
+        deaths=retries + 1,
+        is_busy=lambda answer: answer is None,
+    )
 
 
 def _return(executor: Executor) -> Executor:

@@ -213,7 +213,7 @@ def control_option(name: str) -> Option:
 
 
 def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0) -> "Checkpoint | None":
-    """Return the checkpoint at a path; one that is there already, and None, as they are.
+    """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
 
     Parameters
     ----------

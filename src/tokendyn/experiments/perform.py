@@ -25,7 +25,7 @@ _one_at_a_time = threading.Lock()
 def perform(
     folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True, verify: bool = False
 ) -> tuple[Record, Ending]:
-    """Make the run of a job and put it into a store; one that is there already is only read.
+    """Run a job and store the run; a run that the store has already is only read.
 
     Parameters
     ----------

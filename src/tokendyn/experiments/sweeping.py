@@ -130,7 +130,7 @@ def sweep(
 
 
 def _check_call(experiment: Any, **parts: Any) -> None:
-    """Raise in words of Python what the plan, which speaks of files, would say in those of TOML."""
+    """Raise with names of Python arguments; the plan would raise with the words of a TOML file."""
     kind = experiment if isinstance(experiment, type) else type(experiment)
     if not issubclass(kind, Experiment):
         shown = getattr(experiment, "__name__", kind.__name__)

@@ -173,7 +173,11 @@ class Result(ABC):
             Table(self.table().reset_index(), "Table", most_rows=_ROWS),
         ]
         record = getattr(self, "provenance", None)
-        return Report(title, STATUSES.get(self.status, self.status), [*sections, *closing("", record or {})])
+        return Report(
+            title=title,
+            subtitle=STATUSES.get(self.status, self.status),
+            sections=[*sections, *closing("", record or {})],
+        )
 
     def _repr_html_(self) -> str:
         """Return sentences and picture for a notebook."""

@@ -156,7 +156,7 @@ def metered(packed: Any, path: str | Path, most: int = sys.maxsize) -> io.Buffer
 def _check_beginning(packed: Any, path: str | Path) -> None:
     """Unpack the beginning alone, which is soon done, so that nothing is parsed of what is refused later."""
     beginning = io.BufferedReader(_Metered(gzip.GzipFile(fileobj=packed), path, sys.maxsize, packed), 2**16)
-    with suppress(OSError, EOFError, zlib.error):  # whoever reads the file says so
+    with suppress(OSError, EOFError, zlib.error):  # the reader of the file reports it
         left = FREE_BYTES + 2**20
         while left > 0 and (data := beginning.read(2**16)):
             left -= len(data)

@@ -35,7 +35,7 @@ class State:
 
 
 class Checkpoint:
-    """A file that holds the newest state of a run, replaced at most every so many seconds, always whole.
+    """A file that holds the newest state of a run, replaced at most once in a number of seconds, always whole.
 
     Parameters
     ----------

@@ -160,7 +160,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
         Replace an existing ``target`` that tokendyn wrote (see :func:`check_free`); without it an existing one is an
         error, so nothing is lost.
     listed
-        False for a folder whose own record names its files; whoever asks has checked what is replaced.
+        False for a folder whose own record names its files; the caller has checked what is replaced.
 
     Raises
     ------

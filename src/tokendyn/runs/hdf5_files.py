@@ -27,7 +27,7 @@ _TEXT_BYTES = 64 * 2**20  # of texts that are read at a time
 def check_hdf5(path: str | Path) -> None:
     """Walk through groups, links, attributes and dimensions of a file in another process.
 
-    What that process can report as an error passes: whoever reads the file meets it again.
+    What that process can report as an error is not raised here: the reader of the file meets it again.
 
     Raises
     ------

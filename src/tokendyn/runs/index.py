@@ -145,7 +145,7 @@ class Index:
         return int(self._all(f"SELECT count(*) FROM runs WHERE {condition.sql}", condition.values)[0][0])
 
     def some(self, runs: Sequence[str]) -> dict[str, Row]:
-        """Return the given runs that are there, by id."""
+        """Return those of some runs that are in the store, by id."""
         rows: dict[str, Row] = {}
         for start in range(0, len(runs), 500):
             part = runs[start : start + 500]
@@ -178,7 +178,7 @@ class Index:
             return str(ids[0])
         if ids:
             raise BadInputError(f"{start} begins {len(ids)} ids ({', '.join(ids[:4])}, ...); give more of it")
-        raise BadInputError(f"{self.store.folder} has no run {start}; tokendyn runs list shows those that are there")
+        raise BadInputError(f"{self.store.folder} has no run {start}; tokendyn runs list shows its runs")
 
     def _open(self) -> sqlite3.Connection:
         """Return the database; a damaged one is replaced, and one in memory stands in where none can be written."""

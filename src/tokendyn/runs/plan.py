@@ -169,7 +169,16 @@ def plan_of(record: Mapping[str, Any], name: str = "the sweep") -> Plan:
     if problems:
         raise BadInputError.all_of(name, problems)
     words = " ".join(str(command).split())
-    plan = Plan(words, parts["fixed"], grid, walked, laws["random"], laws["latin"], samples or 1, seed)
+    plan = Plan(
+        command=words,
+        fixed=parts["fixed"],
+        grid=grid,
+        walked=walked,
+        random=laws["random"],
+        latin=laws["latin"],
+        samples=samples or 1,
+        seed=seed,
+    )
     if plan.count > MOST_JOBS:
         raise BadInputError(f"{name} has {plan.count} jobs; at most {MOST_JOBS} are allowed: make its grid coarser")
     return plan

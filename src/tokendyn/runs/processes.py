@@ -24,7 +24,7 @@ class Processes:
         self.count = 1 if self._dist is None else int(self._dist.get_world_size())
 
     def part(self, items: int) -> slice:
-        """Return which of so many items are this process's own: contiguous parts that differ by one at most."""
+        """Return the slice of ``items`` items that this process owns: contiguous parts that differ by one at most."""
         return slice(items * self.rank // self.count, items * (self.rank + 1) // self.count)
 
     def total(self, array: Any) -> np.ndarray:

@@ -43,7 +43,9 @@ class Condition:
 
     def joined(self, word: str, other: "Condition") -> "Condition":
         """Return both conditions joined by AND or OR."""
-        return Condition(f"({self.sql} {word} {other.sql})", self.values + other.values, self.names | other.names)
+        return Condition(
+            sql=f"({self.sql} {word} {other.sql})", values=self.values + other.values, names=self.names | other.names
+        )
 
 
 def parse(text: str) -> Condition:
@@ -116,7 +118,7 @@ class _Reader:
             raise BadInputError(f"the condition is nested more than {_MOST_DEPTH} deep; write it flatter")
         if self.take("not"):
             inner = self._one(depth + 1)
-            return Condition(f"(NOT {inner.sql})", inner.values, inner.names)
+            return Condition(sql=f"(NOT {inner.sql})", values=inner.values, names=inner.names)
         if self.take("("):
             inner = self.alternatives(depth + 1)
             if not self.take(")"):
@@ -148,10 +150,10 @@ def _compared(name: str, sign: str, kind: str, text: str) -> Condition:
         names = frozenset({name})
     word = text.lower() if kind == "word" else ""
     if word in ("none", "null") and sign in ("=", "!="):
-        return Condition(f"({value} IS {'NOT ' * (sign == '!=')}NULL)", values, names)
+        return Condition(sql=f"({value} IS {'NOT ' * (sign == '!=')}NULL)", values=values, names=names)
     if (word in ("true", "false") or kind == "number") and name not in _TEXTS:
         number = float(text) if kind == "number" else int(word == "true")
         sql = f"(coalesce(typeof({value}) IN ('integer', 'real') AND {value} {sign} ?, 0))"
-        return Condition(sql, (*values, *values, number), names)
+        return Condition(sql=sql, values=(*values, *values, number), names=names)
     plain = text[1:-1] if kind == "quoted" else text
-    return Condition(f"(coalesce(CAST({value} AS TEXT) {sign} ?, 0))", (*values, plain), names)
+    return Condition(sql=f"(coalesce(CAST({value} AS TEXT) {sign} ?, 0))", values=(*values, plain), names=names)

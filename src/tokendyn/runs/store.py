@@ -144,7 +144,7 @@ class Store:
         """
         folder = self.path(run)
         if not folder.is_dir():
-            raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows those that are there")
+            raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows its runs")
         try:
             manifest = read_json(folder / MANIFEST, schema=SCHEMA, version=SCHEMA_VERSION)
             record = _record(manifest)
@@ -228,7 +228,7 @@ class Store:
         folder = self.path(run)
         with self.claim(run):
             if not folder.exists():
-                raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows those that are there")
+                raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows its runs")
             try:
                 retired = Path(tempfile.mkdtemp(prefix=f".{run}-removed-", dir=self.folder))
                 folder.rename(retired / run)

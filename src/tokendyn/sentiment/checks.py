@@ -102,8 +102,8 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
     ]
     if few:
         raise BadInputError.all_of("labels", few)
-    number = {label: place for place, label in enumerate(counts)}
-    return np.array(list(counts)), np.array([number[label] for label in listed], dtype=np.int64)
+    number_of = {label: number for number, label in enumerate(counts)}
+    return np.array(list(counts)), np.array([number_of[label] for label in listed], dtype=np.int64)
 
 
 def text_weights(

@@ -94,6 +94,7 @@ class Lookup:
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
 
     def _unit(self, word: str) -> int:
+        """Return the number of a single word, which may be a part of n-grams only."""
         return self.units.setdefault(word, len(self.units))
 
     def encode(self, texts: Sequence[str]) -> Ragged:
@@ -114,6 +115,7 @@ class Lookup:
         others = (first[unknown], length[unknown])
         numbers, first, length = numbers[~unknown], first[~unknown], length[~unknown]
         rows = units.rows[first]
+        # Entries ascend in each text, as in training; occurrences of one entry keep their order when spans are wanted.
         order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
         rows, numbers = rows[order], numbers[order]
         new = np.ones(len(rows), dtype=bool)
@@ -123,15 +125,17 @@ class Lookup:
         known = np.bincount(rows, minlength=len(texts))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[starts], minlength=len(texts)))]).astype(np.int64)
         ragged = Ragged(
-            indptr,
-            numbers[starts].astype(np.int32),
-            np.diff(ends).astype(np.float64),
-            (sizes - known).astype(np.float64),
+            indptr=indptr,
+            words=numbers[starts].astype(np.int32),
+            counts=np.diff(ends).astype(np.float64),
+            neutral=(sizes - known).astype(np.float64),
         )
         if units.spans is None:
             return ragged, None
         without = np.stack([others[0], others[0] + others[1] - 1, units.rows[others[0]]], axis=1)
-        return ragged, Places(ends, first[order], (first + length - 1)[order], without, units.spans)
+        return ragged, Places(
+            indptr=ends, first=first[order], last=(first + length - 1)[order], unknown=without, spans=units.spans
+        )
 
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
         if self.rule.tokeniser is not None:
@@ -153,6 +157,7 @@ class Lookup:
             single = np.where(after, np.append(self.turned, -1)[words], single)
         complete = words >= 0
         starts, levels, runs = [np.flatnonzero(complete)], [single], words
+        # Runs grow by one word a round; -1 marks a run that no n-gram of the vocabulary begins with.
         for (keys, names), whole in zip(self.runs, self.whole, strict=True):
             following = words[len(levels) :]
             complete = complete[: len(following)] & (following >= 0)

@@ -55,7 +55,15 @@ def read_verdict(
     mass, value, part = passage.shares.tolist(), passage.states[0, :, chosen].tolist(), parts.tolist()
     order = np.argsort(-np.abs(parts), kind="stable").tolist()
     leaders = tuple(
-        LeaderWord(labels[j], spans[j], mass[j], value[j], part[j], followers[j], by_class[j])
+        LeaderWord(
+            word=labels[j],
+            spans=spans[j],
+            mass=mass[j],
+            value=value[j],
+            contribution=part[j],
+            followers=followers[j],
+            by_class=by_class[j],
+        )
         for j in order
         if self_led[j]
     )
@@ -119,9 +127,9 @@ def _neutral(
 ) -> NeutralPole:
     """Return what became of the neutral pole."""
     if not has_neutral:
-        return NeutralPole(0.0, 0, (), None)
+        return NeutralPole(mass=0.0, words=0, followers=(), follows=None)
     follows = None if self_led[-1] else labels[final[-1]]
-    return NeutralPole(float(passage.shares[-1]), unknown, followers[-1], follows)
+    return NeutralPole(mass=float(passage.shares[-1]), words=unknown, followers=followers[-1], follows=follows)
 
 
 def _note(words: int, unknown: int) -> str:

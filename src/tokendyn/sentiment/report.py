@@ -13,7 +13,12 @@ def explained_text(explanation: Explanation) -> ExplainedText:
     """Return the explanation as plain values."""
     number_of = {leader.word: number for number, leader in enumerate(explanation.leaders)}
     tokens = [
-        ExplainedToken(word.word, word.spans, number_of.get(word.leader or word.word, -1), word.contribution)
+        ExplainedToken(
+            word=word.word,
+            spans=word.spans,
+            leader=number_of.get(word.leader or word.word, -1),
+            contribution=word.contribution,
+        )
         for word in explanation.contributions
     ]
     negative, positive = explanation.sides
@@ -25,7 +30,14 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         logit=explanation.logit,
         bias=explanation.bias,
         leaders=[
-            ExplainedLeader(word.word, word.spans, word.mass, word.value, word.contribution, word.followers)
+            ExplainedLeader(
+                word=word.word,
+                spans=word.spans,
+                mass=word.mass,
+                value=word.value,
+                contribution=word.contribution,
+                followers=word.followers,
+            )
             for word in explanation.leaders
         ],
         tokens=tokens,

@@ -81,6 +81,8 @@ def route_with_members(
         following.append(frozen.following.copy())
         followed.append([frozen.followed(token) for token in range(len(weights))])
     c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
+    # The mean of the last layer is linear in the tokens before it. Going back through the layers, each token hands the
+    # part 1 - c of its share to those that it followed, so the shares end at the tokens of the text.
     w = p.copy()
     for led in reversed(followed):
         spare = c * w
@@ -89,7 +91,7 @@ def route_with_members(
         w = spare
     self_led = np.array([token in members for token, members in enumerate(followed[-1])])
     leaders, ties = (np.stack([getattr(step, name) for step in following]) for name in ("leaders", "tie_counts"))
-    return Passage(np.stack(states), leaders, ties, self_led, w), followed
+    return Passage(states=np.stack(states), leaders=leaders, ties=ties, self_led=self_led, shares=w), followed
 
 
 def route_all(
@@ -127,6 +129,7 @@ def route_all(
     shares = np.zeros(len(texts.words)) if shares is None else shares
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
+    # Room for every entry and one neutral pole a text: how many remain after word dropout is known afterwards.
     most = len(rows) + int((texts.indptr[rows + 1] - texts.indptr[rows]).sum())
     tokens, weights = np.empty((most, points.shape[1])), np.empty(most)
     offsets, entries = np.zeros(len(rows) + 1, dtype=np.int64), np.empty(most, dtype=np.int64)

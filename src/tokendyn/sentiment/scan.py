@@ -39,7 +39,7 @@ class WordTable:
         parts = [self._read(texts[first:last], number_of, breaks) for first, last in _portions(texts)]
         numbers, starts, ends, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
         bounds = np.stack([starts, ends], axis=1) if spans else None
-        return Units(numbers, np.repeat(np.arange(len(sizes)), sizes), bounds)
+        return Units(numbers=numbers, rows=np.repeat(np.arange(len(sizes)), sizes), spans=bounds)
 
     def _read(
         self, texts: Sequence[str], number_of: Callable[[str], int], breaks: bool

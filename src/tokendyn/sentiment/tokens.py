@@ -24,7 +24,7 @@ class TokenRule:
     Attributes
     ----------
     ngrams
-        Besides single words, runs of up to so many adjacent words are tokens, such as "not bad". They cross
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens beside single words. They cross
         neither markup nor ``. ! ? ; :`` and their like.
     negation
         A word after a negator, up to the next such mark, becomes another token: "not_good". Negators are not,
@@ -109,13 +109,14 @@ def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans
         sizes.append(len(numbers) - before)
     flat = np.array(numbers, dtype=np.int64)
     bounds = np.stack([starts, np.add(starts, lengths)], axis=1).astype(np.int64) if spans else None
-    return Units(flat, np.repeat(np.arange(len(sizes)), sizes), bounds)
+    return Units(numbers=flat, rows=np.repeat(np.arange(len(sizes)), sizes), spans=bounds)
 
 
 def negated(numbers: Int[np.ndarray, " units"], negator: Bool[np.ndarray, " words"]) -> Bool[np.ndarray, " units"]:
-    """Return which words stand after a negator in their sentence; ``negator`` tells it of each word number."""
+    """Return which words stand after a negator in their sentence; ``negator`` says for each word number whether it is one."""
     order = np.arange(len(numbers))
     own = np.append(negator, False)[numbers]
+    # A word is negated if the last negator before it is nearer than the last end of a sentence.
     last_end = np.maximum.accumulate(np.where(numbers < 0, order, -1))
     last_negator = np.maximum.accumulate(np.where(own, order, -1))
     return (last_negator > last_end) & ~own & (numbers >= 0)

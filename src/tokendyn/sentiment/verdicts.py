@@ -72,6 +72,7 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     parts = gain * shares * entry_values
     residuals = np.bincount(rows, weights=np.where(led, 0.0, parts), minlength=len(texts)).tolist()
     chosen = np.flatnonzero(led)
+    # By text, then by strength: the leaders of a text are one slice, the strongest first.
     chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
     bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
     columns = (ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen])
@@ -80,18 +81,26 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
         whole = gain * shares[chosen, None] * model.embedding_[ragged.words[chosen], :-1]
         by_class = map(tuple, whole.tolist())
     leaders = [
-        LedBy(model.words_[number], spans, mass, value, part, each)
+        LedBy(word=model.words_[number], spans=spans, mass=mass, value=value, contribution=part, by_class=each)
         for spans, number, mass, value, part, each in zip(
             places.of(chosen), *(column.tolist() for column in columns), by_class, strict=True
         )
     ]
+    # The negative log-probability of the verdict, by logaddexp, so that sure verdicts do not overflow.
     negative = np.logaddexp.reduce(scores, axis=1) - logits if several else np.logaddexp(0.0, -logits)
     probabilities = np.exp(-negative).tolist()
     labels = model.classes_.tolist()
     for row, logit in enumerate(logits.tolist()):
         own = tuple(leaders[bounds[row] : bounds[row + 1]])
         label = labels[pole[row] if several else logit > 0]
-        yield Verdict(label, probabilities[row], logit, float(biases[pole[row]]), own, residuals[row])
+        yield Verdict(
+            label=label,
+            probability=probabilities[row],
+            logit=logit,
+            bias=float(biases[pole[row]]),
+            leaders=own,
+            residual=residuals[row],
+        )
 
 
 def write_verdicts(verdicts: Iterable[Verdict], path: str | Path) -> int:

@@ -162,7 +162,7 @@ def pieces(explained: ExplainedText, most: int) -> tuple[list[Piece], int]:
             low, high, token, leads = kept[number]
             if low > at:
                 parts.append(Piece(explained.text[at:low]))
-            parts.append(Piece(explained.text[low:high], token, leads))
+            parts.append(Piece(text=explained.text[low:high], token=token, leads=leads))
             at, number = high, number + 1
         if at < end:
             parts.append(Piece(explained.text[at:end]))

@@ -279,7 +279,17 @@ def _shown(
     )
     sign = "+" if part > 0 else "−" if part < 0 else ""
     star = f"{max(0.5, 1.45 * share):.2f}"
-    return _Shown(piece.text, 0, colour, looks + " td-lead", sign, tip, star, number, at)
+    return _Shown(
+        text=piece.text,
+        gap=0,
+        colour=colour,
+        looks=looks + " td-lead",
+        sign=sign,
+        tip=tip,
+        star=star,
+        number=number,
+        token=at,
+    )
 
 
 def _direction(part: float) -> str:
@@ -308,7 +318,19 @@ def _bars(explained: ExplainedText, colours: list[str]) -> list[_Bar]:
         left = round(100 * (min(part, 0.0) - low) / extent, 3)
         width = round(100 * abs(part) / extent, 3)
         number = str(numbers[leader]) if leader >= 0 else ""
-        bars.append(_Bar(name, number, signed(part), colour, left, width, round(zero, 3), part < 0, leader == -2))
+        bars.append(
+            _Bar(
+                name=name,
+                number=number,
+                value=signed(part),
+                colour=colour,
+                left=left,
+                width=width,
+                zero=round(zero, 3),
+                negative=part < 0,
+                total=leader == -2,
+            )
+        )
     return bars
 
 
@@ -320,19 +342,30 @@ def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
         left = len(leader.followers) - _MOST_FOLLOWERS
         rows.append(
             _Row(
-                colours[index],
-                str(number),
-                leader.word,
-                short(leader.mass),
-                signed(leader.value),
-                signed(leader.contribution, 4),
-                f"{len(leader.spans):,}",
-                (names + (f" and {left} more" if left > 0 else "")) or "–",
+                colour=colours[index],
+                number=str(number),
+                word=leader.word,
+                mass=short(leader.mass),
+                value=signed(leader.value),
+                contribution=signed(leader.contribution, 4),
+                times=f"{len(leader.spans):,}",
+                followers=(names + (f" and {left} more" if left > 0 else "")) or "–",
             )
         )
     if explained.neutral_words:
         followers = f"{explained.neutral_words:,} words"
-        rows.append(_Row(NEUTRAL, "0", "(neutral pole)", short(explained.neutral_mass), "–", "0", "–", followers))
+        rows.append(
+            _Row(
+                colour=NEUTRAL,
+                number="0",
+                word="(neutral pole)",
+                mass=short(explained.neutral_mass),
+                value="–",
+                contribution="0",
+                times="–",
+                followers=followers,
+            )
+        )
     return rows
 
 
@@ -347,10 +380,14 @@ def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
     what = f"{len(scene.labels)} tokens at layers {layers}; leaders: {names or 'none'}"
     return [
         Picture(
-            panels(scene), f"Panels of {what}.", "Stars are leaders; a token has the colour of the one it follows."
+            picture=panels(scene),
+            alt=f"Panels of {what}.",
+            caption="Stars are leaders; a token has the colour of the one it follows.",
         ),
         Picture(
-            following_strip(scene), f"Bands of who follows whom: {what}.", "Who follows whom, from layer to layer."
+            picture=following_strip(scene),
+            alt=f"Bands of who follows whom: {what}.",
+            caption="Who follows whom, from layer to layer.",
         ),
     ]
 

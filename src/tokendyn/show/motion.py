@@ -14,10 +14,10 @@ from tokendyn.show.views import View, principal_axes
 #: More tokens are not moved: the leaders and the most frequent ones are.
 MOST_TOKENS = 800
 
-#: A deeper run stops at so many of its layers, first and last included.
+#: Most layers at which a deep run stops, the first and the last included.
 MOST_STOPS = 41
 
-#: At most so many leaders of a layer are named in the plane.
+#: Most leaders of a layer that are named in the plane.
 MOST_NAMES = 14
 
 _WIDTH, _TALLEST, _LOWEST = 640.0, 420.0, 120.0
@@ -67,9 +67,9 @@ class Motion:
     mean
         Where the mean of all tokens is at the last stop.
     ends
-        What the two ends of the first coordinate speak for; empty when they speak for nothing.
+        The classes that the two ends of the first coordinate support; empty when they support none.
     zero
-        Where the first coordinate is 0 and speaks for neither.
+        Where the first coordinate is 0 and supports neither class.
     layers
         The layer of each stop.
     said
@@ -135,7 +135,15 @@ def motion(scene: TokenScene, colours: dict[str, str], numbers: dict[str, int]) 
         for old in map(int, tokens)
     ]
     stars = [
-        Star(place, look.title, look.colour, at[look.token][0], at[look.token][1], last.sizes[place], last.names[place])
+        Star(
+            place=place,
+            title=look.title,
+            colour=look.colour,
+            x=at[look.token][0],
+            y=at[look.token][1],
+            size=last.sizes[place],
+            name=last.names[place],
+        )
         for place, look in enumerate(looks)
     ]
     left_out = len(scene.labels) - len(tokens)
@@ -228,7 +236,7 @@ def _looks(view: View, names: list[str], colours: dict[str, str], numbers: dict[
         colour = NEUTRAL if neutral else colours.get(word, view.styles[leader].colour)
         number = "0" if neutral else str(numbers.get(word, ""))
         shown = word if len(word) <= _LONGEST else word[: _LONGEST - 1] + "…"
-        looks.append(_Look(token, f"{number} {shown}".strip(), colour, number))
+        looks.append(_Look(token=token, title=f"{number} {shown}".strip(), colour=colour, number=number))
     return looks
 
 

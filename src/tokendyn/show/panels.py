@@ -57,7 +57,9 @@ def panels(scene: TokenScene, layers: Sequence[int] | None = None) -> Figure:
     notes = _notes(view)
     if view.dim == 1:
         return _line_figure(view, notes)
-    layout = _Layout(len(chosen), _shape(view), len(notes), bool(scene.title), plan_legend(view))
+    layout = _Layout(
+        count=len(chosen), ratio=_shape(view), notes=len(notes), titled=bool(scene.title), plan=plan_legend(view)
+    )
     figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
     _write_title(figure, scene.title, notes, layout)
     for number, layer in enumerate(chosen):
@@ -229,9 +231,9 @@ def wishes(view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -
     order = present[np.argsort(-view.masses[present], kind="stable")][: _MOST_LABELS if len(present) <= 24 else 12]
     labels = [
         Wish(
-            view.leader_name(leader),
-            (float(positions[scene.leaders[leader]][0]), float(positions[scene.leaders[leader]][1])),
-            float(np.sqrt(view.star_areas[leader])) / 2,
+            text=view.leader_name(leader),
+            xy=(float(positions[scene.leaders[leader]][0]), float(positions[scene.leaders[leader]][1])),
+            radius=float(np.sqrt(view.star_areas[leader])) / 2,
             bold=True,
         )
         for leader in order
@@ -246,7 +248,7 @@ def wishes(view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -
     for token in others:
         if not len(stars) or np.linalg.norm(stars - positions[token], axis=1).min() > reach:
             xy = (float(positions[token][0]), float(positions[token][1]))
-            labels.append(Wish(scene.labels[token], xy, radius, QUIET))
+            labels.append(Wish(text=scene.labels[token], xy=xy, radius=radius, colour=QUIET))
     return labels
 
 
@@ -333,7 +335,7 @@ def _write_title(figure: Figure, title: str, notes: list[str], layout: Any) -> N
 
 def _line_figure(view: View, notes: list[str]) -> Figure:
     """Draw a one-dimensional scene: position against layer."""
-    layout = _Layout(1, 0.72, len(notes), bool(view.scene.title), plan_legend(view))
+    layout = _Layout(count=1, ratio=0.72, notes=len(notes), titled=bool(view.scene.title), plan=plan_legend(view))
     figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
     _write_title(figure, view.scene.title, notes, layout)
     left, bottom, width, height = layout.panel(0)
@@ -367,6 +369,10 @@ def _label_lines(axes: Axes, view: View, width: float, height: float) -> None:
         layer, token = int(scene.leader_layers[leader]), scene.leaders[leader]
         if layer <= timelines.shown_layers(view):
             xy = (float(layer), float(view.points[layer, token, 0]))
-            labels.append(Wish(view.leader_name(leader), xy, float(np.sqrt(view.star_areas[leader])) / 2, bold=True))
+            labels.append(
+                Wish(
+                    text=view.leader_name(leader), xy=xy, radius=float(np.sqrt(view.star_areas[leader])) / 2, bold=True
+                )
+            )
     scale = np.array([width, height]) * 72 / np.ptp(box, axis=1)
     place_labels(axes, labels, box, 8.0, first[:2000], scale)

@@ -184,7 +184,7 @@ class View:
 
     @cached_property
     def unchanged_from(self) -> int:
-        """First layer from which nobody changes whom it follows."""
+        """First layer from which every token follows the same leader."""
         changed = np.flatnonzero((np.diff(self.followed_leaders, axis=0) != 0).any(axis=1))
         return int(changed[-1]) + 1 if changed.size else 0
 

@@ -107,9 +107,11 @@ def _columns_of(table: Any) -> Columns:
         return _of_dataset(dataset, "the xarray object")
     if isinstance(table, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in table.items()}
-        return Columns({name: array.shape for name, array in arrays.items()}, arrays.__getitem__, "the mapping")
+        return Columns(
+            shapes={name: array.shape for name, array in arrays.items()}, get=arrays.__getitem__, source="the mapping"
+        )
     if isinstance(table, np.ndarray):
-        return Columns({"x": table.shape}, lambda _: table, "the array")
+        return Columns(shapes={"x": table.shape}, get=lambda _: table, source="the array")
     raise BadInputError(
         f"{type(table).__name__} is no table; give a path, an array, a mapping of arrays, a DataFrame or xarray"
     )
@@ -118,7 +120,7 @@ def _columns_of(table: Any) -> Columns:
 def _of_frame(frame: Any, source: str) -> Columns:
     _refuse_twice(source, map(str, frame.columns))
     shapes = {str(name): (len(frame),) for name in frame.columns}
-    return Columns(shapes, lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source)
+    return Columns(shapes=shapes, get=lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source=source)
 
 
 @contextmanager
@@ -152,7 +154,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
 
 
 def _refuse_twice(source: str, names: Iterable[str]) -> None:
-    """Raise BadInputError if a name occurs twice: there is no telling which column is meant."""
+    """Raise BadInputError if a name occurs twice: it is unclear which column is meant."""
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
@@ -192,7 +194,9 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             # An index without a name is no column, in a file as in a DataFrame.
             shapes = {name: (count,) for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)}
-            yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
+            yield Columns(
+                shapes=shapes, get=lambda name: _parquet_column(file, name, path), source=str(path), packed=size
+            )
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
 
@@ -230,7 +234,7 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Columns]:
     with open_numpy(path) as file:
-        yield Columns(file.shapes, file.read, str(path))
+        yield Columns(shapes=file.shapes, get=file.read, source=str(path))
 
 
 @contextmanager
@@ -246,7 +250,13 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
                 shapes[name] = item.shape
 
         file.visititems(note)
-        yield Columns(shapes, lambda name: read_dataset(file[name], str(path)), str(path), None, packed_size(path))
+        yield Columns(
+            shapes=shapes,
+            get=lambda name: read_dataset(file[name], str(path)),
+            source=str(path),
+            time=None,
+            packed=packed_size(path),
+        )
 
 
 @contextmanager
@@ -268,7 +278,12 @@ def _of_dataset(dataset: Any, source: str) -> Columns:
         )
     variables = {str(name): v.transpose(along, ...) for name, v in dataset.variables.items() if along in v.dims}
     shapes = {name: variable.shape for name, variable in variables.items()}
-    return Columns(shapes, lambda name: variables[name].values, source, along if along in variables else None)
+    return Columns(
+        shapes=shapes,
+        get=lambda name: variables[name].values,
+        source=source,
+        time=along if along in variables else None,
+    )
 
 
 _READERS: dict[tuple[str, ...], Any] = {

@@ -178,7 +178,7 @@ def _choose(
         values, names = values[:, kept], tuple(names[at] for at in kept)
     driving, input_names = _together(available, list(inputs)) if inputs else (None, ())
     times, epoch = (None, None) if time is None else _times(available, time, len(values))
-    return _Chosen(values, names, times, driving, input_names, epoch)
+    return _Chosen(values=values, names=names, times=times, inputs=driving, input_names=input_names, epoch=epoch)
 
 
 def _arrays_of(available: Columns, asked: list[str]) -> list[str]:
@@ -277,7 +277,7 @@ def seconds_since(dates: Shaped[np.ndarray, " rows"], epoch: str, source: str = 
 
 
 def dates_after(seconds: Float[np.ndarray, " rows"], epoch: str) -> list[str]:
-    """Return the dates so many seconds after an epoch, ISO 8601 in its time zone; whole days without a time of day."""
+    """Return the dates at some seconds after an epoch, ISO 8601 in its time zone; whole days without a time of day."""
     import pandas as pd
 
     first = pd.Timestamp(epoch)

@@ -37,7 +37,7 @@ class Snapshots(ShortRepr):
     epoch
         When the times were dates: the date of time 0 in ISO 8601, of which the times are seconds; else None.
     label
-        What told the series apart from others in its table; empty for a table with one.
+        The label of the series in its table; empty for a table with one series.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -156,7 +156,9 @@ def snapshots(
         problems += more
     if problems:
         raise BadInputError.first_of(source, problems, "problems")
-    return Snapshots(table, at, step, labels, driving, input_labels, source)
+    return Snapshots(
+        values=table, times=at, dt=step, names=labels, inputs=driving, input_names=input_labels, source=source
+    )
 
 
 FILLS = ("linear", "previous")

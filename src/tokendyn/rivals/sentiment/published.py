@@ -130,7 +130,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     inference
         "hardmax" (published), or "softmax" as in training. The epoch is chosen by what is used.
     max_tokens
-        A text is cut after so many words; then the words that the training part does not hold are left out.
+        Most words of a text that are read; of these, words that the training part does not hold are left out.
     epochs, learning_rate, batch_size
         Of Adam on the mean logistic loss.
     validation_fraction
@@ -270,7 +270,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ragged = with_active(counted, known)
         # Words are numbered by these texts; the network knows them by the numbers of its own vocabulary.
         numbers = number_of[known][ragged.words].astype(np.int32) if len(known) else ragged.words
-        mapped = Ragged(ragged.indptr, numbers, ragged.counts, ragged.neutral)
+        mapped = Ragged(indptr=ragged.indptr, words=numbers, counts=ragged.counts, neutral=ragged.neutral)
         return run_texts(mapped, np.arange(len(mapped)), self.network_, temperature)
 
     def _train(
@@ -347,11 +347,11 @@ def merge_words(texts: Sequence[str], at_most: int) -> CountedTexts:
         distinct.append(len(numbers))
         sizes.append(len(first))
     return CountedTexts(
-        np.cumsum(np.array(distinct, dtype=np.int64)),
-        np.concatenate([*words, np.empty(0, np.int32)]),
-        np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
-        tuple(lexicon.numbers),
-        np.array(sizes, dtype=np.int64),
+        indptr=np.cumsum(np.array(distinct, dtype=np.int64)),
+        words=np.concatenate([*words, np.empty(0, np.int32)]),
+        counts=np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
+        names=tuple(lexicon.numbers),
+        sizes=np.array(sizes, dtype=np.int64),
     )
 
 

@@ -159,4 +159,11 @@ def judge(claim: Claim, profile: Profile, seed: int) -> Outcome:
         finding = claim.check(profile, seed)
     except TokendynError as error:
         finding, failure = Finding({}, pd.DataFrame()), str(error)
-    return Outcome(claim, finding, time.process_time() - began, profile, seed, failure)
+    return Outcome(
+        claim=claim,
+        finding=finding,
+        seconds=time.process_time() - began,
+        profile=profile,
+        seed=seed,
+        failure=failure,
+    )

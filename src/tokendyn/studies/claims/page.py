@@ -57,7 +57,11 @@ def outcomes_report(record: Mapping[str, Any], pictures: Path) -> Report:
     for claim in record["claims"]:
         sections += _sections(claim, pictures)
     sections += closing(record["command"], record["provenance"])
-    return Report("Claims", "Every claim: a number measured now, against a bound stated beforehand", sections)
+    return Report(
+        title="Claims",
+        subtitle="Every claim: a number measured now, against a bound stated beforehand",
+        sections=sections,
+    )
 
 
 def _sections(claim: Mapping[str, Any], pictures: Path) -> list[Section]:

@@ -239,12 +239,20 @@ def record(
     times = dt * np.arange(points)
     values = np.concatenate([rows[:, [1, 0]], rows[:, 2:]], axis=1)
     driving = None if inputs is None else np.array([inputs(t) for t in times])
-    series = Snapshots(values, times, dt, ("lift", "drag", "torque", *names), driving, input_names, source)
+    series = Snapshots(
+        values=values,
+        times=times,
+        dt=dt,
+        names=("lift", "drag", "torque", *names),
+        inputs=driving,
+        input_names=input_names,
+        source=source,
+    )
     return Flow(
-        series,
-        np.array(frames) if frames else None,
-        times[:: every or points][: len(frames)],
-        tank.solid[1:-1, 1:-1].copy(),
-        reynolds,
-        1 / tank.grid.height,
+        series=series,
+        fields=np.array(frames) if frames else None,
+        frame_times=times[:: every or points][: len(frames)],
+        solid=tank.solid[1:-1, 1:-1].copy(),
+        reynolds=reynolds,
+        blockage=1 / tank.grid.height,
     )

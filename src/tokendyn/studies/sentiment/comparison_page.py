@@ -58,9 +58,9 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
     best = max(rows, key=lambda row: float(row["accuracy"]))
     shown = [{name.replace("_", " "): _shown(name, value) for name, value in row.items()} for row in rows]
     return Report(
-        "Classifiers beside each other",
-        f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be measured on",
-        [
+        title="Classifiers beside each other",
+        subtitle=f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be measured on",
+        sections=[
             KeyFigures(
                 {
                     "test texts": record["test_texts"],

@@ -59,7 +59,7 @@ class LeaderCurve(Result, kind="leader-curve"):
         accuracy, error = _accuracy(table)
         name = "validation accuracy"
         return Curves(
-            table["leaders"].to_numpy(), {name: accuracy}, "leaders a text (mean over validation texts)", name,
+            x=table["leaders"].to_numpy(), curves={name: accuracy}, xlabel="leaders a text (mean over validation texts)", ylabel=name,
             bands={name: (accuracy - error, accuracy + error)},
         )  # fmt: skip
 
@@ -133,9 +133,9 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
     points = record["points"]
     best = max(points, key=lambda row: float(row["validation_accuracy"]))
     return Report(
-        "Accuracy against leaders a text",
-        str(record["source"]),
-        [
+        title="Accuracy against leaders a text",
+        subtitle=str(record["source"]),
+        sections=[
             KeyFigures(
                 {
                     "models": len(points),

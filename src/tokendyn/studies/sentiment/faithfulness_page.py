@@ -82,7 +82,9 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         ),
         *closing(record["command"], record["provenance"]),
     ]
-    return Report("How faithful are the explanations?", "Words taken out, and words left alone", sections)
+    return Report(
+        title="How faithful are the explanations?", subtitle="Words taken out, and words left alone", sections=sections
+    )
 
 
 def write_evaluation(
