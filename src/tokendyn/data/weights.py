@@ -181,9 +181,11 @@ def read_head(
         if not all(np.isfinite(part).all() for part in (query, key, value, key_bias, beta)):
             raise BadInputError(f"{path}: weights of layer {layer} are so large that products of them overflow")
     return HeadWeights(
-        query=query, key=key, value=value, output=outward, scheme=scheme.name, layer=layer, head=head, heads=count, key_value_heads=shared,
+        query=query, key=key, value=value, output=outward, scheme=scheme.name, layer=layer, head=head, heads=count,
+        key_value_heads=shared,
         notes=tuple(head_notes(tensors, model, slot, layer, [*names, output], norm, key_bias)),
-        own_temperature=beta, temperature_formula=f"{norm.formula} times {formula}", centred=norm.centred, key_bias=key_bias,
+        own_temperature=beta, temperature_formula=f"{norm.formula} times {formula}", centred=norm.centred,
+        key_bias=key_bias,
     )  # fmt: skip
 
 

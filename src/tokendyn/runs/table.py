@@ -1,4 +1,4 @@
-"""The results of a sweep as one table: the same bytes for the same jobs, whichever workers computed them, in any order."""
+"""The results of a sweep as one table: the same bytes for the same jobs, whoever computed them and in what order."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence

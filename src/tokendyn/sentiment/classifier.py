@@ -87,7 +87,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Most words that carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
         With ``ngrams``, words and n-grams together.
     ngrams
-        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too; 20,000 ``active_words`` suit 2.
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too, and 20,000 ``active_words``
+        are enough.
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     tokeniser

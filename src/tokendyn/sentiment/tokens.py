@@ -113,7 +113,7 @@ def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans
 
 
 def negated(numbers: Int[np.ndarray, " units"], negator: Bool[np.ndarray, " words"]) -> Bool[np.ndarray, " units"]:
-    """Return which words stand after a negator in their sentence; ``negator`` says for each word number whether it is one."""
+    """Return which words stand after a negator in their sentence; ``negator`` says which word numbers are negators."""
     order = np.arange(len(numbers))
     own = np.append(negator, False)[numbers]
     # A word is negated if the last negator before it is nearer than the last end of a sentence.

@@ -146,7 +146,9 @@ CLAIMS = (
     ),
     Claim(
         id="clustering.leaders",
-        statement="Special points, the leaders, determine the equilibrium; once a token leads itself it never moves again.",
+        statement=(
+            "Special points, the leaders, determine the equilibrium; once a token leads itself it never moves again."
+        ),
         source=f"{SOURCE}, leaders",
         how="Moves of leaders after they led; ends of all tokens against those that the leaders alone foretell.",
         bounds={
@@ -158,7 +160,9 @@ CLAIMS = (
     ),
     Claim(
         id="clustering.rate",
-        statement="While its leaders stay the same, a token approaches their mean by the factor 1 / (1 + alpha) a layer.",
+        statement=(
+            "While its leaders stay the same, a token approaches their mean by the factor 1 / (1 + alpha) a layer."
+        ),
         source=f"{SOURCE}, equation of a layer",
         how="Ratio of distances before and after every layer in which a token has one leader, against 1 / (1 + alpha).",
         bounds={"relative error": at_most(1e-9), "steps": at_least(100.0)},

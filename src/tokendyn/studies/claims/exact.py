@@ -170,7 +170,10 @@ CLAIMS = (
         id="exact.classifies",
         statement="Hardmax transformers classify N labelled sequences perfectly, in every dimension d >= 2.",
         source=f"{SOURCE}, main theorem",
-        how="Sequences whose output is not the label, over families of sequences, in float64 and in rational arithmetic.",
+        how=(
+            "Sequences whose output is not the label, over families of sequences, in float64 and in rational "
+            "arithmetic."
+        ),
         bounds={
             "sequences classified": at_least(500.0),
             "sequences wrong": at_most(0.0),
@@ -208,7 +211,9 @@ CLAIMS = (
         id="exact.interpolates",
         statement="The construction extends to output sequences and to softmax attention.",
         source=f"{SOURCE}, second version",
-        how="Output sequences that are not met to the last bit; labels by softmax at the certified inverse temperature.",
+        how=(
+            "Output sequences that are not met to the last bit; labels by softmax at the certified inverse temperature."
+        ),
         bounds={
             "wrong output sequences": at_most(0.0),
             "wrong labels by softmax": at_most(0.0),

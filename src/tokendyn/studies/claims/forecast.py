@@ -193,7 +193,10 @@ CLAIMS = (
         id="forecast.generalises-dmd",
         statement="A one-layer, one-head transformer over delays is a nonlinear generalisation of TD-DMD.",
         source=SOURCE,
-        how="Closed loops of TD-TF with attention frozen and linear units, against TD-DMD, relative to the data's spread.",
+        how=(
+            "Closed loops of TD-TF with attention frozen and linear units, against TD-DMD, relative to the "
+            "data's spread."
+        ),
         bounds={"largest difference over 100 steps": at_most(1e-8)},
         check=generalises_dmd,
     ),
@@ -217,7 +220,10 @@ CLAIMS = (
         id="forecast.chaos",
         statement="On chaotic systems it is far better than linear models, and its long-term statistics are right.",
         source=SOURCE,
-        how="Valid prediction times on the Lorenz system (full profile: x alone), and the histogram of a long closed loop.",
+        how=(
+            "Valid prediction times on the Lorenz system (full profile: x alone), and the histogram of a long "
+            "closed loop."
+        ),
         bounds={
             "valid time by that of the best linear model": at_least(2.0),
             "valid time in Lyapunov times": at_least(3.0),
@@ -227,7 +233,10 @@ CLAIMS = (
     ),
     Claim(
         id="forecast.interpretable",
-        statement="It keeps the interpretability of linear models: attention over delays, a local linear operator, its spectrum.",
+        statement=(
+            "It keeps the interpretability of linear models: attention over delays, a local linear operator, "
+            "its spectrum."
+        ),
         source=SOURCE,
         how="What is read off a model against its own predictions and difference quotients.",
         bounds={

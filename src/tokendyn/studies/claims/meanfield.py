@@ -193,7 +193,10 @@ def _without_markers(figure: Figure) -> Figure:
 CLAIMS = (
     Claim(
         id="meanfield.projection",
-        statement="Rapid concentration onto the push-forward of the initial law under the projection map, at times of log(beta).",
+        statement=(
+            "Rapid concentration onto the push-forward of the initial law under the projection map, at times "
+            "of log(beta)."
+        ),
         source=SOURCE,
         how="W2 against time for growing beta; time of its minimum against ln(beta).",
         bounds={

@@ -113,7 +113,10 @@ CLAIMS = (
         id="sentiment.interpretable",
         statement="The model is fully interpretable: encoder, attention and decoder are each read off.",
         source=SOURCE,
-        how="Verdicts rebuilt by hand from embedding, alpha, hyperplane and offset, and from the leaders' contributions.",
+        how=(
+            "Verdicts rebuilt by hand from embedding, alpha, hyperplane and offset, and from the leaders' "
+            "contributions."
+        ),
         bounds={
             "logit, by hand": at_most(1e-9),
             "logit, sum of contributions": at_most(1e-9),

@@ -59,7 +59,10 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
     shown = [{name.replace("_", " "): _shown(name, value) for name, value in row.items()} for row in rows]
     return Report(
         title="Classifiers beside each other",
-        subtitle=f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be measured on",
+        subtitle=(
+            f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be "
+            "measured on"
+        ),
         sections=[
             KeyFigures(
                 {

@@ -59,7 +59,8 @@ class LeaderCurve(Result, kind="leader-curve"):
         accuracy, error = _accuracy(table)
         name = "validation accuracy"
         return Curves(
-            x=table["leaders"].to_numpy(), curves={name: accuracy}, xlabel="leaders a text (mean over validation texts)", ylabel=name,
+            x=table["leaders"].to_numpy(), curves={name: accuracy}, ylabel=name,
+            xlabel="leaders a text (mean over validation texts)",
             bands={name: (accuracy - error, accuracy + error)},
         )  # fmt: skip
 
