@@ -8,8 +8,8 @@ decides such ties; so no mean of several points is ever taken here.
 
 Symbols: ``z`` (dim, tokens) the tokens of one set, ``y`` and ``x`` (rank, tokens) their queries and keys (``z`` itself
 where the head has no matrix), ``p`` their weights (sum 1), ``c = 1/(1+alpha)`` of a layer. Coordinates are rows, so
-that a loop over tokens reads memory in order. Plain Python outside numba: the functions below carry no annotations because
-numba compiles them.
+that a loop over tokens reads memory in order. Plain Python outside numba: the functions below carry no annotations
+because numba compiles them.
 """
 
 import numba

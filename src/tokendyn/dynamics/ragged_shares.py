@@ -166,9 +166,9 @@ def passage_of(
         np.ascontiguousarray(tokens), np.ascontiguousarray(weights), stack.way, stack.head, layers,
         states, leaders, ties, shares, self_led,
     )  # fmt: skip
-    return (
-        Passage(states, leaders, ties, self_led, shares) if sure else passage_by_core(tokens, weights, stack.layers)[0]
-    )
+    if not sure:
+        return passage_by_core(tokens, weights, stack.layers)[0]
+    return Passage(states, leaders, ties, self_led, shares)
 
 
 def passage_by_core(
