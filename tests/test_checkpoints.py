@@ -10,8 +10,7 @@ import pytest
 from tokendyn import dynamics
 from tokendyn.attention import Head
 from tokendyn.cli import run
-from tokendyn.dynamics import Budget, Layer, TokenFlow, integrate
-from tokendyn.dynamics.integrators import Event
+from tokendyn.dynamics import Budget, Event, Layer, TokenFlow, integrate
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate

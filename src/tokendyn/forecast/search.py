@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecast, Forecaster
-from tokendyn.forecast.basis import BasisMap, monomial_count
+from tokendyn.forecast.basis import BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
@@ -28,6 +28,7 @@ from tokendyn.forecast.candidates import (
 from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.results import Bars, Result

@@ -193,7 +193,11 @@ class Result(ABC):
             Table(self.table().reset_index(), "Table", most_rows=_ROWS),
         ]
         record = getattr(self, "provenance", None)
-        return Report(title, STATUSES.get(self.status, self.status), [*sections, *closing("", record or {})])
+        return Report(
+            title=title,
+            subtitle=STATUSES.get(self.status, self.status),
+            sections=[*sections, *closing("", record or {})],
+        )
 
     def _repr_html_(self) -> str:
         """Return sentences and picture for a notebook."""
@@ -238,7 +242,7 @@ def one_line(name: str, facts: dict[str, Any]) -> str:
     """Return a name and as many short facts as fit into a line."""
     parts: list[str] = []
     for part in _short_facts(facts):
-        if len(name) + 2 + sum(len(one) + 2 for one in (*parts, part)) > _LINE:
+        if len(name) + 2 + sum(len(earlier) + 2 for earlier in (*parts, part)) > _LINE:
             break
         parts.append(part)
     return f"{name}({', '.join(parts)})"

@@ -41,10 +41,10 @@ def save(result: Result, folder: str | Path, *, overwrite: bool = False) -> None
         "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tokendyn": tokendyn.__version__,
         "status": result.status, "result": writer.value(result, type(result).parts),
     }  # fmt: skip
-    with new_folder(folder, overwrite=overwrite) as place:
-        write_json(place / RECORD, record)
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_json(temporary / RECORD, record)
         if writer.tensors:
-            write_tensors(place / TENSORS, writer.tensors)
+            write_tensors(temporary / TENSORS, writer.tensors)
 
 
 def load(folder: str | Path) -> Result:
@@ -158,8 +158,8 @@ class _Reader:
             known = {part.__name__: part for part in parts}
             return self._made(known[inside], value["fields"], parts)
         if mark == _RESULT:
-            found = self._class(inside)
-            return self._made(found, value["fields"], found.parts)
+            kind = self._class(inside)
+            return self._made(kind, value["fields"], kind.parts)
         raise ValueError(f"unknown mark {mark!r}")
 
     def _array(self, mark: str, inside: Any, value: dict[str, Any]) -> np.ndarray:
@@ -182,12 +182,12 @@ class _Reader:
         return kind(**read)
 
     def _class(self, kind: Any) -> type[Result]:
-        found = result_class(str(kind))
-        if found is None:
+        cls = result_class(str(kind))
+        if cls is None:
             raise BadInputError(
                 f"{self.folder} holds a {str(kind)[:60]!r}, which is not known here; import the module that defines it"
             )
-        return found
+        return cls
 
 
 def kinds_in(record: Any) -> Iterable[str]:
