@@ -1,18 +1,18 @@
 """One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by rollouts held out."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast.base import Forecast, Forecaster
-from tokendyn.forecast.basis import BasisMap, monomial_count
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.basis import BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
@@ -25,24 +25,16 @@ from tokendyn.forecast.candidates import (
     season_length,
     windows_for,
 )
-from tokendyn.forecast.checks import check_number, check_training
+from tokendyn.forecast.checks import check_count, check_number, check_training
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
-from tokendyn.results import Bars, Result
-from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.forecast.training import affordable_units
+from tokendyn.forecast.trials import SearchResult, Trial, read_trials, write_trials
 from tokendyn.words import counted
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SCHEMA = "tokendyn-forecast-search"
-SCHEMA_VERSION = 2
-#: A finished search with its model.
-RESULT_SCHEMA = "tokendyn-forecaster-search"
-#: Candidates that the sentences list.
-_LISTED = 12
 #: A nonlinear model must have less than this share of the score of the best linear or naive one ...
 _WORTH = 0.9
 #: ... and lose less than this share of the horizon.
@@ -59,6 +51,10 @@ _EQUAL = 1e-9
 _WORSE = 3.0
 #: Shares of the budget: when smoothing begins, how long it may take, and when TD-TF is tried.
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.6, 0.2, 0.75
+#: TD-TF is trained for this share of the budget, for at least so many iterations and of at least so many units.
+_TRAINING_SHARE, _ITERATIONS, _FEWEST = 0.1, 20, 20
+#: Settings of fixed units that a TD-TF takes over.
+_SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
 #: Seconds of a budget below which nothing is trained by iterations.
 _TRAINS_FROM = 8.0
 #: Families that need no more than least squares on the snapshots themselves.
@@ -70,186 +66,6 @@ _SMOOTHING_COST = 5.0
 _SMOOTHING = {"smoothing": 8, "history": 100}
 #: Operations a second that a cost estimate counts with: those of one core, with something in hand.
 _SPEED = 3e9
-#: Warn when fewer candidates than this were tried.
-FEW = 10
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One candidate: what it is, how it scored, what it cost.
-
-    Attributes
-    ----------
-    kind, parameters
-        Class of the model and its parameters.
-    family
-        What the model is called: naive, TD-DMD, polynomial map, fixed units, TD-TF.
-    score, error
-        Share of the horizon that is lost, and the mean error cut at 1: see :func:`tokendyn.forecast.scoring.score`.
-    weights
-        Numbers that training set.
-    residual
-        One-step residual in training in standard deviations; NaN where it was not measured.
-    seconds
-        Processor time.
-    """
-
-    kind: str
-    parameters: dict[str, Any]
-    family: str
-    score: float
-    error: float
-    weights: int
-    residual: float
-    seconds: float
-
-    @property
-    def key(self) -> tuple[float, float]:
-        """What candidates are ranked by; less is better."""
-        return self.score, self.error
-
-    def build(self) -> Forecaster:
-        """Return the model, not fitted."""
-        return kind_of(self.kind)(**self.parameters)
-
-
-@dataclass(frozen=True)
-class SearchResult(Result, kind="forecast-search"):
-    """The chosen model and why.
-
-    Attributes
-    ----------
-    model
-        Fitted to the whole series.
-    family
-        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model, or several combined.
-    trials
-        All candidates in the order they were tried.
-    best
-        Index of the chosen one.
-    status
-        "completed" when the list of candidates was tried to its end within the budget, else "budget".
-    horizon
-        Steps of the rollouts that were scored.
-    naive_score
-        Score of the best model that learns nothing.
-    """
-
-    model: Forecaster
-    family: str
-    trials: tuple[Trial, ...]
-    best: int
-    status: str
-    horizon: int
-    naive_score: float
-
-    @property
-    def skill(self) -> float:
-        """One minus the share of the horizon that is lost relative to the best naive model: 1 perfect, 0 as naive."""
-        return 1.0 - self.trials[self.best].score / self.naive_score if self.naive_score else 0.0
-
-    def notes(self) -> list[str]:
-        """Return what a user should know before trusting the model."""
-        notes = []
-        if len(self.trials) < FEW:
-            notes.append(f"only {len(self.trials)} candidates were tried; give more time")
-        if self.skill <= 0.05:
-            notes.append("no candidate forecasts the held-out part clearly better than a naive model")
-        return notes
-
-    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
-        """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
-        return self.model.forecast(window, steps, inputs)
-
-    def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
-        """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
-        return self.model.predict(steps, window, inputs)
-
-    def summary(self) -> dict[str, Any]:
-        """Return the search in numbers and words."""
-        return {
-            "status": self.status, "family": self.family, "trials": len(self.trials), "horizon": self.horizon,
-            "skill": self.skill,
-        }  # fmt: skip
-
-    def table(self) -> "pd.DataFrame":
-        """Return one row for each candidate, the best first; ``lost`` is the share of the horizon that is lost."""
-        import pandas as pd
-
-        rows = [
-            {
-                "family": trial.family, "chosen": number == self.best, "lost": trial.score, "error": trial.error,
-                "weights": trial.weights, "residual": trial.residual, "seconds": trial.seconds, "kind": trial.kind,
-                "parameters": str(trial.parameters),
-            }
-            for number, trial in sorted(enumerate(self.trials), key=lambda pair: pair[1].key)
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
-
-    def picture(self) -> Bars:
-        """Return what the best of each family lost of the horizon."""
-        best: dict[str, float] = {}
-        for trial in sorted(self.trials, key=lambda trial: trial.key):
-            best.setdefault(trial.family, trial.score)
-        return Bars(list(best), list(best.values()), "share of the horizon that is lost", f"chosen: {self.family}")
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the model, and the trials beside it, into a new folder."""
-        with new_folder(folder, overwrite=overwrite) as place:
-            self.model.save(place / "model")
-            values = {name: getattr(self, name) for name in ("family", "best", "status", "horizon", "naive_score")}
-            record = {"schema": RESULT_SCHEMA, "schema_version": 1, **values, "trials": _rows(self.trials)}
-            write_json(place / "search.json", record)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "SearchResult":
-        """Read what :meth:`save` wrote.
-
-        Raises
-        ------
-        BadInputError
-            If a file is missing, damaged or of a newer schema.
-        """
-        folder = Path(folder)
-        record = read_json(folder / "search.json", schema=RESULT_SCHEMA, version=1)
-        model = Forecaster.load(folder / "model")
-        try:
-            trials = _trials_of(record)
-            values = {name: record[name] for name in ("family", "best", "status", "horizon", "naive_score")}
-            return cls(model, trials=tuple(trials), **values)
-        except (KeyError, TypeError) as error:
-            raise BadInputError(f"{folder / 'search.json'} is not a whole record of a search ({error})") from None
-
-    def describe(self) -> list[str]:
-        """Return the best candidates as lines, and the reason of the choice."""
-        most = _LISTED
-        order = sorted(range(len(self.trials)), key=lambda number: self.trials[number].key)
-        shown = order[:most] if self.best in order[:most] else [*order[: most - 1], self.best]
-        lines = [f"{'':2}{'model':<34}{'window':>8}{'ridge':>9}{'noise':>9}{'lost':>11}{'weights':>9}{'seconds':>9}"]
-        for number in shown:
-            trial, p = self.trials[number], self.trials[number].parameters
-            window = f"{p['delays']}x{p.get('stride', 1)}" if "delays" in p else ""
-            size = f" of order {p['order']}" if p.get("order", 1) > 1 else f", {p['units']}" if p.get("units") else ""
-            ridge, noise = (f"{p[name]:.0e}" if p.get(name) else "" for name in ("ridge", "noise"))
-            smoothed = " smoothed" if p.get("smoothing") else ""
-            lines.append(
-                f"{'*' if number == self.best else '':2}{trial.family + size + smoothed:<34}{window:>8}{ridge:>9}"
-                f"{noise:>9}{trial.score:11.3e}{trial.weights:9d}{trial.seconds:9.2f}"
-            )
-        if len(self.trials) > len(shown):
-            lines.append(f"  and {len(self.trials) - len(shown)} more")
-        lines.append(
-            f"Chosen (*): {self.family}. Tried {len(self.trials)} candidates ({self.status}); each was rolled out "
-            f"{counted(self.horizon, 'step')} from several starts in the held-out part. 'lost' is the share of "
-            "that horizon on "
-            f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
-        )
-        if self.best != order[0]:
-            lines.append(
-                "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
-                "fewer weights."
-            )
-        return lines + self.notes()
 
 
 def auto_forecaster(
@@ -259,6 +75,7 @@ def auto_forecaster(
     inputs: Any = None,
     horizon: int | None = None,
     budget: float = 10.0,
+    longest: int | None = None,
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -279,6 +96,8 @@ def auto_forecaster(
         long where the held-out part allows them.
     budget
         Processor seconds, the last fit included; the naive and the first linear models are always tried.
+    longest
+        Longest window, in snapshots, that a model may look back at; None for any.
     random_state
         Seed of every candidate.
     resume
@@ -303,6 +122,7 @@ def auto_forecaster(
     opened = open_series(series)
     dt = (opened.form.dt or 1.0) if dt is None else dt
     problems = check_number("budget", budget) + check_number("dt", dt, np.finfo(float).tiny)
+    problems += [] if longest is None else check_count("longest", longest)
     if problems:
         raise BadInputError.all_of("the search", problems)
     known = opened.inputs if inputs is None else plain_inputs(inputs)
@@ -313,36 +133,45 @@ def auto_forecaster(
         )
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
-        search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
-        found = search.run()
-    found.model.form_ = opened.form
-    found.model._keep_end(arrays, driven)
-    return found
+        search = Search(
+            arrays, driven, dt, horizon=horizon, budget=budget, longest=longest, seed=random_state, resume=resume,
+            progress=progress,
+        )  # fmt: skip
+        result = replace(search.run(), seconds=time.process_time() - search.began)
+    result.model.form_ = opened.form
+    result.model._keep_end(arrays, driven)
+    return result
 
 
-class _Search:
-    """The trials of one search and the clock they run by."""
+class Search:
+    """The trials of one search and the clock they run by; the parameters are those of :func:`auto_forecaster`."""
 
     def __init__(
         self,
         series: list[np.ndarray],
         inputs: list[np.ndarray],
         dt: float,
-        horizon: int | None,
-        budget: float,
-        seed: int,
-        resume: str | Path | None,
-        progress: Callable[[float, str], None],
+        *,
+        horizon: int | None = None,
+        budget: float = 10.0,
+        longest: int | None = None,
+        seed: int = 0,
+        units_only: bool = False,
+        resume: str | Path | None = None,
+        progress: Callable[[float, str], None] | None = None,
     ) -> None:
+        #: Whether fixed units are the only nonlinear candidates: a TD-TF starts from those.
+        self.units_only = units_only
         self.series, self.inputs, self.dt, self.budget, self.seed = series, inputs, dt, budget, seed
-        self.horizon, self.resume, self.progress = horizon, resume, progress
+        self.horizon, self.resume, self.progress = horizon, resume, progress or (lambda *_: None)
         self.began = time.process_time()
         self.held = hold_out_for_search(series, inputs, horizon)
         self.samples = max(map(len, self.held.learned))
+        self.longest = longest or self.samples
         self.features, self.driven = series[0].shape[1], inputs[0].shape[1]
         self.data = [float(dt), float(seed), float(horizon or 0), *(float(one.sum()) for one in series)]
         self.data += [float(len(one)) for one in series]
-        self.known = _read(resume, self.data)
+        self.known = read_trials(resume, self.data)
         self.trials: list[Trial] = []
         #: Models that took iterations to fit, by the number of their trial.
         self.fitted: dict[int, Forecaster] = {}
@@ -352,17 +181,26 @@ class _Search:
         """Return the share of the budget that is spent."""
         return (time.process_time() - self.began) / max(self.budget, 1e-9)
 
+    @property
+    def short(self) -> bool:
+        """Whether the series is so short that refits at rolling origins take the place of the held-out quarter."""
+        return len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven
+
     def run(self) -> SearchResult:
         """Try candidates until the time is spent, choose, and fit the choice to everything."""
-        self._naive()
-        if len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven:
+        if self.short:
+            self._naive()
             return self._short()
+        return self._choose("completed" if self.explore() else "budget")
+
+    def explore(self) -> bool:
+        """Try candidates until the time is spent; return whether it allowed the whole first list."""
+        self._naive()
         for settings in linear_candidates(self.samples, self.features):
             if self.trials and self.spent() > _SMOOTHING_FROM:
                 break
             self._basis(settings, LINEAR_RIDGES)
-        ended = self._nonlinear()
-        return self._choose("completed" if ended else "budget")
+        return self._nonlinear()
 
     def _nonlinear(self) -> bool:
         """Try nonlinear bases, then vary the best; return whether the time allowed the whole first list."""
@@ -392,10 +230,12 @@ class _Search:
         for settings in stages():
             if self.spent() > 1.0 - self._reserve():
                 break
-            if not smoothed and (self.spent() > _SMOOTHING_FROM or not listed):
+            if self.units_only and "units" not in settings:
+                continue
+            if not smoothed and not self.units_only and (self.spent() > _SMOOTHING_FROM or not listed):
                 smoothed = True
                 self._smooth()
-            if not trained and self.spent() > _TRAINING_FROM and self.budget >= _TRAINS_FROM:
+            if not trained and not self.units_only and self.spent() > _TRAINING_FROM and self.budget >= _TRAINS_FROM:
                 trained = True
                 self._train()
             self._basis({name: value for name, value in settings.items() if name != "ridge"}, RIDGES)
@@ -447,7 +287,7 @@ class _Search:
         self.trials.append(trial)
         self.progress(min(self.spent(), 1.0), f"{len(self.trials)} tried; best {self._ranked()[0].family}")
         if self.resume is not None:
-            _write(self.resume, self.data, self.trials)
+            write_trials(self.resume, self.data, self.trials)
 
     def _model(self, kind: str, parameters: dict[str, Any], family: str, weights: int) -> None:
         """Fit one model that has no ridges to share, and score it."""
@@ -455,6 +295,8 @@ class _Search:
             return
         began = time.process_time()
         model = kind_of(kind)(**parameters)
+        if model._window_length() > self.longest:
+            return
         try:
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
             lost, error = score_model(model, self.held)
@@ -475,6 +317,8 @@ class _Search:
         terms += settings.get("units", 0)
         rows = sum(map(len, self.held.learned))
         left = self.budget * (1.0 - self.spent())
+        if model._window_length() > self.longest:
+            return
         if self._known("BasisMap", settings) or (self.trials and 6 * rows * terms**2 / _SPEED > max(left, 0.1)):
             return
         began = time.process_time()
@@ -507,39 +351,47 @@ class _Search:
                 cost = _SMOOTHING_COST * trial.seconds / max(self.budget, 1e-9)
                 if self.spent() + cost > until or self.spent() + 3 * cost > 1.0:
                     break
-                parameters = trial.parameters | _SMOOTHING | {"ridge": ridge}
+                history = min(_SMOOTHING["history"], self.longest)
+                parameters = trial.parameters | _SMOOTHING | {"ridge": ridge, "history": history}
                 self._model("BasisMap", parameters, trial.family, trial.weights)
 
     def _train(self) -> None:
-        """Try TD-TF on the best windows, from the noise of the best fixed basis."""
-        best = self._nonlinear_trials()
-        if not best:
+        """Try TD-TF from the best fixed units, its attention and inner weights trained."""
+        units = [trial for trial in self._nonlinear_trials() if trial.family == "fixed units"]
+        if not units:
             return
-        for delays, stride in self._best_windows(2):
-            seconds = self.budget * min(0.1, (1.0 - self.spent()) / 2)
-            if seconds <= 0:
-                return
-            window = {"delays": delays, "stride": stride, "attention": delays > 1}
-            parameters = window | {"units": 60, "rank": 0.9999, "noise": best[0].parameters.get("noise", 0.0)}
-            parameters |= {"budget": seconds, "random_state": self.seed}
-            self._model("TDTF", parameters, "TD-TF", 0)
+        settings = {name: value for name, value in units[0].parameters.items() if name in _SHARED}
+        seconds = self.budget * min(_TRAINING_SHARE, (1.0 - self.spent()) / 2)
+        width = settings["delays"] * (self.features + 2 * self.driven)
+        count = affordable_units(
+            sum(map(len, self.held.learned)), self.features, settings["units"], width, attention=True,
+            iterations=_ITERATIONS, seconds=seconds,
+        )  # fmt: skip
+        if count < _FEWEST:
+            return
+        settings |= {"units": count, "gate": False, "budget": seconds}
+        self._model("TDTF", settings, "TD-TF", 0)
 
-    def _choose(self, status: str) -> SearchResult:
-        """Choose among the trials, and fit the choice to everything."""
+    def preferred(self) -> tuple[Trial, list[Trial]]:
+        """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in _SIMPLE]
         rich = self._rescored([trial for trial in ranked if trial.family not in _SIMPLE][:_CONFIRMED])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
-        best = rich[0] if rich else simple[0]
-        if best.score > _WORTH * simple[0].score or best.score > _HOPELESS:
-            equal = [one for one in simple if one.score <= simple[0].score + _EQUAL]
-            best = min(equal, key=lambda one: one.weights)
-            near = [one for one in simple if one.score <= _NEAR * best.score][:_MEDIAN_OF]
-            if best.score > _CLEAN and len(near) > 1:
-                members = [[one.kind, one.parameters] for one in near]
-                blend = Blend(members=members, combine="median", clip=None)
-                names = ", ".join(sorted({one.family for one in near}))
-                return self._finish(blend, best, f"median of {len(near)} ({names})", status)
+        if rich and rich[0].score <= _WORTH * simple[0].score and rich[0].score <= _HOPELESS:
+            return rich[0], []
+        equal = [one for one in simple if one.score <= simple[0].score + _EQUAL]
+        best = min(equal, key=lambda one: one.weights)
+        return best, [one for one in simple if one.score <= _NEAR * best.score][:_MEDIAN_OF]
+
+    def _choose(self, status: str) -> SearchResult:
+        """Choose among the trials, and fit the choice to everything."""
+        best, near = self.preferred()
+        if best.score > _CLEAN and len(near) > 1:
+            members = [[one.kind, one.parameters] for one in near]
+            blend = Blend(members=members, combine="median", clip=None)
+            names = ", ".join(sorted({one.family for one in near}))
+            return self._finish(blend, best, f"median of {len(near)} ({names})", status)
         return self._finish(best.build(), best, best.family, status)
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
@@ -580,7 +432,7 @@ class _Search:
 
     def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""
-        found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed)
+        found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed, self.longest)
         trials = [
             Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
             for one in found.candidates
@@ -596,35 +448,3 @@ def _changed(model: BasisMap) -> dict[str, Any]:
     """Return the delays of a map and whatever is not by default, without the ridge."""
     defaults = BasisMap().get_params(deep=False) | {"delays": None, "ridge": model.ridge}
     return {name: value for name, value in model.get_params(deep=False).items() if value != defaults[name]}
-
-
-def _read(path: str | Path | None, data: list[float]) -> list[Trial]:
-    """Return the trials of a file, none without one."""
-    if path is None or not Path(path).exists():
-        return []
-    record = read_json(path, schema=SCHEMA, version=SCHEMA_VERSION)
-    if record.get("data") != data:
-        raise BadInputError(f"{path} belongs to other data or another seed; give another file, or remove it")
-    try:
-        return _trials_of(record)
-    except (KeyError, TypeError) as error:
-        raise BadInputError(f"{path} is not a whole record of a search ({error}); remove it") from None
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def _write(path: str | Path, data: list[float], trials: list[Trial]) -> None:
-    """Write all trials so far."""
-    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": data, "trials": _rows(trials)})
-
-
-def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return trials as JSON values."""
-    return [{**vars(trial), "residual": trial.residual if np.isfinite(trial.residual) else None} for trial in trials]
-
-
-def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
-    """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
-    return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]
