@@ -24,7 +24,7 @@ MOST_TERMS = 20_000
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
 _SOFT = 4.0
 #: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
-_LOCAL = 20_000
+MOST_LOCAL = 20_000
 
 
 class BasisMap(Forecaster):
@@ -220,8 +220,8 @@ class BasisMap(Forecaster):
         first = window_length(self.delays, self.stride)
         targets = np.concatenate([one[first:] for one in z])
         rows, targets = self._local(rows), targets.reshape(-1, 1) if self.reach else targets
-        if self.reach and len(rows) > _LOCAL:
-            kept = np.random.default_rng(self.random_state).choice(len(rows), _LOCAL, replace=False)
+        if self.reach and len(rows) > MOST_LOCAL:
+            kept = np.random.default_rng(self.random_state).choice(len(rows), MOST_LOCAL, replace=False)
             rows, targets = rows[kept], targets[kept]
         terms = self._terms(rows.shape[1])
         check_memory(

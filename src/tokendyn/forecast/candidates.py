@@ -18,6 +18,8 @@ _WIDE = 600
 #: Principal directions that monomials see when the window is too wide for them.
 _DIRECTIONS = 6
 _HIGHEST_ORDER = 7
+#: Columns from which on they may be the sites of a grid.
+_SITES = 6
 
 
 def correlation_time(series: np.ndarray) -> int:
@@ -112,6 +114,25 @@ def first_candidates(
         yield {"delays": delays, "stride": stride, "units": min(100, samples), "noise": 1e-6}
 
 
+def neighbour_candidates(features: int, time: int) -> Iterator[dict[str, Any]]:
+    """Yield maps that all sites of a grid share, in case that the columns are one: near first, periodic first."""
+    if features < _SITES:
+        return
+    sixth = max(1, time // 6)
+    for reach, periodic in ((2, True), (1, True), (2, False), (3, True)):
+        if 2 * reach + 1 >= features:
+            continue
+        for delays, order in ((1, 3), (1, 4), (2, 2), (2, 3)):
+            stride = 1 if delays == 1 else sixth
+            yield {"reach": reach, "periodic": periodic, "delays": delays, "stride": stride, "order": order}
+
+
+def width_of(settings: dict[str, Any], features: int, driven: int) -> int:
+    """Return the columns of a window: of all features, or of a site and its neighbours, and of the inputs."""
+    near = 2 * settings["reach"] + 1 if settings.get("reach") else features
+    return int(settings["delays"]) * near + 2 * driven
+
+
 def richer_candidates(
     samples: int, features: int, driven: int, windows: list[tuple[int, int]], noise: float
 ) -> Iterator[dict[str, Any]]:
@@ -130,12 +151,12 @@ def richer_candidates(
 
 def mutation(settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator) -> dict[str, Any]:
     """Return settings with one or two things changed: window, noise, order, units, seed."""
-    changed = dict(settings)
+    changed, local = dict(settings), bool(settings.get("reach"))
     for _ in range(int(rng.integers(1, 3))):
         # Without units or noise nothing is random, and another seed is the same model.
         random = "units" in changed or changed.get("noise", 0.0) > 0
         what = rng.choice(
-            ["stride", "delays", "noise", "size", "seed"] if random else ["stride", "delays", "noise", "size"]
+            ["stride", "delays", "noise", "size", *(["seed"] if random else []), *(["reach"] if local else [])]
         )
         if what == "stride":
             changed["stride"] = max(1, round(changed.get("stride", 1) * float(rng.choice([0.5, 0.75, 1.25, 1.5, 2.0]))))
@@ -143,13 +164,15 @@ def mutation(settings: dict[str, Any], features: int, driven: int, rng: np.rando
             changed["delays"] = max(1, changed["delays"] + int(rng.choice([-2, -1, 1, 2])))
         elif what == "noise":
             changed["noise"] = float(rng.choice([0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]))
+        elif what == "reach":
+            changed["reach"] = int(np.clip(changed["reach"] + rng.choice([-1, 1]), 1, max((features - 2) // 2, 1)))
         elif what == "size" and "units" in changed:
             changed["units"] = int(np.clip(round(changed["units"] * float(rng.choice([0.6, 1.5]))), 30, 500))
         elif what == "size":
             changed["order"] = int(np.clip(changed.get("order", 2) + rng.choice([-1, 1]), 2, _HIGHEST_ORDER))
         else:
             changed["random_state"] = int(rng.integers(1, 10_000))
-    width = changed["delays"] * features + 2 * driven
+    width = width_of(changed, features, driven)
     while "units" not in changed and "directions" not in changed and monomial_count(width, changed["order"]) > _MANY:
         changed["order"] -= 1
     return changed

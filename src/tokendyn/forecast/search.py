@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
-from tokendyn.forecast.basis import BasisMap
+from tokendyn.forecast.basis import MOST_LOCAL, BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
@@ -21,8 +21,10 @@ from tokendyn.forecast.candidates import (
     first_candidates,
     linear_candidates,
     mutation,
+    neighbour_candidates,
     richer_candidates,
     season_length,
+    width_of,
     windows_for,
 )
 from tokendyn.forecast.checks import check_count, check_number, check_training
@@ -206,13 +208,15 @@ class Search:
         """Try nonlinear bases, then vary the best; return whether the time allowed the whole first list."""
         rng = np.random.default_rng(self.seed)
         noise = 0.0 if self.features > 1 else 1e-6
-        windows = windows_for(self.features, correlation_time(max(self.held.learned, key=len)))
+        time_scale = correlation_time(max(self.held.learned, key=len))
+        windows = windows_for(self.features, time_scale)
         listed = True
         smoothed = trained = False
 
         def stages() -> Iterator[dict[str, Any]]:
             nonlocal listed
             sizes = (self.samples, self.features, self.driven)
+            yield from neighbour_candidates(self.features, time_scale)
             yield from first_candidates(*sizes, windows, noise)
             yield from richer_candidates(*sizes, self._best_windows(2), noise)
             listed = False
@@ -258,8 +262,9 @@ class Search:
         ]
 
     def _best_windows(self, most: int) -> list[tuple[int, int]]:
-        """Return the windows of the best nonlinear trials."""
-        windows = ((one.parameters["delays"], one.parameters.get("stride", 1)) for one in self._nonlinear_trials())
+        """Return the windows of the best nonlinear trials that see all columns."""
+        trials = (trial.parameters for trial in self._nonlinear_trials() if not trial.parameters.get("reach"))
+        windows = ((parameters["delays"], parameters.get("stride", 1)) for parameters in trials)
         return list(dict.fromkeys(windows))[:most]
 
     def _naive(self) -> None:
@@ -312,10 +317,12 @@ class Search:
         """Fit one basis with all ridges, roll them out together, and keep the best ridge."""
         model = BasisMap(**({"random_state": self.seed} | settings))
         settings = _changed(model)
-        width = model.delays * self.features + 2 * self.driven
+        width = width_of(settings, self.features, self.driven)
         terms = 1 + width + monomial_count(settings.get("directions") or width, settings.get("order", 1))
         terms += settings.get("units", 0)
         rows = sum(map(len, self.held.learned))
+        if model.reach:
+            rows = min(rows * self.features, MOST_LOCAL)
         left = self.budget * (1.0 - self.spent())
         if model._window_length() > self.longest:
             return
@@ -340,7 +347,7 @@ class Search:
 
     def _smooth(self) -> None:
         """Try the best few with smoothing, where the residual says that there is noise."""
-        best = self._nonlinear_trials()[:8]
+        best = [trial for trial in self._nonlinear_trials() if not trial.parameters.get("reach")][:8]
         residual = min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
         if not best or self.features > _NARROW or residual < _NOISY:
             return
