@@ -7,7 +7,7 @@ import pytest
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import BasisMap
-from tokendyn.forecast.search import Search
+from tokendyn.forecast.exploring import Exploration
 from tokendyn.forecast.short import _WORST, _error
 from tokendyn.forecast.trials import Trial
 from tokendyn.testing import driven, waves
@@ -17,7 +17,7 @@ from tokendyn.testing import driven, waves
 
 def search(known=()):
     series = waves(60)
-    begun = Search([series], [np.empty((60, 0))], 1.0, budget=100.0, seed=7)
+    begun = Exploration([series], [np.empty((60, 0))], 1.0, budget=100.0, seed=7)
     begun.known = list(known)
     return begun
 

@@ -72,7 +72,7 @@ def test_mutations_stay_within_what_can_be_fitted():
     rng = np.random.default_rng(0)
     settings = {"delays": 4, "stride": 2, "order": 5, "noise": 0.0}
     for _ in range(300):
-        settings = mutation(settings, 3, 0, rng)
+        settings = mutation("BasisMap", settings, 3, 0, rng)
         assert settings["delays"] >= 1
         assert settings["stride"] >= 1
         assert monomial_count(3 * settings["delays"], settings["order"]) <= 720

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.tddmd import TDDMD
     from tokendyn.forecast.tdtf import TDTF
     from tokendyn.forecast.trials import SearchResult
+    from tokendyn.forecast.vector_field import VectorField
 
 #: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "TDTF": "tokendyn.forecast.tdtf",
     "Backtest": "tokendyn.forecast.base",
     "BasisMap": "tokendyn.forecast.basis",
+    "VectorField": "tokendyn.forecast.vector_field",
     "Blend": "tokendyn.forecast.blend",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "Forecast": "tokendyn.forecast.base",
@@ -55,6 +57,7 @@ __all__ = [
     "PaperTDTF",
     "SearchResult",
     "Spectrum",
+    "VectorField",
     "auto_forecaster",
     "local_eigenvalues",
     "local_spectrum",

@@ -11,7 +11,7 @@ from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import window_length
-from tokendyn.forecast.functions import Basis, Fits, drawn_units, principal_directions, solve_ridges
+from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
 from tokendyn.forecast.sites import local_rows, neighbours
 from tokendyn.forecast.smoothing import RATIO, smoothed
@@ -230,7 +230,9 @@ class BasisMap(Forecaster):
             "use a lower order",
         )
         rng = np.random.default_rng(self.random_state)
-        basis = self._basis(rows, rng)
+        basis = draw_basis(
+            rows, order=self.order, directions=self.directions, units=self.units, activation=self.activation, rng=rng
+        )
         near = 2 * self.reach + 1 if self.reach else z[0].shape[1]
         newest = (self.delays - 1) * near + self.reach
         state = slice(newest, newest + targets.shape[1])
@@ -264,19 +266,6 @@ class BasisMap(Forecaster):
         if not self.reach:
             return rows
         return local_rows(rows, self.delays, neighbours(self.n_features_, self.reach, periodic=self.periodic))
-
-    def _basis(self, rows: np.ndarray, rng: np.random.Generator) -> Basis:
-        """Return the fixed functions for these windows."""
-        width = rows.shape[1]
-        projection, weights, bias = None, np.empty((0, width)), np.empty(0)
-        if self.units or self.directions:
-            axes, deviations = principal_directions(rows)
-        if self.directions and self.order > 1:
-            projection = axes[: self.directions].T / deviations[0]
-        if self.units:
-            weights, bias = drawn_units(rows, axes, deviations, self.units, self.activation, rng)
-        columns = width if projection is None else projection.shape[1]
-        return Basis(projection, Monomials.graded(columns, self.order), weights, bias, self.activation)
 
     def step(self, tokens: Float[np.ndarray, "samples delays width"]) -> Float[np.ndarray, "samples features"]:
         """Return the next normalised snapshot of each window."""

@@ -9,8 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.exploring import Exploration
 from tokendyn.forecast.scoring import score_model
-from tokendyn.forecast.search import Search
 from tokendyn.forecast.short import short_forecaster
 from tokendyn.forecast.training import affordable_units
 
@@ -67,7 +67,7 @@ def searched(
     trains = budget >= _TRAINS_FROM
     share = _SEARCH if trains else 0.85
     with threadpool_limits(limits=1):
-        search = Search(
+        search = Exploration(
             list(series), list(inputs), dt, horizon=horizon, budget=share * budget, longest=longest, seed=seed,
             units_only=True, progress=lambda done, line: progress(share * done, line),
         )  # fmt: skip
@@ -105,7 +105,7 @@ def _settings_of(family: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return _FIXED | {name: parameters[name] for name in _SHARED if name in parameters}
 
 
-def _fitted(settings: dict[str, Any], search: Search, *, everything: bool) -> "TDTF":
+def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) -> "TDTF":
     """Return a TD-TF fitted to all series, or to what the search has learned from."""
     from tokendyn.forecast.tdtf import TDTF
 
@@ -113,7 +113,7 @@ def _fitted(settings: dict[str, Any], search: Search, *, everything: bool) -> "T
     return TDTF(**settings).fit(list(series), dt=search.dt, inputs=list(inputs) if search.driven else None)
 
 
-def _trained(settings: dict[str, Any], search: Search, budget: float, progress: "Progress") -> "TDTF | None":
+def _trained(settings: dict[str, Any], search: Exploration, budget: float, progress: "Progress") -> "TDTF | None":
     """Return a TD-TF trained for its share of the budget, of as many units as it has time for; None for too few."""
     seconds = min(_TRAINING * budget, 0.95 * budget - (time.process_time() - search.began))
     if seconds <= 0:
@@ -134,7 +134,9 @@ def _trained(settings: dict[str, Any], search: Search, budget: float, progress: 
         return None
 
 
-def _last(settings: dict[str, Any], search: Search, validated: "TDTF", trained: "TDTF | None", lost: float) -> "TDTF":
+def _last(
+    settings: dict[str, Any], search: Exploration, validated: "TDTF", trained: "TDTF | None", lost: float
+) -> "TDTF":
     """Return the fit to everything, or what was validated where that is better by far."""
     if trained is None:
         model = _fitted(settings, search, everything=True)
@@ -144,7 +146,7 @@ def _last(settings: dict[str, Any], search: Search, validated: "TDTF", trained: 
     return validated if again > max(_WORSE * lost, 1e-9) else model
 
 
-def _short(search: Search, progress: "Progress") -> Choice:
+def _short(search: Exploration, progress: "Progress") -> Choice:
     """Return the best linear window of a short series by refits at rolling origins; units only where they err less."""
     progress(0.0, "refits at rolling origins")
     backtests = short_forecaster(search.series[0], search.dt, search.horizon, search.seed, search.longest)
