@@ -86,7 +86,9 @@ def table(file):
         print(means.round(2))
     for name, part in [("all", means), *means.groupby("noise"), *means.groupby("budget")]:
         ratios = part["ratio"].dropna()
-        print(name, f"{len(ratios)} cases: geometric mean {np.exp(np.log(ratios).mean()):.3f}, worst {ratios.min():.2f}")
+        print(
+            name, f"{len(ratios)} cases: geometric mean {np.exp(np.log(ratios).mean()):.3f}, worst {ratios.min():.2f}"
+        )
 
 
 def main():
@@ -120,7 +122,9 @@ def main():
                 row = dict(zip(KEY, key, strict=True)) | measure(task, contender, budget, seed)
                 with options.file.open("a") as stream:
                     stream.write(json.dumps(row) + "\n")
-                print({name: row.get(name) for name in (*KEY, "valid", "cap", "family", "tried", "seconds")}, flush=True)
+                print(
+                    {name: row.get(name) for name in (*KEY, "valid", "cap", "family", "tried", "seconds")}, flush=True
+                )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, scor
 from tokendyn.forecast.short import SHORT
 from tokendyn.forecast.training import affordable_units
 from tokendyn.forecast.trials import Trial, read_trials, write_trials
-from tokendyn.forecast.vector_field import VectorField
+from tokendyn.forecast.vector_field import VectorField, warm_up
 
 #: A nonlinear model must have less than this share of the score of the best linear or naive one ...
 _WORTH = 0.9
@@ -65,8 +65,10 @@ SIMPLE = ("naive", "TD-DMD")
 _FIXED: dict[str, type[BasisMap] | type[VectorField]] = {"BasisMap": BasisMap, "VectorField": VectorField}
 #: Smoothing is tried when the best one-step residual is above this share of a deviation, and for so many columns.
 _NOISY, _NARROW = 1e-3, 200
-#: Seconds that eight rounds of smoothing take for each number of the series, and how many fits they take at least.
-_SMOOTHING_A_NUMBER, _SMOOTHING_FITS = 6e-5, 8
+#: Seconds that a round of smoothing takes for each number of the series, until one was measured.
+_SMOOTHING_A_NUMBER = 7e-6
+#: Rounds where the time allows no more.
+_HURRIED = 4
 _SMOOTHING = {"smoothing": 8, "history": 100}
 #: Operations a second that a cost estimate counts with: those of one core, with something in hand.
 _SPEED = 3e9
@@ -98,6 +100,8 @@ class Exploration:
         self.units_only = units_only
         self.series, self.inputs, self.dt, self.budget, self.seed = series, inputs, dt, budget, seed
         self.horizon, self.resume, self.progress = horizon, resume, progress or (lambda *_: None)
+        if series[0].shape[1] > 1 and not inputs[0].shape[1]:
+            warm_up()
         self.began = time.process_time()
         self.held = hold_out_for_search(series, inputs, horizon)
         self.samples = max(map(len, self.held.learned))
@@ -147,11 +151,8 @@ class Exploration:
             if settings.get("smoothing"):
                 self._smoothed(kind, settings)
             else:
-                self._fixed(
-                    kind,
-                    {name: value for name, value in settings.items() if name != "ridge"},
-                    RIDGES if kind == "BasisMap" else FEW_RIDGES,
-                )
+                plain = {name: value for name, value in settings.items() if name != "ridge"}
+                self._fixed(kind, plain, RIDGES if kind == "BasisMap" else FEW_RIDGES)
         return self.listed
 
     def _candidates(self, rng: np.random.Generator) -> Iterator[Candidate]:
@@ -307,9 +308,11 @@ class Exploration:
         # A vector field has few coefficients: one that is mediocre on noisy rows is often best on smoothed ones.
         for trial in sorted(fields + maps, key=lambda trial: trial.key):
             for ridge in (1e-8, 1e-5):
-                if self.spent() + self._smoothing_cost(trial.kind, trial.parameters) > until:
-                    break
                 settings = trial.parameters | _SMOOTHING | {"ridge": ridge}
+                if self._smoothing_cost(trial.kind, settings) > _SMOOTHING_SHARE:
+                    settings["smoothing"] = _HURRIED
+                if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
+                    break
                 self._smoothed(trial.kind, settings | {"history": min(_SMOOTHING["history"], self.longest)})
 
     def _smoothed(self, kind: str, settings: dict[str, Any]) -> None:
@@ -321,8 +324,8 @@ class Exploration:
         """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
-        seconds = max((one.seconds for one in alike), default=_SMOOTHING_A_NUMBER * size)
-        return max(seconds, _SMOOTHING_FITS * self._cost(settings)) / max(self.budget, 1e-9)
+        a_round = max((one.seconds / one.parameters["smoothing"] for one in alike), default=_SMOOTHING_A_NUMBER * size)
+        return settings["smoothing"] * max(a_round, self._cost(settings)) / max(self.budget, 1e-9)
 
     def _train(self) -> None:
         """Try TD-TF from the best fixed units, its attention and inner weights trained."""

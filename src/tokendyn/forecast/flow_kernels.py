@@ -49,7 +49,8 @@ def flow(orbit, states, C, near, parent, column, W, b, sine, substeps, truth, we
     """Write the orbits of all fits from all states, each until it leaves the limit or has missed the truth.
 
     ``orbit`` is (fits, batch, steps, features) and holds NaN; ``truth`` is (batch, steps, features), or empty, and
-    ``weight`` what differences of each feature are multiplied by before their root mean square is held against ``stop``.
+    ``weight`` what differences of each feature are multiplied by before their root mean square is compared with
+    ``stop``.
     """
     fits, batch, steps, features = orbit.shape
     h = 1.0 / substeps

@@ -41,6 +41,17 @@ def interval_weights(beside: int) -> Float[np.ndarray, " points"]:
     return np.linalg.solve(nodes[None, :].astype(float) ** powers[:, None], 1.0 / (powers + 1.0))
 
 
+def warm_up() -> None:
+    """Compile the closed loop, which the first call on a machine does in some seconds, so that no search pays for it."""
+    orbit, states, near = np.empty((1, 1, 1, 1)), np.zeros((1, 1)), np.zeros((1, 1), dtype=int)
+    factors = np.empty(0, dtype=int)
+    nothing = np.empty(0)
+    flow(
+        orbit, states, np.zeros((1, 2, 1)), near, factors, factors, np.empty((0, 1)), nothing, True, 1,
+        np.empty((0, 0, 0)), np.ones(1), np.inf,
+    )  # fmt: skip
+
+
 class VectorField(Forecaster):
     """Autonomous flow ``x' = f(x)`` with ``f = b + L x + P m(x) + W act(C x + a)``, all variables seen.
 
