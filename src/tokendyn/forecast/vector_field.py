@@ -42,7 +42,7 @@ def interval_weights(beside: int) -> Float[np.ndarray, " points"]:
 
 
 def warm_up() -> None:
-    """Compile the closed loop, which the first call on a machine does in some seconds, so that no search pays for it."""
+    """Compile the closed loop: the first call on a machine takes some seconds, which no search should pay."""
     orbit, states, near = np.empty((1, 1, 1, 1)), np.zeros((1, 1)), np.zeros((1, 1), dtype=int)
     factors = np.empty(0, dtype=int)
     nothing = np.empty(0)
