@@ -298,7 +298,7 @@ class BasisMap(Forecaster):
     def roll(
         self,
         basis: Basis,
-        coefficients: Float[np.ndarray, "ridges terms features"],
+        coefficients: Float[np.ndarray, "ridges terms outputs"],
         windows: Float[np.ndarray, "batch window features"],
         steps: int,
         inputs: Float[np.ndarray, "batch rows inputs"],

@@ -48,7 +48,7 @@ _CONFIRMED, _CONFIRMED_NOISY, DENSER = 5, 10, 3
 #: Linear maps whose scores differ by less than this count as equal, and the one of fewest numbers is kept.
 EQUAL = 1e-9
 #: Share of the budget that the linear windows may take, and what is kept for the last fit at most.
-_LINEAR, _LAST = 0.6, 0.5
+_LINEAR, _LAST = 0.35, 0.5
 #: Seconds of the last fit, which has a third more snapshots, and of a score from more starts, by those of the trial.
 _REFIT, _RESCORED = 1.4, 0.6
 #: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
