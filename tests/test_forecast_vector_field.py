@@ -103,6 +103,18 @@ def test_the_ring_is_forecast_from_its_own_equations():
     assert errors.max() < 0.05
 
 
+@pytest.mark.parametrize("history", [1, 5, 6])
+def test_a_history_that_holds_no_step_is_the_window_alone(history):
+    settings = {"delays": 3, "stride": 2, "order": 2, "ridge": 1e-8}
+    plain, model = (BasisMap(**settings, **more).fit(LORENZ.values[:500]) for more in ({}, {"history": history}))
+    window = LORENZ.values[600:606]
+    expected = plain.forecast(window, 5).values
+    if history < 6:
+        np.testing.assert_array_equal(model.forecast(window, 5).values, expected)
+    else:
+        np.testing.assert_allclose(model.forecast(window, 5).values, expected, rtol=1e-2)
+
+
 def test_the_ends_of_a_grid_see_zeros():
     assert neighbours(4, 1, periodic=True).tolist() == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
     assert neighbours(4, 1, periodic=False).tolist() == [[4, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
@@ -123,7 +135,8 @@ def test_flat_factors_give_the_same_monomials(width, order, rng):
 
 def test_a_grid_without_a_word_is_found_by_the_search():
     result = auto_forecaster(RING[:1200], dt=0.02, horizon=150, budget=2.0)
-    assert "neighbours" in result.family
+    assert "vector field" in result.family
+    assert any(trial.family == "polynomial map of neighbours" for trial in result.trials)
     assert result.skill > 0.7
 
 

@@ -313,7 +313,9 @@ class Exploration:
                     settings["smoothing"] = _HURRIED
                 if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
                     break
-                self._smoothed(trial.kind, settings | {"history": min(_SMOOTHING["history"], self.longest)})
+                span = _FIXED[trial.kind](**trial.parameters)._window_length()
+                history = min(max(_SMOOTHING["history"], 2 * span), self.longest)
+                self._smoothed(trial.kind, settings | {"history": history})
 
     def _smoothed(self, kind: str, settings: dict[str, Any]) -> None:
         """Try one model that smooths, if the time allows it and the last fit to all snapshots."""

@@ -390,7 +390,8 @@ class TDTF(Forecaster):
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
         """Roll out each window by the compiled loop, smoothed before if there is a history."""
         z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
-        if self.history:
+        # A history no longer than the window holds no step that a model could be compared with.
+        if self.history > window_length(self.delays_, self.stride_):
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self.cell_, list(z), known, guess=list(z), ratio=RATIO, rounds=10))
         span = window_length(self.delays_, self.stride_)

@@ -316,7 +316,7 @@ class VectorField(Forecaster):
         With ``truth``, each loop ends when it has missed it by more than ``stop``; what follows is NaN.
         """
         z = (windows - self.centre_) / self.width_
-        if self.history:
+        if self.history > 1:
             w = [np.empty((z.shape[1], 0))] * len(z)
             z = np.stack(smoothed(self, list(z), w, guess=list(z), ratio=RATIO, rounds=6))
         orbit = np.full((len(coefficients), len(windows), steps, self.n_features_), np.nan)
