@@ -136,7 +136,7 @@ def test_flat_factors_give_the_same_monomials(width, order, rng):
 def test_a_grid_without_a_word_is_found_by_the_search():
     result = auto_forecaster(RING[:1200], dt=0.02, horizon=150, budget=2.0)
     assert "vector field" in result.family
-    assert any(trial.family == "polynomial map of neighbours" for trial in result.trials)
+    assert any("neighbours" in trial.family for trial in result.trials)
     assert result.skill > 0.7
 
 

@@ -52,6 +52,7 @@ from tokendyn.forecast import (
     PaperTDTF,
     SearchResult,
     Spectrum,
+    VectorField,
     auto_forecaster,
     read_orbit,
 )
@@ -169,6 +170,7 @@ __all__ = [
     "Trajectory",
     "Transport",
     "ValidTimes",
+    "VectorField",
     "Verification",
     "attend",
     "attention",
