@@ -440,7 +440,6 @@ MODELS = {
     "PaperTDTF": (
         lambda: td.PaperTDTF(delays=3, epochs=2).fit(waves(150)), lambda model: model.predict(5).tolist()
     ),
-    "VectorField": (lambda: td.VectorField(order=2).fit(waves(150)), lambda model: model.predict(5).tolist()),
     "BasisMap": (lambda: td.BasisMap(delays=3, order=2).fit(waves(150)), lambda model: model.predict(5).tolist()),
     "Blend": (
         lambda: td.Blend(members=[["TDDMD", {"delays": 3}], ["TDDMD", {"delays": 6}]]).fit(waves(150)),

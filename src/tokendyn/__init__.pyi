@@ -52,7 +52,6 @@ from tokendyn.forecast import (
     PaperTDTF,
     SearchResult,
     Spectrum,
-    VectorField,
     auto_forecaster,
     read_orbit,
 )
@@ -170,7 +169,6 @@ __all__ = [
     "Trajectory",
     "Transport",
     "ValidTimes",
-    "VectorField",
     "Verification",
     "attend",
     "attention",
