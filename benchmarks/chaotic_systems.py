@@ -142,8 +142,6 @@ REPORT: dict[str, System] = {
     "Rikitake": System(flow(rikitake, (1.0, 1.0, 6.0), 0.05, 100.0), 0.05, 1500),
     "Rikitake, x": System(flow(rikitake, (1.0, 1.0, 6.0), 0.05, 100.0, slice(1)), 0.05, 1500),
     "Rabinovich-Fabrikant": System(flow(rabinovich_fabrikant, (0.1, 0.1, 0.1), 0.05, 200.0), 0.05, 1500),
-    "Lorenz-96, 40 sites": System(
-        flow(lorenz96, _MANY, 0.02, 40.0), 0.02, 800
-    ),
+    "Lorenz-96, 40 sites": System(flow(lorenz96, _MANY, 0.02, 40.0), 0.02, 800),
     "Kuramoto-Sivashinsky": System(_kuramoto, 0.25, 800),
 }
