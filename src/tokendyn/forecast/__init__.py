@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
-    from tokendyn.forecast.search import SearchResult, auto_forecaster
+    from tokendyn.forecast.search import auto_forecaster
     from tokendyn.forecast.spectra import Spectrum
     from tokendyn.forecast.tddmd import TDDMD
     from tokendyn.forecast.tdtf import TDTF
+    from tokendyn.forecast.trials import SearchResult
+    from tokendyn.forecast.vector_field import VectorField
 
 #: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
 _HOMES = {
@@ -27,13 +29,14 @@ _HOMES = {
     "TDTF": "tokendyn.forecast.tdtf",
     "Backtest": "tokendyn.forecast.base",
     "BasisMap": "tokendyn.forecast.basis",
+    "VectorField": "tokendyn.forecast.vector_field",
     "Blend": "tokendyn.forecast.blend",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "Forecast": "tokendyn.forecast.base",
     "Forecaster": "tokendyn.forecast.base",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
-    "SearchResult": "tokendyn.forecast.search",
+    "SearchResult": "tokendyn.forecast.trials",
     "Spectrum": "tokendyn.forecast.spectra",
     "auto_forecaster": "tokendyn.forecast.search",
     "local_eigenvalues": "tokendyn.forecast.interpretation",
@@ -54,6 +57,7 @@ __all__ = [
     "PaperTDTF",
     "SearchResult",
     "Spectrum",
+    "VectorField",
     "auto_forecaster",
     "local_eigenvalues",
     "local_spectrum",

@@ -42,6 +42,7 @@ _HOMES = {
     "SeasonalNaive": "naive",
     "TDDMD": "tddmd",
     "TDTF": "tdtf",
+    "VectorField": "vector_field",
 }
 
 

@@ -48,7 +48,9 @@ class ShortFound:
     horizon: int
 
 
-def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: int) -> ShortFound:
+def short_forecaster(
+    series: np.ndarray, dt: float, horizon: int | None, seed: int, longest: int | None = None
+) -> ShortFound:
     """Return the mean of all candidates, weighted by ``(best score / score)^4``, fitted to the whole series.
 
     Parameters
@@ -61,6 +63,8 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
         Steps that the forecasts are for; None for a fifth of the series.
     seed
         Of the fixed units.
+    longest
+        Longest window of a candidate; None for any.
     """
     samples = len(series)
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
@@ -70,6 +74,8 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
     scale[scale == 0] = 1.0
     candidates = []
     for kind, parameters, family in _candidates(series, seed):
+        if kind_of(kind)(**parameters)._window_length() > (longest or samples):
+            continue
         began = time.process_time()
         tested = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
         errors, weights = [error for error, _ in tested], max(count for _, count in tested)
