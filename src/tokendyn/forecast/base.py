@@ -433,7 +433,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             problems.append(f"there are {counted(driven[0].shape[1], 'input')}, the model has {self.n_inputs_}")
         if problems:
             raise BadInputError.all_of("calibrate", problems)
-        steps = calibration_horizon([len(one) for one in arrays], horizon, self.window_length_)
+        steps = calibration_horizon([len(one) for one in arrays], horizon, self.window_length_, refit=refit)
         self.residuals_ = rolling_residuals(self, arrays, driven, horizon=steps, budget=float(budget), refit=refit)
         return self
 

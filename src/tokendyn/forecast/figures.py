@@ -29,6 +29,7 @@ def forecast_figure(
     names: Sequence[str],
     scale: Float[np.ndarray, " features"],
     past: Float[np.ndarray, "before features"] | None = None,
+    half: Float[np.ndarray, "steps features"] | None = None,
 ) -> Figure:
     """Draw forecasts over the truth, a panel for each of the first features, and the error over time below.
 
@@ -44,6 +45,8 @@ def forecast_figure(
         Standard deviation of each feature in the training data: the unit of the error.
     past
         The end of the window, drawn before time 0.
+    half
+        Half the width of the bands of the first forecast; NaN where it is not known.
 
     Raises
     ------
@@ -62,7 +65,9 @@ def forecast_figure(
             axes.plot(dt * np.arange(1 - len(past), 1), past[:, column], color=NEUTRAL, linewidth=1.2)
         axes.plot(times, truth[:, column], color=INK, linewidth=2.6, alpha=0.35, label="truth")
         for number, (name, forecast) in enumerate(forecasts.items()):
-            axes.plot(times[: len(forecast)], forecast[:, column], label=name, linewidth=1.2, **line(number))
+            drawn = axes.plot(times[: len(forecast)], forecast[:, column], label=name, linewidth=1.2, **line(number))
+            if half is not None and number == 0:
+                _shade(axes, times, forecast[:, column], half[: len(forecast), column], drawn[0].get_color())
         _bound(axes, truth[:, column])
         quiet(axes, ylabel=names[column])
     for number, forecast in enumerate(forecasts.values()):
@@ -82,7 +87,8 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     Parameters
     ----------
     past, forecast
-        ``times`` and ``values`` (one row for each time) of both.
+        ``times`` and ``values`` (one row for each time) of both; of the forecast also ``lower`` and ``upper`` where it has
+        bands.
     names
         Of the columns.
     """
@@ -92,7 +98,11 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     for column, (axes, name) in enumerate(zip(panels, names, strict=False)):
         for number, (label, part) in enumerate((("data", past), ("forecast", forecast))):
             values = np.asarray(part["values"], dtype=np.float64).reshape(-1, len(names))
-            axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
+            drawn = axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
+            if "lower" in part:
+                lower, upper = (np.array(part[end], dtype=np.float64).reshape(values.shape) for end in ("lower", "upper"))
+                half = (upper - lower)[:, column] / 2
+                _shade(axes, np.asarray(part["times"]), values[:, column], half, drawn[0].get_color())
         quiet(axes, "time" if column == shown - 1 else "", name)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
@@ -297,6 +307,16 @@ def _draw_circle(axes: Axes) -> None:
     axes.set_xlim(-1.2, 1.2)
     axes.set_ylim(-1.2, 1.2)
     quiet(axes, "real part", "imaginary part")
+
+
+def _shade(axes: Axes, times: np.ndarray, values: np.ndarray, half: np.ndarray, colour: Any) -> None:
+    """Shade the band around a forecast, as far as it is known."""
+    known = np.isfinite(half)
+    if known.any():
+        middle, times = values[known], times[: len(values)][known]
+        axes.fill_between(
+            times, middle - half[known], middle + half[known], color=colour, alpha=0.18, linewidth=0, label="band"
+        )
 
 
 def _bound(axes: Axes, truth: Float[np.ndarray, " steps"]) -> None:

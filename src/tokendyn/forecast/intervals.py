@@ -28,8 +28,8 @@ _FEWEST, MOST_ORIGINS = 6, 30
 _APART = 0.125
 #: The first origin: this share of the series lies before it, so that a refit still learns about what the model has learned.
 _EARLIEST = 0.5
-#: With few refits the origins lie in the last part, as in a search, so that the first refit learns enough.
-_FEW_REFITS = 0.75
+#: With fewer refits than this the origins lie in the last part, as in a search, so that the first refit learns enough.
+_FEW_REFITS, _LAST_PART = 3, 0.75
 #: A horizon is calibrated up to this share of a series.
 _LONGEST = 1 / 3
 #: Leads at which residuals are kept; their scale is interpolated between.
@@ -199,7 +199,7 @@ def band_names(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"{name}_lower", f"{name}_upper") for name in names]
 
 
-def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int) -> int:
+def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int, *, refit: bool = True) -> int:
     """Return the steps up to which bands can be calibrated: the horizon, or what the series allow.
 
     Parameters
@@ -210,12 +210,15 @@ def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int) 
         Steps that are wanted; None for a fifth of the longest series, at most 700.
     span
         Snapshots of a window.
+    refit
+        Whether a refit learns what lies before an origin: of one series a third can then be forecast at most.
     """
     longest = max(lengths)
     wanted = min(max(longest // 5, 1), 700) if horizon is None else horizon
-    if len(lengths) > 1:
-        return max(min(wanted, longest - span), 1)
-    return max(min(wanted, int(_LONGEST * longest)), 1)
+    if refit and len(lengths) == 1:
+        return max(min(wanted, int(_LONGEST * longest)), 1)
+    # Some room is left for origins to differ.
+    return max(min(wanted, (longest - span) * 2 // 3), 1)
 
 
 def rolling_residuals(
@@ -231,7 +234,7 @@ def rolling_residuals(
     """Forecast from rolling origins, with refits as far as the time allows, and keep what the forecasts miss.
 
     A refit has the same parameters and learns what lies before an origin; it costs at most what the fit did. With time for
-    fewer refits than origins each serves the origins up to the next. With time for less than six the origins lie in the last
+    fewer refits than origins each serves the origins up to the next. With time for one or two the origins lie in the last
     quarter of the series, so that each refit learns enough; with time for none the model as it is forecasts what it has
     learned, and the residuals say so. Of several series whole ones are left out in turn.
 
@@ -346,8 +349,8 @@ def _roll(model: "Forecaster", collector: _Collector, refits: int, budget: float
     (one,), (driven,) = collector.series, collector.inputs
     samples, began = len(one), time.process_time()
     first = int(_EARLIEST * samples)
-    if refits < _FEWEST:
-        first = max(min(int(_FEW_REFITS * samples), samples - 2 * collector.horizon), first)
+    if refits < _FEW_REFITS:
+        first = max(min(int(_LAST_PART * samples), samples - 2 * collector.horizon), first)
     first = max(first, model.window_length_ + 2)
     if refits < 1 or first > samples - collector.horizon:
         return 0

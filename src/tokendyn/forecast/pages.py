@@ -19,6 +19,7 @@ from tokendyn.forecast.figures import (
     spectrum_figure,
 )
 from tokendyn.forecast.held_out import HeldOut
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.interpretation import local_eigenvalues, read_orbit
 from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
@@ -56,10 +57,12 @@ def model_figures(
     past = test.values[max(first - _PAST, 0) : first]
     forecast = held.forecasts[0]
     drawn = {type(model).__name__: forecast[np.isfinite(forecast).all(axis=1)]}
+    half = None if model.residuals_ is None else model.residuals_.half_width(len(forecast))
+    shaded = "" if half is None else f" The band is meant to hold {100 * LEVEL:g} % of the truth."
     found = {
         "forecast": (
-            forecast_figure(held.truths[0], drawn, model.dt_, names, model.scale_, past),
-            "The first forecast of what was held out, and its error in standard deviations over time.",
+            forecast_figure(held.truths[0], drawn, model.dt_, names, model.scale_, past, half),
+            f"The first forecast of what was held out, and its error in standard deviations over time.{shaded}",
         )
     }
     if model.window_length_ * model.n_features_ > _LARGEST:
@@ -129,6 +132,8 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     if held is not None:
         numbers |= {"held-out error, sd": held["nrmse"], "steps": held["horizon"], "starts": held["starts"]}
         numbers |= {"valid time": held["valid_time"], "diverged": held["diverged"]}
+        if held.get("coverage") is not None:
+            numbers[f"in the bands of {100 * LEVEL:g} %"] = f"{100 * held['coverage']:.0f} %"
     sections: list[Section] = [KeyFigures(numbers)]
     if about.get("account"):
         sections.append(Text(about["account"], "Why these settings"))

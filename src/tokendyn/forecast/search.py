@@ -60,6 +60,8 @@ _EQUAL = 1e-9
 _WORSE = 3.0
 #: Shares of the budget: when smoothing begins, how long it may take, and when TD-TF is tried.
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.6, 0.2, 0.75
+#: Share of the budget that is kept for the calibration of the bands.
+_BANDS = 0.1
 #: Seconds of a budget below which nothing is trained by iterations.
 _TRAINS_FROM = 8.0
 #: Families that need no more than least squares on the snapshots themselves.
@@ -414,9 +416,9 @@ class _Search:
         return not listed
 
     def _reserve(self) -> float:
-        """Return the share of the budget that the last fit takes: at most a fifth."""
+        """Return the share of the budget that is kept for the last fit, at most a fifth, and for the bands."""
         best = self._ranked()[0]
-        return min(2 * best.seconds / max(self.budget, 1e-9), 0.2)
+        return min(2 * best.seconds / max(self.budget, 1e-9), 0.2) + _BANDS
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)
