@@ -49,7 +49,7 @@ def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_pat
     assert json.loads(said.out)["status"] == "completed"
     assert "complete: 200 steps" in said.err
     found = pd.read_csv(out)
-    assert list(found) == ["t", "a", "b"]
+    assert list(found) == ["t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     np.testing.assert_allclose(found["t"], SIGNAL.times[500:], atol=1e-9)
     np.testing.assert_allclose(found[["a", "b"]], SIGNAL.values[500:], atol=1e-8)
     assert run(arguments) == 0

@@ -131,10 +131,13 @@ def eigenvalue_intervals(
     count = min(modes or rank, _MOST, len(model.spectrum().eigenvalues))
     own = model.spectrum(series[:span]).eigenvalues[:count]
     if noise == "measurement":
-        signal = denoised(series, span, min(rank, span * series.shape[1]))
+        # One more: a mean that was taken off is a mode of its own where the signal does not oscillate around it.
+        kept = min(rank + (model.rank is not None), span * series.shape[1])
+        signal = denoised(series, span, kept)
         # Of this signal the eigenvalues are known by a fit of its own rank; whole rank would fit what is left of the noise.
         reference = _matched(own, _refitted(model, signal, rank).spectrum(signal[:span]))
-        drawn = _measured(signal, series - signal, draws, rng)
+        rest = _whole_noise(signal, series - signal, span, kept, rng)
+        drawn = _measured(signal, rest, draws, rng)
     else:
         reference, drawn = own, _driven(model, series, draws, rng)
     found = np.stack([_matched(reference, _refitted(model, one).spectrum(one[:span])) for one in drawn])
@@ -183,6 +186,19 @@ def _hankel(series: np.ndarray, span: int, *, centred: bool = False) -> np.ndarr
     values = series if centred else series - series.mean(axis=0)
     windows = delay_windows(values, span, 1)
     return windows.reshape(len(windows), -1)
+
+
+def _whole_noise(
+    signal: np.ndarray, rest: np.ndarray, span: int, rank: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return what was taken for noise as large as the noise was: the projection keeps a share of it in the signal.
+
+    The share is measured by noise of the same size that is added to the signal and projected away again.
+    """
+    (noisy,) = _measured(signal, rest, 1, rng)
+    size = np.sqrt(((noisy - signal) ** 2).mean(axis=0))
+    left = np.sqrt(((noisy - denoised(noisy, span, rank)) ** 2).mean(axis=0))
+    return rest * np.maximum(np.divide(size, left, out=np.ones_like(size), where=left > 0), 1.0)
 
 
 def _measured(signal: np.ndarray, rest: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -234,7 +250,8 @@ def _basic(
     own: np.ndarray, reference: np.ndarray, found: np.ndarray, tails: tuple[float, float]
 ) -> Float[np.ndarray, "modes 2"]:
     """Return the basic bootstrap interval: the bias of the repeated fits is taken off, and not counted as spread."""
-    low, high = np.quantile(found - reference, tails, axis=0)
+    # Of n draws the k-th is the k / (n + 1) quantile: few draws must not make the interval shorter.
+    low, high = np.quantile(found - reference, tails, axis=0, method="weibull")
     return np.stack([own - high, own - low], axis=1)
 
 

@@ -265,7 +265,8 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    Exits with 1 when a forecast diverges; the finite part is written.
+    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column). Exits
+    with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data far.
 
     Parameters
     ----------

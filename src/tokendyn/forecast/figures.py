@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokendyn.errors import BadInputError
+from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
 from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show.axes import line, new_figure, quiet
@@ -110,8 +111,11 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     return figure
 
 
-def spectrum_figure(spectrum: Spectrum) -> Figure:
-    """Draw the eigenvalues beside the unit circle, and growth rates over frequencies; areas are contributions."""
+def spectrum_figure(spectrum: Spectrum, intervals: EigenvalueIntervals | None = None) -> Figure:
+    """Draw the eigenvalues beside the unit circle, and growth rates over frequencies; areas are contributions.
+
+    Error bars are drawn where there are ``intervals``, of :meth:`tokendyn.forecast.TDDMD.eigenvalue_intervals`.
+    """
     figure = new_figure(9.5, 4.3)
     circle, rates = figure.subplots(1, 2, width_ratios=[1, 1.35])
     weights = spectrum.contributions
@@ -132,6 +136,8 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
         alpha=0.55,
         linewidth=0,
     )
+    if intervals is not None:
+        _draw_bars(circle, rates, intervals)
     labelled = places[weights[places] > _NEGLIGIBLE * weights.max()][:3]
     for place, above in zip(labelled, (10, -18, 24), strict=False):
         rates.annotate(
@@ -298,6 +304,18 @@ def energy_figure(energies: Float[np.ndarray, " modes"]) -> Figure:
     for axes in (one, left):
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def _draw_bars(circle: Axes, rates: Axes, intervals: EigenvalueIntervals) -> None:
+    """Draw the intervals as crosses: of real and imaginary parts, and of frequencies and growth rates."""
+    ends = (intervals.real, intervals.imaginary), (intervals.frequencies, intervals.growth_rates)
+    upper = intervals.eigenvalues.imag >= 0
+    for axes, (across, along), shown in zip((circle, rates), ends, (np.ones_like(upper), upper), strict=True):
+        across, along = across[shown], along[shown]
+        sound = np.isfinite(across).all(axis=1) & np.isfinite(along).all(axis=1)
+        across, along = across[sound], along[sound]
+        axes.hlines(along.mean(axis=1), *across.T, color=INK, linewidth=1.0)
+        axes.vlines(across.mean(axis=1), *along.T, color=INK, linewidth=1.0)
 
 
 def _draw_circle(axes: Axes) -> None:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 #: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its SVD at
 #: most.
 _LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
-#: Below this share of the error of the model the linear one is clearly better.
-_CLEARLY = 0.9
+#: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
+_CLEARLY, _EXACT = 0.9, 1e-3
+#: Errors below this, in standard deviations, are rounding.
+_ROUNDING = 1e-9
 #: Snapshots from which on a season is looked for.
 _SEASONAL = 16
 _UNVALIDATED = "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
@@ -94,7 +96,8 @@ class FittedForecaster(Result):
         lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
         lines += [f"  {name:<{width}}{error:9.3g}  {skill(own, error):7.3f}" for name, error in self.simple.items()]
         naive = [error for name, error in self.simple.items() if not name.startswith(_LINEAR)]
-        linear = [name for name, error in self.simple.items() if name.startswith(_LINEAR) and error < _CLEARLY * own]
+        better = [name for name, error in self.simple.items() if error < _CLEARLY * own and own > _EXACT]
+        linear = [name for name in better if name.startswith(_LINEAR)]
         if naive and own >= min(naive):
             lines.append("warning: the model is no better than one that learns nothing; do not rely on its forecasts")
         elif linear:
@@ -175,7 +178,12 @@ def _write_page(
 
 
 def skill(own: float, other: float) -> float:
-    """Return ``1 - own / other``: 1 for a model without error, 0 for one as good as the other, negative for a worse one."""
+    """Return ``1 - own / other``: 1 for a model without error, 0 for one as good as the other, negative for a worse one.
+
+    Errors at the level of rounding count as equal.
+    """
+    if max(own, other) < _ROUNDING:
+        return 0.0
     if not own < float("inf"):
         return float("-inf") if other < float("inf") else 0.0
     return 1.0 - own / other if other else float(own == 0.0)

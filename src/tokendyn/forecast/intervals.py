@@ -283,7 +283,7 @@ class _Collector:
         self.squares = np.zeros(features)
         self.diverged = 0
 
-    def add(self, model: "Forecaster", number: int, starts: Sequence[int]) -> None:
+    def add(self, model: "Forecaster", number: int, starts: Int[np.ndarray, " starts"]) -> None:
         """Forecast from some starts of one series, in batches that fit in memory."""
         one, driven, span = self.series[number], self.inputs[number], model.window_length_
         most = max(_BATCH // (self.horizon * one.shape[1]), 1)

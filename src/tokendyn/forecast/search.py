@@ -62,6 +62,8 @@ _WORSE = 3.0
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.6, 0.2, 0.75
 #: Share of the budget that is kept for the calibration of the bands.
 _BANDS = 0.1
+#: Refits for the bands of a short series, which cost little, also behind the end of the budget.
+_SHORT_REFITS = 25
 #: Seconds of a budget below which nothing is trained by iterations.
 _TRAINS_FROM = 8.0
 #: Families that need no more than least squares on the snapshots themselves.
@@ -594,21 +596,21 @@ class _Search:
             model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive
         )
 
-    def _calibrate(self, model: Forecaster) -> None:
-        """Measure what forecasts of the past miss, with what is left of the budget, and at least one refit."""
+    def _calibrate(self, model: Forecaster, least: int = 1) -> None:
+        """Measure what forecasts of the past miss, with what is left of the budget and time for ``least`` refits."""
         lengths = [len(one) for one in self.series]
         horizon = calibration_horizon(lengths, self.horizon, model.window_length_)
         left = self.budget * (1.0 - self.spent())
         self.progress(min(self.spent(), 1.0), "bands")
         with suppress(BadInputError):  # of several series that are all shorter than a window and the horizon
             model.residuals_ = rolling_residuals(
-                model, self.series, self.inputs, horizon=horizon, budget=max(left, model.fit_seconds_)
+                model, self.series, self.inputs, horizon=horizon, budget=max(left, least * model.fit_seconds_)
             )
 
     def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""
         found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed)
-        self._calibrate(found.model)
+        self._calibrate(found.model, _SHORT_REFITS)
         trials = [
             Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
             for one in found.candidates

@@ -107,8 +107,8 @@ def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndar
     if any(not np.isfinite(array).all() for array in tensors.values()):
         raise ValueError("a tensor holds NaN or infinity")
     # Folders of 0.1 hold neither the form nor the end of the series, nor residuals.
-    if "residuals" in record:
-        model.residuals_ = Residuals.read(record["residuals"], tensors, model.n_features_)
+    known = record.get("residuals")
+    model.residuals_ = None if known is None else Residuals.read(known, tensors, model.n_features_)
     model.form_ = Form.read(record["form"]) if "form" in record else Form("array")
     for name, columns in zip(_ENDS, (model.n_features_, model.n_inputs_), strict=True):
         end = tensors.pop(name, np.empty((0, columns)))
