@@ -2,11 +2,12 @@
 
     python benchmarks/forecast_intervals.py [--seeds reported] [--out FILE.json]
 
-The constants of ``tokendyn.forecast.intervals`` were chosen on the seeds and cuts of ``development``; what is reported comes from
-others. Of a made system every seed is another series: the first part is learned and calibrated, and forecasts start all over the
-part behind it. Of a real series every cut learns what lies before it and forecasts once; cuts overlap, so that fewer than their
-number are independent. The real series are those that statsmodels ships (sunspots, CO2, El Nino, Nile); without it they are left
-out, and a line says so. Processor seconds are those of one core.
+The constants of ``tokendyn.forecast.intervals`` were chosen on the seeds and cuts of ``development``; what is reported
+comes from others. Of a made system every seed is another series: the first part is learned and calibrated, and
+forecasts start all over the part behind it. Of a real series every cut learns what lies before it and forecasts once;
+cuts overlap, so that fewer than their number are independent. The real series are those that statsmodels ships
+(sunspots, CO2, El Nino, Nile); without it they are left out, and a line says so. Processor seconds are those of one
+core.
 """
 
 import argparse
@@ -71,7 +72,7 @@ MADE: dict[str, tuple[Callable[[int], np.ndarray], int, int, dict[str, Fit]]] = 
 
 
 def real_series() -> dict[str, tuple[np.ndarray, int, int]]:
-    """Return the series of statsmodels by name, each with its season (1 for none) and horizon; none where it is missing."""
+    """Return the series of statsmodels by name, each with its season (1 for none) and horizon, if it is installed."""
     try:
         from statsmodels import datasets
     except ImportError:
@@ -148,7 +149,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     table = []
-    print(f"{'series':<22}{'forecaster':<16}{'coverage, %':>12}{'least':>7}{'half width, sd':>16}{'repeats':>9}{'s':>7}")
+    print(
+        f"{'series':<22}{'forecaster':<16}{'coverage, %':>12}{'least':>7}{'half width, sd':>16}{'repeats':>9}{'s':>7}"
+    )
     with threadpool_limits(limits=1):
         for entry in rows(options.seeds, options.only):
             table.append(entry)

@@ -69,7 +69,14 @@ def test_a_fit_that_is_no_better_than_naive_is_warned_of(tmp_path):
 
 @pytest.mark.parametrize(
     ("own", "other", "expected"),
-    [(0.5, 1.0, 0.5), (2.0, 1.0, -1.0), (1e-12, 1e-15, 0.0), (np.inf, 1.0, -np.inf), (np.inf, np.inf, 0.0), (1.0, np.inf, 1.0)],
+    [
+        (0.5, 1.0, 0.5),
+        (2.0, 1.0, -1.0),
+        (1e-12, 1e-15, 0.0),
+        (np.inf, 1.0, -np.inf),
+        (np.inf, np.inf, 0.0),
+        (1.0, np.inf, 1.0),
+    ],
 )
 def test_skill_is_the_share_of_the_error_that_is_gone(own, other, expected):
     assert skill(own, other) == expected

@@ -17,7 +17,14 @@ from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import store
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
-from tokendyn.forecast.intervals import LEVEL, Residuals, band_names, calibration_horizon, check_level, rolling_residuals
+from tokendyn.forecast.intervals import (
+    LEVEL,
+    Residuals,
+    band_names,
+    calibration_horizon,
+    check_level,
+    rolling_residuals,
+)
 from tokendyn.forecast.kinds import KINDS
 from tokendyn.results import Curves, Result
 from tokendyn.words import counted
@@ -31,8 +38,8 @@ Progress = Callable[[float, str], None]
 
 Model = TypeVar("Model", bound="Forecaster")
 
-#: A rollout has diverged when a feature leaves its training range by so many times the width of that range; nothing behind
-#: that is kept.
+#: A rollout has diverged when a feature leaves its training range by so many times the width of that range; nothing
+#: behind that is kept.
 DIVERGENCE = 1e6
 #: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
 RANGES = 10.0
@@ -54,8 +61,9 @@ class Forecast(Result, kind="forecast"):
     dt
         Time between snapshots.
     spread
-        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the seed
-        matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper`` are for.
+        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the
+        seed matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper``
+        are for.
     form
         What the series was that is continued: its names, index and coordinates.
     lower, upper
@@ -113,7 +121,7 @@ class Forecast(Result, kind="forecast"):
         return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
 
     def to_xarray(self) -> Any:
-        """Return the values as a DataArray with the dimensions ``time`` and ``feature``; bands are coordinates of it."""
+        """Return the values as a DataArray with the dimensions ``time`` and ``feature``; bands are its coordinates."""
         import xarray
 
         coords: dict[str, Any] = {"time": ("time", self.index), "feature": list(self.names)}
@@ -136,7 +144,9 @@ class Forecast(Result, kind="forecast"):
             lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
         if self.status != "completed" and self.inside_steps is not None:
             inside = counted(self.inside_steps, "step")
-            lines.append(f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it")
+            lines.append(
+                f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it"
+            )
         if self.level is not None and self.lower is not None:
             known = int(np.isfinite(self.lower).all(axis=1).sum())
             ends = "" if known == steps else f", of the first {counted(known, 'step')}: longer ones were not calibrated"
@@ -385,17 +395,18 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> Model:
         """Measure what forecasts of the past miss, so that :meth:`forecast` gives bands of any level.
 
-        Models with the same parameters are fitted to the start of the series, and forecast what follows from up to thirty
-        rolling origins: :class:`tokendyn.forecast.intervals.Residuals` has the formula, :doc:`theory-forecast` what the
-        bands cover. The fitted model itself is not changed. ``residuals_`` says how many refits the time allowed.
+        Models with the same parameters are fitted to the start of the series, and forecast what follows from up to
+        thirty rolling origins: :class:`tokendyn.forecast.intervals.Residuals` has the formula, :doc:`theory-forecast`
+        what the bands cover. The fitted model itself is not changed. ``residuals_`` says how many refits the time
+        allowed.
 
         Parameters
         ----------
         series, inputs
             Those of :meth:`fit`.
         horizon
-            Steps up to which bands are wanted; None for a fifth of the longest series, at most 700. Bands reach as far as
-            a third of the only series allows.
+            Steps up to which bands are wanted; None for a fifth of the longest series, at most 700. Bands reach as far
+            as a third of the only series allows.
         refit
             False for series that the model has *not* learned: it is then used as it is, which costs no fit.
         budget
@@ -518,7 +529,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             As :meth:`forecast`.
         ConvergenceError
-            If the forecast diverges, or leaves the range of the training data by ten widths of it, before the last step.
+            If the forecast diverges, or leaves the range of the training data by ten widths of it, before the last
+            step.
         """
         return self._predicted(self.forecast(window, steps, inputs), steps).as_given()
 
@@ -529,7 +541,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         if forecast.status == "diverged":
             what, kept = f"left all bounds after {forecast.finite_steps}", "the part before that"
         else:
-            what, kept = f"left ten times the range of the training data after {forecast.inside_steps}", "it all the same"
+            what = f"left ten times the range of the training data after {forecast.inside_steps}"
+            kept = "it all the same"
         raise ConvergenceError(f"the forecast {what} of {counted(steps, 'step')}; forecast() gives {kept}")
 
     def forecast_many(
@@ -574,7 +587,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         ]
         cut = np.stack(arrays)[:, -self.window_length_ :]
         values, spread = self._rollout(np.ascontiguousarray(cut), int(steps), np.stack(driven))
-        settled = [self._settle(values[i], None if spread is None else spread[i], int(steps)) for i in range(len(batch))]
+        settled = [
+            self._settle(values[i], None if spread is None else spread[i], int(steps)) for i in range(len(batch))
+        ]
         if self.residuals_ is None:
             return tuple(settled)
         level = LEVEL if level is None else float(level)

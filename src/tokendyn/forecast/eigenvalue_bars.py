@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Noise = Literal["measurement", "process"]
 
-#: Rounds of projection onto few singular vectors and onto Hankel matrices: more change the series by less than its noise.
+#: Rounds of projection onto few singular vectors and onto Hankel matrices: more change the series by less than its
+#: noise.
 _ROUNDS = 5
 #: Eigenvalues that get bars, at most.
 _MOST = 12
@@ -134,7 +135,8 @@ def eigenvalue_intervals(
         # One more: a mean that was taken off is a mode of its own where the signal does not oscillate around it.
         kept = min(rank + (model.rank is not None), span * series.shape[1])
         signal = denoised(series, span, kept)
-        # Of this signal the eigenvalues are known by a fit of its own rank; whole rank would fit what is left of the noise.
+        # Of this signal the eigenvalues are known by a fit of its own rank; whole rank would fit what is left of the
+        # noise.
         reference = _matched(own, _refitted(model, signal, rank).spectrum(signal[:span]))
         rest = _whole_noise(signal, series - signal, span, kept, rng)
         drawn = _measured(signal, rest, draws, rng)
@@ -155,8 +157,8 @@ def eigenvalue_intervals(
 def signal_rank(series: Float[np.ndarray, "time features"], span: int) -> int:
     """Return how many singular values of the centred Hankel matrix stand out of noise of unknown size, at least 1.
 
-    Those above ``(.56 c^3 - .95 c^2 + 1.82 c + 1.43)`` times their median, c the aspect ratio (M. Gavish, D. L. Donoho, IEEE
-    Trans. Inf. Theory 60, 5040 (2014)), and above rounding.
+    Those above ``(.56 c^3 - .95 c^2 + 1.82 c + 1.43)`` times their median, c the aspect ratio (M. Gavish, D. L. Donoho,
+    IEEE Trans. Inf. Theory 60, 5040 (2014)), and above rounding.
     """
     values = np.linalg.svd(_hankel(series, span), compute_uv=False)
     rows, columns = len(series) - span + 1, span * series.shape[1]
@@ -165,10 +167,11 @@ def signal_rank(series: Float[np.ndarray, "time features"], span: int) -> int:
     return max(int((values > max(threshold, 1e-12 * values[0])).sum()), 1)
 
 
-def denoised(
-    series: Float[np.ndarray, "time features"], span: int, rank: int
-) -> Float[np.ndarray, "time features"]:
-    """Return the series whose Hankel matrix is about of a rank: projections in turn (J. A. Cadzow, IEEE Trans. ASSP 36, 49 (1988))."""
+def denoised(series: Float[np.ndarray, "time features"], span: int, rank: int) -> Float[np.ndarray, "time features"]:
+    """Return a series near the given one whose Hankel matrix is about of a rank.
+
+    Projections onto the rank and onto Hankel matrices in turn (J. A. Cadzow, IEEE Trans. ASSP 36, 49 (1988)).
+    """
     centre, values = series.mean(axis=0), series - series.mean(axis=0)
     for _ in range(_ROUNDS):
         left, sizes, right = np.linalg.svd(_hankel(values, span, centred=True), full_matrices=False)
@@ -188,9 +191,7 @@ def _hankel(series: np.ndarray, span: int, *, centred: bool = False) -> np.ndarr
     return windows.reshape(len(windows), -1)
 
 
-def _whole_noise(
-    signal: np.ndarray, rest: np.ndarray, span: int, rank: int, rng: np.random.Generator
-) -> np.ndarray:
+def _whole_noise(signal: np.ndarray, rest: np.ndarray, span: int, rank: int, rng: np.random.Generator) -> np.ndarray:
     """Return what was taken for noise as large as the noise was: the projection keeps a share of it in the signal.
 
     The share is measured by noise of the same size that is added to the signal and projected away again.
@@ -208,9 +209,7 @@ def _measured(signal: np.ndarray, rest: np.ndarray, draws: int, rng: np.random.G
         yield signal + rest[rng.integers(len(rest), size=len(rest))]
 
 
-def _driven(
-    model: "TDDMD", series: np.ndarray, draws: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
+def _driven(model: "TDDMD", series: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield orbits of the fitted recursion that are driven by its one-step residuals in random order."""
     span, none = model.window_length_, np.empty((len(series), 0))
     innovations = series[span:] - model._one_step(series, none)
@@ -238,7 +237,10 @@ def _refitted(model: "TDDMD", series: np.ndarray, rank: int | None = None) -> "T
 
 
 def _matched(wanted: Complex[np.ndarray, " modes"], spectrum: "Spectrum") -> Complex[np.ndarray, " modes"]:
-    """Return the eigenvalue of a spectrum that belongs to each wanted one: nearest in all, of those that contribute most."""
+    """Return the eigenvalue of a spectrum that belongs to each wanted one.
+
+    The assignment is the nearest in all, among those that contribute most.
+    """
     candidates = spectrum.eigenvalues[: max(_CANDIDATES * len(wanted), len(wanted))]
     distances = np.abs(wanted[:, None] - candidates)
     if len(candidates) < len(wanted):

@@ -64,8 +64,8 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
         from everything.
     intervals
-        Measure what forecasts of the past miss, from refits at rolling origins, so that predict writes bands. A model that
-        is searched does it within its budget, another takes at most ten seconds, and does without refits where one
+        Measure what forecasts of the past miss, from refits at rolling origins, so that predict writes bands. A model
+        that is searched does it within its budget, another takes at most ten seconds, and does without refits where one
         takes longer.
     figures
         Also write figures and report.html into the folder.
@@ -265,8 +265,9 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column). Exits
-    with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data far.
+    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column).
+    Exits with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data
+    far.
 
     Parameters
     ----------
@@ -277,8 +278,8 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     steps
         Snapshots to forecast.
     level
-        Probability with which the bands are meant to hold the truth, as 0.8; 0.9 by default, and no bands for a model that
-        was fitted without.
+        Probability with which the bands are meant to hold the truth, as 0.8; 0.9 by default, and no bands for a model
+        that was fitted without.
     time, columns, inputs
         As for fit; what the model was fitted with by default.
     series

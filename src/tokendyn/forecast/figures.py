@@ -88,8 +88,8 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     Parameters
     ----------
     past, forecast
-        ``times`` and ``values`` (one row for each time) of both; of the forecast also ``lower`` and ``upper`` where it has
-        bands.
+        ``times`` and ``values`` (one row for each time) of both; of the forecast also ``lower`` and ``upper`` where it
+        has bands.
     names
         Of the columns.
     """
@@ -101,7 +101,9 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
             values = np.asarray(part["values"], dtype=np.float64).reshape(-1, len(names))
             drawn = axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
             if "lower" in part:
-                lower, upper = (np.array(part[end], dtype=np.float64).reshape(values.shape) for end in ("lower", "upper"))
+                lower, upper = (
+                    np.array(part[end], dtype=np.float64).reshape(values.shape) for end in ("lower", "upper")
+                )
                 half = (upper - lower)[:, column] / 2
                 _shade(axes, np.asarray(part["times"]), values[:, column], half, drawn[0].get_color())
         quiet(axes, "time" if column == shown - 1 else "", name)
@@ -311,11 +313,9 @@ def _draw_bars(circle: Axes, rates: Axes, intervals: EigenvalueIntervals) -> Non
     ends = (intervals.real, intervals.imaginary), (intervals.frequencies, intervals.growth_rates)
     upper = intervals.eigenvalues.imag >= 0
     for axes, (across, along), shown in zip((circle, rates), ends, (np.ones_like(upper), upper), strict=True):
-        across, along = across[shown], along[shown]
-        sound = np.isfinite(across).all(axis=1) & np.isfinite(along).all(axis=1)
-        across, along = across[sound], along[sound]
-        axes.hlines(along.mean(axis=1), *across.T, color=INK, linewidth=1.0)
-        axes.vlines(across.mean(axis=1), *along.T, color=INK, linewidth=1.0)
+        sound = shown & np.isfinite(across).all(axis=1) & np.isfinite(along).all(axis=1)
+        axes.hlines(along[sound].mean(axis=1), *across[sound].T, color=INK, linewidth=1.0)
+        axes.vlines(across[sound].mean(axis=1), *along[sound].T, color=INK, linewidth=1.0)
 
 
 def _draw_circle(axes: Axes) -> None:

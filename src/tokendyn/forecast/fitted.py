@@ -22,8 +22,8 @@ from tokendyn.runs.files import new_folder, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its SVD at
-#: most.
+#: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its
+#: SVD at most.
 _LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
 #: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
 _CLEARLY, _EXACT = 0.9, 1e-3
@@ -91,7 +91,7 @@ class FittedForecaster(Result):
         return lines
 
     def _comparison(self, own: float) -> list[str]:
-        """Return a table of the errors of simple models from the same starts, and a warning where one of them is as good."""
+        """Return a table of the errors of simple models from the same starts, and a warning where one is as good."""
         width = max(map(len, self.simple)) + 2
         lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
         lines += [f"  {name:<{width}}{error:9.3g}  {skill(own, error):7.3f}" for name, error in self.simple.items()]
@@ -178,7 +178,7 @@ def _write_page(
 
 
 def skill(own: float, other: float) -> float:
-    """Return ``1 - own / other``: 1 for a model without error, 0 for one as good as the other, negative for a worse one.
+    """Return ``1 - own / other``: 1 without error, 0 for a model as good as the other, negative for a worse one.
 
     Errors at the level of rounding count as equal.
     """
@@ -192,8 +192,8 @@ def skill(own: float, other: float) -> float:
 def simple_errors(task: Task) -> dict[str, float]:
     """Return the closed-loop errors of the last snapshot, the mean, where there is one the last season, and TD-DMD.
 
-    TD-DMD looks at a season and one snapshot, or without a season at ten snapshots. A model that cannot be fitted to the
-    series, or is too large for a comparison on the way, is left out.
+    TD-DMD looks at a season and one snapshot, or without a season at ten snapshots. A model that cannot be fitted to
+    the series, or is too large for a comparison on the way, is left out.
     """
     values, inputs = arrays_of(task.train)
     season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None

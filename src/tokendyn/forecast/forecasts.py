@@ -73,7 +73,7 @@ class Forecasts(Result, kind="forecasts"):
         if self.forecasts[0].level is not None:
             facts["level"] = self.forecasts[0].level
             for entry, forecast in zip(facts["forecasts"], self.forecasts, strict=True):
-                entry |= _thinned_bands(forecast)
+                entry.update(_thinned_bands(forecast))
         return facts | ({"series": len(self.past)} if self.series else {})
 
     def describe(self) -> list[str]:
@@ -86,7 +86,9 @@ class Forecasts(Result, kind="forecasts"):
                 lines.append(f"{of}diverged after {kept}")
             elif forecast.status == "left range":
                 inside = f"after {forecast.inside_steps} of {self.steps} steps"
-                lines.append(f"{of}left the range of the training data by {RANGES:g} widths of it {inside}: do not trust it")
+                lines.append(
+                    f"{of}left the range of the training data by {RANGES:g} widths of it {inside}: do not trust it"
+                )
         if lines:
             return lines
         end = stamps(self.past[0].times[-1:], self.past[0])[0]
@@ -94,7 +96,7 @@ class Forecasts(Result, kind="forecasts"):
         return [f"complete: {self.steps} steps after {after}{self._bands()}"]
 
     def header(self) -> list[str]:
-        """Return the names of the columns: label of the series, time, features, their bands, for an ensemble their spread.
+        """Return the names of the columns: label of the series, time, features, bands, spread of an ensemble.
 
         The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
         """
@@ -196,7 +198,8 @@ def _cell(value: Any) -> str:
 
 def _thinned_bands(forecast: Forecast) -> dict[str, Any]:
     """Return the bands at the steps that :func:`_thinned` keeps; None where they are not known."""
-    assert forecast.lower is not None and forecast.upper is not None  # for a forecast with a level
+    assert forecast.lower is not None
+    assert forecast.upper is not None
     every = max(len(forecast.values) // _SHOWN, 1)
     ends = {"lower": forecast.lower, "upper": forecast.upper}
     return {name: plain(end[::every].tolist()) for name, end in ends.items()}

@@ -38,8 +38,8 @@ class HeldOut(Numbers, kind="held-out"):
     dated
         Whether the times were dates, and the unit of time is the second.
     coverage
-        Share of the truth that the model's bands of 90 % hold, as far as they are calibrated; NaN without bands, or where
-        they were calibrated without refits. A forecast that diverged has no band behind its end.
+        Share of the truth that the model's bands of 90 % hold, as far as they are calibrated; NaN without bands, or
+        where they were calibrated without refits. A forecast that diverged has no band behind its end.
     left_range
         Forecasts that left the range of the training data by ten widths of it, the diverged ones included.
     """
@@ -66,7 +66,7 @@ class HeldOut(Numbers, kind="held-out"):
 
     @property
     def status(self) -> str:
-        """``"diverged"`` when a forecast was, ``"left range"`` when one left the range of the data far, else ``"completed"``."""
+        """``"diverged"`` or ``"left range"`` when a forecast did, else ``"completed"``."""
         return "diverged" if self.diverged else "left range" if self.left_range else "completed"
 
     def describe(self) -> list[str]:
@@ -87,11 +87,13 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"the worst {self.worst:.3g}"
         if self.left_range > self.diverged:
             fate += f"; {self.left_range} left the range of the training data by ten widths of it"
+        covered = f"; {100 * self.coverage:.0f} % of the truth in the bands of {100 * LEVEL:g} %"
+        covered = "" if math.isnan(self.coverage) else covered
         time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
             f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
-            + ("" if math.isnan(self.coverage) else f"; {100 * self.coverage:.0f} % of it in the bands of {100 * LEVEL:g} %")
+            f"{covered}"
         )
 
 

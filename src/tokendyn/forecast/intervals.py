@@ -1,8 +1,8 @@
 """Bands of forecasts from what forecasts of the past missed: conformal, of every lead, at any level.
 
-A model is fitted again to the start of its series, forecasts what follows, and the residuals of many such origins say how
-far the truth lies from a forecast at each lead. Nothing is assumed of the model, so that the bands are right for one whose
-residuals in training are too small.
+A model is fitted again to the start of its series, forecasts what follows, and the residuals of many such origins say
+how far the truth lies from a forecast at each lead. Nothing is assumed of the model, so that the bands are right for
+one whose residuals in training are too small.
 """
 
 import time
@@ -26,7 +26,8 @@ LEVEL = 0.9
 _FEWEST, MOST_ORIGINS = 6, 30
 #: Two origins are at least this share of the horizon apart: forecasts that overlap almost wholly tell the same twice.
 _APART = 0.125
-#: The first origin: this share of the series lies before it, so that a refit still learns about what the model has learned.
+#: The first origin: this share of the series lies before it, so that a refit still learns about what the model has
+#: learned.
 _EARLIEST = 0.5
 #: With fewer refits than this the origins lie in the last part, as in a search, so that the first refit learns enough.
 _FEW_REFITS, _LAST_PART = 3, 0.75
@@ -58,12 +59,12 @@ _SOURCES = {
 class Residuals:
     """What forecasts from rolling origins missed, from which bands of any level follow.
 
-    With ``s_h`` the root mean square of the residuals over all origins and the leads near h, the half width of a band of
-    level p at lead h is ``s_h q``, where q is the ``p (1 + 1/origins)`` quantile of ``|residual| / s_h`` over all origins
-    and leads, and ``s_h`` there is taken over the *other* origins. A model that was chosen by its errors has residuals
-    that are too small; leaving each origin out of its own scale pays for that. Split conformal prediction (V. Vovk,
-    A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer 2005) with a scale for each lead; as origins
-    of one series are not exchangeable, the coverage is measured, not proved: see :doc:`theory-forecast`.
+    With ``s_h`` the root mean square of the residuals over all origins and the leads near h, the half width of a band
+    of level p at lead h is ``s_h q``, where q is the ``p (1 + 1/origins)`` quantile of ``|residual| / s_h`` over all
+    origins and leads, and ``s_h`` there is taken over the *other* origins. A model that was chosen by its errors has
+    residuals that are too small; leaving each origin out of its own scale pays for that. Split conformal prediction (V.
+    Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer 2005) with a scale for each lead; as
+    origins of one series are not exchangeable, the coverage is measured, not proved: see :doc:`theory-forecast`.
 
     Attributes
     ----------
@@ -233,10 +234,10 @@ def rolling_residuals(
 ) -> Residuals:
     """Forecast from rolling origins, with refits as far as the time allows, and keep what the forecasts miss.
 
-    A refit has the same parameters and learns what lies before an origin; it costs at most what the fit did. With time for
-    fewer refits than origins each serves the origins up to the next. With time for one or two the origins lie in the last
-    quarter of the series, so that each refit learns enough; with time for none the model as it is forecasts what it has
-    learned, and the residuals say so. Of several series whole ones are left out in turn.
+    A refit has the same parameters and learns what lies before an origin; it costs at most what the fit did. With time
+    for fewer refits than origins each serves the origins up to the next. With time for one or two the origins lie in
+    the last quarter of the series, so that each refit learns enough; with time for none the model as it is forecasts
+    what it has learned, and the residuals say so. Of several series whole ones are left out in turn.
 
     Parameters
     ----------
@@ -332,9 +333,7 @@ def _spaced(first: int, last: int, horizon: int, most: int) -> Int[np.ndarray, "
     return np.unique(np.linspace(min(first, last), last, count).round().astype(np.int64))
 
 
-def _refitted(
-    model: "Forecaster", series: list[np.ndarray], inputs: list[np.ndarray]
-) -> "Forecaster | None":
+def _refitted(model: "Forecaster", series: list[np.ndarray], inputs: list[np.ndarray]) -> "Forecaster | None":
     """Return a model of the same parameters fitted to some series; None where it cannot be, as on a constant column."""
     from sklearn.base import clone
 

@@ -22,8 +22,8 @@ from tokendyn.forecast.figures import (
     spectrum_figure,
 )
 from tokendyn.forecast.held_out import HeldOut
-from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.interpretation import local_eigenvalues, read_orbit
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
 from tokendyn.forecast.store import SCHEMA as MODEL_SCHEMA

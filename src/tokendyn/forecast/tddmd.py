@@ -128,18 +128,18 @@ class TDDMD(Forecaster):
     ) -> "EigenvalueIntervals":
         """Return the eigenvalues with error bars: the fit is repeated on series that could have been measured as well.
 
-        With ``noise="measurement"`` the series is taken for a signal of few modes with noise on every snapshot. The signal is
-        the series of about that rank nearest to it (projections in turn), every draw adds the rest back in random order. With
-        ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step residuals in random order. The
-        intervals are basic bootstrap intervals (A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application,
-        Cambridge 1997, section 2.4): they take off the bias that noise on the windows gives to least squares.
-        :doc:`theory-forecast` has what they cover.
+        With ``noise="measurement"`` the series is taken for a signal of few modes with noise on every snapshot. The
+        signal is the series of about that rank nearest to it (projections in turn), every draw adds the rest back in
+        random order. With ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step
+        residuals in random order. The intervals are basic bootstrap intervals (A. C. Davison, D. V. Hinkley, Bootstrap
+        Methods and their Application, Cambridge 1997, section 2.4): they take off the bias that noise on the windows
+        gives to least squares. :doc:`theory-forecast` has what they cover.
 
         Parameters
         ----------
         series
-            One series of the training (time, features); by default the only one of the fit, as long as this model was not
-            read from a folder.
+            One series of the training (time, features); by default the only one of the fit, as long as this model was
+            not read from a folder.
         level
             Probability of each interval on its own.
         draws
