@@ -25,7 +25,7 @@ from tokendyn.forecast.intervals import (
     check_level,
     rolling_residuals,
 )
-from tokendyn.forecast.kinds import KINDS
+from tokendyn.forecast.kinds import KINDS, add_kind
 from tokendyn.results import Curves, Result
 from tokendyn.words import counted
 
@@ -307,7 +307,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        Forecaster.kinds[cls.__name__] = cls
+        add_kind(cls)
 
     def fit(
         self: Model,

@@ -144,12 +144,13 @@ def eigenvalue_intervals(
         reference, drawn = own, _driven(model, series, draws, rng)
     found = np.stack([_matched(reference, _refitted(model, one).spectrum(one[:span])) for one in drawn])
     tails = ((1 - level) / 2, (1 + level) / 2)
+    rates = [_rates(one, model.dt_) for one in (own, reference, found)]
     return EigenvalueIntervals(
         eigenvalues=own,
         real=_basic(own.real, reference.real, found.real, tails),
         imaginary=_basic(own.imag, reference.imag, found.imag, tails),
-        frequencies=_basic(*(_rates(one, model.dt_)[0] for one in (own, reference, found)), tails),
-        growth_rates=_basic(*(_rates(one, model.dt_)[1] for one in (own, reference, found)), tails),
+        frequencies=_basic(rates[0][0], rates[1][0], rates[2][0], tails),
+        growth_rates=_basic(rates[0][1], rates[1][1], rates[2][1], tails),
         level=float(level), draws=int(draws), noise=noise, dt=model.dt_,
     )  # fmt: skip
 

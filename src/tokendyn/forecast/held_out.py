@@ -61,8 +61,7 @@ class HeldOut(Numbers, kind="held-out"):
     def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
-        names += ("coverage", "left_range")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "coverage", "left_range")}
 
     @property
     def status(self) -> str:
