@@ -1,6 +1,7 @@
 """Coverage of the bands of forecasts, nominal 90 %: made systems and real series, each by several forecasters.
 
     python benchmarks/forecast_intervals.py [--seeds reported] [--out FILE.json]
+    python benchmarks/forecast_intervals.py --eigenvalues
 
 The constants of ``tokendyn.forecast.intervals`` were chosen on the seeds and cuts of ``development``; what is reported
 comes from others. Of a made system every seed is another series: the first part is learned and calibrated, and
@@ -141,13 +142,53 @@ def rows(which: str, only: str) -> Iterator[dict[str, float | str | int]]:
                 yield row(name, forecaster, (real_cases(series, fit, cut, horizon) for cut in CUTS[which]))
 
 
+#: Eigenvalues of two damped tones, rows and channels of the series, and draws of its noise.
+ROOTS, ROWS, CHANNELS, DRAWS = np.exp(np.array([-0.005 + 0.3j, -0.01 + 0.8j])), 200, 4, 100
+
+
+def damped(noise: float, seed: int) -> np.ndarray:
+    """Return two damped tones with noise, a share of the deviation of each channel; only the noise has a seed."""
+    rng = np.random.default_rng(0)
+    amplitudes = rng.standard_normal((2, CHANNELS)) + 1j * rng.standard_normal((2, CHANNELS))
+    steps = np.arange(ROWS)[:, None]
+    clean = sum(2 * (amplitude * root**steps).real for amplitude, root in zip(amplitudes, ROOTS, strict=True))
+    return clean + noise * clean.std(axis=0) * np.random.default_rng(1000 + seed).standard_normal(clean.shape)
+
+
+def bars_hold(noise: float, rank: int | None, seed: int) -> list[list[bool]]:
+    """Return for both pairs whether the intervals hold real and imaginary part, frequency and growth rate."""
+    bars = TDDMD(delays=10, rank=rank).fit(damped(noise, seed)).eigenvalue_intervals(level=LEVEL, draws=60, modes=4)
+    kinds, held = (bars.real, bars.imaginary, bars.frequencies, bars.growth_rates), []
+    for root in ROOTS:
+        row = int(np.abs(bars.eigenvalues - root).argmin())
+        numbers = (root.real, root.imag, np.angle(root) / (2 * np.pi), np.log(abs(root)))
+        held.append([kind[row, 0] <= number <= kind[row, 1] for kind, number in zip(kinds, numbers, strict=True)])
+    return held
+
+
+def print_eigenvalues() -> None:
+    """Print what the error bars of eigenvalues cover, with the rank given and not."""
+    print(f"{'noise':<8}{'rank':<8}{'real':>8}{'imaginary':>11}{'frequency':>11}{'growth':>8}{'mean':>8}")
+    for noise in (0.01, 0.05, 0.2):
+        for rank in (4, None):
+            held = np.array([bars_hold(noise, rank, seed) for seed in range(DRAWS)])
+            covered = 100 * held.mean(axis=(0, 1))
+            line = "".join(f"{value:{width}.0f}" for value, width in zip(covered, (8, 11, 11, 8), strict=True))
+            print(f"{100 * noise:<4g}%   {rank or 'whole':<8}{line}{covered.mean():8.1f}", flush=True)
+
+
 def main() -> None:
     """Print the table, and write it where it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", choices=SEEDS, default="reported")
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--eigenvalues", action="store_true", help="error bars of eigenvalues instead")
     options = parser.parse_args()
+    if options.eigenvalues:
+        with threadpool_limits(limits=1):
+            print_eigenvalues()
+        return
     table = []
     print(
         f"{'series':<22}{'forecaster':<16}{'coverage, %':>12}{'least':>7}{'half width, sd':>16}{'repeats':>9}{'s':>7}"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
 #: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
 _CLEARLY, _EXACT = 0.9, 1e-3
+#: Skills below this are not written out.
+_LEAST_SHOWN = -99
 #: Errors below this, in standard deviations, are rounding.
 _ROUNDING = 1e-9
 #: Snapshots from which on a season is looked for.
@@ -94,7 +96,9 @@ class FittedForecaster(Result):
         """Return a table of the errors of simple models from the same starts, and a warning where one is as good."""
         width = max(map(len, self.simple)) + 2
         lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
-        lines += [f"  {name:<{width}}{error:9.3g}  {skill(own, error):7.3f}" for name, error in self.simple.items()]
+        lines += [
+            f"  {name:<{width}}{error:9.3g}  {_shown(skill(own, error)):>7}" for name, error in self.simple.items()
+        ]
         naive = [error for name, error in self.simple.items() if not name.startswith(_LINEAR)]
         better = [name for name, error in self.simple.items() if error < _CLEARLY * own and own > _EXACT]
         linear = [name for name in better if name.startswith(_LINEAR)]
@@ -187,6 +191,11 @@ def skill(own: float, other: float) -> float:
     if not own < float("inf"):
         return float("-inf") if other < float("inf") else 0.0
     return 1.0 - own / other if other else float(own == 0.0)
+
+
+def _shown(value: float) -> str:
+    """Return a skill for a table; against a model that is exact it would fill the line."""
+    return f"{value:.3f}" if value > _LEAST_SHOWN else f"< {_LEAST_SHOWN}"
 
 
 def simple_errors(task: Task) -> dict[str, float]:
