@@ -241,7 +241,7 @@ def test_each_series_of_a_table_is_forecast(fitted, tmp_path, capsys):
     assert run([*arguments, "--series", "run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["series"] == 2
     found = pd.read_csv(out)
-    assert list(found) == ["run", "t", "a", "b"]
+    assert list(found) == ["run", "t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     assert found["run"].tolist() == ["p"] * 30 + ["q"] * 30
     for k, name in enumerate("pq", 1):
         np.testing.assert_allclose(found["a"][found["run"] == name], k * SIGNAL.values[500:530, 0], atol=1e-7)

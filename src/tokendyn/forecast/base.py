@@ -19,6 +19,7 @@ from tokendyn.forecast.checks import check_count, check_number, check_series, ch
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
 from tokendyn.forecast.intervals import (
     LEVEL,
+    MOST_ORIGINS,
     Residuals,
     band_names,
     calibration_horizon,
@@ -302,6 +303,10 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     last_window_: Float[np.ndarray, "window features"]
     last_inputs_: Float[np.ndarray, "window inputs"]
     residuals_: Residuals | None = None
+    #: Processor seconds of the fit; 0 where it was not here.
+    _fit_cpu: float = 0.0
+    #: Refits of a calibration at most: few for what is trained by iterations.
+    _most_refits: ClassVar[int] = MOST_ORIGINS
 
     kinds: ClassVar[dict[str, type["Forecaster"]]] = KINDS
 
@@ -338,7 +343,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             If a parameter is out of its range, or the data have gaps, constant or complex columns, different
             columns between series, too few snapshots for the delays, or inputs that do not match.
         """
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         opened = open_series(series)
         dt = (opened.form.dt or 1.0) if dt is None else dt
         problems = self._parameter_problems() + check_number("dt", dt, np.finfo(float).tiny)
@@ -355,7 +360,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         self._keep_end(arrays, driven)
         self.residuals_ = None
         self._fit(arrays, driven, progress or _silent)
-        self.fit_seconds_ = time.perf_counter() - began
+        self.fit_seconds_, self._fit_cpu = time.perf_counter() - began, time.process_time() - began_cpu
         return self
 
     def one_step(self, series: Any, inputs: Any = None) -> Float[np.ndarray, "samples features"]:

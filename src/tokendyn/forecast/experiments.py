@@ -160,8 +160,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 
     def _calibrate(self, model: "Forecaster") -> None:
         """Measure what forecasts of the past miss; a fit that is too dear to repeat is tested on what was held out."""
+        from tokendyn.forecast.intervals import refit_cost
+
         series, learned, task = self._split
-        fresh = task is not None and model.fit_seconds_ > _CALIBRATION
+        fresh = task is not None and refit_cost(model) > _CALIBRATION
         if fresh and len(series) == 1:
             part = [series[0][len(learned[0]) - model.window_length_ :]]
         else:

@@ -87,7 +87,7 @@ class FittedForecaster(Result):
         lines = self.account.splitlines()
         lines.append(f"fitted {type(self.model).__name__} in {self.model.fit_seconds_:.1f} s{self._validation()}")
         if self.held_out is not None:
-            lines.append(self.held_out.line())
+            lines += self.held_out.describe()
         if self.held_out is not None and self.simple:
             lines += self._comparison(self.held_out.nrmse)
         return lines

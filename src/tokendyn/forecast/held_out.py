@@ -69,8 +69,9 @@ class HeldOut(Numbers, kind="held-out"):
         return "diverged" if self.diverged else "left range" if self.left_range else "completed"
 
     def describe(self) -> list[str]:
-        """Return :meth:`line`."""
-        return [self.line()]
+        """Return :meth:`line`, and how much of the truth the bands hold."""
+        covered = f"bands of {100 * LEVEL:g} % hold {100 * self.coverage:.0f} % of what was held out"
+        return [self.line()] if math.isnan(self.coverage) else [self.line(), covered]
 
     def picture(self) -> Bars:
         """Return the quartiles of the valid time."""
@@ -86,13 +87,10 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"the worst {self.worst:.3g}"
         if self.left_range > self.diverged:
             fate += f"; {self.left_range} left the range of the training data by ten widths of it"
-        covered = f"; {100 * self.coverage:.0f} % of the truth in the bands of {100 * LEVEL:g} %"
-        covered = "" if math.isnan(self.coverage) else covered
         time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
             f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
-            f"{covered}"
         )
 
 

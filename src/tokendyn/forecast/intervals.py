@@ -29,6 +29,10 @@ _APART = 0.125
 #: The first origin: this share of the series lies before it, so that a refit still learns about what the model has
 #: learned.
 _EARLIEST = 0.5
+#: Numbers of refits: few steps, so that the same fit on another day has as many.
+_REFITS = (0, 1, 3, 6, 12)
+#: Refits end where they took so many times what was planned.
+_OVERRUN = 2.0
 #: With fewer refits than this the origins lie in the last part, as in a search, so that the first refit learns enough.
 _FEW_REFITS, _LAST_PART = 3, 0.75
 #: A horizon is calibrated up to this share of a series.
@@ -262,9 +266,15 @@ def rolling_residuals(
     collector = _Collector(model, series, inputs, horizon)
     if not refit:
         return collector.everywhere(model, most, "other data")
-    refits = int(min(budget / max(model.fit_seconds_, 1e-6), most))
+    allowed = min(budget / max(refit_cost(model), 1e-6), model._most_refits, most)
+    refits = max(number for number in (*_REFITS, most) if number <= allowed)
     done = (_roll if len(series) == 1 else _leave_out)(model, collector, refits, budget, most)
     return collector.residuals(done, "refits") if done else collector.everywhere(model, most, "training data")
+
+
+def refit_cost(model: "Forecaster") -> float:
+    """Return the processor seconds of a fit; of a model from a folder the wall seconds, for want of others."""
+    return model._fit_cpu if model._fit_cpu > 0 else model.fit_seconds_
 
 
 class _Collector:
@@ -357,7 +367,7 @@ def _roll(model: "Forecaster", collector: _Collector, refits: int, budget: float
     done, current = 0, None
     for block in np.array_split(starts, min(refits, len(starts))):
         spent = time.process_time() - began
-        if current is None or spent + spent / max(done, 1) <= budget:
+        if current is None or spent <= _OVERRUN * budget:
             again = _refitted(model, [one[: block[0]]], [driven[: block[0]]])
             done, current = done + (again is not None), again or current
         if current is not None:
@@ -378,7 +388,7 @@ def _leave_out(model: "Forecaster", collector: _Collector, refits: int, budget: 
     each = -(-most // sum(map(len, parts)))
     for part in parts:
         spent = time.process_time() - began
-        if done and spent + spent / done > budget:
+        if done and spent > _OVERRUN * budget:
             break
         kept = [number for number in range(len(series)) if number not in part]
         again = _refitted(model, [series[number] for number in kept], [inputs[number] for number in kept])

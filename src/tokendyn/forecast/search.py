@@ -27,7 +27,7 @@ from tokendyn.forecast.candidates import (
 )
 from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.forms import open_series, plain_inputs
-from tokendyn.forecast.intervals import LEVEL, calibration_horizon, rolling_residuals
+from tokendyn.forecast.intervals import LEVEL, calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
@@ -609,7 +609,7 @@ class _Search:
         self.progress(min(self.spent(), 1.0), "bands")
         with suppress(BadInputError):  # of several series that are all shorter than a window and the horizon
             model.residuals_ = rolling_residuals(
-                model, self.series, self.inputs, horizon=horizon, budget=max(left, least * model.fit_seconds_)
+                model, self.series, self.inputs, horizon=horizon, budget=max(left, least * refit_cost(model))
             )
 
     def _short(self) -> SearchResult:
