@@ -49,6 +49,8 @@ _CONFIRMED, _CONFIRMED_NOISY, DENSER = 5, 10, 3
 EQUAL = 1e-9
 #: Share of the budget that the linear windows may take, and what is kept for the last fit at most.
 _LINEAR, _LAST = 0.35, 0.5
+#: Share of the budget that is kept for the calibration of the bands.
+_BANDS = 0.1
 #: Seconds of the last fit, which has a third more snapshots, and of a score from more starts, by those of the trial.
 _REFIT, _RESCORED = 1.4, 0.6
 #: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
@@ -181,10 +183,10 @@ class Exploration:
             misses = 0 if len(self.tried) > known else misses + 1
 
     def _reserve(self) -> float:
-        """Return the share of the budget that the last fit and the scores from more starts take: at most a half."""
+        """Return the share that the last fit and the scores from more starts take, at most a half, and the bands."""
         ranked = self._ranked()
         again = sum(trial.seconds for trial in ranked[:_CONFIRMED] if not trial.parameters.get("smoothing"))
-        return min((_REFIT * ranked[0].seconds + _RESCORED * again) / max(self.budget, 1e-9), _LAST)
+        return min((_REFIT * ranked[0].seconds + _RESCORED * again) / max(self.budget, 1e-9), _LAST) + _BANDS
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST
 from tokendyn.results import Bars, Result
@@ -116,13 +117,21 @@ class SearchResult(Result, kind="forecast-search"):
             notes.append("no candidate forecasts the held-out part clearly better than a naive model")
         return notes
 
-    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
+    def forecast(
+        self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
+    ) -> Forecast:
         """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
-        return self.model.forecast(window, steps, inputs)
+        return self.model.forecast(window, steps, inputs, level=level)
 
     def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
         """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
         return self.model.predict(steps, window, inputs)
+
+    def predict_interval(
+        self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
+    ) -> tuple[Any, Any]:
+        """Return the bands of the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict_interval`."""
+        return self.model.predict_interval(steps, window, inputs, level=level)
 
     def summary(self) -> dict[str, Any]:
         """Return the search in numbers and words."""
@@ -211,6 +220,8 @@ class SearchResult(Result, kind="forecast-search"):
                 "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
                 "fewer weights."
             )
+        if self.model.residuals_ is not None:
+            lines.append(self.model.residuals_.line())
         return lines + self.notes()
 
 
