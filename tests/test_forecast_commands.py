@@ -105,7 +105,7 @@ BAD = {
     "duplicate": (lambda frame: frame.iloc[[0, 1, 1, *range(2, 500)]], [], "occur twice in row 3"),
     "not uniform": (lambda frame: frame.assign(t=frame["t"] ** 1.1), [], "not uniform"),
     "unknown column": (lambda frame: frame, ["--columns", "aa"], "no column 'aa'"),
-    "constant column": (lambda frame: frame.assign(c=1.0), [], "'c' is constant"),
+    "constant columns": (lambda frame: frame.assign(a=1.0, b=2.0), [], "'a', 'b' is constant"),
     "text": (lambda frame: frame.assign(c="x"), [], "'c' is text"),
     "too few rows": (lambda frame: frame[:30], [], "lower the horizon"),
     "delays": (lambda frame: frame, ["--delays", "0"], "delays"),

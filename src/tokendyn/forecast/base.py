@@ -13,9 +13,17 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import store
-from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
+from tokendyn.forecast.checks import (
+    check_count,
+    check_number,
+    check_series,
+    check_training,
+    check_window_inputs,
+    deviations,
+)
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
 from tokendyn.forecast.kinds import KINDS
 from tokendyn.results import Curves, Result
@@ -54,7 +62,7 @@ class Forecast(Result, kind="forecast"):
         What the series was that is continued: its names, index and coordinates.
     """
 
-    parts: ClassVar = (Form, TimeAxis)
+    parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
 
     values: Float[np.ndarray, "finite_steps features"]
     status: Status
@@ -83,7 +91,9 @@ class Forecast(Result, kind="forecast"):
         return self.form.given_back(self.values, self.times)
 
     def to_xarray(self) -> Any:
-        """Return the values as a DataArray with the dimensions ``time`` and ``feature``."""
+        """Return the values as the fields that the series was, else a DataArray over ``time`` and ``feature``."""
+        if self.form.grid is not None:
+            return self.form.fields(self.values, self.times)
         import xarray
 
         coords = {"time": ("time", self.index), "feature": list(self.names)}
@@ -226,7 +236,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     dt_
         Time between snapshots.
     low_, high_, scale_
-        Smallest and largest value and standard deviation of each feature in the training data.
+        Smallest and largest value and standard deviation of each feature in the training data; 1 in place of a
+        deviation of 0.
     fit_seconds_
         Wall time of the fit.
     form_
@@ -266,8 +277,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), a DataFrame, an xarray object, or what a reader returns; or a list
-            of such, which may differ in length.
+            Snapshots: a real array (time, features), or (time, *space) for a field; a DataFrame, an xarray object, or
+            what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
+            every time are left out, and are NaN in what :meth:`predict` returns.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.
         inputs
@@ -279,7 +291,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            If a parameter is out of its range, or the data have gaps, constant or complex columns, different
+            If a parameter is out of its range, or the data have gaps, complex or only constant columns, different
             columns between series, too few snapshots for the delays, or inputs that do not match.
         """
         began = time.perf_counter()
@@ -294,7 +306,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         stacked = np.concatenate(arrays)
         self.n_features_, self.n_inputs_ = stacked.shape[1], driven[0].shape[1]
         self.window_length_, self.dt_ = window, float(dt)
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
         self.form_ = opened.form
         self._keep_end(arrays, driven)
         self._fit(arrays, driven, progress or _silent)
@@ -531,6 +543,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int) -> Forecast:
         """Return a forecast cut where it left all bounds."""
+        # A column that never changed stays as it was: rounding is no divergence.
+        values[:, self.low_ == self.high_] = self.low_[self.low_ == self.high_]
         reach = DIVERGENCE * (self.high_ - self.low_)
         with np.errstate(invalid="ignore"):
             inside = ((values >= self.low_ - reach) & (values <= self.high_ + reach)).all(axis=1)

@@ -150,7 +150,9 @@ def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
     """Return times as they are written: dates where the series has dates."""
     from tokendyn.data.snapshots import dates_after
 
-    return [f"{time:.12g}" for time in times] if series.epoch is None else dates_after(times, series.epoch)
+    if series.epoch is None:
+        return [f"{time:.12g}" for time in times]
+    return dates_after(times, series.epoch, series.calendar)
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.calendars import in_words
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.tasks import Task, rollouts
@@ -35,6 +36,8 @@ class HeldOut(Numbers, kind="held-out"):
         ``(starts, time, features)``; NaN behind a divergence.
     dated
         Whether the times were dates, and the unit of time is the second.
+    calendar
+        Of dates at the steps of a calendar, its name; the unit of time is its step then.
     """
 
     nrmse: float
@@ -48,6 +51,7 @@ class HeldOut(Numbers, kind="held-out"):
     forecasts: Float[np.ndarray, "starts time features"]
     truths: Float[np.ndarray, "starts time features"]
     dated: bool = False
+    calendar: str | None = None
 
     def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
@@ -76,6 +80,7 @@ class HeldOut(Numbers, kind="held-out"):
         else:
             fate = f"the worst {self.worst:.3g}"
         time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
+        time = time if self.calendar is None else in_words(self.calendar, self.valid_time)
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
             f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
@@ -163,6 +168,7 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         forecasts,
         truths,
         dated=task.tests[0].epoch is not None,
+        calendar=task.tests[0].calendar,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tokendyn.errors import BadInputError
-from tokendyn.words import duration
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,8 @@ class SeriesOptions:
     Attributes
     ----------
     time
-        Column with the times, numbers or dates at equal steps; "time" or "t" by default, if there is one.
+        Column with the times: numbers or dates at equal steps, also months, quarters, years or business days. By
+        default a column with a usual name (time, t, date, ds, month, year, ...), if there is one.
     columns
         What to forecast, with commas between; all but time and inputs by default.
     inputs
@@ -82,8 +83,8 @@ def described(series: "Sequence[Snapshots]") -> str:
     parts = f" in {len(series)} series" if len(series) > 1 else ""
     driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
     shown = ", ".join(first.names[:8]) + (f", ... ({len(first.names)})" if len(first.names) > 8 else "")
-    step = f"{first.dt:g}" if first.epoch is None else duration(first.dt)
-    return f"{rows} snapshots{parts} at dt = {step} of {shown}{driven}"
+    shown = shown if first.grid is None else f"{first.grid.described()}: {counted(len(first.names), 'feature')}"
+    return f"{rows} snapshots{parts} at dt = {first.step_words} of {shown}{driven}"
 
 
 def arrays_of(series: "Sequence[Snapshots]") -> "tuple[list[np.ndarray], list[Any] | None]":
@@ -104,7 +105,7 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "S
     names
         Those columns.
     time
-        Column with the times; "time" or "t" by default, if there is one.
+        Column with the times; by default one with a usual name, if there is one.
     after
         The series.
     steps
@@ -148,14 +149,16 @@ def _input_columns(
     import numpy as np
 
     from tokendyn.data.snapshots import seconds_since
+    from tokendyn.data.snapshots.clocks import time_column
     from tokendyn.data.snapshots.columns import open_columns
 
     with open_columns(table) as opened:
         columns = [opened.need(name) for name in names]
-        time = time or next((name for name in opened.shapes if name.lower() in ("time", "t")), None)
+        time = time or time_column(opened)
         times = opened.need(time) if time is not None and time in opened.shapes else None
     if times is not None and times.dtype.kind not in "fiu":
-        times = None if after.epoch is None else seconds_since(times, after.epoch, f"{table}: time {time!r}")
+        source = f"{table}: time {time!r}"
+        times = None if after.epoch is None else seconds_since(times, after.epoch, source, after.calendar)
     wrong = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "fiu"]
     if wrong:
         raise BadInputError(f"{table}: {', '.join(map(repr, wrong))} holds no numbers; inputs are columns of numbers")
@@ -173,7 +176,7 @@ def _check_continues(table: Path, times: "np.ndarray", after: "Snapshots") -> No
         return
     words = [f"{float(times[0]):g}", f"{due:g}"]
     if after.epoch is not None:
-        words = dates_after(np.array([times[0], due]), after.epoch)
+        words = dates_after(np.array([times[0], due]), after.epoch, after.calendar)
     raise BadInputError(
         f"{table}: the first time after the data is {words[0]}, expected {words[1]}; inputs go on where the data end"
     )

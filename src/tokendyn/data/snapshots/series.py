@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.data.snapshots.calendars import described_step, described_time, seasons_of
+from tokendyn.data.snapshots.grids import Grid
+from tokendyn.errors import LISTED, BadInputError, listing
 from tokendyn.shown import ShortRepr
 
 #: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
@@ -38,6 +40,11 @@ class Snapshots(ShortRepr):
         When the times were dates: the date of time 0 in ISO 8601, of which the times are seconds; else None.
     label
         What told the series apart from others in its table; empty for a table with one.
+    calendar
+        When the dates lie at equal steps of a calendar (months, business days) and not of seconds: its name, see
+        :mod:`tokendyn.data.snapshots.calendars`. Times are then counts of its steps after ``epoch``.
+    grid
+        The fields that the features are points of; None for plain columns.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -49,6 +56,8 @@ class Snapshots(ShortRepr):
     source: str = "snapshots"
     epoch: str | None = None
     label: str = ""
+    calendar: str | None = None
+    grid: Grid | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -70,7 +79,21 @@ class Snapshots(ShortRepr):
         if absent or not names:
             raise BadInputError(f"no feature {', '.join(map(repr, absent))}; there are {', '.join(self.names)}")
         places = [self.names.index(name) for name in names]
-        return replace(self, values=np.ascontiguousarray(self.values[:, places]), names=tuple(names))
+        return replace(self, values=np.ascontiguousarray(self.values[:, places]), names=tuple(names), grid=None)
+
+    @property
+    def step_words(self) -> str:
+        """The time step in words: ``1 month``, ``10 minutes``; a number where times are numbers."""
+        return described_step(self.calendar, self.epoch, self.dt)
+
+    def in_words(self, time: float) -> str:
+        """Return a time span in words: ``24 months``, ``1.5 hours``, ``3.2 units of time``."""
+        return described_time(self.calendar, self.epoch, time)
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of the seasons that its calendar suggests: 12 of months, 7 of days."""
+        return seasons_of(self.calendar, None if self.epoch is None else self.dt)
 
     def split(self, share: float) -> tuple["Snapshots", "Snapshots"]:
         """Return the first ``share`` of the rows and the rest."""
@@ -114,12 +137,12 @@ def snapshots(
     source
         Where the numbers come from, for messages.
     constant_allowed
-        Accept constant features: in one of several series, say.
+        Accept that all features are constant: in one of several series, say.
 
     Raises
     ------
     BadInputError
-        With all that is wrong: complex, infinite or missing values, constant features, times that are unsorted,
+        With all that is wrong: complex, infinite or missing values, features that are all constant, times that are unsorted,
         duplicate, missing or non-uniform (rows named; the first row of data is 1).
 
     Examples
@@ -179,7 +202,7 @@ def _numbers(values: Any, source: str) -> np.ndarray:
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0:
-        raise BadInputError(f"{source} has shape {array.shape}; expected (time, features): reduce fields by POD first")
+        raise BadInputError(f"{source} has shape {array.shape}; expected (time, features)")
     return array
 
 
@@ -187,8 +210,8 @@ def _names(names: Sequence[str] | None, count: int, letter: str, source: str) ->
     found = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
     if len(found) != count:
         raise BadInputError(f"{source}: {len(found)} names for {count} columns")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
+    if len(set(found)) < len(found):
+        twice = sorted({name for name in found if found.count(name) > 1})
         raise BadInputError(f"{source}: the name {', '.join(map(repr, twice))} occurs twice")
     return found
 
@@ -261,7 +284,8 @@ def _checked(
     """Return the table on the whole grid, gaps filled when asked, and what is wrong."""
     problems = []
     infinite, empty = np.isinf(table), np.isnan(table)
-    for column, name in enumerate(names):
+    for column in np.flatnonzero((infinite | empty).any(axis=0)):
+        name = names[column]
         if infinite[:, column].any():
             problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
             continue
@@ -271,8 +295,9 @@ def _checked(
             problems.append(
                 f'{name!r} is NaN in {listed(empty[:, column])}; fill gaps with fill="linear" (or previous)'
             )
-        elif not constant_allowed and np.ptp(table[~empty[:, column], column]) == 0:
-            problems.append(f"{name!r} is constant; leave it out")
+    if not (problems or constant_allowed) and (np.nanmin(table, axis=0) == np.nanmax(table, axis=0)).all():
+        constant = listing([repr(name) for name in names])
+        problems.append(f"{constant} is constant; a forecast needs a column that changes")
     if problems or (length != len(places) and fill is None):
         return table, problems
     if length == len(places) and not empty.any():
@@ -298,3 +323,14 @@ def listed(rows: Bool[np.ndarray, " rows"] | Num[np.ndarray, " rows"]) -> str:
     shown = ", ".join(str(int(place) + 1) for place in places[:LISTED])
     more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
     return f"row{'s' if len(places) > 1 else ''} {shown}{more}"
+
+
+def wrong_numbers(part: np.ndarray) -> str:
+    """Say which entries of a column are not numbers."""
+    import pandas as pd
+
+    if part.ndim != 1 or part.dtype.kind not in "OUST":
+        return f"holds {part.dtype}"
+    entries = pd.Series(part)
+    wrong = np.flatnonzero((pd.to_numeric(entries, errors="coerce").isna() & entries.notna()).to_numpy())
+    return f"is text, {str(part[wrong[0]])[:40]!r}, in {listed(wrong)}" if len(wrong) else "is text"
