@@ -490,6 +490,48 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             errors[i, : forecast.finite_steps] = np.sqrt((difference**2).mean(axis=1))
         return Backtest(origins, errors, self.scale_, self.dt_)
 
+    def continue_from(self: Model, series: Any, inputs: Any = None) -> Model:
+        """Keep the end of another series, from which ``forecast(steps)`` goes on; what was learned stays.
+
+        Parameters
+        ----------
+        series
+            Anything that :meth:`fit` takes, with the columns of the training and at least ``window_length_`` snapshots.
+        inputs
+            Its inputs, for a model fitted with inputs.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        BadInputError
+            If the series or its inputs do not suit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tokendyn.forecast import TDDMD
+        >>> wave = np.sin(0.3 * np.arange(80.0))
+        >>> model = TDDMD(delays=4).fit(wave[:60]).continue_from(wave)
+        >>> bool(abs(model.predict(1)[0, 0] - np.sin(0.3 * 80)) < 1e-8)
+        True
+        """
+        self._check_fitted()
+        opened = open_window(series, self.form_, "series")
+        array = check_series(opened.values, "series", features=self.n_features_)
+        if len(array) < self.window_length_:
+            raise BadInputError(
+                f"series has {counted(len(array), 'snapshot')}, expected at least {self.window_length_}, as the window "
+                "of the model"
+            )
+        known = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
+        driven = check_window_inputs(known, len(array), self.n_inputs_)
+        self.form_ = opened.form
+        self._keep_end([array], [driven])
+        return self
+
     def explain(self, series: Any = None, inputs: Any = None) -> Result:
         """Return what the model has learned: see the class; by default along the end of the training series.
 

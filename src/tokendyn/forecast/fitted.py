@@ -11,7 +11,7 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.candidates import season_length
 from tokendyn.forecast.held_out import HeldOut, measure
 from tokendyn.forecast.naive import Mean, Persistence, SeasonalNaive
-from tokendyn.forecast.reading import arrays_of
+from tokendyn.forecast.reading import series_of
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, plain
 from tokendyn.forecast.tasks import Task
 from tokendyn.forecast.tdtf import TDTF
@@ -37,7 +37,8 @@ class FittedForecaster(Result):
     source
         Name of the file that the series came from.
     series
-        ``time``, ``columns``, ``inputs`` and ``dt`` of the series: what a forecast of the same table needs to know.
+        ``time``, ``columns``, ``inputs``, ``dt``, ``series`` and ``fill`` of the series: what a forecast of the same
+        table needs to know.
     task
         What was held out; None when the model learned from everything.
     held_out
@@ -162,13 +163,13 @@ def simple_errors(task: Task) -> dict[str, float]:
 
     A model that cannot be fitted to the series is left out.
     """
-    values, inputs = arrays_of(task.train)
-    season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None
+    first = task.train[0].values
+    season = season_length(first[:, 0]) if len(first) >= _SEASONAL else None
     simple: dict[str, Forecaster] = {"the last snapshot": Persistence(), "the mean": Mean()}
-    if season and season < len(values[0]) // 2:
+    if season and season < len(first) // 2:
         simple[f"the last season of {season}"] = SeasonalNaive(season)
     errors = {}
     for name, model in simple.items():
         with suppress(TokendynError):
-            errors[name] = measure(task, model.fit(values, dt=task.train[0].dt, inputs=inputs)).nrmse
+            errors[name] = measure(task, model.fit(series_of(task.train))).nrmse
     return errors

@@ -118,7 +118,7 @@ class Form:
             return pd.Index(times, name="time")
         if "epoch" in self.extra:
             after = np.asarray(self.axis.after(len(times)), dtype=np.float64)
-            return index_after(after, self.extra["epoch"], self.extra.get("calendar")).rename("time")
+            return index_after(after, self.extra["epoch"], self.extra.get("calendar")).rename(self.axis.name)
         return self.axis.after(len(times))
 
     @property
@@ -160,10 +160,11 @@ class Form:
         """Return rows as Snapshots, at times after the last one of the series."""
         last = float(self.axis.last) if self.axis is not None and self.axis.kind == "number" else 0.0
         names = tuple(names_of(self, values.shape[1]))
+        time_name = "time" if self.axis is None or self.axis.name is None else self.axis.name
         epoch, calendar = self.extra.get("epoch"), self.extra.get("calendar")
         return Snapshots(
             values, last + times, float(self.dt or 1.0), names, source=source, epoch=epoch, calendar=calendar,
-            grid=self.grid,
+            grid=self.grid, time_name=time_name,
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def _open(series: Any, what: str, *, masking: bool = True) -> Opened:
         values, grid = flattened([series], plain_grid({None: series.shape}, single=True), what, masking=masking)
         return Opened(values, None, Form("array", grid.names(), grid=grid))
     if isinstance(series, Snapshots):
-        axis = TimeAxis("number", float(series.times[-1]), series.dt, name="time")
+        axis = TimeAxis("number", float(series.times[-1]), series.dt, name=series.time_name)
         extra = {name: value for name in ("epoch", "calendar") if (value := getattr(series, name)) is not None}
         return Opened(
             series.values, series.inputs, Form("snapshots", series.names, axis, series.dt, extra, series.grid)

@@ -87,10 +87,9 @@ def described(series: "Sequence[Snapshots]") -> str:
     return f"{rows} snapshots{parts} at dt = {first.step_words} of {shown}{driven}"
 
 
-def arrays_of(series: "Sequence[Snapshots]") -> "tuple[list[np.ndarray], list[Any] | None]":
-    """Return values and inputs as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
-    inputs = [part.inputs for part in series]
-    return [part.values for part in series], None if inputs[0] is None else inputs
+def series_of(series: "Sequence[Snapshots]") -> Any:
+    """Return one or several series as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
+    return series[0] if len(series) == 1 else list(series)
 
 
 def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> "np.ndarray":

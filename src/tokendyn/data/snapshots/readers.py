@@ -116,6 +116,7 @@ class _Chosen:
     inputs: np.ndarray | None
     input_names: tuple[str, ...]
     grid: Grid | None = None
+    time_name: str = "time"
 
     def series(
         self, rows: Any, fill: str | None, dt: float | None, source: str, *, constant: bool = False
@@ -135,7 +136,9 @@ class _Chosen:
         )
         if clock is None:
             return replace(checked, grid=self.grid)
-        return replace(checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid)
+        return replace(
+            checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid, time_name=self.time_name
+        )
 
 
 def _choose(
@@ -181,7 +184,7 @@ def _choose(
         values, names, grid = values[:, kept], tuple(names[at] for at in kept), None
     driving, input_names, _ = _together(found, list(inputs)) if inputs else (None, (), None)
     clock = None if time is None else read_clock(found.need(time), len(values), f"{found.source}: time {time!r}")
-    return _Chosen(values, names, clock, driving, input_names, grid)
+    return _Chosen(values, names, clock, driving, input_names, grid, time or "time")
 
 
 def _arrays_of(found: Columns, asked: list[str]) -> list[str]:

@@ -45,6 +45,8 @@ class Snapshots(ShortRepr):
         :mod:`tokendyn.data.snapshots.calendars`. Times are then counts of its steps after ``epoch``.
     grid
         The fields that the features are points of; None for plain columns.
+    time_name
+        What the times are called in the table.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -58,6 +60,7 @@ class Snapshots(ShortRepr):
     label: str = ""
     calendar: str | None = None
     grid: Grid | None = None
+    time_name: str = "time"
 
     def __len__(self) -> int:
         return len(self.values)
