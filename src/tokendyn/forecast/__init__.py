@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.basis import BasisMap
     from tokendyn.forecast.blend import Blend
     from tokendyn.forecast.ensemble import EnsembleTDTF
+    from tokendyn.forecast.field_forecaster import FieldForecaster
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
@@ -29,6 +30,7 @@ _HOMES = {
     "BasisMap": "tokendyn.forecast.basis",
     "Blend": "tokendyn.forecast.blend",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
+    "FieldForecaster": "tokendyn.forecast.field_forecaster",
     "Forecast": "tokendyn.forecast.base",
     "Forecaster": "tokendyn.forecast.base",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
@@ -48,6 +50,7 @@ __all__ = [
     "BasisMap",
     "Blend",
     "EnsembleTDTF",
+    "FieldForecaster",
     "Forecast",
     "Forecaster",
     "OrbitReading",

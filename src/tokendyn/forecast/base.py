@@ -303,10 +303,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         window = self._window_length()
         known = opened.inputs if inputs is None else plain_inputs(inputs)
         arrays, driven = check_training(opened.values, known, window=window)
-        stacked = np.concatenate(arrays)
-        self.n_features_, self.n_inputs_ = stacked.shape[1], driven[0].shape[1]
-        self.window_length_, self.dt_ = window, float(dt)
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
+        self._note_data(arrays, driven, dt, window)
         self.form_ = opened.form
         self._keep_end(arrays, driven)
         self._fit(arrays, driven, progress or _silent)
@@ -567,6 +564,15 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         opened = open_window(series, self.form_, "series")
         given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
         return check_series(opened.values, "series", features=self.n_features_), given
+
+    def _note_data(
+        self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int
+    ) -> None:
+        """Set what every model knows of its training data."""
+        stacked = np.concatenate(series)
+        self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
+        self.window_length_, self.dt_ = window, float(dt)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
 
     def _keep_end(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
         """Keep the end of the only series, from which :meth:`forecast` goes on by default."""

@@ -26,6 +26,7 @@ from tokendyn.forecast.candidates import (
     windows_for,
 )
 from tokendyn.forecast.checks import check_number, check_training
+from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
@@ -268,7 +269,8 @@ def auto_forecaster(
     Naive models and linear maps first, then fixed bases of a window by least squares (:class:`BasisMap`), the best of
     them varied until the time is spent; for noisy series smoothed ones, and with time TD-TF. A nonlinear model is kept
     only where it clearly beats the linear and naive ones. A series of at most 300 snapshots gets the weighted mean of
-    all that backtests rank about equally, from refits at rolling origins.
+    all that backtests rank about equally, from refits at rolling origins. Of more than 64 columns the coefficients of
+    their modes are forecast (:class:`FieldForecaster`). Seasons of the data's own and of its calendar are tried.
 
     Parameters
     ----------
@@ -311,10 +313,15 @@ def auto_forecaster(
         raise BadInputError(
             f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
         )
+    field = FieldForecaster() if arrays[0].shape[1] > WIDE else None
+    searched = arrays if field is None else field.reduce(arrays, driven, dt, opened.form)
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
-        search = _Search(arrays, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
+        search = _Search(searched, driven, dt, horizon, budget, random_state, resume, progress or (lambda *_: None))
+        search.seasons = opened.form.seasons
         found = search.run()
+    if field is not None:
+        return replace(found, model=field.adopt(found.model, arrays, driven))
     found.model.form_ = opened.form
     found.model._keep_end(arrays, driven)
     return found
@@ -343,6 +350,8 @@ class _Search:
         self.data = [float(dt), float(seed), float(horizon or 0), *(float(one.sum()) for one in series)]
         self.data += [float(len(one)) for one in series]
         self.known = _read(resume, self.data)
+        #: Steps of the seasons that the calendar of the data suggests.
+        self.seasons: tuple[int, ...] = ()
         self.trials: list[Trial] = []
         #: Models that took iterations to fit, by the number of their trial.
         self.fitted: dict[int, Forecaster] = {}
@@ -357,7 +366,7 @@ class _Search:
         self._naive()
         if len(self.series) == 1 and len(self.series[0]) <= SHORT and not self.driven:
             return self._short()
-        for settings in linear_candidates(self.samples, self.features):
+        for settings in linear_candidates(self.samples, self.features, self.seasons):
             if self.trials and self.spent() > _SMOOTHING_FROM:
                 break
             self._basis(settings, LINEAR_RIDGES)
@@ -425,6 +434,7 @@ class _Search:
     def _naive(self) -> None:
         """Try what learns nothing."""
         seasons = {season_length(column) for column in max(self.held.learned, key=len).T[:20]} - {None}
+        seasons |= {season for season in self.seasons if season < self.samples / 2}
         candidates: list[tuple[str, dict[str, Any]]] = [("Mean", {}), ("Persistence", {})]
         candidates += [("SeasonalNaive", {"period": season}) for season in sorted(seasons)]  # type: ignore[type-var]
         for kind, parameters in candidates:
@@ -580,7 +590,7 @@ class _Search:
 
     def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""
-        found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed)
+        found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed, self.seasons)
         trials = [
             Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
             for one in found.candidates

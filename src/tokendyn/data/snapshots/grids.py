@@ -138,6 +138,7 @@ class Grid:
         import xarray as xr
 
         rows = dimension or self.time
+        index = index.to_index() if isinstance(index, xr.DataArray) else index
         along: dict[str, Any] = {} if index is None else {rows: ((rows,), index)}
         coords = along | {c.name: (c.dims, c.values, c.attrs) for c in self.coords}
         fields = {
