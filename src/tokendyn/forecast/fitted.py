@@ -158,13 +158,13 @@ def _write_page(
     return figures
 
 
-def simple_errors(task: Task) -> dict[str, float]:
+def simple_errors(task: Task, season: int | None = None) -> dict[str, float]:
     """Return the closed-loop errors of the last snapshot, the mean and, where there is one, the last season.
 
-    A model that cannot be fitted to the series is left out.
+    A model that cannot be fitted to the series is left out. By default the season is that of the first column.
     """
     first = task.train[0].values
-    season = season_length(first[:, 0]) if len(first) >= _SEASONAL else None
+    season = season_length(first[:, 0]) if season is None and len(first) >= _SEASONAL else season
     simple: dict[str, Forecaster] = {"the last snapshot": Persistence(), "the mean": Mean()}
     if season and season < len(first) // 2:
         simple[f"the last season of {season}"] = SeasonalNaive(season)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesOptions:
-    """What of a table is a series.
+class TableOptions:
+    """What of a table is a series, and what its times are.
 
     Attributes
     ----------
@@ -27,8 +27,6 @@ class SeriesOptions:
         What to forecast, with commas between; all but time and inputs by default.
     inputs
         Columns with control or forcing that is known ahead, with commas between.
-    series
-        Column that tells several series apart.
     fill
         Fill gaps: linear or previous. By default they are errors.
     """
@@ -36,8 +34,20 @@ class SeriesOptions:
     time: str | None = None
     columns: str | None = None
     inputs: str | None = None
-    series: str | None = None
     fill: Literal["linear", "previous"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions(TableOptions):
+    """What of a table are one or several series.
+
+    Attributes
+    ----------
+    series
+        Column that tells several series apart.
+    """
+
+    series: str | None = None
 
     def read(self, data: Path) -> "list[Snapshots]":
         """Read one series, or the several that the column ``series`` tells apart."""

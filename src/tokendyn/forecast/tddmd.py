@@ -11,6 +11,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number, check_series
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
+from tokendyn.forecast.ranks import AUTO, gavish_donoho
 from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised
 from tokendyn.words import counted
 
@@ -27,7 +28,8 @@ class TDDMD(Forecaster):
     delays, stride
         Snapshots of a window, and the steps between them.
     rank
-        Singular values kept: a count, a share of the energy (a float below 1), or None for all above rounding.
+        Singular values kept: a count, a share of the energy (a float below 1), None for all above rounding, or "auto"
+        (also 0) for those above the threshold of Gavish and Donoho (:func:`~tokendyn.forecast.ranks.gavish_donoho`).
     ridge
         Weight of the penalty on the coefficients, as a share of the variance of one unit.
     intercept
@@ -72,7 +74,7 @@ class TDDMD(Forecaster):
         *,
         delays: int = 10,
         stride: int = 1,
-        rank: int | float | None = None,
+        rank: int | float | str | None = None,
         ridge: float = 0.0,
         intercept: bool = True,
         scale: bool = True,
@@ -309,7 +311,7 @@ def truncated_least_squares(
     columns: Float[np.ndarray, "samples columns"],
     targets: Float[np.ndarray, "samples targets"],
     *,
-    rank: int | float | None,
+    rank: int | float | str | None,
     ridge: float,
     intercept: bool,
     scale: bool,
@@ -329,11 +331,15 @@ def truncated_least_squares(
     return LeastSquares(matrix, target_centre - centre @ matrix, kept, values, basis, pseudo_inverse, centre, units)
 
 
-def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | None, shape: tuple[int, ...]) -> int:
+def kept_rank(
+    values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]
+) -> int:
     """Return how many singular values are kept: never those at the level of rounding."""
     sound = max(int((values > values[0] * max(shape) * np.finfo(float).eps).sum()), 1)
     if rank is None:
         return sound
+    if isinstance(rank, str) or rank == 0:
+        return min(gavish_donoho(values, shape), sound)
     if isinstance(rank, int | np.integer):
         return min(int(rank), sound)
     energy = np.cumsum(values**2) / np.sum(values**2)
@@ -342,11 +348,11 @@ def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | None, sh
 
 def rank_problems(rank: Any) -> list[str]:
     """Return what is wrong with a rank."""
-    if rank is None or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 1):
+    if rank is None or rank == AUTO or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 0):
         return []
     if isinstance(rank, float) and 0 < rank < 1:
         return []
-    return [f"rank is {rank!r}, expected a count >= 1, a share of the energy between 0 and 1, or None"]
+    return [f"rank is {rank!r}, expected a count, a share of the energy between 0 and 1, {AUTO!r}, or None"]
 
 
 def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: int) -> StateSpace:
