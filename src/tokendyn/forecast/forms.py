@@ -245,7 +245,11 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
     places = [place[name] for name in trained.names]
     columns = opened.form.extra.get("columns")
     extra = opened.form.extra if columns is None else {**opened.form.extra, "columns": [columns[k] for k in places]}
-    grid = opened.form.grid and trained.grid
+    grid = opened.form.grid
+    if grid is not None and trained.grid is not None:
+        # The mask is that of the training; a field that holds more variables takes the whole grid of the training.
+        same = grid.points == trained.grid.points
+        grid = replace(grid, kept=trained.grid.kept) if same else trained.grid
     form = replace(opened.form, names=trained.names, extra=extra, grid=grid)
     return replace(opened, values=opened.values[:, places], form=form)
 

@@ -111,6 +111,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         self.modes_ *= signs.reshape(-1, *[1] * self.mean_.ndim)
         if opened.kept is not None:
             self.mean_[~opened.kept] = np.nan
+            self.modes_[:, ~opened.kept] = 0.0  # in place of what rounding made of them
         return self
 
     @classmethod
