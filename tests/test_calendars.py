@@ -43,7 +43,9 @@ def test_a_forecast_goes_on_at_the_dates_that_pandas_gives(frequency, column, st
     forecast = TDDMD(delays=5).fit(series).forecast(14)
     due = pd.date_range(dates[-1], periods=15, freq=frequency)[1:]
     assert list(forecast.index) == list(due)
-    assert dates_after(forecast.as_given().times, series.epoch, series.calendar)[0].startswith(due[0].date().isoformat())
+    assert dates_after(forecast.as_given().times, series.epoch, series.calendar)[0].startswith(
+        due[0].date().isoformat()
+    )
     table = TDDMD(delays=5).fit(frame).predict(14)
     assert list(table.index) == list(due)
     assert TDDMD(delays=5).fit(frame).form_.seasons == seasons
@@ -84,3 +86,20 @@ def test_dates_at_uneven_times_have_no_calendar():
 def test_a_part_of_a_day_has_a_season_of_a_day():
     assert seasons_of(None, 600.0) == (144, 1008)
     assert seasons_of(None, 7.3) == ()
+
+
+def test_calendars_of_climate_models_need_cftime_and_the_message_says_so(tmp_path):
+    import xarray as xr
+
+    from tokendyn.errors import MissingLibraryError
+    from tokendyn.optional import installed
+
+    days = xr.Variable("time", np.arange(50.0, 110.0), {"units": "days since 2000-01-01", "calendar": "noleap"})
+    xr.Dataset({"y": ("time", VALUES)}, coords={"time": days}).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    if not installed("cftime"):
+        with pytest.raises(MissingLibraryError, match=r"calendar of climate models.*tokendyn\[cftime\]"):
+            read_snapshots(tmp_path / "a.nc")
+        return
+    series = read_snapshots(tmp_path / "a.nc")
+    # The year has no 29 February: day 59 is the first of March.
+    assert dates_after(series.times[8:10], series.epoch, series.calendar) == ["2000-02-28", "2000-03-01"]

@@ -42,7 +42,9 @@ app = App(
     config=(strict_numbers,),
 )
 sentiment = App(name="sentiment", help="Train a text classifier that explains itself by its leader words.")
-forecast = App(name="forecast", help="Forecast series and fields: run does all at once; fit, predict, compare, validation studies.")
+forecast = App(
+    name="forecast", help="Forecast series and fields: run does all at once; fit, predict, compare, validation studies."
+)
 _command(
     app,
     "simulate",

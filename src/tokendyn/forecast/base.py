@@ -351,7 +351,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         inputs
             For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at
             least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without
-            a window, the ``steps`` rows of the horizon are enough.
+            a window, and for a window of Snapshots that has inputs, the ``steps`` rows of the horizon are enough.
 
         Raises
         ------
@@ -374,7 +374,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
                 )
         else:
             opened = open_window(window, self.form_)
-            window, form = opened.values, opened.form
+            window, form, inputs = opened.values, opened.form, joined_inputs(opened.inputs, inputs, steps)
         array = check_series(window, "window", features=self.n_features_)
         given = None if inputs is None else np.asarray(plain_inputs(inputs))[None]
         return replace(self.forecast_many(array[None], steps, given)[0], form=form)
@@ -565,9 +565,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
         return check_series(opened.values, "series", features=self.n_features_), given
 
-    def _note_data(
-        self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int
-    ) -> None:
+    def _note_data(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int) -> None:
         """Set what every model knows of its training data."""
         stacked = np.concatenate(series)
         self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]

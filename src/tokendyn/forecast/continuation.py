@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -53,12 +54,12 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
     seed: int = 0
 
     def folder(self) -> Path:
-        """Return a folder beside nothing: named after the data, where the command runs."""
+        """Return a folder that is named after the data, where the command runs."""
         return Path(f"{self.data.name.split('.')[0] or 'data'}-forecast")
 
     def outline(self) -> list[str]:
         """Return what was read."""
-        return [described([self._read()])]
+        return [described([self._series])]
 
     def run(
         self,
@@ -78,7 +79,7 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
         budget
             Processor seconds, in place of the option of this name.
         """
-        series = self._read()
+        series = self._series
         horizon = self._horizon(series)
         future = None
         if series.inputs is not None:
@@ -101,7 +102,9 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
         """Write forecast, model, page and record."""
         result.save(folder, command=command, overwrite=overwrite)
 
-    def _read(self) -> "Snapshots":
+    @cached_property
+    def _series(self) -> "Snapshots":
+        """The data, read once."""
         (series,) = read_series(
             self.data, self.time, listed(self.columns), listed(self.inputs) or (), series=None, fill=self.fill
         )
@@ -264,7 +267,7 @@ def continued(
 
 
 def _task(series: "Snapshots", horizon: int, share: float) -> tuple[Any, str]:
-    """Return what is held out, with a shorter horizon where the series is short, and a note; None where it cannot be."""
+    """Return what is held out, over fewer steps where the series is short, and a note; None where nothing can be."""
     from tokendyn.forecast.held_out import hold_out
 
     if not share:
@@ -273,7 +276,11 @@ def _task(series: "Snapshots", horizon: int, share: float) -> tuple[Any, str]:
         if steps <= horizon:
             with suppress(BadInputError):
                 task = hold_out([series], steps, share, name=series.source)
-                note = "" if steps == horizon else f"the errors are those of forecasts of {steps} steps: the data are short"
+                note = (
+                    ""
+                    if steps == horizon
+                    else f"the errors are those of forecasts of {steps} steps: the data are short"
+                )
                 return task, note
     return None, "the data are too short to hold a part out: nothing says how good the model is"
 
@@ -294,7 +301,7 @@ def season_of(series: "Snapshots") -> int | None:
 
 
 def usual_horizon(series: "Snapshots") -> int:
-    """Return how many steps are forecast by default: two seasons, at most a fifth of the data; without a season a tenth."""
+    """Return the default horizon: two seasons, at most a fifth of the data; without a season a tenth."""
     rows, season = len(series), season_of(series)
     steps = min(2 * season, rows // _FIFTH) if season and season > 1 else rows // _TENTH
     return max(min(steps, _MOST_STEPS), 1)

@@ -1,4 +1,4 @@
-"""What the one path from data to a forecast returns: forecast, model, errors, spectrum, and the folder that holds them."""
+"""What the one path from data to a forecast returns: forecast, model, errors, spectrum; and the folder of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

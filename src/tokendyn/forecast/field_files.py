@@ -169,7 +169,9 @@ def _of_memory(field: Any, variable: str | Sequence[str] | None) -> Field:
     absent = [name for name in names if name not in field.data_vars]
     if absent or not names:
         raise BadInputError(f"the Dataset has no field {listing(absent)}; found {listing(list(field.data_vars))}")
-    parts = [_of_variable(field[name].transpose(time, ...), field, str(time), f"{name!r}", single=False) for name in names]
+    parts = [
+        _of_variable(field[name].transpose(time, ...), field, str(time), f"{name!r}", single=False) for name in names
+    ]
     return parts[0] if len(parts) == 1 else joined(parts, "the Dataset")
 
 

@@ -142,7 +142,7 @@ class Forecasts(Result, kind="forecasts"):
             self.write_csv(stream, line_end="\r\n")
 
     def to_netcdf(self, file: str | Path, *, overwrite: bool = False) -> None:
-        """Write the forecast of one series to a NetCDF file that appears when it is whole: fields, or columns over time.
+        """Write the forecast of one series as NetCDF, fields or columns over time; the file appears when it is whole.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ def is_forecast(file: Path, header: Sequence[str]) -> bool:
 
 
 def netcdf_of(forecast: Forecast) -> "xr.Dataset":
-    """Return a forecast as a Dataset: its fields, or a variable for each column; bands, where there are some, beside."""
+    """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands beside them."""
     parts = {"": forecast.values}
     parts |= {f"_{end}": band for end in ("lower", "upper") if (band := getattr(forecast, end, None)) is not None}
     datasets = [_dataset(forecast, values, suffix) for suffix, values in parts.items()]

@@ -54,7 +54,7 @@ class TimeAxis:
     name: str | None = None
     zone: str | None = None
 
-    def after(self, steps: int) -> "pd.Index[Any]":
+    def after(self, steps: int) -> "pd.Index[Any]":  # noqa: PLR0911  (one for each kind of time)
         """Return the index of the next steps."""
         import pandas as pd
 
@@ -257,7 +257,7 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
 def _known(series: Any) -> bool:
     """Return whether a series has a form beside its numbers; an array does where it is a field ``(time, *space)``."""
     if isinstance(series, np.ndarray):
-        return series.ndim > 2  # noqa: PLR2004  (time and features)
+        return series.ndim > 2
     return isinstance(series, Snapshots) or type(series).__module__.split(".")[0] in ("pandas", "xarray")
 
 
@@ -348,7 +348,7 @@ def _open_xarray(table: Any, what: str, *, masking: bool) -> Opened:
     return Opened(values, None, Form(kind, grid.names(), axis, dt, grid=grid))
 
 
-def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
+def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:  # noqa: PLR0911  (one for each kind of index)
     """Return the times of a pandas index, and their step as a number (of dates in seconds)."""
     import pandas as pd
 
@@ -375,8 +375,6 @@ def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
 
 def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple[TimeAxis, float | None]:
     """Return the axis of dates: by their frequency where they have one, as calendar months do, else by equal steps."""
-    import pandas as pd
-
     if index.isna().any():
         raise BadInputError(f"{what}: some times are no dates (NaT); remove or repair these rows")
     zone = None if index.tz is None else str(index.tz)
@@ -385,7 +383,7 @@ def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple
     uniform = len(gaps) > 0 and bool((gaps == gaps[0]).all())
     # An offset without a name of its own (DateOffset(months=1)) cannot be read back from its text.
     frequency: Any = None if index.freqstr is None or index.freqstr.startswith("<") else index.freqstr
-    if frequency is None and not uniform and len(index) > 2:  # noqa: PLR2004  (fewer dates tell no frequency)
+    if frequency is None and not uniform and len(index) > 2:
         frequency = infer(index)
         on_calendar = calendar_of(index) if frequency is None and zone is None else None
         if on_calendar is not None and (np.diff(on_calendar[1]) == 1).all():
@@ -398,7 +396,8 @@ def _model_axis(index: Any, what: str, name: str | None) -> tuple[TimeAxis, floa
     """Return the axis of dates of cftime."""
     import xarray
 
-    frequency = xarray.infer_freq(index) if len(index) > 2 else None  # noqa: PLR2004  (fewer tell no frequency)
+    infer_frequency: Any = xarray.infer_freq
+    frequency = infer_frequency(index) if len(index) > 2 else None
     if frequency is None:
         raise BadInputError(f"the times of {what} are of no frequency that xarray knows; resample them")
     return TimeAxis("model", index[-1].isoformat(), None, frequency, name, index.calendar), None

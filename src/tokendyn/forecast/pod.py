@@ -141,9 +141,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         pod.singular_values_, pod.energies_ = np.full(len(given), np.nan), np.full(len(given), np.nan)
         return pod
 
-    def transform(
-        self, field: Any, *, variable: str | Sequence[str] | None = None
-    ) -> Float[np.ndarray, "time modes"]:
+    def transform(self, field: Any, *, variable: str | Sequence[str] | None = None) -> Float[np.ndarray, "time modes"]:
         """Return the coefficients of a field, read in pieces when it is large.
 
         Raises
@@ -360,7 +358,9 @@ def _weights(weights: Any, space: tuple[int, ...]) -> np.ndarray:
     if isinstance(weights, str) and weights != EQUAL:
         raise BadInputError(f"weights is {weights!r}; expected numbers, {EQUAL!r}, or nothing for cell areas")
     try:
-        found = np.broadcast_to(np.asarray(1.0 if weights is None or isinstance(weights, str) else weights, dtype=np.float64), space).copy()
+        found = np.broadcast_to(
+            np.asarray(1.0 if weights is None or isinstance(weights, str) else weights, dtype=np.float64), space
+        ).copy()
     except ValueError:
         raise BadInputError(f"weights have shape {np.shape(weights)}; expected one that fits points {space}") from None
     if not (np.isfinite(found).all() and (found > 0).all()):

@@ -38,7 +38,10 @@ def run_report(run: "ForecastRun", *, title: str, command: str) -> Report:
     if run.season:
         facts["season"] = past.in_words(run.season * past.dt)
     if run.held_out is not None:
-        facts |= {"held-out error, sd": run.held_out.nrmse, "best simple model, sd": min(run.errors.values(), default=None)}
+        facts |= {
+            "held-out error, sd": run.held_out.nrmse,
+            "best simple model, sd": min(run.errors.values(), default=None),
+        }
     what = "The end of the data, and the forecast"
     bands = "; shaded: the band that is meant to hold " if _level(run) else ""
     caption = f"{what}{bands}{_level(run)}"
@@ -49,7 +52,9 @@ def run_report(run: "ForecastRun", *, title: str, command: str) -> Report:
         shown = "The last snapshot, the last one of the forecast, and their difference"
         sections.append(Picture(field_figure(run), shown, f"{shown}."))
     if run.errors:
-        sections.append(Table(run.skill(), "Errors on what was held out", note="Median closed-loop error, standard deviations."))
+        sections.append(
+            Table(run.skill(), "Errors on what was held out", note="Median closed-loop error, standard deviations.")
+        )
     sections += _spectral(run)
     if run.past.grid is None:
         sections.append(Table(run.table().reset_index(), "The forecast", most_rows=_ROWS))
@@ -72,7 +77,9 @@ def _spectral(run: "ForecastRun") -> list[Section]:
     sections: list[Section] = [Picture(spectrum_figure(run.spectrum), what, f"{what}.", "Spectrum")]
     table = run.spectrum.table()
     table = table[table["frequency"] >= 0].head(_LISTED)
-    sections.append(Table(_with_periods(table, run.past), "Modes", note="The largest contributions to the end of the data."))
+    sections.append(
+        Table(_with_periods(table, run.past), "Modes", note="The largest contributions to the end of the data.")
+    )
     if run.maps and run.past.grid is not None:
         shown = "The modes that contribute most, as maps: real part, at the phase in which it is largest"
         sections.append(Picture(maps_figure(run.spectrum, run.past.grid, run.past), shown, f"{shown}.", "Mode maps"))
@@ -113,7 +120,9 @@ def forecast_picture(run: "ForecastRun") -> Figure:
             axes.fill_between(ahead, lower[:, column], upper[:, column], label="band", **band)
         axes.axvline(times[-1], color=NEUTRAL, linewidth=0.8)
         quiet(axes, past.time_name if column == shown - 1 else "", name)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9
+    )
     figure.align_ylabels()
     return figure
 
@@ -177,14 +186,11 @@ def draw_map(
     """Draw one field: a line over one dimension, colours over two, the middle of the first ones of more."""
     variable = grid.variables[number]
     dims = list(variable.dims)
-    while part.ndim > 2:  # noqa: PLR2004  (a map has two)
+    while part.ndim > 2:
         part, dims = part[len(part) // 2], dims[1:]
     coords = {coord.name: coord.values for coord in grid.coords if coord.dims == (coord.name,)}
-    along = [coords.get(dim) for dim in dims]
-    along = [
-        np.arange(size) if values is None or values.dtype.kind not in "iuf" else values
-        for values, size in zip(along, part.shape, strict=True)
-    ]
+    numbers = {name: values for name, values in coords.items() if values.dtype.kind in "iuf"}
+    along = [numbers.get(dim, np.arange(size)) for dim, size in zip(dims, part.shape, strict=True)]
     if part.ndim == 1:
         axes.plot(along[0], part, **line(0))
         quiet(axes, dims[0], "")

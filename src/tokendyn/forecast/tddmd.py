@@ -193,7 +193,9 @@ class TDDMD(Forecaster):
         """
         self._check_fitted()
         if self.reduced:
-            raise BadInputError("modes of a model with reduced=True are not selected; fit it with reduced=False, or a rank")
+            raise BadInputError(
+                "modes of a model with reduced=True are not selected; fit it with reduced=False, or a rank"
+            )
         space = self._space or self._companion_space()
         whole = self.spectrum()
         wanted = whole.eigenvalues[with_partners(whole.eigenvalues, modes)]
@@ -443,9 +445,7 @@ def truncated_least_squares(
     return LeastSquares(matrix, target_centre - centre @ matrix, kept, values, basis, pseudo_inverse, centre, units)
 
 
-def kept_rank(
-    values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]
-) -> int:
+def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]) -> int:
     """Return how many singular values are kept: never those at the level of rounding."""
     sound = max(int((values > values[0] * max(shape) * np.finfo(float).eps).sum()), 1)
     if rank is None:
@@ -460,7 +460,11 @@ def kept_rank(
 
 def rank_problems(rank: Any) -> list[str]:
     """Return what is wrong with a rank."""
-    if rank is None or rank == AUTO or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 0):
+    if (
+        rank is None
+        or rank == AUTO
+        or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 0)
+    ):
         return []
     if isinstance(rank, float) and 0 < rank < 1:
         return []

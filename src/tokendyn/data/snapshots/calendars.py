@@ -1,9 +1,9 @@
 """Steps that are equal on a calendar and not in seconds: months, quarters, years, business days.
 
 A calendar is named as pandas names its frequencies. ``MS`` are months, ``3MS`` quarters, ``12MS`` years, whose dates
-keep the day of the first one; ``ME`` (``3ME``, ``12ME``) ends of months; ``BMS`` and ``BME`` the first and last business
-day of months; ``B`` business days. The names of the calendars of climate models (``noleap``, ``360_day``) stand for
-seconds that are counted on them; their dates need cftime.
+keep the day of the first one; ``ME`` (``3ME``, ``12ME``) ends of months; ``BMS`` and ``BME`` the first and last
+business day of months; ``B`` business days. The names of the calendars of climate models (``noleap``, ``360_day``) stand
+for seconds that are counted on them; their dates need cftime.
 """
 
 import math
@@ -29,6 +29,8 @@ _MONTH_WORDS = {1: "month", 3: "quarter", 12: "year"}
 #: Share of the months, or of the weekdays, that dates must have for their gaps to count as gaps.
 _DENSE = 0.5
 _DAY = 86400.0
+#: Steps of a day that count as a season at most: those of minutes.
+_MOST_A_DAY = 1440
 
 
 def calendar_of(dates: "pd.DatetimeIndex") -> tuple[str, Int[np.ndarray, " rows"]] | None:
@@ -106,11 +108,11 @@ def dates_on(
         days = np.busday_offset(np.datetime64(first.date()), size * steps, roll="forward")
         return pd.DatetimeIndex(days).as_unit("ns")
     start = first.to_period("M")
-    months = pd.PeriodIndex.from_ordinals(start.ordinal + size * steps, freq="M")
+    months = [start + int(size * step) for step in steps]
     if family == "MS":
         return pd.DatetimeIndex([_same_day(month, first) for month in months])
     offset: Any = pd.tseries.frequencies.to_offset(family)
-    beginnings = months.to_timestamp()
+    beginnings = [month.to_timestamp() for month in months]
     moved = [date if offset.is_on_offset(date) else date + offset for date in beginnings]
     return pd.DatetimeIndex(moved) + (first - first.normalize())
 
@@ -128,7 +130,7 @@ def counts_on(calendar: str, epoch: str, dates: "pd.DatetimeIndex | Sequence[Any
         return np.asarray(_cftime(calendar).date2num(dates, f"seconds since {epoch}", calendar), dtype=np.float64)
     first = pd.Timestamp(epoch)
     size, family = _split(calendar)
-    index = pd.DatetimeIndex(dates)
+    index = dates if isinstance(dates, pd.DatetimeIndex) else pd.DatetimeIndex(list(dates))
     if family == "B":
         days = index.to_numpy().astype("datetime64[D]")
         counts = np.busday_count(np.datetime64(first.date()), days) / size
@@ -175,16 +177,13 @@ def seasons_of(calendar: str | None, dt: float | None) -> tuple[int, ...]:
         if family == "B":
             return (5,)
         return (12 // size,) if size < 12 and 12 % size == 0 else ()
-    if dt is None:
-        return ()
-    if math.isclose(dt, 7 * _DAY, rel_tol=1e-6):
+    weeks, days = (0.0, 0.0) if dt is None else (7 * _DAY / dt, _DAY / dt)
+    if math.isclose(weeks, 1, rel_tol=1e-6):
         return (52,)
-    if math.isclose(dt, _DAY, rel_tol=1e-6):
+    if math.isclose(days, 1, rel_tol=1e-6):
         return (7,)
-    day = _DAY / dt
-    if dt < _DAY and math.isclose(day, round(day), rel_tol=1e-6) and day <= 1440:
-        return (round(day), 7 * round(day))
-    return ()
+    whole = days > 1 and math.isclose(days, round(days), rel_tol=1e-6)
+    return (round(days), 7 * round(days)) if whole and days <= _MOST_A_DAY else ()
 
 
 def seasons_of_frequency(frequency: str) -> tuple[int, ...]:

@@ -159,7 +159,9 @@ class Grid:
                 continue
             if coord.dims and set(coord.dims) <= set(variable.dims) and np.abs(coord.values).max() <= 90:
                 order = sorted(range(len(coord.dims)), key=lambda axis: variable.dims.index(coord.dims[axis]))
-                shape = [size if dim in coord.dims else 1 for dim, size in zip(variable.dims, variable.shape, strict=True)]
+                shape = [
+                    size if dim in coord.dims else 1 for dim, size in zip(variable.dims, variable.shape, strict=True)
+                ]
                 placed = np.transpose(coord.values, order).reshape(shape)
                 return np.broadcast_to(placed, variable.shape).astype(np.float64)
         return None
@@ -233,7 +235,10 @@ def flattened(
     BadInputError
         If every point of a field is masked.
     """
-    rows = [np.asarray(part).reshape(len(part), variable.points) for part, variable in zip(fields, grid.variables, strict=True)]
+    rows = [
+        np.asarray(part).reshape(len(part), variable.points)
+        for part, variable in zip(fields, grid.variables, strict=True)
+    ]
     values = rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
     if not masking or values.dtype.kind != "f":
         return values, grid
@@ -266,7 +271,9 @@ def grid_of(fields: "Mapping[str | None, xr.DataArray]", table: Any, time: str, 
         Whether it is a DataArray.
     """
     variables = tuple(
-        Variable(None if name is None else str(name), tuple(map(str, f.dims[1:])), tuple(f.shape[1:]), plain_attrs(f.attrs))
+        Variable(
+            None if name is None else str(name), tuple(map(str, f.dims[1:])), tuple(f.shape[1:]), plain_attrs(f.attrs)
+        )
         for name, f in fields.items()
     )
     used = {dim for variable in variables for dim in variable.dims}

@@ -54,8 +54,8 @@ def read_snapshots(
     ------
     BadInputError
         For a file that cannot be read whole, columns that are not there (the message says which are), text, complex,
-        infinite or missing numbers, columns that are all constant, and times that are unsorted, duplicate, missing or not
-        uniform; rows are named, the first row of data is 1.
+        infinite or missing numbers, columns that are all constant, and times that are unsorted, duplicate, missing
+        or not uniform; rows are named, the first row of data is 1.
     """
     with open_columns(table) as found:
         chosen = _choose(found, time, columns, inputs, None)
@@ -136,9 +136,7 @@ class _Chosen:
         )
         if clock is None:
             return replace(checked, grid=self.grid)
-        return replace(
-            checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid, time_name=self.time_name
-        )
+        return replace(checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid, time_name=self.time_name)
 
 
 def _choose(
@@ -239,7 +237,7 @@ def _grid(found: Columns, wanted: list[str], parts: Sequence[np.ndarray], along:
     """Return the grid of the wanted arrays, with coordinates where the source has some."""
     if found.dataset is None:
         return plain_grid({name: part.shape for name, part in zip(wanted, parts, strict=True)}, single=len(wanted) == 1)
-    variables = {name: found.dataset[name] for name in wanted}
+    variables: dict[str | None, Any] = {name: found.dataset[name] for name in wanted}
     time = along or time_dimension(found.dataset.dims, found.dataset.coords) or "time"
     dims = next(iter(variables.values())).dims
     time = time if time in dims else str(dims[0])

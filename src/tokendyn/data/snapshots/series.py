@@ -145,8 +145,8 @@ def snapshots(
     Raises
     ------
     BadInputError
-        With all that is wrong: complex, infinite or missing values, features that are all constant, times that are unsorted,
-        duplicate, missing or non-uniform (rows named; the first row of data is 1).
+        With all that is wrong: complex, infinite or missing values, features that are all constant, times that are
+        unsorted, duplicate, missing or non-uniform (rows named; the first row of data is 1).
 
     Examples
     --------
@@ -288,7 +288,7 @@ def _checked(
     problems = []
     infinite, empty = np.isinf(table), np.isnan(table)
     for column in np.flatnonzero((infinite | empty).any(axis=0)):
-        name = names[column]
+        name = names[int(column)]
         if infinite[:, column].any():
             problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
             continue
@@ -306,9 +306,9 @@ def _checked(
     if length == len(places) and not empty.any():
         return np.ascontiguousarray(table), problems
     filled = np.empty((length, table.shape[1]))
-    for column in range(table.shape[1]):
-        known = ~empty[:, column]
-        filled[:, column] = _filled(places[known], table[known, column], length, fill or "linear")
+    for place in range(table.shape[1]):
+        known = ~empty[:, place]
+        filled[:, place] = _filled(places[known], table[known, place], length, fill or "linear")
     return filled, problems
 
 
