@@ -2,7 +2,7 @@
 
 A calendar is named as pandas names its frequencies. ``MS`` are months, ``3MS`` quarters, ``12MS`` years, whose dates
 keep the day of the first one; ``ME`` (``3ME``, ``12ME``) ends of months; ``BMS`` and ``BME`` the first and last
-business day of months; ``B`` business days. The names of the calendars of climate models (``noleap``, ``360_day``) stand
+business day of months; ``B`` business days. The names of calendars of climate models (``noleap``, ``360_day``) stand
 for seconds that are counted on them; their dates need cftime.
 """
 
