@@ -29,6 +29,7 @@ KERNELS = {
     "tokendyn.exact.event_kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",
+    "tokendyn.exact.planner_runs",
     "tokendyn.exact.set_kernels",
     "tokendyn.forecast.rollout_kernels",
     "tokendyn.sentiment.kernels",

@@ -25,7 +25,7 @@ from tokendyn.forecast.checks import (
     deviations,
 )
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
-from tokendyn.forecast.kinds import KINDS
+from tokendyn.forecast.kinds import KINDS, add_kind
 from tokendyn.results import Curves, Result
 from tokendyn.words import counted
 
@@ -262,7 +262,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        Forecaster.kinds[cls.__name__] = cls
+        add_kind(cls)
 
     def fit(
         self: Model,

@@ -18,6 +18,7 @@ from tokendyn.data.snapshots.columns import time_dimension
 from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import check_times
 from tokendyn.errors import BadInputError, listing
+from tokendyn.results.fields import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +179,9 @@ class Form:
         axis = record["axis"]
         extra = dict(record["extra"])
         grid = None if record.get("grid") is None else Grid.read(record["grid"])
+        check_fields(cls, {name: record[name] for name in ("kind", "dt")}, "the form of the series")
+        # Names of an index are whatever pandas takes for one.
+        check_fields(TimeAxis, {name: value for name, value in (axis or {}).items() if name != "name"}, "its times")
         return cls(record["kind"], tuple(record["names"]), axis and TimeAxis(**axis), record["dt"], extra, grid)
 
 

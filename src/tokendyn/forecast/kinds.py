@@ -51,6 +51,20 @@ def known_kinds() -> list[str]:
     return sorted({*_HOMES, *KINDS})
 
 
+def add_kind(kind: type[Any]) -> None:
+    """Let files name a class.
+
+    Raises
+    ------
+    TypeError
+        If its name is that of a model of this room: saved models would load as the other class.
+    """
+    own = f"{__package__}.{_HOMES[kind.__name__]}" if kind.__name__ in _HOMES else kind.__module__
+    if kind.__module__ != own:
+        raise TypeError(f"{kind.__module__}.{kind.__name__}: the name belongs to {own}; choose another")
+    KINDS[kind.__name__] = kind
+
+
 def kind_of(name: str) -> type[Any]:
     """Return the class of a name; one of our own is imported when it is asked for.
 

@@ -13,6 +13,7 @@ from tokendyn.data.snapshots.grids import Grid
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.field_files import Field, open_field
 from tokendyn.forecast.ranks import AUTO, gavish_donoho
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.words import counted
 
@@ -232,6 +233,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         record = read_json(path / "pod.json", schema=SCHEMA, version=SCHEMA_VERSION)
         tensors = read_tensors(path / "pod.safetensors", {"modes", "mean", "weights"})
         try:
+            check_fields(cls.__init__, record["parameters"], "pod.json")
             pod = cls(**record["parameters"])
             pod.grid_ = None if record.get("grid") is None else Grid.read(record["grid"])
             pod.modes_, pod.mean_, pod.weights_ = tensors["modes"], tensors["mean"], tensors["weights"]

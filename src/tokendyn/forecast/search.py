@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecast, Forecaster
-from tokendyn.forecast.basis import BasisMap, monomial_count
+from tokendyn.forecast.basis import BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
@@ -29,9 +29,11 @@ from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT, short_forecaster
 from tokendyn.results import Bars, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
 from tokendyn.words import counted
 
@@ -217,6 +219,9 @@ class SearchResult(Result, kind="forecast-search"):
         try:
             trials = _trials_of(record)
             values = {name: record[name] for name in ("family", "best", "status", "horizon", "naive_score")}
+            check_fields(cls, values, folder / "search.json")
+            if not 0 <= values["best"] < len(trials):
+                raise KeyError(f"no trial {values['best']}")
             return cls(model, trials=tuple(trials), **values)
         except (KeyError, TypeError) as error:
             raise BadInputError(f"{folder / 'search.json'} is not a whole record of a search ({error})") from None
@@ -637,4 +642,7 @@ def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
     """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
-    return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]
+    rows = [{**trial, "residual": _number(trial["residual"])} for trial in record["trials"]]
+    for row in rows:
+        check_fields(Trial, row, "search.json")
+    return [Trial(**row) for row in rows]

@@ -10,6 +10,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.forms import Form
 from tokendyn.forecast.kinds import kind_of, known_kinds
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
 
@@ -85,6 +86,7 @@ def load(folder: str | Path) -> Any:
 
 def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     """Return the model of a record; ValueError, KeyError or TypeError if something in it does not fit."""
+    check_fields(kind.__init__, record["parameters"], "model.json")
     model = kind(**record["parameters"])
     problems = model._parameter_problems()
     if problems:

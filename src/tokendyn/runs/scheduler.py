@@ -1,4 +1,4 @@
-"""Run many tasks on an executor whose workers may die: nothing is lost, nobody else is blamed.
+"""Run many tasks on an executor whose workers may die: no task is lost, and no other task is blamed.
 
 The executor is joblib's loky (processes of this machine) or that of a Dask client; both are
 :class:`concurrent.futures.Executor`.
@@ -213,7 +213,7 @@ def dask_executor(address: str) -> tuple[Executor, int]:
     Raises
     ------
     BadInputError
-        If nobody answers at the address.
+        If no scheduler answers at the address.
     MissingLibraryError
         Without Dask.
     """
@@ -248,7 +248,7 @@ def begin_worker(memory: int | None, parent: int) -> None:
 
 
 def limit_memory(size: int) -> None:
-    """Let this process hold so many bytes of data; more raises MemoryError in it."""
+    """Limit the bytes of data that this process may hold; more raises MemoryError in it."""
     import resource
 
     kind = getattr(resource, "RLIMIT_DATA", resource.RLIMIT_AS)
@@ -257,7 +257,7 @@ def limit_memory(size: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent was killed: nobody waits for its answers."""
+    """End this process when its parent was killed: its answers would be lost."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

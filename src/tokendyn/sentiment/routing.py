@@ -54,14 +54,14 @@ def route(
         Number of layers, 0 or more.
     """
     tokens = np.ascontiguousarray(positions)
-    one = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
+    text = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
     stack = [Layer(alpha)] * layers
-    shared = mean_shares(one, stack, weights=weights)
+    shared = mean_shares(text, stack, weights=weights)
     states, none = tokens[None].copy(), np.empty((0, len(tokens)), dtype=np.int64)
     leaders, ties = none, none
     if layers:
-        found = run_ragged(one, stack, weights=weights, record="all")
-        states, leaders, ties = found.states, found.leaders[:, 0], found.tie_counts[:, 0]
+        run = run_ragged(text, stack, weights=weights, record="all")
+        states, leaders, ties = run.states, run.leaders[:, 0], run.tie_counts[:, 0]
     return Passage(states=states, leaders=leaders, ties=ties, self_led=shared.self_led, shares=shared.shares)
 
 
@@ -74,13 +74,15 @@ def route_with_members(
     """
     layer = Layer(alpha)
     frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
-    states, found, followed = [positions.copy()], [], []
+    states, following, followed = [positions.copy()], [], []
     for number in range(layers):
         frozen.step(layer, number)
         states.append(frozen.advance(number + 1).copy())
-        found.append(frozen.following.copy())
+        following.append(frozen.following.copy())
         followed.append([frozen.followed(token) for token in range(len(weights))])
     c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
+    # The mean of the last layer is linear in the tokens before it. Going back through the layers, each token hands the
+    # part 1 - c of its share to those that it followed, so the shares end at the tokens of the text.
     w = p.copy()
     for led in reversed(followed):
         spare = c * w
@@ -88,8 +90,8 @@ def route_with_members(
             spare[members] += (1.0 - c) * w[token] * p[members] / np.sum(p[members])
         w = spare
     self_led = np.array([token in members for token, members in enumerate(followed[-1])])
-    leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
-    return Passage(np.stack(states), leaders, ties, self_led, w), followed
+    leaders, ties = (np.stack([getattr(step, name) for step in following]) for name in ("leaders", "tie_counts"))
+    return Passage(states=np.stack(states), leaders=leaders, ties=ties, self_led=self_led, shares=w), followed
 
 
 def route_all(
@@ -127,6 +129,7 @@ def route_all(
     shares = np.zeros(len(texts.words)) if shares is None else shares
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
+    # Room for every entry and one neutral pole a text: how many remain after word dropout is known afterwards.
     most = len(rows) + int((texts.indptr[rows + 1] - texts.indptr[rows]).sum())
     tokens, weights = np.empty((most, points.shape[1])), np.empty(most)
     offsets, entries = np.zeros(len(rows) + 1, dtype=np.int64), np.empty(most, dtype=np.int64)
@@ -135,8 +138,8 @@ def route_all(
         tokens, weights, offsets, entries,
     )  # fmt: skip
     sets = RaggedTokens(tokens=tokens[:count], offsets=offsets)
-    found = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
-    kernels.read_back(texts.indptr, rows, offsets, entries, found.shares, found.self_led, shares, led, leads)
+    result = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
+    kernels.read_back(texts.indptr, rows, offsets, entries, result.shares, result.self_led, shares, led, leads)
     return shares, leads
 
 

@@ -57,9 +57,9 @@ def read_snapshots(
         infinite or missing numbers, columns that are all constant, and times that are unsorted, duplicate, missing
         or not uniform; rows are named, the first row of data is 1.
     """
-    with open_columns(table) as found:
-        chosen = _choose(found, time, columns, inputs, None)
-        return chosen.series(slice(None), fill, dt, found.source)
+    with open_columns(table) as available:
+        chosen = _choose(available, time, columns, inputs, None)
+        return chosen.series(slice(None), fill, dt, available.source)
 
 
 def read_trajectories(
@@ -81,29 +81,31 @@ def read_trajectories(
     BadInputError
         As :func:`read_snapshots`, for every series at once, and when their time steps differ.
     """
-    with open_columns(table) as found:
-        chosen = _choose(found, time, columns, inputs, series)
-        labels = found.need(series)
+    with open_columns(table) as available:
+        chosen = _choose(available, time, columns, inputs, series)
+        labels = available.need(series)
         if labels.ndim != 1:
-            raise BadInputError(f"{found.source}: {series!r} has shape {labels.shape}; expected one label for each row")
-        keys, first, place = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+            raise BadInputError(
+                f"{available.source}: {series!r} has shape {labels.shape}; expected one label for each row"
+            )
+        keys, first, series_of = np.unique(labels.astype(str), return_index=True, return_inverse=True)
         if not np.ptp(chosen.values, axis=0).any():
             flat = listing([repr(name) for name in chosen.names])
-            raise BadInputError(f"{found.source}: {flat} is constant; a forecast needs a column that changes")
-        made, problems = [], []
+            raise BadInputError(f"{available.source}: {flat} is constant; a forecast needs a column that changes")
+        parts, problems = [], []
         for key in np.argsort(first):
             try:
-                rows = np.flatnonzero(place == key)
+                rows = np.flatnonzero(series_of == key)
                 label = str(keys[key])
-                one = chosen.series(rows, fill, dt, f"{found.source}, series {label!r}", constant=True)
-                made.append(replace(one, label=label))
+                part = chosen.series(rows, fill, dt, f"{available.source}, series {label!r}", constant=True)
+                parts.append(replace(part, label=label))
             except BadInputError as error:
                 problems.append(str(error))
-        if made and max(s.dt for s in made) > min(s.dt for s in made) * (1 + 1e-3):
-            problems.append(f"time steps run from {min(s.dt for s in made):g} to {max(s.dt for s in made):g}")
+        if parts and max(s.dt for s in parts) > min(s.dt for s in parts) * (1 + 1e-3):
+            problems.append(f"time steps run from {min(s.dt for s in parts):g} to {max(s.dt for s in parts):g}")
         if problems:
             raise BadInputError.first_of("the series", problems, "series")
-        return made
+        return parts
 
 
 @dataclass(frozen=True)
@@ -140,63 +142,69 @@ class _Chosen:
 
 
 def _choose(
-    found: Columns, time: str | None, columns: Sequence[str] | None, inputs: Sequence[str], series: str | None
+    available: Columns, time: str | None, columns: Sequence[str] | None, inputs: Sequence[str], series: str | None
 ) -> _Chosen:
     """Read the wanted columns; collect what is wrong with them into one error."""
-    if not found.shapes:
-        raise BadInputError(f"{found.source} holds no columns; expected numbers over time")
+    if not available.shapes:
+        raise BadInputError(f"{available.source} holds no columns; expected numbers over time")
     if isinstance(columns, str) or isinstance(inputs, str):
         raise BadInputError(f"columns and inputs are lists of names; got {columns!r} and {inputs!r}")
-    time = time or found.time or time_column(found)
+    time = time or available.time or time_column(available)
     special = {time, series, *inputs}
     asked = None if columns is None else list(columns)
-    wanted = [name for name in found.shapes if name not in special] if asked is None else _arrays_of(found, asked)
+    others = [name for name in available.shapes if name not in special]
+    wanted = others if asked is None else _arrays_of(available, asked)
     if len(wanted) > MOST_FEATURES:
         raise BadInputError(
-            f"{found.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
+            f"{available.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
         )
     counts = Counter(wanted)
     twice = sorted(name for name in counts if counts[name] > 1 or (columns is not None and name in special))
     problems = [f"{name!r} is asked for twice" for name in twice]
-    absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in found.shapes]
+    absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in available.shapes]
     for name in absent:
         try:
-            found.need(name)
+            available.need(name)
         except BadInputError as error:
-            problems.append(str(error).removeprefix(f"{found.source} "))
+            problems.append(str(error).removeprefix(f"{available.source} "))
     if problems:
-        raise BadInputError.all_of(found.source, problems)
+        raise BadInputError.all_of(available.source, problems)
     if not wanted:
-        raise BadInputError(f"{found.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
-    lengths = {name: found.shapes[name][0] if found.shapes[name] else 0 for name in (*wanted, *inputs)}
+        raise BadInputError(f"{available.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
+    lengths = {name: available.shapes[name][0] if available.shapes[name] else 0 for name in (*wanted, *inputs)}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise BadInputError(f"{found.source}: lengths differ ({told}); choose columns of one length")
-    values, names, grid = _together(found, wanted, along=time)
+        raise BadInputError(f"{available.source}: lengths differ ({told}); choose columns of one length")
+    values, names, grid = _together(available, wanted, along=time)
     if asked is not None and asked != wanted:
         whole = {
-            name for array in asked if array in found.shapes for name in _feature_names(array, found.shapes[array])
+            name
+            for array in asked
+            if array in available.shapes
+            for name in _feature_names(array, available.shapes[array])
         }
         asked_for = whole | set(asked)
         kept = [at for at, name in enumerate(names) if name in asked_for]
         values, names, grid = values[:, kept], tuple(names[at] for at in kept), None
-    driving, input_names, _ = _together(found, list(inputs)) if inputs else (None, (), None)
-    clock = None if time is None else read_clock(found.need(time), len(values), f"{found.source}: time {time!r}")
+    driving, input_names, _ = _together(available, list(inputs)) if inputs else (None, (), None)
+    clock = (
+        None if time is None else read_clock(available.need(time), len(values), f"{available.source}: time {time!r}")
+    )
     return _Chosen(values, names, clock, driving, input_names, grid, time or "time")
 
 
-def _arrays_of(found: Columns, asked: list[str]) -> list[str]:
+def _arrays_of(available: Columns, asked: list[str]) -> list[str]:
     """Return the columns that hold what is asked for: ``x0`` and ``x2`` are features of an array ``x``.
 
     A model names the features of the arrays that it was fitted to, and asks for them in the file that it forecasts.
     """
     features = {
         feature: name
-        for name, shape in found.shapes.items()
+        for name, shape in available.shapes.items()
         if int(np.prod(shape[1:])) <= MOST_FEATURES
         for feature in _feature_names(name, shape)
     }
-    arrays = [name if name in found.shapes else features.get(name, name) for name in asked]
+    arrays = [name if name in available.shapes else features.get(name, name) for name in asked]
     several = {array for name, array in zip(asked, arrays, strict=True) if name != array}
     return [array for at, array in enumerate(arrays) if array not in several or array not in arrays[:at]]
 
@@ -207,18 +215,18 @@ def _feature_names(name: str, shape: tuple[int, ...]) -> list[str]:
 
 
 def _together(
-    found: Columns, wanted: list[str], along: str | None = None
+    available: Columns, wanted: list[str], along: str | None = None
 ) -> tuple[np.ndarray, tuple[str, ...], Grid | None]:
     """Return columns side by side, a name for each, and the grid of those that are fields."""
-    spatial = any(len(found.shapes[name]) > 1 for name in wanted)
-    count = sum(int(np.prod(found.shapes[name][1:])) for name in wanted)
+    spatial = any(len(available.shapes[name]) > 1 for name in wanted)
+    count = sum(int(np.prod(available.shapes[name][1:])) for name in wanted)
     if count > MOST_FEATURES and not spatial:
-        raise BadInputError(f"{found.source}: {count} features, at most {MOST_FEATURES}; name those to forecast")
+        raise BadInputError(f"{available.source}: {count} features, at most {MOST_FEATURES}; name those to forecast")
     if count > MOST_POINTS:
-        raise BadInputError(f"{found.source}: {count} points, at most {MOST_POINTS}; reduce the field by POD")
+        raise BadInputError(f"{available.source}: {count} points, at most {MOST_POINTS}; reduce the field by POD")
     parts, problems = [], []
     for name in wanted:
-        part = found.need(name)
+        part = available.need(name)
         if part.dtype.kind not in "fiubc":
             dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b", str(part.ravel()[0]))
             hint = f", or name it with time={name!r} if it holds the times" if dated else ""
@@ -226,20 +234,20 @@ def _together(
             continue
         parts.append(part)
     if problems:
-        raise BadInputError.first_of(found.source, problems, "columns")
+        raise BadInputError.first_of(available.source, problems, "columns")
     if not spatial:
         return np.column_stack(parts), tuple(wanted), None
-    values, grid = flattened(parts, _grid(found, wanted, parts, along), found.source)
+    values, grid = flattened(parts, _grid(available, wanted, parts, along), available.source)
     return values, grid.names(), grid
 
 
-def _grid(found: Columns, wanted: list[str], parts: Sequence[np.ndarray], along: str | None) -> Grid:
+def _grid(available: Columns, wanted: list[str], parts: Sequence[np.ndarray], along: str | None) -> Grid:
     """Return the grid of the wanted arrays, with coordinates where the source has some."""
-    if found.dataset is None:
+    if available.dataset is None:
         return plain_grid({name: part.shape for name, part in zip(wanted, parts, strict=True)}, single=len(wanted) == 1)
-    variables: dict[str | None, Any] = {name: found.dataset[name] for name in wanted}
-    time = along or time_dimension(found.dataset.dims, found.dataset.coords) or "time"
+    variables: dict[str | None, Any] = {name: available.dataset[name] for name in wanted}
+    time = along or time_dimension(available.dataset.dims, available.dataset.coords) or "time"
     dims = next(iter(variables.values())).dims
     time = time if time in dims else str(dims[0])
     moved = {name: variable.transpose(time, ...) for name, variable in variables.items()}
-    return grid_of(moved, found.dataset, time, single=False)
+    return grid_of(moved, available.dataset, time, single=False)
