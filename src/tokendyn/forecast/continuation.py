@@ -229,10 +229,10 @@ def continued(
 
     from sklearn.base import clone
 
-    from tokendyn.forecast import auto_forecaster
     from tokendyn.forecast.continued import ForecastRun, linear_spectrum
     from tokendyn.forecast.fitted import simple_errors
     from tokendyn.forecast.held_out import measure
+    from tokendyn.forecast.search import auto_forecaster
     from tokendyn.runs.provenance import provenance
 
     began = time.perf_counter()

@@ -1,14 +1,17 @@
 """The page of a forecast run: what comes, how sure that is, and which modes make it."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tokendyn.data.snapshots import Snapshots, index_after
 from tokendyn.data.snapshots.grids import Grid
+from tokendyn.forecast.base import Forecast, Forecaster
 from tokendyn.forecast.field_forecaster import FieldForecaster
 from tokendyn.forecast.figures import MOST_PANELS, energy_figure, modes_figure, spectrum_figure
+from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show import KeyFigures, Report, Table, Text, closing
 from tokendyn.show.axes import line, new_figure, quiet
@@ -16,9 +19,70 @@ from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Picture, Section
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
-    from tokendyn.forecast.continued import ForecastRun
+
+class Run(Protocol):
+    """What a page shows of a forecast run."""
+
+    @property
+    def model(self) -> Forecaster:
+        """Fitted to all data."""
+
+    @property
+    def forecast(self) -> Forecast:
+        """What comes after the data."""
+
+    @property
+    def past(self) -> Snapshots:
+        """The end of the data."""
+
+    @property
+    def family(self) -> str:
+        """What the model is."""
+
+    @property
+    def account(self) -> str:
+        """Why this model."""
+
+    @property
+    def rows(self) -> int:
+        """Snapshots of the data."""
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """Forecasts of what was held out."""
+
+    @property
+    def errors(self) -> Mapping[str, float]:
+        """Errors of simple models."""
+
+    @property
+    def season(self) -> int | None:
+        """Steps of the season."""
+
+    @property
+    def spectrum(self) -> Spectrum | None:
+        """Of a linear model."""
+
+    @property
+    def maps(self) -> bool:
+        """Whether its modes are maps."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions, machine kind, wall time."""
+
+    def describe(self) -> list[str]:
+        """Return the run in sentences."""
+
+    def skill(self) -> "pd.DataFrame":
+        """Return the errors of the model and of simple ones."""
+
+    def table(self) -> "pd.DataFrame":
+        """Return the forecast."""
+
 
 #: Modes of a spectrum that are drawn as maps, and listed.
 _MAPS, _LISTED = 4, 10
@@ -30,7 +94,7 @@ _SLOW = 1e-6
 _NEGLIGIBLE = 1e-4
 
 
-def run_report(run: "ForecastRun", *, title: str, command: str) -> Report:
+def run_report(run: Run, *, title: str, command: str) -> Report:
     """Return the page of a run: key figures, forecast, errors, spectrum, modes, and why this model."""
     past = run.past
     facts: dict[str, object] = {"model": run.family, "horizon": past.in_words(len(run.forecast.values) * past.dt)}
@@ -63,13 +127,13 @@ def run_report(run: "ForecastRun", *, title: str, command: str) -> Report:
     return Report(title, f"by {run.family}", sections)
 
 
-def _level(run: "ForecastRun") -> str:
+def _level(run: Run) -> str:
     """Return the level of the bands in words; empty without bands."""
     level = getattr(run.forecast, "level", None)
     return "" if level is None else f"{100 * level:g} % of the truth"
 
 
-def _spectral(run: "ForecastRun") -> list[Section]:
+def _spectral(run: Run) -> list[Section]:
     """Return the sections on the spectrum, and on the modes as maps or bars."""
     if run.spectrum is None:
         return []
@@ -99,7 +163,7 @@ def _with_periods(table: Any, past: Snapshots) -> Any:
     return table[columns].assign(period=periods)
 
 
-def forecast_picture(run: "ForecastRun") -> Figure:
+def forecast_picture(run: Run) -> Figure:
     """Draw the end of the data and the forecast with its bands: columns, or of fields the leading coefficients."""
     past, forecast = run.past, run.forecast
     lower, upper = getattr(forecast, "lower", None), getattr(forecast, "upper", None)
@@ -135,7 +199,7 @@ def _when(past: Snapshots, times: np.ndarray) -> Any:
     return index.to_numpy() if index.dtype.kind == "M" else times
 
 
-def field_figure(run: "ForecastRun") -> Figure:
+def field_figure(run: Run) -> Figure:
     """Draw for each of the first fields its last snapshot, the last forecast, and their difference."""
     grid = run.past.grid
     assert grid is not None  # of fields only
