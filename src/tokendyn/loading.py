@@ -78,6 +78,7 @@ KINDS: dict[str, str] = {
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
+    "eigenvalue-intervals": "forecast.eigenvalue_bars",
     "forecasts": "forecast.forecasts",
     "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",

@@ -4,7 +4,7 @@
 checkers, which do not know that, want ``td.forecast.run(data)``).
 
 One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``forecast`` (closed loop), ``score``,
-``backtest``, ``save``, ``load``. Series are ``(time, features)``.
+``backtest``, ``calibrate`` (bands), ``save``, ``load``. Series are ``(time, features)``.
 """
 
 import sys
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from tokendyn.forecast.blend import Blend
     from tokendyn.forecast.continuation import Continuation, run
     from tokendyn.forecast.continued import ForecastRun
+    from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
     from tokendyn.forecast.ensemble import EnsembleTDTF
     from tokendyn.forecast.field_forecaster import FieldForecaster
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
+    from tokendyn.forecast.intervals import Residuals
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
     from tokendyn.forecast.search import SearchResult, auto_forecaster
@@ -37,6 +39,7 @@ _HOMES = {
     "BasisMap": "tokendyn.forecast.basis",
     "Blend": "tokendyn.forecast.blend",
     "Continuation": "tokendyn.forecast.continuation",
+    "EigenvalueIntervals": "tokendyn.forecast.eigenvalue_bars",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "FieldForecaster": "tokendyn.forecast.field_forecaster",
     "Forecast": "tokendyn.forecast.base",
@@ -44,6 +47,7 @@ _HOMES = {
     "Forecaster": "tokendyn.forecast.base",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
+    "Residuals": "tokendyn.forecast.intervals",
     "SearchResult": "tokendyn.forecast.search",
     "Spectrum": "tokendyn.forecast.spectra",
     "auto_forecaster": "tokendyn.forecast.search",
@@ -60,6 +64,7 @@ __all__ = [
     "BasisMap",
     "Blend",
     "Continuation",
+    "EigenvalueIntervals",
     "EnsembleTDTF",
     "FieldForecaster",
     "Forecast",
@@ -67,6 +72,7 @@ __all__ = [
     "Forecaster",
     "OrbitReading",
     "PaperTDTF",
+    "Residuals",
     "SearchResult",
     "Spectrum",
     "auto_forecaster",

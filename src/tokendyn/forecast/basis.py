@@ -324,7 +324,7 @@ class BasisMap(Forecaster):
         fits, batch = len(coefficients), len(windows)
         pairs = [self._normalised([one], [driven]) for one, driven in zip(windows, inputs, strict=True)]
         z, w = np.stack([pair[0][0] for pair in pairs]), np.stack([pair[1][0] for pair in pairs])
-        if self.history:
+        if self.history and z.shape[1] > window_length(self.delays, self.stride):  # a step to smooth by
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self, list(z), known, guess=list(z), ratio=RATIO, rounds=6))
         span, features = window_length(self.delays, self.stride), self.n_features_

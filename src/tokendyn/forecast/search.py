@@ -28,6 +28,7 @@ from tokendyn.forecast.candidates import (
 from tokendyn.forecast.checks import check_number, check_training
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
+from tokendyn.forecast.intervals import LEVEL, calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
@@ -62,6 +63,10 @@ _EQUAL = 1e-9
 _WORSE = 3.0
 #: Shares of the budget: when smoothing begins, how long it may take, and when TD-TF is tried.
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.6, 0.2, 0.75
+#: Share of the budget that is kept for the calibration of the bands.
+_BANDS = 0.1
+#: Refits for the bands of a short series, which cost little, also behind the end of the budget.
+_SHORT_REFITS = 25
 #: Seconds of a budget below which nothing is trained by iterations.
 _TRAINS_FROM = 8.0
 #: Families that need no more than least squares on the snapshots themselves.
@@ -160,13 +165,21 @@ class SearchResult(Result, kind="forecast-search"):
             notes.append("no candidate forecasts the held-out part clearly better than a naive model")
         return notes
 
-    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
+    def forecast(
+        self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
+    ) -> Forecast:
         """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
-        return self.model.forecast(window, steps, inputs)
+        return self.model.forecast(window, steps, inputs, level=level)
 
     def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
         """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
         return self.model.predict(steps, window, inputs)
+
+    def predict_interval(
+        self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
+    ) -> tuple[Any, Any]:
+        """Return the bands of the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict_interval`."""
+        return self.model.predict_interval(steps, window, inputs, level=level)
 
     def summary(self) -> dict[str, Any]:
         """Return the search in numbers and words."""
@@ -255,6 +268,8 @@ class SearchResult(Result, kind="forecast-search"):
                 "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
                 "fewer weights."
             )
+        if self.model.residuals_ is not None:
+            lines.append(self.model.residuals_.line())
         return lines + self.notes()
 
 
@@ -285,7 +300,8 @@ def auto_forecaster(
         Steps that the forecasts are for; None takes what the held-out quarter allows, up to 700. The rollouts are as
         long where the held-out part allows them.
     budget
-        Processor seconds, the last fit included; the naive and the first linear models are always tried.
+        Processor seconds, the last fit and the calibration of its bands included; the naive and the first linear models
+        are always tried.
     random_state
         Seed of every candidate.
     resume
@@ -416,9 +432,9 @@ class _Search:
         return not listed
 
     def _reserve(self) -> float:
-        """Return the share of the budget that the last fit takes: at most a fifth."""
+        """Return the share of the budget that is kept for the last fit, at most a fifth, and for the bands."""
         best = self._ranked()[0]
-        return min(2 * best.seconds / max(self.budget, 1e-9), 0.2)
+        return min(2 * best.seconds / max(self.budget, 1e-9), 0.2) + _BANDS
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)
@@ -586,16 +602,30 @@ class _Search:
         lost, worse = float(score_model(model, self.held.denser(_DENSER))[0]), _WORSE if best.family in _SIMPLE else 1.0
         if lost > worse * best.score + _EQUAL:
             model, family = self._validated(best), best.family
+        self._calibrate(model)
         if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
-            model = model.linear_model()
+            residuals, model = model.residuals_, model.linear_model()
+            model.residuals_ = residuals
         naive = min(trial.score for trial in self.trials if trial.family == "naive")
         return SearchResult(
             model, family, tuple(self.trials), self.trials.index(best), status, self.held.horizon, naive
         )
 
+    def _calibrate(self, model: Forecaster, least: int = 1) -> None:
+        """Measure what forecasts of the past miss, with what is left of the budget and time for ``least`` refits."""
+        lengths = [len(one) for one in self.series]
+        horizon = calibration_horizon(lengths, self.horizon, model.window_length_)
+        left = self.budget * (1.0 - self.spent())
+        self.progress(min(self.spent(), 1.0), "bands")
+        with suppress(BadInputError):  # of several series that are all shorter than a window and the horizon
+            model.residuals_ = rolling_residuals(
+                model, self.series, self.inputs, horizon=horizon, budget=max(left, least * refit_cost(model))
+            )
+
     def _short(self) -> SearchResult:
         """Return the weighted mean of what backtests of a short series rank about equally."""
         found = short_forecaster(self.series[0], self.dt, self.horizon, self.seed, self.seasons)
+        self._calibrate(found.model, _SHORT_REFITS)
         trials = [
             Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
             for one in found.candidates

@@ -118,6 +118,8 @@ class TDTF(Forecaster):
     ('completed', (5, 3))
     """
 
+    _most_refits = 3
+
     def __init__(
         self,
         *,
@@ -309,7 +311,7 @@ class TDTF(Forecaster):
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
         """Roll out each window by the compiled loop, smoothed before if there is a history."""
         z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
-        if self.history:
+        if self.history and z.shape[1] > window_length(self.delays, self.stride):  # a step to smooth by
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self.cell_, list(z), known, guess=list(z), ratio=RATIO, rounds=10))
         span = window_length(self.delays, self.stride)
