@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import tokens_of
-from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.checks import check_count, check_number, deviations
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
@@ -180,7 +180,7 @@ class BasisMap(Forecaster):
         stacked = np.concatenate(list(series))
         self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
         self.window_length_ = self._window_length()
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
         self._normalise(series, inputs)
         return self._solve(*self._normalised(series, inputs), ridges)
 

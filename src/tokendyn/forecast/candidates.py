@@ -1,7 +1,7 @@
 """What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,9 +88,10 @@ def windows_for(features: int, time: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(few + (several[:2] if features == 2 else [])))
 
 
-def linear_candidates(samples: int, features: int) -> Iterator[dict[str, Any]]:
-    """Yield settings of linear maps, from one delay to a third of the series."""
-    for delays in (1, 2, 5, 10, 20, 50, 100, samples // 3, 200, 400):
+def linear_candidates(samples: int, features: int, seasons: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
+    """Yield settings of linear maps, from one delay to a third of the series; after those of the seasons, if any."""
+    known = [length for season in seasons for length in (season + 1, 2 * season + 2)]
+    for delays in dict.fromkeys((*known, 1, 2, 5, 10, 20, 50, 100, samples // 3, 200, 400)):
         if 1 <= delays <= samples / 2.5 and delays * features <= _WIDE:
             yield {"delays": delays}
 

@@ -82,7 +82,7 @@ class Exploration:
     """The trials of one search and the clock they run by.
 
     The parameters are those of :func:`tokendyn.forecast.auto_forecaster`; with ``units_only``, fixed units are the only
-    nonlinear candidates: a TD-TF starts from those.
+    nonlinear candidates: a TD-TF starts from those. ``seasons`` are those that the calendar of the data suggests.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Exploration:
         horizon: int | None = None,
         budget: float = 10.0,
         longest: int | None = None,
+        seasons: Sequence[int] = (),
         seed: int = 0,
         units_only: bool = False,
         resume: str | Path | None = None,
@@ -108,6 +109,7 @@ class Exploration:
         self.held = hold_out_for_search(series, inputs, horizon)
         self.samples = max(map(len, self.held.learned))
         self.longest = longest or self.samples
+        self.seasons = tuple(seasons)
         self.features, self.driven = series[0].shape[1], inputs[0].shape[1]
         self.data = [float(dt), float(seed), float(horizon or 0), *(float(one.sum()) for one in series)]
         self.data += [float(len(one)) for one in series]
@@ -129,7 +131,7 @@ class Exploration:
     def explore(self) -> bool:
         """Try candidates until the time is spent; return whether it allowed the whole first list."""
         self.try_naive()
-        for settings in linear_candidates(self.samples, self.features):
+        for settings in linear_candidates(self.samples, self.features, self.seasons):
             if self.trials and self.spent() > _LINEAR:
                 break
             self._fixed("BasisMap", settings, LINEAR_RIDGES)
@@ -215,6 +217,7 @@ class Exploration:
     def try_naive(self) -> None:
         """Try what learns nothing."""
         seasons = {season_length(column) for column in max(self.held.learned, key=len).T[:20]} - {None}
+        seasons |= {season for season in self.seasons if season < self.samples / 2}
         candidates: list[tuple[str, dict[str, Any]]] = [("Mean", {}), ("Persistence", {})]
         candidates += [("SeasonalNaive", {"period": season}) for season in sorted(seasons)]  # type: ignore[type-var]
         for kind, parameters in candidates:

@@ -38,6 +38,7 @@ _HOMES = {
     "Blend": "blend",
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
+    "FieldForecaster": "field_forecaster",
     "Mean": "naive",
     "PaperTDTF": "paper",
     "Persistence": "naive",

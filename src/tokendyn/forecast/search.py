@@ -16,6 +16,7 @@ from tokendyn.forecast.basis import BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.checks import check_count, check_number, check_training
 from tokendyn.forecast.exploring import DENSER, EQUAL, SIMPLE, Exploration
+from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.scoring import score_model
@@ -48,9 +49,10 @@ def auto_forecaster(
 
     Naive models and linear maps first, then vector fields (:class:`VectorField`) and fixed bases of a window
     (:class:`BasisMap`) by least squares, the best of them varied until the time is spent; for noisy series smoothed
-    ones, and with time TD-TF. A nonlinear model is kept
-    only where it clearly beats the linear and naive ones. A series of at most 300 snapshots gets the weighted mean of
-    all that backtests rank about equally, from refits at rolling origins.
+    ones, and with time TD-TF. A nonlinear model is kept only where it clearly beats the linear and naive ones. A series
+    of at most 300 snapshots gets the weighted mean of all that backtests rank about equally, from refits at rolling
+    origins. Of more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of
+    the data's own and of its calendar are tried.
 
     Parameters
     ----------
@@ -97,11 +99,13 @@ def auto_forecaster(
         raise BadInputError(
             f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
         )
+    field = FieldForecaster() if arrays[0].shape[1] > WIDE else None
+    searched = arrays if field is None else field.reduce(arrays, driven, dt, opened.form)
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         search = Exploration(
-            arrays, driven, dt, horizon=horizon, budget=budget, longest=longest, seed=random_state, resume=resume,
-            progress=progress,
+            searched, driven, dt, horizon=horizon, budget=budget, longest=longest, seasons=opened.form.seasons,
+            seed=random_state, resume=resume, progress=progress,
         )  # fmt: skip
         if search.short:
             search.try_naive()
@@ -109,6 +113,8 @@ def auto_forecaster(
         else:
             result = _chosen(search, "completed" if search.explore() else "budget")
         result = replace(result, seconds=time.process_time() - search.began)
+    if field is not None:
+        return replace(result, model=field.adopt(result.model, arrays, driven))
     result.model.form_ = opened.form
     result.model._keep_end(arrays, driven)
     return result
@@ -158,7 +164,9 @@ def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
 
 def _of_backtests(search: Exploration) -> SearchResult:
     """Return the weighted mean of what backtests of a short series rank about equally."""
-    backtests = short_forecaster(search.series[0], search.dt, search.horizon, search.seed, search.longest)
+    backtests = short_forecaster(
+        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons
+    )
     _calibrate(search, backtests.model, _SHORT_REFITS)
     trials = [
         Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
