@@ -119,7 +119,7 @@ class ForecastRun(Result):
         lines.append(f"forecast of {self.past.in_words(steps * self.past.dt)} by {self.family}{end}")
         if isinstance(self.model, FieldForecaster):
             modes = counted(len(self.model.pod_.modes_), "mode")
-            lines.append(f"{modes} hold {100 * self.model.kept_:.4g} % of the variance")
+            lines.append(f"the field by {modes}, {100 * self.model.kept_:.4g} % of its variance")
         if self.held_out is not None:
             lines.append(self.held_out.line())
         if self.errors:
