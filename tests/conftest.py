@@ -26,6 +26,8 @@ KERNELS = {
     "tokendyn.data.systems.kernels",
     "tokendyn.dynamics.freeze_kernels",
     "tokendyn.dynamics.ragged_kernels",
+    "tokendyn.dynamics.ragged_leader_kernels",
+    "tokendyn.dynamics.ragged_share_kernels",
     "tokendyn.exact.event_kernels",
     "tokendyn.exact.kernels",
     "tokendyn.exact.planner_kernels",

@@ -7,6 +7,7 @@ The executor is joblib's loky (processes of this machine) or that of a Dask clie
 import concurrent.futures
 import math
 import os
+import queue
 import re
 import threading
 import time
@@ -199,6 +200,14 @@ def local_executor(workers: int, threads: int, memory: int | None) -> Executor:
 
 def end_local(executor: Any) -> None:
     """Stop the workers of :func:`local_executor` in the middle of what they do."""
+    # On a stop loky drops the tasks that wait but not their numbers, and its thread ends with a KeyError, in a
+    # traceback, when it meets one: a task that was submitted just before an interrupt.
+    numbers = getattr(executor, "_work_ids", None)
+    while numbers is not None:
+        try:
+            numbers.get_nowait()
+        except queue.Empty:
+            break
     executor.shutdown(wait=True, kill_workers=True)
 
 
