@@ -1,7 +1,7 @@
 """The page of a forecast run: what comes, how sure that is, and which modes make it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@runtime_checkable
 class Run(Protocol):
     """What a page shows of a forecast run."""
 
