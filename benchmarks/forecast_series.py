@@ -5,7 +5,8 @@
 
 Series that statsmodels ships; the last parts are forecast from three origins, half a horizon apart, each learning all
 that is before it. MASE: mean absolute error over that of the seasonal naive model in the training part (of the last
-value where there is no season). The two commands may run in environments of their own: the file carries series and forecasts.
+value where there is no season). The two commands may run in environments of their own: the file carries series and
+forecasts.
 """
 
 import argparse

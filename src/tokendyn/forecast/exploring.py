@@ -49,8 +49,8 @@ _CONFIRMED, _CONFIRMED_NOISY, DENSER = 5, 10, 3
 EQUAL = 1e-9
 #: Share of the budget that the linear windows may take, and what is kept for the last fit at most.
 _LINEAR, _LAST = 0.35, 0.5
-#: Share of the budget that is kept for the calibration of the bands.
-_BANDS = 0.1
+#: Share of the budget that is kept for the calibration of the bands, and that one linear window may take.
+_BANDS, _LONG = 0.1, 0.1
 #: Seconds of the last fit, which has a third more snapshots, and of a score from more starts, by those of the trial.
 _REFIT, _RESCORED = 1.4, 0.6
 #: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
@@ -134,7 +134,8 @@ class Exploration:
         for settings in linear_candidates(self.samples, self.features, self.seasons):
             if self.trials and self.spent() > _LINEAR:
                 break
-            self._fixed("BasisMap", settings, LINEAR_RIDGES)
+            if self._cost(settings) <= _LONG * self.budget:
+                self._fixed("BasisMap", settings, LINEAR_RIDGES)
         return self._nonlinear()
 
     def _nonlinear(self) -> bool:
@@ -186,9 +187,9 @@ class Exploration:
 
     def _reserve(self) -> float:
         """Return the share that the last fit and the scores from more starts take, at most a half, and the bands."""
-        ranked = self._ranked()
-        again = sum(trial.seconds for trial in ranked[:_CONFIRMED] if not trial.parameters.get("smoothing"))
-        return min((_REFIT * ranked[0].seconds + _RESCORED * again) / max(self.budget, 1e-9), _LAST) + _BANDS
+        again = sum(trial.seconds for trial in self._nonlinear_trials()[:_CONFIRMED])
+        last = _REFIT * self._ranked()[0].seconds + _RESCORED * again
+        return min(last / max(self.budget, 1e-9), _LAST) + _BANDS
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)
@@ -367,7 +368,7 @@ class Exploration:
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
         denser = self.held.denser(DENSER)
-        rescored = []
+        rescored: list[Trial] = []
         for trial in trials:
             if len(rescored) > 1 and self.spent() > 1.0 - _REFIT * trials[0].seconds / max(self.budget, 1e-9):
                 break

@@ -322,7 +322,8 @@ class TDTF(Forecaster):
             self._search(series, inputs, progress)
             return
         settings = self.settings()
-        self.delays_, self.stride_, self.chosen_ = settings.delays, settings.stride, {}
+        self.delays_, self.stride_ = settings.delays, settings.stride
+        self.chosen_: dict[str, Any] = {}
         data = normalise(series, inputs, settings)
         self.units_ = data.units
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)

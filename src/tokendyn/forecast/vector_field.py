@@ -22,9 +22,9 @@ _BESIDE = 3
 #: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
 _MOST_LOCAL = 20_000
 #: A step of the closed loop is halved until this changes it by less than this share of the residual, at most so often.
-_EXACT, _HALVINGS = 0.03, 4
-#: Steps of less error than this, in standard deviations, are exact to what double precision keeps over a forecast.
-_ROUNDING = 1e-12
+_EXACT, _HALVINGS = 0.1, 3
+#: Steps of less error than this, in standard deviations, are exact enough.
+_ROUNDING = 1e-10
 #: Snapshots that the step is chosen on.
 _PROBED = 64
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
@@ -281,7 +281,8 @@ class VectorField(Forecaster):
         unit = np.eye(self.n_features_)
         total = np.repeat(unit[None], len(states), axis=0)
         for _ in range(self.substeps_):
-            slopes, jacobians = [], []
+            slopes: list[np.ndarray] = []
+            jacobians: list[np.ndarray] = []
             for share in (0.0, 0.5, 0.5, 1.0):
                 at = states + share * h * slopes[-1] if slopes else states
                 slopes.append(self._slope(at, self.basis_, self.coefficients_[None]))
