@@ -10,13 +10,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.exploring import Exploration
+from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import score_model
 from tokendyn.forecast.short import short_forecaster
 from tokendyn.forecast.training import affordable_units
 
 if TYPE_CHECKING:
-    from tokendyn.forecast.base import Progress
-    from tokendyn.forecast.tdtf import TDTF
+    from tokendyn.forecast.base import Forecaster, Progress
 
 #: Processor seconds without a budget.
 SECONDS = 3.0
@@ -40,7 +40,7 @@ _LINEAR: dict[str, Any] = _FIXED | {"units": 0, "noise": 0.0}
 class Choice:
     """A TD-TF fitted to everything, the settings of it, its score on what was held out, and how many were tried."""
 
-    model: "TDTF"
+    model: Any
     settings: dict[str, Any]
     lost: float
     tried: int
@@ -105,15 +105,13 @@ def _settings_of(family: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return _FIXED | {name: parameters[name] for name in _SHARED if name in parameters}
 
 
-def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) -> "TDTF":
+def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) -> "Forecaster":
     """Return a TD-TF fitted to all series, or to what the search has learned from."""
-    from tokendyn.forecast.tdtf import TDTF
-
     series, inputs = (search.series, search.inputs) if everything else (search.held.learned, search.held.inputs)
-    return TDTF(**settings).fit(list(series), dt=search.dt, inputs=list(inputs) if search.driven else None)
+    return kind_of("TDTF")(**settings).fit(list(series), dt=search.dt, inputs=list(inputs) if search.driven else None)
 
 
-def _trained(settings: dict[str, Any], search: Exploration, budget: float, progress: "Progress") -> "TDTF | None":
+def _trained(settings: dict[str, Any], search: Exploration, budget: float, progress: "Progress") -> "Forecaster | None":
     """Return a TD-TF trained for its share of the budget, of as many units as it has time for; None for too few."""
     seconds = min(_TRAINING * budget, 0.95 * budget - (time.process_time() - search.began))
     if seconds <= 0:
@@ -135,8 +133,8 @@ def _trained(settings: dict[str, Any], search: Exploration, budget: float, progr
 
 
 def _last(
-    settings: dict[str, Any], search: Exploration, validated: "TDTF", trained: "TDTF | None", lost: float
-) -> "TDTF":
+    settings: dict[str, Any], search: Exploration, validated: "Forecaster", trained: "Forecaster | None", lost: float
+) -> "Forecaster":
     """Return the fit to everything, or what was validated where that is better by far."""
     if trained is None:
         model = _fitted(settings, search, everything=True)
