@@ -22,7 +22,6 @@ KERNELS = {
     "tokendyn.attention.tops",
     "tokendyn.attention.tree_kernels",
     "tokendyn.attention.triton_kernels",
-    "tokendyn.studies.flow.kernels",
     "tokendyn.data.systems.kernels",
     "tokendyn.dynamics.freeze_kernels",
     "tokendyn.dynamics.ragged_kernels",
@@ -33,13 +32,15 @@ KERNELS = {
     "tokendyn.exact.planner_kernels",
     "tokendyn.exact.planner_runs",
     "tokendyn.exact.set_kernels",
+    "tokendyn.forecast.flow_kernels",
     "tokendyn.forecast.rollout_kernels",
-    "tokendyn.sentiment.kernels",
     "tokendyn.metrics.transport_kernels",
     "tokendyn.rivals.sentiment.hashed_kernels",
     "tokendyn.rivals.sentiment.published_kernels",
+    "tokendyn.sentiment.kernels",
     "tokendyn.sentiment.scan_kernels",
     "tokendyn.sentiment.succession_kernels",
+    "tokendyn.studies.flow.kernels",
 }
 
 

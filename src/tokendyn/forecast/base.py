@@ -13,9 +13,17 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import store
-from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
+from tokendyn.forecast.checks import (
+    check_count,
+    check_number,
+    check_series,
+    check_training,
+    check_window_inputs,
+    deviations,
+)
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
 from tokendyn.forecast.intervals import (
     LEVEL,
@@ -77,7 +85,7 @@ class Forecast(Result, kind="forecast"):
         Steps before a feature left its training range by ten widths of it; all steps when none did.
     """
 
-    parts: ClassVar = (Form, TimeAxis)
+    parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
 
     values: Float[np.ndarray, "finite_steps features"]
     status: Status
@@ -122,7 +130,9 @@ class Forecast(Result, kind="forecast"):
         return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
 
     def to_xarray(self) -> Any:
-        """Return the values as a DataArray with the dimensions ``time`` and ``feature``; bands are its coordinates."""
+        """Return the values as the fields that the series was, else a DataArray; bands are its coordinates."""
+        if self.form.grid is not None:
+            return self.form.fields(self.values, self.times)
         import xarray
 
         coords: dict[str, Any] = {"time": ("time", self.index), "feature": list(self.names)}
@@ -280,7 +290,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     dt_
         Time between snapshots.
     low_, high_, scale_
-        Smallest and largest value and standard deviation of each feature in the training data.
+        Smallest and largest value and standard deviation of each feature in the training data; 1 in place of a
+        deviation of 0.
     fit_seconds_
         Wall time of the fit.
     form_
@@ -327,8 +338,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), a DataFrame, an xarray object, or what a reader returns; or a list
-            of such, which may differ in length.
+            Snapshots: a real array (time, features), or (time, *space) for a field; a DataFrame, an xarray object, or
+            what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
+            every time are left out, and are NaN in what :meth:`predict` returns.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.
         inputs
@@ -340,7 +352,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            If a parameter is out of its range, or the data have gaps, constant or complex columns, different
+            If a parameter is out of its range, or the data have gaps, complex or only constant columns, different
             columns between series, too few snapshots for the delays, or inputs that do not match.
         """
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -352,10 +364,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         window = self._window_length()
         known = opened.inputs if inputs is None else plain_inputs(inputs)
         arrays, driven = check_training(opened.values, known, window=window)
-        stacked = np.concatenate(arrays)
-        self.n_features_, self.n_inputs_ = stacked.shape[1], driven[0].shape[1]
-        self.window_length_, self.dt_ = window, float(dt)
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self._note_data(arrays, driven, dt, window)
         self.form_ = opened.form
         self._keep_end(arrays, driven)
         self.residuals_ = None
@@ -470,7 +479,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         inputs
             For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at
             least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without
-            a window, the ``steps`` rows of the horizon are enough.
+            a window, and for a window of Snapshots that has inputs, the ``steps`` rows of the horizon are enough.
         level
             Probability with which a band is meant to hold the truth, as .9. By default bands of .9 where the model was
             calibrated (:meth:`calibrate`; a search does it), and none else.
@@ -497,7 +506,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
                 )
         else:
             opened = open_window(window, self.form_)
-            window, form = opened.values, opened.form
+            window, form, inputs = opened.values, opened.form, joined_inputs(opened.inputs, inputs, steps)
         array = check_series(window, "window", features=self.n_features_)
         given = None if inputs is None else np.asarray(plain_inputs(inputs))[None]
         return replace(self.forecast_many(array[None], steps, given, level=level)[0], form=form)
@@ -647,6 +656,48 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             errors[i, : forecast.finite_steps] = np.sqrt((difference**2).mean(axis=1))
         return Backtest(origins, errors, self.scale_, self.dt_)
 
+    def continue_from(self: Model, series: Any, inputs: Any = None) -> Model:
+        """Keep the end of another series, from which ``forecast(steps)`` goes on; what was learned stays.
+
+        Parameters
+        ----------
+        series
+            Anything that :meth:`fit` takes, with the columns of the training and at least ``window_length_`` snapshots.
+        inputs
+            Its inputs, for a model fitted with inputs.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        BadInputError
+            If the series or its inputs do not suit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tokendyn.forecast import TDDMD
+        >>> wave = np.sin(0.3 * np.arange(80.0))
+        >>> model = TDDMD(delays=4).fit(wave[:60]).continue_from(wave)
+        >>> bool(abs(model.predict(1)[0, 0] - np.sin(0.3 * 80)) < 1e-8)
+        True
+        """
+        self._check_fitted()
+        opened = open_window(series, self.form_, "series")
+        array = check_series(opened.values, "series", features=self.n_features_)
+        if len(array) < self.window_length_:
+            raise BadInputError(
+                f"series has {counted(len(array), 'snapshot')}, expected at least {self.window_length_}, as the window "
+                "of the model"
+            )
+        known = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
+        driven = check_window_inputs(known, len(array), self.n_inputs_)
+        self.form_ = opened.form
+        self._keep_end([array], [driven])
+        return self
+
     def explain(self, series: Any = None, inputs: Any = None) -> Result:
         """Return what the model has learned: see the class; by default along the end of the training series.
 
@@ -683,6 +734,13 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
         return check_series(opened.values, "series", features=self.n_features_), given
 
+    def _note_data(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int) -> None:
+        """Set what every model knows of its training data."""
+        stacked = np.concatenate(series)
+        self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
+        self.window_length_, self.dt_ = window, float(dt)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
+
     def _keep_end(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
         """Keep the end of the only series, from which :meth:`forecast` goes on by default."""
         rows = self.window_length_ if len(series) == 1 else 0
@@ -700,6 +758,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int) -> Forecast:
         """Return a forecast cut where it left all bounds."""
+        # A column that never changed stays as it was: rounding is no divergence.
+        values[:, self.low_ == self.high_] = self.low_[self.low_ == self.high_]
         finite, inside = self._steps_within(values, DIVERGENCE), self._steps_within(values)
         status: Status = "diverged" if finite < steps else "left range" if inside < steps else "completed"
         spread = None if spread is None else spread[:finite]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.optimize
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.forecast.spectra import Spectrum
-    from tokendyn.forecast.tddmd import TDDMD
 
 Noise = Literal["measurement", "process"]
 
@@ -106,8 +105,36 @@ class EigenvalueIntervals(Result, kind="eigenvalue-intervals"):
         )  # fmt: skip
 
 
+@runtime_checkable
+class LinearMap(Protocol):
+    """A fitted TD-DMD as its repetitions see it; :class:`tokendyn.forecast.TDDMD` describes the names."""
+
+    rank: int | float | str | None
+    stride: int
+    dt_: float
+    n_inputs_: int
+    rank_: int
+    window_length_: int
+    coefficients_: Float[np.ndarray, "delays features features"]
+    intercept_: Float[np.ndarray, " features"]
+
+    def fit(self, series: Any, *, dt: float) -> Any:
+        """Learn from a series."""
+
+    def set_params(self, **parameters: Any) -> Any:
+        """Change parameters."""
+
+    def spectrum(self, window: Any = None) -> "Spectrum":
+        """Return eigenvalues and amplitudes."""
+
+    def _one_step(
+        self, series: Float[np.ndarray, "time features"], inputs: Float[np.ndarray, "time inputs"]
+    ) -> Float[np.ndarray, "steps features"]:
+        """Return the predictions of the snapshots behind the first window."""
+
+
 def eigenvalue_intervals(
-    model: "TDDMD",
+    model: LinearMap,
     series: Float[np.ndarray, "time features"],
     *,
     level: float,
@@ -210,7 +237,7 @@ def _measured(signal: np.ndarray, rest: np.ndarray, draws: int, rng: np.random.G
         yield signal + rest[rng.integers(len(rest), size=len(rest))]
 
 
-def _driven(model: "TDDMD", series: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _driven(model: LinearMap, series: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield orbits of the fitted recursion that are driven by its one-step residuals in random order."""
     span, none = model.window_length_, np.empty((len(series), 0))
     innovations = series[span:] - model._one_step(series, none)
@@ -224,14 +251,14 @@ def _driven(model: "TDDMD", series: np.ndarray, draws: int, rng: np.random.Gener
         yield orbit
 
 
-def _refitted(model: "TDDMD", series: np.ndarray, rank: int | None = None) -> "TDDMD":
+def _refitted(model: LinearMap, series: np.ndarray, rank: int | None = None) -> LinearMap:
     """Return a model with the same parameters; a rank that was a share of the energy stays the count that it gave.
 
     ``rank`` replaces it.
     """
     from sklearn.base import clone
 
-    again: TDDMD = clone(model)
+    again: LinearMap = clone(model)
     if rank is not None or model.rank is not None:
         again.set_params(rank=rank or model.rank_)
     return again.fit(series, dt=model.dt_)

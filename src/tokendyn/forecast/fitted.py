@@ -11,7 +11,7 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.candidates import season_length
 from tokendyn.forecast.held_out import HeldOut, measure
 from tokendyn.forecast.naive import Mean, Persistence, SeasonalNaive
-from tokendyn.forecast.reading import arrays_of
+from tokendyn.forecast.reading import series_of
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, plain
 from tokendyn.forecast.tasks import Task
 from tokendyn.forecast.tddmd import TDDMD
@@ -47,7 +47,8 @@ class FittedForecaster(Result):
     source
         Name of the file that the series came from.
     series
-        ``time``, ``columns``, ``inputs`` and ``dt`` of the series: what a forecast of the same table needs to know.
+        ``time``, ``columns``, ``inputs``, ``dt``, ``series`` and ``fill`` of the series: what a forecast of the same
+        table needs to know.
     task
         What was held out; None when the model learned from everything.
     held_out
@@ -198,23 +199,24 @@ def _shown(value: float) -> str:
     return f"{value:.3f}" if value > _LEAST_SHOWN else f"< {_LEAST_SHOWN}"
 
 
-def simple_errors(task: Task) -> dict[str, float]:
+def simple_errors(task: Task, season: int | None = None) -> dict[str, float]:
     """Return the closed-loop errors of the last snapshot, the mean, where there is one the last season, and TD-DMD.
 
     TD-DMD looks at a season and one snapshot, or without a season at ten snapshots. A model that cannot be fitted to
-    the series, or is too large for a comparison on the way, is left out.
+    the series, or is too large for a comparison on the way, is left out. By default the season is that of the first
+    column.
     """
-    values, inputs = arrays_of(task.train)
-    season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None
+    first = task.train[0].values
+    season = season_length(first[:, 0]) if season is None and len(first) >= _SEASONAL else season
     simple: dict[str, Forecaster] = {"the last snapshot": Persistence(), "the mean": Mean()}
-    if season and season < len(values[0]) // 2:
+    if season and season < len(first) // 2:
         simple[f"the last season of {season}"] = SeasonalNaive(season)
     delays = season + 1 if season else _DELAYS
-    rows, columns = sum(map(len, values)), delays * values[0].shape[1]
+    rows, columns = sum(map(len, task.train)), delays * first.shape[1]
     if rows * columns * min(rows, columns) <= _DEAREST:
         simple[f"{_LINEAR} of {delays} delays"] = TDDMD(delays=delays)
     errors = {}
     for name, model in simple.items():
         with suppress(TokendynError):
-            errors[name] = measure(task, model.fit(values, dt=task.train[0].dt, inputs=inputs)).nrmse
+            errors[name] = measure(task, model.fit(series_of(task.train))).nrmse
     return errors

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import RANGES, Forecast
 from tokendyn.forecast.intervals import band_names
 from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
@@ -18,9 +19,12 @@ from tokendyn.runs.table import heading_of, safe_cell
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 #: Rows of a series that a summary holds, for a picture.
 _SHOWN = 1000
+#: Title of a NetCDF file, by which it is known again.
+_TITLE = "Forecast by tokendyn"
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,29 @@ class Forecasts(Result, kind="forecasts"):
         with new_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             self.write_csv(stream, line_end="\r\n")
 
+    def to_netcdf(self, file: str | Path, *, overwrite: bool = False) -> None:
+        """Write the forecast of one series as NetCDF, fields or columns over time; the file appears when it is whole.
+
+        Parameters
+        ----------
+        file
+            The file.
+        overwrite
+            Replace an earlier forecast.
+
+        Raises
+        ------
+        BadInputError
+            For several series.
+        OutputError
+            If the file exists and is not to be replaced, or the disk refuses.
+        """
+        if len(self.forecasts) > 1:
+            raise BadInputError(f"there are {len(self.forecasts)} series, NetCDF holds one; write CSV")
+        check_free(file, overwrite=overwrite, ours=is_netcdf)
+        with new_file(file) as temporary:
+            netcdf_of(self.forecasts[0]).to_netcdf(temporary, engine="h5netcdf")
+
     def _bands(self) -> str:
         """Say what the bands are meant to hold, and where they end."""
         forecast = self.forecasts[0]
@@ -182,11 +209,46 @@ def is_forecast(file: Path, header: Sequence[str]) -> bool:
     return heading_of(file)[: len(header)] == list(header)
 
 
+def netcdf_of(forecast: Forecast) -> "xr.Dataset":
+    """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands beside them."""
+    parts = {"": forecast.values}
+    parts |= {f"_{end}": band for end in ("lower", "upper") if (band := getattr(forecast, end, None)) is not None}
+    datasets = [_dataset(forecast, values, suffix) for suffix, values in parts.items()]
+    whole = datasets[0].merge(datasets[1]).merge(datasets[2]) if len(datasets) > 1 else datasets[0]
+    return whole.assign_attrs(title=_TITLE)
+
+
+def _dataset(forecast: Forecast, values: np.ndarray, suffix: str) -> "xr.Dataset":
+    """Return values shaped as those of a forecast as a Dataset, with a suffix to the names of its variables."""
+    import xarray as xr
+
+    if forecast.form.grid is not None:
+        fields = forecast.form.fields(values, forecast.times)
+        dataset = fields if isinstance(fields, xr.Dataset) else fields.to_dataset(name=fields.name or "x")
+    else:
+        columns = {name: (("time",), values[:, k]) for k, name in enumerate(forecast.names)}
+        dataset = xr.Dataset(columns, coords={"time": ("time", forecast.index)})
+    return dataset.rename({name: f"{name}{suffix}" for name in dataset.data_vars})
+
+
+def is_netcdf(file: Path) -> bool:
+    """Return whether a file is a forecast that was written as NetCDF."""
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(file, engine="h5netcdf", decode_times=False) as dataset:
+            return dataset.attrs.get("title") == _TITLE
+    except (OSError, ValueError):
+        return False
+
+
 def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
     """Return times as they are written: dates where the series has dates."""
     from tokendyn.data.snapshots import dates_after
 
-    return [f"{time:.12g}" for time in times] if series.epoch is None else dates_after(times, series.epoch)
+    if series.epoch is None:
+        return [f"{time:.12g}" for time in times]
+    return dates_after(times, series.epoch, series.calendar)
 
 
 def _cell(value: Any) -> str:

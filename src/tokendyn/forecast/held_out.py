@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.calendars import in_words
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.intervals import LEVEL
@@ -37,6 +38,8 @@ class HeldOut(Numbers, kind="held-out"):
         ``(starts, time, features)``; NaN behind a divergence.
     dated
         Whether the times were dates, and the unit of time is the second.
+    calendar
+        Of dates at the steps of a calendar, its name; the unit of time is its step then.
     coverage
         Share of the truth that the model's bands of 90 % hold, as far as they are calibrated; NaN without bands, or
         where they were calibrated without refits. A forecast that diverged has no band behind its end.
@@ -55,6 +58,7 @@ class HeldOut(Numbers, kind="held-out"):
     forecasts: Float[np.ndarray, "starts time features"]
     truths: Float[np.ndarray, "starts time features"]
     dated: bool = False
+    calendar: str | None = None
     coverage: float = float("nan")
     left_range: int = 0
 
@@ -88,6 +92,7 @@ class HeldOut(Numbers, kind="held-out"):
         if self.left_range > self.diverged:
             fate += f"; {self.left_range} left the range of the training data by ten widths of it"
         time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
+        time = time if self.calendar is None else in_words(self.calendar, self.valid_time)
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
             f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
@@ -175,6 +180,7 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         forecasts,
         truths,
         dated=task.tests[0].epoch is not None,
+        calendar=task.tests[0].calendar,
         coverage=_coverage(model, forecasts, truths),
         left_range=sum(model._steps_within(forecast) < task.horizon for forecast in forecasts),
     )

@@ -9,16 +9,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.words import counted
-
-if TYPE_CHECKING:
-    from tokendyn.forecast.base import Forecaster
 
 #: Level of the bands that come with a forecast when none is asked for.
 LEVEL = 0.9
@@ -226,8 +223,33 @@ def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int, 
     return max(min(wanted, (longest - span) * 2 // 3), 1)
 
 
+@runtime_checkable
+class Calibrated(Protocol):
+    """A fitted forecaster as its calibration sees it; :class:`tokendyn.forecast.Forecaster` describes the names."""
+
+    dt_: float
+    n_features_: int
+    n_inputs_: int
+    window_length_: int
+    scale_: Float[np.ndarray, " features"]
+    fit_seconds_: float
+    _fit_cpu: float
+    _most_refits: ClassVar[int]
+
+    def fit(self, series: Any, *, dt: float, inputs: Any = None) -> Any:
+        """Learn from series."""
+
+    def _rollout(
+        self, windows: Float[np.ndarray, "batch window features"], steps: int, inputs: Float[np.ndarray, "batch rows _"]
+    ) -> tuple[Float[np.ndarray, "batch steps features"], Any]:
+        """Forecast from every window."""
+
+    def _steps_within(self, values: Float[np.ndarray, "steps features"]) -> int:
+        """Return after how many steps the values leave the range of the training data."""
+
+
 def rolling_residuals(
-    model: "Forecaster",
+    model: Calibrated,
     series: Sequence[Float[np.ndarray, "_ features"]],
     inputs: Sequence[Float[np.ndarray, "_ inputs"]],
     *,
@@ -272,7 +294,7 @@ def rolling_residuals(
     return collector.residuals(done, "refits") if done else collector.everywhere(model, most, "training data")
 
 
-def refit_cost(model: "Forecaster") -> float:
+def refit_cost(model: Calibrated) -> float:
     """Return the processor seconds of a fit; of a model from a folder the wall seconds, for want of others."""
     return model._fit_cpu if model._fit_cpu > 0 else model.fit_seconds_
 
@@ -281,7 +303,7 @@ class _Collector:
     """Gathers residuals of forecasts; memory is that of the kept leads and columns."""
 
     def __init__(
-        self, model: "Forecaster", series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], horizon: int
+        self, model: Calibrated, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], horizon: int
     ) -> None:
         self.series, self.inputs, self.horizon = series, inputs, horizon
         self.bound = _DIVERGED * model.scale_
@@ -294,7 +316,7 @@ class _Collector:
         self.squares = np.zeros(features)
         self.diverged = 0
 
-    def add(self, model: "Forecaster", number: int, starts: Int[np.ndarray, " starts"]) -> None:
+    def add(self, model: Calibrated, number: int, starts: Int[np.ndarray, " starts"]) -> None:
         """Forecast from some starts of one series, in batches that fit in memory."""
         one, driven, span = self.series[number], self.inputs[number], model.window_length_
         most = max(_BATCH // (self.horizon * one.shape[1]), 1)
@@ -314,7 +336,7 @@ class _Collector:
             self.squares += (residuals**2).mean(axis=1).sum(axis=0)
             self.kept.extend(np.ascontiguousarray(residuals[:, self.leads - 1][:, :, self.columns]))
 
-    def everywhere(self, model: "Forecaster", most: int, source: Source) -> Residuals:
+    def everywhere(self, model: Calibrated, most: int, source: Source) -> Residuals:
         """Return the residuals of forecasts from all over the series, by the model as it is."""
         each = -(-most // len(self.series))
         for number, one in enumerate(self.series):
@@ -343,17 +365,17 @@ def _spaced(first: int, last: int, horizon: int, most: int) -> Int[np.ndarray, "
     return np.unique(np.linspace(min(first, last), last, count).round().astype(np.int64))
 
 
-def _refitted(model: "Forecaster", series: list[np.ndarray], inputs: list[np.ndarray]) -> "Forecaster | None":
+def _refitted(model: Calibrated, series: list[np.ndarray], inputs: list[np.ndarray]) -> Calibrated | None:
     """Return a model of the same parameters fitted to some series; None where it cannot be, as on a constant column."""
     from sklearn.base import clone
 
     with suppress(TokendynError, np.linalg.LinAlgError):
-        again: Forecaster = clone(model)
+        again: Calibrated = clone(model)
         return again.fit(series, dt=model.dt_, inputs=inputs if model.n_inputs_ else None)
     return None
 
 
-def _roll(model: "Forecaster", collector: _Collector, refits: int, budget: float, most: int) -> int:
+def _roll(model: Calibrated, collector: _Collector, refits: int, budget: float, most: int) -> int:
     """Forecast from origins of one series, with refits before them; return how many there were."""
     (one,), (driven,) = collector.series, collector.inputs
     samples, began = len(one), time.process_time()
@@ -375,7 +397,7 @@ def _roll(model: "Forecaster", collector: _Collector, refits: int, budget: float
     return done
 
 
-def _leave_out(model: "Forecaster", collector: _Collector, refits: int, budget: float, most: int) -> int:
+def _leave_out(model: Calibrated, collector: _Collector, refits: int, budget: float, most: int) -> int:
     """Forecast series that a refit to the others has not learned; return how many refits there were."""
     series, inputs, span = collector.series, collector.inputs, model.window_length_
     long = [number for number, one in enumerate(series) if len(one) >= span + collector.horizon]

@@ -38,12 +38,14 @@ _HOMES = {
     "Blend": "blend",
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
+    "FieldForecaster": "field_forecaster",
     "Mean": "naive",
     "PaperTDTF": "paper",
     "Persistence": "naive",
     "SeasonalNaive": "naive",
     "TDDMD": "tddmd",
     "TDTF": "tdtf",
+    "VectorField": "vector_field",
 }
 
 

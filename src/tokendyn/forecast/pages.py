@@ -99,18 +99,19 @@ def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[
     rows = slice(first - model.window_length_, min(first + _READ, len(test)))
     part = test[rows]
     reading = read_orbit(model, part.values, part.inputs)
+    attention = attention_figure(reading, model.dt_, model.stride_)
     found = {
-        "attention": (attention_figure(reading, model.dt_, model.stride), "Attention over the delays along the orbit."),
+        "attention": (attention, "Attention over the delays along the orbit."),
         "shares": (share_figure(reading, model.dt_), "Sizes of the linear and the nonlinear part of each prediction."),
     }
     every = max(len(reading.attention) // _DRAWN, 1)
     some = OrbitReading(*(getattr(reading, name)[::every] for name in OrbitReading.__dataclass_fields__))
-    linear = TDDMD(delays=model.delays, stride=model.stride)
+    linear = TDDMD(delays=model.delays_, stride=model.stride_)
     learned = test[:first] if first > 2 * model.window_length_ else test
     linear.fit(learned.values, dt=model.dt_, inputs=learned.inputs)
     found["eigenvalues"] = (
         local_eigenvalues_figure(
-            local_eigenvalues(some, model.stride), linear.spectrum().eigenvalues, every * model.dt_
+            local_eigenvalues(some, model.stride_), linear.spectrum().eigenvalues, every * model.dt_
         ),
         f"Eigenvalues of the local operators at every {every}. window, beside those of TD-DMD with the same delays.",
     )
