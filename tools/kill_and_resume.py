@@ -38,7 +38,7 @@ import numpy as np
 from tokendyn.forecast import TDTF
 
 data, checkpoint, out = sys.argv[1:]
-TDTF(delays=8, units=40, iterations=150, random_state=1, checkpoint=checkpoint).fit(np.load(data), dt=0.1).save(out)
+TDTF(delays=8, units=40, iterations=30, random_state=1, checkpoint=checkpoint).fit(np.load(data), dt=0.1).save(out)
 """
 _SWEEP = """
 command = "simulate"
@@ -53,7 +53,19 @@ softmax = {{low = 1, high = 50, scale = "log"}}
 #: Files that hold nothing of when and where.
 _BITS = frozenset({".safetensors", ".csv", ".npy", ".npz", ".onnx"})
 #: Parts of JSON records that tell when, where and how fast.
-_VOLATILE = ("second", "finished", "command", "provenance", "rate", "digest", "store", "ran", "out", "timings")
+_VOLATILE = (
+    "second",
+    "finished",
+    "command",
+    "provenance",
+    "rate",
+    "digest",
+    "store",
+    "ran",
+    "out",
+    "timings",
+    "checkpoint",
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ CASES = {
     ),
     "phase": Case("phase --betas 10,20,40 --tokens 100 -V diag(1,2) -A diag(4,1) --no-report --out {1}/out"),
     "sentiment train": Case(
-        "sentiment train {0}/reviews.csv --epochs 8 --patience 8 --checkpoint {1}/state.safetensors --out {1}/out"
+        "sentiment train {0}/reviews.csv --epochs 40 --patience 40 --checkpoint {1}/state.safetensors --out {1}/out"
     ),
     "forecaster": Case("{0}/series.npy {1}/state.safetensors {1}/out", _FORECASTER),
     "sweep": Case("sweep {0}/sweep.toml --workers 1 --store {1}/runs --out {1}/out"),
@@ -186,7 +198,7 @@ def write_inputs(folder: Path) -> None:
     folder.mkdir()
     generator = np.random.default_rng(0)
     np.savetxt(folder / "tokens.csv", generator.normal(size=(60, 2)), delimiter=",")
-    turn = 0.1 * np.arange(1500)
+    turn = 0.1 * np.arange(500)
     np.save(folder / "series.npy", np.c_[np.sin(turn), np.tanh(2 * np.cos(1.7 * turn))])
     (folder / "sweep.toml").write_text(_SWEEP.format(folder), encoding="utf-8")
     reviews = small_reviews()
