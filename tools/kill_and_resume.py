@@ -210,7 +210,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "sweep.toml").write_text(_SWEEP.format(folder), encoding="utf-8")
     reviews = small_reviews()
     with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("text", "label"), *zip(reviews.texts, reviews.labels, strict=True)])
+        csv.writer(stream).writerows([("text", "label"), *zip(reviews.texts, reviews.labels or (), strict=True)])
     rows = [{"tokens": generator.normal(size=(20, 3)).tolist(), "label": k % 3} for k in range(400)]
     (folder / "sequences.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
