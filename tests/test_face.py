@@ -163,6 +163,8 @@ RESULTS = {
     "backtest": lambda: linear().backtest(waves(100, seed=1), horizon=8, every=9),
     "held-out": held_out,
     "spectrum": lambda: linear().explain(),
+    "eigenvalue-intervals": lambda: linear().eigenvalue_intervals(draws=10),
+    "forecast-with-bands": lambda: linear().calibrate(waves(100, seed=1), horizon=8, refit=False).forecast(9),
     "orbit-reading": lambda: nonlinear().explain(),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
 }  # fmt: skip

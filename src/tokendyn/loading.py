@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FOLDERS: dict[str, tuple[str, str, str]] = {
     "tokendyn-result": ("result.json", "a result", "loading:_load_result"),
     "tokendyn-refinement": ("refinement.json", "a refinement", "particles.meanfield.report:load_refinement"),
-    "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.search:SearchResult.load"),
+    "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.trials:SearchResult.load"),
     "tokendyn-certificate": ("certificate.json", "a certificate", "loading:_load_certificate"),
     "tokendyn-exact-classifier": ("classifier.json", "an ExactClassifier", "exact.store:load_classifier"),
     "tokendyn-clustering": ("run.json", "a clustering run", "loading:_load_clustering"),
@@ -78,6 +78,7 @@ KINDS: dict[str, str] = {
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
+    "eigenvalue-intervals": "forecast.eigenvalue_bars",
     "forecasts": "forecast.forecasts",
     "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",

@@ -239,9 +239,7 @@ def read_header(rows: Iterable[tuple[int, list[str]]], source: str) -> list[str]
     raise BadInputError(f"{source} is empty; expected a header row and rows of data")
 
 
-def column_numbers(
-    names: list[str], wanted: list[str], source: str, options: Sequence[str] | None = None
-) -> list[int]:
+def column_numbers(names: list[str], wanted: list[str], source: str, options: Sequence[str] | None = None) -> list[int]:
     """Return the numbers, from 0, of the wanted columns; ``options`` are the arguments that name them.
 
     Raises

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tokendyn.forecast.forms import Form
+from tokendyn.forecast.intervals import Residuals
 
 
 class Stored(Protocol):
@@ -13,6 +14,7 @@ class Stored(Protocol):
 
     fit_seconds_: float
     form_: Form
+    residuals_: Residuals | None
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what ``_restore`` needs: values for JSON, arrays."""
@@ -36,12 +38,14 @@ _HOMES = {
     "Blend": "blend",
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
+    "FieldForecaster": "field_forecaster",
     "Mean": "naive",
     "PaperTDTF": "paper",
     "Persistence": "naive",
     "SeasonalNaive": "naive",
     "TDDMD": "tddmd",
     "TDTF": "tdtf",
+    "VectorField": "vector_field",
 }
 
 

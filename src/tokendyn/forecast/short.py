@@ -1,7 +1,7 @@
 """Short series: the mean of many simple forecasters, weighted by refits at rolling origins."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,14 @@ class ShortFound:
     horizon: int
 
 
-def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: int) -> ShortFound:
+def short_forecaster(
+    series: np.ndarray,
+    dt: float,
+    horizon: int | None,
+    seed: int,
+    longest: int | None = None,
+    seasons: Sequence[int] = (),
+) -> ShortFound:
     """Return the mean of all candidates, weighted by ``(best score / score)^4``, fitted to the whole series.
 
     Parameters
@@ -61,6 +68,10 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
         Steps that the forecasts are for; None for a fifth of the series.
     seed
         Of the fixed units.
+    longest
+        Longest window of a candidate; None for any.
+    seasons
+        Steps of the seasons that the calendar suggests, beside those that the data show.
     """
     samples = len(series)
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
@@ -69,7 +80,9 @@ def short_forecaster(series: np.ndarray, dt: float, horizon: int | None, seed: i
     scale = series.std(axis=0)
     scale[scale == 0] = 1.0
     candidates = []
-    for kind, parameters, family in _candidates(series, seed):
+    for kind, parameters, family in _candidates(series, seed, seasons):
+        if kind_of(kind)(**parameters)._window_length() > (longest or samples):
+            continue
         began = time.process_time()
         tested = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
         errors, weights = [error for error, _ in tested], max(count for _, count in tested)
@@ -104,12 +117,13 @@ def _error(
     return error, int(getattr(model, "parameters_", 0))
 
 
-def _candidates(series: np.ndarray, seed: int) -> Iterator[tuple[str, dict[str, Any], str]]:
+def _candidates(series: np.ndarray, seed: int, calendar: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield kind, parameters and family: naive, linear of the series and of its differences, a few nonlinear."""
     samples, features = series.shape
     for kind in ("Persistence", "Mean", "Drift"):
         yield kind, {}, "naive"
-    seasons = sorted({season for season in map(season_length, series.T[:20]) if season})
+    suggested = {season for season in calendar if 2 * season <= samples}
+    seasons = sorted({season for season in map(season_length, series.T[:20]) if season} | suggested)
     for season in seasons:
         yield "SeasonalNaive", {"period": season}, "naive"
     lengths = {1, 2, 4, 8, 12, 16, 24, 30, 40, 60} | {length for s in seasons for length in (s + 1, 2 * s + 2)}

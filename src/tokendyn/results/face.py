@@ -29,6 +29,7 @@ STATUSES: dict[str, str] = {
     "out of steps": "the integrator reached its largest number of steps",
     "out of time": "the integrator reached its time limit",
     "diverged": "numbers left all bounds; the finite part is kept",
+    "left range": "a forecast went far beyond the range of the data that its model learned; do not trust it",
     "singular": "a matrix mapped a token to zero, so that its velocity is not defined",
     "rounding": "a leader was decided within rounding of a tie, without proof",
     "disagrees": "the run and its prediction differ: trust neither",

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.dynamics.ragged_shares import Passage
 from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, Span, WordContribution
-from tokendyn.sentiment.routing import Passage
 from tokendyn.sentiment.succession import take_out
 
 

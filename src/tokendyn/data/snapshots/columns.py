@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
+from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
 from tokendyn.data.text_files import DELIMITERS, ending, no_column, readable
-from tokendyn.errors import BadInputError
-from tokendyn.optional import library
+from tokendyn.errors import BadInputError, MissingLibraryError
+from tokendyn.optional import library, missing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
 
+#: Attributes that name the bounds of a coordinate.
+_BOUNDS = ("bounds", "climatology")
 _CELLS = 2**22  # of a text table that are parsed at a time
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
@@ -44,6 +47,8 @@ class Columns:
         The name that the source itself marks as time, if it does.
     packed
         Size of the file that unpacks to the columns, in bytes.
+    dataset
+        The xarray Dataset that they are variables of, if they are.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -51,6 +56,7 @@ class Columns:
     source: str
     time: str | None = None
     packed: int | float = math.inf
+    dataset: Any = None
     _taken: list[int] = field(default_factory=lambda: [0], repr=False)
 
     def need(self, name: str) -> np.ndarray:
@@ -101,7 +107,7 @@ def _columns_of(table: Any) -> Columns:
     """Return the columns of an object in memory."""
     kind = type(table).__module__.split(".")[0]
     if kind == "pandas":
-        return _of_frame(table.reset_index() if table.index.name else table, "the DataFrame")
+        return _of_frame(_with_index(table), "the DataFrame")
     if kind == "xarray":
         dataset = table if hasattr(table, "data_vars") else table.to_dataset(name=table.name or "x")
         return _of_dataset(dataset, "the xarray object")
@@ -115,6 +121,17 @@ def _columns_of(table: Any) -> Columns:
     raise BadInputError(
         f"{type(table).__name__} is no table; give a path, an array, a mapping of arrays, a DataFrame or xarray"
     )
+
+
+def _with_index(table: Any) -> Any:
+    """Return a DataFrame whose index, if it has a name or holds dates, is a column; a Series is one column."""
+    import pandas as pd
+
+    frame = table if hasattr(table, "columns") else table.to_frame("x" if table.name is None else table.name)
+    index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
+    if index.name is None and isinstance(index, pd.DatetimeIndex):
+        index = index.rename("time")
+    return frame.set_axis(index).reset_index() if index.name is not None else frame
 
 
 def _of_frame(frame: Any, source: str) -> Columns:
@@ -264,25 +281,45 @@ def _open_netcdf(path: Path) -> Iterator[Columns]:
     import xarray as xr
 
     check_netcdf(path)
-    with xr.open_dataset(path, engine="h5netcdf", phony_dims="access") as dataset:
+    try:
+        opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
+    except ValueError as error:
+        if "cftime" in str(error) and missing("cftime"):
+            remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"
+            raise MissingLibraryError(remedy) from None
+        raise
+    with opened as dataset:
         yield replace(_of_dataset(dataset, str(path)), packed=packed_size(path))
 
 
+def time_dimension(names: Iterable[Any], coords: Mapping[Any, Any]) -> str | None:
+    """Return which dimension is time: a usual name, else one whose coordinate holds dates, else the first."""
+    dims = [str(name) for name in names]
+    usual = next((name for wanted in TIME_DIMENSIONS for name in dims if name.lower() == wanted), None)
+    dated = next((name for name in dims if name in coords and coords[name].dtype.kind == "M"), None)
+    return usual or dated or (dims[0] if dims else None)
+
+
 def _of_dataset(dataset: Any, source: str) -> Columns:
-    """Return the variables that run over time (the dimension ``time`` or ``t``, else the first of each)."""
-    along = next((str(name) for name in dataset.dims if str(name).lower() in ("time", "t")), None)
-    along = along or (str(next(iter(dataset.dims))) if dataset.dims else None)
+    """Return the variables that run over time; bounds of coordinates and what holds no numbers are left out."""
+    along = time_dimension(dataset.dims, dataset.coords)
     if along is None:
         raise BadInputError(
             f"{source} has no dimension; expected variables that run over time, not in groups, which are not read"
         )
-    variables = {str(name): v.transpose(along, ...) for name, v in dataset.variables.items() if along in v.dims}
+    bounds = {v.attrs.get(key, v.encoding.get(key)) for v in dataset.variables.values() for key in _BOUNDS}
+    variables = {
+        str(name): v.transpose(along, ...)
+        for name, v in dataset.variables.items()
+        if along in v.dims and name not in bounds and (name == along or name not in dataset.coords)
+    }
     shapes = {name: variable.shape for name, variable in variables.items()}
     return Columns(
         shapes=shapes,
         get=lambda name: variables[name].values,
         source=source,
         time=along if along in variables else None,
+        dataset=dataset,
     )
 
 

@@ -30,8 +30,8 @@ def generalises_dmd(profile: Profile, seed: int, *, activation: str = "identity"
         series = sinusoids(600, frequencies=(0.5, 0.9, 1.7), channels=2, noise=0.05, seed=seed).values
         linear = TDDMD(delays=delays, stride=stride).fit(series)
         same = TDTF(
-            delays=delays, stride=stride, units=2 * delays, attention=False, activation=activation, linear=False,
-            noise=0.0, ridge=0.0, gate=False, iterations=1, validation_fraction=0.0, random_state=seed,
+            delays=delays, stride=stride, units=2 * delays, rank=2 * delays, attention=False, activation=activation,
+            linear=False, noise=0.0, ridge=0.0, gate=False, iterations=1, validation_fraction=0.0, random_state=seed,
         ).fit(series)  # fmt: skip
         window = series[: linear.window_length_]
         gap = np.abs(same.forecast(window, 100).values - linear.forecast(window, 100).values).max() / series.std()
@@ -170,14 +170,14 @@ def interpretable(profile: Profile, seed: int) -> Finding:
     rows, h = [], 1e-5 * float(series.std())
     for number, operators in enumerate(reading.operators):
         window = part[number : number + model.window_length_ + 1]
-        for delay, place in enumerate(range(0, model.window_length_, model.stride)):
+        for delay, place in enumerate(range(0, model.window_length_, model.stride_)):
             shift = np.zeros_like(window)
             shift[place] = h
             slope = (model.one_step(window + shift) - model.one_step(window - shift))[0, 0] / (2 * h)
             rows.append({"sample": number, "delay": delay, "read": operators[delay, 0, 0], "quotient": slope})
     table = pd.DataFrame(rows)
     gaps = (table["read"] - table["quotient"]).abs()
-    moduli = np.abs(local_eigenvalues(reading, model.stride)[:, 0])
+    moduli = np.abs(local_eigenvalues(reading, model.stride_)[:, 0])
     values = {
         "attention adds up to 1": float(np.abs(reading.attention.sum(axis=1) - 1).max()),
         "parts add up to the prediction": float(np.abs(predicted - model.one_step(part)).max() / series.std()),
