@@ -49,7 +49,7 @@ def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_pat
     assert json.loads(said.out)["status"] == "completed"
     assert "complete: 200 steps" in said.err
     found = pd.read_csv(out)
-    assert list(found) == ["t", "a", "b"]
+    assert list(found) == ["t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     np.testing.assert_allclose(found["t"], SIGNAL.times[500:], atol=1e-9)
     np.testing.assert_allclose(found[["a", "b"]], SIGNAL.values[500:], atol=1e-8)
     assert run(arguments) == 0
@@ -241,13 +241,37 @@ def test_each_series_of_a_table_is_forecast(fitted, tmp_path, capsys):
     assert run([*arguments, "--series", "run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["series"] == 2
     found = pd.read_csv(out)
-    assert list(found) == ["run", "t", "a", "b"]
+    assert list(found) == ["run", "t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     assert found["run"].tolist() == ["p"] * 30 + ["q"] * 30
     for k, name in enumerate("pq", 1):
         np.testing.assert_allclose(found["a"][found["run"] == name], k * SIGNAL.values[500:530, 0], atol=1e-7)
     short = written(pd.concat([parts[0], parts[1][:3]]), tmp_path / "short.csv")
     assert run([*arguments[:3], short, *arguments[4:], "--series", "run", "--overwrite"]) == 2
     assert "series 'q': 3 snapshots, the model's window has 6" in capsys.readouterr().err
+
+
+def test_bands_are_written_at_a_level_and_left_out_where_they_are_not_wanted(tmp_path, capsys):
+    noisy = table().assign(a=lambda frame: frame["a"] + 0.1 * np.random.default_rng(0).standard_normal(len(frame)))
+    data = written(noisy[["t", "a"]], tmp_path / "data.csv")
+    fit = ["forecast", "fit", data, "--model", "tddmd", "--delays", "12", "--horizon", "30"]
+    assert run([*fit, "--out", str(tmp_path / "with")]) == 0
+    assert re.search(r"bands of 90 % hold \d+ % of what was held out", capsys.readouterr().err)
+    assert run([*fit, "--no-intervals", "--out", str(tmp_path / "without")]) == 0
+    widths = {}
+    for level in ("0.5", "0.9"):
+        out = tmp_path / f"{level}.csv"
+        predict = ["forecast", "predict", str(tmp_path / "with"), data, "--steps", "31", "--level", level]
+        assert run([*predict, "--out", str(out)]) == 0
+        found = pd.read_csv(out)
+        assert list(found) == ["time", "a", "lower", "upper"]
+        assert found["lower"].isna().sum() == 1
+        widths[level] = (found["upper"] - found["lower"]).mean()
+    assert widths["0.5"] < widths["0.9"]
+    predict = ["forecast", "predict", str(tmp_path / "without"), data, "--steps", "3"]
+    assert run(predict) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "time,a"
+    assert run([*predict, "--level", "0.9"]) == 2
+    assert "was fitted without bands; leave --level out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -346,7 +370,7 @@ def test_what_was_fitted_to_arrays_forecasts_arrays(kind, tmp_path, capsys):
     assert run(["forecast", "predict", str(tmp_path / "m"), str(file), "--steps", "5", "--out", str(out)]) == 0
     later = np.arange(300, 305)
     expected = np.column_stack([np.sin(0.1 * later), np.cos(0.1 * later), np.sin(0.07 * later)])
-    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:].to_numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:4].to_numpy(), expected, atol=1e-6)
 
 
 def test_features_of_an_array_are_chosen_by_their_names(tmp_path):
@@ -365,8 +389,8 @@ def test_a_model_that_is_no_better_than_the_last_season_says_so(tmp_path, capsys
     assert run(["forecast", "fit", written(noise, tmp_path / "n.csv"), "--model", "tddmd", "--delays", "60",
                 "--horizon", "40", "--out", str(tmp_path / "m")]) == 0  # fmt: skip
     said = capsys.readouterr().err
-    assert "beside it: the last snapshot" in said
-    assert "no better than the best of these" in said
+    assert "the last snapshot" in said
+    assert "no better than one that learns nothing" in said
 
 
 def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF
 from tokendyn.forecast.kinds import kind_of
-from tokendyn.forecast.naive import Persistence, SeasonalNaive
+from tokendyn.forecast.naive import Drift, Persistence, SeasonalNaive
 from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
 from tokendyn.studies.forecast import SPACES, tune
 from tokendyn.testing import ForecasterContract, waves
@@ -20,6 +20,14 @@ class TestPersistence(ForecasterContract):
     @classmethod
     def make(cls):
         return Persistence()
+
+
+class TestDrift(ForecasterContract):
+    takes_inputs = False
+
+    @classmethod
+    def make(cls):
+        return Drift()
 
 
 class TestSeasonalNaive(ForecasterContract):

@@ -130,7 +130,7 @@ _command(
     sentiment,
     "curve",
     "sentiment_studies:curve",
-    "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
+    "Draw accuracy against leaders a text: one model for each number, to pick a point.",
     "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 _command(

@@ -50,7 +50,7 @@ def _leaves(record: Mapping[str, Any], before: str) -> Iterable[tuple[str, Any]]
 
 
 def _row_leaves(rows: list[Mapping[str, Any]], before: str, table: str) -> Iterable[tuple[str, Any]]:
-    """Yield the numbers of a table; its rows are told apart by their texts, where that is enough."""
+    """Yield the numbers of a table; its rows are named by their texts where these differ."""
     labels = [".".join(value for value in row.values() if isinstance(value, str)) for row in rows]
     if "" in labels or len(set(labels)) < len(labels):
         labels = [f"{table}.{number}" for number in range(len(rows))]

@@ -1,7 +1,7 @@
 """Forecasts from delays: TD-DMD, and what generalises it.
 
 One interface (:class:`Forecaster`): ``fit``, ``one_step`` (teacher-forced), ``forecast`` (closed loop), ``score``,
-``backtest``, ``save``, ``load``. Series are ``(time, features)``.
+``backtest``, ``calibrate`` (bands), ``save``, ``load``. Series are ``(time, features)``.
 """
 
 from typing import TYPE_CHECKING
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from tokendyn.forecast.base import Backtest, Forecast, Forecaster
     from tokendyn.forecast.basis import BasisMap
     from tokendyn.forecast.blend import Blend
+    from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
     from tokendyn.forecast.ensemble import EnsembleTDTF
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
+    from tokendyn.forecast.intervals import Residuals
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
     from tokendyn.forecast.search import auto_forecaster
@@ -31,11 +33,13 @@ _HOMES = {
     "BasisMap": "tokendyn.forecast.basis",
     "VectorField": "tokendyn.forecast.vector_field",
     "Blend": "tokendyn.forecast.blend",
+    "EigenvalueIntervals": "tokendyn.forecast.eigenvalue_bars",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "Forecast": "tokendyn.forecast.base",
     "Forecaster": "tokendyn.forecast.base",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
+    "Residuals": "tokendyn.forecast.intervals",
     "SearchResult": "tokendyn.forecast.trials",
     "Spectrum": "tokendyn.forecast.spectra",
     "auto_forecaster": "tokendyn.forecast.search",
@@ -50,11 +54,13 @@ __all__ = [
     "Backtest",
     "BasisMap",
     "Blend",
+    "EigenvalueIntervals",
     "EnsembleTDTF",
     "Forecast",
     "Forecaster",
     "OrbitReading",
     "PaperTDTF",
+    "Residuals",
     "SearchResult",
     "Spectrum",
     "VectorField",

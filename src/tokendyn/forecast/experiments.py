@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import time as clock
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What a search gets when no budget is given.
 _BUDGET = "10s"
+#: Processor seconds for the bands of a model that was not searched.
+_CALIBRATION = 10.0
 #: Settings of single models: a search chooses them itself.
 _SETTINGS = (
     "delays", "stride", "rank", "units", "noise", "smoothing", "history", "finish", "iterations", "members",
@@ -51,7 +54,8 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
         each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
     members
-        Fit so many tdtf from different seeds; their spread comes with every forecast.
+        Fit so many tdtf from different seeds and forecast their mean; columns of their spread say how much the seed
+        matters, and are no bands.
     budget
         Processor time of the search, 10s by default, or after which training stops with what it has: 90s, 2m, 1h.
     horizon
@@ -59,6 +63,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     test_fraction
         Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
         from everything.
+    intervals
+        Measure what forecasts of the past miss, from refits at rolling origins, so that predict writes bands. A model
+        that is searched does it within its budget, another takes at most ten seconds, and does without refits where one
+        takes longer.
     figures
         Also write figures and report.html into the folder.
     seed
@@ -83,6 +91,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     budget: str | None = None
     horizon: int = 200
     test_fraction: float = 0.2
+    intervals: bool = True
     figures: bool = False
     seed: int = 0
 
@@ -137,6 +146,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         else:
             values, inputs = arrays_of(learned)
             model.fit(values, dt=learned[0].dt, inputs=inputs, progress=share)
+        if not self.intervals:
+            model.residuals_ = None
+        elif model.residuals_ is None:
+            self._calibrate(model)
         first = learned[0]
         series = {"time": self.time, "columns": list(first.names), "inputs": list(first.input_names), "dt": first.dt}
         return FittedForecaster(
@@ -144,6 +157,20 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
             held_out=None if task is None else measure(task, model),
             simple={} if task is None else simple_errors(task), account=account,
         )  # fmt: skip
+
+    def _calibrate(self, model: "Forecaster") -> None:
+        """Measure what forecasts of the past miss; a fit that is too dear to repeat is tested on what was held out."""
+        from tokendyn.forecast.intervals import refit_cost
+
+        series, learned, task = self._split
+        fresh = task is not None and refit_cost(model) > _CALIBRATION
+        if fresh and len(series) == 1:
+            part = [series[0][len(learned[0]) - model.window_length_ :]]
+        else:
+            part = series[len(learned) :] if fresh else learned
+        values, inputs = arrays_of(part)
+        with suppress(BadInputError):  # of series that are all shorter than a window and the horizon: no bands then
+            model.calibrate(values, inputs=inputs, horizon=self.horizon, refit=not fresh, budget=_CALIBRATION)
 
     def write(
         self, result: "FittedForecaster", folder: str | Path, *, command: str = "", overwrite: bool = False
@@ -240,7 +267,9 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    Exits with 1 when a forecast diverges; the finite part is written.
+    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column).
+    Exits with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data
+    far.
 
     Parameters
     ----------
@@ -250,6 +279,9 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         Table as for fit; the last rows of each series are its window.
     steps
         Snapshots to forecast.
+    level
+        Probability with which the bands are meant to hold the truth, as 0.8; 0.9 by default, and no bands for a model
+        that was fitted without.
     time, columns, inputs
         As for fit; what the model was fitted with by default.
     series
@@ -268,6 +300,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     model: Path = dataclasses.field(kw_only=False)
     data: Path = dataclasses.field(kw_only=False)
     steps: int
+    level: float | None = None
     future: Path | None = None
 
     def folder(self) -> Path:
@@ -307,13 +340,15 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         began = clock.perf_counter()
         if self.steps < 1:
             raise BadInputError(f"`steps` is {self.steps}; expected at least 1")
+        if self.level is not None and self._model.residuals_ is None:
+            raise BadInputError(f"{self.model} was fitted without bands; leave `level` out, or fit it again with them")
         given = self._given
         inputs = self._inputs(given)
         forecasts = []
         for number, (part, driven) in enumerate(zip(given, inputs, strict=True)):
             if progress is not None:
                 progress(number, len(given))
-            forecasts.append(self._model.forecast(part.values, self.steps, driven))
+            forecasts.append(self._model.forecast(part.values, self.steps, driven, level=self.level))
         return Forecasts(
             forecasts=tuple(forecasts), past=tuple(part[-2 * self.steps :] for part in given), steps=self.steps,
             source=self.data.name, time=self._time or "time", series=self.series,

@@ -51,6 +51,8 @@ EQUAL = 1e-9
 _LINEAR, _LAST = 0.35, 0.5
 #: Share of the budget that one linear window may take.
 _LONG = 0.1
+#: Share of the budget that is kept for the calibration of the bands.
+_BANDS = 0.1
 #: Seconds of the last fit, which has a third more snapshots, and of a score from more starts, by those of the trial.
 _REFIT, _RESCORED = 1.4, 0.6
 #: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
@@ -184,9 +186,9 @@ class Exploration:
             misses = 0 if len(self.tried) > known else misses + 1
 
     def _reserve(self) -> float:
-        """Return the share of the budget that the last fit and the scores from more starts take: at most a half."""
+        """Return the share that the last fit and the scores from more starts take, at most a half, and the bands."""
         again = sum(trial.seconds for trial in self._nonlinear_trials()[:_CONFIRMED])
-        return min((_REFIT * self._ranked()[0].seconds + _RESCORED * again) / max(self.budget, 1e-9), _LAST)
+        return min((_REFIT * self._ranked()[0].seconds + _RESCORED * again) / max(self.budget, 1e-9), _LAST) + _BANDS
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import check_header, first_is_index, number_blocks, shape_problems, split_header
+from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
@@ -217,7 +218,7 @@ def _csv(path: Path, _: str | None) -> Iterator[Field]:
 
 def _unpack(path: Path, raw: Path) -> list[str]:
     """Write the numbers of a table row by row as float64; return the names of its columns."""
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    delimiter = DELIMITERS[ending(path)]
     columns = split_header(path, delimiter)
     left = {place for place, name in enumerate(columns) if name.lower() in ("time", "t")}
     if columns and not columns[0] and first_is_index(path, delimiter):

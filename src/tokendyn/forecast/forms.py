@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tokendyn.data.snapshots import Snapshots, dates_after
 from tokendyn.data.snapshots.series import check_times
 from tokendyn.errors import BadInputError
+from tokendyn.results.fields import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,6 +154,9 @@ class Form:
         """Return what :meth:`record` gave; TypeError or KeyError where it does not fit."""
         axis = record["axis"]
         extra = dict(record["extra"])
+        check_fields(cls, {name: record[name] for name in ("kind", "dt")}, "the form of the series")
+        # Names of an index are whatever pandas takes for one.
+        check_fields(TimeAxis, {name: value for name, value in (axis or {}).items() if name != "name"}, "its times")
         return cls(record["kind"], tuple(record["names"]), axis and TimeAxis(**axis), record["dt"], extra)
 
 

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.field_files import Field, open_field
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.words import counted
 
@@ -180,6 +181,7 @@ class POD(BaseEstimator):  # type: ignore[misc]
         record = read_json(path / "pod.json", schema=SCHEMA, version=SCHEMA_VERSION)
         tensors = read_tensors(path / "pod.safetensors", {"modes", "mean", "weights"})
         try:
+            check_fields(cls.__init__, record["parameters"], "pod.json")
             pod = cls(**record["parameters"])
             pod.modes_, pod.mean_, pod.weights_ = tensors["modes"], tensors["mean"], tensors["weights"]
             unknown = np.full(len(pod.modes_), np.nan)

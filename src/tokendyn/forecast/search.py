@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.checks import check_count, check_number, check_training
 from tokendyn.forecast.exploring import DENSER, EQUAL, SIMPLE, Exploration
 from tokendyn.forecast.forms import open_series, plain_inputs
+from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.scoring import score_model
 from tokendyn.forecast.short import short_forecaster
 from tokendyn.forecast.trials import SearchResult, Trial
@@ -26,6 +28,8 @@ from tokendyn.words import counted
 _CLEAN = 1e-3
 #: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
 _WORSE = 3.0
+#: Refits for the bands of a short series, which cost little, also behind the end of the budget.
+_SHORT_REFITS = 25
 
 
 def auto_forecaster(
@@ -56,7 +60,8 @@ def auto_forecaster(
         Steps that the forecasts are for; None takes what the held-out quarter allows, up to 700. The rollouts are as
         long where the held-out part allows them.
     budget
-        Processor seconds, the last fit included; the naive and the first linear models are always tried.
+        Processor seconds, the last fit and the calibration of its bands included; the naive and the first linear models
+        are always tried.
     longest
         Longest window, in snapshots, that a model may look back at; None for any.
     random_state
@@ -129,17 +134,32 @@ def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, st
     lost, worse = float(score_model(model, search.held.denser(DENSER))[0]), _WORSE if best.family in SIMPLE else 1.0
     if lost > worse * best.score + EQUAL:
         model, family = search.validated(best), best.family
+    _calibrate(search, model)
     if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
-        model = model.linear_model()
+        residuals, model = model.residuals_, model.linear_model()
+        model.residuals_ = residuals
     naive = min(trial.score for trial in search.trials if trial.family == "naive")
     return SearchResult(
         model, family, tuple(search.trials), search.trials.index(best), status, search.held.horizon, naive
     )
 
 
+def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
+    """Measure what forecasts of the past miss, with what is left of the budget and time for ``least`` refits."""
+    lengths = [len(one) for one in search.series]
+    horizon = calibration_horizon(lengths, search.horizon, model.window_length_)
+    left = search.budget * (1.0 - search.spent())
+    search.progress(min(search.spent(), 1.0), "bands")
+    with suppress(BadInputError):  # of several series that are all shorter than a window and the horizon
+        model.residuals_ = rolling_residuals(
+            model, search.series, search.inputs, horizon=horizon, budget=max(left, least * refit_cost(model))
+        )
+
+
 def _of_backtests(search: Exploration) -> SearchResult:
     """Return the weighted mean of what backtests of a short series rank about equally."""
     backtests = short_forecaster(search.series[0], search.dt, search.horizon, search.seed, search.longest)
+    _calibrate(search, backtests.model, _SHORT_REFITS)
     trials = [
         Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
         for one in backtests.candidates

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,9 @@ from tokendyn.forecast.checks import check_count, check_number, check_series
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
 from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised
 from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
 
 
 class TDDMD(Forecaster):
@@ -67,6 +70,9 @@ class TDDMD(Forecaster):
     array([0.5, 1.2])
     """
 
+    #: The only training series, for error bars; a view of what was given, and not saved.
+    _series: Float[np.ndarray, "time features"] | None = None
+
     def __init__(
         self,
         *,
@@ -110,6 +116,67 @@ class TDDMD(Forecaster):
         resting = space.centre + space.decoder @ rest
         return spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
 
+    def eigenvalue_intervals(
+        self,
+        series: Any = None,
+        *,
+        level: float = 0.9,
+        draws: int = 100,
+        modes: int | None = None,
+        noise: Literal["measurement", "process"] = "measurement",
+        random_state: int = 0,
+    ) -> "EigenvalueIntervals":
+        """Return the eigenvalues with error bars: the fit is repeated on series that could have been measured as well.
+
+        With ``noise="measurement"`` the series is taken for a signal of few modes with noise on every snapshot. The
+        signal is the series of about that rank nearest to it (projections in turn), every draw adds the rest back in
+        random order. With ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step
+        residuals in random order. The intervals are basic bootstrap intervals (A. C. Davison, D. V. Hinkley, Bootstrap
+        Methods and their Application, Cambridge 1997, section 2.4): they take off the bias that noise on the windows
+        gives to least squares. :doc:`theory-forecast` has what they cover.
+
+        Parameters
+        ----------
+        series
+            One series of the training (time, features); by default the only one of the fit, as long as this model was
+            not read from a folder.
+        level
+            Probability of each interval on its own.
+        draws
+            Repeated fits, at least 10. Each costs what the fit did, and the eigenvalues of the recursion.
+        modes
+            Eigenvalues, those that contribute most; None for the rank of the model, or without one as many as singular
+            values stand out of the noise; at most 12.
+        noise
+            Where the noise enters.
+        random_state
+            Seed of the draws.
+
+        Raises
+        ------
+        BadInputError
+            If a parameter is out of its range, the model has inputs, or there is no one series.
+
+        Examples
+        --------
+        >>> from tokendyn.data.systems import sinusoids
+        >>> from tokendyn.forecast import TDDMD
+        >>> signal = sinusoids(300, 0.05, (0.5, 1.2), seed=0).with_noise(0.05, seed=0)
+        >>> bars = TDDMD(delays=12, rank=4).fit(signal).eigenvalue_intervals(draws=50)
+        >>> low, high = bars.frequencies[0]
+        >>> bool(low < abs(bars.table().frequency[0]) < high)
+        True
+        """
+        from tokendyn.forecast.eigenvalue_bars import eigenvalue_intervals
+
+        self._check_fitted()
+        array = self._series if series is None else self._read(series, None)[0]
+        if array is None:
+            raise BadInputError("there is no one series of the fit at hand; give it: eigenvalue_intervals(series)")
+        return eigenvalue_intervals(
+            self, array, level=level, draws=draws, modes=modes, noise=noise, random_state=random_state
+        )
+
     def explain(self, series: Any = None, inputs: Any = None) -> Spectrum:
         """Return the :meth:`spectrum`; amplitudes are those at the end of a series, by default the training one."""
         self._check_fitted()
@@ -146,6 +213,7 @@ class TDDMD(Forecaster):
         self.input_coefficients_ = np.ascontiguousarray(solved.matrix[states:].T)
         self.intercept_, self.rank_, self.singular_values_ = solved.intercept, solved.rank, solved.singular_values
         self.first_window_ = series[0][: self.window_length_].copy()
+        self._series = series[0] if len(series) == 1 else None
         self._space = self._make_space(series, solved)
         progress(1.0, f"rank {self.rank_}")
 

@@ -135,6 +135,8 @@ class TDTF(Forecaster):
     ('completed', (5, 3))
     """
 
+    _most_refits = 3
+
     def __init__(
         self,
         *,

@@ -9,9 +9,11 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST
 from tokendyn.results import Bars, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
 from tokendyn.words import counted
 
@@ -115,13 +117,21 @@ class SearchResult(Result, kind="forecast-search"):
             notes.append("no candidate forecasts the held-out part clearly better than a naive model")
         return notes
 
-    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
+    def forecast(
+        self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
+    ) -> Forecast:
         """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
-        return self.model.forecast(window, steps, inputs)
+        return self.model.forecast(window, steps, inputs, level=level)
 
     def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
         """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
         return self.model.predict(steps, window, inputs)
+
+    def predict_interval(
+        self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
+    ) -> tuple[Any, Any]:
+        """Return the bands of the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict_interval`."""
+        return self.model.predict_interval(steps, window, inputs, level=level)
 
     def summary(self) -> dict[str, Any]:
         """Return the search in numbers and words."""
@@ -174,6 +184,9 @@ class SearchResult(Result, kind="forecast-search"):
         try:
             trials = _trials_of(record)
             values = {name: record[name] for name in _RECORDED if name != "seconds" or name in record}
+            check_fields(cls, values, folder / "search.json")
+            if not 0 <= values["best"] < len(trials):
+                raise KeyError(f"no trial {values['best']}")
             return cls(model, trials=tuple(trials), **values)
         except (KeyError, TypeError) as error:
             raise BadInputError(f"{folder / 'search.json'} is not a whole record of a search ({error})") from None
@@ -207,6 +220,8 @@ class SearchResult(Result, kind="forecast-search"):
                 "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
                 "fewer weights."
             )
+        if self.model.residuals_ is not None:
+            lines.append(self.model.residuals_.line())
         return lines + self.notes()
 
 
@@ -239,4 +254,7 @@ def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
     """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
-    return [Trial(**{**trial, "residual": _number(trial["residual"])}) for trial in record["trials"]]
+    rows = [{**trial, "residual": _number(trial["residual"])} for trial in record["trials"]]
+    for row in rows:
+        check_fields(Trial, row, "search.json")
+    return [Trial(**row) for row in rows]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.data.labelled_texts import LabelledTexts, meant
-from tokendyn.errors import BadInputError, listing
+from tokendyn.data.labelled_texts import LabelledTexts
+from tokendyn.errors import BadInputError, did_you_mean, listing
 from tokendyn.sentiment.tokens import is_tokeniser
 from tokendyn.words import counted
 
@@ -85,24 +85,25 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         raise BadInputError(
             f"labels mixes strings and numbers: row 0 has {listed[0]!r}, row {odd} has {listed[odd]!r}; use one kind"
         )
-    met = Counter(listed)
-    counts = {label: met[label] for label in sorted(met)}
+    numbers = Counter(listed)
+    counts = {label: numbers[label] for label in sorted(numbers)}
     if not 2 <= len(counts) <= MOST_CLASSES:
-        found = listing([f"{label!r} ({count})" for label, count in counts.items()])
+        listed_classes = listing([f"{label!r} ({count})" for label, count in counts.items()])
         raise BadInputError(
-            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
+            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {listed_classes}"
             f"; this classifier tells 2 to {MOST_CLASSES} classes apart"
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
-        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{meant(str(label), kept)}"
+        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2"
+        + did_you_mean(str(label), kept)
         for label, count in counts.items()
         if count < 2
     ]
     if few:
         raise BadInputError.all_of("labels", few)
-    number = {label: place for place, label in enumerate(counts)}
-    return np.array(list(counts)), np.array([number[label] for label in listed], dtype=np.int64)
+    number_of = {label: number for number, label in enumerate(counts)}
+    return np.array(list(counts)), np.array([number_of[label] for label in listed], dtype=np.int64)
 
 
 def text_weights(
@@ -136,37 +137,50 @@ def text_weights(
     return np.array([float(class_weight.get(label, 1.0)) for label in known])[which]
 
 
-def check_parameters(given: dict[str, Any]) -> None:
-    """Raise one BadInputError for all parameters that are of the wrong kind or out of range."""
-    problems = [
-        f"{name}={given[name]!r}; expected a whole number of at least {least}"
-        for name, least in _WHOLE.items()
-        if not (_whole(given[name]) and given[name] >= least)
-    ]
-    if given["batch_size"] is not None and not (_whole(given["batch_size"]) and given["batch_size"] >= 1):
-        problems.append(f"batch_size={given['batch_size']!r}; expected None or a whole number of at least 1")
-    problems += [
-        f"{name}={given[name]!r}; expected a positive number"
-        for name in ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
-        if not (_number(given[name]) and given[name] > 0)
-    ]
-    if not (_number(given["min_score"]) and given["min_score"] >= 0):
-        problems.append(f"min_score={given['min_score']!r}; expected a number of at least 0")
-    if not (_number(given["word_dropout"]) and 0 <= given["word_dropout"] < 1):
-        problems.append(f"word_dropout={given['word_dropout']!r}; expected a number from 0, below 1")
-    if not (_number(given["validation_fraction"]) and 0 < given["validation_fraction"] < 1):
-        problems.append(f"validation_fraction={given['validation_fraction']!r}; expected a number between 0 and 1")
-    if given["patience"] is not None and not (_whole(given["patience"]) and given["patience"] >= 1):
-        problems.append(f"patience={given['patience']!r}; expected None or a whole number of at least 1")
-    weight = given["class_weight"]
+def check_parameters(values: dict[str, Any]) -> None:
+    """Raise one BadInputError for all parameters of LeaderClassifier of the wrong kind or out of range."""
+    problems = whole_problems(values, _WHOLE)
+    problems += whole_problems(values, {"batch_size": 1, "patience": 1}, none_allowed=True)
+    positive = ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
+    problems += positive_problems(values, positive) + fraction_problems(values, "validation_fraction")
+    if not (_number(values["min_score"]) and values["min_score"] >= 0):
+        problems.append(f"min_score={values['min_score']!r}; expected a number of at least 0")
+    if not (_number(values["word_dropout"]) and 0 <= values["word_dropout"] < 1):
+        problems.append(f"word_dropout={values['word_dropout']!r}; expected a number from 0, below 1")
+    weight = values["class_weight"]
     if not (weight is None or isinstance(weight, dict) or (isinstance(weight, str) and weight == "balanced")):
         problems.append(f"class_weight={weight!r}; expected None, 'balanced' or a dictionary from label to weight")
-    if not isinstance(given["negation"], bool | np.bool_):
-        problems.append(f"negation={given['negation']!r}; expected True or False")
-    if not is_tokeniser(given["tokeniser"]):
-        problems.append(f"tokeniser={given['tokeniser']!r}; expected None, a callable or an object with encode(text)")
+    if not isinstance(values["negation"], bool | np.bool_):
+        problems.append(f"negation={values['negation']!r}; expected True or False")
+    if not is_tokeniser(values["tokeniser"]):
+        problems.append(f"tokeniser={values['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
+
+
+def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
+    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    kind = "None or a whole number" if none_allowed else "a whole number"
+    return [
+        f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
+        for name, lowest in least.items()
+        if not (none_allowed and values[name] is None) and not (_whole(values[name]) and values[name] >= lowest)
+    ]
+
+
+def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return what is wrong with parameters that must be positive numbers."""
+    return [
+        f"{name}={values[name]!r}; expected a positive number"
+        for name in names
+        if not (_number(values[name]) and values[name] > 0)
+    ]
+
+
+def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    value = values[name]
+    return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 
 
 _WHOLE = {

@@ -84,10 +84,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     alpha
         Step size of a layer, positive.
     active_words
-        At most so many words carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
+        Most words that carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
         With ``ngrams``, words and n-grams together.
     ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad"; 20,000 ``active_words`` suit 2.
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too, and 20,000 ``active_words``
+        are enough.
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     tokeniser
@@ -113,7 +114,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     validation_fraction
         Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
     patience
-        A stage of the training ends after so many epochs without a better one; None for all epochs.
+        A stage of the training ends after this many epochs without a better one; None for all epochs.
     class_weight
         None, "balanced", or a dictionary from label to weight: what an error on a text of the class costs.
     random_state
@@ -309,11 +310,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         has_neutral = bool(ragged.neutral[0] > 0)
         pole = [len(self.words_)] * has_neutral
         return TokenSet(
-            self.embedding_[np.concatenate([ragged.words, np.array(pole, dtype=np.int32)])],
-            tuple(self.words_[number] for number in ragged.words.tolist()) + ("neutral",) * has_neutral,
-            np.concatenate([ragged.counts, ragged.neutral[ragged.neutral > 0]]),
-            (*places.of(np.arange(len(ragged.words))), *([places.of_unknown(0)] * has_neutral)),
-            has_neutral,
+            positions=self.embedding_[np.concatenate([ragged.words, np.array(pole, dtype=np.int32)])],
+            words=tuple(self.words_[number] for number in ragged.words.tolist()) + ("neutral",) * has_neutral,
+            weights=np.concatenate([ragged.counts, ragged.neutral[ragged.neutral > 0]]),
+            spans=(*places.of(np.arange(len(ragged.words))), *([places.of_unknown(0)] * has_neutral)),
+            has_neutral=has_neutral,
         )
 
     def explain(self, text: str) -> Explanation:
@@ -370,7 +371,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _rule(self) -> TokenRule:
         """Return how texts become tokens."""
-        return TokenRule(self.ngrams, bool(self.negation), self.tokeniser)
+        return TokenRule(ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser)
 
     def _recipe(self, training_texts: int) -> Recipe:
         """Return the settings of the training for a number of texts."""

@@ -30,9 +30,9 @@ class ReviewOptions:
     text, label
         Names of the columns.
     active_words
-        At most so many words carry a value; all others stand at the neutral pole. 20000 suit `ngrams=2`.
+        Most words that carry a value; all others stand at the neutral pole. 20000 suit `ngrams=2`.
     ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad".
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
     negation
         Whether a word after a negator is another token, such as "not_good".
     seed
@@ -83,7 +83,7 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
     leaders
         Mean number of leaders a text to aim at.
     patience
-        End a stage of the training after so many epochs without a better one.
+        End a stage of the training after this many epochs without a better one.
     layers, alpha
         Depth and step parameter of the attention.
     epochs

@@ -88,7 +88,7 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS) -> CountedTexts:
         rows = units.rows[: len(runs)]
         sizes = sizes + np.bincount(rows[runs >= 0], minlength=len(texts))
         row, run, count = _tally(runs, rows, len(keys))
-        kept = np.bincount(run, minlength=len(keys)) > 1
+        kept = np.bincount(run, minlength=len(keys)) > 1  # each text counts a run once, so this is its number of texts
         renamed = np.cumsum(kept) - 1 + base
         inside = kept[run]
         parts.append((row[inside], renamed[run[inside]], count[inside]))
@@ -111,7 +111,7 @@ def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarra
 def _extend(
     runs: Int[np.ndarray, " starts"], following: Int[np.ndarray, " ends"], words: int
 ) -> tuple[Int[np.ndarray, " keys"], Int[np.ndarray, " ends"]]:
-    """Return runs one word longer: their keys ``run words + word``, ascending, and at each place which it is."""
+    """Return runs one word longer: their keys ``run words + word``, ascending, and the run at each position."""
     runs = runs[: len(following)]
     valid = (runs >= 0) & (following >= 0)
     keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
@@ -151,10 +151,13 @@ def _counted(
     """Join the tallies of words and n-grams."""
     rows, numbers, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     if len(parts) > 1:
+        # The stable sort keeps words before n-grams in each text, so entries ascend by number.
         order = np.argsort(rows, kind="stable")
         rows, numbers, counts = rows[order], numbers[order], counts[order]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(sizes)))]).astype(np.int64)
-    return CountedTexts(indptr, numbers.astype(np.int32), counts.astype(np.float64), tuple(names), sizes)
+    return CountedTexts(
+        indptr=indptr, words=numbers.astype(np.int32), counts=counts.astype(np.float64), names=tuple(names), sizes=sizes
+    )
 
 
 def choose_active(
@@ -197,6 +200,7 @@ def choose_active(
         with_positive = np.bincount(words[good], minlength=len(counted.names))
         base = np.log(np.sum(which[part] == side) + 2.0) - np.log(np.sum(which[part] != side) + 2.0)
         log_odds = np.log(with_positive + 1.0) - np.log(total - with_positive + 1.0) - base
+        # The square root makes a rare word need larger odds: its log-odds vary about as 1 / sqrt(df).
         score = np.maximum(score, np.abs(log_odds) * np.sqrt(total))
     candidates = np.flatnonzero((score >= min_score) & (total > 0))
     best = candidates[np.argsort(-score[candidates], kind="stable")[:at_most]]
@@ -214,4 +218,6 @@ def with_active(counted: CountedTexts, active: Int[np.ndarray, " active"]) -> Ra
     neutral = counted.sizes - np.bincount(rows[kept], weights=counted.counts[kept], minlength=len(counted))
     indptr = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     order = np.lexsort((new[kept], rows[kept]))
-    return Ragged(indptr, new[kept][order], counted.counts[kept][order], neutral.astype(np.float64))
+    return Ragged(
+        indptr=indptr, words=new[kept][order], counts=counted.counts[kept][order], neutral=neutral.astype(np.float64)
+    )

@@ -59,9 +59,9 @@ def _verdict(explained: ExplainedText) -> Text:
 
 
 def _excerpt(explained: ExplainedText, colours: list[str]) -> Text:
-    found, _ = pieces(explained, MOST_CHARACTERS)
+    parts, _ = pieces(explained, MOST_CHARACTERS)
     text = Text()
-    for piece in found:
+    for piece in parts:
         if piece.gap:
             text.append(f" [… {piece.gap:,} characters …] ", style="dim italic")
         elif piece.token is None or piece.token.leader < 0:
@@ -85,11 +85,11 @@ def _table(explained: ExplainedText, colours: list[str]) -> Table:
     table.add_column(f"{negative:>{_BAR // 2}}│{positive}", no_wrap=True)
     lines = contribution_lines(explained, 10)
     widest = max((abs(part) for _, part, _ in lines), default=0.0) or 1.0
-    for name, part, place in lines:
-        colour = colours[place] if place >= 0 else NEUTRAL
-        mass = short(explained.leaders[place].mass) if place >= 0 else ""
+    for name, part, leader in lines:
+        colour = colours[leader] if leader >= 0 else NEUTRAL
+        mass = short(explained.leaders[leader].mass) if leader >= 0 else ""
         table.add_row(
-            Text(_clean(name), style=Style(color=colour, bold=place >= 0)),
+            Text(_clean(name), style=Style(color=colour, bold=leader >= 0)),
             mass,
             signed(part),
             _bar(part / widest, colour),

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
-from tokendyn.errors import BadInputError, listing, nearest
+from tokendyn.data.text_files import DELIMITERS, ending, no_column, readable
+from tokendyn.errors import BadInputError
 from tokendyn.optional import library
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
@@ -55,11 +56,7 @@ class Columns:
     def need(self, name: str) -> np.ndarray:
         """Return a column, or say which there are."""
         if name not in self.shapes:
-            names = list(self.shapes)
-            near = nearest(name, names)
-            found = listing([repr(other) for other in names])
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise BadInputError(f"{self.source} has no column {name!r}; found {found or 'none'}{hint}")
+            raise BadInputError(f"{self.source} has {no_column(name, self.shapes)}")
         size = math.prod(self.shapes[name]) * 8
         if size > MOST_TABLE_BYTES:
             raise BadInputError(
@@ -95,8 +92,6 @@ def open_columns(table: Any) -> Iterator[Columns]:
             yield columns
     except BadInputError:
         raise
-    except UnicodeDecodeError:
-        raise BadInputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except DAMAGE as error:
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInputError(f"{path} cannot be read whole ({what}); is it truncated or of another kind?") from None
@@ -112,9 +107,11 @@ def _columns_of(table: Any) -> Columns:
         return _of_dataset(dataset, "the xarray object")
     if isinstance(table, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in table.items()}
-        return Columns({name: array.shape for name, array in arrays.items()}, arrays.__getitem__, "the mapping")
+        return Columns(
+            shapes={name: array.shape for name, array in arrays.items()}, get=arrays.__getitem__, source="the mapping"
+        )
     if isinstance(table, np.ndarray):
-        return Columns({"x": table.shape}, lambda _: table, "the array")
+        return Columns(shapes={"x": table.shape}, get=lambda _: table, source="the array")
     raise BadInputError(
         f"{type(table).__name__} is no table; give a path, an array, a mapping of arrays, a DataFrame or xarray"
     )
@@ -123,20 +120,20 @@ def _columns_of(table: Any) -> Columns:
 def _of_frame(frame: Any, source: str) -> Columns:
     _refuse_twice(source, map(str, frame.columns))
     shapes = {str(name): (len(frame),) for name in frame.columns}
-    return Columns(shapes, lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source)
+    return Columns(shapes=shapes, get=lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source=source)
 
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[Columns]:
     import pandas as pd
 
-    separator = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else ","
-    header = split_header(path, separator)
+    delimiter = DELIMITERS[ending(path)]
+    header = split_header(path, delimiter)
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))
     try:
-        with open_bytes(path) as stream:
-            frame = _read_frame(stream, path, separator, max(_CELLS // max(len(header), 1), 1))
+        with readable(path), open_bytes(path) as stream:
+            frame = _read_frame(stream, path, delimiter, max(_CELLS // max(len(header), 1), 1))
     except pd.errors.EmptyDataError:
         raise BadInputError(f"{path} is empty; expected a header row and rows of numbers") from None
     except pd.errors.ParserError as error:
@@ -147,7 +144,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
         raise BadInputError(f"{path} holds a header row and no rows of numbers")
     # pandas fills short rows up, and passes over blank lines: those of one column may be gaps.
     if len(header) == 1 or frame.iloc[:, -1].isna().any():
-        problems = shape_problems(path, separator)
+        problems = shape_problems(path, delimiter)
         if problems:
             raise BadInputError.first_of(str(path), problems, "lines")
     if not header[0] and len(header) > 1 and is_index(frame.iloc[:, 0].to_numpy()):
@@ -157,20 +154,20 @@ def _open_text(path: Path) -> Iterator[Columns]:
 
 
 def _refuse_twice(source: str, names: Iterable[str]) -> None:
-    """Raise BadInputError if a name occurs twice: there is no telling which column is meant."""
+    """Raise BadInputError if a name occurs twice: it is unclear which column is meant."""
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise BadInputError(f"{source}: the column name {twice[0][:40]!r} occurs twice; rename one of them")
 
 
-def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
+def _read_frame(stream: Any, path: Path, delimiter: str, rows: int) -> Any:
     """Read a table part by part, so that it is refused before it fills the memory."""
     import pandas as pd
 
     parts, held = [], 0
     with pd.read_csv(
-        stream, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
+        stream, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
     ) as reader:  # fmt: skip
         for part in reader:
             held += int(part.memory_usage(deep=True).sum())
@@ -197,7 +194,9 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             # An index without a name is no column, in a file as in a DataFrame.
             shapes = {name: (count,) for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)}
-            yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
+            yield Columns(
+                shapes=shapes, get=lambda name: _parquet_column(file, name, path), source=str(path), packed=size
+            )
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
 
@@ -234,8 +233,8 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Columns]:
-    with open_numpy(path) as found:
-        yield Columns(found.shapes, found.read, str(path))
+    with open_numpy(path) as file:
+        yield Columns(shapes=file.shapes, get=file.read, source=str(path))
 
 
 @contextmanager
@@ -251,7 +250,13 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
                 shapes[name] = item.shape
 
         file.visititems(note)
-        yield Columns(shapes, lambda name: read_dataset(file[name], str(path)), str(path), None, packed_size(path))
+        yield Columns(
+            shapes=shapes,
+            get=lambda name: read_dataset(file[name], str(path)),
+            source=str(path),
+            time=None,
+            packed=packed_size(path),
+        )
 
 
 @contextmanager
@@ -273,11 +278,16 @@ def _of_dataset(dataset: Any, source: str) -> Columns:
         )
     variables = {str(name): v.transpose(along, ...) for name, v in dataset.variables.items() if along in v.dims}
     shapes = {name: variable.shape for name, variable in variables.items()}
-    return Columns(shapes, lambda name: variables[name].values, source, along if along in variables else None)
+    return Columns(
+        shapes=shapes,
+        get=lambda name: variables[name].values,
+        source=source,
+        time=along if along in variables else None,
+    )
 
 
 _READERS: dict[tuple[str, ...], Any] = {
-    (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab"): _open_text,
+    (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab", ".tab.gz"): _open_text,
     (".parquet", ".pq"): _open_parquet,
     (".npz", ".npy"): _open_npz,
     (".h5", ".hdf5", ".hdf"): _open_hdf5,

@@ -37,7 +37,7 @@ class Snapshots(ShortRepr):
     epoch
         When the times were dates: the date of time 0 in ISO 8601, of which the times are seconds; else None.
     label
-        What told the series apart from others in its table; empty for a table with one.
+        The label of the series in its table; empty for a table with one series.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -69,8 +69,8 @@ class Snapshots(ShortRepr):
         absent = [name for name in names if name not in self.names]
         if absent or not names:
             raise BadInputError(f"no feature {', '.join(map(repr, absent))}; there are {', '.join(self.names)}")
-        places = [self.names.index(name) for name in names]
-        return replace(self, values=np.ascontiguousarray(self.values[:, places]), names=tuple(names))
+        columns = [self.names.index(name) for name in names]
+        return replace(self, values=np.ascontiguousarray(self.values[:, columns]), names=tuple(names))
 
     def split(self, share: float) -> tuple["Snapshots", "Snapshots"]:
         """Return the first ``share`` of the rows and the rest."""
@@ -146,17 +146,19 @@ def snapshots(
         if not (np.isfinite(step) and step > 0):
             raise BadInputError(f"{source}: dt is {step}; expected a time above 0")
         at = step * np.arange(len(table))
-        places = np.arange(len(table))
+        slots = np.arange(len(table))
     else:
-        at, places, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    table, found = _checked(table, labels, places, len(at), fill, constant_allowed)
-    problems += found
+        at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
+    table, more = _checked(table, labels, slots, len(at), fill, constant_allowed)
+    problems += more
     if driving is not None:
-        driving, found = _checked(driving, input_labels, places, len(at), fill, constant_allowed=True)
-        problems += found
+        driving, more = _checked(driving, input_labels, slots, len(at), fill, constant_allowed=True)
+        problems += more
     if problems:
         raise BadInputError.first_of(source, problems, "problems")
-    return Snapshots(table, at, step, labels, driving, input_labels, source)
+    return Snapshots(
+        values=table, times=at, dt=step, names=labels, inputs=driving, input_names=input_labels, source=source
+    )
 
 
 FILLS = ("linear", "previous")
@@ -184,13 +186,13 @@ def _numbers(values: Any, source: str) -> np.ndarray:
 
 
 def _names(names: Sequence[str] | None, count: int, letter: str, source: str) -> tuple[str, ...]:
-    found = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
-    if len(found) != count:
-        raise BadInputError(f"{source}: {len(found)} names for {count} columns")
-    twice = sorted({name for name in found if found.count(name) > 1})
+    labels = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
+    if len(labels) != count:
+        raise BadInputError(f"{source}: {len(labels)} names for {count} columns")
+    twice = sorted({name for name in labels if labels.count(name) > 1})
     if twice:
         raise BadInputError(f"{source}: the name {', '.join(map(repr, twice))} occurs twice")
-    return found
+    return labels
 
 
 def check_times(
@@ -241,13 +243,13 @@ def check_times(
             step,
             [f"times are not uniform (step {step:.6g}): {listed(rows)}; resample the series to equal steps"],
         )
-    places = np.concatenate([[0], np.cumsum(counts)])
+    slots = np.concatenate([[0], np.cumsum(counts)])
     if (counts > 1).any() and not filling:
         rows = np.flatnonzero(counts > 1) + 1
-        missing = int(places[-1] + 1 - len(times))
+        missing = int(slots[-1] + 1 - len(times))
         times_are = "time is" if missing == 1 else "times are"
         problems.append(f"{missing} {times_are} missing before {listed(rows)}; {remedy}")
-    return times[0] + step * np.arange(places[-1] + 1), places, step, problems
+    return times[0] + step * np.arange(slots[-1] + 1), slots, step, problems
 
 
 def _checked(
@@ -284,17 +286,17 @@ def _checked(
     return filled, problems
 
 
-def _filled(places: np.ndarray, values: np.ndarray, length: int, fill: str) -> np.ndarray:
+def _filled(slots: np.ndarray, values: np.ndarray, length: int, fill: str) -> np.ndarray:
     """Return values on the whole grid; before the first and after the last known one the nearest is kept."""
     grid = np.arange(length)
     if fill == "linear":
-        return np.interp(grid, places, values)
-    return values[np.maximum(np.searchsorted(places, grid, side="right") - 1, 0)]
+        return np.interp(grid, slots, values)
+    return values[np.maximum(np.searchsorted(slots, grid, side="right") - 1, 0)]
 
 
 def listed(rows: Bool[np.ndarray, " rows"] | Num[np.ndarray, " rows"]) -> str:
     """Name rows for a message, the first row of data is 1; places and truth values are accepted."""
-    places = np.flatnonzero(rows) if rows.dtype == bool else rows
-    shown = ", ".join(str(int(place) + 1) for place in places[:LISTED])
-    more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
-    return f"row{'s' if len(places) > 1 else ''} {shown}{more}"
+    numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+    shown = ", ".join(str(int(number) + 1) for number in numbers[:LISTED])
+    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}"
