@@ -80,7 +80,8 @@ def table(file):
     rows["valid"] = rows["valid"].clip(lower=1.0)
     index = ["system", "noise", "budget"]
     means = rows.groupby([*index, "model"])["valid"].median().unstack()
-    peers = means[[name for name in PEERS if name in means]]
+    peers = means[[name for name in PEERS if name in means]].dropna(how="all")
+    means = means.loc[peers.index]
     means["best peer"], means["ratio"] = peers.idxmax(axis=1), means["search"] / peers.max(axis=1)
     with pd.option_context("display.width", 200, "display.max_rows", 500, "display.max_columns", 20):
         print(means.round(2))

@@ -69,6 +69,8 @@ _FIXED: dict[str, type[BasisMap] | type[VectorField]] = {"BasisMap": BasisMap, "
 _NOISY, _NARROW = 1e-3, 200
 #: Seconds that a round of smoothing takes for each number of the series, until one was measured.
 _SMOOTHING_A_NUMBER = 7e-6
+#: Seconds of a product in the factors of its banded equations.
+_BAND = 8e-9
 #: Rounds where the time allows no more.
 _HURRIED = 4
 _SMOOTHING = {"smoothing": 8, "history": 100}
@@ -332,7 +334,12 @@ class Exploration:
         """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
-        a_round = max((one.seconds / one.parameters["smoothing"] for one in alike), default=_SMOOTHING_A_NUMBER * size)
+        # The normal equations have a band as wide as a window of all columns: wide series are dear.
+        span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
+        band = _BAND * size * (span * self.features) ** 2
+        a_round = max(
+            (one.seconds / one.parameters["smoothing"] for one in alike), default=_SMOOTHING_A_NUMBER * size + band
+        )
         return settings["smoothing"] * max(a_round, self._cost(settings)) / max(self.budget, 1e-9)
 
     def _train(self) -> None:

@@ -23,6 +23,7 @@ from tokendyn.forecast.training import Normalised, Record, Settings, normalise, 
 from tokendyn.late import function_at
 from tokendyn.words import counted
 
+_searched = function_at("tokendyn.forecast.tdtf_search:searched")
 _read_orbit = function_at("tokendyn.forecast.interpretation:read_orbit")
 
 #: Delays of a model that is told something else.
@@ -335,10 +336,8 @@ class TDTF(Forecaster):
 
     def _search(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Search the settings, and take over the model that was found."""
-        from tokendyn.forecast.tdtf_search import SECONDS, searched
-
-        choice = searched(
-            series, inputs, self.dt_, horizon=self.horizon, budget=SECONDS if self.budget is None else self.budget,
+        choice = _searched(
+            series, inputs, self.dt_, horizon=self.horizon, budget=self.budget,
             longest=self.longest, seed=self.random_state, progress=progress,
         )  # fmt: skip
         for name in ("units_", "cell_", "delays_", "stride_", "window_length_"):

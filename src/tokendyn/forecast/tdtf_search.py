@@ -52,7 +52,7 @@ def searched(
     dt: float,
     *,
     horizon: int | None,
-    budget: float,
+    budget: float | None,
     longest: int | None,
     seed: int,
     progress: "Progress",
@@ -64,6 +64,7 @@ def searched(
     kept only where it lowers the score. A refit solves the output layer alone: inner weights stay as they were
     validated.
     """
+    budget = SECONDS if budget is None else budget
     trains = budget >= _TRAINS_FROM
     share = _SEARCH if trains else 0.85
     with threadpool_limits(limits=1):
