@@ -263,7 +263,7 @@ def test_bands_are_written_at_a_level_and_left_out_where_they_are_not_wanted(tmp
         predict = ["forecast", "predict", str(tmp_path / "with"), data, "--steps", "31", "--level", level]
         assert run([*predict, "--out", str(out)]) == 0
         found = pd.read_csv(out)
-        assert list(found) == ["time", "a", "lower", "upper"]
+        assert list(found) == ["t", "a", "lower", "upper"]
         assert found["lower"].isna().sum() == 1
         widths[level] = (found["upper"] - found["lower"]).mean()
     assert widths["0.5"] < widths["0.9"]
@@ -405,7 +405,7 @@ def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):
         assert arrays["data/truth"].shape[1:] == (60, 2)
     assert {path.stem for path in out.glob("*.png")} == {"comparison", "forecast-1"}
     assert run(["forecast", "compare", str(fitted / "data.csv"), "--models", "XYZ", "--out", str(tmp_path / "x")]) == 2
-    assert "there are TD-TF, TD-DMD, paper" in capsys.readouterr().err
+    assert "there are search, TD-TF, paper, TD-DMD" in capsys.readouterr().err
 
 
 def test_a_study_is_a_folder_with_table_figures_and_report(tmp_path, capsys):

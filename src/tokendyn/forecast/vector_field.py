@@ -96,7 +96,7 @@ class VectorField(Forecaster):
     >>> from tokendyn.forecast import VectorField
     >>> series = lorenz63(3000, seed=0)
     >>> model = VectorField(order=2, ridge=1e-14).fit(series.values[:2000], dt=series.dt)
-    >>> errors = model.backtest(series.values[2000:], horizon=400, every=50).errors
+    >>> errors = model.backtest(series.values[2000:], horizon=100, every=50).errors
     >>> bool(errors.max() < 0.01)
     True
     """
