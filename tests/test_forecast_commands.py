@@ -269,7 +269,7 @@ def test_bands_are_written_at_a_level_and_left_out_where_they_are_not_wanted(tmp
     assert widths["0.5"] < widths["0.9"]
     predict = ["forecast", "predict", str(tmp_path / "without"), data, "--steps", "3"]
     assert run(predict) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "time,a"
+    assert capsys.readouterr().out.splitlines()[0] == "t,a"
     assert run([*predict, "--level", "0.9"]) == 2
     assert "was fitted without bands; leave --level out" in capsys.readouterr().err
 
