@@ -338,7 +338,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), or (time, *space) for a field; a DataFrame, an xarray object, or
+            Snapshots: a real array (time, features), or ``(time, *space)`` for a field; a DataFrame, an xarray object, or
             what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
             every time are left out, and are NaN in what :meth:`predict` returns.
         dt
