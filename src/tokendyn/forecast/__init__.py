@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
-    from tokendyn.forecast.base import Backtest, Forecast, Forecaster
+    from tokendyn.forecast.backtests import Backtest
+    from tokendyn.forecast.base import Forecaster
     from tokendyn.forecast.basis import BasisMap
     from tokendyn.forecast.blend import Blend
+    from tokendyn.forecast.closed_loop import Forecast
     from tokendyn.forecast.continuation import Continuation, run
     from tokendyn.forecast.continued import ForecastRun
     from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "TDDMD": "tokendyn.forecast.tddmd",
     "TDTF": "tokendyn.forecast.tdtf",
-    "Backtest": "tokendyn.forecast.base",
+    "Backtest": "tokendyn.forecast.backtests",
     "BasisMap": "tokendyn.forecast.basis",
     "VectorField": "tokendyn.forecast.vector_field",
     "Blend": "tokendyn.forecast.blend",
@@ -46,7 +48,7 @@ _HOMES = {
     "EigenvalueIntervals": "tokendyn.forecast.eigenvalue_bars",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "FieldForecaster": "tokendyn.forecast.field_forecaster",
-    "Forecast": "tokendyn.forecast.base",
+    "Forecast": "tokendyn.forecast.closed_loop",
     "ForecastRun": "tokendyn.forecast.continued",
     "Forecaster": "tokendyn.forecast.base",
     "Logarithm": "tokendyn.forecast.logarithm",
