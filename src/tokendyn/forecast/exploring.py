@@ -17,6 +17,7 @@ from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
     RIDGES,
     Candidate,
+    averaging_candidates,
     correlation_time,
     first_candidates,
     linear_candidates,
@@ -172,7 +173,9 @@ class Exploration:
             yield from vector_fields(self.features)
         yield from neighbour_candidates(self.features, time_scale)
         yield from first_candidates(*sizes, windows, noise)
-        yield from richer_candidates(*sizes, self._best_windows(2), noise)
+        if self.noisy:
+            yield from averaging_candidates(self.features, time_scale, noise, self.longest)
+        yield from richer_candidates(*sizes, self._best_windows(2), noise, self.residual)
         self.listed = True
         misses = 0
         while misses < _MISSES:
@@ -207,9 +210,14 @@ class Exploration:
         ]
 
     @property
+    def residual(self) -> float:
+        """The least one-step residual of what was tried."""
+        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+
+    @property
     def noisy(self) -> bool:
         """Whether even the best one-step residual says that there is noise."""
-        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0) > _NOISY
+        return self.residual > _NOISY
 
     def _best_windows(self, most: int) -> list[tuple[int, int]]:
         """Return the windows of the best maps that see all columns."""
