@@ -371,6 +371,7 @@ class Exploration:
         """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in SIMPLE]
+        self.confirming = self.held.denser(DENSER, ranked[0].score)
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
         rich = self._rescored([trial for trial in ranked if trial.family not in SIMPLE][:confirmed])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
@@ -382,13 +383,12 @@ class Exploration:
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
-        denser = self.held.denser(DENSER)
         rescored: list[Trial] = []
         for trial in trials:
             if len(rescored) > 1 and self.spent() > 1.0 - _REFIT * trials[0].seconds / max(self.budget, 1e-9):
                 break
             with suppress(TokendynError):
-                lost, error = score_model(self.validated(trial), denser)
+                lost, error = score_model(self.validated(trial), self.confirming)
                 again = replace(trial, score=float(lost), error=float(error))
                 self.trials[self.trials.index(trial)] = again
                 rescored.append(again)
