@@ -149,7 +149,7 @@ def tune(
         if not trials:
             name = getattr(kind, "__name__", "the model")
             raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-        denser = held.denser(_DENSER)
+        denser = held.denser(_DENSER, trials[0].score[0])
         scores = [_scored(trial.model, denser, longest) for trial in trials]
         number = min(range(len(trials)), key=scores.__getitem__)
         best, lost = trials[number], scores[number][0]
