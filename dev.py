@@ -40,7 +40,8 @@ def install(extra: str) -> None:
     if not PYTHON.exists():
         print(f"making {VENV.name} with Python {sys.version.split()[0]}", flush=True)
         venv.create(VENV, with_pip=True)
-    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    # Without byte code an installation is quicker and .15 GB smaller; Python compiles what it imports.
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
     constraints = ("--constraint", ROOT / "constraints.txt")
     run(*pip, *constraints, "--upgrade", "pip")
     if extra:
