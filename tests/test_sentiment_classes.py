@@ -101,7 +101,7 @@ def test_a_model_of_several_classes_can_be_saved_and_shown(model, tmp_path):
 def test_the_gradient_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     sizes, words = [3, 2, 4], np.array([0, 2, 4, 1, 3, 0, 1, 2, 4], dtype=np.int32)
-    texts = Ragged(np.concatenate([[0], np.cumsum(sizes)]), words, np.ones(9), np.array([1.0, 0.0, 2.0]))
+    texts = Ragged(np.concatenate([[0], np.cumsum(sizes)]), words, np.ones(9), np.array([1.0, 0.0, 2.0]), np.array([4.0, 2.0, 6.0]))
     head = Softmax(np.array([0, 2, 1]), 3, 5.0, np.array([1.0, 2.0, 0.5]))
     rows, point = np.arange(3), rng.normal(size=18)
 

@@ -1,9 +1,9 @@
 """The classifier that decides at hardmax and knows its leaders."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,26 @@ from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
 from tokendyn.runs.checkpoint import Checkpoint
-from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
-from tokendyn.sentiment.explanation import Explanation, Span
+from tokendyn.sentiment.checks import (
+    MOST_CLASSES,
+    check_labels,
+    check_parameters,
+    check_texts,
+    generator_of,
+    labels_of,
+    text_weights,
+    warn_of_empty,
+)
+from tokendyn.sentiment.explanation import Explanation
+from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
+from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax, make_head
+from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.tokens import TokenRule
+from tokendyn.sentiment.tokensets import TokenSet
 from tokendyn.sentiment.training import Progress, Recipe, place, train
 from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
 from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, with_active
@@ -38,31 +51,8 @@ Logits = Float[np.ndarray, "texts *classes"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class TokenSet:
-    """A text as tokens: its distinct words with a value, and one token for all other words.
-
-    Attributes
-    ----------
-    positions
-        Float64 places before the first layer.
-    words
-        The words in the order of the vocabulary; the last is "neutral" when there is such a token.
-    weights
-        Float64, how many words of the text each token stands for. A token of weight m acts as m equal tokens.
-    spans
-        For each token, the places of its words in the original text.
-    has_neutral
-        Whether the last token is the neutral pole.
-    """
-
-    positions: Float[np.ndarray, "tokens dim"]
-    words: tuple[str, ...]
-    weights: Float[np.ndarray, " tokens"]
-    spans: tuple[tuple[Span, ...], ...]
-    has_neutral: bool
+#: Steps that a progress shows at transfer 0: the settings that are tried at most, and what is around them.
+_STEPS = 24
 
 
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -154,14 +144,21 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
+        transfer: float = 0.0,
         layers: int = 8,
         alpha: float = 1.0,
-        active_words: int = 8000,
-        ngrams: int = 1,
+        active_words: int = 100_000,
+        ngrams: int = 2,
         negation: bool = False,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
+        phantom: float | None = None,
+        floor: float | None = None,
+        prior_strength: float | None = None,
+        groups: str = "topics",
+        strong_share: float = 0.1,
+        dimensions: int = 32,
         radius: float = 2.0,
         gain: float = 20.0,
         start_epochs: int = 5,
@@ -173,8 +170,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.1,
         patience: int | None = None,
         class_weight: dict[Any, float] | str | None = None,
-        random_state: int = 0,
+        random_state: Any = 0,
     ) -> None:
+        self.transfer = transfer
         self.layers = layers
         self.alpha = alpha
         self.active_words = active_words
@@ -183,6 +181,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
+        self.phantom = phantom
+        self.floor = floor
+        self.prior_strength = prior_strength
+        self.groups = groups
+        self.strong_share = strong_share
+        self.dimensions = dimensions
         self.radius = radius
         self.gain = gain
         self.start_epochs = start_epochs
@@ -198,8 +202,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        texts: Texts,
-        labels: Iterable[Any] | None = None,
+        X: Texts,  # noqa: N803 - the names of scikit-learn
+        y: Iterable[Any] | None = None,
+        sample_weight: Iterable[Any] | None = None,
         *,
         progress: Progress | None = None,
         budget: float = math.inf,
@@ -209,19 +214,23 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        texts
+        X
             Strings: a list, tuple, array or pandas Series; or what :func:`tokendyn.data.texts.read_texts` returns, with
             its labels.
-        labels
+        y
             One label a text, all strings or all numbers. May be left out for texts that were read with labels.
+        sample_weight
+            What an error on each text costs; 1 by default.
         progress
-            Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
+            Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it; at
+            transfer 0 with steps done, how many there are at most, and 0.
         budget
             Seconds of wall time after which no further epoch begins; the best so far is the result, and
             ``training_["status"]`` is "budget" in place of "completed". It is "diverged" when a number left the finite
-            ones in an epoch; the result is the best one before that.
+            ones in an epoch; the result is the best one before that. At transfer 0 no further setting is tried then.
         checkpoint
-            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits.
+            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits. At
+            transfer 0 a training takes seconds, and nothing is kept.
 
         Raises
         ------
@@ -230,11 +239,69 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         began = time.process_time()
         check_parameters(self.get_params())
-        labels = labels_of(texts) if labels is None else labels
-        texts = check_texts(texts)
-        classes, which = check_labels(labels, len(texts))
-        importance = text_weights(self.class_weight, classes, which)
-        rng = np.random.default_rng(self.random_state)
+        labels = labels_of(X) if y is None else y
+        texts = check_texts(X)
+        linear = self.transfer == 0
+        classes, which = check_labels(labels, len(texts), at_most=None if linear else MOST_CLASSES)
+        importance = text_weights(self.class_weight, classes, which, sample_weight)
+        warn_of_empty(texts)
+        if linear:
+            one = np.ones(len(texts)) if importance is None else importance
+            self._learn(texts, classes, _targets(which, len(classes)), one, began, progress, budget)
+            return self
+        return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
+
+    def _learn(
+        self,
+        texts: list[str],
+        classes: np.ndarray,
+        targets: Float[np.ndarray, "texts columns"],
+        importance: Float[np.ndarray, " texts"],
+        began: float,
+        progress: Progress | None,
+        budget: float,
+    ) -> None:
+        """Learn at transfer 0: one convex fit, with settings of the prior by cross-validation."""
+        steps = itertools.count(1)
+        settings = Settings(
+            rule=self._rule(),
+            active_words=self.active_words,
+            phantom=self.phantom,
+            floor=self.floor,
+            prior_strength=self.prior_strength,
+            leaders=float(self.leaders),
+            strong_share=float(self.strong_share),
+            dimensions=self.dimensions if self.groups == "topics" else 0,
+            layers=self.layers,
+            alpha=float(self.alpha),
+        )
+        tell = (lambda _: None) if progress is None else (lambda _: progress(min(next(steps), _STEPS), _STEPS, 0.0))
+        learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
+        if progress is not None:
+            progress(_STEPS, _STEPS, 0.0)
+        values = learned.values
+        intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
+        self._settle_values(classes, learned.words, values.table, intercept, values.phantom, learned.grouping)
+        self.training_ = {
+            "texts": len(texts),
+            "active_words": len(learned.words),
+            **learned.record,
+            "cpu_seconds": round(time.process_time() - began, 3),
+        }
+
+    def _train(
+        self,
+        texts: list[str],
+        classes: np.ndarray,
+        which: Int[np.ndarray, " texts"],
+        importance: Float[np.ndarray, " texts"] | None,
+        began: float,
+        progress: Progress | None,
+        budget: float,
+        checkpoint: Checkpoint | None,
+    ) -> "LeaderClassifier":
+        """Train the published model, through the hardmax layers."""
+        rng = generator_of(self.random_state)
         training, validation = split(which, self.validation_fraction, rng)
         rule = self._rule()
         counted = count_words(texts, rule)
@@ -255,7 +322,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
-        self._settle(classes, words, points, *head.decoder(result.unknowns))
+        phantom = 0.0 if self.phantom is None else float(self.phantom)
+        self._settle(classes, words, points, *head.decoder(result.unknowns), phantom)
         self.training_: dict[str, Any] = {
             "texts": len(texts),
             "training_texts": len(training),
@@ -270,25 +338,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         return self
 
-    def score(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
         """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
-        labels = labels_of(texts) if labels is None else labels
-        return float(super().score(texts, labels, sample_weight))
+        labels = labels_of(X) if y is None else y
+        return float(super().score(X, labels, sample_weight))
 
-    def decision_function(self, texts: Texts) -> Logits:
+    def decision_function(self, X: Texts) -> Logits:  # noqa: N803
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
 
         With more than two classes, the score of each.
         """
-        return self._judge(texts)[0]
+        return self._judge(X, leaders=False)[0]
 
-    def predict_proba(self, texts: Texts) -> Float[np.ndarray, "texts classes"]:
+    def predict_proba(self, X: Texts) -> Float[np.ndarray, "texts classes"]:  # noqa: N803
         """Return the probabilities of the classes, in the order of ``classes_``."""
-        return self._probabilities(self.decision_function(texts))
+        return self._probabilities(self.decision_function(X))
 
-    def predict(self, texts: Texts) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:  # noqa: N803
         """Return the label of each text."""
-        return self._labels(self.decision_function(texts))
+        return self._labels(self.decision_function(X))
 
     def leader_counts(self, texts: Texts) -> Int[np.ndarray, " texts"]:
         """Return how many leaders each text has: the words in ``explain(text).leaders``."""
@@ -305,6 +373,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a text as the weighted tokens that the layers move."""
         check_is_fitted(self)
         (text,) = check_texts([text])
+        if self._linear:
+            return grouped_tokens(self, text)
         ragged, places = self._lookup.encode_with_places([text])
         has_neutral = bool(ragged.neutral[0] > 0)
         pole = [len(self.words_)] * has_neutral
@@ -318,17 +388,22 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def explain(self, text: str) -> Explanation:
         """Return why a text is classified as it is: leaders, spans, contributions that add up, what would turn it."""
+        check_is_fitted(self)
+        if self._linear:
+            (text,) = check_texts([text])
+            return grouped_explanation(self, text)
         tokens = self.tokens_of(text)
         passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
         return read_verdict(
             text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage, alpha=float(self.alpha),
-            gain=float(self.decoder_.flat[0]), bias=self.intercept_, classes=tuple(self.classes_),
+            gain=self._gain, bias=self.intercept_, classes=tuple(self.classes_),
+            of_text=float(self._of_text(self._lookup.encode([text]))[0]) if self.phantom_ and len(tokens.words) else 1.0,
         )  # fmt: skip
 
     def explain_many(self, texts: Texts) -> Iterator[Verdict]:
         """Yield for each text what ``explain`` says of verdict and leaders, thousands of texts a second."""
         for part in self._parts(texts, _BATCH):
-            yield from verdicts(self, part)
+            yield from grouped_verdicts(self, part) if self._linear else verdicts(self, part)
 
     def explain_jsonl(self, texts: Texts, path: str | Path) -> int:
         """Write one JSON object a text, as ``explain_many`` yields them, and return how many.
@@ -397,10 +472,29 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         embedding: Float[np.ndarray, "words_and_pole dim"],
         decoder: Decoder,
         intercept: float | Float[np.ndarray, " classes"],
+        phantom: float = 0.0,
     ) -> None:
-        """Take over a fitted state."""
+        """Take over the fitted state of the published model."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
-        self.decoder_, self.intercept_ = decoder, intercept
+        self.decoder_, self.intercept_, self.phantom_ = decoder, intercept, phantom
+        self.values_ = np.ascontiguousarray(embedding[:-1, :-1])
+        self._gain, self._linear = float(decoder.flat[0]), False
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
+
+    def _settle_values(
+        self,
+        classes: np.ndarray,
+        words: tuple[str, ...],
+        values: Float[np.ndarray, "words columns"],
+        intercept: float | Float[np.ndarray, " classes"],
+        phantom: float,
+        grouping: Grouping,
+    ) -> None:
+        """Take over the fitted state at transfer 0."""
+        self.classes_, self.words_, self.values_ = classes, words, values
+        self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
+        self._gain, self._linear = float(self.ngrams), True
+        self._views = Views(values, grouping)
         self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
@@ -409,9 +503,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
 
-    def _judge(self, texts: Texts) -> tuple[Logits, Int[np.ndarray, " texts"]]:
-        """Return logits and numbers of leaders of any number of texts."""
-        runs = [self._run(part) for part in self._parts(texts)]
+    def _judge(self, texts: Texts, *, leaders: bool = True) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+        """Return logits and numbers of leaders (0 if they are not wanted) of any number of texts."""
+        runs = [self._run(part, leaders) for part in self._parts(texts)]
         logits = np.concatenate([*(run[0] for run in runs), np.empty((0, *np.shape(self.intercept_)))])
         return logits, np.concatenate([*(run[1] for run in runs), np.empty(0, np.int64)])
 
@@ -425,18 +519,33 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.exp(log_softmax(logits)) if len(logits) else logits
         return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
 
-    def _run(self, texts: list[str]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+    def _run(self, texts: list[str], leaders: bool) -> tuple[Logits, Int[np.ndarray, " texts"]]:
         """Return logits and numbers of leaders."""
         ragged: Ragged = self._lookup.encode(texts)
-        shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
-        return self._decode(ragged, shares), leads
+        if not self._linear:
+            shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
+            return self._decode(ragged, shares * self._of_text(ragged)), leads
+        scores = self._decode(ragged, self._shares(ragged))
+        if not leaders:
+            return scores, np.zeros(len(texts), dtype=np.int64)
+        best, second = best_two(scores if scores.ndim == 2 else scores[:, None])
+        return scores, lead(ragged, self._views, best, second, self.layers, float(self.alpha)).counts
+
+    def _shares(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of each entry at transfer 0, ``m / (ngrams (words + phantom))``."""
+        mass = self._gain * (ragged.lengths + self.phantom_)
+        return ragged.counts / np.repeat(mass, np.diff(ragged.indptr))
+
+    def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of the words of the text, beside the phantom ones, for each entry."""
+        part = ragged.lengths / np.maximum(ragged.lengths + self.phantom_, 1.0)
+        return np.repeat(part, np.diff(ragged.indptr))
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Logits:
         """Return the logits, or the scores of several classes, for the shares of the words."""
-        values, gain = np.ascontiguousarray(self.embedding_[:, :-1]), float(self.decoder_.flat[0])
         if isinstance(self.intercept_, np.ndarray):
-            return sum_scores(ragged, shares, values, gain, self.intercept_)
-        return sum_values(ragged, shares, values[:, 0], gain, self.intercept_)
+            return sum_scores(ragged, shares, self.values_, self._gain, self.intercept_)
+        return sum_values(ragged, shares, self.values_[:, 0], self._gain, self.intercept_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -444,6 +553,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.one_d_array = True
         tags.input_tags.string = True
         return tags
+
+
+def _targets(which: Int[np.ndarray, " texts"], classes: int) -> Float[np.ndarray, "texts columns"]:
+    """Return the class of each text as a probability of each class; of two, of the second."""
+    if classes == 2:
+        return which[:, None].astype(np.float64)
+    return (which[:, None] == np.arange(classes)).astype(np.float64)
 
 
 def split(

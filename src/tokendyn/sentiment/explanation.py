@@ -35,12 +35,16 @@ class LeaderWord:
     value
         Its learned value s; the sign names the class.
     contribution
-        ``gain mass value``, its exact part of the logit.
+        Its exact part of the logit. At transfer 0, the sum over it and the words that it leads; at transfer 1,
+        ``gain mass value``.
+    own
+        What the word brings itself: at transfer 0 its own occurrences, with the n-grams over them, which is about what
+        the logit loses without the word; at transfer 1 ``gain value`` times the share of its own occurrences.
     followers
-        Words that ended with it.
+        Words that ended with it; at transfer 0, those of largest effect first.
     by_class
         With more than two classes, its contribution to the score of each; else empty. ``value`` and
-        ``contribution`` are then those towards the predicted class.
+        ``contribution`` are then those towards the predicted class: at transfer 0, against the second best.
     """
 
     word: str
@@ -48,6 +52,7 @@ class LeaderWord:
     mass: float
     value: float
     contribution: float
+    own: float
     followers: tuple[str, ...]
     by_class: tuple[float, ...] = ()
 
@@ -117,9 +122,12 @@ class Explanation(Result, kind="sentiment-explanation"):
         The text and the predicted class.
     probability, logit, bias
         Probability of ``classes[1]``, its logit, and the logit of a text without words.
-        With more than two classes, those of the predicted class, and its score for the logit.
+        With more than two classes, those of the predicted class, and for the logit its score; at transfer 0, its
+        score less that of ``rival``.
     classes
         The classes; of two, ``classes[1]`` is the positive side.
+    rival
+        With more than two classes at transfer 0, the second best class; else None.
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
@@ -127,7 +135,10 @@ class Explanation(Result, kind="sentiment-explanation"):
     neutral
         The pole of the words without a value.
     residual
-        The contributions of all words that are not leaders, together.
+        The contributions of all words that are not leaders, together; at transfer 0, of all words that are neither
+        leaders nor led.
+    others
+        The residual as its negative and its positive part.
     contributions
         Every distinct word with a value, largest ``|contribution|`` first.
     succession
@@ -171,6 +182,8 @@ class Explanation(Result, kind="sentiment-explanation"):
     states: Float[np.ndarray, "layers_and_one tokens dim"] = field(repr=False)
     token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
     alpha: float
+    others: tuple[float, float] = (0.0, 0.0)
+    rival: Any = None
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
@@ -185,6 +198,8 @@ class Explanation(Result, kind="sentiment-explanation"):
         """What a negative and a positive contribution speak for."""
         if len(self.classes) == 2:
             return self.classes[0], self.classes[1]
+        if self.rival is not None:
+            return self.rival, self.label
         return f"not {self.label}", self.label
 
     @property
@@ -281,11 +296,13 @@ class Explanation(Result, kind="sentiment-explanation"):
             "leaders": [_json(leader) for leader in self.leaders],
             "neutral": _json(self.neutral),
             "residual": self.residual,
+            "others": list(self.others),
             "contributions": [_json(word) for word in self.contributions],
             "succession": [_json(gone) for gone in self.succession],
             "known_words": self.known_words,
             "unknown_words": self.unknown_words,
             "note": self.note,
+            **({} if self.rival is None else {"rival": _plain(self.rival)}),
             **{name: list(numbers) for name, numbers in several.items() if numbers},
             **self._explorer(),
         }

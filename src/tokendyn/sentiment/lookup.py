@@ -123,10 +123,11 @@ class Lookup:
         known = np.bincount(rows, minlength=len(texts))
         indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[starts], minlength=len(texts)))]).astype(np.int64)
         ragged = Ragged(
-            indptr,
-            numbers[starts].astype(np.int32),
-            np.diff(ends).astype(np.float64),
-            (sizes - known).astype(np.float64),
+            indptr=indptr,
+            words=numbers[starts].astype(np.int32),
+            counts=np.diff(ends).astype(np.float64),
+            neutral=(sizes - known).astype(np.float64),
+            lengths=np.bincount(units.rows[units.numbers >= 0], minlength=len(texts)).astype(np.float64),
         )
         if units.spans is None:
             return ragged, None

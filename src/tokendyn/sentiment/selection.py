@@ -1,16 +1,19 @@
 """Settings of the prior of values, by texts that a fit did not see."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from scipy import sparse
 
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
 
 #: Settings that are tried, one after the other from the first guess on; chosen on splits of the training half of IMDb,
 #: the movie sentences and docstrings of installed packages.
-_PHANTOMS = (0.0, 5.0, 20.0, 50.0, 100.0, 200.0, 400.0)
+_PHANTOMS = (0.0, 5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
 _FLOORS = (0.2, 0.4, 0.8, 1.6)
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 #: Folds: all five up to so many texts, above it one.
@@ -18,25 +21,28 @@ _FOLDS, _FEW = 5, 2_000
 #: Above so many entries, tokens of fewer texts than _RARE are left out of the search: they hardly move its losses.
 _MANY_ENTRIES, _RARE = 1_000_000, 5
 #: Gradient at which a fit of the search ends.
-_ROUGH = 2e-4
+_ROUGH = 5e-5
+#: A setting is left for a neighbour whose loss is less by so much: losses of held-out texts are no surer than that.
+_ENOUGH = 5e-4
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen settings, and the mean held-out log-loss of all that were tried."""
+    """The chosen settings, the mean held-out log-loss of all that were tried, and whether the search came to its end."""
 
     prior: Prior
     tried: tuple[tuple[Prior, float], ...]
+    completed: bool
 
 
 def choose_prior(
     sample: Sample,
     crops: Sample | None,
     parents: Int[np.ndarray, " crops"],
-    classes: int,
     *,
     fixed: dict[str, float],
     progress: Callable[[str], None] = lambda _: None,
+    deadline: float = math.inf,
 ) -> Choice:
     """Return the settings of least held-out log-loss, found one after the other: phantom, floor, strength, phantom.
 
@@ -51,21 +57,23 @@ def choose_prior(
         Pieces of them that are learned too; None for none.
     parents
         Of each crop, the number of its text.
-    classes
-        How many classes there are.
     fixed
         Settings by name that are not searched for.
     progress
         Called with each setting that is tried.
+    deadline
+        When no further setting is tried, by :func:`time.monotonic`.
     """
     usual = float(np.median(sample.sizes))
     guess = Prior(phantom=100.0 if crops is not None else 20.0, floor=0.4, strength=4.0)
     best = replace(guess, **fixed)
-    folds = [_Fold(sample, crops, parents, classes, held) for held in _held_out(sample.classes, len(sample))]
+    folds = [_Fold(sample, crops, parents, held) for held in held_out(sample.targets)]
     losses: dict[Prior, float] = {}
 
     def loss(prior: Prior) -> float:
         if prior not in losses:
+            if time.monotonic() > deadline:
+                return math.inf
             progress(f"phantom {prior.phantom:g}, floor {prior.floor:g}, strength {prior.strength:g}")
             losses[prior] = float(np.mean([fold.loss(prior) for fold in folds]))
         return losses[prior]
@@ -75,30 +83,33 @@ def choose_prior(
         if name not in fixed:
             best = _descend(best, name, list(grids[name]), loss)
     loss(best)
-    return Choice(prior=best, tried=tuple(losses.items()))
+    return Choice(prior=best, tried=tuple(losses.items()), completed=time.monotonic() <= deadline)
 
 
 def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float]) -> Prior:
-    """Walk along one setting, from where it stands, as long as the loss falls: convex in practice, so few fits."""
+    """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice, so few fits."""
     at = min(range(len(grid)), key=lambda number: abs(grid[number] - getattr(best, name)))
     best = replace(best, **{name: grid[at]})
     for step in (1, -1):
         here, moved = at + step, False
-        while 0 <= here < len(grid) and loss(replace(best, **{name: grid[here]})) < loss(best):
+        while 0 <= here < len(grid) and loss(replace(best, **{name: grid[here]})) < loss(best) - _ENOUGH:
             best, here, moved = replace(best, **{name: grid[here]}), here + step, True
         if moved:
             break
     return best
 
 
-def _held_out(classes: Int[np.ndarray, " texts"], texts: int) -> Iterator[Int[np.ndarray, " held"]]:
-    """Yield the texts of each fold: every fifth of each class."""
-    place = np.empty(texts, dtype=np.int64)
+def held_out(targets: Float[np.ndarray, "texts columns"]) -> Iterator[Int[np.ndarray, " held"]]:
+    """Yield the texts of each fold: every fifth of each (likeliest) class; of many texts, one fold."""
+    classes = targets[:, 0] > 0.5 if targets.shape[1] == 1 else targets.argmax(axis=1)
+    turn = np.empty(len(targets), dtype=np.int64)
     for side in np.unique(classes):
         members = np.flatnonzero(classes == side)
-        place[members] = np.arange(len(members))
-    for fold in range(_FOLDS if texts <= _FEW else 1):
-        yield np.flatnonzero(place % _FOLDS == fold)
+        turn[members] = np.arange(len(members))
+    for fold in range(_FOLDS if len(targets) <= _FEW else 1):
+        held = np.flatnonzero(turn % _FOLDS == fold)
+        if len(held):
+            yield held
 
 
 class _Fold:
@@ -109,7 +120,6 @@ class _Fold:
         sample: Sample,
         crops: Sample | None,
         parents: Int[np.ndarray, " crops"],
-        classes: int,
         held: Int[np.ndarray, " held"],
     ) -> None:
         out = np.zeros(len(sample), dtype=bool)
@@ -119,12 +129,12 @@ class _Fold:
         if crops is not None:
             learned.append(crops.rows(np.flatnonzero(~out[parents])))
             self.held.append(crops.rows(np.flatnonzero(out[parents])))
-        frequency = np.diff(learned[0].counts.tocsc().indptr)
-        tokens = np.flatnonzero(frequency >= (_RARE if sample.counts.nnz > _MANY_ENTRIES else 2))
+        frequency = np.bincount(learned[0].counts.indices, minlength=sample.counts.shape[1])
+        tokens = np.flatnonzero(frequency >= (_RARE if sample.counts.nnz > _MANY_ENTRIES else 1))
         self.held = [part.tokens(tokens) for part in self.held]
         texts = learned[0].tokens(tokens)
         self.presence = (texts.counts > 0).astype(np.float64)
-        self.texts, self.classes = texts, classes
+        self.texts = texts
         self.learned = join([texts, *(part.tokens(tokens) for part in learned[1:])])
         self.scales: dict[float, np.ndarray] = {}
         self.start: Values | None = None
@@ -132,7 +142,7 @@ class _Fold:
     def loss(self, prior: Prior) -> float:
         """Return the mean held-out log-loss of a fit with these settings."""
         if prior.floor not in self.scales:
-            self.scales[prior.floor] = prior_scale(self.presence, self.texts.classes, self.classes, prior.floor)
+            self.scales[prior.floor] = prior_scale(self.presence, self.texts.targets, prior.floor)
         # The strength counts texts: on four fifths of them it is what it is on all.
         self.start = fit_values(self.learned, self.scales[prior.floor], prior, start=self.start, gradient=_ROUGH)
         parts = [np.average(self.start.losses(part), weights=part.importance) for part in self.held]
@@ -141,13 +151,11 @@ class _Fold:
 
 def join(parts: list[Sample]) -> Sample:
     """Return the texts of several samples as one."""
-    from scipy import sparse
-
     if len(parts) == 1:
         return parts[0]
     return Sample(
         counts=sparse.vstack([part.counts for part in parts], format="csr"),
         sizes=np.concatenate([part.sizes for part in parts]),
-        classes=np.concatenate([part.classes for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
         importance=np.concatenate([part.importance for part in parts]),
     )

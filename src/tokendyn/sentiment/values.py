@@ -30,15 +30,16 @@ class Sample:
         (texts, tokens): how often each token occurs in each text.
     sizes
         Float64, how many words each text has, known or not.
-    classes
-        The class of each text, from 0 on.
+    targets
+        Probability of each class: one column for two classes, the second class; else one for each class. A label is 0
+        or 1.
     importance
         Float64, what an error on each text costs.
     """
 
     counts: sparse.csr_matrix
     sizes: Float[np.ndarray, " texts"]
-    classes: Int[np.ndarray, " texts"]
+    targets: Float[np.ndarray, "texts columns"]
     importance: Float[np.ndarray, " texts"]
 
     def __len__(self) -> int:
@@ -49,14 +50,14 @@ class Sample:
         return Sample(
             counts=self.counts[rows],
             sizes=self.sizes[rows],
-            classes=self.classes[rows],
+            targets=self.targets[rows],
             importance=self.importance[rows],
         )
 
     def tokens(self, tokens: Tokens) -> "Sample":
         """Return all texts over some of the tokens."""
         return Sample(
-            counts=self.counts[:, tokens], sizes=self.sizes, classes=self.classes, importance=self.importance
+            counts=self.counts[:, tokens], sizes=self.sizes, targets=self.targets, importance=self.importance
         )
 
 
@@ -103,20 +104,28 @@ class Values:
         return sample.counts @ self.table / (sample.sizes + self.phantom)[:, None] + self.biases
 
     def losses(self, sample: Sample) -> Float[np.ndarray, " texts"]:
-        """Return the log-loss of each text."""
-        scores = self.scores(sample)
-        if scores.shape[1] == 1:
-            return np.logaddexp(0.0, np.where(sample.classes == 1, -scores[:, 0], scores[:, 0]))
-        return -log_softmax(scores)[np.arange(len(sample)), sample.classes]
+        """Return the log-loss of each text, a cross-entropy where targets are no labels."""
+        return losses_and_slopes(self.scores(sample), sample.targets)[0]
+
+
+def losses_and_slopes(
+    scores: Float[np.ndarray, "texts columns"], targets: Float[np.ndarray, "texts columns"]
+) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, "texts columns"]]:
+    """Return ``-sum_c t_c log p_c`` of each text, and its derivatives by the scores, ``p_c - t_c``."""
+    if scores.shape[1] == 1:
+        above = np.logaddexp(0.0, scores)
+        return (above - targets * scores)[:, 0], np.exp(scores - above) - targets
+    logs = log_softmax(scores)
+    return -np.einsum("tc,tc->t", targets, logs), np.exp(logs) - targets
 
 
 def prior_scale(
-    presence: sparse.csr_matrix, classes: Int[np.ndarray, " texts"], number: int, floor: float
+    presence: sparse.csr_matrix, targets: Float[np.ndarray, "texts columns"], floor: float
 ) -> Float[np.ndarray, "tokens columns"]:
     """Return the standard deviation that the prior gives to the value of each token.
 
     ``s_j^2 = (floor idf_j / 5)^2 + max(r_j^2 - 1/p_j - 1/q_j, 0)`` with ``r_j = log(p_j / sum p) - log(q_j / sum q)``
-    and p_j, q_j one more than the number of texts with the token that are of the class, or of another. The second term
+    and p_j, q_j one more than the (expected) number of texts with the token that are of the class, or of another. The second term
     is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps tokens whose
     marginal effect vanishes but not their effect beside others, such as "good" in reviews of films; with the inverse
     document frequency ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
@@ -125,17 +134,15 @@ def prior_scale(
     ----------
     presence
         (texts, tokens): 1 where a text has a token.
-    classes, number
-        The class of each text, and how many classes there are. Two have one column, the second class against the first.
+    targets
+        As in :class:`Sample`; the columns of the result are theirs.
     floor
         Factor of the first term.
     """
     frequency = np.asarray(presence.sum(axis=0)).ravel()
     idf = 1.0 + np.log(presence.shape[0] / np.maximum(frequency, 1.0))
-    sides = [1] if number == 2 else range(number)
-    scale = np.empty((presence.shape[1], len(sides)))
-    for column, side in enumerate(sides):
-        inside = presence.T @ (classes == side).astype(np.float64)
+    scale = np.empty((presence.shape[1], targets.shape[1]))
+    for column, inside in enumerate((presence.T @ targets).T):
         p, q = 1.0 + inside, 1.0 + frequency - inside
         r = np.log(p / p.sum()) - np.log(q / q.sum())
         scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0))
@@ -180,22 +187,12 @@ def fit_values(
     total = float(sample.importance.sum())
     shares = (sample.importance / total)[:, None]
     penalty = prior.strength / total
-    truth = sample.classes
     unit = _USUAL_WORDS + prior.phantom
 
     def objective(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
         table = unknowns.reshape(tokens + 1, columns)
         scores = density * (counts @ (scale * table[:-1])) + table[-1]
-        if columns == 1:
-            margins = np.where(truth == 1, -scores[:, 0], scores[:, 0])
-            losses = np.logaddexp(0.0, margins)
-            slopes = np.where(truth == 1, -1.0, 1.0) * np.exp(margins - losses)
-            slopes = slopes[:, None]
-        else:
-            logs = log_softmax(scores)
-            losses = -logs[np.arange(len(truth)), truth]
-            slopes = np.exp(logs)
-            slopes[np.arange(len(truth)), truth] -= 1.0
+        losses, slopes = losses_and_slopes(scores, sample.targets)
         slopes *= shares
         slope = np.empty_like(table)
         slope[:-1] = scale * (transpose @ (density * slopes)) + penalty * table[:-1]

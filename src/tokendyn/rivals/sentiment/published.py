@@ -269,7 +269,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         known = np.flatnonzero(met >= 0)
         ragged = with_active(counted, known)
         numbers = met[known][ragged.words].astype(np.int32) if len(known) else ragged.words
-        mapped = Ragged(ragged.indptr, numbers, ragged.counts, ragged.neutral)
+        mapped = Ragged(ragged.indptr, numbers, ragged.counts, ragged.neutral, ragged.lengths)
         return run_texts(mapped, np.arange(len(mapped)), self.network_, temperature)
 
     def _train(
@@ -342,6 +342,7 @@ def merge_words(texts: Sequence[str], at_most: int) -> CountedTexts:
         np.concatenate([*words, np.empty(0, np.int32)]),
         np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
         tuple(lexicon.numbers),
+        np.array(sizes, dtype=np.int64),
         np.array(sizes, dtype=np.int64),
     )
 
