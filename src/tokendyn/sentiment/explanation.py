@@ -158,6 +158,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
     alpha
         Step parameter of the layers.
+    transfer
+        0 where the verdict is the sum of all words and leaders group its terms, 1 where leaders speak for the words
+        that follow them.
     """
 
     parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure)
@@ -182,11 +185,17 @@ class Explanation(Result, kind="sentiment-explanation"):
     states: Float[np.ndarray, "layers_and_one tokens dim"] = field(repr=False)
     token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
     alpha: float
+    transfer: float = 1.0
     others: tuple[float, float] = (0.0, 0.0)
     rival: Any = None
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
+
+    @property
+    def summed(self) -> bool:
+        """Whether every word adds its own part, so that the contribution of a leader is the sum of its group."""
+        return self.transfer == 0
 
     @property
     def turns(self) -> bool:
@@ -216,13 +225,13 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def describe(self) -> list[str]:
         """Return the verdict, the words that led, and what would turn it, in a few sentences."""
-        led = ", ".join(f"{leader.word} ({leader.contribution:+.3g})" for leader in self.leaders[:8])
+        led = ", ".join(map(self._led, self.leaders[:8]))
         more = f" and {len(self.leaders) - 8} more" if len(self.leaders) > 8 else ""
         of = f" of {self.classes[1]}" if len(self.classes) == 2 else ""
         lines = [
             f"{self.label}: probability{of} {self.probability:.3g}, logit {self.logit:.3g}",
             f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
-            f"all other words together {self.residual:+.3g}, a text without words {self.bias:+.3g}",
+            f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
         ]
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
@@ -230,6 +239,17 @@ class Explanation(Result, kind="sentiment-explanation"):
                 f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn"
             )
         return [*lines, self.note] if self.note else lines
+
+    def _led(self, leader: LeaderWord) -> str:
+        """Return a leader with its numbers: what it brings alone and, with the words that it leads, together."""
+        if not (self.summed and leader.followers):
+            return f"{leader.word} ({leader.contribution:+.3g})"
+        names = ", ".join(leader.followers[:4]) + (", …" if len(leader.followers) > 4 else "")
+        return f"{leader.word} ({leader.own:+.3g}; with {names}: {leader.contribution:+.3g})"
+
+    def _split(self) -> str:
+        """Return the residual as its two parts, where words have parts of their own."""
+        return f" ({self.others[1]:+.3g}, {self.others[0]:+.3g})" if self.summed else ""
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each distinct word with a value, the largest contribution first."""
@@ -295,6 +315,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             "classes": [_plain(label) for label in self.classes],
             "leaders": [_json(leader) for leader in self.leaders],
             "neutral": _json(self.neutral),
+            "transfer": self.transfer,
             "residual": self.residual,
             "others": list(self.others),
             "contributions": [_json(word) for word in self.contributions],

@@ -11,7 +11,7 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 #: Of the record in a folder or an export.
 SCHEMA = "tokendyn-sentiment"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class FrozenModel(Protocol):

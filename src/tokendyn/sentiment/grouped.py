@@ -221,6 +221,7 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
         states=passage.states,
         token_leaders=passage.leaders,
         alpha=float(model.alpha),
+        transfer=0.0,
         probabilities=tuple(model._probabilities(reading.scores)[0].tolist()) if several else (),
         scores=tuple(scores.tolist()) if several else (),
         biases=tuple(np.asarray(model.intercept_).tolist()) if several else (),

@@ -25,7 +25,15 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         logit=explanation.logit,
         bias=explanation.bias,
         leaders=[
-            ExplainedLeader(word.word, word.spans, word.mass, word.value, word.contribution, word.followers)
+            ExplainedLeader(
+                word=word.word,
+                spans=word.spans,
+                mass=word.mass,
+                value=word.value,
+                contribution=word.contribution,
+                followers=word.followers,
+                own=word.own if explanation.summed else None,
+            )
             for word in explanation.leaders
         ],
         tokens=tokens,
@@ -34,6 +42,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         neutral_words=explanation.neutral.words,
         note=explanation.note,
         succession=[(gone.word, gone.margin) for gone in explanation.succession],
+        others=explanation.others if explanation.summed else None,
     )
 
 
@@ -63,7 +72,7 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
 
 def _ends(explanation: Explanation) -> tuple[str, str]:
     """Return what the two ends of the first coordinate mean: the classes, when it is the decoder's axis."""
-    if len(explanation.classes) > 2:
+    if len(explanation.classes) > 2 and explanation.rival is None:
         return ("", "")
     negative, positive = explanation.sides
     return str(negative), str(positive)
