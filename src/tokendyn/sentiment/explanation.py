@@ -38,8 +38,8 @@ class LeaderWord:
         Its exact part of the logit. At transfer 0, the sum over it and the words that it leads; at transfer 1,
         ``gain mass value``.
     own
-        What the word brings itself: at transfer 0 its own occurrences, with the n-grams over them, which is about what
-        the logit loses without the word; at transfer 1 ``gain value`` times the share of its own occurrences.
+        What the word does itself: at transfer 0 by how much the logit falls when all its occurrences are taken out of
+        the text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own occurrences.
     followers
         Words that ended with it; at transfer 0, those of largest effect first.
     by_class

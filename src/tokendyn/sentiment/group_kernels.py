@@ -33,19 +33,6 @@ def touched(first, last, o, mark, stamp):
 
 
 @_compiled
-def own_parts(texts, indptr, first, last, alive, rows, chosen, worth, mark, out):
-    """Write what each chosen entry is worth with all n-grams that hold a word of it."""
-    for k in range(len(chosen)):
-        mark_words(indptr, first, last, alive, chosen[k], mark, k)
-        total = 0.0
-        for e in range(texts[rows[k]], texts[rows[k] + 1]):
-            for o in range(indptr[e], indptr[e + 1]):
-                if touched(first, last, o, mark, k):
-                    total += worth[e]
-        out[k] = total
-
-
-@_compiled
 def margins_without(indptr, first, last, alive, candidates, values, sums, length, phantom, biases, verdict, mark, base, out):
     """Write the margin of the verdict without each candidate; return the next unused stamp.
 

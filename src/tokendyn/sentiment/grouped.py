@@ -53,18 +53,6 @@ class _Reading:
     parts: Float[np.ndarray, " entries"]
     shares: Float[np.ndarray, " entries"]
 
-    def own(self, entries: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, " chosen"]:
-        """Return what the margin loses with the words of some entries: their parts and those of n-grams over them."""
-        places, own = self.places, np.empty(len(entries))
-        worth = np.divide(self.parts, self.texts.counts)
-        alive = np.ones(len(places.first), dtype=bool)
-        mark = np.full(len(places.spans), -1, dtype=np.int64)
-        kernels.own_parts(
-            self.texts.indptr, places.indptr, places.first, places.last, alive, self.rows[entries], entries, worth,
-            mark, own,
-        )  # fmt: skip
-        return own
-
 
 def read(model: "FrozenModel", texts: list[str]) -> _Reading:
     """Return some texts with the terms of their verdicts."""
@@ -101,14 +89,15 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
     inside = np.flatnonzero(reading.lead.strong)
     group = np.bincount(leaders[inside], weights=parts[inside], minlength=entries)
     mass = np.bincount(leaders[inside], weights=reading.shares[inside], minlength=entries)
+    own = np.bincount(reading.lead.hosts, weights=parts, minlength=entries)
     chosen = np.flatnonzero(leaders == np.arange(entries))
     chosen = chosen[np.lexsort((-np.abs(group[chosen]), reading.rows[chosen]))]
     bounds = np.searchsorted(reading.rows[chosen], np.arange(count + 1)).tolist()
     residual = np.bincount(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
     names = model.words_
-    followers = _followers(names, ragged.words, leaders, parts, chosen)
+    followers = _followers(names, ragged.words, reading.lead, own, chosen)
     by_class = _by_class(model, reading, leaders, inside)[chosen].tolist() if several else [()] * len(chosen)
-    columns = (ragged.words[chosen], mass[chosen], reading.lead.margins[chosen], group[chosen], reading.own(chosen))
+    columns = (ragged.words[chosen], mass[chosen], reading.lead.margins[chosen], group[chosen], _without(model, reading, chosen))
     led = [
         LedBy(
             word=names[number],
@@ -140,6 +129,34 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
         )
 
 
+def _without(
+    model: "FrozenModel", reading: _Reading, chosen: Int[np.ndarray, " chosen"]
+) -> Float[np.ndarray, " chosen"]:
+    """Return by how much the margin falls when all occurrences of a word are taken out of its text.
+
+    ``S/(n + n0) - (S - s)/(n - m + n0)``: s is what the tokens that go are worth, less those that come, and m how many
+    words go. Occurrences next to each other are taken out each as if the other stayed.
+    """
+    places, texts = reading.places, reading.texts
+    counts = places.indptr[chosen + 1] - places.indptr[chosen]
+    leader = np.repeat(np.arange(len(chosen)), counts)
+    bounds = np.cumsum(counts) - counts
+    occurrences = np.repeat(places.indptr[chosen] - bounds, counts) + np.arange(len(leader))
+    which, tokens, signs = model._lookup.taken_out(places, occurrences)
+    rows = reading.rows[chosen]
+    of = leader[which]
+    worth = model.values_[tokens, 0]
+    if model.values_.shape[1] > 1:
+        pair = rows[of]
+        worth = model.values_[tokens, reading.best[pair]] - model.values_[tokens, reading.second[pair]]
+    lost = np.bincount(of, weights=signs * worth, minlength=len(chosen))
+    words = np.bincount(leader, weights=places.last[occurrences] - places.first[occurrences] + 1, minlength=len(chosen))
+    mass = texts.lengths[rows] + model.phantom_
+    whole = np.bincount(reading.rows, weights=reading.parts, minlength=len(texts))[rows]
+    left = np.maximum(mass - words, np.finfo(np.float64).tiny)
+    return whole - (whole * mass - lost) / left
+
+
 def margins_of(
     scores: Float[np.ndarray, "texts columns"],
     intercept: float | Float[np.ndarray, " classes"],
@@ -156,13 +173,14 @@ def margins_of(
 def _followers(
     names: tuple[str, ...],
     words: Int[np.ndarray, " entries"],
-    leaders: Int[np.ndarray, " entries"],
-    parts: Float[np.ndarray, " entries"],
+    found: Lead,
+    own: Float[np.ndarray, " entries"],
     chosen: Int[np.ndarray, " chosen"],
 ) -> list[tuple[str, ...]]:
-    """Return the words that each chosen leader leads, those of largest effect first."""
-    others = np.flatnonzero((leaders >= 0) & (leaders != np.arange(len(leaders))))
-    others = others[np.lexsort((-np.abs(parts[others]), leaders[others]))]
+    """Return the words that each chosen leader leads, those of largest effect first, without n-grams of theirs."""
+    leaders, entries = found.leaders, np.arange(len(own))
+    others = np.flatnonzero((leaders >= 0) & (leaders != entries) & (found.hosts == entries))
+    others = others[np.lexsort((-np.abs(own[others]), leaders[others]))]
     low = np.searchsorted(leaders[others], chosen, side="left").tolist()
     high = np.searchsorted(leaders[others], chosen, side="right").tolist()
     spelled = [names[number] for number in words[others].tolist()]
@@ -240,10 +258,12 @@ def _tokens(
 ) -> TokenSet:
     """Return the places of the strong words of one text, with a last coordinate that is the pole's alone."""
     texts, found = reading.texts, reading.lead
-    strong, weak = np.flatnonzero(found.strong), np.flatnonzero(~found.strong)
+    alone = found.hosts == np.arange(len(labels))
+    strong, weak = np.flatnonzero(found.strong & alone), np.flatnonzero(~found.strong)
+    net = np.bincount(found.hosts, weights=reading.parts, minlength=len(labels))
     view = model._views.of(int(reading.best[0]), int(reading.second[0]))
     words = texts.words[strong]
-    places = model._views.grouping.places(words, found.margins[strong], view.rank[words])
+    places = model._views.grouping.places(words, net[strong], view.rank[words])
     at_pole = float(texts.neutral[0] + texts.counts[weak].sum())
     pole = at_pole > 0
     positions = np.zeros((len(strong) + pole, places.shape[1] + 1))

@@ -5,6 +5,7 @@ found among the places, values stay where they are. So the verdict is the plain 
 the groups of its terms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -40,11 +41,14 @@ class View:
         texts.
     rank
         Rank of ``|margin| sqrt(texts with the word)`` among strong words, in (0, 1).
+    host
+        Of an n-gram that holds strong words, the strongest of them, which it stands with; else -1.
     """
 
     margin: Float[np.ndarray, " words"]
     strong: Bool[np.ndarray, " words"]
     rank: Float[np.ndarray, " words"]
+    host: Int[np.ndarray, " words"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +62,8 @@ class Grouping:
     ----------
     frequencies
         How many training texts hold each word.
+    members
+        ``(words, n)``: the numbers of the words of an n-gram that have a value, -1 for the others and for words.
     topics
         ``f_j``, or 0 for words without; no column when there are two groups, by sign.
     share
@@ -67,22 +73,33 @@ class Grouping:
     """
 
     frequencies: Int[np.ndarray, " words"]
+    members: Int[np.ndarray, "words longest"]
     topics: Float[np.ndarray, "words dimensions"]
     share: float
     spread: float
 
     def view(self, margin: Float[np.ndarray, " words"]) -> View:
-        """Return the words with their strength on one margin."""
+        """Return the words with their strength on one margin.
+
+        Words are strong first, then the n-grams that hold no strong word and have as large a margin.
+        """
         strength = np.abs(margin)
-        order = np.argsort(-strength, kind="stable")
+        single = np.flatnonzero((self.members < 0).all(axis=1))
+        order = single[np.argsort(-strength[single], kind="stable")]
         before = np.cumsum(self.frequencies[order]) - self.frequencies[order]
         strong = np.zeros(len(margin), dtype=bool)
-        strong[order] = (before < self.share * self.frequencies.sum()) & (strength[order] > 0.0)
+        strong[order] = (before < self.share * self.frequencies[single].sum()) & (strength[order] > 0.0)
+        least = strength[strong].min(initial=np.inf)
+        there = (self.members >= 0) & strong[self.members]
+        best = np.where(there, strength[self.members], -1.0)
+        at = np.arange(len(margin)), best.argmax(axis=1) if best.shape[1] else 0
+        host = np.where(there.any(axis=1), self.members[at], -1) if best.shape[1] else np.full(len(margin), -1)
+        strong |= (strength >= least) & (host < 0)
         rank = np.zeros(len(margin))
         chosen = np.flatnonzero(strong)
         evidence = strength[chosen] * np.sqrt(self.frequencies[chosen])
         rank[chosen[np.argsort(evidence, kind="stable")]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
-        return View(margin=margin, strong=strong, rank=rank)
+        return View(margin=margin, strong=strong, rank=rank, host=host)
 
     def places(
         self, words: Entries, margin: Float[np.ndarray, " entries"], rank: Float[np.ndarray, " entries"]
@@ -130,15 +147,18 @@ class Lead:
     margins
         The value of each entry on the margin that is explained.
     strong
-        Which entries may lead.
+        Which entries are among the groups: strong words, and n-grams that hold one.
+    hosts
+        Of each entry the one that it stands with, itself if it stands alone.
     leaders
-        Of each strong entry the entry that it ends with, itself for a leader; -1 for the others.
+        Of each entry of a group its leader, itself for a leader; -1 for the others.
     counts
         How many leaders each text has.
     """
 
     margins: Float[np.ndarray, " entries"]
     strong: Bool[np.ndarray, " entries"]
+    hosts: Entries
     leaders: Entries
     counts: Int[np.ndarray, " texts"]
 
@@ -166,7 +186,7 @@ def lead(
     """
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.indptr))
     margins, rank = np.empty(len(rows)), np.empty(len(rows))
-    strong = np.zeros(len(rows), dtype=bool)
+    strong, host = np.zeros(len(rows), dtype=bool), np.full(len(rows), -1, dtype=np.int64)
     number = best * (1 + max(int(np.max(best, initial=0)), int(np.max(second, initial=0)))) + second
     for pair in np.unique(number).tolist():
         at = np.flatnonzero(number == pair)[0]
@@ -174,16 +194,41 @@ def lead(
         inside = np.flatnonzero((number == pair)[rows])
         words = texts.words[inside]
         margins[inside], rank[inside], strong[inside] = view.margin[words], view.rank[words], view.strong[words]
+        host[inside] = view.host[words]
+    hosts = _hosts(texts.words, rows, host, len(views.table))
+    # A word stands for what it does in this text: with its n-grams, "bad" of "not bad" may speak for the film.
+    net = np.bincount(hosts, weights=texts.counts * margins, minlength=len(rows))
     entries = np.flatnonzero(strong)
     leaders = np.full(len(rows), -1, dtype=np.int64)
     if len(entries):
-        places = views.grouping.places(texts.words[entries], margins[entries], rank[entries])
+        places = views.grouping.places(texts.words[entries], net[entries], rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
+    leaders = leaders[hosts]
     own = leaders == np.arange(len(rows))
-    return Lead(margins=margins, strong=strong, leaders=leaders, counts=np.bincount(rows[own], minlength=len(texts)))
+    return Lead(
+        margins=margins,
+        strong=leaders >= 0,
+        hosts=hosts,
+        leaders=leaders,
+        counts=np.bincount(rows[own], minlength=len(texts)),
+    )
+
+
+def _hosts(
+    words: Int[np.ndarray, " entries"], rows: Entries, host: Entries, vocabulary: int
+) -> Int[np.ndarray, " entries"]:
+    """Return for each entry the entry of its host in the same text, itself for none; words ascend within a text."""
+    hosts = np.arange(len(words))
+    hosted = np.flatnonzero(host >= 0)
+    if len(hosted):
+        keys = rows * vocabulary + words
+        wanted = rows[hosted] * vocabulary + host[hosted]
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hosts[hosted] = np.where(keys[at] == wanted, at, hosted)
+    return hosts
 
 
 def _last_leaders(
@@ -211,7 +256,27 @@ def _ends(followed: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " tokens"]:
     return np.where(followed[ends] == ends, ends, np.arange(len(ends)))
 
 
-def topics_of(sample: Sample, values: Values, frequencies: Entries, *, share: float, dimensions: int) -> Grouping:
+def members_of(words: Sequence[str], ngrams: int) -> Int[np.ndarray, "words longest"]:
+    """Return of each n-gram the numbers of its words, -1 for those that are not there, and for single words."""
+    number = {word: place for place, word in enumerate(words)}
+    members = np.full((len(words), ngrams if ngrams > 1 else 0), -1, dtype=np.int64)
+    if ngrams > 1:
+        for place, name in enumerate(words):
+            if " " in name:
+                parts = name.split(" ")
+                members[place, : len(parts)] = [number.get(part, -1) for part in parts]
+    return members
+
+
+def topics_of(
+    sample: Sample,
+    values: Values,
+    frequencies: Entries,
+    members: Int[np.ndarray, "words longest"],
+    *,
+    share: float,
+    dimensions: int,
+) -> Grouping:
     """Return the places of words before their spread is set.
 
     ``f_j`` are the right singular vectors of the counts divided by the roots of the length of the text and of the
@@ -224,6 +289,8 @@ def topics_of(sample: Sample, values: Values, frequencies: Entries, *, share: fl
         The texts, and the values of their tokens.
     frequencies
         How many texts hold each token.
+    members
+        From :func:`members_of`.
     share
         Part of all words that may lead.
     dimensions
@@ -234,7 +301,8 @@ def topics_of(sample: Sample, values: Values, frequencies: Entries, *, share: fl
     reach = np.abs(table[:, 0]) if table.shape[1] == 1 else table.max(axis=1) - table.min(axis=1)
     # Of several classes, words that speak for any of them against any other: twice the share.
     wide = share if table.shape[1] == 1 else min(1.0, 2.0 * share)
-    grouping = Grouping(frequencies=frequencies, topics=np.zeros((words, dimensions)), share=wide, spread=0.0)
+    topics = np.zeros((words, dimensions))
+    grouping = Grouping(frequencies=frequencies, members=members, topics=topics, share=wide, spread=0.0)
     chosen = np.flatnonzero(grouping.view(reach).strong)
     rank = min(dimensions + 1, min(len(sample), len(chosen)) - 1)
     if dimensions and rank > 1:

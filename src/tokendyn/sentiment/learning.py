@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from tokendyn.sentiment.groups import Grouping, topics_of, with_leaders
+from tokendyn.sentiment.groups import Grouping, members_of, topics_of, with_leaders
 from tokendyn.sentiment.selection import choose_prior, join
 from tokendyn.sentiment.tokens import TokenRule
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
@@ -110,10 +110,12 @@ def learn(
     active = active[evidence[active] > 0.0] if evidence.any() else active
     values = Values(table=np.ascontiguousarray(whole.table[active]), biases=whole.biases, phantom=whole.phantom)
     progress("places of words")
+    words = tuple(counted.names[number] for number in tokens[active].tolist())
     sample = sample.tokens(active)
     grouping = topics_of(
-        sample, values, frequencies[active], share=settings.strong_share, dimensions=settings.dimensions
-    )
+        sample, values, frequencies[active], members_of(words, settings.rule.ngrams),
+        share=settings.strong_share, dimensions=settings.dimensions,
+    )  # fmt: skip
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)
     record: dict[str, object] = {
         "distinct_words": len(counted.names),
@@ -127,7 +129,6 @@ def learn(
             for prior, loss in choice.tried
         ],
     }
-    words = tuple(counted.names[number] for number in tokens[active].tolist())
     return Learned(words=words, values=values, grouping=grouping, prior=choice.prior, record=record)
 
 

@@ -13,7 +13,7 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment.checks import check_parameters
 from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
-from tokendyn.sentiment.groups import Grouping
+from tokendyn.sentiment.groups import Grouping, members_of
 from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
@@ -144,6 +144,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
         topics[tensors["with_topic"]] = tensors["topics"]
         grouping = Grouping(
             frequencies=tensors["frequencies"],
+            members=members_of(words, int(parameters["ngrams"])),
             topics=topics,
             share=float(parameters["strong_share"]),
             spread=float(fitted["spread"]),

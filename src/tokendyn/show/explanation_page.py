@@ -207,7 +207,7 @@ def _summary(explained: ExplainedText) -> str:
         )
     best = explained.leaders[explained.by_contribution[0]]
     if explained.others is not None:
-        alone = f" ({signed(best.own)} alone)" if best.own is not None and best.followers else ""
+        alone = "" if best.own is None else f" (without “{best.word}” the logit moves by {signed(-best.own)})"
         group = f"“{best.word}” with the words that it leads" if best.followers else f"“{best.word}”"
         return (
             f"The verdict is the sum of all words; {count} {'leader groups' if count == 1 else 'leaders group'} the "
@@ -290,7 +290,7 @@ def _shown(
     share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
     tip = (
         f"“{token.word}” leads: mass {short(leader.mass)}, value {signed(leader.value)}\n"
-        + ("" if leader.own is None else f"alone it adds {signed(leader.own, 4)}\n")
+        + ("" if leader.own is None else f"without it the logit moves by {signed(-leader.own, 4)}\n")
         + f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
     )
     sign = "+" if part > 0 else "−" if part < 0 else ""
