@@ -131,7 +131,8 @@ class Explanation(Result, kind="sentiment-explanation"):
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
-        Words that are among their own leaders at the last layer, largest ``|contribution|`` first.
+        Words that are among their own leaders at the last layer, largest ``|contribution|`` first; at transfer 0,
+        largest ``|own|`` first.
     neutral
         The pole of the words without a value.
     residual

@@ -91,13 +91,15 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
     mass = np.bincount(leaders[inside], weights=reading.shares[inside], minlength=entries)
     own = np.bincount(reading.lead.hosts, weights=parts, minlength=entries)
     chosen = np.flatnonzero(leaders == np.arange(entries))
-    chosen = chosen[np.lexsort((-np.abs(group[chosen]), reading.rows[chosen]))]
+    alone = np.zeros(entries)
+    alone[chosen] = _without(model, reading, chosen)
+    chosen = chosen[np.lexsort((-np.abs(alone[chosen]), reading.rows[chosen]))]
     bounds = np.searchsorted(reading.rows[chosen], np.arange(count + 1)).tolist()
     residual = np.bincount(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
     names = model.words_
     followers = _followers(names, ragged.words, reading.lead, own, chosen)
     by_class = _by_class(model, reading, leaders, inside)[chosen].tolist() if several else [()] * len(chosen)
-    columns = (ragged.words[chosen], mass[chosen], reading.lead.margins[chosen], group[chosen], _without(model, reading, chosen))
+    columns = (ragged.words[chosen], mass[chosen], reading.lead.margins[chosen], group[chosen], alone[chosen])
     led = [
         LedBy(
             word=names[number],
@@ -260,10 +262,9 @@ def _tokens(
     texts, found = reading.texts, reading.lead
     alone = found.hosts == np.arange(len(labels))
     strong, weak = np.flatnonzero(found.strong & alone), np.flatnonzero(~found.strong)
-    net = np.bincount(found.hosts, weights=reading.parts, minlength=len(labels))
     view = model._views.of(int(reading.best[0]), int(reading.second[0]))
     words = texts.words[strong]
-    places = model._views.grouping.places(words, net[strong], view.rank[words])
+    places = model._views.grouping.places(words, found.margins[strong], view.rank[words])
     at_pole = float(texts.neutral[0] + texts.counts[weak].sum())
     pole = at_pole > 0
     positions = np.zeros((len(strong) + pole, places.shape[1] + 1))

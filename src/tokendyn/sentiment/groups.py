@@ -196,12 +196,10 @@ def lead(
         margins[inside], rank[inside], strong[inside] = view.margin[words], view.rank[words], view.strong[words]
         host[inside] = view.host[words]
     hosts = _hosts(texts.words, rows, host, len(views.table))
-    # A word stands for what it does in this text: with its n-grams, "bad" of "not bad" may speak for the film.
-    net = np.bincount(hosts, weights=texts.counts * margins, minlength=len(rows))
     entries = np.flatnonzero(strong)
     leaders = np.full(len(rows), -1, dtype=np.int64)
     if len(entries):
-        places = views.grouping.places(texts.words[entries], net[entries], rank[entries])
+        places = views.grouping.places(texts.words[entries], margins[entries], rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
