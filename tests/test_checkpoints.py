@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from tokendyn import dynamics
+from tokendyn.attention import Head
 from tokendyn.cli import run
-from tokendyn.dynamics import Budget, TokenFlow, integrate
-from tokendyn.dynamics.integrators import Event
+from tokendyn.dynamics import Budget, Event, Layer, TokenFlow, integrate
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate
@@ -149,6 +150,16 @@ def test_a_checkpoint_of_another_run_is_refused(rng, tmp_path):
             simulate(tokens, **changed, checkpoint=Checkpoint(path))
     with pytest.raises(BadInputError, match="other input or settings"):
         simulate(tokens + 1e-16 + 1e-3, inverse_temperature=4.0, checkpoint=Checkpoint(path))
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_checkpoint_of_another_backend_is_refused(ragged, rng, tmp_path):
+    path, tokens = tmp_path / "run.safetensors", rng.normal(size=(2, 6, 2))
+    layers = [Layer(alpha=0.5, heads=(Head(inverse_temperature=4.0),))] * 4
+    through, given = (dynamics.run_ragged, list(tokens)) if ragged else (dynamics.run, tokens[0])
+    through(given, layers, backend="dense", checkpoint=Checkpoint(path, 0.0))
+    with pytest.raises(BadInputError, match="other input or settings"):
+        through(given, layers, checkpoint=Checkpoint(path, 0.0))
 
 
 def test_a_damaged_checkpoint_is_named_with_its_remedy(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from tokendyn.cli import run
 from tokendyn.errors import BadInputError
-from tokendyn.exact import Build
+from tokendyn.exact import Compilation
 from tokendyn.exact.reading import SequenceFile
 from tokendyn.experiments import sweep
 
@@ -23,7 +23,7 @@ def sequences(tmp_path):
 
 
 def test_python_and_the_command_line_build_the_same_transformer(sequences, tmp_path):
-    once = Build(sequences, strategy="fused")
+    once = Compilation(sequences, strategy="fused")
     built = once.run()
     assert built.model.predict([[[2.0, 1.0], [1.0, 4.0]]]) == ["a"]
     once.write(built, tmp_path / "python")
@@ -38,7 +38,7 @@ def test_python_and_the_command_line_build_the_same_transformer(sequences, tmp_p
 
 
 def test_what_was_built_has_the_face_of_a_result(sequences, tmp_path):
-    built = Build(sequences, strategy="fused").run()
+    built = Compilation(sequences, strategy="fused").run()
     assert "all 6 sequences have their label, to the last bit" in str(built)
     assert built.table()["sequences"].tolist() == [6]
     assert built.status == "completed"
@@ -49,8 +49,8 @@ def test_what_was_built_has_the_face_of_a_result(sequences, tmp_path):
 
 
 def test_constructions_are_swept_from_python(sequences, tmp_path):
-    result = sweep(Build(sequences), {"strategy": ["narrow", "fused"]}, store=tmp_path / "runs", workers=1)
-    blocks = [Build(sequences, strategy=name).run().model.stats.blocks for name in ("narrow", "fused")]
+    result = sweep(Compilation(sequences), {"strategy": ["narrow", "fused"]}, store=tmp_path / "runs", workers=1)
+    blocks = [Compilation(sequences, strategy=name).run().model.stats.blocks for name in ("narrow", "fused")]
     assert result.table()["blocks"].tolist() == blocks
 
 
@@ -58,10 +58,10 @@ def test_messages_speak_of_ids_and_of_arguments(tmp_path, capsys):
     path = tmp_path / "texts.csv"
     path.write_text("text,label\nWarm film,pos\nwarm film,neg\n", encoding="utf-8")
     with pytest.raises(BadInputError, match=r"sequences '1' and '2'.* or `keep_case=True`, which tells them apart"):
-        Build(path, text="text").run()
+        Compilation(path, text="text").run()
     assert run(["classify", "build", str(path), "--text", "text", "--out", str(tmp_path / "model")]) == 2
     assert "or --keep-case, which tells them apart" in capsys.readouterr().err
-    (sentence,) = Build(path, text="text", keep_case=True).check()
+    (sentence,) = Compilation(path, text="text", keep_case=True).check()
     assert sentence.endswith("from 2 sequences with 2 labels")
 
 
@@ -69,13 +69,13 @@ def test_a_file_is_read_as_the_one_that_a_transformer_was_built_from(tmp_path):
     path, words = tmp_path / "texts.csv", tmp_path / "words.csv"
     path.write_text("note,kind\nwarm film,pos\ndull film,neg\n", encoding="utf-8")
     words.write_text("word,x,y\nwarm,1,0\ndull,-1,0.5\n", encoding="utf-8")
-    model = Build(path, label="kind", text="note", embedding=words).run().model
+    model = Compilation(path, label="kind", text="note", embedding=words).run().model
     file = SequenceFile.as_built(path, model, embedding=words)
     assert file == SequenceFile(path=path, label="kind", text="note", embedding=words)
     assert file.read("kind").labels == ("pos", "neg")
     with pytest.raises(BadInputError, match="give the same one with `embedding`"):
         SequenceFile.as_built(path, model)
-    hashed = Build(path, label="kind", text="note", hash_dim=2).run().model
+    hashed = Compilation(path, label="kind", text="note", hash_dim=2).run().model
     assert SequenceFile.as_built(path, hashed, text="other").text == "other"
     with pytest.raises(BadInputError, match="leave `embedding` out"):
         SequenceFile.as_built(path, hashed, embedding=words)

@@ -12,7 +12,7 @@ from stores import six_tokens
 from tokendyn.cli import app, run
 from tokendyn.cli.jobs import any_command, command
 from tokendyn.errors import BadInputError
-from tokendyn.exact.experiments import Build
+from tokendyn.exact.experiments import Compilation
 from tokendyn.experiments import Experiment, Flags, Matrix, sweep
 from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
@@ -22,15 +22,15 @@ from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.runs.store import Store
-from tokendyn.sentiment.experiments import Export, Train
+from tokendyn.sentiment.experiments import Export, Training
 from tokendyn.studies.forecast.experiments import Comparison, Validation
-from tokendyn.studies.sentiment.experiments import Compare, Curve, Evaluate
+from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
-    Clustering, MeanField, Phase, Build, Train, Export, Compare, Curve, Evaluate, Fitting, Forecasting, Comparison,
-    Validation,
+    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Fitting,
+    Forecasting, Comparison, Validation,
 ]  # fmt: skip
 
 
@@ -158,6 +158,9 @@ def test_a_sweep_from_python_is_the_sweep_of_the_command_line_to_the_byte(tokens
             second.status, second.config, second.inputs, second.results,
         )  # fmt: skip
         assert set(first.files) == set(second.files)
+        commands = {json.loads((store.path(one) / "output" / "run.json").read_bytes())["command"]
+                    for store in (shell, python)}  # fmt: skip
+        assert len(commands) == 1, "the command that repeats a run does not depend on where the store lies"
         same = {name for name in first.files if name.endswith((".safetensors", ".csv", ".toml"))}
         assert len(same) >= 3
         assert {name: first.files[name] for name in same} == {name: second.files[name] for name in same}
@@ -211,7 +214,25 @@ def test_a_class_of_ones_own_can_be_swept(tmp_path):
     assert result.table()["end"].tolist() == [4.0, 2.0]
     assert "halve" not in app
     written = (tmp_path / "runs" / result.ids[0] / "output" / "end.txt").read_text(encoding="utf-8")
-    assert written == f"4.0\ntokendyn halve 8 --times 1 --out {tmp_path / 'runs' / result.ids[0] / 'output'}"
+    assert written == f"4.0\ntokendyn halve 8 --times 1 --out {result.ids[0]}"
+
+
+@pytest.mark.parametrize("part", ["over", "together", "fixed", "random"])
+def test_what_a_sweep_asks_for_comes_before_the_options_of_its_experiment(tokens, tmp_path, part):
+    values = {"fixed": 4, "random": {"choices": [4]}}.get(part, [4])
+    options = {part: {"layers": values}} | ({"samples": 1} if part == "random" else {})
+    result = sweep(Clustering(tokens, layers=3, alpha=0.5), **options, store=tmp_path / "runs", workers=1)
+    record = Store(tmp_path / "runs").read(result.ids[0])
+    assert (record.config["layers"], record.config["alpha"]) == (4, 0.5)
+
+
+@pytest.mark.parametrize("part", ["over", "together", "fixed"])
+def test_an_array_where_a_file_is_named_is_refused_with_the_remedy(tokens, part):
+    array = np.zeros((3, 2))
+    with pytest.raises(BadInputError, match=r"tokens holds an array, .*numpy\.save"):
+        sweep(Clustering(tokens), **{part: {"tokens": array if part == "fixed" else [array]}})
+    with pytest.raises(BadInputError, match=r"tokens = ndarray of shape \(3, 2\): expected a path; .*numpy\.save"):
+        Clustering(array)
 
 
 def test_a_wrong_option_of_a_sweep_is_refused_before_anything_runs(tokens, tmp_path):

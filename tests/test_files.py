@@ -359,7 +359,7 @@ def test_provenance_is_json_with_versions(tmp_path):
 def test_all_problems_are_one_error():
     assert str(BadInputError.all_of("tokens.csv", ["row 3 is short"])) == "tokens.csv: row 3 is short"
     both = TheoremError.all_of("tokens.csv", ["one", "two"])
-    assert str(both) == "tokens.csv has 2 problems:\n  - one\n  - two"
+    assert str(both) == "tokens.csv: 2 problems\n  - one\n  - two"
     assert isinstance(both, (TheoremError, BadInputError, ValueError))
 
 

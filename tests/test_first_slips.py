@@ -40,7 +40,7 @@ SLIPS = {
     ),
     "one sequence alone": (
         lambda: td.compile_transformer(SEQUENCES, ["x", "y"]).predict(SEQUENCES[0]),
-        r"the list of sequences has 2 problems:\n.*given as \[sequence\]",
+        r"the list of sequences: 2 problems\n.*given as \[sequence\]",
     ),
     "tokens that differ in length": (
         lambda: td.compile_transformer([[[1.0, 2.0], [3.0]], [[1.0, 2.0]]], [0, 1]),

@@ -7,8 +7,9 @@ from sklearn.linear_model import Ridge
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, BasisMap, Blend
-from tokendyn.forecast.basis import Monomials, monomial_count, solve_ridges
 from tokendyn.forecast.cell import tokens_of
+from tokendyn.forecast.functions import solve_ridges
+from tokendyn.forecast.monomials import Monomials, monomial_count
 from tokendyn.testing import ForecasterContract, driven, waves
 
 

@@ -12,8 +12,8 @@ from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.experiments import sweep
 from tokendyn.experiments.jobs import kind_of
-from tokendyn.sentiment import Export, Train, load
-from tokendyn.studies.sentiment import Curve, Evaluate, LeaderCurve
+from tokendyn.sentiment import Export, Training, load
+from tokendyn.studies.sentiment import Curve, Evaluation, LeaderCurve
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -29,13 +29,13 @@ def reviews(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(reviews, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "model"
-    once = Train(reviews, epochs=1, test_fraction=0.3)
+    once = Training(reviews, epochs=1, test_fraction=0.3)
     once.write(once.run(), folder)
     return folder
 
 
 def test_python_and_the_command_line_train_the_same_classifier(reviews, model, tmp_path):
-    once = Train(reviews, epochs=1, test_fraction=0.3)
+    once = Training(reviews, epochs=1, test_fraction=0.3)
     words = shlex.split(once.command_line(out=tmp_path / "shell"))
     assert run(words[1:]) == 0
     assert (tmp_path / "shell" / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
@@ -46,16 +46,16 @@ def test_python_and_the_command_line_train_the_same_classifier(reviews, model, t
 
 
 def test_a_training_that_its_budget_ends_is_used_by_the_command_and_goes_on_in_a_store(reviews, tmp_path, capsys):
-    trained = Train(reviews, epochs=3).run(budget=1e-9)
+    trained = Training(reviews, epochs=3).run(budget=1e-9)
     assert trained.status == "budget"
     assert trained.describe()[0] == "the budget ended the training; the model is the best so far"
-    assert Train(reviews).ended(trained) == "stopped"
+    assert Training(reviews).ended(trained) == "stopped"
     assert len(trained.table()) == len(trained.model.training_["epochs"])
     words = ["sentiment", "train", str(reviews), "--budget", "1ms", "--out", str(tmp_path / "model")]
     assert run(words) == 0
     assert "the budget ended the training" in capsys.readouterr().err
-    job = kind_of(Train).job({"reviews": reviews})
-    assert kind_of(Train).job({"reviews": reviews, "budget": "1m"}).question == job.question
+    job = kind_of(Training).job({"reviews": reviews})
+    assert kind_of(Training).job({"reviews": reviews, "budget": "1m"}).question == job.question
 
 
 def test_a_curve_is_a_result_with_one_row_a_wish(reviews, tmp_path):
@@ -74,17 +74,17 @@ def test_a_curve_is_a_result_with_one_row_a_wish(reviews, tmp_path):
 
 
 def test_evaluations_are_swept_and_their_dry_runs_refuse_what_they_refuse(reviews, model, tmp_path):
-    once = Evaluate(reviews, model=model, explainers="leaders", texts=2)
+    once = Evaluation(reviews, model=model, explainers="leaders", texts=2)
     assert once.check() == ("would explain 2 of 120 texts by leaders",)
-    every = Evaluate(reviews, model=model, explainers="leaders")
+    every = Evaluation(reviews, model=model, explainers="leaders")
     result = sweep(every, {"texts": [1, 2]}, store=tmp_path / "runs", workers=1)
     assert result.counts["completed"] == 2
     assert result.table()["leaders.texts"].tolist() == [1, 2]
     for wrong in ({"texts": 0}, {"seeds": 0}, {"explainers": "lede"}):
         with pytest.raises(BadInputError) as checked:
-            Evaluate(reviews, model=model, **wrong).check()
+            Evaluation(reviews, model=model, **wrong).check()
         with pytest.raises(BadInputError) as ran:
-            Evaluate(reviews, model=model, **wrong).run()
+            Evaluation(reviews, model=model, **wrong).run()
         assert str(checked.value) == str(ran.value)
 
 

@@ -52,6 +52,9 @@ def test_b_is_q_transposed_k_and_not_its_transpose(rng):
     transposed = TokenFlow(2.0, interaction=key.T @ query, value=value)
     assert np.abs(transposed.velocity(tokens) - expected).max() > 0.1
     assert np.array_equal(replace(by_parts, inverse_temperature=3.0).interaction, query.T @ key)
+    by_score = TokenFlow(2.0, score=key.T @ query, value=value)
+    np.testing.assert_allclose(by_score.velocity(tokens), expected, atol=1e-13)
+    assert np.array_equal(replace(by_score, inverse_temperature=3.0).interaction, by_score.interaction)
     head = Head(score=(query.T @ key).T, value=value, inverse_temperature=2.0)
     np.testing.assert_allclose(head.attend(tokens).means, means, atol=1e-13)
 
@@ -243,7 +246,9 @@ def test_a_token_that_asks_for_no_direction_is_singular():
         ({"inverse_temperature": math.inf}, "has two limits"),
         ({"inverse_temperature": 2.0, "cold_limit": "hardmax"}, "needs inverse_temperature=inf"),
         ({"inverse_temperature": math.inf, "cold_limit": "hardmax", "causal": True}, "finite inverse_temperature"),
-        ({"inverse_temperature": 1.0, "query": np.eye(2)}, "query and key"),
+        ({"inverse_temperature": 1.0, "query": np.eye(2)}, "query with key"),
+        ({"inverse_temperature": 1.0, "score": np.eye(2), "interaction": np.eye(2)}, "give one of score A"),
+        ({"inverse_temperature": 1.0, "score": np.ones((2, 3))}, "score must be a finite square matrix"),
         ({"inverse_temperature": 1.0, "value": np.ones((2, 3))}, "square"),
         ({"inverse_temperature": 1.0, "value": np.full((2, 2), np.nan)}, "finite"),
         ({"inverse_temperature": 1.0, "value": np.eye(2), "interaction": np.eye(3)}, "2 and 3 coordinates"),

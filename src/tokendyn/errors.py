@@ -52,7 +52,7 @@ class BadInputError(TokendynError, ValueError):
     --------
     >>> from tokendyn.errors import BadInputError
     >>> print(BadInputError.all_of("tokens.csv", ["line 2 is empty", "line 5 holds 'x'"]))
-    tokens.csv has 2 problems:
+    tokens.csv: 2 problems
       - line 2 is empty
       - line 5 holds 'x'
     """
@@ -70,7 +70,7 @@ class BadInputError(TokendynError, ValueError):
         """Return one error that lists every problem found in ``what``; ``count`` of them when lines stand for more."""
         if len(problems) == 1:
             return cls(f"{what}: {problems[0]}")
-        return cls(f"{what} has {count or len(problems)} problems:\n" + "\n".join(f"  - {p}" for p in problems))
+        return cls(f"{what}: {count or len(problems)} problems\n" + "\n".join(f"  - {p}" for p in problems))
 
 
 class MissingLibraryError(TokendynError, ImportError):

@@ -16,13 +16,13 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.cli.progress import progress
 from tokendyn.cli.repeat import repeated
 from tokendyn.errors import LISTED, BadInputError
-from tokendyn.exact.experiments import Build
+from tokendyn.exact.experiments import Compilation
 from tokendyn.exact.reading import SequenceFile, named
 from tokendyn.runs.folders import SIGNATURE, check_free, new_file
 from tokendyn.runs.table import heading_of
 
 build = command_of(
-    Build,
+    Compilation,
     out="Folder to write the model to. It must not exist.",
     help={"json": "Write statistics and certificate as one JSON object to standard output."},
 )

@@ -18,7 +18,7 @@ from tokendyn.cli.repeat import repeated
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import heading_of, safe_cell
-from tokendyn.sentiment.experiments import Export, Train
+from tokendyn.sentiment.experiments import Export, Training
 
 #: Of what ``explain --json`` writes.
 EXPLANATION_SCHEMA = "tokendyn-explanation"
@@ -29,7 +29,7 @@ MAX_CHARACTERS = 2**24
 
 
 train = command_of(
-    Train,
+    Training,
     out="Folder to write the model to. It must not exist.",
     help={
         "checkpoint": "Keep the state of the training in this .safetensors file, and go on from it when it is there; "

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.attention import Head
 from tokendyn.data.attention_names import read_mapping
 from tokendyn.data.families import EMBEDDINGS, Recognised, recognise
 from tokendyn.data.head_layout import HeadLayout
@@ -96,14 +95,6 @@ class HeadWeights(ShortRepr):
     def value_matrix(self) -> Float[np.ndarray, "model model"]:
         """``O V``: what the head adds to a token."""
         return np.asarray(self.outward @ self.value)
-
-    @property
-    def as_head(self) -> Head:
-        """The head that runs in :mod:`tokendyn.dynamics`: Q, K and ``O V`` at the model's own temperature.
-
-        For tokens on the unit sphere; ``key_bias`` is left out.
-        """
-        return Head(query=self.query, key=self.key, value=self.value_matrix, inverse_temperature=self.own_temperature)
 
 
 def read_head(

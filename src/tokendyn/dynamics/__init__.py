@@ -1,4 +1,4 @@
-"""Layers as a dynamical system of tokens, and the trajectory that they leave.
+"""Layers as a dynamical system of tokens, and the trajectories of the tokens.
 
 A layer moves every token towards what its heads attend to (arXiv 2407.01602, with general value matrices,
 several heads and an optional feed-forward part, which that paper leaves open)::
@@ -6,9 +6,9 @@ several heads and an optional feed-forward part, which that paper leaves open)::
     z_i <- z_i + alpha / (1 + alpha) * (sum_h m_i^h - z_i),   m_i^h = sum_j p_ij^h V_h z_j
 
 :func:`run` sends one set of tokens through layers, :func:`run_ragged` thousands of sets of any sizes at once;
-:func:`mean_shares` says what each token contributes to where the mean ends.
-In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :class:`TokenFlow` is the velocity,
-:func:`integrate` follows it.
+:func:`mean_shares` returns what each token contributes to the final mean.
+In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :class:`TokenFlow` is the velocity, which
+:func:`integrate` integrates.
 """
 
 from tokendyn.dynamics.flow import TokenFlow, means_within

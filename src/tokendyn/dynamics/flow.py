@@ -1,7 +1,8 @@
 """Attention as a flow of weighted tokens: the vector fields, in one convention.
 
-Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky> = <x, By> = <B^T x, y>``;
-``u(x) = B^T x / |B^T x|`` is the direction that token x asks for; V is the value matrix; ``P_x = I - x x^T``.
+Symbols: ``B = Q^T K``, so that the score of query x against key y is ``<Qx, Ky> = <x, By> = <B^T x, y>``,
+and the score matrix of :class:`~tokendyn.attention.Head` is ``A = B^T``;
+``u(x) = B^T x / |B^T x|`` is the direction of the query of token x; V is the value matrix; ``P_x = I - x x^T``.
 """
 
 import math
@@ -23,7 +24,7 @@ from tokendyn.errors import BadInputError, SingularError
 #: Returns ``sum_j p_ij x_j`` for queries, tokens (the keys and values), weights and the inverse temperature.
 Means = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
-#: What infinite inverse temperature means: finitely many tokens, or a law of full support.
+#: The limit that infinite inverse temperature stands for: of finitely many tokens, or of a law of full support.
 ColdLimit = Literal["hardmax", "full support"]
 
 #: ``|B^T x|`` below this share of ``|B|`` counts as zero.
@@ -39,34 +40,37 @@ class TokenFlow:
         xdot = P_x V m(x)
 
     arXiv 2605.10931 (normalisation layer); without ``on_sphere`` it is ``V m(x)``. At zero temperature there are two
-    limits, which differ: finitely many tokens follow their leaders (``cold_limit="hardmax"``), a law of full support
-    gives ``m(x) = u(x)`` (``cold_limit="full support"``).
+    different limits: finitely many tokens follow their leaders (``cold_limit="hardmax"``), a law of full support gives
+    ``m(x) = u(x)`` (``cold_limit="full support"``).
 
     Attributes
     ----------
     inverse_temperature
         ``beta >= 0``; ``inf`` needs ``cold_limit``.
     interaction
-        ``B``, ``(dim, dim)``; None is the identity. :class:`~tokendyn.attention.Head` calls ``A = B^T`` the score.
-    query, key
-        ``Q, K``, ``(rank, dim)``, in place of ``interaction``; turned into it, ``Q^T K``, and None afterwards.
+        ``B``, ``(dim, dim)``, as the papers of the mean field write it; None is the identity.
     value
         ``V``, ``(dim, dim)``; None is the identity.
+    score
+        ``A = B^T``, ``(dim, dim)``, the score matrix of :class:`~tokendyn.attention.Head`, in place of
+        ``interaction``: ``<A x, y> = <x, B y>``; turned into it, and None afterwards.
+    query, key
+        ``Q, K``, ``(rank, dim)``, in place of ``interaction``; turned into it, ``Q^T K``, and None afterwards.
     cold_limit
-        Which limit infinite ``inverse_temperature`` stands for.
+        The limit that infinite ``inverse_temperature`` stands for.
     normalised
         False: unnormalised attention (USA), ``xdot = P_x V sum_j w_j e^{beta <x, B y_j>} y_j``.
     causal
-        Token i attends to the tokens ``j <= i`` only.
+        Whether token i attends to the tokens ``j <= i`` only.
     on_sphere
-        Project the velocity onto the tangent space.
+        Whether the velocity is projected onto the tangent space.
     tie_tolerance
-        Of the hardmax; see :func:`tokendyn.attention.attend`.
+        Tie tolerance of the hardmax; see :func:`tokendyn.attention.attend`.
     means
-        A function that computes the means ``m`` in place of the exact difference form (:func:`softmax_drift`): any
-        fast approximate attention fits here.
+        A function that computes the means ``m`` in place of the exact difference form (:func:`softmax_drift`), such as
+        a fast approximate attention.
     threads
-        Threads of the difference form.
+        Number of threads of the difference form.
     device
         A torch device that computes the means, such as ``"cuda"``, in place of the difference form on this processor.
 
@@ -93,9 +97,10 @@ class TokenFlow:
     means: Means | None = None
     threads: int = 1
     device: str | None = None
+    score: Float[np.ndarray, "dim dim"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("interaction", "query", "key", "value"):
+        for name in ("interaction", "score", "query", "key", "value"):
             if isinstance(getattr(self, name), list | tuple):
                 object.__setattr__(self, name, as_float64(getattr(self, name)))
         problems = [*self._temperature_problems(), *self._matrix_problems()]
@@ -109,16 +114,18 @@ class TokenFlow:
             object.__setattr__(self, "interaction", np.asarray(self.query.T @ self.key, dtype=np.float64))
             object.__setattr__(self, "query", None)
             object.__setattr__(self, "key", None)
+        if self.score is not None:
+            object.__setattr__(self, "interaction", self.score.T)
+            object.__setattr__(self, "score", None)
         for name in ("interaction", "value"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
 
     def _temperature_problems(self) -> list[str]:
-        given: Any = self.inverse_temperature
-        if not isinstance(given, Real):
-            return [
-                f"inverse_temperature is {type(given).__name__}, expected a number; matrices are given by name: value=V"
-            ]
+        temperature: Any = self.inverse_temperature
+        if not isinstance(temperature, Real):
+            kind = type(temperature).__name__
+            return [f"inverse_temperature is {kind}, expected a number; matrices are given by name: value=V"]
         beta = self.inverse_temperature
         problems: list[str] = []
         if not beta >= 0:
@@ -138,20 +145,21 @@ class TokenFlow:
 
     def _matrix_problems(self) -> list[str]:
         problems = []
-        if (self.query is None) != (self.key is None) or (self.query is not None and self.interaction is not None):
-            problems.append("give either the interaction B, or query and key, or none of them")
-        for name in ("interaction", "query", "key", "value"):
+        forms = sum(matrix is not None for matrix in (self.score, self.interaction, self.query))
+        if (self.query is None) != (self.key is None) or forms > 1:
+            problems.append("give one of score A, interaction B = A^T, and query with key, or none of them")
+        for name in ("interaction", "score", "query", "key", "value"):
             matrix = getattr(self, name)
             if matrix is None:
                 continue
-            square = name in ("interaction", "value")
+            square = name in ("interaction", "score", "value")
             if np.ndim(matrix) != 2 or (square and matrix.shape[0] != matrix.shape[1]) or not np.isfinite(matrix).all():
                 problems.append(f"{name} must be a finite {'square ' if square else ''}matrix, got {np.shape(matrix)}")
         if self.query is not None and self.key is not None and self.query.shape != self.key.shape:
             problems.append(f"query {self.query.shape} and key {self.key.shape} must have the same shape")
         dims = {
             matrix.shape[-1]
-            for matrix in (self.interaction, self.key, self.value)
+            for matrix in (self.interaction, self.score, self.key, self.value)
             if matrix is not None and matrix.ndim
         }
         if len(dims) > 1:
@@ -194,7 +202,7 @@ class TokenFlow:
 
         ``m = sigma x + delta`` (see :class:`~tokendyn.attention.drift.Drift`) gives
         ``P_x V m = sigma P_x V x + P_x V delta``; the first term is computed in twice the working precision, so that
-        neither drowns in rounding when the tokens have collapsed.
+        rounding hides neither term when the tokens have collapsed.
 
         Parameters
         ----------
@@ -206,28 +214,28 @@ class TokenFlow:
         Raises
         ------
         SingularError
-            When a token has ``B^T x = 0`` in the full-support limit.
+            If a token has ``B^T x = 0`` in the full-support limit.
         """
         return self._moved(tokens, weights, projected=self.on_sphere)
 
     def output(
         self, tokens: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"] | None = None
     ) -> Float[np.ndarray, "tokens dim"]:
-        """Return ``V m(x)``, what a transformer layer adds to a token before it normalises; see :meth:`velocity`."""
+        """Return ``V m(x)``, which a transformer layer adds to a token before normalisation; see :meth:`velocity`."""
         return self._moved(tokens, weights, projected=False)
 
     def _moved(self, tokens: np.ndarray, weights: np.ndarray | None, *, projected: bool) -> np.ndarray:
-        share = checked_weights(weights, len(tokens))
+        masses = checked_weights(weights, len(tokens))
         cold = math.isinf(self.inverse_temperature)
-        given = self.means if self.device is None else means_on(self.device)
-        if cold or (given is not None and self.inverse_temperature > 0):
+        means_of = self.means if self.device is None else means_on(self.device)
+        if cold or (means_of is not None and self.inverse_temperature > 0):
             means = (
-                self._cold_means(tokens, share)
-                if given is None or cold
-                else given(self.queries(tokens), tokens, share, self.inverse_temperature)
+                self._cold_means(tokens, masses)
+                if means_of is None or cold
+                else means_of(self.queries(tokens), tokens, masses, self.inverse_temperature)
             )
             return tangent(tokens, self._values(means)) if projected else self._values(means)
-        drift = self.drift(tokens, share)
+        drift = self.drift(tokens, masses)
         if projected:
             moved = drift.signs[:, None] * self._tangent_values(tokens) + tangent(tokens, self._values(drift.shifts))
         else:
@@ -259,10 +267,10 @@ class TokenFlow:
 
 
 def means_within(error_tolerance: float) -> Means:
-    """Return means by the fastest backend of :func:`~tokendyn.attention.attend` that keeps an error bound.
+    """Return means by the fastest backend of :func:`~tokendyn.attention.attend` that meets an error bound.
 
-    For ``TokenFlow(means=...)`` with very many tokens. An error of the mean moves a token by as much in unit time, so
-    slower drifts than that, such as those of collapsed clusters, need the difference form, which is the default.
+    For ``TokenFlow(means=...)`` with very many tokens. An error of the mean moves a token by as much in unit time.
+    Slower drifts, such as those of collapsed clusters, need the difference form, which is the default.
 
     Parameters
     ----------
@@ -284,7 +292,7 @@ def means_within(error_tolerance: float) -> Means:
 def means_on(device: str) -> Means:
     """Return means by a torch device, such as ``"cuda"``; see :func:`tokendyn.attention.device.attend_tensors`.
 
-    Exact to rounding. Drifts far below the rounding of the means need the difference form, which is the default.
+    Exact up to rounding. Drifts far below the rounding of the means need the difference form, which is the default.
     """
 
     def means(queries: np.ndarray, tokens: np.ndarray, weights: np.ndarray, inverse_temperature: float) -> np.ndarray:

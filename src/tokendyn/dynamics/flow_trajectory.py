@@ -1,4 +1,4 @@
-"""Weighted tokens over continuous time, kept, saved and loaded."""
+"""The trajectory of weighted tokens in continuous time: states, summary, table, files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-flow", 1
 
-#: ``diverged``: a state or an exponent left the finite numbers. ``singular``: ``B^T x = 0`` on the way.
+#: ``diverged``: a state or an exponent is not finite. ``singular``: a token reached ``B^T x = 0``.
 FlowStatus = Literal["completed", "event", "diverged", "singular", "out of steps", "out of time"]
 
 
 @dataclass(frozen=True)
 class FlowTrajectory(Result):
-    """Tokens at the times that were asked for, as far as the integration came.
+    """Tokens at the requested times, as far as the integration came.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class FlowTrajectory(Result):
     weights
         ``(tokens,)``: positive, of sum 1.
     status
-        ``"completed"``; else why it ended early, with the states before that.
+        ``"completed"``, or why the integration ended early; the states before that are kept.
     reason
         The status in a sentence; empty when completed.
     steps, evaluations, rejected
-        Steps taken, velocities computed, steps that the adaptive method threw away.
+        Numbers of steps taken, velocities computed, and steps rejected.
     events
-        Times at which each event happened, by name.
+        Times of each event, by name.
     provenance
         Versions, configuration, seed, seconds.
     step_error
@@ -63,7 +63,7 @@ class FlowTrajectory(Result):
     step_error: float | None = None
 
     def clusters(self, state: int = -1, gap: float = 0.05) -> Clusters:
-        """Group the tokens of one state that are joined by steps of at most ``gap``."""
+        """Group the tokens of one state that are linked by gaps of at most ``gap``."""
         return cluster_points(self.states[state], gap)
 
     def cluster_counts(self, gap: float = 0.05) -> Int[np.ndarray, " states"]:
@@ -80,10 +80,10 @@ class FlowTrajectory(Result):
 
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
-        facts = self.summary()
+        summary = self.summary()
         lines = [
             "{tokens} tokens in {dim} dimensions until t = {time:g}: {steps} steps, {evaluations} velocities".format(
-                **facts
+                **summary
             ),
             f"{counted(len(self.clusters().sizes), 'cluster')} at the end",
         ]
@@ -107,7 +107,7 @@ class FlowTrajectory(Result):
         return pd.DataFrame({**columns, "spread": np.sqrt(gaps @ self.weights)})
 
     def picture(self) -> Paths:
-        """Return the ways of the tokens, coloured by the cluster that they end in."""
+        """Return the paths of the tokens, coloured by the cluster in which they end."""
         return Paths(self.states, self.times, self.clusters().labels, time_label="time")
 
     def to_xarray(self) -> "xarray.Dataset":
@@ -159,6 +159,11 @@ class FlowTrajectory(Result):
         ):
             raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
         return cls(
-            times, states, weights, record["status"], str(record.get("reason", "")), record["steps"],
-            record["evaluations"], record["rejected"], record["events"], record["provenance"], record.get("step_error"),
-        )  # fmt: skip
+            times=times,
+            states=states,
+            weights=weights,
+            status=record["status"],
+            reason=str(record.get("reason", "")),
+            step_error=record.get("step_error"),
+            **{name: record[name] for name in ("steps", "evaluations", "rejected", "events", "provenance")},
+        )

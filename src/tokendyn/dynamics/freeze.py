@@ -1,4 +1,4 @@
-"""Tokens whose leader is certain for ever need not attend again: the freeze theorem (our own)."""
+"""The freeze theorem (our own): a token whose leader is proved for all later layers need not attend again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,26 +19,26 @@ from tokendyn.shown import ShortRepr
 
 _MATRICES = ("score", "query", "key")
 
-#: How ties are decided. ``"float"``: bounds first, exact arithmetic where they do not suffice, as long as that is
-#: quick; ``"rational"``: exact for all tokens and states; ``"interval"``: bounds only.
+#: How ties are decided. ``"float"``: bounds first, exact arithmetic where they do not suffice as long as it is quick;
+#: ``"rational"``: exact for all tokens and states; ``"interval"``: bounds only.
 Arithmetic = Literal["float", "rational", "interval"]
 
-#: Exact products, and bits of all recorded coordinates together, that a run in rationals may take: about a minute.
+#: Limits of a run in rationals, about a minute: exact products, and the bits of all recorded coordinates together.
 RATIONAL_PRODUCTS, RATIONAL_BITS = 20_000_000, 4_000_000_000
 
-#: With a tie tolerance, places nearer than this share of their size are one place.
+#: With a tie tolerance, points closer than this share of their size count as one point.
 COINCIDENCE = 1e-12
 
-#: With a tie tolerance, layers for which a tie is followed before it is said to last.
+#: With a tie tolerance, the number of layers within which a followed tie must come to rest; else it is not frozen.
 MAX_TIE_LAYERS = 5000
 
-#: Below this step parameter a token that does not move in float64 may still be on its way.
+#: Below this step parameter a token that float64 no longer moves may still be far from its goal.
 LEAST_ALPHA = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
 class Following(ShortRepr):
-    """The part of an attention step that a trajectory keeps."""
+    """The part of an attention step that a trajectory records."""
 
     leaders: Int[np.ndarray, " tokens"]
     tie_counts: Int[np.ndarray, " tokens"]
@@ -51,9 +51,9 @@ class Following(ShortRepr):
 
 @dataclass(frozen=True, repr=False)
 class FrozenMotion(ShortRepr):
-    """The way of tokens that all move towards a point for ever, in closed form.
+    """The closed form of tokens that move towards fixed points for ever.
 
-    Token i moves towards ``g``, the place of its leader or the mean of its tie, from layer ``k = since_i`` on (freeze
+    Token i moves towards ``g``, the point of its leader or the mean of its tie, from layer ``k = since_i`` on (freeze
     theorem)::
 
         z_i(t) = g + prod_{k <= s < t} 1 / (1 + alpha_s) (z_i(k) - g),   t >= k.
@@ -61,9 +61,9 @@ class FrozenMotion(ShortRepr):
     Attributes
     ----------
     since
-        ``(tokens,)``: the layer from which each is frozen.
+        ``(tokens,)``: the layer from which each token is frozen.
     origins
-        ``(tokens, dim)``: its place then.
+        ``(tokens, dim)``: its point then.
     goals
         ``(tokens, dim)``: the point towards which it moves.
     log_shares
@@ -81,30 +81,30 @@ class FrozenMotion(ShortRepr):
         return int(self.since.max())
 
     def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
-        """Return the tokens at a layer not before :attr:`first_layer`."""
+        """Return the tokens at a layer from :attr:`first_layer` on."""
         state = np.empty_like(self.origins)
         place_frozen(state, self.origins, self.goals, self.since, shares(self.log_shares, layer))
         return state
 
 
 class Frozen:
-    """Tokens in a run, of which some move towards one point for ever, by the freeze theorem (our own).
+    """A run in which tokens freeze: each frozen token moves towards a fixed point for ever (freeze theorem, our own).
 
     A point *stays* when all leaders of the tokens on it sit on it, or when it is the mean of their leaders, which stay.
     If all leaders of token i stay, and a token at their mean m has all of them among its leaders, then i has the same
     leaders in every later layer and moves towards m: expand ``<A z_i', z_j'>`` bilinearly; each of the four terms is
     at most the one for the leaders of i, and the first is smaller for every other token. With a single leader v, m is
-    v, and the second condition follows from the first. It needs a fixed A, not a symmetric one; alpha may vary.
+    v, and the second condition follows from the first. A must be fixed but need not be symmetric; alpha may vary.
 
-    Leaders are those of exact arithmetic (:mod:`tokendyn.dynamics.ties`): a token that has come as near to its leader
-    as float64 can tell does not join the leader's ties.
+    Leaders are those of exact arithmetic (:mod:`tokendyn.dynamics.ties`): a token that float64 cannot distinguish from
+    its leader does not join the leader's ties.
 
     Parameters
     ----------
     tokens
         ``(tokens, dim)``, finite.
     layers
-        For which :func:`may_freeze` holds.
+        Layers for which :func:`may_freeze` holds.
     weights
         Positive token weights.
     backend
@@ -117,11 +117,11 @@ class Frozen:
     active
         Numbers of the tokens that are not frozen.
     following
-        What each token found when it attended last.
+        The result of each token's last attention.
     standing
         Which tokens stay where they are.
     between
-        Which frozen tokens move towards a mean of several leaders, or follow a token that does.
+        Which frozen tokens move towards the mean of several leaders, or follow a token that does.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Frozen:
         head = layers[0].heads[0]
         check_parameters(np.inf, head.tie_tolerance, backend=backend, known=known_backends(np.inf))
         self.head, self.backend, self.arithmetic = _near_one(head), backend, arithmetic
-        # The dynamic does not depend on the scale; products of coordinates near 1 neither overflow nor underflow.
+        # Leaders do not depend on the scale; products of coordinates near 1 neither overflow nor underflow.
         tokens, self.unit = near_one(tokens, "tokens")
         self._state = tokens.copy()
         self.weights = as_weights(weights, (count,), np.ones(count, dtype=bool))
@@ -163,38 +163,38 @@ class Frozen:
 
     @property
     def doubtful(self) -> Int[np.ndarray, " doubtful"]:
-        """Tokens that were decided within rounding of a tie, without proof."""
+        """Tokens with a leader that was chosen within rounding of a tie, without proof."""
         return np.array(sorted(self._ties.doubtful), dtype=np.int64)
 
     @property
     def motion(self) -> FrozenMotion:
-        """The closed form; of use when no token is active."""
+        """The closed form; it holds for all tokens when none is active."""
         return FrozenMotion(self.since, self.origins, self.goals, self.log_shares)
 
     @property
     def goals(self) -> Float[np.ndarray, "tokens dim"]:
-        """Where frozen tokens go."""
+        """The points towards which frozen tokens move."""
         return self._unscaled(self._goals)
 
     @property
     def origins(self) -> Float[np.ndarray, "tokens dim"]:
-        """Where frozen tokens were when they froze."""
+        """The points at which frozen tokens froze."""
         return self._unscaled(self._origins)
 
     def step(self, layer: Layer, number: int) -> None:
         """Apply layer ``number``, in which only active tokens attend.
 
-        Equal to the layer itself, up to rounding of the closed form, except where rounding decides a tie of the layer.
+        Equal to the layer itself up to rounding of the closed form, except where rounding decides a tie of the layer.
         """
         if not self.active.size:
             return
-        rows, found = self.active, self.following
-        earlier = found.leaders[rows]  # a copy: rows are numbers
+        rows, following = self.active, self.following
+        earlier = following.leaders[rows]  # a copy: rows are numbers
         means, decisions = self._attend(rows, number)
         for token in [token for token in self._members if self.since[token] < 0]:
             del self._members[token]
         self._members.update({token: decision.members for token, decision in decisions.items()})
-        leaders = found.leaders[rows]
+        leaders = following.leaders[rows]
         frozen = self._freeze(rows, number, means, decisions)
         share, before = layer.alpha / (1 + layer.alpha), self._state[rows]
         if not self._tolerant:
@@ -211,16 +211,16 @@ class Frozen:
             and np.array_equal(moved, left)
         )
         before = self._state.copy() if stuck else self._state
-        self._place(number + 1)
+        self._place_frozen(number + 1)
         self._state[self.active] = moved
         if stuck and np.array_equal(before, self._state):
-            if (found.leaders[rows] != earlier).any():
-                # Whom tokens follow still changes, within rounding of a tie, where floats do not move any more.
+            if (following.leaders[rows] != earlier).any():
+                # Floats no longer move, yet leaders still change: they differ within rounding of a tie, without proof.
                 self._ties.doubtful.update(decisions.keys() & set(self.active.tolist()))
             self._stop(number)
 
     def followed(self, token: int) -> Int[np.ndarray, " members"]:
-        """Return ``C_i``, whom a token followed when it attended last."""
+        """Return ``C_i``, the tokens that a token followed when it attended last."""
         if token in self._members:
             return self._members[token]
         leader = self.following.leaders[token]
@@ -229,23 +229,23 @@ class Frozen:
         return np.flatnonzero(self._ties.first == self._ties.first[leader])
 
     def advance(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
-        """Return the state after ``layer`` layers; nothing is computed for layers in between when all are frozen."""
+        """Return the state after ``layer`` layers; when all tokens are frozen, layers in between cost nothing."""
         if not self.active.size:
-            self._place(layer)
+            self._place_frozen(layer)
         if self.arithmetic == "rational":
             return self._exact_state(layer)
         return self._unscaled(self._state)
 
-    def _unscaled(self, places: np.ndarray) -> Float[np.ndarray, "tokens dim"]:
-        return places if self.unit == 1 else places * self.unit
+    def _unscaled(self, points: np.ndarray) -> Float[np.ndarray, "tokens dim"]:
+        return points if self.unit == 1 else points * self.unit
 
     @property
     def _tolerant(self) -> bool:
         return self.head.tie_tolerance > 0
 
     def _attend(self, rows: np.ndarray, number: int) -> tuple[np.ndarray, dict[int, Decision]]:
-        """Let tokens attend; return their means, and the decisions that attention could not take."""
-        state, found = self._state, self.following
+        """Let tokens attend; return their means, and the decisions where rounding leaves several possible leaders."""
+        state, following = self._state, self.following
         queries, keys = self.head.queries(state[rows]), self.head.keys(state)
         if self._tolerant:
             longest = np.sqrt((keys * keys).sum(axis=1).max(keepdims=True))[None]
@@ -253,20 +253,20 @@ class Frozen:
         else:
             slack = self._ties.slack(queries, number)
         means, leaders, counts, spreads = hardmax_within(queries, keys, state, slack, self.weights, self.backend)
-        found.leaders[rows], found.tie_counts[rows], found.tie_spreads[rows] = leaders, counts, spreads
+        following.leaders[rows], following.tie_counts[rows], following.tie_spreads[rows] = leaders, counts, spreads
         if self._tolerant:
             return means, self._within_tolerance(rows, queries, keys, slack, means)
         open_rows = spreads > 0
         if number and (counts > 1).any():
-            # On one point by rounding, perhaps: only tokens that began together are sure to be together.
+            # Floats may coincide where exact points differ: only tokens that began together are certainly together.
             open_rows |= counts != self._ties.together[leaders]
         decisions = {}
-        for place in np.flatnonzero(open_rows):
-            token = int(rows[place])
-            decision = self._ties.decide(token, number, state, queries[place], keys)
-            decisions[token], means[place] = decision, decision.mean
-            found.leaders[token] = decision.members[0]
-            found.tie_counts[token], found.tie_spreads[token] = len(decision.members), decision.spread
+        for index in np.flatnonzero(open_rows):
+            token = int(rows[index])
+            decision = self._ties.decide(token, number, state, queries[index], keys)
+            decisions[token], means[index] = decision, decision.mean
+            following.leaders[token] = decision.members[0]
+            following.tie_counts[token], following.tie_spreads[token] = len(decision.members), decision.spread
         return means, decisions
 
     def _freeze(
@@ -276,23 +276,23 @@ class Frozen:
         if self._tolerant:
             return self._freeze_within_tolerance(rows, number, means, decisions)
         state, ties, leaders = self._state, self._ties, self.following.leaders[rows]
-        places = {token: int(np.searchsorted(rows, token)) for token in decisions}
+        index_of = {token: int(np.searchsorted(rows, token)) for token in decisions}
         alone, frozen = np.ones(len(rows), dtype=bool), np.empty(len(rows), dtype=bool)
         for token, decision in decisions.items():
-            alone[places[token]] = bool((ties.first[decision.members] == ties.first[decision.members[0]]).all())
+            alone[index_of[token]] = bool((ties.first[decision.members] == ties.first[decision.members[0]]).all())
         stand(rows, leaders, alone, state, self.standing, frozen)
         for token, decision in decisions.items():
             among = ties.first[token] in ties.first[decision.members]
-            # On the leader's point by rounding only, or among several leaders.
-            stays = among and (alone[places[token]] or ties.stays(token, decision.members, number))
-            self.standing[token] = frozen[places[token]] = stays
-            self.between[token] = stays and not alone[places[token]]
+            # Floats coincide with the leader's point, or the token is one of several leaders: exact points decide.
+            stays = among and (alone[index_of[token]] or ties.stays(token, decision.members, number))
+            self.standing[token] = frozen[index_of[token]] = stays
+            self.between[token] = stays and not alone[index_of[token]]
         keys = self.head.keys(state) if decisions else state
         for token, decision in decisions.items():
-            if frozen[places[token]] or alone[places[token]] or not self.standing[decision.members].all():
+            if frozen[index_of[token]] or alone[index_of[token]] or not self.standing[decision.members].all():
                 continue
             if ties.lasts(decision.members, number, state, keys):
-                frozen[places[token]] = self.between[token] = True
+                frozen[index_of[token]] = self.between[token] = True
         freeze_rows(
             rows, leaders, alone, state, means, number,
             self.standing, self.between, self.since, self._origins, self._goals, frozen,
@@ -303,36 +303,37 @@ class Frozen:
         self.since[rows], self._origins[rows], self._goals[rows] = number, self._state[rows], goals
 
     def _stop(self, number: int) -> None:
-        """Leave the last active tokens where they are: no layer moves anything any more."""
+        """Freeze the last active tokens where they are: no layer moves any float any more."""
         self.between[self.active] = True
         self._set(self.active, number, self._state[self.active])
         self.active = self.active[:0]
 
-    def _place(self, layer: int) -> None:
+    def _place_frozen(self, layer: int) -> None:
         place_frozen(self._state, self._origins, self._goals, self.since, shares(self.log_shares, layer))
 
     def _exact_state(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
-        """Return the floats next to the exact places."""
+        """Return the floats nearest to the exact points."""
         exact = self._ties.exact
-        rows = [[nearest(number) for number in exact.place(token, layer)] for token in range(len(self._state))]
+        rows = [[nearest(number) for number in exact.point(token, layer)] for token in range(len(self._state))]
         return self._unscaled(np.array(rows))
 
-    # With a tie tolerance, a tie is a matter of the user's choice; places are compared by their distance.
+    # With a tie tolerance the user defines what a tie is, so exact arithmetic decides nothing: points are compared by
+    # their distance.
 
     def _within_tolerance(
         self, rows: np.ndarray, queries: np.ndarray, keys: np.ndarray, slack: np.ndarray, means: np.ndarray
     ) -> dict[int, Decision]:
-        """Return the members of the ties between places that differ."""
+        """Return the members of the ties between different points."""
         decisions, chosen = {}, np.empty(len(keys), dtype=np.int64)
-        found = self.following
-        for place in np.flatnonzero(found.tie_spreads[rows] > self._near(rows, found.leaders[rows])):
-            count = canonical_ties(queries[place], keys, slack[place], chosen)
-            token = int(rows[place])
-            decisions[token] = Decision(chosen[:count].copy(), means[place], float(found.tie_spreads[token]))
+        following = self.following
+        for index in np.flatnonzero(following.tie_spreads[rows] > self._near(rows, following.leaders[rows])):
+            count = canonical_ties(queries[index], keys, slack[index], chosen)
+            token = int(rows[index])
+            decisions[token] = Decision(chosen[:count].copy(), means[index], float(following.tie_spreads[token]))
         return decisions
 
     def _near(self, rows: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " rows"]:
-        """Return the distance within which two tokens count as one place."""
+        """Return the distance within which two tokens count as one point."""
         sizes = np.maximum(np.abs(self._state[rows]).max(axis=1), np.abs(self._state[others]).max(axis=1))
         return np.asarray(COINCIDENCE * sizes)
 
@@ -353,50 +354,53 @@ class Frozen:
         self.between[rows[follows]] = self.between[leaders[follows]]
         frozen = own | follows
         for token, decision in decisions.items():
-            place = np.searchsorted(rows, token)
-            there = np.abs(state[decision.members] - decision.mean).max(axis=1) <= COINCIDENCE * size[decision.members]
-            if (arrived[decision.members] | there).all() and self._keeps_tie(token, decision.members):
-                frozen[place] = self.between[token] = True
-                self._set(np.array([token]), number, means[place][None])
+            index = np.searchsorted(rows, token)
+            at_mean = (
+                np.abs(state[decision.members] - decision.mean).max(axis=1) <= COINCIDENCE * size[decision.members]
+            )
+            if (arrived[decision.members] | at_mean).all() and self._keeps_tie(token, decision.members):
+                frozen[index] = self.between[token] = True
+                self._set(np.array([token]), number, means[index][None])
         return np.asarray(frozen)
 
     def _keeps_tie(self, token: int, members: np.ndarray) -> bool:
-        """Follow one token towards the mean of its tie, as the layers compute it, until it stands still."""
+        """Return whether a token keeps its tie until it rests at the mean, with the steps that the layers compute."""
         keys = self.head.keys(self._state)
         longest = np.sqrt((keys * keys).sum(axis=1).max(keepdims=True))[None]
-        places, own, place = self._state[members].copy(), members == token, self._state[token].copy()
-        chosen, mean = np.empty(len(keys), dtype=np.int64), np.empty(len(place))
+        points, own, point = self._state[members].copy(), members == token, self._state[token].copy()
+        chosen, mean = np.empty(len(keys), dtype=np.int64), np.empty(len(point))
         everyone = np.arange(len(members))
         share = -np.expm1(self.log_shares[1])
         for _ in range(MAX_TIE_LAYERS):
-            query = self.head.queries(place[None])
+            query = self.head.queries(point[None])
             slack = tie_slack(query, longest, self.head.tie_tolerance)
-            keys[members] = self.head.keys(places)
+            keys[members] = self.head.keys(points)
             count = canonical_ties(query[0], keys, float(slack[0]), chosen)
             if not np.isin(members, chosen[:count]).all():
                 return False
-            mean_of(everyone, places, self.weights[members], mean)
-            moved = place + share * (mean - place)
-            if np.array_equal(moved, place):
+            mean_of(everyone, points, self.weights[members], mean)
+            moved = point + share * (mean - point)
+            if np.array_equal(moved, point):
                 return True
-            place = moved
-            places[own] = place
+            point = moved
+            points[own] = point
         return False
 
 
 def log_shares(layers: Sequence[Layer]) -> Float[np.ndarray, " layers_plus_1"]:
     """Return ``sum_{s < t} log 1 / (1 + alpha_s)`` for every t, each rounded once."""
+    # Extended precision, so that the error of a sum does not grow with the number of layers.
     decay = -np.log1p(np.array([layer.alpha for layer in layers], dtype=np.longdouble))
     return np.concatenate([[0.0], np.cumsum(decay)]).astype(np.float64)
 
 
 def shares(log_shares: Float[np.ndarray, " layers_plus_1"], layer: int) -> Float[np.ndarray, " since"]:
-    """Return, for each layer k up to ``layer``, the share of the way that is left after the layers k to ``layer``."""
+    """Return, for each layer ``k <= layer``, the share of the distance that is left after the layers k to ``layer``."""
     return np.asarray(np.exp(log_shares[layer] - log_shares[: layer + 1]))
 
 
 def may_freeze(layers: Sequence[AnyLayer]) -> TypeGuard[Sequence[Layer]]:
-    """Return whether the freeze theorem speaks of these layers: one hardmax head, ``A`` fixed, ``V = I``."""
+    """Return whether the freeze theorem covers these layers: one hardmax head, ``A`` fixed, ``V = I``."""
     first = layers[0].heads[0]
     return all(
         isinstance(layer, Layer)

@@ -1,4 +1,4 @@
-"""One transformer layer on a set of tokens: one that relaxes towards its means, or one that adds them."""
+"""Transformer layers on a set of tokens: one relaxes towards its means, the other adds them."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -28,7 +28,7 @@ class FeedForward:
     outer, outer_bias
         ``W2`` of shape ``(dim, width)``, ``b2`` of shape ``(dim,)``.
     residual
-        Whether the token itself is added (eta); else it is forgotten.
+        Whether the token itself is added: eta is 1, else 0.
     """
 
     inner: Float[np.ndarray, "width dim"]
@@ -90,7 +90,7 @@ class Layer:
         mask: Bool[np.ndarray, "*shape"] | None = None,
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
-        """Return the moved tokens and what each head found. Masked tokens stay where they are."""
+        """Return the moved tokens and the attention step of each head. Masked tokens stay where they are."""
         target, steps = _means(self.heads, tokens, weights, mask, backend)
         moved = tokens + self.alpha / (1 + self.alpha) * (target - tokens)
         if self.feed_forward is not None:
@@ -127,7 +127,7 @@ class ResidualLayer:
         mask: Bool[np.ndarray, "*shape"] | None = None,
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
-        """Return the moved tokens and what each head found. Masked tokens stay where they are."""
+        """Return the moved tokens and the attention step of each head. Masked tokens stay where they are."""
         inner = tokens if self.feed_forward is None else self.feed_forward(tokens)
         means, steps = _means(self.heads, inner, weights, mask, backend)
         moved = inner + means
@@ -136,11 +136,11 @@ class ResidualLayer:
 
 @runtime_checkable
 class AnyLayer(Protocol):
-    """What :func:`tokendyn.dynamics.run` runs: :class:`Layer`, :class:`ResidualLayer`, or a class of the user's own."""
+    """A layer that :func:`tokendyn.dynamics.run` accepts: :class:`Layer`, :class:`ResidualLayer` or a user's class."""
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """The heads; all layers of a run have as many."""
+        """The heads; all layers of a run have the same number."""
 
     def __call__(
         self,
@@ -150,7 +150,7 @@ class AnyLayer(Protocol):
         mask: Bool[np.ndarray, "*shape"] | None = None,
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
-        """Return the moved tokens and what each head found."""
+        """Return the moved tokens and the attention step of each head."""
 
 
 def _check_heads(heads: Any) -> None:
@@ -163,8 +163,9 @@ def _check_heads(heads: Any) -> None:
 def _means(
     heads: tuple[Head, ...], tokens: np.ndarray, weights: np.ndarray | None, mask: np.ndarray | None, backend: Backend
 ) -> tuple[np.ndarray, tuple[AttentionStep, ...]]:
-    """Return the sum of the means of all heads, and what each found."""
+    """Return the sum of the means of all heads, and their attention steps."""
     steps = tuple(head.attend(tokens, weights=weights, mask=mask, backend=backend) for head in heads)
+    # Summed in the order of the heads, so that the result has the same bits with every backend.
     total = steps[0].means
     for step in steps[1:]:
         total = total + step.means

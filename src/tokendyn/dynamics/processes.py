@@ -28,23 +28,23 @@ def run_in_processes(
     weights: Float[np.ndarray, " tokens"] | None,
     processes: int,
 ) -> ShardedRun:
-    """Let processes of this machine share the tokens, each an equal part; return the run of all tokens.
+    """Divide the tokens equally among processes of this machine; return the run of all tokens.
 
-    They are fresh interpreters, so that a caller needs no ``if __name__ == "__main__"``, and meet in a temporary
-    folder: no port is opened.
+    The processes are fresh interpreters, so that a caller needs no ``if __name__ == "__main__"``. They rendezvous in a
+    temporary folder, so that no port is opened.
 
     Raises
     ------
     BadInputError
-        With what the first process that failed said.
+        If a process fails, with the last line of its error output.
     """
     with tempfile.TemporaryDirectory(prefix="tokendyn-") as folder:
         head = layers[0].heads[0]
-        given = {name: getattr(head, name) for name in _MATRICES if getattr(head, name) is not None}
-        given |= {"tokens": tokens, "alphas": np.array([layer.alpha for layer in layers])}
+        arrays = {name: getattr(head, name) for name in _MATRICES if getattr(head, name) is not None}
+        arrays |= {"tokens": tokens, "alphas": np.array([layer.alpha for layer in layers])}
         if weights is not None:
-            given["weights"] = as_weights(weights, (len(tokens),), np.ones(len(tokens), dtype=bool))
-        np.savez(Path(folder) / "run.npz", tie_tolerance=head.tie_tolerance, **given)
+            arrays["weights"] = as_weights(weights, (len(tokens),), np.ones(len(tokens), dtype=bool))
+        np.savez(Path(folder) / "run.npz", tie_tolerance=head.tie_tolerance, **arrays)
         command = [sys.executable, "-m", "tokendyn.dynamics.processes", folder, str(processes)]
         path = os.pathsep.join(filter(None, sys.path))
         environment = {**os.environ, "PYTHONPATH": path}
@@ -52,8 +52,8 @@ def run_in_processes(
             subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, env=environment)
             for rank in range(processes)
         ]
-        said = [worker.communicate()[1].decode(errors="replace").strip() for worker in workers]
-        failed = [text for worker, text in zip(workers, said, strict=True) if worker.returncode]
+        messages = [worker.communicate()[1].decode(errors="replace").strip() for worker in workers]
+        failed = [text for worker, text in zip(workers, messages, strict=True) if worker.returncode]
         if failed:
             raise BadInputError(f"a process of the run failed: {(failed[0].splitlines() or ['it was stopped'])[-1]}")
         parts = [dict(np.load(Path(folder) / f"part-{rank}.npz")) for rank in range(processes)]
@@ -61,26 +61,26 @@ def run_in_processes(
     for part, start in zip(parts, starts, strict=False):
         part["doubtful"] = part["doubtful"] + start
     names = [*_FIELDS[:-1], *(f"first_{name}" for name in _FOLLOWING)]
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    first = Following(**{name: whole.pop(f"first_{name}") for name in _FOLLOWING})
-    return ShardedRun(**whole, first=first, keys_sent=tuple(parts[0]["keys_sent"].tolist()))
+    merged = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    first = Following(**{name: merged.pop(f"first_{name}") for name in _FOLLOWING})
+    return ShardedRun(**merged, first=first, keys_sent=tuple(parts[0]["keys_sent"].tolist()))
 
 
 def _work(folder: Path, processes: int, rank: int) -> None:
-    """Run the part of one process and write what it found."""
+    """Run the part of one process and write its result."""
     import torch.distributed as dist
 
-    given = np.load(folder / "run.npz")
-    edges = np.linspace(0, len(given["tokens"]), processes + 1).astype(int)
+    arrays = np.load(folder / "run.npz")
+    edges = np.linspace(0, len(arrays["tokens"]), processes + 1).astype(int)
     own = slice(edges[rank], edges[rank + 1])
-    matrices = {name: given[name] for name in _MATRICES if name in given}
-    head = Head(**matrices, tie_tolerance=float(given["tie_tolerance"]))
-    layers = [Layer(alpha=float(alpha), heads=(head,)) for alpha in given["alphas"]]
-    weights = given["weights"][own] if "weights" in given else None
+    matrices = {name: arrays[name] for name in _MATRICES if name in arrays}
+    head = Head(**matrices, tie_tolerance=float(arrays["tie_tolerance"]))
+    layers = [Layer(alpha=float(alpha), heads=(head,)) for alpha in arrays["alphas"]]
+    weights = arrays["weights"][own] if "weights" in arrays else None
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
-    found = run_sharded(np.ascontiguousarray(given["tokens"][own]), layers, weights=weights)
-    fields = {name: np.asarray(getattr(found, name)) for name in _FIELDS}
-    fields |= {f"first_{name}": getattr(found.first, name) for name in _FOLLOWING}
+    run = run_sharded(np.ascontiguousarray(arrays["tokens"][own]), layers, weights=weights)
+    fields = {name: np.asarray(getattr(run, name)) for name in _FIELDS}
+    fields |= {f"first_{name}": getattr(run.first, name) for name in _FOLLOWING}
     np.savez(folder / f"part-{rank}.npz", allow_pickle=False, **fields)
     dist.barrier()
     dist.destroy_process_group()

@@ -339,7 +339,7 @@ def run_ragged(
     batch = _Batch(sets, given, layers, record, freeze, backend)
     done = 0
     if checkpoint is not None:
-        checkpoint.of(sets.tokens, sets.offsets, given, batch.recorded, freeze, tuple(layers))
+        checkpoint.of(sets.tokens, sets.offsets, given, batch.recorded, freeze, tuple(layers), backend)
         found = checkpoint.read()
         done = 0 if found is None else batch.take_up(found)
     for last in _in_pieces(batch.run, sets, done, workers):

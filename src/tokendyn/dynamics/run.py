@@ -20,7 +20,7 @@ from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
 from tokendyn.words import counted
 
-#: Called after each layer with the number of layers done and the number asked for.
+#: Called after each layer with the number of layers done and the total.
 Progress = Callable[[int, int], None]
 
 #: Which layers a trajectory keeps.
@@ -43,51 +43,51 @@ def run(
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trajectory:
-    """Send one set of tokens through layers and record the way.
+    """Send one set of tokens through layers and record the trajectory.
 
     Parameters
     ----------
     tokens
         ``(tokens, dim)`` real and finite; computed in float64.
     layers
-        One :class:`Layer` or :class:`ResidualLayer` for each layer; all with the same number of heads.
+        One :class:`Layer` or :class:`ResidualLayer` for each layer; all have the same number of heads.
     labels
-        A name for each token, by default its number.
+        A name for each token; its number by default.
     weights
         Positive token weights (multiplicities).
     freeze
-        Let tokens whose leader is certain for ever follow it without attending again
+        Let tokens whose leader is proved for all later layers follow it without attending again
         (:class:`~tokendyn.dynamics.freeze.Frozen`).
-        Applies to hardmax layers of one head with the same ``A`` and without ``V`` or feed-forward part.
+        This applies to hardmax layers of one head with the same ``A``, without ``V`` or feed-forward part.
     record
         Which layers to keep: ``"all"``; ``"last"``, the last two; or their numbers, 0 for the input. The first and
         the last are always kept. When all tokens froze, :meth:`Trajectory.at` gives the others in closed form.
     arithmetic
-        How ties are decided when tokens freeze. ``"float"``: attention in float64 with bounds on its rounding; where
-        they do not tell who leads, rationals do, as long as that is quick, and else the tokens are listed as
-        ``doubtful``. ``"rational"``: leaders exact, states rounded once; refused where it would take about a minute or
-        more. ``"interval"``: bounds only, for any number of tokens.
+        How ties are decided when tokens freeze. ``"float"``: attention in float64 with bounds on its rounding errors;
+        where the bounds do not decide who leads, rational arithmetic does as long as it is quick; the remaining tokens
+        are listed as ``doubtful``. ``"rational"``: leaders are exact and states rounded once; refused where it would
+        take about a minute or more. ``"interval"``: bounds only, for any number of tokens.
     backend
         See :func:`tokendyn.attention.attend`.
     device
-        A torch device that the attention is computed on, such as ``"cuda"``, in place of a backend. Hardmax has the
-        same bits there.
+        A torch device that computes the attention, such as ``"cuda"``, in place of a backend. Hardmax returns the same
+        bits there.
     processes
-        Processes of this machine that share the tokens, with the same bits. For hardmax layers that freeze, and
-        ``record="last"``; runs over several machines call :func:`tokendyn.dynamics.sharded.run_sharded` themselves.
+        Number of processes of this machine that share the tokens; the result has the same bits. For hardmax layers
+        that freeze and ``record="last"``; for several machines, call :func:`tokendyn.dynamics.sharded.run_sharded`.
     config
-        Settings to keep in the provenance.
+        Settings to add to the provenance.
     progress
         Called after each layer.
     checkpoint
-        Where the state of a run that does not freeze is kept; a run that was stopped goes on from there, to the same
-        bits. (Hardmax runs that freeze take seconds, and begin anew.)
+        Where the state of a run that does not freeze is saved; a stopped run resumes from it, to the same bits, with
+        the same backend or device. (Hardmax runs that freeze take seconds and start again.)
 
     Raises
     ------
     BadInputError
-        If the tokens are not a finite real matrix with at least one row, the layers do not fit, or what is to be
-        recorded exceeds the memory of the machine.
+        If the tokens are not a finite real matrix with at least one row, the layers do not fit, or the recorded states
+        exceed the memory of the machine.
 
     Examples
     --------
@@ -106,18 +106,18 @@ def run(
     state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
     backend = on_device(device, backend)
     started = time.perf_counter()
-    kept = _Recording(state, layers, record)
+    recording = _Recording(state, layers, record)
     if processes != 1 or isinstance(processes, bool):
-        _check_processes(processes, layers, kept, freeze, backend, arithmetic)
-        status = _run_sharded(state, layers, weights, processes, kept)
+        _check_processes(processes, layers, recording, freeze, backend, arithmetic)
+        status = _run_sharded(state, layers, weights, processes, recording)
     elif freeze and may_freeze(layers):
-        status = _run_frozen(state, layers, weights, backend, arithmetic, kept, progress)
+        status = _run_frozen(state, layers, weights, backend, arithmetic, recording, progress)
     else:
         if checkpoint is not None:
-            checkpoint.of(state, weights, sorted(kept.wanted), tuple(layers))
-        status = _run_layers(state, layers, weights, backend, kept, progress, checkpoint)
+            checkpoint.of(state, weights, sorted(recording.selected), tuple(layers), backend)
+        status = _run_layers(state, layers, weights, backend, recording, progress, checkpoint)
     seconds = time.perf_counter() - started
-    return kept.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
+    return recording.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
 
 
 def check_run(
@@ -140,63 +140,69 @@ def check_run(
         raise BadInputError("give at least one layer, and the same number of heads in each")
     if arithmetic not in get_args(Arithmetic):
         raise BadInputError(f"arithmetic must be one of {', '.join(get_args(Arithmetic))}, got {arithmetic!r}")
-    kept = _Recording(state, layers, record)
+    recording = _Recording(state, layers, record)
     if arithmetic != "float":
-        _check_arithmetic(arithmetic, layers, kept, freezes=freeze and may_freeze(layers))
+        _check_arithmetic(arithmetic, layers, recording, freezes=freeze and may_freeze(layers))
     return state, names
 
 
 class _Recording:
-    """The layers that are kept: states, and what the layer after each found."""
+    """The recorded layers: states, and the attention of the layer after each."""
 
     def __init__(self, state: np.ndarray, layers: Sequence[AnyLayer], record: Record) -> None:
-        self.heads, self.wanted = len(layers[0].heads), wanted_layers(record, len(layers))
-        numbers = 2 * len(self.wanted) * state.shape[0] * (state.shape[1] + 3 * self.heads)
-        what = f"{counted(len(self.wanted), 'layer')} of {counted(len(state), 'token')}"
+        self.heads, self.selected = len(layers[0].heads), wanted_layers(record, len(layers))
+        numbers = 2 * len(self.selected) * state.shape[0] * (state.shape[1] + 3 * self.heads)
+        what = f"{counted(len(self.selected), 'layer')} of {counted(len(state), 'token')}"
         check_memory(8 * numbers, what, 'record fewer layers, as by record="last"')
-        self.numbers, self.states, self.found = [0], [state], list[tuple[Following, ...]]()
+        self.numbers, self.states, self.followings = [0], [state], list[tuple[Following, ...]]()
         self.motion: FrozenMotion | None = None
         self.doubtful: np.ndarray = np.empty(0, dtype=np.int64)
 
     def follow(self, number: int, following: tuple[Following, ...]) -> None:
-        """Keep what layer ``number`` found, when its input is kept."""
+        """Record the attention of layer ``number`` when its input is recorded."""
         if number == self.numbers[-1]:
-            self.found.append(following)
+            self.followings.append(following)
 
     def keep(self, number: int, state: np.ndarray) -> None:
-        """Keep the state after ``number`` layers."""
+        """Record the state after ``number`` layers, once."""
         if number > self.numbers[-1]:
             self.numbers.append(number)
             self.states.append(state)
 
     def state(self, newest: np.ndarray, done: int) -> State:
-        """Return what a run needs to go on after ``done`` layers."""
-        found = {
-            name: np.array([[getattr(one, name) for one in row] for row in self.found])
+        """Return what a run needs to resume after ``done`` layers."""
+        arrays = {
+            name: np.array([[getattr(following, name) for following in row] for row in self.followings])
             for name in ("leaders", "tie_counts", "tie_spreads")
         }
         record = {"done": done, "numbers": self.numbers}
-        return State({"newest": newest, "states": np.array(self.states), **found}, record)
+        return State({"newest": newest, "states": np.array(self.states), **arrays}, record)
 
     def take_up(self, state: State) -> tuple[np.ndarray, int]:
-        """Go on from what :meth:`state` returned; return the newest tokens and the number of layers done."""
+        """Restore what :meth:`state` returned; return the newest tokens and the number of layers done."""
         arrays = state.arrays
         self.numbers, self.states = list(state.record["numbers"]), list(arrays["states"])
         rows = zip(arrays["leaders"], arrays["tie_counts"], arrays["tie_spreads"], strict=True)
-        self.found = [tuple(Following(*one) for one in zip(*row, strict=True)) for row in rows]
+        self.followings = [tuple(Following(*fields) for fields in zip(*row, strict=True)) for row in rows]
         return arrays["newest"], int(state.record["done"])
 
     def trajectory(
         self, labels: tuple[str, ...], status: Literal["completed", "diverged"], record: dict[str, Any]
     ) -> Trajectory:
-        """Return what was kept."""
+        """Return the recording as a trajectory."""
         shape = (len(self.states) - 1, self.heads, len(labels))
-        found = self.found[: shape[0]]
+        followings = self.followings[: shape[0]]
         return Trajectory(
             states=np.array(self.states),
-            leaders=np.array([[f.leaders for f in row] for row in found], dtype=np.int64).reshape(shape),
-            tie_counts=np.array([[f.tie_counts for f in row] for row in found], dtype=np.int64).reshape(shape),
-            tie_spreads=np.array([[f.tie_spreads for f in row] for row in found], dtype=np.float64).reshape(shape),
+            leaders=np.array([[following.leaders for following in row] for row in followings], dtype=np.int64).reshape(
+                shape
+            ),
+            tie_counts=np.array(
+                [[following.tie_counts for following in row] for row in followings], dtype=np.int64
+            ).reshape(shape),
+            tie_spreads=np.array(
+                [[following.tie_spreads for following in row] for row in followings], dtype=np.float64
+            ).reshape(shape),
             labels=labels,
             status=status,
             provenance=record,
@@ -206,7 +212,9 @@ class _Recording:
         )
 
 
-def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: "_Recording", *, freezes: bool) -> None:
+def _check_arithmetic(
+    arithmetic: Arithmetic, layers: Sequence[AnyLayer], recording: "_Recording", *, freezes: bool
+) -> None:
     """Raise when a run cannot be computed in an arithmetic, or would take too long."""
     if not freezes or layers[0].heads[0].tie_tolerance > 0:
         raise BadInputError(
@@ -214,7 +222,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: 
             'or tie tolerance; take arithmetic="float"'
         )
     length = sum(bits(1 + rational(layer.alpha)) for layer in layers if isinstance(layer, Layer)) + 128
-    numbers = kept.states[0].size * len(kept.wanted)
+    numbers = recording.states[0].size * len(recording.selected)
     if arithmetic == "rational" and length * numbers > RATIONAL_BITS:
         raise BadInputError(
             f"{numbers} rational coordinates of up to {length} bits take too long; record fewer layers "
@@ -224,7 +232,7 @@ def _check_arithmetic(arithmetic: Arithmetic, layers: Sequence[AnyLayer], kept: 
 
 
 def wanted_layers(record: Record, layers: int) -> set[int]:
-    """Return the numbers of the layers to keep: always the first and the last."""
+    """Return the numbers of the layers to record, always with the first and the last."""
     if isinstance(record, str) and record not in ("all", "last"):
         raise BadInputError(f'record must be "all", "last" or numbers of layers, got {record!r}')
     if record == "all":
@@ -241,44 +249,49 @@ def _run_layers(
     layers: Sequence[AnyLayer],
     weights: np.ndarray | None,
     backend: Backend,
-    kept: _Recording,
+    recording: _Recording,
     progress: Progress | None,
     checkpoint: Checkpoint | None,
 ) -> Literal["completed", "diverged"]:
     """Let all tokens attend in every layer."""
-    found = None if checkpoint is None else checkpoint.read()
+    saved = None if checkpoint is None else checkpoint.read()
     done = 0
-    if found is not None:
-        state, done = kept.take_up(found)
+    if saved is not None:
+        state, done = recording.take_up(saved)
     for number, layer in enumerate(layers[done:], start=done):
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 moved, steps = layer(state, weights=weights, backend=backend)
         except ScaleError:
-            kept.keep(number, state)
+            recording.keep(number, state)
             return "diverged"
         if not np.isfinite(moved).all():
-            kept.keep(number, state)
+            recording.keep(number, state)
             return "diverged"
-        kept.follow(number, tuple(Following(step.leaders, step.tie_counts, step.tie_spreads) for step in steps))
+        recording.follow(number, tuple(Following(step.leaders, step.tie_counts, step.tie_spreads) for step in steps))
         state = moved
-        if number + 1 in kept.wanted:
-            kept.keep(number + 1, state)
+        if number + 1 in recording.selected:
+            recording.keep(number + 1, state)
         if progress is not None:
             progress(number + 1, len(layers))
         if checkpoint is not None:
-            checkpoint.offer(partial(kept.state, state, number + 1))
+            checkpoint.offer(partial(recording.state, state, number + 1))
     return "completed"
 
 
 def _check_processes(
-    processes: int, layers: Sequence[AnyLayer], kept: _Recording, freeze: bool, backend: Backend, arithmetic: Arithmetic
+    processes: int,
+    layers: Sequence[AnyLayer],
+    recording: _Recording,
+    freeze: bool,
+    backend: Backend,
+    arithmetic: Arithmetic,
 ) -> None:
-    """Raise with all that stands against a run over several processes."""
+    """Raise with every reason why a run cannot be shared by several processes."""
     problems = [count_problem("processes", processes)]
     if not (freeze and may_freeze(layers)):
         problems.append("processes= takes layers of one hardmax head with a fixed A that may freeze; leave it out")
-    if not kept.wanted <= {0, len(layers) - 1, len(layers)}:
+    if not recording.selected <= {0, len(layers) - 1, len(layers)}:
         problems.append('processes keep the last layers only; take record="last"')
     if backend != "auto" or arithmetic != "float":
         problems.append('processes= takes backend="auto", no device, and arithmetic="float"')
@@ -287,25 +300,25 @@ def _check_processes(
 
 
 def count_problem(name: str, count: Any) -> str:
-    """Return what is wrong with a number of processes or threads; an empty text for a whole number of at least 1."""
-    whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-    return "" if whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
+    """Return what is wrong with a number of processes or threads; empty for a whole number of at least 1."""
+    is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+    return "" if is_whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
 
 
 def _run_sharded(
-    state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, kept: _Recording
+    state: np.ndarray, layers: Sequence[AnyLayer], weights: np.ndarray | None, processes: int, recording: _Recording
 ) -> Literal["completed", "diverged"]:
-    """Share the tokens among processes of this machine."""
+    """Run in several processes of this machine, each with a share of the tokens."""
     from tokendyn.dynamics.processes import run_in_processes
 
-    found = run_in_processes(state, [layer for layer in layers if isinstance(layer, Layer)], weights, processes)
+    sharded = run_in_processes(state, [layer for layer in layers if isinstance(layer, Layer)], weights, processes)
     last = len(layers) - 1
-    kept.follow(0, (found.first,))
-    if last > 0 and last in kept.wanted:
-        kept.keep(last, found.previous)
-        kept.follow(last, (Following(found.leaders, found.tie_counts, found.tie_spreads),))
-    kept.keep(last + 1, found.state)
-    kept.doubtful = found.doubtful
+    recording.follow(0, (sharded.first,))
+    if last > 0 and last in recording.selected:
+        recording.keep(last, sharded.previous)
+        recording.follow(last, (Following(sharded.leaders, sharded.tie_counts, sharded.tie_spreads),))
+    recording.keep(last + 1, sharded.state)
+    recording.doubtful = sharded.doubtful
     return "completed"
 
 
@@ -315,20 +328,23 @@ def _run_frozen(
     weights: np.ndarray | None,
     backend: Backend,
     arithmetic: Arithmetic,
-    kept: _Recording,
+    recording: _Recording,
     progress: Progress | None,
 ) -> Literal["completed", "diverged"]:
-    """Let only tokens attend whose leader is not certain yet; states are convex combinations and cannot diverge."""
+    """Run with attention only for tokens whose leader is not proved yet.
+
+    States are convex combinations of the input, so the run cannot diverge.
+    """
     frozen = Frozen(state, layers, weights=weights, backend=backend, arithmetic=arithmetic)
     for number, layer in enumerate(layers):
         frozen.step(layer, number)
-        if number in kept.wanted:
-            kept.follow(number, (frozen.following.copy(),))
-        if number + 1 in kept.wanted:
-            kept.keep(number + 1, frozen.advance(number + 1).copy())
+        if number in recording.selected:
+            recording.follow(number, (frozen.following.copy(),))
+        if number + 1 in recording.selected:
+            recording.keep(number + 1, frozen.advance(number + 1).copy())
         if progress is not None:
             progress(number + 1, len(layers))
     if not frozen.active.size and arithmetic != "rational":
-        kept.motion = frozen.motion
-    kept.doubtful = frozen.doubtful
+        recording.motion = frozen.motion
+    recording.doubtful = frozen.doubtful
     return "completed"

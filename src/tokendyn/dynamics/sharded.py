@@ -1,11 +1,11 @@
-"""A deep hardmax run over several processes: each holds some tokens, and only keys that can lead travel.
+"""A deep hardmax run over several processes: each has some tokens, and only keys that can lead are sent.
 
 Start the processes with ``torchrun`` (gloo or nccl). The tokens of process 0 come first, then those of process 1, and
 so on; leaders are numbers in that order. Canonical arithmetic decides over keys sorted by number, so that the result
 does not depend on the number of processes, to the last bit, and equals :func:`tokendyn.dynamics.run`.
 
-Where rounding cannot tell who leads, as in sets full of ties, and with a tie tolerance, there is one rule, that of
-:class:`tokendyn.dynamics.freeze.Frozen`: every process then gathers all tokens and computes the whole run.
+Where rounding cannot decide who leads, as in sets full of ties, and with a tie tolerance, every process gathers all
+tokens and computes the whole run by :class:`tokendyn.dynamics.freeze.Frozen`, the only code that decides such ties.
 """
 
 from collections.abc import Sequence
@@ -35,17 +35,17 @@ class ShardedRun(ShortRepr):
     Attributes
     ----------
     state, previous
-        ``(tokens, dim)``: the own tokens, and where they were one layer before.
+        ``(tokens, dim)``: the tokens of this process, and the same one layer earlier.
     leaders, tie_counts, tie_spreads
-        ``(tokens,)``: what they found when they attended last; leaders are numbers among all tokens.
+        ``(tokens,)``: the result of their last attention; leaders are numbers among all tokens.
     first
         The same three of the first layer.
     since
-        ``(tokens,)``: the layer from which each is frozen; -1 when it is active still.
+        ``(tokens,)``: the layer from which each is frozen; -1 while it is active.
     doubtful
-        Numbers of the own tokens of which a leader was decided within rounding of a tie, without proof.
+        Numbers of the tokens of this process with a leader that was chosen within rounding of a tie, without proof.
     keys_sent
-        For each layer in which somebody attended, how many keys travelled, from all processes together.
+        For each layer in which a token attended, the number of keys sent by all processes together.
     """
 
     state: Float[np.ndarray, "tokens dim"]
@@ -71,13 +71,14 @@ def run_sharded(
     Parameters
     ----------
     tokens
-        ``(tokens, dim)``: the own tokens, finite float64; there may be none.
+        ``(tokens, dim)``: the tokens of this process, finite float64; there may be none.
     layers
         The same in every process; of one hardmax head with the same ``A``, without ``V`` or feed-forward part.
     weights
-        Positive weights of the own tokens.
+        Positive weights of the tokens of this process.
     group
-        A process group of torch.distributed, by default that of all processes; without one, this process is alone.
+        A process group of torch.distributed, by default the group of all processes; without any, this process runs
+        alone.
 
     Raises
     ------
@@ -88,22 +89,22 @@ def run_sharded(
         raise BadInputError(
             "run_sharded takes layers of one hardmax head with a fixed A, without V or feed-forward part"
         )
-    given = np.array(tokens, dtype=np.float64)
-    shard = _Shard(given.copy(), weights, layers, _Exchange(group))
+    start = np.array(tokens, dtype=np.float64)
+    shard = _Shard(start.copy(), weights, layers, _Exchange(group))
     if not shard.is_ordinary():
-        return _whole(given, shard, layers)
-    previous, first = given, shard.following()
+        return _run_whole(start, shard, layers)
+    previous, first = start, shard.following()
     for number, layer in enumerate(layers):
         if number == len(layers) - 1:
             previous = shard.at(number)
         if not shard.step(layer, number):
-            return _whole(given, shard, layers)
+            return _run_whole(start, shard, layers)
         first = shard.following() if number == 0 else first
     return shard.result(len(layers), previous, first)
 
 
-def _whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Sequence[Layer]) -> ShardedRun:
-    """Let every process compute the whole run, and keep its own tokens."""
+def _run_whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Sequence[Layer]) -> ShardedRun:
+    """Compute the run of all tokens in every process; return the tokens of this one."""
     table = np.concatenate(shard.exchange.rows(np.concatenate([tokens, shard.weights[:, None]], axis=1)))
     frozen = Frozen(np.ascontiguousarray(table[:, :-1]), layers, weights=np.ascontiguousarray(table[:, -1]))
     previous, first = frozen.advance(0), frozen.following
@@ -112,14 +113,14 @@ def _whole(tokens: Float[np.ndarray, "tokens dim"], shard: "_Shard", layers: Seq
             previous = frozen.advance(number).copy()
         frozen.step(layer, number)
         first = frozen.following.copy() if number == 0 else first
-    own, found = slice(shard.first, shard.first + len(tokens)), frozen.following
+    own, following = slice(shard.first, shard.first + len(tokens)), frozen.following
     doubtful = frozen.doubtful - shard.first
     return ShardedRun(
         state=frozen.advance(len(layers))[own],
         previous=previous[own],
-        leaders=found.leaders[own],
-        tie_counts=found.tie_counts[own],
-        tie_spreads=found.tie_spreads[own],
+        leaders=following.leaders[own],
+        tie_counts=following.tie_counts[own],
+        tie_spreads=following.tie_spreads[own],
         first=Following(
             leaders=first.leaders[own], tie_counts=first.tie_counts[own], tie_spreads=first.tie_spreads[own]
         ),
@@ -154,11 +155,11 @@ class _Exchange:
         counts = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
         dist.all_gather(counts, torch.tensor([len(rows)], device=self.device), group=self.group)
         sizes = [int(count.item()) for count in counts]
-        mine = torch.zeros(max(sizes), rows.shape[1], dtype=torch.float64, device=self.device)
-        mine[: len(rows)] = torch.from_numpy(rows)
-        every = [torch.empty_like(mine) for _ in sizes]
-        dist.all_gather(every, mine, group=self.group)
-        return [part[:size].cpu().numpy() for part, size in zip(every, sizes, strict=True)]
+        padded = torch.zeros(max(sizes), rows.shape[1], dtype=torch.float64, device=self.device)
+        padded[: len(rows)] = torch.from_numpy(rows)
+        gathered = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(gathered, padded, group=self.group)
+        return [part[:size].cpu().numpy() for part, size in zip(gathered, sizes, strict=True)]
 
 
 class _Shard:
@@ -189,9 +190,9 @@ class _Shard:
         return head.tie_tolerance == 0 and all(scale == 1 for scale in scales)
 
     def step(self, layer: Layer, number: int) -> bool:
-        """Apply one layer and return True; False when rounding cannot tell, in some process, whom a token follows.
+        """Apply one layer and return True; return False when rounding cannot decide a leader in some process.
 
-        Nothing but one number travels once every token of every process is frozen.
+        Once all tokens of all processes are frozen, only one number is sent for each layer.
         """
         active = np.flatnonzero(self.since < 0)
         if not self.exchange.largest(float(active.size)):
@@ -202,33 +203,33 @@ class _Shard:
         norms = np.sqrt((queries * queries).sum(axis=1))
         slack = rounding_slack(head, queries, radius, self.largest, number, float(self.log_shares[number]))
         margin = float((slack / np.where(norms > 0, norms, np.inf)).max(initial=0.0))
-        mine = self._travelling(keys, self.exchange.largest(margin), bool((norms * radius <= SMALLEST).any()))
-        numbers, places, weights = self._gather(mine)
-        found = fused.hardmax(queries, slack, head.keys(places), places, weights)
-        means, leaders, self.counts[active], self.spreads[active] = found[:4]
+        travelling = self._travelling(keys, self.exchange.largest(margin), bool((norms * radius <= SMALLEST).any()))
+        numbers, points, weights = self._gather(travelling)
+        result = fused.hardmax(queries, slack, head.keys(points), points, weights)
+        means, leaders, self.counts[active], self.spreads[active] = result[:4]
         doubtful = (self.spreads[active] > 0) | ((self.counts[active] > 1) & (number > 0))
         if self.exchange.largest(float(doubtful.any())):
             return False
         self.leaders[active] = numbers[leaders]
         # The freeze theorem of ``Frozen``, for tokens that follow one point: a point stays when its leader sits on it,
         # and a token that follows such a point follows it for ever.
-        self.leads[active] = (self.spreads[active] == 0) & (places[leaders] == self.state[active]).all(axis=1)
-        leads = np.concatenate(self.exchange.rows(self.leads[mine, None].astype(np.float64)))[:, 0] > 0
+        self.leads[active] = (self.spreads[active] == 0) & (points[leaders] == self.state[active]).all(axis=1)
+        leads = np.concatenate(self.exchange.rows(self.leads[travelling, None].astype(np.float64)))[:, 0] > 0
         certain = (self.spreads[active] == 0) & leads[leaders]
         now, left = active[certain], active[~certain]
-        self.since[now], self.origins[now], self.goals[now] = number, self.state[now], places[leaders[certain]]
+        self.since[now], self.origins[now], self.goals[now] = number, self.state[now], points[leaders[certain]]
         moved = self.state[left] + layer.alpha / (1 + layer.alpha) * (means[~certain] - self.state[left])
         self._place_frozen(number + 1)
         self.state[left] = moved
         return True
 
     def at(self, layer: int) -> Float[np.ndarray, "tokens dim"]:
-        """Return a copy of the own tokens after as many layers as were applied."""
+        """Return a copy of the own tokens after ``layer`` layers, the number of layers applied."""
         self._place_frozen(layer)
         return self.state.copy()
 
     def following(self) -> Following:
-        """Return what the own tokens found when they attended last."""
+        """Return the result of the last attention of the own tokens."""
         return Following(leaders=self.leaders.copy(), tie_counts=self.counts.copy(), tie_spreads=self.spreads.copy())
 
     def result(self, layers: int, previous: Float[np.ndarray, "tokens dim"], first: Following) -> ShardedRun:
@@ -246,16 +247,20 @@ class _Shard:
         )
 
     def _travelling(self, keys: np.ndarray, margin: float, zero_query: bool) -> np.ndarray:
-        """Return which own tokens others must see: all when some query, in any process, is zero."""
-        every = np.arange(len(keys))
+        """Return the own tokens that other processes need as keys: all when a query of any process is zero."""
+        all_rows = np.arange(len(keys))
         if self.exchange.largest(float(zero_query)) or not len(keys):
-            return every
-        kept = surviving_keys(keys, margin)
-        return every if kept is None else kept
+            return all_rows
+        survivors = surviving_keys(keys, margin)
+        return all_rows if survivors is None else survivors
 
-    def _gather(self, mine: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return numbers, places and weights of the travelling tokens of all processes, by number."""
-        parts = [self.first + mine[:, None].astype(np.float64), self.state[mine], self.weights[mine, None]]
+    def _gather(self, travelling: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return numbers, points and weights of the sent tokens of all processes, sorted by number."""
+        parts = [
+            self.first + travelling[:, None].astype(np.float64),
+            self.state[travelling],
+            self.weights[travelling, None],
+        ]
         table = np.concatenate(self.exchange.rows(np.concatenate(parts, axis=1)))
         self.keys_sent.append(len(table))
         return table[:, 0].astype(np.int64), np.ascontiguousarray(table[:, 1:-1]), np.ascontiguousarray(table[:, -1])

@@ -25,14 +25,14 @@ def tangent(
 
 
 def sphere_tokens(tokens: object, *, normalise: bool = False) -> Float[np.ndarray, "tokens dim"]:
-    """Return tokens as unit vectors, or raise a :class:`BadInputError` that names the tokens that are not.
+    """Return tokens as unit vectors, or raise a :class:`BadInputError` that lists the tokens that are not.
 
     Parameters
     ----------
     tokens
         ``(tokens, dim)`` real and finite, dim at least 2.
     normalise
-        Divide tokens by their norm; without it a norm that is off by more than ``ON_SPHERE`` is an error.
+        Divide tokens by their norms; otherwise a norm that differs from 1 by more than ``ON_SPHERE`` is an error.
     """
     array = checked_tokens(tokens)
     if array.shape[1] < 2:

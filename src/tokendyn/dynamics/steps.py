@@ -19,7 +19,8 @@ LONGEST = 0.1
 #: Largest estimated error of one step of one token when the step is chosen automatically.
 STEP_ERROR = 1e-4
 
-#: Brownian motion is followed in pieces over which ``D h (dim - 1)`` is at most this, and in at most so many.
+#: Brownian motion is divided into pieces over which ``D h (dim - 1)`` is at most the first number; the second number
+#: limits the pieces.
 _DIFFUSION, _MOST_PIECES = 0.05, 400
 
 
@@ -31,12 +32,12 @@ class Stepped(NamedTuple):
     errors: np.ndarray
 
 
-#: From velocity, retraction, state, its velocity and the step to what comes after it.
+#: Maps velocity, retraction, state, the state's velocity and the step to the result of the step.
 StepMap = Callable[[Velocity, Retraction, np.ndarray, np.ndarray, float], Stepped]
 
 
 def longest_step(flow: TokenFlow) -> float:
-    """Return the step with which an automatic choice begins and that it never exceeds.
+    """Return the first step of an automatic choice, which is also its upper limit.
 
     Tokens move at most at the speed of V's norm under normalised attention.
     """
@@ -50,7 +51,7 @@ def layer_step(velocity: Velocity, back: Retraction, x: np.ndarray, h: float) ->
 
 
 # The velocity after the step costs nothing, because the next step begins with it. The estimates are the difference
-# to a formula that uses it: of order 1 less (RK4: 4 to 3), or of the same order with another leading term.
+# from a formula that uses it: of an order one lower (RK4: 3), or of the same order with another leading term.
 
 
 def _euler_step(velocity: Velocity, back: Retraction, x: np.ndarray, slope: np.ndarray, h: float) -> Stepped:
@@ -79,7 +80,7 @@ def _sizes(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt((vectors**2).sum(axis=1)))
 
 
-#: The methods, with the power of the step by which their estimates go.
+#: The methods, each with the power of the step that its error estimate is proportional to.
 STEPS: dict[str, tuple[StepMap, int]] = {"euler": (_euler_step, 2), "heun": (_heun_step, 3), "rk4": (_rk4_step, 4)}
 
 
@@ -88,8 +89,8 @@ def brownian(x: np.ndarray, diffusivity: float, time: float, rng: np.random.Gene
 
     Tokens turn along great circles, ``x <- x cos|k| + k/|k| sin|k|``, by tangent vectors k of independent normal
     coordinates. On the circle that is exact. In higher dimensions ``|k|`` is stretched such that ``E cos|k|`` is
-    exactly ``e^{-D (dim - 1) t}``, so the mean of the tokens decays as the law demands for every step; long steps are
-    made of pieces, so that the rest of the law is close as well.
+    exactly ``e^{-D (dim - 1) t}``, so the mean of the tokens is exact for every step. Long steps are divided into
+    pieces, so that the rest of the distribution is close as well.
     """
     free = x.shape[1] - 1
     pieces = min(_MOST_PIECES, max(1, math.ceil(diffusivity * time * free / _DIFFUSION))) if free > 1 else 1
@@ -97,7 +98,9 @@ def brownian(x: np.ndarray, diffusivity: float, time: float, rng: np.random.Gene
     for _ in range(pieces):
         kick = tangent(x, scale * rng.normal(size=x.shape))
         angles = _sizes(kick)[:, None]
+        # np.sinc(t) is sin(pi t) / (pi t), which is defined at an angle of 0.
         x = x * np.cos(angles) + kick * np.sinc(angles / math.pi)
+        # Rounding would otherwise carry tokens off the sphere over many pieces.
         x = x / _sizes(x)[:, None]
     return x
 
@@ -116,8 +119,8 @@ def _turn_scale(free: int, spread: float) -> float:
     def excess(scale: float) -> float:
         return float(hyp1f1(free / 2, 0.5, -(scale**2) / 2)) - target
 
-    # The mean falls from 1 and first reaches the target below twice the scale of the flat space, for any spread that
-    # pieces leave; beyond that (only when pieces run out) the direction is all but forgotten.
+    # The mean falls from 1 and first reaches the target below twice the scale of flat space, for any spread that
+    # pieces leave; beyond that (only at the limit of pieces) the direction is almost forgotten.
     if free * spread > 1:
         return plain
     return float(brentq(excess, 0.0, 2 * plain, xtol=1e-15))

@@ -1,8 +1,8 @@
-"""Who leads where rounding cannot tell: bounds on the error of a score, and exact arithmetic within them.
+"""Leaders that rounding cannot decide: bounds on the errors of scores, and exact arithmetic within the bounds.
 
-A run in float64 follows the exact one as long as every leader is the exact one. Attention is therefore asked for all
-keys within the rounding error of the largest score; where these sit on one point, the leader is proved. The other rows
-are decided here: by bounds of each pair, by the closed form of tokens on their way to a leader, and last by rationals.
+A run in float64 follows the exact one as long as every leader is the exact one. Attention therefore returns all keys
+within the rounding error of the largest score; where these sit on one point, the leader is proved. The other rows are
+decided here: first by bounds of each pair, then by the closed form of tokens that approach a leader, last by rationals.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,13 @@ from tokendyn.dynamics.rational import ExactTokens, bits, nearest
 from tokendyn.errors import BadInputError
 
 #: Exact products that a run may spend on ties, some tenths of a second; each counts ``(1 + bits / WORD)^1.6`` times.
+#: The exponent is about ``log2(3)``, that of Karatsuba's multiplication.
 EXACT_PRODUCTS, WORD = 100_000, 512
 
-#: Places that differ by less than this share of their size are one place to a user.
+#: Points that differ by less than this share of their size are the same to a user: a wrong choice does no harm.
 HARMLESS = 1e-12
 
-#: Pairs of tokens whose errors are bounded one by one.
+#: Pairs of tokens whose errors are bounded one by one, in all layers together.
 BOUNDED_PAIRS = 2_000_000_000
 
 #: Numbers below 2 to this power have exact products and sums.
@@ -32,7 +33,7 @@ EXACT_BITS = 53
 
 @dataclass(frozen=True)
 class Decision:
-    """Whom one token follows.
+    """The tokens that one token follows.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Decision:
     mean, spread
         Their mean, and the largest coordinate difference between them and the first.
     reach
-        How far the mean may be from the exact one because rounding cannot tell the members; 0 when they are proved.
+        How far the mean may be from the exact one because rounding cannot decide the members; 0 when they are proved.
     """
 
     members: Int[np.ndarray, " members"]
@@ -60,16 +61,16 @@ class Ties:
     since, standing, origins, goals
         Arrays that the run updates: see :class:`tokendyn.dynamics.freeze.Frozen`.
     products
-        Exact products that may be spent; 0 for none.
+        Number of exact products that may be spent; 0 for none.
     strict
         Raise a :class:`BadInputError` when they are spent, instead of deciding by float64.
 
     Attributes
     ----------
     errors
-        ``(tokens,)``: bound on each coordinate's distance from the exact one.
+        ``(tokens,)``: bound on the distance of each coordinate from the exact one.
     doubtful
-        Tokens that were decided by float64 within rounding of a tie.
+        Tokens whose leader float64 chose within rounding of a tie.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Ties:
         self.head, self.weights, self.tokens = head, weights, tokens
         self.since, self.standing, self.origins, self.goals = since, standing, origins, goals
         self.exact = ExactTokens(tokens, weights, head, alphas, since, standing)
-        self.left, self.strict, self.pairs_left = products, strict, BOUNDED_PAIRS
+        self.products_left, self.strict, self.pairs_left = products, strict, BOUNDED_PAIRS
         self.errors = np.zeros(len(tokens))
         self.doubtful: set[int] = set()
         self._worst, self._lasting = 0.0, set[tuple[int, ...]]()
@@ -103,17 +104,18 @@ class Ties:
 
     @cached_property
     def first(self) -> Int[np.ndarray, " tokens"]:
-        """``(tokens,)``: the lowest number of a token of the same place; equal tokens stay together."""
+        """``(tokens,)``: the lowest number of a token of the same input point; equal tokens stay together."""
+        # Adding 0.0 turns -0.0 into 0.0: the two are one point.
         _, lowest, inverse = np.unique(self.tokens + 0.0, axis=0, return_index=True, return_inverse=True)
         return np.asarray(lowest[inverse.reshape(-1)])
 
     @cached_property
     def together(self) -> Int[np.ndarray, " tokens"]:
-        """``(tokens,)``: how many tokens began at the place of each."""
+        """``(tokens,)``: how many tokens began at the point of each."""
         return np.asarray(np.bincount(self.first, minlength=len(self.first))[self.first])
 
     def slack(self, queries: Float[np.ndarray, "rows dim"], layer: int) -> Float[np.ndarray, " rows"]:
-        """Return by how much a score may miss the largest and still be the largest in exact arithmetic."""
+        """Return how far below the largest a score may be and still be the largest in exact arithmetic."""
         if layer == 0 and self._first_is_exact:
             return np.zeros(len(queries))
         dim = queries.shape[1]
@@ -127,29 +129,29 @@ class Ties:
     def decide(
         self, token: int, layer: int, state: np.ndarray, query: np.ndarray, keys: np.ndarray
     ) -> Decision:  # fmt: skip
-        """Return whom one token follows before a layer."""
+        """Return the tokens that one token follows in a layer."""
         candidates = self._candidates(token, layer, state, query, keys)
         if candidates is None:
             return self._by_floats(token, state, query, keys)
-        places = np.unique(self.first[candidates])
-        if len(places) > 1:
-            best = self._best(token, layer, places)
+        representatives = np.unique(self.first[candidates])
+        if len(representatives) > 1:
+            best = self._best(token, layer, representatives)
             if best is None:
                 return self._by_floats(token, state, query, keys, candidates)
             candidates = candidates[np.isin(self.first[candidates], best)]
         return self._decision(candidates, state)
 
     def stays(self, token: int, members: Int[np.ndarray, " members"], layer: int) -> bool:
-        """Return whether a token among its own leaders, of which the others stay, is at their mean."""
+        """Return whether a token that is one of its own leaders stays: the others stay, and it is at their mean."""
         others = members[self.first[members] != self.first[token]]
         if not self.standing[others].all() or not self._spend(members, token, layer):
             return False
-        return bool(self.exact.mean([int(j) for j in members], layer) == self.exact.place(token, layer))
+        return bool(self.exact.mean([int(j) for j in members], layer) == self.exact.point(token, layer))
 
     def lasts(self, members: Int[np.ndarray, " members"], layer: int, state: np.ndarray, keys: np.ndarray) -> bool:
-        """Return whether a token that ties between points that stay ties between them for ever.
+        """Return whether a token that ties between points that stay keeps this tie for ever.
 
-        So it does when a token at their mean m would have all of them among its leaders (ours): expand
+        It does when a token at their mean m would have all of them among its leaders (our own): expand
         ``<A z_i', z_j'>`` bilinearly; each of the four terms is largest for the points of the tie, and the first one is
         smaller for every other token.
         """
@@ -160,7 +162,7 @@ class Ties:
             return False
         exact = self.exact
         query = exact.query(exact.mean([int(j) for j in members], layer))
-        scores = [exact.score(query, exact.place(j, layer)) for j in signature]
+        scores = [exact.score(query, exact.point(j, layer)) for j in signature]
         if any(score != scores[0] for score in scores[1:]):
             return False
         floats = np.array([nearest(number) for number in query])
@@ -170,7 +172,7 @@ class Ties:
         others = np.setdiff1d(self.first[chosen[:count]], signature)
         if not self._spend(others, int(members[0]), layer):
             return False
-        if any(exact.score(query, exact.place(int(j), layer)) > scores[0] for j in others):
+        if any(exact.score(query, exact.point(int(j), layer)) > scores[0] for j in others):
             return False
         self._lasting.add(signature)
         return True
@@ -181,7 +183,7 @@ class Ties:
         leaders: Int[np.ndarray, " rows"],
         decisions: dict[int, Decision],
     ) -> None:
-        """Record one layer, for exact places."""
+        """Record one layer, for exact points."""
         ties = {token: tuple(decision.members.tolist()) for token, decision in decisions.items()}
         self.exact.follow(rows, leaders, ties)
 
@@ -195,7 +197,8 @@ class Ties:
         share: float,
         log_share: float,
     ) -> None:
-        """Bound the errors of tokens that move by a share towards their means, or freeze at a logarithm of shares."""
+        """Update the errors of tokens that move by ``share`` towards their means, or freeze at ``log_share``."""
+        # A share is the exponential of a sum of logarithms, whose rounding grows with its size.
         closed_form, most = 8 + 2 * abs(log_share), 2 * self._largest
         worst = bound_errors(
             rows, frozen, before, means, goal_errors, self.standing, share, closed_form, most, self.errors
@@ -203,20 +206,20 @@ class Ties:
         self._worst = max(self._worst, float(worst))
 
     def goal_errors(self, leaders: np.ndarray, decisions: dict[int, Decision], rows: np.ndarray) -> np.ndarray:
-        """Return the errors of what each row moves towards."""
+        """Return the errors of the points that the rows move towards."""
         errors = self.errors[leaders]
         for token, decision in decisions.items():
-            place = int(np.searchsorted(rows, token))
+            index = int(np.searchsorted(rows, token))
             members = decision.members
             size = float(np.abs(self.tokens[members]).max())
             rounding = (len(members) > 1) * (len(members) + 2) * EPS * size
-            errors[place] = max(float(self.errors[members].max()), decision.reach) + rounding
+            errors[index] = max(float(self.errors[members].max()), decision.reach) + rounding
         return errors
 
     def _candidates(
         self, token: int, layer: int, state: np.ndarray, query: np.ndarray, keys: np.ndarray
     ) -> Int[np.ndarray, " candidates"] | None:
-        """Return the tokens that may lead in exact arithmetic; None when too many pairs were asked for."""
+        """Return the tokens that may lead in exact arithmetic; None when too many pairs were bounded before."""
         self.pairs_left -= len(keys)
         if self.pairs_left < 0:
             return None
@@ -230,29 +233,30 @@ class Ties:
         late = (self.since[candidates] >= 0) & ~self.standing[candidates]
         if not late.any():
             return candidates
-        # A token on its way from o to g scores share <q, o - g> more than g, which is in the hull of the others.
+        # A token on its way from o to g scores share <q, o - g> more than g, which is in the hull of the others: when
+        # that is certainly negative, another token scores more, and this one cannot lead.
         movers = candidates[late]
-        ways = self.head.keys(self.origins[movers]) - self.head.keys(self.goals[movers])
+        segments = self.head.keys(self.origins[movers]) - self.head.keys(self.goals[movers])
         sizes = np.abs(self.head.keys(self.origins[movers])) + np.abs(self.head.keys(self.goals[movers]))
         wrong = 2 * self._key_errors(state)[movers, None] + 2 * EPS * sizes
-        bounds = (rounding + EPS) * (np.abs(ways) @ np.abs(query)) + wrong @ np.abs(query)
-        bounds += error * (np.abs(ways) + wrong).sum(axis=1)
-        beaten = ways @ query < -bounds
+        bounds = (rounding + EPS) * (np.abs(segments) @ np.abs(query)) + wrong @ np.abs(query)
+        bounds += error * (np.abs(segments) + wrong).sum(axis=1)
+        beaten = segments @ query < -bounds
         return candidates[~np.isin(candidates, movers[beaten])]
 
-    def _best(self, token: int, layer: int, places: np.ndarray) -> list[int] | None:
-        """Return the tokens of largest exact score; None when there is no exact arithmetic left."""
-        if not self._spend(places, token, layer):
+    def _best(self, token: int, layer: int, representatives: np.ndarray) -> list[int] | None:
+        """Return the tokens of the largest exact score; None when the exact products are spent."""
+        if not self._spend(representatives, token, layer):
             return None
-        query = self.exact.query(self.exact.place(token, layer))
-        scores = [self.exact.score(query, self.exact.place(int(j), layer)) for j in places]
+        query = self.exact.query(self.exact.point(token, layer))
+        scores = [self.exact.score(query, self.exact.point(int(j), layer)) for j in representatives]
         top = max(scores)
-        return [int(j) for j, score in zip(places, scores, strict=True) if score == top]
+        return [int(j) for j, score in zip(representatives, scores, strict=True) if score == top]
 
     def _by_floats(
         self, token: int, state: np.ndarray, query: np.ndarray, keys: np.ndarray, candidates: np.ndarray | None = None
     ) -> Decision:
-        """Return what float64 says; remember when that matters for the place."""
+        """Return the decision of float64; mark the token as doubtful when another one would move it visibly."""
         chosen = np.empty(len(keys), dtype=np.int64)
         count = canonical_ties(query, keys, 0.0, chosen)
         decision = self._decision(chosen[:count], state)
@@ -270,10 +274,10 @@ class Ties:
         return Decision(np.array(members), mean, float(spread))
 
     def _spend(self, tokens: np.ndarray, token: int, layer: int) -> bool:
-        """Return whether exact scores of some tokens can be paid for, and pay."""
+        """Charge the exact scores of some tokens to the budget; return whether it sufficed."""
         length = bits(self.exact.product(layer)) + 128
-        self.left -= (len(tokens) + 1) * self.tokens.shape[1] * int((1 + length / WORD) ** 1.6)
-        if self.left >= 0:
+        self.products_left -= (len(tokens) + 1) * self.tokens.shape[1] * int((1 + length / WORD) ** 1.6)
+        if self.products_left >= 0:
             return True
         if self.strict:
             raise BadInputError(
@@ -298,7 +302,7 @@ class Ties:
             return False
         dim = self.tokens.shape[1]
         matrix = 1.0 if query is None else dim * _size_in_units(query)
-        # A few tokens first: ordinary ones fill their mantissas, and need no look at the others.
+        # A few tokens first: ordinary coordinates fill their mantissas, and then the other tokens need no check.
         return all(
             dim * matrix * _size_in_units(part) ** 2 < 2.0**EXACT_BITS for part in (self.tokens[:64], self.tokens)
         )
@@ -307,7 +311,7 @@ class Ties:
 def rounding_slack(
     head: Head, queries: Float[np.ndarray, "rows dim"], radius: float, largest: float, layer: int, log_share: float
 ) -> Float[np.ndarray, " rows"]:
-    """Return a slack as :meth:`Ties.slack` does, from sizes only: for runs that keep no errors.
+    """Return a slack like that of :meth:`Ties.slack` from sizes only, for runs that record no errors.
 
     Parameters
     ----------
@@ -316,7 +320,7 @@ def rounding_slack(
     largest
         Largest coordinate of the input.
     layer, log_share
-        The number of layers behind, and the logarithm of the share that is left of a way after them.
+        The number of layers done, and the logarithm of the share of a distance that is left after them.
     """
     dim = queries.shape[1]
     error = (8 * layer + 16 + 4 * abs(log_share)) * EPS * largest if layer else 0.0
@@ -335,8 +339,8 @@ def _size_in_units(numbers: np.ndarray) -> float:
     if used.size == 0:
         return 1.0
     mantissas, exponents = np.frexp(used)
-    whole = (np.abs(mantissas) * 2.0**53).astype(np.int64)
-    lowest = (whole & -whole).astype(np.float64)  # the lowest bit of each, in units of its last place
+    integers = (np.abs(mantissas) * 2.0**53).astype(np.int64)
+    lowest = (integers & -integers).astype(np.float64)  # the lowest bit of each, in units of its last place
     last = np.log2(lowest).astype(np.int64) + exponents
     reach = int(exponents.max()) - int(last.min()) + 53
     return 2.0**reach if reach <= EXACT_BITS else float("inf")

@@ -1,4 +1,4 @@
-"""Tokens over the layers, kept, saved and loaded."""
+"""The trajectory of tokens over the layers: states, leaders, summary, table, files."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -25,15 +25,15 @@ _MOTION = ("since", "origins", "goals", "log_shares")
 
 @dataclass(frozen=True, repr=False)
 class Trajectory(Result):
-    """Tokens over the layers, and whom each followed.
+    """Tokens over the layers, and the leader of each.
 
     Attributes
     ----------
     states
         ``(layers + 1, tokens, dim)`` float64; entry 0 is the input. Fewer when not all layers were recorded.
     leaders, tie_counts, tie_spreads
-        ``(layers, heads, tokens)``: what :class:`~tokendyn.attention.AttentionStep` says of each layer, found from the
-        state with the same number.
+        ``(layers, heads, tokens)``: those of the :class:`~tokendyn.attention.AttentionStep` of each layer, computed
+        from the state with the same number.
     labels
         One name per token.
     status
@@ -41,11 +41,11 @@ class Trajectory(Result):
     provenance
         Versions, configuration, seconds.
     recorded
-        ``(states,)``: the numbers of the layers after which the states stand; by default all.
+        ``(states,)``: the number of layers before each state; by default all numbers.
     motion
         The closed form of later layers, when every token froze.
     doubtful
-        Tokens of which a leader was decided within rounding of a tie, without proof.
+        Tokens with a leader that was chosen within rounding of a tie, without proof.
     """
 
     states: Float[np.ndarray, "states tokens dim"]
@@ -84,9 +84,9 @@ class Trajectory(Result):
         number = layer + self.layers + 1 if layer < 0 else layer
         if not 0 <= number <= self.layers:
             raise BadInputError(f"the run has {counted(self.layers, 'layer')}; there is no layer {layer}")
-        (places,) = np.nonzero(self.recorded == number)
-        if places.size:
-            return self.states[places[0]]
+        (rows,) = np.nonzero(self.recorded == number)
+        if rows.size:
+            return self.states[rows[0]]
         if self.motion is not None and number >= self.motion.first_layer:
             return self.motion.at(number)
         raise BadInputError(f"layer {number} was not recorded; run again with record=[{number}]")
@@ -99,21 +99,21 @@ class Trajectory(Result):
     def sizes(self, points: Float[np.ndarray, "points dim"]) -> Float[np.ndarray, " points"]:
         """Return the length that a relative tolerance refers to at each point.
 
-        It is the Euclidean norm of the point, for tokens of one run can be on very different scales, but not less than
-        the smallest norm of a token of the input that is not zero, for tokens may shrink towards the origin together.
+        It is the Euclidean norm of the point, because tokens of one run can be on very different scales, but at least
+        the smallest positive norm of an input token, because tokens may shrink towards the origin together.
         """
         start = euclidean_norms(self.states[0])
         return np.maximum(euclidean_norms(points), start[start > 0].min() if start.any() else 1.0)
 
     def followed_points(self, head: int = 0) -> Float[np.ndarray, "layers tokens dim"]:
-        """Return the place of the token that each token follows, layer by layer."""
+        """Return the point of the token that each token follows, layer by layer."""
         return np.take_along_axis(self.states[:-1], self.leaders[:, head, :, None], axis=1)
 
     def settled_layers(self, head: int = 0, tolerance: float = 1e-9) -> Int[np.ndarray, " tokens"]:
-        """Return the first layer from which each token follows one and the same point until the end.
+        """Return the first layer from which each token follows the same point until the end.
 
-        Points are compared by value (``tolerance`` times the larger one of their :meth:`sizes`), because followers
-        that have converged onto their leader tie with it.
+        Points are compared by value (``tolerance`` times the larger of their :meth:`sizes`), because followers that
+        have converged onto their leader tie with it.
 
         Raises
         ------
@@ -131,9 +131,9 @@ class Trajectory(Result):
         return settled
 
     def clusters(self, layer: int = -1, tolerance: float = 1e-3) -> Clusters:
-        """Group the tokens of one layer that are joined by gaps of at most ``tolerance`` times their :meth:`sizes`.
+        """Group the tokens of one layer that are linked by gaps of at most ``tolerance`` times their :meth:`sizes`.
 
-        Of two tokens the larger size counts.
+        For two tokens the larger size counts.
         """
         state = self.at(layer)
         return cluster_points(state, tolerance * self.sizes(state))
@@ -148,10 +148,10 @@ class Trajectory(Result):
 
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
-        facts = self.summary()
+        summary = self.summary()
         lines = [
             "{tokens} tokens in {dim} dimensions, {layers} layers with {heads} heads, "
-            "{recorded} states recorded".format(**facts)
+            "{recorded} states recorded".format(**summary)
         ]
         lines.append(f"{counted(len(self.clusters().sizes), 'cluster')} at the end")
         if self.status == "diverged":
@@ -163,7 +163,7 @@ class Trajectory(Result):
         return lines
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each token: start, end, whom it followed first and last (head 0)."""
+        """Return one row for each token: start, end, its first and last leader (head 0)."""
         import pandas as pd
 
         columns: dict[str, Any] = {"token": list(self.labels)}
@@ -176,7 +176,7 @@ class Trajectory(Result):
         return pd.DataFrame(columns)
 
     def picture(self) -> Paths:
-        """Return the ways of the tokens, coloured by the cluster that they end in."""
+        """Return the paths of the tokens, coloured by the cluster in which they end."""
         return Paths(self.states, self.recorded, self.clusters().labels)
 
     def to_xarray(self) -> "xarray.Dataset":
@@ -267,7 +267,7 @@ def _numbers_fit(recorded: object, states: int) -> bool:
         and len(recorded) == states
         and all(isinstance(number, int) for number in recorded)
         and recorded[0] == 0
-        and all(one < other for one, other in itertools.pairwise(recorded))
+        and all(earlier < later for earlier, later in itertools.pairwise(recorded))
     )
 
 
@@ -289,11 +289,11 @@ def _checked_motion(
     )
     if not fits:
         raise BadInputError(f"{folder} is damaged: the closed form of its later layers does not fit")
-    return FrozenMotion(since, origins, goals, log_shares)
+    return FrozenMotion(since=since, origins=origins, goals=goals, log_shares=log_shares)
 
 
 def _goals_of(leaders: np.ndarray, origins: np.ndarray) -> np.ndarray:
-    """Return the places of leaders; empty when they do not fit."""
+    """Return the points of leaders; empty when they do not fit."""
     fits = leaders.dtype == np.int64 and ((leaders >= 0) & (leaders < len(origins))).all()
     return origins[leaders] if fits else np.empty(0)
 

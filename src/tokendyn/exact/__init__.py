@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         SeparationError,
     )
     from tokendyn.exact.estimator import ExactClassifier
-    from tokendyn.exact.experiments import Build
+    from tokendyn.exact.experiments import Compilation
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
     from tokendyn.exact.outcome import BuiltModel
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer, Stats
 
 _HOME = {
-    "Build": "experiments",
+    "Compilation": "experiments",
     "BuiltModel": "outcome",
     "Certificate": "certificate",
     "Verification": "certificate",
@@ -58,10 +58,10 @@ _HOME = {
 }
 
 __all__ = [
-    "Build",
     "BuiltModel",
     "Certificate",
     "CertificateError",
+    "Compilation",
     "ContradictoryLabelsError",
     "CoverageWarning",
     "ExactClassifier",

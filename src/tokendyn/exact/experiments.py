@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Build(Experiment["BuiltModel"]):
+class Compilation(Experiment["BuiltModel"]):
     """Build a transformer that gives every sequence its label, verify it, and write it as a model folder.
 
     Parameters

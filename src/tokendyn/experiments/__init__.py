@@ -63,9 +63,9 @@ How a command of ``tokendyn.cli`` becomes one
    ``grows = True``, and ``into`` in place of ``run`` and ``write``.
 3. Messages speak Python, with names in backticks: ``"`alpha` must be positive; give `layers`"``, ``"choose
    `integrator=\"euler\"`"``. The command line writes its flags in their place, in messages and in help.
-4. In ``cli``, the module keeps one line: ``build = command_of(Build)`` (``tokendyn.cli.experiments``), and its entry
-   in ``tokendyn.cli``. What it imported of ``cli.repeat``, ``cli.output``, ``cli.progress`` goes. The module of the
-   experiment is imported for ``--help``: at its top stands nothing heavy, and the ``__init__`` of its room loads
+4. In ``cli``, the module keeps one line: ``build = command_of(Compilation)`` (``tokendyn.cli.experiments``), and its
+   entry in ``tokendyn.cli``. What it imported of ``cli.repeat``, ``cli.output``, ``cli.progress`` goes. The module of
+   the experiment is imported for ``--help``: at its top stands nothing heavy, and the ``__init__`` of its room loads
    names when used.
 5. Add the words of the command to ``cli.jobs.COMMANDS``, and the class to ``tests/test_experiments.py``, which runs
    over every experiment. A command that is no experiment takes what repeats it from ``cli.repeat``.

@@ -37,6 +37,11 @@ class IsMatrix:
 #: turned into its rows, with every digit.
 Matrix = Annotated[str, IsMatrix]
 
+#: What to do with an array where a file is named: the store knows inputs by the content of their files.
+ARRAY_FOR_FILE = (
+    "expected a path; save the array to a file, such as numpy.save('tokens.npy', array), and name that file"
+)
+
 _FORMS = 'a file that exists, rows such as "2,0;0,1", or diag(2,1)'
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
@@ -121,7 +126,7 @@ def _read_plain(kind: type, value: Any) -> Any:
     if kind is Path:
         if isinstance(value, str | Path):
             return Path(value)
-        raise ValueError("expected a path")
+        raise ValueError(ARRAY_FOR_FILE if hasattr(value, "shape") else "expected a path")
     if kind is str:
         if isinstance(value, str | Path):
             return str(value)

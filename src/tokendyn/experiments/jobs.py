@@ -197,14 +197,27 @@ class Kind:
         """Read what a run reads, and compute nothing."""
         self.of(config).check()
 
-    def compute(self, config: Mapping[str, Any], place: Path, final: Path, checkpoint: Path) -> Ending:
-        """Run the experiment and write what came out."""
+    def compute(self, config: Mapping[str, Any], place: Path, out: str, checkpoint: Path) -> Ending:
+        """Run the experiment and write what came out.
+
+        Parameters
+        ----------
+        config
+            The options of a job.
+        place
+            Where it writes.
+        out
+            Where the command that repeats it writes, for the record. The name of the run and not its folder: stores at
+            two places hold the same record, and who repeats a run does not write into the store.
+        checkpoint
+            Where the state of a long run is kept.
+        """
         from tokendyn.runs.checkpoint import Checkpoint
 
         experiment = self.of(config)
         outline = experiment.outline()
         state: Checkpoint | None = Checkpoint(checkpoint) if experiment.resumes else None
-        command = experiment.command_line(out=final)
+        command = experiment.command_line(out=out)
         result = experiment.into(place, checkpoint=state, command=command)
         sentences = (*outline, *experiment.describe(result))
         return Ending(experiment.ended(result), experiment.summary(result), sentences)

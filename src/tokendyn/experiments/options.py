@@ -133,11 +133,9 @@ def read_options(
     """
     problems: list[str] = []
     wrong: set[str] = set()
-    fields = {option.keys[-1]: name for name, option in options.items()}
     values = {name: option.default for name, option in options.items()}
     for written, value in given.items():
-        name = written.replace("-", "_")
-        name = name if name in options else fields.get(name, name)
+        name = option_name(written, options)
         if name in refused:
             problems.append(f"{written} is set by the store itself; leave it out")
         elif name not in options:
@@ -147,7 +145,7 @@ def read_options(
             try:
                 values[name] = options[name].read(value)
             except ValueError as error:
-                problems.append(f"{written} = {value!r}: {error}")
+                problems.append(f"{written} = {_shown(value)}: {error}")
                 wrong.add(name)
     problems += [
         f"{name} is missing" for name, value in values.items() if value is MISSING and name not in {*refused, *wrong}
@@ -155,6 +153,18 @@ def read_options(
     if problems:
         raise BadInputError.all_of(f"the options of {what}", problems)
     return values
+
+
+def option_name(written: str, options: Mapping[str, Option]) -> str:
+    """Return the name of the option that is written with hyphens, or by the name of its field."""
+    name = written.replace("-", "_")
+    return name if name in options else next((n for n, o in options.items() if o.keys[-1] == name), name)
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a message: an array or a table by its shape, which is what a reader knows it by."""
+    shape = getattr(value, "shape", ())
+    return f"{type(value).__name__} of shape {shape}" if shape else repr(value)
 
 
 def documented(experiment: type) -> dict[str, str]:

@@ -88,7 +88,7 @@ def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Ending]:
             shutil.copytree(final, place)
         try:
             with recording() as opened:
-                ending = job.kind.compute(job.config, place, final, state)
+                ending = job.kind.compute(job.config, place, job.id + final.suffix, state)
         except Exception as error:
             _check_disk(folder, error)
             if isinstance(error, OSError | OutputError) and not is_kernel_cache(error):

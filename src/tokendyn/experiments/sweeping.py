@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
 from tokendyn.experiments.experiment import Experiment, ProgressCallback
-from tokendyn.experiments.fields import rows_of
+from tokendyn.experiments.fields import ARRAY_FOR_FILE, is_matrix, rows_of
 from tokendyn.experiments.jobs import Job, Kind, kind_of
+from tokendyn.experiments.options import option_name
 from tokendyn.experiments.perform import perform, record_failure
 from tokendyn.experiments.swept import SweepResult
 from tokendyn.runs.folders import NewerError
@@ -67,7 +68,7 @@ def sweep(
     Parameters
     ----------
     experiment
-        A class of experiments, or one of them: its options are then those of every job.
+        A class of experiments, or one of them: its options are then those of every job, but for those named below.
     over
         Values by option; every combination is a job, and the last option changes fastest. In place of a list, a range
         ``{"from": 0.1, "to": 10, "count": 5, "scale": "log"}``.
@@ -123,10 +124,14 @@ def sweep(
     """
     _check_call(experiment, over=over or {}, together=together or {})
     crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
-    given = experiment.given() if isinstance(experiment, Experiment) else {}
-    own = {name: plain(value) for name, value in given.items()}
-    parts = {"fixed": {**own, **(fixed or {})}, "grid": over, "list": together, "random": random, "latin": latin}
     kind = kind_of(type(experiment) if isinstance(experiment, Experiment) else experiment)
+    asked_for = {"fixed": fixed, "grid": over, "list": together, "random": random, "latin": latin}
+    _refuse_arrays(kind, asked_for)
+    given = experiment.given() if isinstance(experiment, Experiment) else {}
+    varied = {option_name(name, kind.options) for part in asked_for.values() for name in part or ()}
+    # What is asked for here comes before what the experiment itself holds.
+    own = {name: plain(value) for name, value in given.items() if name not in varied}
+    parts = {**asked_for, "fixed": {**own, **(fixed or {})}}
     record: dict[str, Any] = {name: _json(part) for name, part in parts.items() if part}
     record |= {"command": kind.words, "seed": seed} | ({} if samples is None else {"samples": samples})
     asked = Sweep.of(kind, plan_of(record, f"the sweep of {kind.words}"))
@@ -403,6 +408,15 @@ def _opened(store: Store, asked: Sweep) -> int:
     except OSError as error:
         raise OutputError(f"cannot make the store {store.folder}: {error.strerror or error}; name another") from error
     return store.clean()
+
+
+def _refuse_arrays(kind: Kind, parts: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Raise a :class:`BadInputError` where an array stands for a file: jobs are named by what their files hold."""
+    files = {name for name, option in kind.options.items() if option.takes_path and not is_matrix(option.hint)}
+    for name, values in ((name, values) for part in parts.values() for name, values in (part or {}).items()):
+        several = values if isinstance(values, list | tuple) else [values]
+        if option_name(name, kind.options) in files and any(hasattr(value, "shape") for value in several):
+            raise BadInputError(f"{name} holds an array, {ARRAY_FOR_FILE}")
 
 
 def _json(part: Any) -> Any:

@@ -1,12 +1,9 @@
 """Maps with fixed inner weights: linear, polynomial, or random units of a window, solved by least squares."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import comb
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
@@ -14,201 +11,20 @@ from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import window_length
+from tokendyn.forecast.functions import Basis, Fits, drawn_units, principal_directions, solve_ridges
+from tokendyn.forecast.monomials import Monomials, monomial_count
+from tokendyn.forecast.sites import local_rows, neighbours
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.runs.memory import check_memory
 from tokendyn.words import counted
 
-#: Principal directions of the windows that units see at most.
-DIRECTIONS = 16
 #: Monomials of one model at most.
 MOST_TERMS = 20_000
-#: A ridge of zero would divide by singular values that are rounding.
-_LEAST_RIDGE = 1e-30
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
 _SOFT = 4.0
-#: Rows that are enough to find the principal directions of the windows.
-_SAMPLED = 3000
-
-
-@dataclass(frozen=True)
-class Monomials:
-    """Monomials of the orders 2 to ``order``, each order made of the one before: term = parent times one column.
-
-    Attributes
-    ----------
-    parents, columns
-        For each order from 2: the monomial of one order less (at first the column), and the column it is multiplied by.
-    """
-
-    parents: tuple[np.ndarray, ...]
-    columns: tuple[np.ndarray, ...]
-
-    @classmethod
-    def graded(cls, width: int, order: int) -> "Monomials":
-        """Return all monomials of ``width`` columns from order 2 to ``order``."""
-        parents, columns, last = [], [], np.arange(width)
-        for _ in range(2, order + 1):
-            # Nondecreasing factors name each monomial once: a parent is multiplied by its last factor or a later one.
-            counts = width - last
-            parent = np.repeat(np.arange(len(last)), counts)
-            column = np.concatenate([np.arange(first, width) for first in last])
-            parents.append(parent)
-            columns.append(column)
-            last = column
-        return cls(tuple(parents), tuple(columns))
-
-    def __call__(self, rows: Float[np.ndarray, "samples width"]) -> list[np.ndarray]:
-        """Return the values of the monomials, ``(samples, terms)`` for each order."""
-        values, products = [], rows
-        for parent, column in zip(self.parents, self.columns, strict=True):
-            products = products[:, parent] * rows[:, column]
-            values.append(products)
-        return values
-
-    def gradient(
-        self,
-        rows: Float[np.ndarray, "samples width"],
-        values: list[np.ndarray],
-        coefficients: Float[np.ndarray, " terms"],
-    ) -> Float[np.ndarray, "samples width"]:
-        """Return the derivative of ``monomials @ coefficients`` by each column, backwards through the orders."""
-        gradient = np.zeros_like(rows)
-        ends = np.cumsum([len(column) for column in self.columns])
-        adjoint = np.zeros((len(rows), 0))
-        for k in reversed(range(len(self.columns))):
-            parent, column = self.parents[k], self.columns[k]
-            own = coefficients[ends[k] - len(column) : ends[k]]
-            adjoint = np.broadcast_to(own, (len(rows), len(own))) if not adjoint.shape[1] else adjoint + own
-            below = rows if k == 0 else values[k - 1]
-            gradient += (adjoint * below[:, parent]) @ np.eye(rows.shape[1])[column]
-            # The children of a parent stand side by side, so that their sum is one reduction.
-            adjoint = np.add.reduceat(adjoint * rows[:, column], np.searchsorted(parent, np.arange(parent[-1] + 1)), 1)
-        return gradient + adjoint if self.columns else gradient
-
-
-def monomial_count(width: int, order: int) -> int:
-    """Return the number of monomials of ``width`` columns of the orders 2 to ``order``."""
-    return comb(width + order, order) - 1 - width if order > 1 else 0
-
-
-@dataclass(frozen=True)
-class Basis:
-    """Functions of a normalised window that do not change in training: ``1, h, monomials(h P), act(h C^T + a)``.
-
-    Attributes
-    ----------
-    projection
-        ``P``, (width, directions): principal directions that the monomials see; None for the window itself.
-    monomials
-        Orders 2 and more.
-    weights, bias
-        ``C`` (units, width) and ``a`` (units,).
-    activation
-        "sin" or "tanh".
-    """
-
-    projection: Float[np.ndarray, "width directions"] | None
-    monomials: Monomials
-    weights: Float[np.ndarray, "units width"]
-    bias: Float[np.ndarray, " units"]
-    activation: str
-
-    def __call__(self, rows: Float[np.ndarray, "samples width"]) -> Float[np.ndarray, "samples terms"]:
-        """Return the value of every function for each window."""
-        parts = [np.ones((len(rows), 1)), rows]
-        if self.monomials.parents:
-            parts += self.monomials(rows if self.projection is None else rows @ self.projection)
-        if len(self.bias):
-            inner = rows @ self.weights.T + self.bias
-            parts.append(np.sin(inner) if self.activation == "sin" else np.tanh(inner))
-        return np.concatenate(parts, axis=1)
-
-    def jacobian(
-        self, rows: Float[np.ndarray, "samples width"], coefficients: Float[np.ndarray, "terms features"]
-    ) -> Float[np.ndarray, "samples features width"]:
-        """Return the derivative of ``self(rows) @ coefficients`` by the columns of each window."""
-        width = rows.shape[1]
-        linear, rest = coefficients[1 : 1 + width], coefficients[1 + width :]
-        local = np.repeat(linear.T[None], len(rows), axis=0)
-        if self.monomials.parents:
-            seen = rows if self.projection is None else rows @ self.projection
-            values = self.monomials(seen)
-            count = sum(map(len, self.monomials.columns))
-            for feature in range(coefficients.shape[1]):
-                gradient = self.monomials.gradient(seen, values, rest[:count, feature])
-                local[:, feature] += gradient if self.projection is None else gradient @ self.projection.T
-            rest = rest[count:]
-        if len(self.bias):
-            inner = rows @ self.weights.T + self.bias
-            slopes = np.cos(inner) if self.activation == "sin" else 1.0 - np.tanh(inner) ** 2
-            for feature in range(coefficients.shape[1]):
-                local[:, feature] += (slopes * rest[:, feature]) @ self.weights
-        return local
-
-
-@dataclass(frozen=True)
-class Fits:
-    """Solutions for several ridges from one factorisation.
-
-    Attributes
-    ----------
-    basis
-        The functions.
-    ridges
-        One for each solution.
-    coefficients
-        Of the step ``x_{k+1} - x_k`` in normalised units.
-    residuals
-        Root mean square of what each solution misses in training.
-    """
-
-    basis: Basis
-    ridges: tuple[float, ...]
-    coefficients: Float[np.ndarray, "ridges terms features"]
-    residuals: Float[np.ndarray, " ridges"]
-
-
-def solve_ridges(
-    columns: Float[np.ndarray, "samples terms"],
-    targets: Float[np.ndarray, "samples features"],
-    ridges: Sequence[float],
-) -> tuple[Float[np.ndarray, "ridges terms features"], Float[np.ndarray, " ridges"]]:
-    """Return the minimisers of ``|Y - F B|^2 + ridge samples |S B|^2`` for every ridge, S the scale of each column.
-
-    The columns are divided by their root mean square, factored once by QR and an SVD of R, and each ridge then costs
-    a product: ``B = S^-1 V diag(s / (s^2 + ridge samples)) U^T Q^T Y``.
-
-    Parameters
-    ----------
-    columns, targets
-        F and Y; ``columns`` is overwritten.
-    ridges
-        Nonnegative; 0 is the least-squares solution.
-
-    Returns
-    -------
-    The solutions, and the root mean square of what each misses.
-    """
-    samples, terms = columns.shape
-    scale = np.sqrt((columns**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    columns /= scale
-    total = float((targets**2).sum())
-    if samples > terms:
-        q, columns = scipy.linalg.qr(columns, mode="economic", check_finite=False, overwrite_a=True)
-        targets = q.T @ targets
-    u, s, vt = np.linalg.svd(columns, full_matrices=False)
-    projected = u.T @ targets
-    outside = max(total - float((projected**2).sum()), 0.0)
-    coefficients, residuals = [], []
-    for ridge in ridges:
-        penalty = max(ridge, _LEAST_RIDGE) * samples
-        filters = s / (s**2 + penalty)
-        coefficients.append((vt.T @ (filters[:, None] * projected)) / scale[:, None])
-        missed = float(((penalty / (s**2 + penalty))[:, None] ** 2 * projected**2).sum())
-        residuals.append(np.sqrt((outside + missed) / targets.shape[1] / samples))
-    return np.stack(coefficients), np.array(residuals)
+#: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
+_LOCAL = 20_000
 
 
 class BasisMap(Forecaster):
@@ -234,6 +50,11 @@ class BasisMap(Forecaster):
         mean of the first and their own. Each unit is centred at a window of the data.
     activation
         "sin" or "tanh".
+    reach
+        For columns that are the sites of a grid, in order: every site sees only itself and so many sites on both sides,
+        and all share one map. 0 for columns of any other kind.
+    periodic
+        Whether the last site of a grid is a neighbour of the first.
     difference
         Learn the differences of the series, and add the forecasts up from the last snapshot: for trends.
     noise
@@ -252,7 +73,7 @@ class BasisMap(Forecaster):
     basis_
         The fixed functions.
     coefficients_
-        (terms, features), in normalised units.
+        (terms, features), in normalised units; one column where all sites share them.
     residual_
         Root mean square of the one-step residual in training, in standard deviations.
 
@@ -278,6 +99,8 @@ class BasisMap(Forecaster):
         directions: int = 0,
         units: int = 0,
         activation: str = "sin",
+        reach: int = 0,
+        periodic: bool = True,
         difference: bool = False,
         noise: float = 0.0,
         ridge: float = 1e-8,
@@ -291,6 +114,8 @@ class BasisMap(Forecaster):
         self.directions = directions
         self.units = units
         self.activation = activation
+        self.reach = reach
+        self.periodic = periodic
         self.difference = difference
         self.noise = noise
         self.ridge = ridge
@@ -302,8 +127,10 @@ class BasisMap(Forecaster):
     def family(self) -> str:
         """The name of the model that the settings make."""
         if self.units:
-            return "fixed units" if self.order == 1 else "polynomial map with fixed units"
-        return "TD-DMD" if self.order == 1 else "polynomial map"
+            name = "fixed units" if self.order == 1 else "polynomial map with fixed units"
+        else:
+            name = "TD-DMD" if self.order == 1 else "polynomial map"
+        return f"{name} of neighbours" if self.reach else name
 
     @property
     def parameters_(self) -> int:
@@ -314,11 +141,13 @@ class BasisMap(Forecaster):
         """Return what is wrong with the parameters."""
         problems = check_count("delays", self.delays) + check_count("stride", self.stride)
         problems += check_count("order", self.order) + check_count("random_state", self.random_state, 0)
-        for name in ("directions", "units", "smoothing", "history"):
+        for name in ("directions", "units", "reach", "smoothing", "history"):
             problems += check_count(name, getattr(self, name), 0)
         problems += check_number("noise", self.noise) + check_number("ridge", self.ridge)
         if self.activation not in ("sin", "tanh"):
             problems.append(f"activation is {self.activation!r}, expected sin or tanh")
+        if not problems and self.reach and (self.smoothing or self.history):
+            problems.append("maps of neighbours do not smooth; leave out smoothing and history, or reach")
         return problems
 
     def _span(self) -> int:
@@ -369,6 +198,9 @@ class BasisMap(Forecaster):
         self.width_[self.width_ == 0] = 1.0
         self.input_centre_, self.input_width_ = driven.mean(axis=0), driven.std(axis=0)
         self.input_width_[self.input_width_ == 0] = 1.0
+        if self.reach:  # sites that share a map share their scale
+            self.width_ = np.full_like(self.width_, learned.std() or 1.0)
+            self.centre_ = np.full_like(self.centre_, learned.mean())
 
     def _normalised(
         self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]
@@ -387,6 +219,10 @@ class BasisMap(Forecaster):
         rows = np.concatenate([self._rows(one, driven) for one, driven in zip(z, w, strict=True)])
         first = window_length(self.delays, self.stride)
         targets = np.concatenate([one[first:] for one in z])
+        rows, targets = self._local(rows), targets.reshape(-1, 1) if self.reach else targets
+        if self.reach and len(rows) > _LOCAL:
+            kept = np.random.default_rng(self.random_state).choice(len(rows), _LOCAL, replace=False)
+            rows, targets = rows[kept], targets[kept]
         terms = self._terms(rows.shape[1])
         check_memory(
             8 * 4 * len(rows) * terms,
@@ -395,7 +231,9 @@ class BasisMap(Forecaster):
         )
         rng = np.random.default_rng(self.random_state)
         basis = self._basis(rows, rng)
-        state = slice((self.delays - 1) * z[0].shape[1], self.delays * z[0].shape[1])
+        near = 2 * self.reach + 1 if self.reach else z[0].shape[1]
+        newest = (self.delays - 1) * near + self.reach
+        state = slice(newest, newest + targets.shape[1])
         if self.noise:
             rows = rows + self.noise * rng.standard_normal(rows.shape)
         coefficients, residuals = solve_ridges(basis(rows), targets - rows[:, state], ridges)
@@ -421,29 +259,29 @@ class BasisMap(Forecaster):
         states = tokens[:, :, : self.n_features_].reshape(len(tokens), -1)
         return np.concatenate([states, tokens[:, -1, self.n_features_ :]], axis=1)
 
+    def _local(self, rows: Float[np.ndarray, "samples columns"]) -> np.ndarray:
+        """Return windows as they are, or those of every site with its neighbours."""
+        if not self.reach:
+            return rows
+        return local_rows(rows, self.delays, neighbours(self.n_features_, self.reach, periodic=self.periodic))
+
     def _basis(self, rows: np.ndarray, rng: np.random.Generator) -> Basis:
         """Return the fixed functions for these windows."""
         width = rows.shape[1]
         projection, weights, bias = None, np.empty((0, width)), np.empty(0)
         if self.units or self.directions:
-            sample = rows[:: max(len(rows) // _SAMPLED, 1)]
-            _, values, axes = np.linalg.svd(sample - sample.mean(axis=0), full_matrices=False)
-            values = np.maximum(values / np.sqrt(len(sample)), 1e-12 * max(float(values[0]), 1e-300))
+            axes, deviations = principal_directions(rows)
         if self.directions and self.order > 1:
-            projection = axes[: self.directions].T / values[0]
+            projection = axes[: self.directions].T / deviations[0]
         if self.units:
-            seen = min(DIRECTIONS, len(axes))
-            divisor = np.full(seen, values[0]) if self.activation == "sin" else np.sqrt(values[0] * values[:seen])
-            inner = rng.standard_normal((self.units, seen)) * (1.0 if self.activation == "sin" else 0.5)
-            weights = inner @ (axes[:seen] / divisor[:, None])
-            centres = rows[rng.integers(0, len(rows), self.units)]
-            bias = -np.einsum("uc,uc->u", weights, centres)
+            weights, bias = drawn_units(rows, axes, deviations, self.units, self.activation, rng)
         columns = width if projection is None else projection.shape[1]
         return Basis(projection, Monomials.graded(columns, self.order), weights, bias, self.activation)
 
     def step(self, tokens: Float[np.ndarray, "samples delays width"]) -> Float[np.ndarray, "samples features"]:
         """Return the next normalised snapshot of each window."""
-        return tokens[:, -1, : self.n_features_] + self.basis_(self._flat(tokens)) @ self.coefficients_
+        newest = tokens[:, -1, : self.n_features_]
+        return newest + (self.basis_(self._local(self._flat(tokens))) @ self.coefficients_).reshape(newest.shape)
 
     def operators(
         self, tokens: Float[np.ndarray, "samples delays width"]
@@ -501,8 +339,9 @@ class BasisMap(Forecaster):
                 if self.n_inputs_:
                     drive = np.concatenate([driven[:, step + span - 1], driven[:, step + span]], axis=1)
                     window = np.concatenate([window, np.tile(drive, (fits, 1))], axis=1)
-                moved = np.matmul(basis(window).reshape(fits, batch, -1), coefficients)
-                orbit[:, :, step + span] = orbit[:, :, step + span - 1] + moved
+                values = basis(self._local(window))
+                moved = np.matmul(values.reshape(fits, -1, values.shape[1]), coefficients)
+                orbit[:, :, step + span] = orbit[:, :, step + span - 1] + moved.reshape(fits, batch, features)
                 if truth is not None:
                     now = orbit[:, :, step + span] * self.width_ + self.centre_
                     if self.difference:
@@ -522,7 +361,7 @@ class BasisMap(Forecaster):
         BadInputError
             If the map is not linear, or learned differences.
         """
-        if self.order > 1 or self.units or self.difference or self.history:
+        if self.order > 1 or self.units or self.difference or self.history or self.reach:
             raise BadInputError(f"a {self.family} is not a TDDMD; only a linear map of the snapshots themselves is")
         delays, features = self.delays, self.n_features_
         model = TDDMD(delays=delays, stride=self.stride, ridge=self.ridge)
@@ -558,12 +397,13 @@ class BasisMap(Forecaster):
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the basis and the units; ValueError where shapes do not fit."""
-        width = self.delays * self.n_features_ + 2 * self.n_inputs_
+        near, outputs = (2 * self.reach + 1, 1) if self.reach else (self.n_features_, self.n_features_)
+        width = self.delays * near + 2 * self.n_inputs_
         projection = tensors.get("projection")
         columns = width if projection is None else projection.shape[1]
         terms = 1 + width + monomial_count(columns, self.order) + self.units
         expected = {
-            "coefficients": (terms, self.n_features_),
+            "coefficients": (terms, outputs),
             "weights": (self.units, width),
             "bias": (self.units,),
             "centre": (self.n_features_,),

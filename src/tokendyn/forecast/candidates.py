@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.forecast.basis import monomial_count
+from tokendyn.forecast.monomials import monomial_count
 
 #: Ridges that are tried for linear and for nonlinear bases; all of a list cost one factorisation.
 LINEAR_RIDGES = (1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1e-1)

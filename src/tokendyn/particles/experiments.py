@@ -81,7 +81,7 @@ class Clustering(Experiment["ClusteringRun"]):
 
     def resolved(self) -> Experiment[Any]:
         """Return the runs of the explorer page for the JSON that it saved."""
-        return Replayed(self.tokens) if self.tokens.suffix.lower() == ".json" else self
+        return Replaying(self.tokens) if self.tokens.suffix.lower() == ".json" else self
 
     def folder(self) -> Path:
         """Return ``run-NAME`` beside the tokens."""
@@ -182,7 +182,7 @@ def film_of(wanted: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Replayed(Experiment["Replay"]):
+class Replaying(Experiment["Replay"]):
     """The runs of the explorer page, computed by the library and compared with the ends that the page reported.
 
     Parameters

@@ -9,7 +9,7 @@ from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier
-    from tokendyn.sentiment.experiments import Export, Train
+    from tokendyn.sentiment.experiments import Export, Training
     from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
@@ -30,8 +30,8 @@ __all__ = [
     "OnnxScoring",
     "TokenRule",
     "TokenSet",
-    "Train",
     "TrainedModel",
+    "Training",
     "Verdict",
     "WordContribution",
     "export_onnx",
@@ -50,7 +50,7 @@ _HOME = {
     "OnnxScoring": "outcome",
     "TokenRule": "tokens",
     "TokenSet": "tokensets",
-    "Train": "experiments",
+    "Training": "experiments",
     "TrainedModel": "outcome",
     "LedBy": "verdicts",
     "Verdict": "verdicts",

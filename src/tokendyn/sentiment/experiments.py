@@ -73,7 +73,7 @@ def rehearse_fit(model: "LeaderClassifier", data: "LabelledTexts", checkpoint: "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Train(ReviewOptions, Experiment["TrainedModel"]):
+class Training(ReviewOptions, Experiment["TrainedModel"]):
     """Train a classifier that decides at hardmax, and write it as a model folder.
 
     Parameters

@@ -10,14 +10,14 @@ from tokendyn.late import attributes_at
 if TYPE_CHECKING:
     from tokendyn.studies.sentiment.comparison import Comparison, compare_classifiers, usual_contenders
     from tokendyn.studies.sentiment.curve import LeaderCurve
-    from tokendyn.studies.sentiment.experiments import Compare, Curve, Evaluate
+    from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
     from tokendyn.studies.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
 
 __all__ = [
-    "Compare",
+    "ClassifierComparison",
     "Comparison",
     "Curve",
-    "Evaluate",
+    "Evaluation",
     "FaithfulnessReport",
     "LeaderCurve",
     "compare_classifiers",
@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 _HOME = {
-    "Compare": "experiments",
+    "ClassifierComparison": "experiments",
     "Comparison": "comparison",
     "Curve": "experiments",
-    "Evaluate": "experiments",
+    "Evaluation": "experiments",
     "FaithfulnessReport": "faithfulness",
     "LeaderCurve": "curve",
     "compare_classifiers": "comparison",

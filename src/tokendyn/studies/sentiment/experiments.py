@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Compare(ReviewOptions, Experiment["Comparison"]):
+class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
     """Compare the classifier with linear models on TF-IDF and a fastText-like model, on one split of a file.
 
     The rivals choose their settings on a tenth of the training texts. Texts that are the same, up to case and
@@ -204,7 +204,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluate(Experiment["FaithfulnessReport"]):
+class Evaluation(Experiment["FaithfulnessReport"]):
     """Measure how faithful explanations are: words taken out, words left alone, time, stability.
 
     Parameters
