@@ -19,22 +19,16 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ.setdefault(variable, "1")
 
 import numpy as np  # noqa: E402
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # noqa: E402
 
 from tokendyn.data.collections import movie_sentences, split_texts  # noqa: E402
 from tokendyn.data.texts import imdb_reviews, small_reviews  # noqa: E402
-from tokendyn.rivals.sentiment.contenders import linear_model  # noqa: E402
 from tokendyn.runs.files import write_json  # noqa: E402
 from tokendyn.runs.provenance import provenance  # noqa: E402
 from tokendyn.sentiment import LeaderClassifier, find_words  # noqa: E402
 
 #: Words without a view of their own; a leader made of such words alone says nothing.
-STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be because been before being but by can could did do does doing "
-    "for from had has have having he her hers him his how i if in into is it it's its just me more most my no nor not "
-    "of on or other our out over own s same she so some such t than that that's the their them then there these they "
-    "this those through to too under until up very was we were what when where which while who whom why will with "
-    "would you your".split()
-)
+STOP_WORDS = frozenset(ENGLISH_STOP_WORDS)
 Sets = dict[str, tuple[Sequence[str], np.ndarray]]
 
 
@@ -66,9 +60,7 @@ def calibration(probability: np.ndarray, positive: np.ndarray) -> dict[str, floa
     probability = np.clip(probability, 1e-12, 1 - 1e-12)
     sure, right = np.maximum(probability, 1 - probability), (probability > 0.5) == positive
     bins = np.minimum((sure * 20).astype(int), 19)
-    error = sum(
-        abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    )
+    error = sum(abs(sure[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
     loss = -np.log(np.where(positive, probability, 1 - probability)).mean()
     wrong = float((~right[sure > 0.99]).mean()) if (sure > 0.99).any() else 0.0
     return {"accuracy": float(right.mean()), "error": float(error), "log_loss": float(loss), "wrong_above_99": wrong}
@@ -105,7 +97,9 @@ def reasons(model: LeaderClassifier, texts: Sequence[str]) -> dict[str, float]:
     }
 
 
-def stability(make: Callable[[], LeaderClassifier], texts: Sequence[str], labels: Sequence[Any], judged: Sequence[str]) -> dict[str, float]:
+def stability(
+    make: Callable[[], LeaderClassifier], texts: Sequence[str], labels: Sequence[Any], judged: Sequence[str]
+) -> dict[str, float]:
     """Return how far two trainings on 90 % of the texts name the same leaders: Jaccard, same first leader."""
     named = []
     for seed in (0, 1):
@@ -134,7 +128,12 @@ def measure(seed: int, ngrams: int, *, quick: bool, steady: bool) -> dict[str, A
     }  # fmt: skip
     if steady:
         record["stability"] = {
-            groups: stability(lambda g=groups: LeaderClassifier(ngrams=ngrams, transfer=0.0, groups=g), train, labels, test.texts[:500])
+            groups: stability(
+                lambda g=groups: LeaderClassifier(ngrams=ngrams, transfer=0.0, groups=g),
+                train,
+                labels,
+                test.texts[:500],
+            )
             for groups in ("topics", "sign")
         }
     return record
@@ -156,14 +155,20 @@ def main() -> None:
         for ngrams in arguments.ngrams:
             record = measure(seed, ngrams, quick=arguments.quick, steady=arguments.stability)
             results.append({"seed": seed, "ngrams": ngrams, **record})
-            print(f"seed {seed}, n-grams {ngrams}: {record['seconds']:.1f} s, {record['gigabytes']:.2f} GB, phantom {record['phantom']:g}, good {record['good']:.2f}")
+            print(
+                f"seed {seed}, n-grams {ngrams}: {record['seconds']:.1f} s, {record['gigabytes']:.2f} GB, phantom {record['phantom']:g}, good {record['good']:.2f}"
+            )
             for name, row in record["sets"].items():
                 print(f"  {name:10s} " + "  ".join(f"{key} {value:.4f}" for key, value in row.items()))
             print("  " + "  ".join(f"{key} {value:.3g}" for key, value in record["reasons"].items()))
             for name, row in record.get("stability", {}).items():
                 print(f"  {name}: " + "  ".join(f"{key} {value:.3f}" for key, value in row.items()), flush=True)
     if arguments.out is not None:
-        write_json(arguments.out, {"results": results, "provenance": provenance({}, seed=None, seconds=time.perf_counter() - began)})
+        origin = provenance({}, seed=None, seconds=time.perf_counter() - began)
+        write_json(
+            arguments.out,
+            {"results": results, "provenance": origin},
+        )
 
 
 if __name__ == "__main__":

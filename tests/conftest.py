@@ -31,6 +31,7 @@ KERNELS = {
     "tokendyn.exact.planner_kernels",
     "tokendyn.exact.set_kernels",
     "tokendyn.forecast.rollout_kernels",
+    "tokendyn.sentiment.group_kernels",
     "tokendyn.sentiment.kernels",
     "tokendyn.metrics.transport_kernels",
     "tokendyn.rivals.sentiment.hashed_kernels",

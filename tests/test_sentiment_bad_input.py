@@ -9,11 +9,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import LeaderClassifier, load, save
+from tokendyn.sentiment import load, save
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -25,7 +26,7 @@ GOOD = "text,label\n" + ROWS
 def folder(tmp_path_factory):
     corpus = small_reviews()
     path = tmp_path_factory.mktemp("models") / "model"
-    save(LeaderClassifier(start_epochs=2, epochs=1).fit(corpus.texts, corpus.labels), path)
+    save(published(start_epochs=2, epochs=1).fit(corpus.texts, corpus.labels), path)
     return path
 
 
@@ -163,7 +164,7 @@ LABELS = ["x", "y", "x", "y"]
 )
 def test_texts_and_labels_that_are_none_are_named_by_place(texts, labels, words):
     with pytest.raises(BadInputError) as caught:
-        LeaderClassifier().fit(texts, labels)
+        published().fit(texts, labels)
     for word in words:
         assert word in str(caught.value)
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
-from tokendyn.sentiment import LeaderClassifier, find_words
+from tokendyn.sentiment import find_words
 from tokendyn.sentiment.routing import route, route_all
 from tokendyn.sentiment.training import place
 from tokendyn.sentiment.vocabulary import Ragged
@@ -20,7 +21,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier().fit(corpus.texts, corpus.labels)
+    return published().fit(corpus.texts, corpus.labels)
 
 
 def plain_layers(tokens, alpha, layers):

@@ -105,8 +105,11 @@ def check_labels(
         found = listing([f"{label!r} ({count})" for label, count in counts.items()])
         raise BadInputError(
             f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
-            + ("; give texts of two classes at least" if len(counts) == 1 else
-               f"; at transfer 1 there are 2 to {at_most}: use transfer=0.0, which takes any number")
+            + (
+                "; give texts of two classes at least"
+                if len(counts) == 1
+                else f"; at transfer 1 there are 2 to {at_most}: use transfer=0.0, which takes any number"
+            )
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
@@ -157,7 +160,9 @@ def _sample_weights(
     if weights.ndim == 0:
         weights = np.full(len(which), float(weights))
     if weights.shape != which.shape:
-        raise BadInputError(f"sample_weight has shape {weights.shape}, expected one number for each of {len(which)} texts")
+        raise BadInputError(
+            f"sample_weight has shape {weights.shape}, expected one number for each of {len(which)} texts"
+        )
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
     if len(wrong):
         raise BadInputError.first_of(
@@ -165,9 +170,13 @@ def _sample_weights(
             [f"sample_weight[{row}] is {weights[row]}, expected a finite number of at least 0" for row in wrong],
             "sample_weight",
         )
-    without = [repr(label) for label, part in zip(classes.tolist(), np.bincount(which, weights), strict=True) if not part]
+    without = [
+        repr(label) for label, part in zip(classes.tolist(), np.bincount(which, weights), strict=True) if not part
+    ]
     if without:
-        raise BadInputError(f"sample_weight is 0 for all texts of {listing(without)}; every class needs a text that counts")
+        raise BadInputError(
+            f"sample_weight is 0 for all texts of {listing(without)}; every class needs a text that counts"
+        )
     return weights
 
 
@@ -207,22 +216,7 @@ def check_parameters(given: dict[str, Any]) -> None:
         for name in ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
         if not (_number(given[name]) and given[name] > 0)
     ]
-    if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
-        problems.append(
-            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
-            "followers: between the two a number would be neither what a word does nor what its leader says"
-        )
-    problems += [
-        f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
-        for name, least in (("phantom", 0), ("floor", 0), ("prior_strength", 0))
-        if given[name] is not None and not (_number(given[name]) and given[name] >= least)
-    ]
-    if given["floor"] == 0 or given["prior_strength"] == 0:
-        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
-    if given["groups"] not in ("topics", "sign"):
-        problems.append(f"groups={given['groups']!r}; expected 'topics' or 'sign'")
-    if not (_number(given["strong_share"]) and 0 < given["strong_share"] <= 1):
-        problems.append(f"strong_share={given['strong_share']!r}; expected a number above 0, at most 1")
+    problems += _sum_problems(given)
     if not is_random_state(given["random_state"]):
         problems.append(
             f"random_state={given['random_state']!r}; expected None, a whole number of at least 0, a RandomState or a "
@@ -245,6 +239,28 @@ def check_parameters(given: dict[str, Any]) -> None:
         problems.append(f"tokeniser={given['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
+
+
+def _sum_problems(given: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the parameters of transfer, prior and groups."""
+    problems = []
+    if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
+        problems.append(
+            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
+            "followers: between the two a number would be neither what a word does nor what its leader says"
+        )
+    problems += [
+        f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
+        for name, least in (("phantom", 0), ("floor", 0), ("prior_strength", 0))
+        if given[name] is not None and not (_number(given[name]) and given[name] >= least)
+    ]
+    if given["floor"] == 0 or given["prior_strength"] == 0:
+        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+    if given["groups"] not in ("topics", "sign"):
+        problems.append(f"groups={given['groups']!r}; expected 'topics' or 'sign'")
+    if not (_number(given["strong_share"]) and 0 < given["strong_share"] <= 1):
+        problems.append(f"strong_share={given['strong_share']!r}; expected a number above 0, at most 1")
+    return problems
 
 
 _WHOLE = {

@@ -202,7 +202,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Texts,  # noqa: N803 - the names of scikit-learn
+        X: Texts,
         y: Iterable[Any] | None = None,
         sample_weight: Iterable[Any] | None = None,
         *,
@@ -338,23 +338,23 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         return self
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
         labels = labels_of(X) if y is None else y
         return float(super().score(X, labels, sample_weight))
 
-    def decision_function(self, X: Texts) -> Logits:  # noqa: N803
+    def decision_function(self, X: Texts) -> Logits:
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
 
         With more than two classes, the score of each.
         """
         return self._judge(X, leaders=False)[0]
 
-    def predict_proba(self, X: Texts) -> Float[np.ndarray, "texts classes"]:  # noqa: N803
+    def predict_proba(self, X: Texts) -> Float[np.ndarray, "texts classes"]:
         """Return the probabilities of the classes, in the order of ``classes_``."""
         return self._probabilities(self.decision_function(X))
 
-    def predict(self, X: Texts) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Texts) -> np.ndarray:
         """Return the label of each text."""
         return self._labels(self.decision_function(X))
 
@@ -393,11 +393,14 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (text,) = check_texts([text])
             return grouped_explanation(self, text)
         tokens = self.tokens_of(text)
+        of_text = 1.0
+        if self.phantom_ and tokens.words:
+            of_text = float(self._of_text(self._lookup.encode([text]))[0])
         passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
         return read_verdict(
             text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage, alpha=float(self.alpha),
             gain=self._gain, bias=self.intercept_, classes=tuple(self.classes_),
-            of_text=float(self._of_text(self._lookup.encode([text]))[0]) if self.phantom_ and len(tokens.words) else 1.0,
+            of_text=of_text,
         )  # fmt: skip
 
     def explain_many(self, texts: Texts) -> Iterator[Verdict]:

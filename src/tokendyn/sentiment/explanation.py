@@ -39,7 +39,8 @@ class LeaderWord:
         ``gain mass value``.
     own
         What the word does itself: at transfer 0 by how much the logit falls when all its occurrences are taken out of
-        the text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own occurrences.
+        the text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own
+        occurrences.
     followers
         Words that ended with it; at transfer 0, those of largest effect first.
     by_class
@@ -304,7 +305,8 @@ class Explanation(Result, kind="sentiment-explanation"):
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the trajectory as JSON values.
 
-        With tokens in the plane, ``"explorer"`` is their start, for ``tokendyn explore``.
+        With tokens in the plane, ``"explorer"`` is their start, for ``tokendyn explore``; at transfer 0, the side of
+        each word beside the pole.
         """
         several = {"probabilities": self.probabilities, "scores": self.scores, "biases": self.biases}
         return {
@@ -331,10 +333,12 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def _explorer(self) -> dict[str, Any]:
         layers, tokens, dim = self.states.shape
-        if dim != 2 or not 0 < tokens <= MOST_TOKENS or not 1 < layers <= MOST_STEPS:
+        if not (dim == 2 or self.summed) or not 0 < tokens <= MOST_TOKENS or not 1 < layers <= MOST_STEPS:
             return {}
+        # At transfer 0 the plane is that of the two sides and the pole; topics stand across it.
         words = Explored(
-            self.states[0], labels=self.token_labels, weights=self.token_weights, alpha=self.alpha, layers=layers - 1,
+            np.ascontiguousarray(self.states[0][:, [0, -1]]),
+            labels=self.token_labels, weights=self.token_weights, alpha=self.alpha, layers=layers - 1,
             title=f"Words of a text: {self.label}", note=self.text[:160] + ("…" if len(self.text) > 160 else ""),
         )  # fmt: skip
         return {"explorer": words.to_dict()}

@@ -41,7 +41,7 @@ class FrozenModel(Protocol):
     def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
         """Return the share of the words of the text, beside the phantom ones, for each entry."""
 
-    def _probabilities(self, logits: Float[np.ndarray, "texts *classes"]) -> Float[np.ndarray, "texts classes"]:
+    def _probabilities(self, logits: Float[np.ndarray, "*scores"]) -> Float[np.ndarray, "texts number"]:
         """Return the probabilities of the classes."""
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Float[np.ndarray, "*scores"]:

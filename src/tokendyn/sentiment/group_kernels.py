@@ -26,14 +26,16 @@ def mark_words(indptr, first, last, alive, entry, mark, stamp):
 @_compiled
 def touched(first, last, o, mark, stamp):
     """Return whether a marked word is under an occurrence."""
+    found = False
     for u in range(first[o], last[o] + 1):
-        if mark[u] == stamp:
-            return True
-    return False
+        found |= mark[u] == stamp
+    return found
 
 
 @_compiled
-def margins_without(indptr, first, last, alive, candidates, values, sums, length, phantom, biases, verdict, mark, base, out):
+def margins_without(
+    indptr, first, last, alive, candidates, values, sums, length, phantom, biases, verdict, mark, base, out
+):
     """Write the margin of the verdict without each candidate; return the next unused stamp.
 
     ``sums`` is ``sum_j m_j v_j`` of the words that are left, of each class; of two classes, of the side of the verdict.

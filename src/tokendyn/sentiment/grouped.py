@@ -200,7 +200,7 @@ def _by_class(
 
 
 def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
-    """Return why a classifier at transfer 0 decides as it does: leaders with their groups, all other words, the bias."""
+    """Return why a classifier at transfer 0 decides as it does: leaders with their groups, other words, the bias."""
     reading = read(model, [text])
     (verdict,) = _verdicts(model, reading)
     ragged, parts = reading.texts, reading.parts

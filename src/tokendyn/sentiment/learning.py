@@ -102,7 +102,9 @@ def learn(
         (np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape
     )
     scale = prior_scale(presence, sample.targets, choice.prior.floor)
-    whole = fit_values(sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress))
+    whole = fit_values(
+        sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress)
+    )
     frequencies = np.bincount(sample.counts.indices, minlength=len(tokens))
     # The weakest tokens go without a second fit: their values are small, and the losses stay the same.
     evidence = np.linalg.norm(whole.table, axis=1) * np.sqrt(frequencies)

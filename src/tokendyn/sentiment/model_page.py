@@ -17,10 +17,10 @@ from tokendyn.show.report import Section, shown_value
 
 _DECIDES = (
     "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Attention "
-    "explains and does not decide: its leaders gather the strong words into groups, and the groups, the other words and "
-    "the bias add up to the logit."
+    "explains and does not decide: its leaders gather the strong words into groups, and the groups, the other words "
+    "and the bias add up to the logit."
 )
-_LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for the words that follow them."
+_LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for those that follow them."
 #: Words of each class that a page shows.
 _WORDS = 15
 

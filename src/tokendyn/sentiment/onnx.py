@@ -184,7 +184,10 @@ class _Graph(OnnxGraph):
 
     def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
         """Add ``logit = gain mean + bias`` and its probabilities."""
-        gain, bias = self.constant(1.0 if classifier._linear else classifier._gain), self.constant(classifier.intercept_, "bias")
+        gain, bias = (
+            self.constant(1.0 if classifier._linear else classifier._gain),
+            self.constant(classifier.intercept_, "bias"),
+        )
         if several:
             stacked = [self.add("Unsqueeze", mean, self.constant([1])) for mean in means]
             joined = self.add("Concat", *stacked, axis=1)

@@ -28,7 +28,7 @@ _ENOUGH = 5e-4
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen settings, the mean held-out log-loss of all that were tried, and whether the search came to its end."""
+    """The chosen settings, the mean held-out log-loss of all that were tried, and whether the search was completed."""
 
     prior: Prior
     tried: tuple[tuple[Prior, float], ...]
@@ -87,7 +87,7 @@ def choose_prior(
 
 
 def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float]) -> Prior:
-    """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice, so few fits."""
+    """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice."""
     at = min(range(len(grid)), key=lambda number: abs(grid[number] - getattr(best, name)))
     best = replace(best, **{name: grid[at]})
     for step in (1, -1):

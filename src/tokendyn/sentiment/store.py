@@ -260,7 +260,7 @@ def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> l
     ]
     if tensors["topics"].ndim != 2 or listed.shape != tensors["topics"].shape[:1]:
         problems.append("model.safetensors: topics and with_topic do not fit together")
-    elif len(listed) and not (0 <= listed.min() and listed.max() < words and (np.diff(listed) > 0).all()):
+    elif len(listed) and not (listed.min() >= 0 and listed.max() < words and (np.diff(listed) > 0).all()):
         problems.append("model.safetensors: with_topic does not name words in their order")
     if (tensors["frequencies"] < 0).any():
         problems.append("model.safetensors: frequencies holds negative numbers")

@@ -350,7 +350,9 @@ def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
         )
     if explained.neutral_words:
         followers = f"{explained.neutral_words:,} words"
-        name, part = ("(neutral pole)", "0") if explained.others is None else ("(other words)", signed(explained.residual, 4))
+        name, part = (
+            ("(neutral pole)", "0") if explained.others is None else ("(other words)", signed(explained.residual, 4))
+        )
         mass = short(explained.neutral_mass)
         rows.append(_Row(NEUTRAL, "0", name, mass, "–", "–", part, "–", followers))
     return rows

@@ -152,6 +152,7 @@ def usual_contenders(*, published: bool = False, published_epochs: int = 4, **pa
     """
     found = [
         leader_model("leaders", **parameters),
+        leader_model("leaders decide (transfer 1)", **{"transfer": 1.0, **parameters}),
         linear_model("TF-IDF + LR, words", tuned=True),
         linear_model("TF-IDF + LR, words and pairs", 2, tuned=True),
         embedding_model("fastText-like"),

@@ -134,6 +134,8 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
 class Curve(ReviewOptions, Experiment["LeaderCurve"]):
     """Draw accuracy against leaders a text: one model for each wish, judged on its validation texts.
 
+    The models are those of transfer 1, in which leaders decide: at transfer 0 accuracy does not depend on leaders.
+
     Parameters
     ----------
     leaders
@@ -148,7 +150,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Check the texts and the settings; return how many models would be trained."""
         wishes = self._wishes
-        rehearse_fit(self.classifier(leaders=wishes[0]), self.texts)
+        rehearse_fit(self.classifier(leaders=wishes[0], transfer=1.0), self.texts)
         return (f"would train {len(wishes)} models on {len(self.texts)} texts",)
 
     def run(
@@ -173,7 +175,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         began = time.perf_counter()
         points = []
         for done, wish in enumerate(self._wishes, start=1):
-            model = self.classifier(leaders=wish).fit(self.texts.texts, self.texts.labels or ())
+            model = self.classifier(leaders=wish, transfer=1.0).fit(self.texts.texts, self.texts.labels or ())
             points.append(point_of(model))
             if progress is not None:
                 progress(done, len(self._wishes))
@@ -193,7 +195,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
     def advice(self, folder: Path) -> str:
         """Return where the page is, and how to train one of the models."""
-        return f"{super().advice(folder)}; train a point: tokendyn sentiment train --leaders N"
+        return f"{super().advice(folder)}; train a point: tokendyn sentiment train --transfer 1 --leaders N"
 
     @cached_property
     def _wishes(self) -> list[float]:
