@@ -87,7 +87,7 @@ NAN = np.full(2, np.nan)
         (lambda f: (f / "model.json").write_text("[]"), "tokendyn-sentiment"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "not a whole"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "not a whole"),
-        (lambda f: change_json(f, schema_version=2), "update"),
+        (lambda f: change_json(f, schema_version=3), "update"),
         (lambda f: change_json(f, words=["a", "b"]), "for 2 words"),
         (lambda f: change_json(f, words=["a", "a"]), "occurs twice"),
         (lambda f: change_json(f, words="ab"), "list of strings"),

@@ -34,7 +34,7 @@ from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
-from tokendyn.sentiment.tokens import TokenRule
+from tokendyn.sentiment.tokens import TokenRule, find_tokens
 from tokendyn.sentiment.tokensets import TokenSet
 from tokendyn.sentiment.training import Progress, Recipe, place, train
 from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
@@ -244,12 +244,18 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         linear = self.transfer == 0
         classes, which = check_labels(labels, len(texts), at_most=None if linear else MOST_CLASSES)
         importance = text_weights(self.class_weight, classes, which, sample_weight)
-        warn_of_empty(texts)
         if linear:
+            warn_of_empty(texts)
             one = np.ones(len(texts)) if importance is None else importance
+            if not any(map(self._has_word, texts)):
+                raise BadInputError("no text has a word to learn from")
             self._learn(texts, classes, _targets(which, len(classes)), one, began, progress, budget)
             return self
         return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
+
+    def _has_word(self, text: str) -> bool:
+        """Return whether a text has a token at all."""
+        return bool(find_tokens(text, self._rule()))
 
     def _learn(
         self,

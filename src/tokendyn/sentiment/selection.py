@@ -23,7 +23,7 @@ _MANY_ENTRIES, _RARE = 1_000_000, 5
 #: Gradient at which a fit of the search ends.
 _ROUGH = 5e-5
 #: A setting is left for a neighbour whose loss is less by so much: losses of held-out texts are no surer than that.
-_ENOUGH = 5e-4
+_ENOUGH = 2e-3
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ _USUAL_WORDS = 200.0
 _MOST_ITERATIONS, _GRADIENT = 300, 3e-5
 #: Divisor of the inverse document frequency in the floor of the prior scale: about that of a word in 50 of 3,000 texts.
 _USUAL_IDF = 5.0
+#: Exponent of the scale: above 1, the fit trusts words that tell the classes apart alone still more. Of .7, 1, 1.3, 1.6
+#: and 2, it gave the best accuracy on the development splits of IMDb.
+_SHARPNESS = 1.3
 
 Tokens = Int[np.ndarray, " tokens"]
 
@@ -122,7 +125,7 @@ def prior_scale(
 ) -> Float[np.ndarray, "tokens columns"]:
     """Return the standard deviation that the prior gives to the value of each token.
 
-    ``s_j^2 = (floor idf_j / 5)^2 + max(r_j^2 - 1/p_j - 1/q_j, 0)`` with ``r_j = log(p_j / sum p) - log(q_j / sum q)``
+    ``s_j^(2/1.3) = (floor idf_j / 5)^2 + max(r_j^2 - 1/p_j - 1/q_j, 0)`` with ``r_j = log(p_j / sum p) - log(q_j / sum q)``
     and p_j, q_j one more than the (expected) number of texts with the token that are of the class, or of another. The
     second term is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps
     tokens whose marginal effect vanishes but not their effect beside others, such as "good" in reviews of films; with
@@ -144,7 +147,7 @@ def prior_scale(
         p, q = 1.0 + inside, 1.0 + frequency - inside
         r = np.log(p / p.sum()) - np.log(q / q.sum())
         scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0))
-    return scale
+    return scale**_SHARPNESS
 
 
 def fit_values(
