@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.data.labelled_texts import LabelledTexts
@@ -56,58 +57,82 @@ _STEPS = 24
 
 
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Text classifier whose verdict is the exact sum of what a few leader words contribute.
+    """Text classifier whose verdict is an exact sum, with its terms grouped by a few leader words.
 
-    Every word is a token in the plane; layers of hardmax attention (arXiv 2407.01602, A = I) move each token
-    towards its leader; the verdict is ``gain * (mean first coordinate) + bias``, through a logistic function.
-    Words that are not among the active ones stand at the neutral pole and contribute nothing. The published
-    architecture: a matrix of embeddings, alpha, a decoder and a bias reproduce every verdict.
+    At transfer 0 a token is a value beside a place, ``z_j = (v_j, e_j)``. The verdict is linear in the words:
+    ``logit = b + sum_j m_j v_j / (n + phantom)``, m_j how often word or n-gram j occurs and n how many words the text
+    has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
+    find leaders among the places; values do not move. So **attention explains and does not decide**: a leader stands
+    for the group of strong words that end with it, and groups, other words and bias add up to the logit. The values are
+    those of a logistic regression whose prior knows how far each word tells the classes apart
+    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
+    in place of the logistic function; the margin of the two best is explained.
 
-    With C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles,
-    which sum to 0, and the last coordinate is that of the neutral pole. The scores are
-    ``gain * (mean of the first C) + biases``, through a softmax; each is as exact a sum over the words.
+    At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
+    its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
+    ``gain * (mean first coordinate) + bias``; a matrix of embeddings, alpha, a decoder and a bias reproduce it. With
+    C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles, which sum to 0,
+    and the last coordinate is that of the neutral pole. It takes words alone best: ``ngrams=1, active_words=8000``.
 
     Parameters
     ----------
+    transfer
+        0 or 1: how much of its value a word hands to its leader.
     layers
-        Number of hardmax layers; 0 is a bag of words.
+        Number of hardmax layers; 0 is a bag of words, in which every strong word leads.
     alpha
         Step size of a layer, positive.
     active_words
-        At most so many words carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
-        With ``ngrams``, words and n-grams together.
+        At most so many words and n-grams carry a value: those of largest ``|v| sqrt(df)`` of the fit, at transfer 1 of
+        largest ``|log-odds| sqrt(df)`` in the training part.
     ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad"; 20,000 ``active_words`` suit 2.
+        Runs of up to so many adjacent words are tokens too, such as "not bad".
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
     min_score
-        A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
+        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
         text has .7, one of two texts of the same class 1.55.
     leaders
-        Mean number of leaders a text to aim at: fewer make shorter explanations, more a better accuracy.
+        Mean number of leaders a text to aim at: fewer make shorter explanations; at transfer 1, more make a better
+        accuracy.
+    phantom
+        Words of value 0 that every text has beside its own. None for the number of least log-loss on held-out texts
+        and on pieces of them; at transfer 1, None is 0.
+    floor, prior_strength
+        Transfer 0. Least scale of a word's value and weight of the prior, see
+        :class:`tokendyn.sentiment.values.Prior`; None to choose them on held-out texts.
+    groups
+        Transfer 0. "topics": a leader leads strong words of its side that occur in like texts; "sign": one leader for
+        each side, which changes least from one training to another.
+    strong_share
+        Transfer 0. The words of largest ``|v|`` that make up this share of all words of the training texts may lead;
+        all others are "other words".
+    dimensions
+        Transfer 0. Singular vectors of the counts that places are made of.
     radius
-        Where words stand: see :func:`tokendyn.sentiment.training.place`.
+        Transfer 1. Where words stand: see :func:`tokendyn.sentiment.training.place`.
     gain
-        First coordinate of the decoder.
+        Transfer 1. First coordinate of the decoder.
     start_epochs, start_learning_rate
-        First stage of the training, without layers.
+        Transfer 1. First stage of the training, without layers.
     epochs, learning_rate
-        Second stage, through the hardmax layers; the rate falls to 0.
+        Transfer 1. Second stage, through the hardmax layers; the rate falls to 0.
     batch_size
-        Texts a step; None is a seventieth of the training part, from 8 to 256.
+        Transfer 1. Texts a step; None is a seventieth of the training part, from 8 to 256.
     word_dropout
-        Chance that a word is left out of a text for one epoch.
+        Transfer 1. Chance that a word is left out of a text for one epoch.
     validation_fraction
-        Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
+        Transfer 1. Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
     patience
-        A stage of the training ends after so many epochs without a better one; None for all epochs.
+        Transfer 1. A stage of the training ends after so many epochs without a better one; None for all epochs.
     class_weight
         None, "balanced", or a dictionary from label to weight: what an error on a text of the class costs.
     random_state
-        Seed of the split, the order and the dropout; the same seed gives the same model.
+        Transfer 1. Seed of the split, the order and the dropout, or None, a RandomState or a Generator; the same seed
+        gives the same model. At transfer 0 nothing is random.
 
     Attributes
     ----------
@@ -115,23 +140,30 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The labels, sorted; of two, ``classes_[1]`` is the positive side.
     words_
         The active words, sorted by their first occurrence in the training texts.
-    embedding_
-        Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
-    decoder_
-        Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
+    values_
+        Float64 (words, 1), what each word speaks for ``classes_[1]``; (words, C) for C > 2 classes.
     intercept_
         The bias, or an array of C.
+    phantom_
+        Phantom words of every text.
+    grouping_
+        Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
+    embedding_
+        Transfer 1. Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
+    decoder_
+        Transfer 1. Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
     training_
-        Record of the training: ``texts``, ``training_texts``, ``validation_texts``, ``distinct_words``,
-        ``active_words``, ``batch_size``, ``epochs`` (what each epoch reached), ``best`` (the chosen one of
-        them) and ``cpu_seconds``.
+        Record of the training: ``texts``, ``distinct_words``, ``active_words``, ``status`` and ``cpu_seconds``. At
+        transfer 0 also ``crops``, the chosen ``phantom``, ``floor`` and ``prior_strength``, and ``tried``, all settings
+        with their losses on held-out texts; at transfer 1 ``training_texts``, ``validation_texts``, ``batch_size``,
+        ``epochs`` (what each epoch reached) and ``best`` (the chosen one of them).
 
     Examples
     --------
     >>> from tokendyn.data.texts import small_reviews
     >>> from tokendyn.sentiment import LeaderClassifier
     >>> reviews = small_reviews()
-    >>> model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    >>> model = LeaderClassifier().fit(reviews.texts, reviews.labels)
     >>> model.predict(["A dull, lazy mess.", "A warm and funny film."])
     array(['neg', 'pos'], dtype='<U3')
     >>> why = model.explain("A warm and funny film.")
@@ -140,6 +172,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> abs(why.bias + why.residual + sum(leader.contribution for leader in why.leaders) - why.logit) < 1e-9
     True
     """
+
+    # What steers a training is no metadata of the texts.
+    __metadata_request__fit = {"progress": UNUSED, "budget": UNUSED, "checkpoint": UNUSED}
 
     def __init__(
         self,
