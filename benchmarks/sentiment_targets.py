@@ -19,7 +19,6 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ.setdefault(variable, "1")
 
 import numpy as np  # noqa: E402
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # noqa: E402
 
 from tokendyn.data.collections import movie_sentences, split_texts  # noqa: E402
 from tokendyn.data.texts import imdb_reviews, small_reviews  # noqa: E402
@@ -28,7 +27,15 @@ from tokendyn.runs.provenance import provenance  # noqa: E402
 from tokendyn.sentiment import LeaderClassifier, find_words  # noqa: E402
 
 #: Words without a view of their own; a leader made of such words alone says nothing.
-STOP_WORDS = frozenset(ENGLISH_STOP_WORDS)
+STOP_WORDS = frozenset(
+    (  # noqa: SIM905 - a list of words reads best as a line
+        "a about after all also am an and any are as at be because been before being but by can could did do does "
+        "doing for from had has have having he her hers him his how i if in into is it it's its just me more most my "
+        "no nor not of on or other our out over own s same she so some such t than that that's the their them then "
+        "there these they this those through to too under until up very was we were what when where which while who "
+        "whom why will with would you your"
+    ).split()
+)
 Sets = dict[str, tuple[Sequence[str], np.ndarray]]
 
 
@@ -123,6 +130,7 @@ def measure(seed: int, ngrams: int, *, quick: bool, steady: bool) -> dict[str, A
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     record: dict[str, Any] = {
         "seconds": seconds, "gigabytes": memory, "phantom": model.phantom_,
+        "prior": {name: model.training_[name] for name in ("phantom", "floor", "prior_strength")},
         "sets": {name: calibration(model.predict_proba(texts)[:, 1], truth) for name, (texts, truth) in sets.items()},
         "reasons": reasons(model, test.texts), "good": float(model.predict_proba(["The film was good."])[0, 1]),
     }  # fmt: skip
@@ -155,9 +163,8 @@ def main() -> None:
         for ngrams in arguments.ngrams:
             record = measure(seed, ngrams, quick=arguments.quick, steady=arguments.stability)
             results.append({"seed": seed, "ngrams": ngrams, **record})
-            print(
-                f"seed {seed}, n-grams {ngrams}: {record['seconds']:.1f} s, {record['gigabytes']:.2f} GB, phantom {record['phantom']:g}, good {record['good']:.2f}"
-            )
+            print(f"seed {seed}, n-grams {ngrams}: {record['seconds']:.1f} s, {record['gigabytes']:.2f} GB")
+            print(f"  {record['prior']}, The film was good: {record['good']:.2f}")
             for name, row in record["sets"].items():
                 print(f"  {name:10s} " + "  ".join(f"{key} {value:.4f}" for key, value in row.items()))
             print("  " + "  ".join(f"{key} {value:.3g}" for key, value in record["reasons"].items()))

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -93,8 +93,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
     min_score
-        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
-        text has .7, one of two texts of the same class 1.55.
+        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of
+        one text has .7, one of two texts of the same class 1.55.
     leaders
         Mean number of leaders a text to aim at: fewer make shorter explanations; at transfer 1, more make a better
         accuracy.
@@ -174,7 +174,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     # What steers a training is no metadata of the texts.
-    __metadata_request__fit = {"progress": UNUSED, "budget": UNUSED, "checkpoint": UNUSED}
+    __metadata_request__fit: ClassVar = {"progress": UNUSED, "budget": UNUSED, "checkpoint": UNUSED}
 
     def __init__(
         self,

@@ -40,7 +40,8 @@ class View:
         Which words may lead: those of largest ``|margin|`` that make up the strong share of all words of the training
         texts.
     rank
-        Rank of ``|margin| sqrt(texts with the word)`` among strong words, in (0, 1).
+        Rank of ``(|margin| - least) sqrt(texts with the word)`` among strong words, in (0, 1); least is the smallest
+        margin of a strong word.
     host
         Of an n-gram that holds strong words, the strongest of them, which it stands with; else -1.
     """
@@ -97,7 +98,9 @@ class Grouping:
         strong |= (strength >= least) & (host < 0)
         rank = np.zeros(len(margin))
         chosen = np.flatnonzero(strong)
-        evidence = strength[chosen] * np.sqrt(self.frequencies[chosen])
+        # Less the least strength: a frequent word at the edge of the strong ones would else lead in one training, and
+        # in the next not be there.
+        evidence = (strength[chosen] - least) * np.sqrt(self.frequencies[chosen])
         rank[chosen[np.argsort(evidence, kind="stable")]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
         return View(margin=margin, strong=strong, rank=rank, host=host)
 

@@ -118,7 +118,8 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
         from tokendyn.studies.sentiment.comparison import usual_contenders
 
         return usual_contenders(
-            published=self.published, published_epochs=self.published_epochs, **self._parameters()
+            classes=len(set(self.texts.labels or ())), published=self.published,
+            published_epochs=self.published_epochs, **self._parameters(),
         )  # fmt: skip
 
     @cached_property
