@@ -258,8 +258,9 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
         problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
     if given["groups"] not in ("topics", "sign"):
         problems.append(f"groups={given['groups']!r}; expected 'topics' or 'sign'")
-    if not (_number(given["strong_share"]) and 0 < given["strong_share"] <= 1):
-        problems.append(f"strong_share={given['strong_share']!r}; expected a number above 0, at most 1")
+    share = given["strong_share"]
+    if share is not None and not (_number(share) and 0 < share <= 1):
+        problems.append(f"strong_share={share!r}; expected None or a number above 0, at most 1")
     return problems
 
 

@@ -109,7 +109,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         each side, which changes least from one training to another.
     strong_share
         Transfer 0. The words of largest ``|v|`` that make up this share of all words of the training texts may lead;
-        all others are "other words".
+        all others are "other words". None for the share that gives a text of mean length twice as many strong words as
+        ``leaders``, at least .05.
     dimensions
         Transfer 0. Singular vectors of the counts that places are made of.
     radius
@@ -192,7 +193,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         floor: float | None = None,
         prior_strength: float | None = None,
         groups: str = "topics",
-        strong_share: float = 0.07,
+        strong_share: float | None = None,
         dimensions: int = 64,
         radius: float = 2.0,
         gain: float = 20.0,
@@ -311,7 +312,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             floor=self.floor,
             prior_strength=self.prior_strength,
             leaders=float(self.leaders),
-            strong_share=float(self.strong_share),
+            strong_share=self.strong_share,
             dimensions=self.dimensions if self.groups == "topics" else 0,
             layers=self.layers,
             alpha=float(self.alpha),

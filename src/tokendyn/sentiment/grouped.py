@@ -327,7 +327,9 @@ def _succession(
     alive = np.ones(len(places.first), dtype=bool)
     mark, stamp = np.full(len(places.spans), -1, dtype=np.int64), 0
     occurrences = places.indptr, places.first, places.last, alive
-    candidates, taken = np.arange(len(labels)), list[Departure]()
+    # n-grams go with their words.
+    alone = [entry for entry, label in enumerate(labels) if model.ngrams == 1 or " " not in label]
+    candidates, taken = np.array(alone, dtype=np.int64), list[Departure]()
     last = np.inf
     while len(candidates) and len(taken) < _AT_MOST and last >= _TURNED:
         without = np.empty(len(candidates))

@@ -19,6 +19,8 @@ from tokendyn.sentiment.vocabulary import CountedTexts, count_words
 _CROP_IMPORTANCE = 0.1
 #: Tokens of one text are learned from, up to so many texts; above it, those of two.
 _FEW_TEXTS = 1_000
+#: Least part of all words that may lead, where it is not given.
+_LEAST_SHARE = 0.05
 #: Numbers that the fit may hold at once: values times classes.
 _MOST_UNKNOWNS = 4_000_000
 
@@ -33,7 +35,7 @@ class Settings:
     floor: float | None
     prior_strength: float | None
     leaders: float
-    strong_share: float
+    strong_share: float | None
     dimensions: int
     layers: int
     alpha: float
@@ -114,9 +116,12 @@ def learn(
     progress("places of words")
     words = tuple(counted.names[number] for number in tokens[active].tolist())
     sample = sample.tokens(active)
+    share = settings.strong_share
+    if share is None:
+        share = min(1.0, max(_LEAST_SHARE, 2.0 * settings.leaders / max(float(sample.sizes.mean()), 1.0)))
     grouping = topics_of(
         sample, values, frequencies[active], members_of(words, settings.rule.ngrams),
-        share=settings.strong_share, dimensions=settings.dimensions,
+        share=share, dimensions=settings.dimensions,
     )  # fmt: skip
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)
     record: dict[str, object] = {

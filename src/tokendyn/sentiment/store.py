@@ -86,7 +86,7 @@ def save(
 def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
     fitted = {"phantom": float(classifier.phantom_)}
-    return fitted | ({"spread": classifier.grouping_.spread} if classifier._linear else {})
+    return fitted | ({"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {})
 
 
 def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
@@ -146,7 +146,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             frequencies=tensors["frequencies"],
             members=members_of(words, int(parameters["ngrams"])),
             topics=topics,
-            share=float(parameters["strong_share"]),
+            share=float(fitted["share"]),
             spread=float(fitted["spread"]),
         )
         classifier._settle_values(classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping)
@@ -201,8 +201,8 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
     fitted = record.get("fitted", {})
     if not isinstance(fitted, dict) or not all(isinstance(number, int | float) for number in fitted.values()):
         problems.append("model.json: fitted is not an object of numbers")
-    elif isinstance(parameters, dict) and parameters.get("transfer") == 0 and not {"phantom", "spread"} <= set(fitted):
-        problems.append("model.json: fitted lacks phantom or spread")
+    elif isinstance(parameters, dict) and parameters.get("transfer") == 0 and not {"phantom", "share", "spread"} <= set(fitted):
+        problems.append("model.json: fitted lacks phantom, share or spread")
     if not isinstance(record["training"], dict):
         problems.append("model.json: training is not an object")
     return problems

@@ -225,8 +225,7 @@ def neutral_line(explained: ExplainedText) -> str:
     """Return what the neutral pole holds, in words."""
     if explained.others is not None:
         low, high = explained.others
-        words = "1 other word" if explained.neutral_words == 1 else f"{explained.neutral_words:,} other words"
-        return f"The {words}, strong ones apart, add {signed(high)} and {signed(low)}: {signed(explained.residual)}."
+        return f"All other words and n-grams add {signed(high)} and {signed(low)}: {signed(explained.residual)}."
     if not explained.neutral_words:
         return "The neutral pole is empty: every known word follows a leader."
     words = "1 word" if explained.neutral_words == 1 else f"{explained.neutral_words:,} words"
