@@ -22,6 +22,8 @@ from tokendyn.sentiment.vocabulary import Ragged
 _SIDE = 2.0
 #: Texts that the number of leaders is set by, and bounds of the exponent that sets it.
 _LOOKED_AT, _MOST_SPREAD, _HALVINGS = 400, 12.0, 12
+#: Doublings of a chain of followers.
+_DOUBLINGS = 24
 #: Pairs of classes whose views are kept.
 _KEPT_VIEWS = 64
 
@@ -250,8 +252,10 @@ def _last_leaders(
 def _ends(followed: Int[np.ndarray, " tokens"]) -> Int[np.ndarray, " tokens"]:
     """Return the leader at the end of each chain of followers; tokens of a chain without one lead themselves."""
     ends = followed
-    while not np.array_equal(further := ends[ends], ends):
-        if np.array_equal(further[further], ends):
+    # Doubled so often, a chain is longer than any text; a ring of followers never ends.
+    for _ in range(_DOUBLINGS):
+        further = ends[ends]
+        if np.array_equal(further, ends):
             break
         ends = further
     return np.where(followed[ends] == ends, ends, np.arange(len(ends)))

@@ -18,6 +18,7 @@ from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
 #: At transfer 0: the words that have a topic are listed, for most have none.
+_FITTED = {"phantom", "share", "spread"}
 _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
@@ -86,7 +87,9 @@ def save(
 def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
     fitted = {"phantom": float(classifier.phantom_)}
-    return fitted | ({"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {})
+    return fitted | (
+        {"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {}
+    )
 
 
 def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
@@ -201,7 +204,11 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
     fitted = record.get("fitted", {})
     if not isinstance(fitted, dict) or not all(isinstance(number, int | float) for number in fitted.values()):
         problems.append("model.json: fitted is not an object of numbers")
-    elif isinstance(parameters, dict) and parameters.get("transfer") == 0 and not {"phantom", "share", "spread"} <= set(fitted):
+    elif (
+        isinstance(parameters, dict)
+        and parameters.get("transfer") == 0
+        and not {"phantom", "share", "spread"} <= set(fitted)
+    ):
         problems.append("model.json: fitted lacks phantom, share or spread")
     if not isinstance(record["training"], dict):
         problems.append("model.json: training is not an object")
