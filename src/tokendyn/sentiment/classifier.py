@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
@@ -318,7 +319,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             alpha=float(self.alpha),
         )
         tell = (lambda _: None) if progress is None else (lambda _: progress(min(next(steps), _STEPS), _STEPS, 0.0))
-        learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
+        # The vectors of the fit are too short for threads of BLAS, which cost a hundred times more than they bring on a
+        # busy machine.
+        with threadpool_limits(1, user_api="blas"):
+            learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
         if progress is not None:
             progress(_STEPS, _STEPS, 0.0)
         values = learned.values

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import ArpackNoConvergence, svds
+from sklearn.utils.extmath import randomized_svd
 
 from tokendyn.dynamics import Layer, RaggedTokens, run_ragged
 from tokendyn.sentiment.values import Sample, Values
@@ -24,6 +25,8 @@ _SIDE = 2.0
 _LOOKED_AT, _MOST_SPREAD, _HALVINGS = 400, 12.0, 12
 #: Doublings of a chain of followers.
 _DOUBLINGS = 24
+#: Entries of a matrix whose singular vectors are all found.
+_DENSE = 1_000_000
 #: Pairs of classes whose views are kept.
 _KEPT_VIEWS = 64
 
@@ -314,15 +317,28 @@ def topics_of(
         rows = sparse.diags(1.0 / np.sqrt(np.maximum(sample.sizes, 1.0)))
         columns = sparse.diags(1.0 / np.sqrt(frequencies[chosen]))
         matrix = (rows @ sample.counts[:, chosen] @ columns).tocsr()
-        start = np.ones(min(matrix.shape))
-        _, size, vectors = svds(matrix, k=rank, v0=start, tol=1e-5)
-        order = np.argsort(-size)[1:]
+        size, vectors = _largest_singular(matrix, rank)
+        order = np.argsort(-size, kind="stable")[1:]
         found = (size[order, None] * vectors[order]).T
         length = np.linalg.norm(found, axis=1, keepdims=True)
         # Single precision, as they are kept: a saved classifier has the same places to the bit.
         unit = np.divide(found, length, out=np.zeros_like(found), where=length > 0.0).astype(np.float32)
         grouping.topics[chosen, : len(order)] = unit
     return replace(grouping, share=share)
+
+
+def _largest_singular(
+    matrix: sparse.csr_matrix, number: int
+) -> tuple[Float[np.ndarray, " number"], Float[np.ndarray, "number columns"]]:
+    """Return the largest singular values and their right vectors; of a small matrix all are found, for it is cheap."""
+    if matrix.shape[0] * matrix.shape[1] <= _DENSE:
+        _, size, vectors = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        return size[:number], vectors[:number]
+    try:
+        _, size, vectors = svds(matrix, k=number, v0=np.ones(min(matrix.shape)), tol=1e-5, maxiter=20 * number)
+    except ArpackNoConvergence:  # many equal singular values: any basis of their space will do
+        _, size, vectors = randomized_svd(matrix, number, random_state=0)
+    return size, vectors
 
 
 def with_leaders(

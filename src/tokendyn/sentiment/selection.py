@@ -16,12 +16,14 @@ from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_s
 _PHANTOMS = (0.0, 5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
 _FLOORS = (0.2, 0.4, 0.8, 1.6)
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
-#: Folds: all five up to so many texts, above it one.
-_FOLDS, _FEW = 5, 2_000
+#: Folds: all five where they are a fifth of so many texts times columns, fewer of larger samples, at least one.
+_FOLDS, _FEW = 5, 2_500
 #: Above so many entries, tokens of fewer texts than _RARE are left out of the search: they hardly move its losses.
 _MANY_ENTRIES, _RARE = 1_000_000, 5
 #: Gradient at which a fit of the search ends.
 _ROUGH = 5e-5
+#: And the most iterations; each fit begins where that of the setting before ended.
+_ROUGH_ITERATIONS = 60
 #: A setting is left for a neighbour whose loss is less by so much: losses of held-out texts are no surer than that.
 _ENOUGH = 2e-3
 
@@ -106,7 +108,7 @@ def held_out(targets: Float[np.ndarray, "texts columns"]) -> Iterator[Int[np.nda
     for side in np.unique(classes):
         members = np.flatnonzero(classes == side)
         turn[members] = np.arange(len(members))
-    for fold in range(_FOLDS if len(targets) <= _FEW else 1):
+    for fold in range(int(np.clip(_FEW // targets.size, 1, _FOLDS))):
         held = np.flatnonzero(turn % _FOLDS == fold)
         if len(held):
             yield held
@@ -144,7 +146,14 @@ class _Fold:
         if prior.floor not in self.scales:
             self.scales[prior.floor] = prior_scale(self.presence, self.texts.targets, prior.floor)
         # The strength counts texts: on four fifths of them it is what it is on all.
-        self.start = fit_values(self.learned, self.scales[prior.floor], prior, start=self.start, gradient=_ROUGH)
+        self.start = fit_values(
+            self.learned,
+            self.scales[prior.floor],
+            prior,
+            start=self.start,
+            gradient=_ROUGH,
+            iterations=_ROUGH_ITERATIONS,
+        )
         parts = [np.average(self.start.losses(part), weights=part.importance) for part in self.held]
         return float(np.mean(parts))
 

@@ -18,7 +18,6 @@ from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
 #: At transfer 0: the words that have a topic are listed, for most have none.
-_FITTED = {"phantom", "share", "spread"}
 _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {

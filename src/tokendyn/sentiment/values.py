@@ -1,5 +1,6 @@
 """Values of words by one convex fit: a logistic regression whose prior knows how far each word tells classes apart."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -157,6 +158,7 @@ def fit_values(
     *,
     start: Values | None = None,
     gradient: float = _GRADIENT,
+    iterations: int = _MOST_ITERATIONS,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Values:
     """Return the values of largest posterior: a convex problem with one minimum, whatever the start.
@@ -177,6 +179,8 @@ def fit_values(
         Values to start from, such as those of other settings.
     gradient
         Largest entry of the gradient at the end.
+    iterations
+        Iterations at most.
     progress
         Called after each iteration with its number; what it raises ends the fit.
     """
@@ -204,11 +208,11 @@ def fit_values(
     unknowns = np.zeros((tokens + 1, columns))
     if start is not None:
         unknowns[:-1], unknowns[-1] = start.table / (unit * scale), start.biases
-    iterations = iter(range(1, _MOST_ITERATIONS + 1))
+    done = itertools.count(1)
     found = minimize(
         objective, unknowns.ravel(), jac=True, method="L-BFGS-B",
-        options={"maxiter": _MOST_ITERATIONS, "gtol": gradient, "ftol": 0.0, "maxcor": 10},
-        callback=lambda _: progress(next(iterations)),
+        options={"maxiter": iterations, "gtol": gradient, "ftol": 0.0, "maxcor": 10},
+        callback=lambda _: progress(next(done)),
     )  # fmt: skip
     table = found.x.reshape(tokens + 1, columns)
     values, biases = unit * scale * table[:-1], table[-1].copy()
