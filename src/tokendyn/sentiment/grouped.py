@@ -87,15 +87,15 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
     ragged, parts, leaders = reading.texts, reading.parts, reading.lead.leaders
     entries, several = len(parts), reading.scores.shape[1] > 1
     inside = np.flatnonzero(reading.lead.strong)
-    group = np.bincount(leaders[inside], weights=parts[inside], minlength=entries)
-    mass = np.bincount(leaders[inside], weights=reading.shares[inside], minlength=entries)
-    own = np.bincount(reading.lead.hosts, weights=parts, minlength=entries)
+    group = _totals(leaders[inside], weights=parts[inside], minlength=entries)
+    mass = _totals(leaders[inside], weights=reading.shares[inside], minlength=entries)
+    own = _totals(reading.lead.hosts, weights=parts, minlength=entries)
     chosen = np.flatnonzero(leaders == np.arange(entries))
     alone = np.zeros(entries)
     alone[chosen] = _without(model, reading, chosen)
     chosen = chosen[np.lexsort((-np.abs(alone[chosen]), reading.rows[chosen]))]
     bounds = np.searchsorted(reading.rows[chosen], np.arange(count + 1)).tolist()
-    residual = np.bincount(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
+    residual = _totals(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
     names = model.words_
     followers = _followers(names, ragged.words, reading.lead, own, chosen)
     by_class = _by_class(model, reading, leaders, inside)[chosen].tolist() if several else [()] * len(chosen)
@@ -151,10 +151,10 @@ def _without(
     if model.values_.shape[1] > 1:
         pair = rows[of]
         worth = model.values_[tokens, reading.best[pair]] - model.values_[tokens, reading.second[pair]]
-    lost = np.bincount(of, weights=signs * worth, minlength=len(chosen))
-    words = np.bincount(leader, weights=places.last[occurrences] - places.first[occurrences] + 1, minlength=len(chosen))
+    lost = _totals(of, weights=signs * worth, minlength=len(chosen))
+    words = _totals(leader, weights=places.last[occurrences] - places.first[occurrences] + 1, minlength=len(chosen))
     mass = texts.lengths[rows] + model.phantom_
-    whole = np.bincount(reading.rows, weights=reading.parts, minlength=len(texts))[rows]
+    whole = _totals(reading.rows, weights=reading.parts, minlength=len(texts))[rows]
     left = np.maximum(mass - words, np.finfo(np.float64).tiny)
     return whole - (whole * mass - lost) / left
 
@@ -170,6 +170,13 @@ def margins_of(
         return scores[:, 0], np.full(len(scores), float(intercept))
     rows, biases = np.arange(len(scores)), np.asarray(intercept)
     return scores[rows, best] - scores[rows, second], biases[best] - biases[second]
+
+
+def _totals(
+    at: Int[np.ndarray, " _"], weights: Float[np.ndarray, " _"] | Int[np.ndarray, " _"], minlength: int
+) -> Float[np.ndarray, " number"]:
+    """Return the sum of the weights at each number; of none, zeros that are floats still."""
+    return np.bincount(at, weights=weights, minlength=minlength).astype(np.float64)
 
 
 def _followers(
