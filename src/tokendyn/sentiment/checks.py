@@ -78,7 +78,7 @@ def check_labels(
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise BadInputError("labels must be a sequence of one label a text")
-    shape = np.shape(labels) if hasattr(labels, "shape") else ()
+    shape: tuple[int, ...] = tuple(getattr(labels, "shape", ()))
     if len(shape) == 2 and shape[1] == 1:
         warnings.warn(
             "A column-vector y was passed when a 1d array was expected; its one column is taken",
