@@ -5,7 +5,7 @@
 
 ``noisy``: two sinusoids with 5 % noise, drawn by seeds 1, 2, ...; ``forced``: the cylinder that turns, its two
 rotations starting at other phases. Models, search and errors are those of ``tokendyn forecast study``. One JSON object
-a draw and model; the last line holds median and range of TD-TF's error over that of the best linear model.
+a draw and model; the last line holds median and range of the search's error over that of the best linear model.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def forced(draw, names):
 
 
 def measure(make, draw, names, budget):
-    """Print one line a model; return TD-TF's error over that of the best linear one."""
+    """Print one line a model; return the search's error over that of the best linear one."""
     task, models, seed = make(draw, names)
     outcomes, failures = compare(task, models, budget, seed)
     for one in outcomes:
@@ -43,7 +43,7 @@ def measure(make, draw, names, budget):
     for failure in failures:
         print(json.dumps({"draw": draw, "failure": failure}), flush=True)
     errors = {one.contender.name: one.row["nrmse"] for one in outcomes}
-    return errors["TD-TF"] / min(errors[one.contender.name] for one in outcomes if one.contender.group == "linear")
+    return errors["search"] / min(errors[one.contender.name] for one in outcomes if one.contender.group == "linear")
 
 
 def main():
@@ -51,7 +51,9 @@ def main():
     parser.add_argument("task", choices=["noisy", "forced"])
     parser.add_argument("--draws", type=int, default=None, help="8 noises, or 2 flows")
     parser.add_argument("--budget", type=float, default=None, help="CPU seconds of each search; 8, or 30")
-    parser.add_argument("--models", nargs="+", default=["TD-TF", "TD-DMD", "PyDMD"], help="with TD-TF and a linear one")
+    parser.add_argument(
+        "--models", nargs="+", default=["search", "TD-DMD", "PyDMD"], help="with search and a linear one"
+    )
     options = parser.parse_args()
     make, draws, budget = (noisy, 8, 8.0) if options.task == "noisy" else (forced, len(FLOWS), 30.0)
     if options.draws and make is forced and options.draws > draws:

@@ -49,11 +49,9 @@ def measure(name, task, parameters, *, seeds, peers=()):
             first = first or model
         show(row)
     for peer, budget in peers:
-        found = tune(
-            PEERS[peer], SPACES[peer], series, dt, horizon=task.validate, budget=budget, rollouts=12, longest=task.lead
-        )
-        row = {"task": name, "model": peer, "cpu_seconds": found.seconds, **valid(task, found.model)}
-        show(row | {"tried": found.tried, "parameters": {key: str(value) for key, value in found.parameters.items()}})
+        tuned = tune(PEERS[peer], SPACES[peer], series, dt, horizon=task.validate, budget=budget, longest=task.lead)
+        row = {"task": name, "model": peer, "cpu_seconds": tuned.seconds, **valid(task, tuned.model)}
+        show(row | {"tried": tuned.tried, "parameters": {key: str(value) for key, value in tuned.parameters.items()}})
     return first
 
 

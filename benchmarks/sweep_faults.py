@@ -286,7 +286,7 @@ def nan_appears(folder: Path, times: int, chance: np.random.Generator) -> dict:
         with mock.patch.object(kind, name, poisoned(getattr(kind, name), call)):
             record, _ = perform(folder / "runs", made, attempts=1)
         completed += record.status == "completed"
-        said += record.status == "diverged" or "left the finite numbers" in record.error
+        said += record.status == "diverged" or "overflowed in the first layer" in record.error
         batches.append(record.status)
         Store(folder / "runs").remove(record.id)
     return {"nans": times, "completed": completed, "said": said, "diverged": batches.count("diverged"),

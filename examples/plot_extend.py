@@ -59,7 +59,7 @@ print(td.run(tokens[:20], [Halfway()] * 8))
 
 # %%
 # A forecaster writes six short methods; fit, forecast, predict, score, backtest, save and load follow.
-class Drift(td.Forecaster):
+class Trend(td.Forecaster):
     """The last snapshot, and the mean step of the training series ``rate`` times for each step."""
 
     def __init__(self, *, rate=1.0):
@@ -88,7 +88,7 @@ class Drift(td.Forecaster):
 
 
 dates = pd.date_range("2024-01-01", periods=50)
-print(Drift().fit(pd.Series(np.arange(50.0), index=dates, name="level")).predict(3))
+print(Trend().fit(pd.Series(np.arange(50.0), index=dates, name="level")).predict(3))
 
 
 # %%

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tokendyn.data.collections import from_dataset, read_class_folders, repeated_texts, split_texts
-from tokendyn.data.texts import LabelledTexts, read_texts
+from tokendyn.data.texts import LabelledTexts, read_texts, stream_texts
 from tokendyn.errors import BadInputError
 
 
@@ -110,3 +110,11 @@ def test_a_split_of_different_texts_holds_out_exactly_the_share():
     assert len(split_texts(data, 0.0, seed=3).test) == 0
     with pytest.raises(BadInputError, match=r"\[0, 1\)"):
         split_texts(data, 1.0, seed=3)
+
+
+def test_a_folder_of_class_folders_is_one_part_of_a_stream(tmp_path):
+    for name, content in (("pos/a.txt", "warm"), ("neg/a.txt", "dull")):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content)
+    (part,) = stream_texts(tmp_path, label="label", part=1)
+    assert (part.texts, part.labels) == (("dull", "warm"), ("neg", "pos"))

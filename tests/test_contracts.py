@@ -52,6 +52,14 @@ class TestOnline(AttentionBackendContract):
         return importlib.import_module("tokendyn.attention.softmax_direct")
 
 
+class TestTruncated(AttentionBackendContract):
+    inverse_temperature, tokens, dim = 300.0, 2000, 2
+
+    @classmethod
+    def make(cls):
+        return importlib.import_module("tokendyn.attention.softmax_truncated")
+
+
 class TestSphere(AttentionBackendContract):
     inverse_temperature, tokens = 3.0, 2000
 
@@ -92,13 +100,13 @@ class TestTwoHeadsAndAPerceptron(TokenSystemContract):
         return td.Layer(alpha=0.3, heads=heads, feed_forward=inner)
 
 
-class TestDrift(ForecasterContract):
+class TestTrend(ForecasterContract):
     takes_inputs = False
     ends_its_progress = False
 
     @classmethod
     def make(cls):
-        return example()["Drift"]()
+        return example()["Trend"]()
 
 
 class TestDecay(ResultContract):
@@ -121,6 +129,8 @@ class TestFamilyOfTheExample(ModelFamilyContract):
 
 
 def test_names_of_the_library_are_not_replaced(unchecked):
+    with pytest.raises(TypeError, match=r"the name belongs to tokendyn\.forecast\.tddmd"):
+        type("TDDMD", (td.Forecaster,), {})
     for name in ("auto", "fused", "sphere", "two words"):
         with pytest.raises(BadInputError, match="is taken"):
             register_attention(name, example()["Products"]())

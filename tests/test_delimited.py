@@ -1,14 +1,16 @@
 """Numbers, headers and names in delimited text: judged by all rows, by every reader."""
 
 import csv
+import gzip
 import random
 
 import numpy as np
 import pytest
 
-from tokendyn.data.delimited import number_in
+from tokendyn.data.cells import number_in
 from tokendyn.data.sequences import read_sequences
 from tokendyn.data.snapshots import read_snapshots
+from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.pod import POD
@@ -201,3 +203,58 @@ def test_a_line_of_the_wrong_shape_is_said_in_words_of_the_format(tmp_path, line
 def test_whole_numbers_beyond_64_bits_are_numbers(tmp_path):
     found = read_sequences(written(tmp_path, '{"tokens": [[1' + "0" * 30 + ', -2]], "label": 1}', "s.jsonl"))
     assert found.sequences[0].tolist() == [[1e30, -2.0]]
+
+
+TABLE = "id,label,text,x\na,1,fine,0.5\nb,2,dull,1.5\nc,1,warm,2.5\n"
+READERS = {
+    "texts": lambda path: read_texts(path).labels,
+    "sequences": lambda path: read_sequences(path, unread="text").labels,
+    "snapshots": lambda path: read_snapshots(path, columns=["x"]).values.tolist(),
+    "tokens": lambda path: read_tokens(path).labels,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".CSV", ".TSV", ".csv.gz", ".tsv.csv"])
+def test_every_reader_takes_the_delimiter_from_the_name_and_passes_over_blank_lines(tmp_path, read, ending):
+    text = "\ufeff\n" + TABLE + "\n\n"
+    if read is READERS["tokens"]:
+        text = text.replace("label,text,", "").replace(",1,fine", "").replace(",2,dull", "").replace(",1,warm", "")
+    plain = read(written(tmp_path, text))
+    text = text.replace(",", "\t") if ending.lower() == ".tsv" else text
+    path = tmp_path / f"t{ending}"
+    path.write_bytes(gzip.compress(text.encode()) if ending.endswith(".gz") else text.encode())
+    assert read(path) == plain
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (TABLE.encode() + b"d,1,caf\xe9,3\n", r"not UTF-8: line 5 holds .*caf.*Windows-1252"),
+        (TABLE.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        (gzip.compress(TABLE.encode(), mtime=0), "compressed by gzip; let its name end in .gz"),
+        (b"\xff\0\1\2", "no text but a binary file"),
+    ],
+)
+def test_every_reader_says_what_a_file_that_is_no_utf_8_is(tmp_path, read, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(BadInputError, match=message):
+        read(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_every_reader_says_that_a_compressed_file_is_cut(tmp_path, read):
+    text = "id,label,text,x\n" + "".join(f"a{n},1,fine {n * 7919 % 1000},{n}\n" for n in range(3000))
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(text.encode())[:-400])
+    with pytest.raises(BadInputError, match="not a whole gzip file"):
+        read(tmp_path / "t.csv.gz")
+    (tmp_path / "t.csv.gz").write_text(text)
+    with pytest.raises(BadInputError, match=r"not a gzip file.*take .gz from its name"):
+        read(tmp_path / "t.csv.gz")
+
+
+@pytest.mark.parametrize("read", [read_texts, read_sequences])
+def test_readers_of_named_columns_list_what_is_missing_with_near_names(tmp_path, read):
+    with pytest.raises(BadInputError, match=r"no column 'label'; found .*did you mean 'Label'"):
+        read(written(tmp_path, TABLE.replace("label", "Label")))

@@ -56,6 +56,20 @@ def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):
     assert names["held"].nrmse < 1e-6
 
 
+def test_the_howto_from_a_file_to_a_forecast_runs_as_written(tmp_path, monkeypatch, capsys, unchecked):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "howto-forecast-run.md").read_text(encoding="utf-8")
+    write_files, *in_python = blocks("python", page)
+    names = {}
+    exec(compile(write_files, "howto-forecast-run.md", "exec"), names)
+    for line in blocks("sh", page)[0].splitlines():
+        assert run_command(shlex.split(line)[1:]) == 0
+    for block in in_python:
+        exec(compile(block, "howto-forecast-run.md", "exec"), names)
+    assert names["run"].predicted().dims == ("time", "lat", "lon")
+    assert 1 / abs(names["model"].spectrum().frequencies[0]) == pytest.approx(12, rel=0.01)
+
+
 def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, capsys, unchecked):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -219,7 +219,7 @@ def test_interval_arithmetic_claims_places_only_where_followers_reach_their_lead
     )
     assert (bounded.trajectory.tie_counts != exact.trajectory.tie_counts).any()
     np.testing.assert_allclose(bounded.trajectory.states, exact.trajectory.states, rtol=1e-12)
-    assert "the places of all leaders are proved, to 1e-12 of their size" in bounded.describe()
+    assert "the points of all leaders are proved, to 1e-12 of their size" in bounded.describe()
     assert "all leaders are proved" in exact.describe()
 
 

@@ -17,6 +17,7 @@ from tokendyn.experiments import Experiment, Flags, Matrix, sweep
 from tokendyn.experiments.fields import read_value
 from tokendyn.experiments.jobs import kind_of
 from tokendyn.experiments.options import documented, options_of
+from tokendyn.forecast.continuation import Continuation
 from tokendyn.forecast.experiments import Fitting, Forecasting
 from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
@@ -29,8 +30,8 @@ from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
-    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Fitting,
-    Forecasting, Comparison, Validation,
+    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Continuation,
+    Fitting, Forecasting, Comparison, Validation,
 ]  # fmt: skip
 
 

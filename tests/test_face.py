@@ -18,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 import tokendyn as td
 from tokendyn.cli import run as run_command
-from tokendyn.errors import BadInputError, ConvergenceError
+from tokendyn.errors import BadInputError, ConvergenceError, OutputError
 from tokendyn.exact.regularised import regularised_training
 from tokendyn.forecast.forecasts import Forecasts
 from tokendyn.forecast.held_out import hold_out, measure
@@ -163,6 +163,8 @@ RESULTS = {
     "backtest": lambda: linear().backtest(waves(100, seed=1), horizon=8, every=9),
     "held-out": held_out,
     "spectrum": lambda: linear().explain(),
+    "eigenvalue-intervals": lambda: linear().eigenvalue_intervals(draws=10),
+    "forecast-with-bands": lambda: linear().calibrate(waves(100, seed=1), horizon=8, refit=False).forecast(9),
     "orbit-reading": lambda: nonlinear().explain(),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
 }  # fmt: skip
@@ -327,6 +329,50 @@ def test_a_record_with_a_value_of_another_kind_is_one_message(result, name, path
     file.write_text(changed(json.loads(file.read_text(encoding="utf-8")), path, value), encoding="utf-8")
     with pytest.raises(BadInputError, match=r"kept.* is damaged"):
         td.load(tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "path", "value", "message"),
+    [
+        ("transport", "result.json", ("result", "fields", "value"), "text", "value is 'text', expected float"),
+        ("transport", "result.json", ("result", "fields", "lower"), True, "lower is True, expected float"),
+        ("limit-set", "result.json", ("result", "fields", "points"), [1], r"points is \[1\], expected an array"),
+        ("exact-trace", "result.json", ("result", "fields", "names"), {"$tuple": [7]}, r"names is \(7,\), expected"),
+        ("meanfield", "flow.json", ("step_error",), "text", "step_error is 'text', expected float or None"),
+        ("phase-over-time", "beta-10_seed-0.json", ("point", "ratio"), "text", "ratio is 'text', expected float"),
+        ("phase-over-time", "beta-10_seed-0.json", ("curve", 0), 7, "a curve is no list of numbers"),
+        ("forecast-search", "search.json", ("naive_score",), "text", "naive_score is 'text', expected float"),
+        ("forecast-search", "search.json", ("best",), 10**6, "no trial 1000000"),
+        ("forecast-search", "search.json", ("trials", 0, "score"), None, "score is None, expected float"),
+        ("TDDMD", "model.json", ("form", "kind"), 7, "kind is 7, expected 'array' or "),
+        ("BasisMap", "model.json", ("parameters", "difference"), "text", "difference is 'text', expected bool"),
+        ("POD", "pod.json", ("parameters", "chunk_bytes"), "text", "chunk_bytes is 'text', expected int"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_when_it_is_read(make, name, path, value, message, tmp_path):
+    (MODELS[make][0] if make in MODELS else RESULTS[make])().save(tmp_path / "kept")
+    (file,) = (tmp_path / "kept").rglob(name)
+    file.write_text(changed(json.loads(file.read_text(encoding="utf-8")), path, value), encoding="utf-8")
+    with pytest.raises(BadInputError, match=f"{name.partition('.')[0]}.*{message}"):
+        td.load(tmp_path / "kept")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_slip_at_the_face_is_one_message(tmp_path):
+    with pytest.raises(BadInputError, match=r"ax is 'a\.png', expected the axes of a figure; .*savefig"):
+        clustering().plot("a.png")
+    with pytest.raises(BadInputError, match=r"path is int, expected the name of a folder"):
+        td.load(3)
+    with pytest.raises(OutputError, match=r"is a folder; name a file, such as .*report\.html"):
+        clustering().report(tmp_path)
+    (tmp_path / "page.html").write_text("of another program", encoding="utf-8")
+    classifier().explain("A warm film.").report(tmp_path / "page.html", overwrite=True)
+    classifier().explain("A dull film.").report(tmp_path / "page.html")
+    assert "Made by tokendyn" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    table = tmp_path / "letters.csv"
+    table.write_text("comment,verdict\nwarm,good\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match="no column 'text'; found 'comment', 'verdict'; name the column by `text`"):
+        td.read_texts(table, label=None)
 
 
 def test_a_name_that_no_file_can_have_is_one_message(tmp_path):
@@ -677,7 +723,7 @@ def test_what_does_not_fit_is_said():
         model.forecast(table)
     with pytest.raises(BadInputError, match="no one series to continue"):
         td.TDDMD(delays=4).fit([waves(60), waves(60, seed=1)]).forecast(3)
-    with pytest.raises(BadInputError, match="time steps of the series run from"):
+    with pytest.raises(BadInputError, match="time step of 3600, expected 86400"):
         td.TDDMD().fit([table, table.set_index(pd.date_range("2024-01-01", periods=60, freq="h"))])
 
 

@@ -117,7 +117,7 @@ def test_a_backend_asked_for_by_name_is_taken(rng):
     tokens = rng.normal(size=(30, 3))
     for backend in dispatch.HARDMAX:
         choice = attend(tokens, tokens, tokens, backend=backend).choice
-        assert (choice.backend, choice.reason.split(";")[0]) == (backend, "asked for by name")
+        assert (choice.backend, choice.reason.split(";")[0]) == (backend, "selected by name")
     with pytest.raises(BadInputError, match=r"one of auto, dense, fused, .* for softmax, got"):
         attend(tokens, tokens, tokens, backend="gemm", inverse_temperature=1.0)
 

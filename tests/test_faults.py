@@ -171,7 +171,7 @@ def test_a_run_in_which_nan_appears_in_the_first_layer_failed_and_says_why(token
     nan_in(monkeypatch, 0)
     record, _ = perform(tmp_path / "runs", small_job(tokens))
     assert record.status == "failed"
-    assert "left the finite numbers in the first layer" in record.error
+    assert "overflowed in the first layer" in record.error
 
 
 def test_lists_and_tables_say_which_runs_diverged(tokens, tmp_path, monkeypatch, capsys):

@@ -63,8 +63,8 @@ SLIPS = {
     "a window of features by time": (lambda: fitted().forecast(WAVES[:9].T, 3), r"give window\.T"),
     "a part of a step": (lambda: fitted().forecast(2.5), r"steps is 2\.5, expected an integer"),
     "dates in a column": (
-        lambda: fitted(TABLE.rename_axis("date").reset_index()),
-        r"dates make the index: series\.set_index\('date'\)",
+        lambda: fitted(TABLE.rename_axis("when").reset_index()),
+        r"dates make the index: series\.set_index\('when'\)",
     ),
     "a day that is missing": (lambda: fitted(TABLE.drop(DAYS[20])), r"1 time is missing .* in pandas by asfreq"),
 }

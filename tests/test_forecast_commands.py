@@ -49,7 +49,7 @@ def test_a_sum_of_sinusoids_is_fitted_and_forecast_as_it_goes_on(fitted, tmp_pat
     assert json.loads(said.out)["status"] == "completed"
     assert "complete: 200 steps" in said.err
     found = pd.read_csv(out)
-    assert list(found) == ["t", "a", "b"]
+    assert list(found) == ["t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     np.testing.assert_allclose(found["t"], SIGNAL.times[500:], atol=1e-9)
     np.testing.assert_allclose(found[["a", "b"]], SIGNAL.values[500:], atol=1e-8)
     assert run(arguments) == 0
@@ -105,7 +105,7 @@ BAD = {
     "duplicate": (lambda frame: frame.iloc[[0, 1, 1, *range(2, 500)]], [], "occur twice in row 3"),
     "not uniform": (lambda frame: frame.assign(t=frame["t"] ** 1.1), [], "not uniform"),
     "unknown column": (lambda frame: frame, ["--columns", "aa"], "no column 'aa'"),
-    "constant column": (lambda frame: frame.assign(c=1.0), [], "'c' is constant"),
+    "constant columns": (lambda frame: frame.assign(a=1.0, b=2.0), [], "'a', 'b' is constant"),
     "text": (lambda frame: frame.assign(c="x"), [], "'c' is text"),
     "too few rows": (lambda frame: frame[:30], [], "lower the horizon"),
     "delays": (lambda frame: frame, ["--delays", "0"], "delays"),
@@ -241,13 +241,37 @@ def test_each_series_of_a_table_is_forecast(fitted, tmp_path, capsys):
     assert run([*arguments, "--series", "run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["series"] == 2
     found = pd.read_csv(out)
-    assert list(found) == ["run", "t", "a", "b"]
+    assert list(found) == ["run", "t", "a", "b", "a_lower", "a_upper", "b_lower", "b_upper"]
     assert found["run"].tolist() == ["p"] * 30 + ["q"] * 30
     for k, name in enumerate("pq", 1):
         np.testing.assert_allclose(found["a"][found["run"] == name], k * SIGNAL.values[500:530, 0], atol=1e-7)
     short = written(pd.concat([parts[0], parts[1][:3]]), tmp_path / "short.csv")
     assert run([*arguments[:3], short, *arguments[4:], "--series", "run", "--overwrite"]) == 2
     assert "series 'q': 3 snapshots, the model's window has 6" in capsys.readouterr().err
+
+
+def test_bands_are_written_at_a_level_and_left_out_where_they_are_not_wanted(tmp_path, capsys):
+    noisy = table().assign(a=lambda frame: frame["a"] + 0.1 * np.random.default_rng(0).standard_normal(len(frame)))
+    data = written(noisy[["t", "a"]], tmp_path / "data.csv")
+    fit = ["forecast", "fit", data, "--model", "tddmd", "--delays", "12", "--horizon", "30"]
+    assert run([*fit, "--out", str(tmp_path / "with")]) == 0
+    assert re.search(r"bands of 90 % hold \d+ % of what was held out", capsys.readouterr().err)
+    assert run([*fit, "--no-intervals", "--out", str(tmp_path / "without")]) == 0
+    widths = {}
+    for level in ("0.5", "0.9"):
+        out = tmp_path / f"{level}.csv"
+        predict = ["forecast", "predict", str(tmp_path / "with"), data, "--steps", "31", "--level", level]
+        assert run([*predict, "--out", str(out)]) == 0
+        found = pd.read_csv(out)
+        assert list(found) == ["t", "a", "lower", "upper"]
+        assert found["lower"].isna().sum() == 1
+        widths[level] = (found["upper"] - found["lower"]).mean()
+    assert widths["0.5"] < widths["0.9"]
+    predict = ["forecast", "predict", str(tmp_path / "without"), data, "--steps", "3"]
+    assert run(predict) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "t,a"
+    assert run([*predict, "--level", "0.9"]) == 2
+    assert "was fitted without bands; leave --level out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -346,7 +370,7 @@ def test_what_was_fitted_to_arrays_forecasts_arrays(kind, tmp_path, capsys):
     assert run(["forecast", "predict", str(tmp_path / "m"), str(file), "--steps", "5", "--out", str(out)]) == 0
     later = np.arange(300, 305)
     expected = np.column_stack([np.sin(0.1 * later), np.cos(0.1 * later), np.sin(0.07 * later)])
-    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:].to_numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(pd.read_csv(out).iloc[:, 1:4].to_numpy(), expected, atol=1e-6)
 
 
 def test_features_of_an_array_are_chosen_by_their_names(tmp_path):
@@ -365,8 +389,8 @@ def test_a_model_that_is_no_better_than_the_last_season_says_so(tmp_path, capsys
     assert run(["forecast", "fit", written(noise, tmp_path / "n.csv"), "--model", "tddmd", "--delays", "60",
                 "--horizon", "40", "--out", str(tmp_path / "m")]) == 0  # fmt: skip
     said = capsys.readouterr().err
-    assert "beside it: the last snapshot" in said
-    assert "no better than the best of these" in said
+    assert "the last snapshot" in said
+    assert "no better than one that learns nothing" in said
 
 
 def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):
@@ -381,7 +405,7 @@ def test_models_are_compared_on_a_file(fitted, tmp_path, capsys):
         assert arrays["data/truth"].shape[1:] == (60, 2)
     assert {path.stem for path in out.glob("*.png")} == {"comparison", "forecast-1"}
     assert run(["forecast", "compare", str(fitted / "data.csv"), "--models", "XYZ", "--out", str(tmp_path / "x")]) == 2
-    assert "there are TD-TF, TD-DMD, paper" in capsys.readouterr().err
+    assert "there are search, TD-TF, paper, TD-DMD" in capsys.readouterr().err
 
 
 def test_a_study_is_a_folder_with_table_figures_and_report(tmp_path, capsys):
@@ -421,3 +445,79 @@ def test_a_dry_run_of_a_search_refuses_what_the_search_refuses_and_writes_nothin
         assert run([*arguments, "--dry-run"]) == code
         assert words in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["40.csv", "6.csv"]
+
+
+FIELDS = np.sin(0.2 * np.arange(120))[:, None] * np.arange(1.0, 25) + np.cos(0.31 * np.arange(120))[:, None]
+
+
+def array_files(folder):
+    """Write series of one to four dimensions, time first, as files of every kind that holds arrays."""
+    import h5py
+    import xarray as xr
+
+    for shape in ((), (3,), (3, 4), (2, 3, 4)):
+        points = int(np.prod(shape))
+        array = FIELDS[:, :points].reshape(120, *shape)
+        stem = f"a{array.ndim}"
+        np.save(folder / f"{stem}.npy", array)
+        np.savez(folder / f"{stem}.npz", u=array, v=2 * array)
+        with h5py.File(folder / f"{stem}.h5", "w") as file:
+            file["run/u"] = array
+        dims = ("time", "z", "y", "x")[: array.ndim]
+        xr.Dataset({"u": (dims, array)}).to_netcdf(folder / f"{stem}.nc", engine="h5netcdf")
+    frame = pd.DataFrame(FIELDS[:, :3], columns=list("abc"))
+    for name in ("t.csv", "t.csv.gz", "t.tsv"):
+        frame.to_csv(folder / name, index=False, sep="\t" if "tsv" in name else ",")
+    frame.to_parquet(folder / "t.parquet")
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_every_kind_of_file_that_is_fitted_is_forecast_from_the_file_and_without_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = array_files(tmp_path)
+    assert len(names) == 20
+    for number, name in enumerate(names):
+        fit = ["forecast", "fit", name, "--model", "tddmd", "--delays", "4", "--horizon", "10", "--out", f"m{number}"]
+        assert run(fit) == 0, name
+        capsys.readouterr()
+        assert run(["forecast", "predict", f"m{number}", name, "--steps", "5"]) == 0, name
+        from_file = capsys.readouterr().out
+        assert run(["forecast", "predict", f"m{number}", "--steps", "5"]) == 0, name
+        assert capsys.readouterr().out == from_file
+        assert from_file.count("\n") == 6
+
+
+def test_months_are_forecast_as_months_and_a_fit_remembers_its_filling(tmp_path, capsys):
+    months = pd.date_range("2001-01-01", periods=120, freq="MS")
+    frame = pd.DataFrame({"month": months, "y": 50 + np.arange(120) + 9 * np.sin(2 * np.pi * np.arange(120) / 12)})
+    data = written(frame.drop(index=[7]), tmp_path / "data.csv")
+    fit = ["forecast", "fit", data, "--model", "tddmd", "--delays", "13", "--horizon", "12", "--fill", "linear"]
+    assert run([*fit, "--out", str(tmp_path / "m")]) == 0
+    assert "dt = 1 month of y" in capsys.readouterr().err
+    assert run(["forecast", "predict", str(tmp_path / "m"), data, "--steps", "3"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split(",")[0] for row in rows] == ["month", "2011-01-01", "2011-02-01", "2011-03-01"]
+
+
+def test_fields_are_forecast_as_fields_with_their_land(tmp_path, capsys):
+    import xarray as xr
+
+    sea = FIELDS.reshape(120, 4, 6).copy()
+    sea[:, 1, 2:4] = np.nan
+    coords = {"time": pd.date_range("2001-01-01", periods=120, freq="MS"), "lat": [10.0, 20, 30, 40]}
+    field = xr.DataArray(sea, dims=("time", "lat", "lon"), coords=coords, attrs={"units": "K"}, name="sst")
+    field.to_dataset().to_netcdf(tmp_path / "sea.nc", engine="h5netcdf")
+    fit = ["forecast", "fit", str(tmp_path / "sea.nc"), "--model", "tddmd", "--delays", "4", "--horizon", "10"]
+    assert run([*fit, "--out", str(tmp_path / "m")]) == 0
+    assert "sst (4 x 6), 2 of 24 points masked" in capsys.readouterr().err
+    for _ in range(2):
+        predict = ["forecast", "predict", str(tmp_path / "m"), "--steps", "6", "--out", str(tmp_path / "f.nc")]
+        assert run([*predict, "--overwrite"]) == 0
+    with xr.open_dataset(tmp_path / "f.nc", engine="h5netcdf") as forecast:
+        assert forecast["sst"].attrs["units"] == "K"
+        assert forecast["lat"].values.tolist() == [10, 20, 30, 40]
+        assert str(forecast["time"].values[0])[:10] == "2011-01-01"
+        assert np.isnan(forecast["sst"].values).sum() == 12
+        assert np.isnan(forecast["sst"].values[:, 1, 2:4]).all()
+    assert run([*predict[:-1], str(tmp_path / "sea.nc"), "--overwrite"]) == 2
+    assert "tokendyn did not write" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.experiments import sweep
 from tokendyn.forecast import Forecaster
 from tokendyn.forecast.experiments import Fitting, Forecasting
+from tokendyn.forecast.fitted import skill
 from tokendyn.forecast.naive import Drift
 from tokendyn.studies.forecast.experiments import Comparison, Validation
 
@@ -49,19 +50,46 @@ def test_python_and_the_command_line_write_the_same_model(fitting, tmp_path):
 
 def test_a_fit_says_how_it_does_beside_simple_models(fitting):
     fitted = fitting.run()
-    assert fitted.held_out.nrmse < 1e-9 < min(fitted.simple.values())
+    *naive, linear = fitted.simple.items()
+    assert max(fitted.held_out.nrmse, linear[1]) < 1e-9 < min(error for _, error in naive)
+    assert linear[0] == "TD-DMD of 33 delays"  # 31.4 samples are a period
     assert fitted.table()["model"].tolist() == ["TDDMD", *fitted.simple]
     assert "status='completed'" in repr(fitted)
-    assert str(fitted).splitlines()[-1].startswith("beside it: the last snapshot")
+    *_, head, first, second, third, fourth = str(fitted).splitlines()
+    assert head.split()[-1] == "it"
+    assert [line.split()[-1] for line in (first, second, third, fourth)] == ["1.000"] * 3 + ["0.000"]
+
+
+def test_a_fit_that_is_no_better_than_naive_is_warned_of(tmp_path):
+    walk = np.cumsum(np.random.default_rng(3).standard_normal(200))
+    pd.DataFrame({"x": walk}).to_csv(tmp_path / "walk.csv", index=False)
+    said = str(Fitting(tmp_path / "walk.csv", model="tddmd", delays=40, horizon=20).run())
+    assert "warning: the model is no better than one that learns nothing" in said
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "expected"),
+    [
+        (0.5, 1.0, 0.5),
+        (2.0, 1.0, -1.0),
+        (1e-12, 1e-15, 0.0),
+        (np.inf, 1.0, -np.inf),
+        (np.inf, np.inf, 0.0),
+        (1.0, np.inf, 1.0),
+    ],
+)
+def test_skill_is_the_share_of_the_error_that_is_gone(own, other, expected):
+    assert skill(own, other) == expected
 
 
 def test_a_forecast_from_python_goes_on_as_the_series_does(fitting, flow, tmp_path):
     fitting.run().save(tmp_path / "model")
     forecasts = Forecasting(tmp_path / "model", flow, steps=9).run()
     later = 0.2 * np.arange(200, 209)
-    np.testing.assert_allclose(forecasts.table(), np.column_stack([later, np.sin(later)]), atol=1e-8)
+    columns = [later, *[np.sin(later)] * 3]
+    np.testing.assert_allclose(forecasts.table(), np.column_stack(columns), atol=1e-8)
     assert forecasts.status == "completed"
-    assert forecasts.describe() == ["complete: 9 steps after time 39.8"]
+    assert forecasts.describe() == ["complete: 9 steps after time 39.8, with bands of 90 %"]
 
 
 def test_fits_are_swept_from_python(fitting, tmp_path):

@@ -1,12 +1,15 @@
 """Rules of the forecasters beside oracles written down again: candidates, trials of a search, errors, normalisation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import BasisMap
-from tokendyn.forecast.search import Trial, _Search
+from tokendyn.forecast.exploring import Exploration
 from tokendyn.forecast.short import _WORST, _error
+from tokendyn.forecast.trials import Trial
 from tokendyn.testing import driven, waves
 
 # The search.
@@ -14,7 +17,7 @@ from tokendyn.testing import driven, waves
 
 def search(known=()):
     series = waves(60)
-    begun = _Search([series], [np.empty((60, 0))], 1.0, None, 100.0, 7, None, lambda *_: None)
+    begun = Exploration([series], [np.empty((60, 0))], 1.0, budget=100.0, seed=7)
     begun.known = list(known)
     return begun
 
@@ -43,20 +46,27 @@ def test_a_stored_trial_stands_for_the_candidate_of_its_kind_and_settings_only()
     assert begun.trials == [shared, mean, own]
 
 
-@pytest.mark.parametrize(("settings", "noise"), [({}, 0.0), ({"noise": 1e-3}, 1e-3)])
-def test_tdtf_takes_windows_and_noise_of_the_best_fixed_basis(settings, noise):
+def test_tdtf_starts_from_the_best_fixed_units():
     begun, asked = search(), []
+    chosen = {"delays": 3, "stride": 2, "units": 90, "noise": 1e-3, "ridge": 1e-8, "random_state": 3}
     begun.trials = [
-        trial("BasisMap", "polynomial map", delays=3, stride=2, order=2, ridge=1e-8, **settings),
-        trial("BasisMap", "TD-DMD", delays=9, ridge=1e-8),
+        replace(trial("BasisMap", "polynomial map", delays=4, order=2, ridge=1e-8), score=0.1),
+        replace(trial("BasisMap", "fixed units", delays=1, units=50, ridge=1e-8), score=0.3),
+        replace(trial("BasisMap", "fixed units", **chosen), score=0.2),
     ]
     begun._model = lambda kind, parameters, family, weights: asked.append((kind, parameters))
     begun._train()
     ((kind, parameters),) = asked
     assert kind == "TDTF"
     assert parameters.pop("budget") == pytest.approx(10.0, rel=1e-3)
-    expected = {"delays": 3, "stride": 2, "attention": True, "units": 60, "rank": 0.9999, "noise": noise}
-    assert parameters == expected | {"random_state": 7}
+    assert parameters == chosen | {"gate": False}
+
+
+def test_a_search_without_fixed_units_trains_no_tdtf():
+    begun = search()
+    begun.trials = [trial("BasisMap", "TD-DMD", delays=9, ridge=1e-8)]
+    begun._train()
+    assert len(begun.trials) == 1
 
 
 # Short series.

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import least_squares
 
 from tokendyn.data.snapshots import snapshots
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import TDTF, EnsembleTDTF
 from tokendyn.forecast.base import DIVERGENCE, Backtest, Forecaster
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
@@ -129,7 +129,7 @@ class Constant(Forecaster):
         pass
 
 
-def test_a_forecast_has_diverged_only_beyond_the_range_and_keeps_what_is_before():
+def test_a_forecast_has_diverged_only_beyond_all_bounds_and_keeps_what_is_before():
     training = np.array([[0.0], [1.0], [4.0], [2.0]])
     edge = DIVERGENCE * 4.0  # a million widths of the range beside it
     for values, finite in (
@@ -140,9 +140,25 @@ def test_a_forecast_has_diverged_only_beyond_the_range_and_keeps_what_is_before(
         ([1.0, np.inf, 0.0], 1),
     ):
         forecast = Constant(np.array(values)[:, None]).fit(training, dt=0.5).forecast(training, 3)
-        assert (forecast.finite_steps, forecast.status) == (finite, "completed" if finite == 3 else "diverged")
+        assert (forecast.finite_steps, forecast.status) == (finite, "left range" if finite == 3 else "diverged")
         np.testing.assert_array_equal(forecast.values[:, 0], values[:finite])
         np.testing.assert_array_equal(forecast.times, 0.5 * np.arange(1, finite + 1))
+
+
+def test_a_forecast_that_leaves_ten_ranges_is_kept_and_says_from_which_step():
+    training = np.array([[0.0], [1.0], [4.0], [2.0]])
+    for values, inside in (([44.0, -40.0, 0.0], 3), ([1.0, np.nextafter(44.0, 45), 0.0], 1), ([1.0, 2.0, -41.0], 2)):
+        model = Constant(np.array(values)[:, None]).fit(training)
+        forecast = model.forecast(training, 3)
+        assert (forecast.inside_steps, forecast.finite_steps) == (inside, 3)
+        assert forecast.status == ("completed" if inside == 3 else "left range")
+        np.testing.assert_array_equal(forecast.values[:, 0], values)
+        if inside < 3:
+            assert f"after {inside} step" in forecast.describe()[1]
+            with pytest.raises(
+                ConvergenceError, match=f"left ten times the range of the training data after {inside} of 3"
+            ):
+                model.predict(3, training)
 
 
 def test_a_fit_keeps_the_range_of_all_series_and_scores_by_their_scale():
@@ -200,8 +216,8 @@ def test_training_needs_windows_with_a_next_snapshot(rng):
         check_training(series, None, window=4, least=3)
     with pytest.raises(BadInputError, match=r"series\[1\] has 4 snapshots"):
         check_training([series, series[:4]], None, window=4)
-    flat = np.column_stack([series[:, 0], np.full(6, 2.0)])
-    with pytest.raises(BadInputError, match=r"column 1 is constant \(2\)"):
+    flat = np.full((6, 2), 2.0)
+    with pytest.raises(BadInputError, match="every column is constant"):
         check_training([flat, flat[:5]], None, window=2)
     assert len(check_training([flat, flat[:5] + np.array([0, 1])], None, window=2)[0]) == 2
 

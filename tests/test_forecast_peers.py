@@ -7,7 +7,8 @@ import pytest
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast import TDTF
-from tokendyn.forecast.naive import Persistence, SeasonalNaive
+from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.naive import Drift, Persistence, SeasonalNaive
 from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
 from tokendyn.studies.forecast import SPACES, tune
 from tokendyn.testing import ForecasterContract, waves
@@ -19,6 +20,14 @@ class TestPersistence(ForecasterContract):
     @classmethod
     def make(cls):
         return Persistence()
+
+
+class TestDrift(ForecasterContract):
+    takes_inputs = False
+
+    @classmethod
+    def make(cls):
+        return Drift()
 
 
 class TestSeasonalNaive(ForecasterContract):
@@ -142,7 +151,7 @@ def test_tuning_finds_the_period_and_sees_no_test_data():
         SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, series, 1.0, horizon=50, budget=9.0, most=60
     )
     assert found.parameters == {"period": 25}
-    assert found.validation_error < 1e-12
+    assert found.lost < 1e-12
     assert found.tried == 60
 
 
@@ -152,8 +161,8 @@ def test_settings_that_fail_are_counted_and_passed_over():
     assert (found.tried, found.failed) == (3, 1)
     with pytest.raises(TokendynError, match="none of 2 settings"):
         tune(SeasonalNaive, lambda _: {"period": 0}, waves(200), 1.0, horizon=10, budget=0.1, most=2)
-    with pytest.raises(BadInputError, match="too few to validate"):
-        tune(SeasonalNaive, SPACES["SeasonalNaive"], waves(20), 1.0, horizon=10, budget=0.1)
+    with pytest.raises(BadInputError, match="too few to hold any out"):
+        tune(SeasonalNaive, SPACES["SeasonalNaive"], waves(7), 1.0, horizon=10, budget=0.1)
 
 
 def test_a_last_fit_that_went_wrong_is_not_kept():
@@ -165,7 +174,7 @@ def test_a_last_fit_that_went_wrong_is_not_kept():
 
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_draws_settings_that_its_model_takes(name, rng):
-    kind = globals()[name]
+    kind = kind_of(name)
     for _ in range(10):
         assert kind(**SPACES[name](rng))._parameter_problems() == []
 
@@ -183,7 +192,7 @@ def test_a_model_that_can_stop_is_stopped_within_its_budget():
     found = tune(TDTF, lambda _: slow, waves(600), 0.1, horizon=40, budget=0.6, first=slow)
     assert found.model.training_["status"] == "budget"
     assert found.model.training_["chosen"] > 0
-    assert found.model.budget == 0.6
+    assert 0.12 <= found.model.budget <= 0.6
     assert "budget" not in found.parameters
     set_by_hand = slow | {"budget": 0.05}
     fixed = tune(TDTF, lambda _: set_by_hand, waves(600), 0.1, horizon=40, budget=0.1, first=set_by_hand)

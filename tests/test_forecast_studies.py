@@ -12,11 +12,11 @@ from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.rivals.forecast import NVAR
 from tokendyn.studies.forecast import STUDIES, aerodynamics, reaction_diffusion, synthetic
 from tokendyn.studies.forecast.aerodynamics_study import cycle_errors, wake_task
-from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished
+from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished, tuned_by
 from tokendyn.studies.forecast.lorenz_study import lorenz_task
 from tokendyn.studies.forecast.synthetic_study import SIGNALS, signal_task
 
-PERIODIC = Contender("naive", SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}, "peer")
+PERIODIC = Contender("naive", tuned_by(SeasonalNaive, lambda rng: {"period": int(rng.integers(20, 30))}, {}), "peer")
 
 
 def wave(points=300, period=25):
@@ -47,8 +47,8 @@ def test_no_test_start_lies_in_the_training_rows(name):
 
 
 def test_what_fails_is_named_and_the_others_go_on():
-    wrong = Contender("wrong", SeasonalNaive, lambda _: {"period": 0}, {"period": 0}, "peer")
-    single = Contender("single", Persistence, lambda _: {}, {}, "peer", one_series=True)
+    wrong = Contender("wrong", tuned_by(SeasonalNaive, lambda _: {"period": 0}, {"period": 0}), "peer")
+    single = Contender("single", tuned_by(Persistence, lambda _: {}, {}), "peer", one_series=True)
     outcomes, failures = compare(TASK, [wrong, PERIODIC], 0.5, 0)
     assert [outcome.contender.name for outcome in outcomes] == ["naive"]
     assert "none of 21 settings" in failures[0]
@@ -68,7 +68,8 @@ def test_windows_and_tests_that_do_not_fit_are_refused():
 
 
 def test_a_divergence_is_counted_and_never_a_number():
-    grow = Contender("grow", NVAR, lambda _: {}, {"delays": 1, "order": 5, "ridge": 0.0, "noise": 0.0}, "peer")
+    settings = {"delays": 1, "order": 5, "ridge": 0.0, "noise": 0.0}
+    grow = Contender("grow", tuned_by(NVAR, lambda _: {}, settings), "peer")
     rng = np.random.default_rng(0)
     noise = Snapshots(np.cumsum(rng.normal(size=(300, 1)), axis=0), 0.1 * np.arange(300), 0.1, ("x",))
     (outcome,), _ = compare(Task("walk", (noise[:200],), (noise[100:],), 50, 100, 3, 20), [grow], 0.1, 0)
@@ -94,7 +95,7 @@ def test_a_study_of_signals_is_one_table():
     assert clean["frequency_error"] < 0.02
     assert len(study.describe()) == 5
     assert study.arrays["noisy/truth"].shape == study.arrays["noisy/NVAR"].shape
-    assert study.settings["chosen"]["noisy/NVAR"]["validation_error"] > 0
+    assert study.settings["chosen"]["noisy/NVAR"]["lost"] > 0
     again = synthetic(quick=True, budget=1e-9, models=["TD-DMD"])
     assert again.rows[0]["nrmse"] == synthetic(quick=True, budget=1e-9, models=["TD-DMD"]).rows[0]["nrmse"]
 
@@ -111,19 +112,28 @@ def test_models_are_chosen_by_name():
     assert [one.name for one in contenders(["ESN", "TD-DMD"])] == ["TD-DMD", "ESN"]
     assert "PySINDy" in [one.name for one in contenders(partial=False)]
     assert "PyDMD" not in [one.name for one in contenders(inputs=True)]
-    with pytest.raises(BadInputError, match="no model 'LSTM'; there are TD-TF"):
+    with pytest.raises(BadInputError, match="no model 'LSTM'; there are search, TD-TF"):
         aerodynamics(models=["LSTM"])
     assert set(STUDIES) == {"synthetic", "aerodynamics", "lorenz", "reaction-diffusion"}
 
 
-def test_settings_that_are_not_drawn_are_kept_and_windows_fit_the_task():
-    (ours,) = contenders(["TD-TF"], longest=10, ours={"delays": 1, "smoothing": 3, "units": 7})
-    assert ours.first["smoothing"] == 3
-    drawn = [ours.space(np.random.default_rng(seed)) for seed in range(30)]
-    assert all(ours.kind(**one)._window_length() <= 10 for one in drawn)
-    nonlinear = [one for one in drawn if one["units"]]
-    assert 10 < len(nonlinear) < 30  # the others are TD-DMD
-    assert all((one["smoothing"], one["units"]) == (3, 7) for one in nonlinear)
+def test_the_default_search_and_tdtf_are_measured_as_a_user_gets_them():
+    models = contenders(["search", "TD-TF"])
+    outcomes, failures = compare(TASK, models, 0.3, 0)
+    assert failures == []
+    assert [outcome.row["model"] for outcome in outcomes] == ["search", "TD-TF"]
+    assert [outcome.row["family"] for outcome in outcomes][1] == "TD-DMD"
+    assert all(outcome.row["nrmse"] < 1e-6 for outcome in outcomes)
+    assert all(outcome.tuned.model.window_length_ <= TASK.lead for outcome in outcomes)
+
+
+def test_no_window_of_the_search_is_longer_than_the_task_allows():
+    rows = wave(800)
+    rows.values[:] += 0.01 * np.random.default_rng(0).standard_normal(rows.values.shape)
+    task = Task("noisy wave", (rows[:600],), (rows[594:],), 6, 60, 4, 30)
+    outcomes, _ = compare(task, contenders(["search", "TD-TF"]), 0.3, 0)
+    assert len(outcomes) == 2
+    assert max(outcome.tuned.model.window_length_ for outcome in outcomes) <= 6
 
 
 def test_noise_is_on_what_lorenz_models_see_not_on_what_they_are_compared_with():

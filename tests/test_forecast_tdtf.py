@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError, ConvergenceError
-from tokendyn.forecast import TDDMD, TDTF
+from tokendyn.forecast import TDDMD, TDTF, Forecaster
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.network import forward, jacobian
 from tokendyn.forecast.smoothing import smoothed
@@ -223,7 +224,7 @@ def test_without_units_the_rank_is_that_of_tddmd():
 
 def test_a_budget_ends_the_training_with_a_status():
     model = TDTF(delays=3, units=6, iterations=50, gate=False, budget=0.0).fit(pendulum(300))
-    assert (model.training_["status"], model.training_["iterations"]) == ("budget", 1)
+    assert (model.training_["status"], model.training_["iterations"]) == ("budget", 0)
 
 
 def test_progress_is_told():
@@ -269,6 +270,7 @@ def test_a_fit_with_smoothing_rounds_sees_a_smoother_series():
     clean = pendulum(400)
     noisy = clean + 0.05 * np.random.default_rng(0).standard_normal(clean.shape)
     parameters = {"delays": 3, "stride": 3, "units": 8, "iterations": 5, "noise": 2e-2, "ridge": 1e-5, "gate": False}
+    parameters["rank"] = 6
     raw, model = (TDTF(smoothing=rounds, **parameters).fit(noisy).training_ for rounds in (0, 3))
     assert model["history"][-1]["one_step"] < 0.8 * raw["history"][-1]["one_step"]
 
@@ -307,3 +309,48 @@ def test_numbers_that_leave_float64_in_training_are_an_error_or_the_linear_model
         model = TDTF(delays=2, units=5, iterations=3, unit_scale=1e300).fit(series)
     assert model.training_["chosen"] == 0
     assert model.forecast(series, 20).status == "completed"
+
+
+def test_without_settings_it_searches_them_and_says_what_it_found(tmp_path):
+    series = lorenz63(2500, seed=1)
+    model = TDTF().fit(series.values[:2000], dt=series.dt)
+    assert model.family.startswith("TD-TF")
+    assert model.chosen_["units"] > 0
+    assert (model.chosen_["delays"], model.training_["tried"] > 5) == (model.delays_, True)
+    errors = model.backtest(series.values[2000:], horizon=100, every=50).errors
+    assert np.median(errors.max(axis=1)) < 0.1
+    model.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.forecast(30).values, model.forecast(30).values)
+    assert (loaded.delays_, loaded.stride_, loaded.chosen_) == (model.delays_, model.stride_, model.chosen_)
+
+
+def test_without_settings_a_linear_system_gets_a_linear_model():
+    model = TDTF(budget=0.5).fit(waves(600, noise=0.0))
+    assert model.family == "TD-DMD"
+    np.testing.assert_allclose(
+        model.forecast(waves(600, noise=0.0)[:500], 50).values, waves(600, noise=0.0)[500:550], atol=1e-6
+    )
+
+
+def test_without_settings_a_short_seasonal_series_stays_in_reason():
+    steps = np.arange(144)
+    season = 1 + 0.2 * np.sin(2 * np.pi * steps / 12) + 0.08 * np.cos(4 * np.pi * steps / 12)
+    values = ((120 + 2.5 * steps) * season + 6 * np.random.default_rng(0).standard_normal(144))[:, None]
+    model = TDTF().fit(values[:120])
+    forecast = model.forecast(values[:120], 24).values
+    naive = np.abs(values[108:120][np.arange(24) % 12] - values[120:]).mean()
+    assert np.abs(forecast - values[120:]).mean() < 0.7 * naive
+
+
+def test_a_gate_with_nothing_to_validate_on_keeps_the_linear_model():
+    steps = np.arange(60)
+    values = (np.sin(steps / 3) + 0.05 * steps + 0.1 * np.random.default_rng(0).standard_normal(60))[:, None]
+    model = TDTF(units=40, iterations=5).fit(values)
+    assert (model.training_["status"], model.family) == ("unvalidated", "TD-DMD")
+
+
+def test_weights_that_are_too_many_to_train_stay_where_they_start():
+    wide = np.random.default_rng(0).standard_normal((400, 60))
+    model = TDTF(delays=10, units=50, gate=False, validation_fraction=0.0).fit(wide)
+    assert (model.training_["status"], model.training_["iterations"]) == ("fixed", 0)

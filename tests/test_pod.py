@@ -129,7 +129,7 @@ def test_what_is_saved_is_loaded(tmp_path, field):
 
 
 def test_it_is_cloned_as_estimators_are(field):
-    assert clone(POD(modes=3).fit(field)).get_params() == {"modes": 3, "chunk_bytes": 2**28}
+    assert clone(POD(modes=3).fit(field)).get_params() == {"modes": 3, "chunk_bytes": 2**28, "scale": True}
     with pytest.raises(NotFittedError):
         POD().transform(field)
 

@@ -6,8 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokendyn.attention import Head
-from tokendyn.dynamics import FeedForward, Layer, RaggedTokens, ResidualLayer, mean_shares, run, run_ragged
-from tokendyn.dynamics import ragged as module
+from tokendyn.dynamics import (
+    FeedForward,
+    Layer,
+    RaggedTokens,
+    ResidualLayer,
+    mean_shares,
+    ragged_hardmax,
+    ragged_tokens,
+    run,
+    run_ragged,
+)
 from tokendyn.errors import BadInputError
 from tokendyn.runs.checkpoint import Checkpoint
 
@@ -74,6 +83,12 @@ def test_without_layers_the_shares_are_the_weights():
     assert found.self_led.all()
 
 
+def test_without_layers_a_set_of_any_size_is_shared(rng):
+    found = mean_shares([rng.normal(size=(2500, 2))], [])
+    assert found.shares.tolist() == [1 / 2500] * 2500
+    assert found.self_led.all()
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -102,7 +117,7 @@ def test_a_set_that_diverges_keeps_its_finite_layers_and_disturbs_no_other():
 
 
 def test_large_extreme_and_empty_sets_are_run_too(rng, monkeypatch):
-    monkeypatch.setattr(module, "MOST_LAYERS", 4)
+    monkeypatch.setattr(ragged_hardmax, "MOST_LAYERS", 4)
     sets = [rng.normal(size=(2100, 2)), np.empty((0, 2)), 1e-200 * rng.normal(size=(5, 2)), np.zeros((3, 2))]
     for count in (2, 6):
         batch = run_ragged(sets, [Layer(0.5)] * count)
@@ -119,7 +134,7 @@ def test_large_extreme_and_empty_sets_are_run_too(rng, monkeypatch):
 def test_threads_pieces_and_progress_change_nothing(rng, monkeypatch):
     sets = sets_of("ordinary", 2, rng, count=30)
     whole = run_ragged(sets, [Layer(0.5)] * 5)
-    monkeypatch.setattr(module, "PIECE", 20)
+    monkeypatch.setattr(ragged_tokens, "PIECE", 20)
     seen = []
     parts = run_ragged(sets, [Layer(0.5)] * 5, workers=2, progress=lambda done, total: seen.append((done, total)))
     assert parts.states.tobytes() == whole.states.tobytes()
@@ -132,7 +147,7 @@ def test_threads_pieces_and_progress_change_nothing(rng, monkeypatch):
 
 
 def test_a_batch_that_was_stopped_goes_on_to_the_same_bits(rng, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "PIECE", 20)
+    monkeypatch.setattr(ragged_tokens, "PIECE", 20)
     sets, layers = sets_of("ordinary", 2, rng, count=20), [Layer(0.5, (Head(inverse_temperature=3.0),))] * 3
     whole = run_ragged(sets, layers)
     done = []

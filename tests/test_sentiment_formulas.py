@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils import get_tags
 
-from tokendyn.dynamics.ragged_kernels import count_ties
+from tokendyn.dynamics.ragged_leader_kernels import count_ties
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment.explainers import EXPLAINERS, CutText
 from tokendyn.rivals.sentiment.published import PublishedHardmax
@@ -29,7 +29,7 @@ def test_ties_are_counted_over_all_coordinates_and_are_alone_at_one_first_place(
             size = np.abs(z[:, i]).sum()
             near = scores >= scores.max() - slack * (size + 1) / 2
             alone = all((origin[:, j] == origin[:, leader]).all() for j in np.flatnonzero(near))
-            found = count_ties(z, z, origin, i, leader, slack / 2, slack / 2, np.empty(6, dtype=np.int64))
+            found = count_ties(z, z, 6, origin, i, leader, slack / 2, slack / 2, np.empty(6, dtype=np.int64))
             assert found == ((scores == scores.max()).sum(), alone)
             alone_and_not.add(alone)
     assert alone_and_not == {True, False}

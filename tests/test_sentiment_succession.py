@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
+from tokendyn.dynamics import Layer
 from tokendyn.sentiment import find_words, succession
 from tokendyn.sentiment.routing import route
 from tokendyn.sentiment.succession import take_out
@@ -107,7 +108,8 @@ def test_the_core_takes_out_the_same_words_as_the_compiled_kernel(seed, tokens, 
     kwargs = {"gain": 3.0, "bias": bias, "verdict": 0}
     directions, offsets = succession._against_others(positions.shape[1], **kwargs)
     compiled = take_out(positions, weights, tokens, alpha=1.0, layers=layers, **kwargs)
-    core = succession._Tied(positions, weights, 1.0, layers, directions, offsets).take_out(tokens, tokens)
+    stack = (Layer(1.0),) * layers
+    core = succession._Tied(positions, weights, stack, directions, offsets).take_out(tokens, tokens)
     np.testing.assert_array_equal(compiled[0], core[0])
     np.testing.assert_allclose(compiled[1], core[1], rtol=0, atol=1e-9)
 

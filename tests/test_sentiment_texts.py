@@ -66,7 +66,7 @@ def test_a_text_of_a_million_characters_is_read(tmp_path):
         ("a.csv", "text,text,label\na,b,c\n", ["twice"]),
         ("a.csv", "text,label\na\nb,pos\nc,d,e\n", ["row 1: 1 fields", "row 3: 3 fields", "quote"]),
         ("a.csv", "text,label\na,\nb,pos\nc,  \n", ["row 1", "row 3", "empty; label"]),
-        ("a.csv", 'text,label\n"a,pos\n', ["row 1", "quotation"]),
+        ("a.csv", 'text,label\n"a,pos\n', ["line 2", "quotation"]),
         ("a.csv", b"text,label\ncaf\xe9,pos\n", ["UTF-8"]),
         ("a.jsonl", '{"text": 3, "label": "a"}\n{"text": null, "label": "a"}\n', ["row 1", "int", "row 2", "missing"]),
         ("a.jsonl", '{"text": NaN, "label": "a"}\n[1]\n{', ["row 1", "NaN", "row 2", "object", "row 3", "not JSON"]),
@@ -200,4 +200,10 @@ def test_a_text_that_utf_8_cannot_hold_is_refused(tmp_path):
         tmp_path / "a.jsonl", '{"text": "fine \\ud83d\\ude00", "label": 1}\n{"text": "half \\ud83d", "label": 1}\n'
     )
     with pytest.raises(BadInputError, match="row 2: half a surrogate pair"):
+        read_texts(path)
+
+
+def test_a_quotation_mark_without_end_is_named_where_its_row_begins(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\nfine,pos\n"dull,neg\n' + "warm,pos\n" * 40)
+    with pytest.raises(BadInputError, match=r"the row from line 3 to 43 cannot be read.*quotation marks"):
         read_texts(path)

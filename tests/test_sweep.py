@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import signal
+import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future
 
@@ -230,6 +231,19 @@ def test_a_task_that_kills_its_worker_is_found_and_the_others_are_done():
     assert isinstance(died, WorkerDiedError)
     assert "memory" in str(died)
     assert found == {task: task * task for task in range(12) if task != 7}
+
+
+def test_workers_are_stopped_in_silence_while_a_task_is_submitted(monkeypatch):
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    executor = local_executor(1, 1, None)
+    executor.submit(slow_square, 2).result()
+    asleep = executor.submit(time.sleep, 3600)
+    # What an interrupt leaves that comes just after a submission: the number of a task that is dropped.
+    executor._work_ids.put(10**6)
+    end_local(executor)
+    assert raised == []
+    assert asleep.done()
 
 
 def test_a_worker_killed_from_outside_costs_no_task():

@@ -185,7 +185,7 @@ def test_arrays_that_are_no_clouds_are_named(problem, name, unchecked):
         assert str(caught.value).startswith(name)
     with pytest.raises(BadInputError, match=problem):
         two_atom_distance(clouds["points"], clouds["targets"], [0.5, 0.5])
-    with pytest.raises(BadInputError, match=r"one is NaN|one has shape"):
+    with pytest.raises(BadInputError, match=r"points is NaN|points has shape"):
         line_distance(np.array([np.nan]) if "NaN" in problem else np.eye(2), np.zeros(2))
 
 

@@ -39,6 +39,19 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the known name that looks most like the given one; nothing if none does.
+
+    Examples
+    --------
+    >>> from tokendyn.errors import did_you_mean
+    >>> did_you_mean("Alhpa", ["alpha", "beta"])
+    "; did you mean 'alpha'?"
+    """
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
 class TokendynError(Exception):
     """Base of every error that tokendyn raises on purpose."""
 

@@ -25,9 +25,9 @@ class Polytope:
     Attributes
     ----------
     indices
-        ``(vertices,)``: which of the points are vertices; counter-clockwise in the plane.
+        ``(vertices,)``: numbers of the points that are vertices; counter-clockwise in the plane.
     vertices
-        ``(vertices, dim)``: where they are.
+        ``(vertices, dim)``: their coordinates.
     dimension
         Dimension of the affine hull, 0 for a single point.
     facets
@@ -56,9 +56,9 @@ class Polytope:
         return np.maximum(off_plane, np.maximum(beyond, 0.0))
 
     def face_dimension(self, point: Float[np.ndarray, " dim"], tolerance: float) -> int:
-        """Return the dimension of the smallest face that holds a point of the polytope."""
-        place = (np.vstack([point, self.vertices]) - self._centre) @ self._basis.T
-        tight = np.abs(place @ self._equations[:, :-1].T + self._equations[:, -1]) <= tolerance
+        """Return the dimension of the smallest face that contains a point of the polytope."""
+        coordinates = (np.vstack([point, self.vertices]) - self._centre) @ self._basis.T
+        tight = np.abs(coordinates @ self._equations[:, :-1].T + self._equations[:, -1]) <= tolerance
         corners = self.vertices[tight[1:, tight[0]].all(axis=1)]
         return int(np.linalg.matrix_rank(corners[1:] - corners[0], tol=tolerance)) if len(corners) > 1 else 0
 
@@ -69,7 +69,7 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
     Raises
     ------
     BadInputError
-        In more than ``MAX_HULL_DIM`` dimensions, or when Qhull cannot resolve the points.
+        If there are more than ``MAX_HULL_DIM`` dimensions, or Qhull cannot resolve the points.
 
     Examples
     --------
@@ -95,12 +95,26 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
     flat = (points - centre) @ basis.T
     if rank == 0:
         return Polytope(
-            np.array([0]), points[:1], 0, np.empty((0, 0), dtype=np.int64), points[0], basis, np.empty((0, 1))
+            indices=np.array([0]),
+            vertices=points[:1],
+            dimension=0,
+            facets=np.empty((0, 0), dtype=np.int64),
+            _centre=points[0],
+            _basis=basis,
+            _equations=np.empty((0, 1)),
         )
     if rank == 1:
         ends = np.array([flat[:, 0].argmin(), flat[:, 0].argmax()])
         equations = np.array([[-1.0, flat[ends[0], 0]], [1.0, -flat[ends[1], 0]]])
-        return Polytope(ends, points[ends], 1, np.array([[0], [1]]), centre, basis, equations)
+        return Polytope(
+            indices=ends,
+            vertices=points[ends],
+            dimension=1,
+            facets=np.array([[0], [1]]),
+            _centre=centre,
+            _basis=basis,
+            _equations=equations,
+        )
     if rank > MAX_HULL_DIM:
         raise BadInputError(f"hulls are computed in at most {MAX_HULL_DIM} dimensions, got {rank}")
     if rank == points.shape[1]:
@@ -109,16 +123,16 @@ def convex_hull(points: Float[np.ndarray, "points dim"]) -> Polytope:
         hull = ConvexHull(flat)
     except QhullError as error:
         raise BadInputError(f"Qhull cannot resolve the hull of {len(points)} points: {str(error)[:80]}") from None
-    place = np.full(len(points), -1)
-    place[hull.vertices] = np.arange(len(hull.vertices))
+    vertex_of = np.full(len(points), -1)
+    vertex_of[hull.vertices] = np.arange(len(hull.vertices))
     return Polytope(
-        hull.vertices.astype(np.int64),
-        points[hull.vertices],
-        rank,
-        place[hull.simplices].astype(np.int64),
-        centre,
-        basis,
-        hull.equations,
+        indices=hull.vertices.astype(np.int64),
+        vertices=points[hull.vertices],
+        dimension=rank,
+        facets=vertex_of[hull.simplices].astype(np.int64),
+        _centre=centre,
+        _basis=basis,
+        _equations=hull.equations,
     )
 
 
@@ -155,11 +169,11 @@ class Clusters:
 
 
 def cluster_points(points: Float[np.ndarray, "points dim"], gap: float | Float[np.ndarray, " points"]) -> Clusters:
-    """Group points that are joined by a chain of steps of about ``gap`` or less (single linkage).
+    """Group points that are linked by a chain of steps of about ``gap`` or less (single linkage).
 
-    With a gap for each point, two points are joined by the larger one of theirs. Points are first gathered into cells
-    of diameter at most ``gap``, so memory stays linear however many coincide; two clusters nearer than ``gap`` may be
-    told apart, two farther than ``2 gap`` always are.
+    With a gap for each point, the larger gap of two points links them. Points are first gathered into cells of diameter
+    at most ``gap``, so that memory stays linear however many coincide; two clusters closer than ``gap`` may remain
+    separate, two farther apart than ``2 gap`` always do.
 
     Parameters
     ----------
@@ -199,7 +213,7 @@ def cluster_points(points: Float[np.ndarray, "points dim"], gap: float | Float[n
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     labels = rank[labels].astype(np.int64)
-    return Clusters(labels, np.bincount(labels).astype(np.int64), _group_means(points, labels))
+    return Clusters(labels=labels, sizes=np.bincount(labels).astype(np.int64), centres=_group_means(points, labels))
 
 
 def _near_pairs(points: Float[np.ndarray, "points dim"], gaps: Float[np.ndarray, " points"]) -> np.ndarray:
@@ -207,7 +221,7 @@ def _near_pairs(points: Float[np.ndarray, "points dim"], gaps: Float[np.ndarray,
     tree = cKDTree(points)
     if (gaps == gaps[0]).all():
         return np.asarray(tree.query_pairs(float(gaps[0]), output_type="ndarray"))
-    # Boxes first: the squares in a Euclidean distance vanish where points are very much smaller than others.
+    # Boxes first: the squares in a Euclidean distance underflow for points that are much smaller than others.
     near = tree.query_ball_point(points, gaps, p=np.inf)
     first = np.repeat(np.arange(len(points)), [len(others) for others in near])
     second = np.concatenate([np.asarray(others, dtype=np.int64) for others in near])

@@ -4,6 +4,7 @@ A file names what it is, and this table says which function reads it: nothing in
 """
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 FOLDERS: dict[str, tuple[str, str, str]] = {
     "tokendyn-result": ("result.json", "a result", "loading:_load_result"),
     "tokendyn-refinement": ("refinement.json", "a refinement", "particles.meanfield.report:load_refinement"),
-    "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.search:SearchResult.load"),
+    "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.trials:SearchResult.load"),
     "tokendyn-certificate": ("certificate.json", "a certificate", "loading:_load_certificate"),
     "tokendyn-exact-classifier": ("classifier.json", "an ExactClassifier", "exact.store:load_classifier"),
     "tokendyn-clustering": ("run.json", "a clustering run", "loading:_load_clustering"),
@@ -59,6 +60,7 @@ RECORDS: dict[str, tuple[str, str]] = {
 #: Modules that define the kinds of results, imported when a file holds one of them.
 KINDS: dict[str, str] = {
     "attention-step": "attention.step",
+    "ragged-trajectory": "dynamics.ragged",
     "limit-set": "particles.limits",
     "limit-prediction": "particles.limits",
     "lemma-report": "particles.lemmas",
@@ -76,6 +78,7 @@ KINDS: dict[str, str] = {
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
     "forecast": "forecast.base",
+    "eigenvalue-intervals": "forecast.eigenvalue_bars",
     "forecasts": "forecast.forecasts",
     "forecast-study": "studies.forecast.comparison",
     "backtest": "forecast.base",
@@ -144,14 +147,14 @@ class Record(Result):
         if not numbers:
             return Bars((), ())
         first = table.iloc[:, 0] if table.columns[0] != numbers[0] else table.index
-        return Bars([str(name) for name in first], table[numbers[0]].tolist(), str(numbers[0]))
+        return Bars(names=[str(name) for name in first], values=table[numbers[0]].tolist(), xlabel=str(numbers[0]))
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the record into a new folder, under the name of its file."""
         from tokendyn.runs.folders import new_folder, write_json
 
-        with new_folder(folder, overwrite=overwrite) as place:
-            write_json(place / self.source.name, dict(self.values))
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            write_json(temporary / self.source.name, dict(self.values))
 
 
 def load(path: str | Path) -> Any:
@@ -181,6 +184,10 @@ def load(path: str | Path) -> Any:
     ...     td.load(f"{folder}/run").trajectory.layers
     5
     """
+    if not isinstance(path, str | os.PathLike):
+        raise BadInputError(
+            f"path is {type(path).__name__}, expected the name of a folder that save() or a command wrote"
+        )
     path = Path(path)
     try:
         there = path.exists()
@@ -192,7 +199,7 @@ def load(path: str | Path) -> Any:
         return _load_file(path)
     if schema_of(path / MANIFEST) == STORED:
         path = path / OUTPUT
-    found: dict[str, str] = {}
+    schemas: dict[str, str] = {}
     for name in dict.fromkeys([*(name for name, *_ in FOLDERS.values()), *(name for name, _ in RECORDS.values())]):
         schema = schema_of(path / name) if name else None
         if schema in FOLDERS:
@@ -200,8 +207,8 @@ def load(path: str | Path) -> Any:
         if schema in RECORDS:
             return _record(path / name, schema)
         if schema is not None:
-            found[name] = schema
-    held = ", ".join(f"{name} says {schema!r}" for name, schema in found.items()) or "no file that says what it is"
+            schemas[name] = schema
+    held = ", ".join(f"{name} says {schema!r}" for name, schema in schemas.items()) or "no file that says what it is"
     raise BadInputError(f"{path} cannot be loaded ({held}); {_known()}")
 
 
@@ -225,9 +232,9 @@ def _load_file(path: Path) -> Any:
     beside = [name for name, *_ in FOLDERS.values() if path.with_suffix(".json").name == name]
     if path.suffix == ".safetensors" and beside and path.with_suffix(".json").exists():
         return load(path.parent)
-    said = f"it says {schema!r}" if schema else "it does not say what it is"
+    reason = f"it says {schema!r}" if schema else "it does not say what it is"
     raise BadInputError(
-        f"{path} cannot be loaded ({said}); {_known()}. Tables, texts, sequences and states are read by read_tokens, "
+        f"{path} cannot be loaded ({reason}); {_known()}. Tables, texts, sequences and states are read by read_tokens, "
         "read_series, read_texts, read_sequences and read_states"
     )
 
@@ -244,24 +251,24 @@ def _read(schema: str, folder: Path) -> Any:
     except TokendynError:
         raise
     except _DAMAGED as error:
-        said = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
         raise BadInputError(
-            f"{folder} is damaged: the record of {FOLDERS[schema][1]} lacks something or does not fit ({said}); write "
-            "it anew"
+            f"{folder} is damaged: the record of {FOLDERS[schema][1]} lacks something or does not fit ({problem}); "
+            "write it anew"
         ) from None
 
 
 def _function(name: str) -> Callable[[Path], Any]:
     """Import a reader of the package when it is needed."""
     module, _, attributes = name.partition(":")
-    found: Any = importlib.import_module(f"tokendyn.{module}")
+    value: Any = importlib.import_module(f"tokendyn.{module}")
     for attribute in attributes.split("."):
-        found = getattr(found, attribute)
-    return found
+        value = getattr(value, attribute)
+    return value
 
 
 def _record(path: Path, schema: str) -> Record:
-    return Record(RECORDS[schema][1], read_json(path, schema=schema, version=1), path)
+    return Record(what=RECORDS[schema][1], values=read_json(path, schema=schema, version=1), source=path)
 
 
 def _load_result(folder: Path) -> Result:

@@ -18,6 +18,7 @@ __all__ = ["EXTRAS", "installed", "library", "missing"]
 
 #: The extra that brings a library, by the name under which the library is imported.
 EXTRAS = {
+    "cftime": "cftime",
     "dask": "cluster",
     "flint": "exact",
     "lime": "bench",

@@ -134,6 +134,11 @@ class ResultContract:
         assert page.lstrip().lower().startswith("<!doctype html>")
         assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)
         assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+        result.report(path)  # a page of its own is made anew
+        path.write_text("a page of another program", encoding="utf-8")
+        with pytest.raises(OutputError, match="exists already"):
+            result.report(path)
+        assert path.read_text(encoding="utf-8") == "a page of another program"
 
     def test_it_comes_back_from_its_folder(self, result: Result, tmp_path: Path) -> None:
         if not self.saves:
@@ -216,12 +221,12 @@ class AttentionBackendContract:
         problem = self.problem()
         order = np.random.default_rng(1).permutation(self.tokens)
         moved = {name: getattr(problem, name)[order] for name in ("keys", "values", "weights")}
-        one, other = backend.softmax(problem).means, backend.softmax(replace(problem, **moved)).means
-        np.testing.assert_allclose(one, other, atol=2 * self.error_tolerance + 1e-12)
+        means, permuted = backend.softmax(problem).means, backend.softmax(replace(problem, **moved)).means
+        np.testing.assert_allclose(means, permuted, atol=2 * self.error_tolerance + 1e-12)
 
     def test_the_same_problem_gives_the_same_bits(self, backend: SoftmaxBackend) -> None:
-        one, other = (backend.softmax(self.problem()).means for _ in range(2))
-        np.testing.assert_array_equal(one, other)
+        first, second = (backend.softmax(self.problem()).means for _ in range(2))
+        np.testing.assert_array_equal(first, second)
 
     def test_attend_reaches_it_by_name(self, backend: SoftmaxBackend) -> None:
         problem, name = self.problem(), "backend_under_test"
@@ -303,10 +308,10 @@ class ModelFamilyContract:
 
     def test_a_model_of_the_family_is_recognised(self) -> None:
         register_family(self.make())
-        found = recognise(self.names(), self.config, "a model")
-        assert found.scheme == self.make()
-        assert len(found.slots) == self.layers
-        assert sorted(found.slots) == list(range(self.layers))
+        model = recognise(self.names(), self.config, "a model")
+        assert model.scheme == self.make()
+        assert len(model.slots) == self.layers
+        assert sorted(model.slots) == list(range(self.layers))
 
     def test_it_is_recognised_by_its_names_alone(self) -> None:
         register_family(self.make())
@@ -367,9 +372,9 @@ class ForecasterContract:
         assert model.score(waves(200, seed=1)) > 0.8
 
     def test_progress_rises_from_0_to_1(self) -> None:
-        told: list[tuple[float, str]] = []
-        self.make().fit(waves(400), dt=0.1, progress=lambda share, line: told.append((share, line)))
-        shares = [share for share, _ in told]
+        calls: list[tuple[float, str]] = []
+        self.make().fit(waves(400), dt=0.1, progress=lambda share, line: calls.append((share, line)))
+        shares = [share for share, _ in calls]
         assert shares == sorted(shares)
         assert all(0 <= share <= 1 for share in shares)
         assert not shares or shares[-1] == 1 or not self.ends_its_progress
@@ -508,11 +513,13 @@ class ForecasterContract:
         with pytest.raises(BadInputError, match="row 17; fill"):
             self.make().fit(series)
 
-    def test_a_constant_column_is_named(self) -> None:
+    def test_a_constant_column_is_carried_along(self) -> None:
         series = waves(400)
         series[:, 1] = 2.0
-        with pytest.raises(BadInputError, match="column 1 is constant"):
-            self.make().fit(series)
+        forecast = self.make().fit(series).forecast(7)
+        assert (forecast.values[:, 1] == 2.0).all()
+        with pytest.raises(BadInputError, match="every column is constant"):
+            self.make().fit(np.full((400, 2), 2.0))
 
     def test_complex_data_are_refused(self) -> None:
         with pytest.raises(BadInputError, match="complex"):
@@ -544,12 +551,12 @@ class ForecasterContract:
 
         dates = pd.date_range("2024-01-31 21:00", periods=400, freq="h")
         model = self.make().fit(pd.DataFrame(waves(400), index=dates, columns=["lift", "drag"]))
-        found = model.predict(5)
-        assert list(found.columns) == ["lift", "drag"]
-        assert found.index.equals(pd.date_range(dates[-1], periods=6, freq="h")[1:])
+        forecast = model.predict(5)
+        assert list(forecast.columns) == ["lift", "drag"]
+        assert forecast.index.equals(pd.date_range(dates[-1], periods=6, freq="h")[1:])
         assert model.dt_ == 3600.0
         turned = pd.DataFrame(waves(400), index=dates, columns=["lift", "drag"])[["drag", "lift"]]
         again = model.predict(5, window=turned)
-        np.testing.assert_allclose(again.to_numpy(), found.to_numpy(), rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(again.to_numpy(), forecast.to_numpy(), rtol=1e-9, atol=1e-10)
         with pytest.raises(BadInputError, match="no column 'drag'"):
             model.forecast(turned[["lift"]].assign(other=1.0), 5)

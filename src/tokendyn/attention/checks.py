@@ -1,4 +1,4 @@
-"""What attention accepts: shapes, numbers, parameters; and the slack of its ties."""
+"""Checks of the input of attention: shapes, numbers, parameters; and the slack of ties."""
 
 from numbers import Real
 from typing import Any
@@ -8,17 +8,17 @@ import numpy as np
 from tokendyn.errors import BadInputError, ScaleError, listing
 from tokendyn.scales import MODERATE, power_of_two
 
-#: What token weights may add up to: times a moderate coordinate it is a float still.
+#: Largest sum of token weights: its product with a moderate coordinate is still finite.
 LARGEST_WEIGHTS = float(np.finfo(np.float64).max) * MODERATE
 
 
-def as_array(given: Any) -> np.ndarray:
-    """Return an array; tensors of torch on any device, with or without gradient, are taken as their numbers."""
-    if type(given).__module__.partition(".")[0] == "torch" and hasattr(given, "detach"):
-        given = given.detach().cpu()
-        given = (given.double() if given.is_floating_point() else given).numpy()
+def as_array(array: Any) -> np.ndarray:
+    """Return an array; torch tensors on any device, with or without gradient, are converted."""
+    if type(array).__module__.partition(".")[0] == "torch" and hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = (array.double() if array.is_floating_point() else array).numpy()
     try:
-        return np.asarray(given)
+        return np.asarray(array)
     except ValueError:
         raise BadInputError("rows of different lengths; every token needs every coordinate") from None
 
@@ -50,10 +50,10 @@ def check_parameters(
     backend: str = "auto",
     known: tuple[str, ...] = ("auto",),
 ) -> None:
-    """Raise with all parameters that are out of range."""
+    """Raise an error that lists all parameters that are out of range."""
     problems: list[str] = []
-    given: Any = inverse_temperature
-    if not isinstance(given, Real):
+    temperature: Any = inverse_temperature
+    if not isinstance(temperature, Real):
         raise BadInputError(f"attention: inverse_temperature must be a number, got {inverse_temperature!r}")
     if not inverse_temperature > 0:
         problems.append(f"inverse_temperature must be positive (inf is hardmax), got {inverse_temperature}")
@@ -86,7 +86,7 @@ def check_shapes(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> t
 
 
 def check_finite(*arrays: np.ndarray) -> None:
-    """Raise with the place of the first entry that is NaN or infinite."""
+    """Raise an error with the index of the first entry that is NaN or infinite."""
     for array in arrays:
         if not np.isfinite(array).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -170,7 +170,7 @@ def tie_slack(queries: np.ndarray, keys: np.ndarray, tie_tolerance: float) -> np
 
 
 def near_one(array: np.ndarray, name: str) -> tuple[np.ndarray, float]:
-    """Return an array divided by its :func:`power_of_two`, and that power; raise where the division loses bits."""
+    """Return an array divided by its :func:`power_of_two`, and that power; raise if the division loses bits."""
     unit = power_of_two(array)
     if unit == 1:
         return array, unit
@@ -184,11 +184,12 @@ def near_one(array: np.ndarray, name: str) -> tuple[np.ndarray, float]:
 
 
 def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return queries and keys whose scores do not underflow, and by what to multiply scores; None when it is 1.
+    """Return queries and keys whose scores do not underflow, and the factor of the scores; None when it is 1.
 
-    Multiplication by a power of two changes no bit of a mantissa, so that comparisons of scores stay the same. At
-    hardmax each query has a power of its own (``by_row``).
+    Multiplication by a power of two changes no bit of a mantissa, so comparisons of scores stay the same. At hardmax
+    each query has its own power (``by_row``).
     """
+    # Ordinary input is returned without a copy: only coordinates far below 1 can make products underflow.
     sizes = np.abs(queries).max(axis=-1)
     smallest = sizes[sizes > 0].min(initial=1.0)
     largest_key = float(np.abs(keys).max(initial=0.0))
@@ -201,7 +202,8 @@ def lifted(queries: np.ndarray, keys: np.ndarray, *, by_row: bool) -> tuple[np.n
 
 
 def check_underflow(queries: np.ndarray, keys: np.ndarray, tops: np.ndarray) -> None:
-    """Raise when products of coordinates may have been lost in a row whose largest score is as small as they are."""
+    """Raise when products of coordinates may have underflowed in a row whose largest score is as small as they are."""
+    # 2^-900 and 2^-960: far above 2^-1022, below which products lose bits, with room for sums of many coordinates.
     low = (np.abs(tops) < 2.0**-900) & (queries != 0).any(axis=-1)
     if not low.any():
         return

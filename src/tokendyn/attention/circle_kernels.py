@@ -16,15 +16,15 @@ BLOCK = 256
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def count_pseudo_keys(starts, offsets):
-    """Fill ``offsets``: a cell of more than ``NODES`` keys holds ``NODES`` pseudo-keys, another its own keys."""
+    """Fill ``offsets``: a cell of more than ``NODES`` keys has ``NODES`` pseudo-keys, other cells their own keys."""
     offsets[0] = 0
     for cell in range(len(starts) - 1):
         offsets[cell + 1] = offsets[cell] + min(starts[cell + 1] - starts[cell], NODES)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def gather_cells(angles, channels, starts, offsets, width, nodes, to_nodes, places, pseudo):
-    """Fill places and channels of the pseudo-keys of every cell.
+def gather_cells(angles, channels, starts, offsets, width, nodes, to_nodes, points, pseudo):
+    """Fill points and channels of the pseudo-keys of every cell.
 
     For a function ``f`` that a polynomial of degree ``NODES - 1`` fits on the cell,
     ``sum_j F_j f(angle_j) = sum_m (sum_j F_j L_m(angle_j)) f(node_m)`` with the Lagrange polynomials ``L_m``.
@@ -36,8 +36,8 @@ def gather_cells(angles, channels, starts, offsets, width, nodes, to_nodes, plac
         centre = (cell + 0.5) * width
         if last - first <= NODES:
             for j in range(first, last):
-                places[0, at + j - first] = math.cos(angles[j])
-                places[1, at + j - first] = math.sin(angles[j])
+                points[0, at + j - first] = math.cos(angles[j])
+                points[1, at + j - first] = math.sin(angles[j])
                 for c in range(count):
                     pseudo[c, at + j - first] = channels[j, c]
             continue
@@ -47,13 +47,14 @@ def gather_cells(angles, channels, starts, offsets, width, nodes, to_nodes, plac
             before, now = 1.0, t
             for c in range(count):
                 moments[0, c] += channels[j, c]
+            # Chebyshev polynomials by their recurrence, T_k+1 = 2 t T_k - T_k-1.
             for k in range(1, NODES):
                 for c in range(count):
                     moments[k, c] += now * channels[j, c]
                 before, now = now, 2.0 * t * now - before
         for m in range(NODES):
-            places[0, at + m] = math.cos(centre + 0.5 * width * nodes[m])
-            places[1, at + m] = math.sin(centre + 0.5 * width * nodes[m])
+            points[0, at + m] = math.cos(centre + 0.5 * width * nodes[m])
+            points[1, at + m] = math.sin(centre + 0.5 * width * nodes[m])
             for c in range(count):
                 total = 0.0
                 for k in range(NODES):
@@ -62,7 +63,7 @@ def gather_cells(angles, channels, starts, offsets, width, nodes, to_nodes, plac
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def window_sums(rows, angles, stiffness, half_widths, least_chords, offsets, width, places, pseudo, sums):
+def window_sums(rows, angles, stiffness, half_widths, least_chords, offsets, width, points, pseudo, sums):
     """Fill ``sums[i, c] = sum_p e^(kappa_i (cos(a_i - b_p) - top_i)) pseudo[c, p]`` over the cells of each window.
 
     ``kappa (cos a - cos b) = kappa / 2 (chord_b^2 - chord_a^2)``, and chords lose no digits near zero.
@@ -76,29 +77,30 @@ def window_sums(rows, angles, stiffness, half_widths, least_chords, offsets, wid
         for c in range(sums.shape[1]):
             sums[i, c] = 0.0
         if high - low >= cells - 1:
-            _add_range(x, y, scale, least_chords[i], places, pseudo, 0, offsets[cells], terms, sums[i])
+            _add_range(x, y, scale, least_chords[i], points, pseudo, 0, offsets[cells], terms, sums[i])
             continue
+        # A window across the angle 0 consists of two ranges.
         low, high = low % cells, high % cells
         if low <= high:
-            _add_range(x, y, scale, least_chords[i], places, pseudo, offsets[low], offsets[high + 1], terms, sums[i])
+            _add_range(x, y, scale, least_chords[i], points, pseudo, offsets[low], offsets[high + 1], terms, sums[i])
         else:
-            _add_range(x, y, scale, least_chords[i], places, pseudo, offsets[low], offsets[cells], terms, sums[i])
-            _add_range(x, y, scale, least_chords[i], places, pseudo, 0, offsets[high + 1], terms, sums[i])
+            _add_range(x, y, scale, least_chords[i], points, pseudo, offsets[low], offsets[cells], terms, sums[i])
+            _add_range(x, y, scale, least_chords[i], points, pseudo, 0, offsets[high + 1], terms, sums[i])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _add_range(x, y, scale, least, places, pseudo, first, last, terms, sums):
+def _add_range(x, y, scale, least, points, pseudo, first, last, terms, sums):
     for start in range(first, last, BLOCK):
         count = min(BLOCK, last - start)
-        _terms(x, y, scale, least, places[0, start : start + count], places[1, start : start + count], terms)
+        _terms(x, y, scale, least, points[0, start : start + count], points[1, start : start + count], terms)
         for c in range(sums.shape[0]):
             sums[c] += _dot(terms, pseudo[c, start : start + count])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _terms(x, y, scale, least, places_x, places_y, terms):
-    for p in range(places_x.size):
-        dx, dy = x - places_x[p], y - places_y[p]
+def _terms(x, y, scale, least, points_x, points_y, terms):
+    for p in range(points_x.size):
+        dx, dy = x - points_x[p], y - points_y[p]
         terms[p] = exp_clamped(scale * (dx * dx + dy * dy - least))
 
 

@@ -29,8 +29,8 @@ def step_batch(
     mask: Bool[np.ndarray, "batch tokens"],
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    found = nothing_found(attends.shape, values.shape[2])
-    means, leaders, tie_counts, tie_spreads, top_scores, log_masses = found
+    fields = nothing_found(attends.shape, values.shape[2])
+    means, leaders, tie_counts, tie_spreads, top_scores, log_masses = fields
     for item in range(len(attends)):
         (alive,) = np.nonzero(mask[item])
         (asking,) = np.nonzero(attends[item])
@@ -49,7 +49,7 @@ def step_batch(
             tie_spreads[at] = spread.numpy()
             top_scores[at] = top.numpy()
             log_masses[at] = mass.log().numpy()
-    return found
+    return fields
 
 
 def _score_tile(queries: Tensor, keys: Tensor) -> Tensor:

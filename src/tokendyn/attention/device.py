@@ -1,4 +1,4 @@
-"""The attention step on torch tensors, where they are: a CPU or a GPU.
+"""The attention step on torch tensors, on their own device: a CPU or a GPU.
 
 Two backends: ``tiled`` works on any device by tiles of matrix products (:mod:`tokendyn.attention.gemm` at hardmax),
 ``triton`` by kernels for few coordinates on a GPU (:mod:`tokendyn.attention.triton_step`). Hardmax has the bits of
@@ -23,7 +23,7 @@ Tensor = torch.Tensor
 
 @dataclass(frozen=True)
 class TensorStep:
-    """What one attention step found; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors.
+    """The result of one attention step; the fields of :class:`~tokendyn.attention.AttentionStep` as tensors.
 
     ``choice`` names the backend, says why, and bounds the error of float32 in softmax means; 0 is float64.
     """
@@ -98,19 +98,19 @@ def step_on(device: str, problem: Problem) -> tuple[tuple[np.ndarray, ...], Choi
     BadInputError
         If there is no such device here.
     """
-    given = (problem.queries, problem.slack, problem.keys, problem.values, problem.weights)
+    arrays = (problem.queries, problem.slack, problem.keys, problem.values, problem.weights)
     try:
         queries, slack, keys, values, weights = (
-            torch.from_numpy(np.require(part, requirements=["C", "W"])).to(device) for part in given
+            torch.from_numpy(np.require(part, requirements=["C", "W"])).to(device) for part in arrays
         )
     except (RuntimeError, AssertionError) as error:
         raise BadInputError(
             f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); leave it out, or take 'cpu'"
         ) from None
     choice = _choice(queries, keys, values, None, "double")
-    found = _step(queries, slack, keys, values, weights, problem.inverse_temperature, choice, "double")
+    result = _step(queries, slack, keys, values, weights, problem.inverse_temperature, choice, "double")
     names = ("means", "leaders", "tie_counts", "tie_spreads", "top_scores", "log_masses")
-    return tuple(getattr(found, name).cpu().numpy() for name in names), found.choice
+    return tuple(getattr(result, name).cpu().numpy() for name in names), result.choice
 
 
 def _step(
@@ -122,18 +122,34 @@ def _step(
         means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
         if not math.isinf(inverse_temperature):
             means, masses = _softmax(queries, keys, values, weights, tops, inverse_temperature)
-        return TensorStep(means, leaders, counts, spreads, tops, masses.log(), choice)
-    found, note = triton_step.hardmax(queries, slack, keys, values, weights)
-    means, leaders, counts, spreads, tops, masses = found
+        return TensorStep(
+            means=means,
+            leaders=leaders,
+            tie_counts=counts,
+            tie_spreads=spreads,
+            top_scores=tops,
+            log_masses=masses.log(),
+            choice=choice,
+        )
+    result, note = triton_step.hardmax(queries, slack, keys, values, weights)
+    means, leaders, counts, spreads, tops, masses = result
     bound = 0.0
     if not math.isinf(inverse_temperature):
         means, masses, bound = triton_step.softmax(queries, keys, values, weights, tops, inverse_temperature, precision)
     choice = replace(choice, reason=f"{choice.reason}; {note}", error_bound=bound)
-    return TensorStep(means, leaders, counts, spreads, tops, masses.log(), choice)
+    return TensorStep(
+        means=means,
+        leaders=leaders,
+        tie_counts=counts,
+        tie_spreads=spreads,
+        top_scores=tops,
+        log_masses=masses.log(),
+        choice=choice,
+    )
 
 
 def _choice(queries: Tensor, keys: Tensor, values: Tensor, backend: str | None, precision: str) -> Choice:
-    """Return the backend that computes a step, and why, or raise when it cannot."""
+    """Return the backend of a step and the reason, or raise when it does not apply."""
     problems = []
     if backend not in {None, "tiled", "triton"}:
         problems.append(f"backend must be 'tiled', 'triton' or None, got {backend!r}")
@@ -146,10 +162,10 @@ def _choice(queries: Tensor, keys: Tensor, values: Tensor, backend: str | None, 
         raise BadInputError(refused)
     where = f"{keys.shape[1]} coordinates on {keys.device}"
     if backend == "triton" or (backend is None and not refused and keys.is_cuda):
-        return Choice("triton", "asked for by name" if backend else where)
+        return Choice("triton", "selected by name" if backend else where)
     if precision != "double":
         raise BadInputError(f"precision {precision!r} needs backend 'triton'; {refused or 'tiles are float64'}")
-    return Choice("tiled", "asked for by name" if backend else refused or where)
+    return Choice("tiled", "selected by name" if backend else refused or where)
 
 
 def _check(queries: Tensor, keys: Tensor, values: Tensor, weights: Tensor) -> None:

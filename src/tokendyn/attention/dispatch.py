@@ -1,19 +1,19 @@
-"""Which backend computes an attention step, and why.
+"""The choice of the backend of an attention step.
 
-Hardmax backends (:data:`HARDMAX`) are exact: all give the canonical leaders, tie counts and means to the last bit,
-and differ in which keys they look at. Softmax backends (:data:`SOFTMAX`) other than ``dense`` and ``fused`` give
-means with a stated bound and are asked only when ``error_tolerance > 0``.
+Hardmax backends (:data:`HARDMAX`) are exact: all return the canonical leaders, tie counts and means to the last bit,
+and differ in the keys that they visit. Softmax backends (:data:`SOFTMAX`) other than ``dense`` and ``fused`` return
+means with a stated bound and are considered only when ``error_tolerance > 0``.
 
-A softmax backend is a module with two functions, named in :data:`SOFTMAX` and imported when it is asked::
+A softmax backend is a module with two functions, named in :data:`SOFTMAX` and imported on first use::
 
-    def offer(problem: Problem) -> Offer | str: ...  # estimated seconds and the reason, or why it does not apply
+    def offer(problem: Problem) -> Offer | str: ...  # cost estimate and its reason, or why it does not apply
     def softmax(problem: Problem) -> Softmax: ...  # means, log partition functions, the bound that holds for them
 
-``offer`` has to be cheap (a pass over the keys at most: :class:`Problem` keeps what several backends ask for). The
-cheapest offer below that of the direct kernel wins; a name given as ``backend`` wins over that, and then a refusal
-is an error. ``softmax`` checks itself: rows that miss ``problem.error_tolerance`` are recomputed directly
-(:func:`tokendyn.attention.fused.softmax_rows`), so that ``error_bound <= error_tolerance``. Leaders, ties and
-top scores of a softmax step are found by a hardmax backend, unless ``find_leaders=False``.
+``offer`` must be cheap (at most a pass over the keys; :class:`Problem` caches what several backends need). The lowest
+cost estimate below that of the direct kernel wins. A name given as ``backend`` overrides it; then it is an error when
+the backend does not apply. ``softmax`` checks itself: rows that miss ``problem.error_tolerance`` are recomputed
+directly (:func:`tokendyn.attention.fused.softmax_rows`), so that ``error_bound <= error_tolerance``. A hardmax backend
+finds leaders, ties and top scores of a softmax step, unless ``find_leaders=False``.
 """
 
 import importlib
@@ -28,17 +28,17 @@ from jaxtyping import Bool, Float, Int
 from tokendyn.attention.problem import NOTHING, Choice, Offer, Problem, Softmax, nothing_found
 from tokendyn.errors import BadInputError
 
-#: Hardmax backends: the dense reference (torch), the fused kernels (numba), two that first leave out keys, and tiles
-#: of matrix products (torch).
+#: Hardmax backends: the dense reference (torch), the fused kernels (numba), two that first discard keys, and tiles of
+#: matrix products (torch).
 HARDMAX = ("dense", "fused", "polytope", "prefix", "gemm")
 
-#: Those that leave out keys.
+#: The backends that discard keys.
 REDUCED = ("polytope", "prefix")
 
 #: Softmax backends that compute leaders and means in one direct pass.
 DIRECT = ("dense", "fused")
 
-#: Softmax backends with a tolerance, by the module that has ``offer`` and ``softmax``.
+#: Softmax backends with a tolerance: the module with ``offer`` and ``softmax`` for each name.
 SOFTMAX: "dict[str, str | SoftmaxBackend]" = {
     "merged": "tokendyn.attention.softmax_merged",
     "online": "tokendyn.attention.softmax_direct",
@@ -47,16 +47,16 @@ SOFTMAX: "dict[str, str | SoftmaxBackend]" = {
     "truncated": "tokendyn.attention.softmax_truncated",
 }
 
-#: Before the name of a torch device, a backend that computes the whole step there: ``"tensors:cuda"``.
+#: Prefix of a torch device in the name of a backend that computes the whole step there: ``"tensors:cuda"``.
 TENSORS = "tensors:"
 
 #: Up to this many keys or rows, all pairs are faster than a reduction (``benchmarks/thresholds.py``).
 FEW_KEYS, FEW_ROWS = 2000, 1500
 
-#: The same for each coordinate: keys for the norm prefix, rows for both reductions.
+#: The same limits per coordinate: keys for the norm prefix, rows for both reductions.
 PREFIX_KEYS_EACH, ROWS_EACH = 700, 400
 
-#: The inner polytope is used up to the first dimension, the norm prefix up to the second.
+#: Largest dimension in which the inner polytope is used, and the norm prefix.
 POLYTOPE_DIM, PREFIX_DIM = 4, 16
 
 
@@ -72,28 +72,28 @@ class SoftmaxBackend(Protocol):
 
 
 def register_attention(name: str, backend: SoftmaxBackend) -> None:
-    """Let :func:`tokendyn.attention.attend` choose a softmax backend of the user's own, in this process.
+    """Register a softmax backend for :func:`tokendyn.attention.attend`, in this process.
 
-    It is asked for what it offers when a step accepts an error (``error_tolerance > 0``), or by its name.
-    :class:`tokendyn.testing.AttentionBackendContract` tests what it must keep.
+    It is considered when a step accepts an error (``error_tolerance > 0``), or selected by its name.
+    :class:`tokendyn.testing.AttentionBackendContract` tests its contract.
 
     Parameters
     ----------
     name
-        For ``backend=``; that of an earlier registration is replaced, that of a backend of the library is refused.
+        Name for ``backend=``; an earlier registration is replaced, the name of a backend of the library is refused.
     backend
         An object or a module with ``offer(problem)`` and ``softmax(problem)``.
 
     Raises
     ------
     BadInputError
-        If the name is taken or is no name, or a function is missing.
+        If the name is taken or is not an identifier, or a function is missing.
     """
     problems = [
         f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))
     ]
     if not name.isidentifier() or name == "auto" or name in HARDMAX or isinstance(SOFTMAX.get(name), str):
-        problems.append(f"the name {name!r} is taken, or is no plain word")
+        problems.append(f"the name {name!r} is taken, or is not an identifier")
     if problems:
         raise BadInputError.all_of(f"attention backend {name!r}", problems)
     SOFTMAX[name] = backend
@@ -101,12 +101,12 @@ def register_attention(name: str, backend: SoftmaxBackend) -> None:
 
 @dataclass(frozen=True)
 class Request:
-    """What :func:`tokendyn.attention.attend` asks for after its checks: a flat batch of problems.
+    """The checked input of :func:`tokendyn.attention.attend`: a flat batch of problems.
 
     Attributes
     ----------
     queries, attends, slack
-        ``(batch, rows, score_dim)``, and for ``(batch, rows)`` which rows ask, and their slack.
+        ``(batch, rows, score_dim)``; and ``(batch, rows)``: which rows attend, and their slack.
     keys, values, weights, mask
         ``(batch, tokens, ...)``.
     inverse_temperature, error_tolerance
@@ -114,7 +114,7 @@ class Request:
     backend
         ``"auto"``, or a name.
     find_leaders
-        Whether leaders, ties and top scores are wanted at finite temperature.
+        Whether leaders, ties and top scores are computed at finite temperature.
     """
 
     queries: Float[np.ndarray, "batch rows score_dim"]
@@ -135,22 +135,30 @@ class Request:
         return math.isinf(self.inverse_temperature)
 
     def problem(self, item: int) -> tuple[Problem, Int[np.ndarray, " rows"], Int[np.ndarray, " tokens"]]:
-        """Return one item without masked tokens and rows that do not ask; which rows ask; which tokens exist."""
+        """Return one item without masked tokens and inactive rows; the active rows; the existing tokens."""
         asking, alive = np.flatnonzero(self.attends[item]), np.flatnonzero(self.mask[item])
         queries, slack = _chosen(item, asking, self.queries, self.slack)
         keys, values, weights = _chosen(item, alive, self.keys, self.values, self.weights)
-        problem = Problem(queries, slack, keys, values, weights, self.inverse_temperature, self.error_tolerance)
+        problem = Problem(
+            queries=queries,
+            slack=slack,
+            keys=keys,
+            values=values,
+            weights=weights,
+            inverse_temperature=self.inverse_temperature,
+            error_tolerance=self.error_tolerance,
+        )
         return problem, asking, alive
 
 
 def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
-    """Return the fields of :class:`~tokendyn.attention.AttentionStep`, and what computed them."""
+    """Return the fields of :class:`~tokendyn.attention.AttentionStep` and the choice of the backend."""
     if request.backend.startswith(TENSORS):
         return _on_tensors(request)
     if request.is_hardmax:
         return _hardmax(request)
     if request.backend in DIRECT:
-        return _direct(request, Choice(request.backend, "asked for by name"))
+        return _direct(request, Choice(request.backend, "selected by name"))
     if request.backend == "auto":
         refused = _stays_direct(request)
         if refused:
@@ -161,26 +169,26 @@ def compute(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
 def compute_pairs(
     request: Request, allowed: Bool[np.ndarray, "batch rows tokens"]
 ) -> tuple[tuple[np.ndarray, ...], Choice]:
-    """Return the fields of a step in which only some pairs of row and token meet, and what computed them."""
+    """Return the fields of a step with a mask of pairs of row and token, and the choice of the backend."""
     from tokendyn.attention.pair_kernels import step_pairs
 
     if request.backend not in ("auto", "fused"):
         raise BadInputError(f"a mask of pairs is computed by backend 'fused', not by {request.backend!r}")
     fields = nothing_found(request.attends.shape, request.values.shape[2])
     for item in range(len(request.attends)):
-        given = (request.queries, request.slack, request.keys, request.values, request.weights, allowed)
-        parts = [np.ascontiguousarray(array[item]) for array in given]
+        arrays = (request.queries, request.slack, request.keys, request.values, request.weights, allowed)
+        parts = [np.ascontiguousarray(array[item]) for array in arrays]
         step_pairs(float(request.inverse_temperature), *parts, *(field[item] for field in fields))
     return fields, Choice("fused", "pair by pair, because each row has a mask of its own")
 
 
 def on_device(device: str | None, backend: str) -> str:
-    """Return the backend that computes on a torch device; the one that is given when there is no device.
+    """Return the backend that computes on a torch device; the given backend when there is no device.
 
     Raises
     ------
     BadInputError
-        If a device is named and a backend too.
+        If both a device and a backend are given.
     """
     if device is None:
         return backend
@@ -199,14 +207,14 @@ def _on_tensors(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
         if asking.size == 0:
             continue
         (means, leaders, *rest), choice = step_on(request.backend.removeprefix(TENSORS), problem)
-        for whole, part in zip(fields, (means, alive[leaders], *rest), strict=True):
-            whole[item, asking] = part
+        for field, part in zip(fields, (means, alive[leaders], *rest), strict=True):
+            field[item, asking] = part
         choices.append(choice)
     return fields, _joined(choices)
 
 
 def known_backends(inverse_temperature: float) -> tuple[str, ...]:
-    """Return the names that ``backend`` may have at a temperature; besides, :data:`TENSORS` and a device."""
+    """Return the names of backends at a temperature; :data:`TENSORS` followed by a device is accepted as well."""
     return ("auto", *(HARDMAX if math.isinf(inverse_temperature) else (*DIRECT, *SOFTMAX)))
 
 
@@ -228,8 +236,8 @@ def _hardmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
         if asking.size == 0:
             continue
         (means, leaders, counts, spreads, tops, masses), note = reduced.hardmax(problem, name)
-        for whole, part in zip(fields, (means, alive[leaders], counts, spreads, tops, np.log(masses)), strict=True):
-            whole[item, asking] = part
+        for field, part in zip(fields, (means, alive[leaders], counts, spreads, tops, np.log(masses)), strict=True):
+            field[item, asking] = part
         reason = f"{reason}; {note}" if item == 0 else reason
     return fields, Choice(name, reason)
 
@@ -237,7 +245,7 @@ def _hardmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
 def _hardmax_backend(request: Request) -> tuple[str, str]:
     """Return the name of the hardmax backend, and why."""
     if request.backend != "auto":
-        return request.backend, "asked for by name"
+        return request.backend, "selected by name"
     rows, keys, dim = request.attends.shape[1], *request.keys.shape[1:]
     few_rows = rows <= max(FEW_ROWS, ROWS_EACH * dim)
     name = "polytope" if 2 <= dim <= POLYTOPE_DIM else "prefix"
@@ -249,7 +257,7 @@ def _hardmax_backend(request: Request) -> tuple[str, str]:
 
 
 def _stays_direct(request: Request) -> str:
-    """Return why no softmax backend is asked, or an empty text."""
+    """Return why no softmax backend is considered; empty when they are."""
     if not SOFTMAX:
         return "no other softmax backend"
     if request.keys.shape[1] <= FEW_KEYS // 4:
@@ -258,22 +266,22 @@ def _stays_direct(request: Request) -> str:
 
 
 def _softmax(request: Request) -> tuple[tuple[np.ndarray, ...], Choice]:
-    """Let each item of the batch be computed by the backend that suits it."""
+    """Compute each item of the batch by the backend that is cheapest for it."""
     fields = nothing_found(request.attends.shape, request.values.shape[2])
     choices = []
     for item in range(len(request.attends)):
-        one = _item(request, item)
-        problem, asking, _ = one.problem(0)
+        item_request = _item(request, item)
+        problem, asking, _ = item_request.problem(0)
         if asking.size == 0:
             continue
-        name, reason = _cheapest(problem) if request.backend == "auto" else _asked_for(request.backend, problem)
+        name, reason = _cheapest(problem) if request.backend == "auto" else _requested(request.backend, problem)
         if name == "fused":
-            found, choice = _direct(one, Choice(name, reason))
+            outputs, choice = _direct(item_request, Choice(name, reason))
         else:
-            found, choice = _with_leaders(one, problem, asking, name, reason)
+            outputs, choice = _with_leaders(item_request, problem, asking, name, reason)
         choices.append(choice)
-        for whole, part in zip(fields, found, strict=True):
-            whole[item] = part[0]
+        for field, part in zip(fields, outputs, strict=True):
+            field[item] = part[0]
     return fields, _joined(choices)
 
 
@@ -287,33 +295,35 @@ def _cheapest(problem: Problem) -> tuple[str, str]:
     return best, reason
 
 
-def _asked_for(name: str, problem: Problem) -> tuple[str, str]:
+def _requested(name: str, problem: Problem) -> tuple[str, str]:
     offer = _module(name).offer(problem)
     if isinstance(offer, str):
         raise BadInputError(f"backend {name!r} does not apply: {offer}")
-    return name, f"asked for by name; {offer.reason}"
+    return name, f"selected by name; {offer.reason}"
 
 
 def _with_leaders(
     request: Request, problem: Problem, asking: np.ndarray, name: str, reason: str
 ) -> tuple[tuple[np.ndarray, ...], Choice]:
-    """Compute one item by a softmax backend, and its leaders, where they are wanted, by a hardmax backend."""
-    found: Softmax = _module(name).softmax(problem)
+    """Compute one item by a softmax backend, and its leaders, if requested, by a hardmax backend."""
+    result: Softmax = _module(name).softmax(problem)
     if request.find_leaders:
         hard = replace(request, inverse_temperature=math.inf, backend="auto")
         means, leaders, counts, spreads, tops, masses = _hardmax(hard)[0]
     else:
         means, leaders, counts, spreads, tops, masses = nothing_found(request.attends.shape, problem.values.shape[1])
         tops[0, asking] = 0.0
-    means[0, asking] = found.means
-    masses[0, asking] = found.log_partitions - problem.inverse_temperature * tops[0, asking]
-    note = "; ".join(filter(None, (reason, found.note)))
-    return (means, leaders, counts, spreads, tops, masses), Choice(name, note, found.error_bound)
+    means[0, asking] = result.means
+    masses[0, asking] = result.log_partitions - problem.inverse_temperature * tops[0, asking]
+    note = "; ".join(filter(None, (reason, result.note)))
+    return (means, leaders, counts, spreads, tops, masses), Choice(
+        backend=name, reason=note, error_bound=result.error_bound
+    )
 
 
 def _module(name: str) -> "SoftmaxBackend | ModuleType":
-    found = SOFTMAX[name]
-    return importlib.import_module(found) if isinstance(found, str) else found
+    backend = SOFTMAX[name]
+    return importlib.import_module(backend) if isinstance(backend, str) else backend
 
 
 def _item(request: Request, item: int) -> Request:
@@ -332,19 +342,19 @@ def _item(request: Request, item: int) -> Request:
 
 
 def _joined(choices: list[Choice]) -> Choice:
-    """Return one choice that speaks for the items of a batch."""
+    """Return one choice for all items of a batch, with the largest error bound."""
     if not choices:
         return NOTHING
     bound = max(choice.error_bound for choice in choices)
     names = sorted({choice.backend for choice in choices})
     if len(names) == 1:
-        return Choice(names[0], choices[0].reason, bound)
+        return Choice(backend=names[0], reason=choices[0].reason, error_bound=bound)
     counts = ", ".join(f"{sum(choice.backend == name for choice in choices)} by {name}" for name in names)
-    return Choice("mixed", f"items of the batch differ: {counts}", bound)
+    return Choice(backend="mixed", reason=f"items of the batch differ: {counts}", error_bound=bound)
 
 
-def _chosen(item: int, places: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+def _chosen(item: int, rows: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     """Return the chosen rows of one item of a batch, contiguous, without a copy when all are chosen."""
-    if places.size == arrays[0].shape[1]:
+    if rows.size == arrays[0].shape[1]:
         return [np.ascontiguousarray(array[item]) for array in arrays]
-    return [array[item, places] for array in arrays]
+    return [array[item, rows] for array in arrays]

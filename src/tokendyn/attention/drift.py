@@ -1,7 +1,7 @@
-"""Softmax attention in difference form: what moves a token, accurate far below the rounding of its position.
+"""Softmax attention in difference form: the displacement of a token, accurate far below the rounding of its position.
 
-Collapsed clusters drift with forces of 1e-18 and less. ``sum_j p_ij x_j`` minus the token itself has lost them;
-``sum_j p_ij (x_j - x_i)`` has not, because the difference of close floating-point numbers is exact.
+Collapsed clusters drift with forces of 1e-18 and less. ``sum_j p_ij x_j`` minus the token itself loses them to
+rounding; ``sum_j p_ij (x_j - x_i)`` does not, because the difference of close floating-point numbers is exact.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ MAX_EXPONENT = 1e15
 
 @dataclass(frozen=True)
 class Drift:
-    """What :func:`softmax_drift` found; ``p_ij`` are the softmax weights and ``sigma_ij`` the sign of ``<x_i, x_j>``.
+    """The result of :func:`softmax_drift`; ``p_ij`` are the softmax weights, ``sigma_ij`` the sign of ``<x_i, x_j>``.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ def softmax_drift(
 ) -> Drift:
     """Let every token attend to all (or, ``causal``, to itself and those before it), in difference form.
 
-    ``p_ij = w_j e^{beta <a_i, x_j>} / sum_l w_l e^{beta <a_i, x_l>}`` with queries ``a_i``. Scores too are taken as
+    ``p_ij = w_j e^{beta <a_i, x_j>} / sum_l w_l e^{beta <a_i, x_l>}`` with queries ``a_i``. Scores are also computed as
     ``<a_i, x_j - x_i>``. Terms below ``e^-700`` of the largest one of a row count as zero. Cost ``O(tokens^2)``.
 
     Parameters
@@ -64,16 +64,16 @@ def softmax_drift(
     weights
         Positive.
     causal
-        Token i sees the tokens ``j <= i`` only.
+        Whether token i attends to the tokens ``j <= i`` only.
     threads
-        Rows are shared among so many threads; the result does not depend on it.
+        Number of threads that share the rows; the result does not depend on it.
 
     Raises
     ------
     ScaleError
-        When exponents exceed ``MAX_EXPONENT``.
+        If exponents exceed ``MAX_EXPONENT``.
     BadInputError
-        For shapes that do not match or a number of threads below one.
+        If shapes do not match or the number of threads is below one.
     """
     if queries.shape != tokens.shape or weights.shape != tokens.shape[:1] or threads < 1:
         raise BadInputError(
@@ -104,7 +104,7 @@ def softmax_drift(
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(lambda first: part(first, min(first + size, count)), range(0, count, size)))
     log_masses = inverse_temperature * ((queries * tokens).sum(axis=1) + tops) + np.log(masses)
-    return Drift(shifts, signs, log_masses, own, 1.0 / squares)
+    return Drift(shifts=shifts, signs=signs, log_masses=log_masses, self_weights=own, effective_sizes=1.0 / squares)
 
 
 def tangent_of_linear(
@@ -112,7 +112,7 @@ def tangent_of_linear(
 ) -> Float[np.ndarray, "tokens dim"]:
     """Return ``P_x V x`` of every token, ``P_x = I - x x^T / <x, x>``, computed in twice the working precision.
 
-    It is the velocity of a collapsed cluster; near an eigenvector of V the plain form is nothing but rounding.
+    It is the velocity of a collapsed cluster; near an eigenvector of V the plain form consists of rounding only.
     """
     from tokendyn.attention import drift_kernels
 

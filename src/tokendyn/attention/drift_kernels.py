@@ -1,9 +1,9 @@
 """Kernels of the difference form of softmax attention: one compiled pass over tiles, one thread.
 
-Rows are taken ``ROWS`` at a time and kept coordinate by coordinate, so that every inner loop runs over rows and
-vectorises without reassociating anything. ``math.exp`` does not vectorise here, so the exponential is our own: argument
-reduction by ``ln 2`` in two parts and its Taylor polynomial of degree 13 (error below 2 units in the last place).
-Kernels carry no annotations: numba infers them, and shape checks would not compile.
+Rows are processed ``ROWS`` at a time and stored coordinate by coordinate, so that every inner loop runs over rows and
+vectorises without reassociation. ``math.exp`` does not vectorise here, so the exponential is our own: argument
+reduction by ``ln 2`` in two parts and a polynomial of degree 11 (error below 2 units in the last place).
+Kernels have no annotations: numba infers them, and shape checks would not compile.
 """
 
 import math
@@ -11,13 +11,15 @@ import math
 import numpy as np
 from numba import njit
 
+#: Rows of a tile, and keys of a block: blocks without any term above the threshold are skipped.
 ROWS = 128
 BLOCK = 64
 
-#: Terms that are smaller than ``e^-LOWEST`` times the largest one of a row count as zero: float64 ends at e^-708.
+#: Terms below ``e^-LOWEST`` times the largest one of a row count as zero: normal float64 numbers end at e^-708.
 LOWEST = 700.0
 
 _LOG2E = 1.4426950408889634
+# ln 2 = _LN2_HIGH + _LN2_LOW; the first ends in zeros, so that its product with a small integer is exact.
 _LN2_HIGH = 0.693147180369123816490
 _LN2_LOW = 1.90821492927058770002e-10
 #: ``exp(u) = 1 + u + u^2 (C_0 + C_1 u + ...)`` on ``|u| <= ln(2)/2``, interpolated at Chebyshev nodes.
@@ -33,8 +35,9 @@ _C = (
     2.7620138719733994e-07,
     2.5100424157005067e-08,
 )
-#: Adding it rounds to an integer, whose low bits are then those of the sum.
+#: 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits of the sum.
 _ROUND = 6755399441055744.0
+#: 2^27 + 1: splits a float into two halves of 26 bits (Dekker).
 _SPLIT = 134217729.0
 
 
@@ -55,10 +58,10 @@ def drift_rows(
             for r in range(ROWS):
                 a[c, r] = queries[start + min(r, rows - 1), c]
                 x[c, r] = tokens[start + min(r, rows - 1), c]
-        seen = min(start + rows, len(tokens)) if causal else len(tokens)
-        _block_maxima(a, x, tokens, start, seen, causal, block_tops, top)
+        visible = min(start + rows, len(tokens)) if causal else len(tokens)
+        _block_maxima(a, x, tokens, start, visible, causal, block_tops, top)
         _sum_tile(
-            a, x, tokens, weights, inverse_temperature, start, seen, causal, block_tops, top,
+            a, x, tokens, weights, inverse_temperature, start, visible, causal, block_tops, top,
             sums, sign, mass, square,
         )  # fmt: skip
         for r in range(rows):
@@ -71,14 +74,14 @@ def drift_rows(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _block_maxima(a, x, tokens, start, seen, causal, block_tops, top):
+def _block_maxima(a, x, tokens, start, visible, causal, block_tops, top):
     """Fill ``block_tops[b, r]`` with the largest ``<a_r, x_j - x_r>`` of key block b, and ``top`` with that of all."""
     score = np.empty(ROWS)
     top[:] = -np.inf
-    for b in range((seen + BLOCK - 1) // BLOCK):
+    for b in range((visible + BLOCK - 1) // BLOCK):
         best = block_tops[b]
         best[:] = -np.inf
-        for j in range(b * BLOCK, min((b + 1) * BLOCK, seen)):
+        for j in range(b * BLOCK, min((b + 1) * BLOCK, visible)):
             _scores(a, x, tokens, j, score)
             if causal:
                 score[: max(0, min(j - start, ROWS))] = -np.inf
@@ -102,21 +105,21 @@ def _scores(a, x, tokens, j, score):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _sum_tile(
-    a, x, tokens, weights, inverse_temperature, start, seen, causal, block_tops, top, sums, sign, mass, square
+    a, x, tokens, weights, inverse_temperature, start, visible, causal, block_tops, top, sums, sign, mass, square
 ):
     """Sum the terms of a tile of rows, skipping key blocks in which all of them are zero."""
     score, term, side = np.empty(ROWS), np.empty(ROWS), np.empty(ROWS)
     rounded = np.empty(ROWS)
     term_bits, rounded_bits = term.view(np.int64), rounded.view(np.int64)
     sums[:], sign[:], mass[:], square[:] = 0.0, 0.0, 0.0, 0.0
-    for b in range((seen + BLOCK - 1) // BLOCK):
+    for b in range((visible + BLOCK - 1) // BLOCK):
         highest = -np.inf
         for r in range(ROWS):
             gap = block_tops[b, r] - top[r]
             highest = gap if gap > highest else highest
         if inverse_temperature * highest < -LOWEST:
             continue
-        for j in range(b * BLOCK, min((b + 1) * BLOCK, seen)):
+        for j in range(b * BLOCK, min((b + 1) * BLOCK, visible)):
             _scores(a, x, tokens, j, score)
             for r in range(ROWS):
                 score[r] = inverse_temperature * (score[r] - top[r])
@@ -128,7 +131,7 @@ def _sum_tile(
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _add_key(x, key, weight, term, side, sums, sign, mass, square):
-    """Add the terms of one key, taken relative to ``x_r`` or to ``-x_r``, whichever it is nearer to."""
+    """Add the terms of one key, relative to the closer one of ``x_r`` and ``-x_r``."""
     k, x0 = key[0], x[0]
     for r in range(ROWS):
         side[r] = k * x0[r]
@@ -156,13 +159,14 @@ def _exponentials(score, rounded, rounded_bits, term, term_bits):
         s = score[r] if score[r] > -LOWEST else -LOWEST
         t = s * _LOG2E + _ROUND
         rounded[r] = t
-        whole = t - _ROUND
-        u = (s - whole * _LN2_HIGH) - whole * _LN2_LOW
+        power = t - _ROUND
+        u = (s - power * _LN2_HIGH) - power * _LN2_LOW
         u2 = u * u
         p = (_C[0] + _C[1] * u) + u2 * (_C[2] + _C[3] * u)
         q = (_C[4] + _C[5] * u) + u2 * (_C[6] + _C[7] * u)
         p = p + (u2 * u2) * (q + (u2 * u2) * (_C[8] + _C[9] * u))
         term[r] = 1.0 + (u + u2 * p)
+    # Adding the integer to the exponent bits multiplies by that power of two.
     for r in range(ROWS):
         term_bits[r] = term_bits[r] + (rounded_bits[r] << 52)
     for r in range(ROWS):
@@ -174,7 +178,7 @@ def tangent_of_linear(tokens, matrix):
     """Return ``P_x V x`` of every row in twice the working precision, ``P_x = I - x x^T / <x, x>``.
 
     Products and sums are split without error (Dekker, Numer. Math. 18 (1971); Knuth, TAOCP 2, 4.2.2): near an
-    eigenvector of V the plain form has nothing left but rounding.
+    eigenvector of V the plain form consists of rounding only.
     """
     n, d = tokens.shape
     result = np.empty((n, d))
@@ -199,16 +203,16 @@ def tangent_of_linear(tokens, matrix):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _add_product(high, low, one, other):
-    """Return ``(high + low) + one * other`` as such a pair."""
-    product = one * other
-    t = _SPLIT * one
-    one_high = t - (t - one)
-    one_low = one - one_high
-    t = _SPLIT * other
-    other_high = t - (t - other)
-    other_low = other - other_high
-    error = ((one_high * other_high - product) + one_high * other_low + one_low * other_high) + one_low * other_low
+def _add_product(high, low, left, right):
+    """Return ``(high + low) + left * right`` as a pair of the rounded sum and its remainder."""
+    product = left * right
+    t = _SPLIT * left
+    left_high = t - (t - left)
+    left_low = left - left_high
+    t = _SPLIT * right
+    right_high = t - (t - right)
+    right_low = right - right_high
+    error = ((left_high * right_high - product) + left_high * right_low + left_low * right_high) + left_low * right_low
     total = high + product
     part = total - high
     error += (high - (total - part)) + (product - part)

@@ -1,9 +1,9 @@
 """Fused kernels: scores, maxima, ties and means in one compiled pass over tiles, one thread.
 
-Rows are taken ``ROWS`` at a time. A filter (:mod:`tokendyn.attention.tops`) finds the largest score of every row in
-every block of keys, to rounding; canonical scores are computed only in the blocks within the slack of the
-largest, so that leaders, ties and means are canonical to the last bit (``fastmath`` is off there).
-Kernels carry no annotations: numba infers them, and shape checks would not compile.
+Rows are processed ``ROWS`` at a time. A filter (:mod:`tokendyn.attention.tops`) finds the largest score of every row in
+every block of keys, up to rounding; canonical scores are computed only in the blocks within the slack of the largest,
+so that leaders, ties and means are canonical to the last bit (``fastmath`` is off there).
+Kernels have no annotations: numba infers them, and shape checks would not compile.
 """
 
 import math
@@ -15,10 +15,12 @@ from tokendyn.attention.problem import nothing_found
 from tokendyn.attention.softmax_kernels import LEAST_EXPONENT, exp_clamped
 from tokendyn.attention.tops import GROUP, KEYS, raise_tops
 
+#: Rows of a tile.
 ROWS = 256
 
-#: Blocks that the filter tells apart at most: 512 by 256 rows are 1 MB.
+#: Largest number of blocks in the filter: the top scores of 512 blocks and 256 rows are 1 MB.
 MOST_BLOCKS = 512
+#: Smallest number of keys of a block.
 LEAST_BLOCK = 8
 
 
@@ -33,10 +35,10 @@ def step_batch(
     mask: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """Return the fields of :class:`~tokendyn.attention.AttentionStep` for a batch of checked inputs."""
-    found = nothing_found(attends.shape, values.shape[2])
+    fields = nothing_found(attends.shape, values.shape[2])
     arrays = _ready(queries, attends, slack, keys, values, weights, mask)
-    _step_batch(float(inverse_temperature), *arrays, *found)
-    return found
+    _step_batch(float(inverse_temperature), *arrays, *fields)
+    return fields
 
 
 def hardmax(
@@ -108,7 +110,7 @@ def _hardmax(queries, slack, keys, values, weights):
     masses = np.empty(n)
     q = np.empty((d, width))
     block_tops = np.empty((blocks, width))
-    best, second, place = np.empty(width), np.empty(width), np.empty(width, dtype=np.int64)
+    best, second, best_block = np.empty(width), np.empty(width), np.empty(width, dtype=np.int64)
     padded = _padded(keys)
     radius = np.abs(keys).max()
     for start in range(0, n, width):
@@ -116,20 +118,22 @@ def _hardmax(queries, slack, keys, values, weights):
         if rows <= width - GROUP:  # The last tile is narrower.
             width_left = (rows + GROUP - 1) // GROUP * GROUP
             q, block_tops = np.empty((d, width_left)), np.empty((blocks, width_left))
-            best, second, place = np.empty(width_left), np.empty(width_left), np.empty(width_left, dtype=np.int64)
+            best, second, best_block = np.empty(width_left), np.empty(width_left), np.empty(width_left, dtype=np.int64)
         for c in range(d):
             for r in range(q.shape[1]):
                 q[c, r] = queries[start + min(r, rows - 1), c]
-        _filter(q, padded, size, block_tops, best, second, place)
+        _filter(q, padded, size, block_tops, best, second, best_block)
         for r in range(rows):
             i = start + r
-            # Filter and canonical score err by less than (d + 2) eps |q|_1 max|k| each; 1e-300 is for underflow.
+            # Filter and canonical score err by less than (d + 2) eps |q|_1 max|k| each; 8 is twice the four errors of
+            # two keys, and 1e-300 covers underflow. No key of a block below the cut can lead or tie.
             total = 0.0
             for c in range(d):
                 total += abs(q[c, r])
             cut = best[r] - slack[i] - 8 * (d + 2) * 2.3e-16 * total * radius - 1e-300
+            # The common case: only one block can contain leaders. If two keys of it tie, the general path decides.
             if second[r] < cut:
-                first = place[r] * size
+                first = best_block[r] * size
                 leader, top, next_top = _two_best(queries, i, keys, first, min(first + size, len(keys)))
                 if next_top < top - slack[i]:
                     leaders[i], counts[i], spreads[i], tops[i], masses[i] = leader, 1, 0.0, top, weights[leader]
@@ -144,7 +148,7 @@ def _hardmax(queries, slack, keys, values, weights):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _block_size(keys):
-    """Return the size of a block: telling blocks apart and deciding inside one cost about the same."""
+    """Return the size of a block, at which comparing the blocks and deciding within one cost about the same."""
     size = LEAST_BLOCK
     while size * size < keys // 2 or size * MOST_BLOCKS < keys:
         size *= 2
@@ -153,7 +157,7 @@ def _block_size(keys):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _padded(keys):
-    """Return the keys, at least as many as the filter takes at once."""
+    """Return the keys, repeated up to the number that the filter processes at once."""
     if len(keys) >= KEYS:
         return keys
     padded = np.empty((KEYS, keys.shape[1]))
@@ -163,9 +167,9 @@ def _padded(keys):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
-def _filter(q, keys, size, block_tops, best, second, place):
+def _filter(q, keys, size, block_tops, best, second, best_block):
     """Fill ``block_tops``; for each row the largest of them, the block where it is, and the second largest."""
-    best[:], second[:], place[:] = -np.inf, -np.inf, 0
+    best[:], second[:], best_block[:] = -np.inf, -np.inf, 0
     for b in range(block_tops.shape[0]):
         tops = block_tops[b]
         tops[:] = -np.inf
@@ -175,7 +179,7 @@ def _filter(q, keys, size, block_tops, best, second, place):
             larger = top > old
             lower = old if larger else top
             second[r] = lower if lower > second[r] else second[r]
-            place[r] = b if larger else place[r]
+            best_block[r] = b if larger else best_block[r]
             best[r] = top if larger else old
 
 
@@ -194,7 +198,7 @@ def _two_best(queries, i, keys, first, last):
             s = q0 * keys[j, 0]
             for c in range(1, d):
                 s = s + queries[i, c] * keys[j, c]
-        # Selections, not branches: which key is larger cannot be foreseen.
+        # Selections instead of branches, which would be mispredicted: the order of scores is random.
         larger = s > top
         lower = top if larger else s
         next_top = lower if lower > next_top else next_top
@@ -205,7 +209,8 @@ def _two_best(queries, i, keys, first, last):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 def _decide(query, slack, keys, values, weights, block_tops, r, size, cut, mean):
-    """Find the canonical ``C_i`` of one row in index order in all blocks that may hold some; write its mean."""
+    """Find the canonical ``C_i`` of one row in all blocks above the cut, in index order; write its mean."""
+    # Two passes: the slack counts from the largest score, which must be known before any member is summed.
     top = -np.inf
     for b in range(len(block_tops)):
         if block_tops[b, r] >= cut:
@@ -224,6 +229,7 @@ def _decide(query, slack, keys, values, weights, block_tops, r, size, cut, mean)
                         mean[c] += weights[j] * values[j, c]
                         spread = max(spread, abs(values[j, c] - values[leader, c]))
     for c in range(values.shape[1]):
+        # Equal values are their mean to the bit; the quotient of sums could miss it by rounding.
         mean[c] = values[leader, c] if spread == 0.0 else mean[c] / mass
     return leader, count, spread, top, mass
 
@@ -271,8 +277,8 @@ def _scores_of_key(q, key, score):
 def _softmax_tile(q, keys, values, weights, tops, inverse_temperature, means, masses):
     """Overwrite means and masses of a tile of rows by those of the softmax.
 
-    Every loop runs over all ``ROWS`` (rows that do not exist repeat the last one), so that it becomes vectors. Terms
-    below ``e^-600`` count as zero.
+    Every loop runs over all ``ROWS`` (missing rows repeat the last one), so that it vectorises. Terms below ``e^-600``
+    count as zero.
     """
     width = values.shape[1]
     term, top, mass = np.empty(ROWS), np.empty(ROWS), np.zeros(ROWS)

@@ -1,8 +1,8 @@
 """Hardmax by tiles of matrix products (torch), on any device: for many dimensions, without numba, and on a GPU.
 
-A product of matrices rounds in an order of its own. It only names candidates: every key whose product lies within
-the slack and ``8 (d + 2) eps |q|_1 max|k|`` of the largest. Their canonical scores decide, so that leaders, tie counts
-and means are those of the other backends, to the last bit, on a GPU too.
+The order of summation of a matrix product is unspecified. It therefore only selects candidates: every key whose product
+lies within the slack and ``8 (d + 2) eps |q|_1 max|k|`` of the largest. Their canonical scores decide, so that leaders,
+tie counts and means are those of the other backends to the last bit, also on a GPU.
 """
 
 import numpy as np
@@ -40,8 +40,8 @@ def step_batch(
         rows = [torch.from_numpy(array[item, asking]) for array in (queries, slack)]
         columns = [torch.from_numpy(array[item, alive]) for array in (keys, values, weights)]
         means, leaders, *rest, masses = (part.numpy() for part in hardmax(*rows, *columns))
-        for whole, part in zip(fields, (means, alive[leaders], *rest, np.log(masses)), strict=True):
-            whole[item, asking] = part
+        for field, part in zip(fields, (means, alive[leaders], *rest, np.log(masses)), strict=True):
+            field[item, asking] = part
     return fields
 
 

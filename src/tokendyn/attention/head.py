@@ -1,4 +1,4 @@
-"""An attention head: how tokens turn into queries, keys and values, and at which temperature."""
+"""An attention head: the matrices of queries, keys and values, and the temperature."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from tokendyn.scales import power_of_two
 
 @dataclass(frozen=True)
 class Head:
-    """An attention head: how tokens turn into queries, keys and values, and at which temperature.
+    """An attention head: the matrices of queries, keys and values, and the temperature.
 
     Give either ``score`` (the matrix ``A`` of ``s_ij = <A z_i, z_j>``) or ``query`` and ``key`` (the matrices
     ``Q``, ``K`` of ``s_ij = <Q z_i, K z_j>``, so that ``A = K^T Q``), or none for ``A = I``.
@@ -92,11 +92,11 @@ class Head:
         exists, pairs = as_mask(mask, tokens.shape[:-1], tokens.shape[:-1])
         if not exists.all():
             tokens = np.where(exists[..., None], tokens, 0.0)
-        head, units, given = self, 1.0, tokens
+        head, units, scaled = self, 1.0, tokens
         if math.isinf(self.inverse_temperature) and np.isfinite(tokens).all():
-            head, units, given = self._lifted(tokens)
+            head, units, scaled = self._lifted(tokens)
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = head.queries(given), head.keys(given), self.values(tokens)
+            parts = head.queries(scaled), head.keys(scaled), self.values(tokens)
         if np.isfinite(tokens).all() and not all(np.isfinite(part).all() for part in parts):
             raise ScaleError("the head's matrices map finite tokens beyond the largest float64; scale them down")
         step = head._attend(
@@ -105,7 +105,7 @@ class Head:
         return step if units == 1 else replace(step, top_scores=step.top_scores * units)
 
     def _lifted(self, tokens: np.ndarray) -> tuple["Head", float, np.ndarray]:
-        """Return head and tokens whose products do not underflow, and by what to multiply scores: powers of two."""
+        """Return head and tokens whose products do not underflow, and the factor of the scores: powers of two."""
         unit = min(power_of_two(tokens), 1.0)
         head, units = self, unit * unit
         for name in ("score", "query", "key"):

@@ -4,10 +4,10 @@ import math
 
 from numba import njit
 
-#: Logarithms of starting values below this are taken as zero.
+#: Starting values with a logarithm below this count as zero.
 LEAST_LOG = -650.0
 
-#: Values below this are set to zero: they cannot grow back to anything that counts, and denormal numbers are slow.
+#: Values below this are set to zero: they cannot grow to a relevant size again, and denormal numbers are slow.
 TINY = 1e-280
 
 

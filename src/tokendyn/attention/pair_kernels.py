@@ -1,4 +1,4 @@
-"""Attention in which each row has keys of its own, as under a causal mask: compiled, pair by pair, one thread."""
+"""Attention in which each row has its own keys, as under a causal mask: compiled, pair by pair, one thread."""
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-calls=False
 # mypy: disallow-untyped-decorators=False, check-untyped-defs=False
 
@@ -13,12 +13,13 @@ def step_pairs(  # noqa: PLR0912 - one pass over the pairs of a row
     inverse_temperature, queries, slack, keys, values, weights, allowed,
     means, leaders, counts, spreads, tops, log_masses,
 ):  # fmt: skip
-    """Fill the fields of one step; rows that may look at no key are left as they are."""
+    """Fill the fields of one step; rows without an allowed key keep the values of masked tokens."""
     scores = np.empty(len(keys))
     for i in range(len(queries)):
         top = -np.inf
         for j in range(len(keys)):
             if allowed[i, j]:
+                # The canonical score: leaders and ties have the same bits as in the backends without a mask.
                 s = queries[i, 0] * keys[j, 0]
                 for c in range(1, keys.shape[1]):
                     s = s + queries[i, c] * keys[j, c]

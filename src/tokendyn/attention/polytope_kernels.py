@@ -1,4 +1,4 @@
-"""Which points a polytope certainly does not hold: compiled, one pass."""
+"""The points that are not certainly inside a polytope: compiled, one pass."""
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-calls=False
 # mypy: disallow-untyped-decorators=False, check-untyped-defs=False
 
@@ -18,11 +18,12 @@ def not_inside(points, centre, widths, facets, ball):
     every facet ``(a, b)``, a row of ``facets``, of which there are at least four.
     """
     n, d = points.shape
-    found = np.empty(n, dtype=np.int64)
+    outside = np.empty(n, dtype=np.int64)
     count, waiting = 0, 0
     y = np.zeros((d + 1, ROWS))
     y[d] = 1.0
     tops, numbers = np.empty(ROWS), np.empty(ROWS, dtype=np.int64)
+    # Points inside the inner ball are discarded at once; the others wait until a tile is full.
     for j in range(n):
         norm = 0.0
         for c in range(d):
@@ -35,10 +36,10 @@ def not_inside(points, centre, widths, facets, ball):
             tops[:] = -np.inf
             raise_tops(y, facets, 0, len(facets), tops)
             for r in range(waiting):
-                found[count] = numbers[r]
+                outside[count] = numbers[r]
                 count += not tops[r] <= 0.0
             waiting = 0
-    return found[:count]
+    return outside[:count]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=False)

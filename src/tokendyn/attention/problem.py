@@ -1,4 +1,4 @@
-"""What a dispatcher and its backends tell each other about one attention step: values only, no choice.
+"""The values that the dispatcher and its backends exchange about one attention step.
 
 A backend imports this module and never the dispatcher above it, :mod:`tokendyn.attention.dispatch`.
 """
@@ -10,20 +10,22 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-#: Processor seconds of the direct softmax kernel for a pair and (a coordinate of key and value + this many).
+#: Processor seconds of the direct softmax kernel for a pair of row and key, per coordinate of key and value plus this
+#: number. All seconds of the cost estimates are those of the machine of docs/benchmarks.md (2026-11-22);
+#: ``benchmarks/thresholds.py`` shows whether they still choose well.
 DIRECT_SECONDS, DIRECT_EXTRA = 0.3e-9, 10
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What computed a step.
+    """The backend of a step.
 
     Attributes
     ----------
     backend
-        Name of the backend that found the means.
+        Name of the backend that computed the means.
     reason
-        Why, in words.
+        Why it was chosen, in words.
     error_bound
         Bound on ``|m_i - exact|_2 / max_j |v_j|_2``; 0 for direct and hardmax backends, exact to rounding.
     """
@@ -44,7 +46,7 @@ class Problem:
     Attributes
     ----------
     queries, slack
-        ``(rows, score_dim)`` and ``(rows,)``: queries that ask, and by how much a score may miss the top and tie.
+        ``(rows, score_dim)`` and ``(rows,)``: active queries, and how far below the top a score may be and still tie.
     keys, values, weights
         ``(tokens, score_dim)``, ``(tokens, value_dim)``, ``(tokens,)``.
     inverse_temperature
@@ -94,7 +96,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a softmax backend expects to need for a problem, and why it suits."""
+    """The cost estimate of a softmax backend for a problem, and the reason why it applies."""
 
     seconds: float
     reason: str
@@ -102,7 +104,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Softmax:
-    """What a softmax backend found.
+    """The result of a softmax backend.
 
     Attributes
     ----------
@@ -113,7 +115,7 @@ class Softmax:
     error_bound
         Bound on the relative error of every mean; see :class:`Choice`.
     note
-        What happened on the way, for the reason of the choice ("12 rows recomputed").
+        A remark for the reason of the choice ("12 rows recomputed").
     """
 
     means: Float[np.ndarray, "rows value_dim"]
@@ -123,7 +125,7 @@ class Softmax:
 
 
 def nothing_found(shape: tuple[int, ...], value_dim: int) -> tuple[np.ndarray, ...]:
-    """Return the fields of :class:`~tokendyn.attention.AttentionStep` as they are for masked tokens."""
+    """Return the fields of :class:`~tokendyn.attention.AttentionStep` with the values of masked tokens."""
     return (
         np.zeros((*shape, value_dim)),
         np.full(shape, -1, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Softmax means of keys on a circle: Fourier sums where the density carries them, gathered windows elsewhere.
+"""Softmax means of keys on a circle: Fourier sums where the density allows them, gathered windows elsewhere.
 
 With ``q_i = |q_i| (cos a_i, sin a_i)`` and ``k_j = r (cos b_j, sin b_j)`` the exponent is
 ``beta s_ij = kappa_i cos(a_i - b_j)``, ``kappa_i = beta |q_i| r``. When all ``kappa_i`` are equal, every sum is a
@@ -42,7 +42,7 @@ INTERPOLATION_ERROR = 2e-13
 #: Fewer keys than this are summed directly.
 FEWEST_KEYS = 500
 
-#: Smallest tolerance that interpolation and Fourier sums can promise.
+#: Smallest tolerance that interpolation and Fourier sums can guarantee.
 LEAST_TOLERANCE = 1e-12
 
 #: Processor seconds of a key or row in Fourier sums, of a row in windows, and of any call.
@@ -50,7 +50,7 @@ FOURIER_SECONDS, WINDOW_SECONDS, CALL_SECONDS = 0.6e-6, 3e-6, 3e-3
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer Fourier sums or windows for keys on a circle."""
+    """Return an estimate of Fourier sums or windows for keys on a circle."""
     if problem.keys.shape[1] != 2 or problem.error_tolerance < LEAST_TOLERANCE or len(problem.keys) < FEWEST_KEYS:
         return f"needs d = 2, error_tolerance >= {LEAST_TOLERANCE:g} and at least {FEWEST_KEYS} keys"
     if not on_one_sphere(problem.keys, problem.sharpness, problem.error_tolerance):
@@ -114,7 +114,14 @@ def circle_softmax(
     means, log_masses = means_of(sums)
     bounds = rounding + rounding_bounds(inverse_temperature * queries, keys)
     recomputed = rows.size if spectral else 0
-    return SoftmaxMeans(means, references, log_masses, errors, bounds, recomputed)
+    return SoftmaxMeans(
+        means=means,
+        references=references,
+        log_masses=log_masses,
+        error_bounds=errors,
+        rounding_bounds=bounds,
+        recomputed=recomputed,
+    )
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class _Circle:
     queries: Float[np.ndarray, " rows"]
     stiffness: Float[np.ndarray, " rows"]
     keys: Float[np.ndarray, " keys"]
-    places: Float[np.ndarray, "2 keys"]
+    points: Float[np.ndarray, "2 keys"]
     channels: Float[np.ndarray, "keys channels"]
     value_scale: float
 
@@ -138,8 +145,15 @@ def _problem(
     values, scale = scaled_values(values)
     channels = channels_of(values[order], None if weights is None else weights[order])
     stiffness = inverse_temperature * radius * lengths(queries)
-    places = np.ascontiguousarray(keys[order].T) / radius
-    return _Circle(_angles(queries), stiffness, angles[order], places, channels, scale)
+    points = np.ascontiguousarray(keys[order].T) / radius
+    return _Circle(
+        queries=_angles(queries),
+        stiffness=stiffness,
+        keys=angles[order],
+        points=points,
+        channels=channels,
+        value_scale=scale,
+    )
 
 
 def _angles(points: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, " points"]:
@@ -153,10 +167,11 @@ def _fourier_sums(problem: _Circle, sums: Float[np.ndarray, "rows channels"], to
     """Fill the sums, relative to ``e^kappa``, and return the error of each row's mean."""
     kernel = kernel_coefficients(float(problem.stiffness.mean()))
     packed = pack_channels(problem.channels)
+    # Keys to modes, times the kernel, modes to queries; the kernel is even, so its coefficients are real.
     modes = finufft.nufft1d1(problem.keys, packed, len(kernel), eps=TRANSFORM_EPS, isign=-1, nthreads=1, upsampfac=2.0)
     modes = np.atleast_2d(modes) * kernel
-    found = finufft.nufft1d2(problem.queries, modes, eps=TRANSFORM_EPS, isign=1, nthreads=1, upsampfac=2.0)
-    unpack_channels(np.atleast_2d(found), sums)
+    transformed = finufft.nufft1d2(problem.queries, modes, eps=TRANSFORM_EPS, isign=1, nthreads=1, upsampfac=2.0)
+    unpack_channels(np.atleast_2d(transformed), sums)
     return spectral_errors(sums, lambda rows: _direct_rows(problem, rows), tolerance)
 
 
@@ -174,14 +189,14 @@ def kernel_coefficients(stiffness: float) -> Float[np.ndarray, " modes"]:
 
 def _direct_rows(problem: _Circle, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows channels"]:
     """Return the sums of some rows over all keys, relative to ``e^kappa``."""
-    found = np.empty((len(problem.queries), problem.channels.shape[1]))
+    sums = np.empty((len(problem.queries), problem.channels.shape[1]))
     everything = np.array([0, len(problem.keys)])
     zeros = np.zeros(len(problem.queries))
     circle_kernels.window_sums(
         rows, problem.queries, problem.stiffness, zeros, zeros,
-        everything, 2 * math.pi, problem.places, np.ascontiguousarray(problem.channels.T), found,
+        everything, 2 * math.pi, problem.points, np.ascontiguousarray(problem.channels.T), sums,
     )  # fmt: skip
-    return found[rows]
+    return sums[rows]
 
 
 def _window_sums(
@@ -207,7 +222,7 @@ def _window_sums(
         cells = _Cells.gathered(problem, int(level) if level >= 0 else finest, gather=bool(level >= 0))
         circle_kernels.window_sums(
             chosen, angles, stiffness, half_widths, 4 * least,
-            cells.offsets, cells.width, cells.places, cells.channels, part,
+            cells.offsets, cells.width, cells.points, cells.channels, part,
         )  # fmt: skip
     sums[rows] = part
     errors = np.full(len(rows), 0.2 * tolerance + INTERPOLATION_ERROR)
@@ -218,18 +233,18 @@ def _nearest_half_sines(
     angles: Float[np.ndarray, " rows"], keys: Float[np.ndarray, " keys"]
 ) -> Float[np.ndarray, " rows"]:
     """Return ``sin(x / 2)`` of the distance to the nearest of the sorted keys."""
-    place = np.searchsorted(keys, angles)
-    after, before = keys[place % len(keys)], keys[place - 1]
+    index = np.searchsorted(keys, angles)
+    after, before = keys[index % len(keys)], keys[index - 1]
     return np.minimum(np.abs(np.sin(0.5 * (angles - after))), np.abs(np.sin(0.5 * (angles - before))))
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """Equal cells of the circle with their keys, or the nodes that stand for them."""
+    """Equal cells of the circle with their keys, or the nodes that replace them."""
 
     width: float
     offsets: Int[np.ndarray, " edges"]
-    places: Float[np.ndarray, "2 pseudo"]
+    points: Float[np.ndarray, "2 pseudo"]
     channels: Float[np.ndarray, "channels pseudo"]
 
     @classmethod
@@ -239,15 +254,17 @@ class _Cells:
         starts = np.searchsorted(problem.keys, width * np.arange(2**level + 1))
         starts[-1] = len(problem.keys)
         if not gather:
-            return cls(width, starts, problem.places, np.ascontiguousarray(problem.channels.T))
+            return cls(
+                width=width, offsets=starts, points=problem.points, channels=np.ascontiguousarray(problem.channels.T)
+            )
         offsets = np.empty(2**level + 1, dtype=np.int64)
         circle_kernels.count_pseudo_keys(starts, offsets)
         count = int(offsets[-1])
-        places, channels = np.empty((2, count)), np.empty((problem.channels.shape[1], count))
+        points, channels = np.empty((2, count)), np.empty((problem.channels.shape[1], count))
         angles = np.pi * (2 * np.arange(NODES) + 1) / (2 * NODES)
         to_nodes = 2 / NODES * np.cos(angles[:, None] * np.arange(NODES))
         to_nodes[:, 0] = 1 / NODES
         circle_kernels.gather_cells(
-            problem.keys, problem.channels, starts, offsets, width, np.cos(angles), to_nodes, places, channels
+            problem.keys, problem.channels, starts, offsets, width, np.cos(angles), to_nodes, points, channels
         )
-        return cls(width, offsets, places, channels)
+        return cls(width=width, offsets=offsets, points=points, channels=channels)

@@ -12,7 +12,7 @@ PAIR_SECONDS, COORDINATE_SECONDS = 1.6e-9, 0.15e-9
 
 
 def offer(problem: Problem) -> Offer:
-    """Offer the fused kernel, exact to rounding."""
+    """Return an estimate of the fused kernel, which is exact to rounding."""
     coordinates = problem.keys.shape[1] + problem.values.shape[1]
     return Offer(problem.pairs * (PAIR_SECONDS + COORDINATE_SECONDS * coordinates), "all pairs in one pass")
 
@@ -41,4 +41,10 @@ def direct_softmax(
     softmax_kernels.online_sums(scaled, np.ascontiguousarray(keys), channels, sums, references)
     means, log_masses = means_of(sums)
     rounding = rounding_bounds(scaled, keys)
-    return SoftmaxMeans(means, references, log_masses, np.zeros(len(queries)), rounding)
+    return SoftmaxMeans(
+        means=means,
+        references=references,
+        log_masses=log_masses,
+        error_bounds=np.zeros(len(queries)),
+        rounding_bounds=rounding,
+    )

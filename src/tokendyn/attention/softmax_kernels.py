@@ -1,9 +1,9 @@
 """The direct softmax in one compiled pass over tiles: running maximum, vectorised exponential, fused sums.
 
-Rows are taken ``ROWS`` at a time and kept coordinate by coordinate, keys ``KEYS`` at a time, so that a tile of
-scores stays in the first-level cache and each inner loop runs over rows. Sums have no canonical order here, so
-products may fuse with sums (``contract``); nothing else of fast arithmetic is allowed, because the range
-reduction of :func:`exp_clamped` rests on exact rounding.
+Rows are processed ``ROWS`` at a time and stored coordinate by coordinate, keys ``KEYS`` at a time, so that a tile of
+scores stays in the first-level cache and each inner loop runs over rows. Sums have no canonical order here, so products
+may fuse with sums (``contract``); no other fast arithmetic is allowed, because the range reduction of
+:func:`exp_clamped` relies on exact rounding.
 """
 
 import numpy as np
@@ -11,14 +11,15 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+#: Rows and keys of a tile: 32 kB of scores.
 ROWS = 128
 KEYS = 32
 
-#: Tiles whose sums are added up before they join the total: rounding grows like ``n / (KEYS TILES)``, not ``n``.
+#: Number of tiles whose sum joins the total at once: rounding grows like ``n / (KEYS TILES)``, not ``n``.
 TILES = 32
 
-#: Exponents below this count as this: ``e^-600 = 3e-261`` is far below the last digit of any sum whose largest term
-#: is 1, and still a normal number. Denormal numbers would make the sums ten times slower.
+#: Lower limit of exponents: ``e^-600 = 3e-261`` is far below the last digit of any sum whose largest term is 1, and
+#: still a normal number. Denormal numbers would make the sums ten times slower.
 LEAST_EXPONENT = -600.0
 
 LOG2_E = 1.4426950408889634

@@ -11,32 +11,32 @@ from tokendyn.attention.softmax_direct import direct_softmax
 from tokendyn.attention.softmax_result import SoftmaxMeans, as_softmax, lengths
 from tokendyn.attention.softmax_truncated import MOST_DIMENSIONS, truncated_softmax
 
-#: Share of the tolerance that merging may use; half of the rest is left to the sums over places.
+#: Share of the tolerance that merging may use; the sums over merged keys may use half of the rest.
 MERGED_SHARE = 0.5
 
 #: Smallest tolerance that is offered.
 LEAST_TOLERANCE = 1e-13
 
-#: It is offered when as many sampled keys sit on as few places.
-PROBE_KEYS, PROBE_PLACES = 2048, 256
+#: Size of a sample of keys, and the largest number of distinct points in it at which merging applies.
+PROBE_KEYS, PROBE_POINTS = 2048, 256
 
-#: Up to this many places are summed directly.
-FEW_PLACES = 2000
+#: Up to this number of merged keys, the sums are direct.
+FEW_MERGED = 2000
 
-#: Processor seconds of a key in merging, and of a pair of row and place.
+#: Processor seconds of a key in merging, and of a pair of row and merged key.
 KEY_SECONDS, PAIR_SECONDS = 3e-6, 3e-9
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer merging when a sample of the keys sits on few places."""
+    """Return an estimate when a sample of the keys sits on few points."""
     if problem.error_tolerance < LEAST_TOLERANCE or len(problem.keys) < PROBE_KEYS:
         return f"needs error_tolerance >= {LEAST_TOLERANCE:g} and at least {PROBE_KEYS} keys"
     sample = np.linspace(0, len(problem.keys) - 1, PROBE_KEYS).astype(np.int64)
-    places = len(np.unique(_cells(problem.keys[sample], _distance(problem)), axis=0))
-    if places > PROBE_PLACES:
-        return f"{PROBE_KEYS} sampled keys sit on {places} places; more than {PROBE_PLACES} are not worth merging"
-    seconds = KEY_SECONDS * len(problem.keys) + PAIR_SECONDS * places * len(problem.queries)
-    return Offer(seconds, f"the keys sit on about {places} places")
+    merged_count = len(np.unique(_cells(problem.keys[sample], _distance(problem)), axis=0))
+    if merged_count > PROBE_POINTS:
+        return f"{PROBE_KEYS} sampled keys sit on {merged_count} points; above {PROBE_POINTS} merging does not pay"
+    seconds = KEY_SECONDS * len(problem.keys) + PAIR_SECONDS * merged_count * len(problem.queries)
+    return Offer(seconds, f"the keys sit on about {merged_count} points")
 
 
 def softmax(problem: Problem) -> Softmax:
@@ -51,23 +51,23 @@ def softmax(problem: Problem) -> Softmax:
 
 @dataclass(frozen=True)
 class MergedKeys:
-    """Weighted keys, each in the place of those of one cell.
+    """Weighted keys, each of which replaces the keys of one cell.
 
     Attributes
     ----------
     keys, values, weights
-        ``(places, dim)``, ``(places, value_dim)``, ``(places,)``: centre of mass, mean value, total weight.
+        ``(merged, dim)``, ``(merged, value_dim)``, ``(merged,)``: centre of mass, mean value, total weight.
     labels
-        ``(keys,)``: place of each original key.
+        ``(keys,)``: number of the merged key of each original key.
     key_radius, value_radius
-        Largest distance of an original key, or value, from that of its place.
+        Largest distance of an original key, or value, from the merged one.
     largest_value
         ``max_j |v_j|_2`` of the original values.
     """
 
-    keys: Float[np.ndarray, "places dim"]
-    values: Float[np.ndarray, "places value_dim"]
-    weights: Float[np.ndarray, " places"]
+    keys: Float[np.ndarray, "merged dim"]
+    values: Float[np.ndarray, "merged value_dim"]
+    weights: Float[np.ndarray, " merged"]
     labels: Int[np.ndarray, " keys"]
     key_radius: float
     value_radius: float
@@ -76,7 +76,7 @@ class MergedKeys:
     def error_bounds(
         self, queries: Float[np.ndarray, "rows dim"], inverse_temperature: float
     ) -> Float[np.ndarray, " rows"]:
-        """Return how far merging moves each mean, relative to the largest value.
+        """Return a bound on how far merging moves each mean, relative to the largest value.
 
         With ``x = beta |q_i| key_radius``: ``2 (e^x - 1 - x) + (e^x - 1) value_radius / largest_value``. The first
         order of a cell's mass vanishes, as its key is the centre of mass (our own bound).
@@ -105,13 +105,13 @@ def merge_keys(
     centres = _cell_means(keys, labels, masses, totals)
     means = _cell_means(values, labels, masses, totals)
     return MergedKeys(
-        centres,
-        means,
-        totals,
-        labels,
-        float(lengths(keys - centres[labels]).max()),
-        float(lengths(values - means[labels]).max()),
-        float(lengths(values).max()),
+        keys=centres,
+        values=means,
+        weights=totals,
+        labels=labels,
+        key_radius=float(lengths(keys - centres[labels]).max()),
+        value_radius=float(lengths(values - means[labels]).max()),
+        largest_value=float(lengths(values).max()),
     )
 
 
@@ -122,16 +122,22 @@ def merged_softmax(
     inverse_temperature: float,
     tolerance: float = 1e-10,
 ) -> SoftmaxMeans:
-    """Return the means over merged keys, summed to ``tolerance``; the error of merging comes on top in the bounds."""
+    """Return the means over merged keys, summed to ``tolerance``; the bounds include the error of merging."""
     arrays = queries, merged.keys, merged.values
-    if len(merged.keys) > FEW_PLACES and queries.shape[1] <= MOST_DIMENSIONS:
-        found = truncated_softmax(
+    if len(merged.keys) > FEW_MERGED and queries.shape[1] <= MOST_DIMENSIONS:
+        result = truncated_softmax(
             *arrays, inverse_temperature=inverse_temperature, weights=merged.weights, tolerance=tolerance
         )
     else:
-        found = direct_softmax(*arrays, inverse_temperature=inverse_temperature, weights=merged.weights)
-    bounds = found.error_bounds + merged.error_bounds(queries, inverse_temperature)
-    return SoftmaxMeans(found.means, found.references, found.log_masses, bounds, found.rounding_bounds)
+        result = direct_softmax(*arrays, inverse_temperature=inverse_temperature, weights=merged.weights)
+    bounds = result.error_bounds + merged.error_bounds(queries, inverse_temperature)
+    return SoftmaxMeans(
+        means=result.means,
+        references=result.references,
+        log_masses=result.log_masses,
+        error_bounds=bounds,
+        rounding_bounds=result.rounding_bounds,
+    )
 
 
 def _distance(problem: Problem) -> float:

@@ -1,4 +1,4 @@
-"""What a softmax step returns whatever computes it, and the numbers that all backends share."""
+"""The result of a softmax step, and the computations that all softmax backends share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ class SoftmaxMeans:
     means
         ``(rows, value_dim)``: ``m_i = sum_j p_ij v_j``, ``p_ij = w_j e^{beta s_ij} / sum_l w_l e^{beta s_il}``.
     references
-        ``(rows,)``: exponents ``r_i``, near the largest ``beta s_ij`` or above it.
+        ``(rows,)``: exponents ``r_i``, close to the largest ``beta s_ij`` or above it.
     log_masses
         ``(rows,)``: ``log sum_j w_j e^{beta s_ij - r_i}``; the log partition function is ``r_i + log_masses``.
     error_bounds
-        ``(rows,)``: what truncation, interpolation and Fourier sums may do: ``|m_i - exact|_2`` is at most
+        ``(rows,)``: bounds for truncation, interpolation and Fourier sums: ``|m_i - exact|_2`` is at most
         ``(error_bounds_i + rounding_bounds_i) max_j |v_j|_2``, and so is the error of the log partition function.
     rounding_bounds
-        ``(rows,)``: what rounding of scores and sums may do on top; see :func:`rounding_bounds`.
+        ``(rows,)``: additional bounds for the rounding of scores and sums; see :func:`rounding_bounds`.
     recomputed
-        How many rows failed the check of a spectral method and were computed again, key by key.
+        Number of rows that failed the check of a spectral method and were computed again, key by key.
     """
 
     means: Float[np.ndarray, "rows value_dim"]
@@ -73,7 +73,7 @@ def scaled_values(values: Float[np.ndarray, "keys value_dim"]) -> tuple[Float[np
 def rounding_bounds(
     scaled_queries: Float[np.ndarray, "rows dim"], keys: Float[np.ndarray, "keys dim"]
 ) -> Float[np.ndarray, " rows"]:
-    """Return what rounding alone may do to a mean, relative to the largest value.
+    """Return a bound on the effect of rounding on a mean, relative to the largest value.
 
     A score has at most the error ``(d + 1) eps |q| |k|``, which is the relative error of its weight; twice that
     reaches the mean. Sums of ``n`` terms are taken in blocks of 1024.
@@ -83,8 +83,8 @@ def rounding_bounds(
 
 
 def answered(problem: Problem, method: Callable[..., SoftmaxMeans], **settings: float) -> Softmax:
-    """Return what a method finds for a :class:`~tokendyn.attention.problem.Problem`; settings are its own."""
-    found = method(
+    """Return the result of a method for a :class:`~tokendyn.attention.problem.Problem`; settings go to the method."""
+    result = method(
         problem.queries,
         problem.keys,
         problem.values,
@@ -92,10 +92,15 @@ def answered(problem: Problem, method: Callable[..., SoftmaxMeans], **settings: 
         weights=problem.weights,
         **settings,
     )
-    return as_softmax(found)
+    return as_softmax(result)
 
 
-def as_softmax(found: SoftmaxMeans) -> Softmax:
-    """Return what :mod:`tokendyn.attention.dispatch` asks a softmax backend for."""
-    note = f"{found.recomputed} rows recomputed" if found.recomputed else ""
-    return Softmax(found.means, found.references + found.log_masses, float(found.error_bounds.max()), note)
+def as_softmax(result: SoftmaxMeans) -> Softmax:
+    """Return means in the form that :mod:`tokendyn.attention.dispatch` expects of a softmax backend."""
+    note = f"{result.recomputed} rows recomputed" if result.recomputed else ""
+    return Softmax(
+        means=result.means,
+        log_partitions=result.references + result.log_masses,
+        error_bound=float(result.error_bounds.max()),
+        note=note,
+    )

@@ -1,4 +1,4 @@
-"""What spectral sums on the circle and on the sphere share: when they apply, packing, and the error they leave.
+"""The common part of spectral sums on the circle and on the sphere: conditions, packing, and errors.
 
 A nonuniform FFT has an absolute error, the same for every row: rows of little mass lose digits. The error is
 measured on sampled rows, and each row's bound follows from its mass.
@@ -12,13 +12,13 @@ from jaxtyping import Complex, Float
 
 from tokendyn.attention.softmax_result import EPS, lengths
 
-#: Accuracy asked of the nonuniform FFT; its window is as wide as double precision allows.
+#: Requested accuracy of the nonuniform FFT; its window is as wide as double precision allows.
 TRANSFORM_EPS = 1e-14
 
-#: Absolute error of a Fourier sum that is taken for granted, in units of eps times the largest sum.
+#: Least assumed absolute error of a Fourier sum, in units of eps times the largest sum.
 SPECTRAL_UNITS = 64.0
 
-#: Rows computed directly to check a Fourier sum, and the factor between the error seen there and the one assumed.
+#: Number of rows computed directly to check a Fourier sum, and safety factor of the error measured there.
 SAMPLED_ROWS = 12
 SAMPLE_SAFETY = 10.0
 
@@ -28,7 +28,7 @@ RADIUS_SHARE = 0.1
 
 
 def on_one_sphere(points: Float[np.ndarray, "points dim"], sharpness: float, tolerance: float) -> bool:
-    """Say whether points have one length, to rounding or so that exponents up to ``sharpness`` hold still."""
+    """Return whether points have one length, up to rounding or so far that exponents up to ``sharpness`` agree."""
     length = lengths(points)
     spread = float(length.max() - length.min())
     allowed = max(LENGTH_ROUNDING, RADIUS_SHARE * tolerance / max(sharpness, 1.0))
@@ -38,7 +38,7 @@ def on_one_sphere(points: Float[np.ndarray, "points dim"], sharpness: float, tol
 def length_errors(
     queries: Float[np.ndarray, "rows dim"], keys: Float[np.ndarray, "keys dim"], inverse_temperature: float
 ) -> tuple[float, float]:
-    """Return what taking lengths as equal does to a mean: where they differ by more than rounding, and by rounding."""
+    """Return the errors of a mean from treating lengths as equal: of real differences, and of rounding."""
     sharpness, spreads = inverse_temperature, []
     for points in (queries, keys):
         length = lengths(points)
@@ -50,7 +50,7 @@ def length_errors(
 
 
 def pack_channels(channels: Float[np.ndarray, "keys channels"]) -> Complex[np.ndarray, "pairs keys"]:
-    """Return two real channels in each complex one: real kernels keep them apart."""
+    """Return two real channels in each complex one; a real kernel does not mix them."""
     count = channels.shape[1]
     packed = np.zeros(((count + 1) // 2, len(channels)), dtype=np.complex128)
     packed.real = channels[:, ::2].T
@@ -58,19 +58,19 @@ def pack_channels(channels: Float[np.ndarray, "keys channels"]) -> Complex[np.nd
     return packed
 
 
-def unpack_channels(found: Complex[np.ndarray, "pairs rows"], sums: Float[np.ndarray, "rows channels"]) -> None:
+def unpack_channels(packed: Complex[np.ndarray, "pairs rows"], sums: Float[np.ndarray, "rows channels"]) -> None:
     """Write the sums of :func:`pack_channels` back as real channels."""
-    sums[:, ::2] = found.real.T
-    sums[:, 1::2] = found.imag[: sums.shape[1] // 2].T
+    sums[:, ::2] = packed.real.T
+    sums[:, 1::2] = packed.imag[: sums.shape[1] // 2].T
 
 
 def spectral_errors(
     sums: Float[np.ndarray, "rows channels"], direct_rows: Callable[[np.ndarray], np.ndarray], tolerance: float
 ) -> Float[np.ndarray, " rows"]:
-    """Return bounds of the errors of means whose sums have one absolute error, seen on sampled rows.
+    """Return error bounds of means whose sums have one absolute error, measured on sampled rows.
 
     Errors ``e`` of the mass ``D`` and of each of ``c`` numerators change the mean by ``(1 + sqrt(c)) e / D`` at most.
-    Half of the sample are the rows of least mass that are still to be trusted: theirs decide.
+    Half of the sample are the rows of least mass that are still trusted, because their errors are the largest.
     """
     masses = sums[:, 0]
     share = 1 + math.sqrt(sums.shape[1] - 1)
@@ -89,5 +89,5 @@ def spectral_errors(
             ]
         )
     )
-    seen = SAMPLE_SAFETY * float(np.abs(sums[sample] - direct_rows(sample)).max())
-    return errors * max(1.0, seen / assumed)
+    measured = SAMPLE_SAFETY * float(np.abs(sums[sample] - direct_rows(sample)).max())
+    return errors * max(1.0, measured / assumed)

@@ -36,14 +36,14 @@ from tokendyn.attention.softmax_spectral import (
 from tokendyn.attention.softmax_truncated import SKIPPED_SHARE, KeyTree
 from tokendyn.errors import BadInputError
 
-#: Degrees up to this are used. The modes of one pair of channels then need 64 MB, and no starting value of the
-#: Legendre recurrence underflows where it counts: ``sin^m`` is at least ``e^(-l / e)`` where degree ``l`` oscillates.
+#: Largest degree. The modes of one pair of channels then need 64 MB, and no relevant starting value of the Legendre
+#: recurrence underflows: ``sin^m`` is at least ``e^(-l / e)`` where degree ``l`` oscillates.
 HIGHEST_DEGREE = 1000
 
 #: Fewer keys than this are summed directly.
 FEWEST_KEYS = 2000
 
-#: Smallest tolerance that is offered.
+#: Smallest supported tolerance.
 LEAST_TOLERANCE = 1e-12
 
 #: Processor seconds: for each pair of channels, of a key or row, of the squared degree (FFT), of the cubed degree
@@ -52,7 +52,7 @@ POINT_SECONDS, GRID_SECONDS, LEGENDRE_SECONDS, CALL_SECONDS = 0.6e-6, 1.4e-6, 1.
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer spherical harmonics for keys and queries on spheres."""
+    """Return an estimate of spherical harmonics for keys and queries on spheres."""
     if problem.keys.shape[1] != 3 or problem.error_tolerance < LEAST_TOLERANCE or len(problem.keys) < FEWEST_KEYS:
         return f"needs d = 3, error_tolerance >= {LEAST_TOLERANCE:g} and at least {FEWEST_KEYS} keys"
     degree = highest_degree(problem.sharpness)
@@ -90,7 +90,7 @@ def sphere_softmax(
     Raises
     ------
     BadInputError
-        When the kernel is so narrow that harmonics above ``HIGHEST_DEGREE`` would be needed.
+        If the kernel is so narrow that it needs harmonics above ``HIGHEST_DEGREE``.
     """
     radius = float(lengths(keys).mean())
     stiffness = inverse_temperature * radius * float(lengths(queries).mean())
@@ -121,7 +121,14 @@ def sphere_softmax(
     sums[:, 1:] *= scale
     means, log_masses = means_of(sums)
     bounds = rounding + rounding_bounds(inverse_temperature * queries, keys)
-    return SoftmaxMeans(means, references, log_masses, errors, bounds, rows.size)
+    return SoftmaxMeans(
+        means=means,
+        references=references,
+        log_masses=log_masses,
+        error_bounds=errors,
+        rounding_bounds=bounds,
+        recomputed=rows.size,
+    )
 
 
 def highest_degree(stiffness: float) -> int:
@@ -148,7 +155,7 @@ class _Harmonics:
 
     @classmethod
     def up_to(cls, degree: int) -> "_Harmonics":
-        """Lay the rings of the northern half, pole and equator included."""
+        """Return the rings of the northern half, with pole and equator."""
         count = 4 * (degree // 2 + 1)
         colatitudes = 2 * np.pi * np.arange(count // 4 + 1) / count
         orders = np.arange(degree + 1)
@@ -158,7 +165,13 @@ class _Harmonics:
         cosines[-1] = 0.0
         with np.errstate(divide="ignore"):
             log_sines = np.log(np.sin(colatitudes))
-        return cls(degree, count, cosines, log_sines, 0.5 * (log_ratios - math.log(4 * np.pi)))
+        return cls(
+            degree=degree,
+            count=count,
+            cosines=cosines,
+            log_sines=log_sines,
+            log_starts=0.5 * (log_ratios - math.log(4 * np.pi)),
+        )
 
     def convolve(
         self,
@@ -177,7 +190,7 @@ class _Harmonics:
     def _multiply(
         self, modes: Complex[np.ndarray, "pairs size size"], coefficients: Float[np.ndarray, " degrees"]
     ) -> Complex[np.ndarray, "pairs size size"]:
-        """Multiply the harmonic coefficients of a function that is given, and returned, by its modes on the torus."""
+        """Multiply the harmonic coefficients of a function; input and result are its modes on the torus."""
         degree, half = self.degree, self.count // 2
         frequencies = np.arange(-degree, degree + 1) % self.count
         rings = np.zeros((len(modes), self.count, 2 * degree + 1), dtype=np.complex128)
@@ -191,9 +204,9 @@ class _Harmonics:
                 order, self.log_starts[order], self.cosines, self.log_sines, table[: degree + 1 - order]
             )
             columns = rings[:, chosen]
-            found = self._multiply_order(legendre, _folded(columns, sign), coefficients[order:])
-            rings[: half + 1, chosen] = found
-            rings[half + 1 :, chosen] = sign * found[half - 1 : 0 : -1]
+            product = self._multiply_order(legendre, _folded(columns, sign), coefficients[order:])
+            rings[: half + 1, chosen] = product
+            rings[half + 1 :, chosen] = sign * product[half - 1 : 0 : -1]
         spectrum = np.fft.fft(rings.transpose(2, 0, 1), axis=1) / self.count
         return np.ascontiguousarray(spectrum[:, frequencies])
 
@@ -203,7 +216,11 @@ class _Harmonics:
         columns: Complex[np.ndarray, "rings orders pairs"],
         coefficients: Float[np.ndarray, " degrees"],
     ) -> Complex[np.ndarray, "rings orders pairs"]:
-        """Apply ``P^T c P`` of one order; even and odd ``l - m`` see the sum and difference of the hemispheres."""
+        """Apply ``P^T c P`` of one order.
+
+        ``P_lm`` is even or odd about the equator as ``l - m`` is, so the two parities act on the sum and the difference
+        of the hemispheres: half the work.
+        """
         shape = columns.shape
         real = columns.reshape(shape[0], -1).view(np.float64)
         equator = shape[0] // 2
@@ -211,6 +228,7 @@ class _Harmonics:
         result = np.empty_like(real)
         parts = []
         for parity, mirrored in ((0, real[: equator + 1] + south), (1, real[: equator + 1] - south)):
+            # The equator belongs to both hemispheres and was added to itself; odd functions vanish there.
             if parity == 0:
                 mirrored[equator] *= 0.5
             functions = legendre[parity::2]

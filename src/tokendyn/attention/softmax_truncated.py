@@ -1,8 +1,8 @@
-"""Softmax means over the keys near the top score only, found by a tree of boxes, in any low dimension.
+"""Softmax means over only the keys near the top score, found by a tree of boxes, in any low dimension.
 
-A key whose exponent lies ``T`` below the largest has the weight ``e^-T`` at most. Boxes whose best corner lies so
-low are skipped; what was skipped is ``n e^-T`` of the mass at most. It serves keys on a sphere under a general
-score matrix, keys anywhere in space, and rows that a spectral method cannot resolve. Larger ``beta`` is cheaper.
+A key whose exponent lies ``T`` below the largest has a weight of at most ``e^-T``. Boxes whose best corner lies that
+low are skipped, which omits at most ``n e^-T`` of the mass. The method serves keys on a sphere under a general score
+matrix, keys anywhere in space, and rows that a spectral method cannot resolve. Larger ``beta`` is cheaper.
 """
 
 import math
@@ -18,22 +18,22 @@ from tokendyn.attention.softmax_result import SoftmaxMeans, answered, channels_o
 #: Share of the tolerance that skipped keys may use.
 SKIPPED_SHARE = 0.1
 
-#: Smallest tolerance that is offered; below it rounding is as large.
+#: Smallest supported tolerance; below it rounding is as large.
 LEAST_TOLERANCE = 1e-13
 
-#: Fewer keys than this are summed directly; boxes prune nothing in more dimensions than this.
+#: Fewer keys than the first number are summed directly; boxes prune nothing in more dimensions than the second.
 FEWEST_KEYS = 2000
 MOST_DIMENSIONS = 6
 
-#: Keys and queries on which the cost is estimated.
+#: Numbers of sampled keys and queries for the cost estimate.
 PROBE_KEYS, PROBE_QUERIES = 2048, 64
 
-#: Processor seconds of a key in building the tree, of a row, and of a key that a row looks at.
+#: Processor seconds of a key in building the tree, of a row, and of a key that a row visits.
 BUILD_SECONDS, ROW_SECONDS, LOOK_SECONDS = 1.5e-6, 2e-6, 4e-9
 
 
 def offer(problem: Problem) -> Offer | str:
-    """Offer the tree; its cost is estimated on a sample of keys and queries."""
+    """Return an estimate of the tree, from a sample of keys and queries."""
     count, dim = problem.keys.shape
     if count < FEWEST_KEYS or dim > MOST_DIMENSIONS or problem.error_tolerance < LEAST_TOLERANCE:
         return f"needs d <= {MOST_DIMENSIONS}, {FEWEST_KEYS} keys, error_tolerance >= {LEAST_TOLERANCE:g}"
@@ -73,7 +73,13 @@ def truncated_softmax(
     sums, tops, _ = tree.sums(scaled, np.arange(len(queries)), tolerance)
     means, log_masses = means_of(sums)
     errors = np.full(len(queries), 2 * SKIPPED_SHARE * tolerance)
-    return SoftmaxMeans(means, tops, log_masses, errors, rounding_bounds(scaled, keys))
+    return SoftmaxMeans(
+        means=means,
+        references=tops,
+        log_masses=log_masses,
+        error_bounds=errors,
+        rounding_bounds=rounding_bounds(scaled, keys),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,14 @@ class KeyTree:
         tree_kernels.bound_nodes(ordered, levels, centres, halves)
         masses = channels[:, 0]
         spread = float(masses.sum()) / float(masses.min())
-        return cls(ordered, np.ascontiguousarray(channels.T), levels, centres, halves, spread)
+        return cls(
+            keys=ordered,
+            channels=np.ascontiguousarray(channels.T),
+            levels=levels,
+            centres=centres,
+            halves=halves,
+            spread=spread,
+        )
 
     def sums(
         self, scaled_queries: Float[np.ndarray, "all dim"], rows: Int[np.ndarray, " rows"], tolerance: float

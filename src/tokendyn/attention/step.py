@@ -1,4 +1,4 @@
-"""One attention step, whatever computes it.
+"""One attention step, independent of the backend that computes it.
 
 Symbols: tokens ``z_i`` are the rows of ``(..., tokens, dim)``; query ``q_i = A z_i`` (or ``Q z_i``), key
 ``k_j = z_j`` (or ``K z_j``), value ``v_j = V z_j``, score ``s_ij = <q_i, k_j>``, token weight ``w_j``.
@@ -42,7 +42,7 @@ MAX_DENSE_ENTRIES = 2**26
 
 @dataclass(frozen=True, repr=False)
 class AttentionStep(Result, kind="attention-step"):
-    """What one attention step found for every token.
+    """The result of one attention step for every token.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class AttentionStep(Result, kind="attention-step"):
         ``(..., tokens)`` float64: ``log sum_j w_j exp(beta (s_ij - max_j s_ij))``, and its limit, the log
         of the weight of ``C_i``, for hardmax. ``-inf`` for a masked token.
     choice
-        Which backend computed the means, why, and the bound on their error.
+        The backend that computed the means, the reason for it, and the bound on their error.
     """
 
     parts: ClassVar = (Choice,)
@@ -90,15 +90,15 @@ class AttentionStep(Result, kind="attention-step"):
         }  # fmt: skip
 
     def describe(self) -> list[str]:
-        """Return who leads, and what computed the step."""
-        facts = self.summary()
+        """Return the numbers of rows, leaders and ties, and the backend, in sentences."""
+        summary = self.summary()
         return [
-            f"{facts['rows']} rows follow {facts['leaders']} leaders; {facts['ties']} of them have ties",
+            f"{summary['rows']} rows follow {summary['leaders']} leaders; {summary['ties']} of them have ties",
             f"computed by {self.choice.backend}: {self.choice.reason}",
         ]
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each token that attends; those of a batch one after the other."""
+        """Return one row for each token that attends, batch item after batch item."""
         import pandas as pd
 
         names = ("leaders", "tie_counts", "tie_spreads", "top_scores", "log_masses")
@@ -107,7 +107,7 @@ class AttentionStep(Result, kind="attention-step"):
         return pd.DataFrame(columns | {f"mean_x{axis + 1}": means[:, axis] for axis in range(means.shape[1])})
 
     def picture(self) -> Bars:
-        """Return how many rows follow each leader, the most followed first."""
+        """Return the number of rows that follow each leader, the largest first."""
         leaders, counts = np.unique(self.leaders[self.leaders >= 0], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return Bars([f"token {leader}" for leader in leaders[order]], counts[order].astype(float).tolist(), "followers")
@@ -129,7 +129,7 @@ def attend(
 ) -> AttentionStep:
     """Let every token, or those of ``rows``, attend to all tokens once.
 
-    Queries may be others than the tokens (cross-attention): any number of rows, then ``leaders`` are numbers of keys.
+    Queries may differ from the tokens in number (cross-attention); ``leaders`` are then numbers of keys.
 
     Softmax at inverse temperature ``beta``: ``p_ij = w_j e^{beta s_ij} / sum_l w_l e^{beta s_il}``.
     Hardmax (``beta = inf``): ``p_ij = w_j / sum_{l in C_i} w_l`` on the leaders
@@ -152,27 +152,26 @@ def attend(
         Positive token weights, by default 1. Multiplicities are weights.
     mask
         ``(..., tokens)``: True where a token exists; a masked token neither attends nor is attended to. Or
-        ``(..., rows, tokens)``: True where a row may look at a token, as in a causal mask, pair by pair; a row that may
-        look at nothing gets the result of a masked token.
+        ``(..., rows, tokens)``: True where a row may attend to a token, as in a causal mask; a row without any allowed
+        token gets the result of a masked token.
     rows
         Numbers of the tokens that attend, by default all; the result has one entry for each.
     backend
-        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name there decides; ``"tensors:cuda"`` computes the
-        step on a torch device. The result says what was chosen and why (:attr:`AttentionStep.choice`).
+        ``"auto"`` lets :mod:`tokendyn.attention.dispatch` choose; a name selects a backend; ``"tensors:cuda"`` computes
+        the step on a torch device. :attr:`AttentionStep.choice` records the backend and the reason.
     error_tolerance
-        Softmax only: largest accepted ``|m_i - exact|_2 / max_j |v_j|_2``. 0 admits backends that are exact to
-        rounding only; a positive value admits approximations with a bound, which can be far faster.
+        Softmax only: largest accepted ``|m_i - exact|_2 / max_j |v_j|_2``. 0 admits only backends that are exact to
+        rounding; a positive value admits approximations with a bound, which can be far faster.
     find_leaders
-        Softmax only: False lets a backend leave out leaders, ties and top scores (-1, 0, 0), which nothing needs
-        for the means.
+        Softmax only: False lets a backend omit leaders, ties and top scores (-1, 0, 0), which the means do not need.
 
     Raises
     ------
     BadInputError
-        For shapes that do not match, NaN or infinite entries of existing tokens, no token at all, or
-        parameters out of range.
+        If shapes do not match, existing tokens have NaN or infinite entries, there is no token, or parameters are out
+        of range.
     ScaleError
-        When scores or weighted sums could overflow: infinite scores cannot be compared.
+        If scores or weighted sums could overflow: infinite scores cannot be compared.
 
     Examples
     --------
@@ -199,11 +198,14 @@ def attend(
     weights = as_weights(weights, shape, exists)
     rows = as_rows(rows, asking[-1])
     own = asking == shape
+    # Masked tokens may hold anything, also NaN, which would pass through sums even with a weight of zero.
     if not exists.all():
         keys, values = (np.where(exists[..., None], array, 0.0) for array in (keys, values))
         queries = np.where(exists[..., None], queries, 0.0) if own else queries
     check_finite(queries, keys, values)
     check_scale(queries, keys, values, weights)
+    # Scores are scaled by a power of two where they would underflow; softmax compensates by its temperature, hardmax
+    # needs no compensation.
     queries, keys, units = lifted(queries, keys, by_row=math.isinf(inverse_temperature))
     if units is not None and not math.isinf(inverse_temperature):
         inverse_temperature = max(inverse_temperature * float(units), math.ulp(0.0))
@@ -241,7 +243,15 @@ def attend(
         check_underflow(queries, keys, top_scores)
     if units is not None:
         top_scores = top_scores * (units if rows is None or units.ndim == 0 else units[..., rows])
-    return AttentionStep(means, leaders, tie_counts, tie_spreads, top_scores, log_masses, choice)
+    return AttentionStep(
+        means=means,
+        leaders=leaders,
+        tie_counts=tie_counts,
+        tie_spreads=tie_spreads,
+        top_scores=top_scores,
+        log_masses=log_masses,
+        choice=choice,
+    )
 
 
 def hardmax_within(
@@ -252,7 +262,7 @@ def hardmax_within(
     weights: Float[np.ndarray, " tokens"],
     backend: Backend,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return means, leaders, tie counts and tie spreads of rows with a slack each, for input that was checked."""
+    """Return means, leaders, tie counts and tie spreads of rows, each with its own slack, for checked input."""
     attends, mask = np.ones((1, len(queries)), dtype=bool), np.ones((1, len(keys)), dtype=bool)
     arrays = queries[None], attends, slack[None], keys[None], values[None], weights[None], mask
     fields, _ = dispatch.compute(dispatch.Request(*arrays, inverse_temperature=math.inf, backend=backend))
@@ -275,7 +285,7 @@ def attention_weights(
     Raises
     ------
     BadInputError
-        Also when the matrix would have more than ``MAX_DENSE_ENTRIES`` entries: ask for fewer rows.
+        Also if the matrix would have more than ``MAX_DENSE_ENTRIES`` entries.
 
     Examples
     --------
@@ -313,9 +323,10 @@ def softmax_weights(
     inverse_temperature: float = 1.0,
     weights: Float[np.ndarray, " tokens"] | None = None,
 ) -> Float[np.ndarray, "*rows tokens"]:
-    """Return ``p_j = w_j e^{beta s_j} / sum_l w_l e^{beta s_l}`` for scores that are known, over the last axis.
+    """Return ``p_j = w_j e^{beta s_j} / sum_l w_l e^{beta s_l}`` for given scores, over the last axis.
 
-    The largest score is taken off first, so that nothing overflows and equal scores have equal weights to the last bit.
+    The largest score is subtracted first, so that nothing overflows and equal scores have equal weights to the last
+    bit.
     """
     masses = np.exp(inverse_temperature * (scores - scores.max(axis=-1, keepdims=True)))
     if weights is not None:
@@ -327,6 +338,7 @@ def canonical_scores(
     queries: Float[np.ndarray, "rows score_dim"], keys: Float[np.ndarray, "tokens score_dim"]
 ) -> Float[np.ndarray, "rows tokens"]:
     """Return ``s_ij = (...(q_i1 k_j1 + q_i2 k_j2) + ...)``, each product and sum rounded once."""
+    # Column by column instead of a matrix product, whose order of summation depends on the library and the shapes.
     scores = queries[:, :1] * keys[:, 0]
     for column in range(1, queries.shape[1]):
         scores += queries[:, column : column + 1] * keys[:, column]

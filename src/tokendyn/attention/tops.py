@@ -1,9 +1,9 @@
 """The largest score of each row over some keys, with explicit vectors: the inner loop of the hardmax filter.
 
-A loop that numba vectorises by itself uses half the width of a machine with 512-bit vectors, and reads the rows
-again for every key. Here ``VECTORS`` vectors of rows meet ``KEYS`` keys in registers. Scores are fused
-multiply-adds, not canonical: whoever calls this allows for a slack and lets canonical arithmetic decide.
-LLVM splits the vectors on machines with narrower ones.
+A loop that numba vectorises by itself uses half the width of a machine with 512-bit vectors, and reads the rows again
+for every key. Here ``VECTORS`` vectors of rows are combined with ``KEYS`` keys in registers. Scores are fused
+multiply-adds, not canonical: callers must allow for a slack and let canonical arithmetic decide. LLVM splits the
+vectors on machines with narrower ones.
 """
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-calls=False
 # mypy: disallow-untyped-decorators=False, check-untyped-defs=False
@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 LANES, VECTORS, KEYS = 8, 4, 4
 
-#: Rows that meet a key at once; row counts are padded to a multiple.
+#: Rows that are combined with a key at once; row counts are padded to a multiple.
 GROUP = LANES * VECTORS
 
 #: Dimensions for which the loop over coordinates is unrolled.
@@ -37,7 +37,7 @@ def raise_tops(typing_context, queries, keys, first, last, tops):
 
 
 def _generate(context, builder, signature, args):
-    """Write the loop for each unrolled dimension and for any."""
+    """Write the loop for each unrolled dimension, and a general one."""
     arrays = [context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 1, 4)]
     dim, rows = (builder.extract_value(arrays[0].shape, axis) for axis in (0, 1))
     sweep = _Sweep(builder, [array.data for array in arrays], rows, args[2], args[3])
@@ -57,7 +57,7 @@ def _generate(context, builder, signature, args):
 
 
 class _Sweep:
-    """Writes the code that takes all rows through all keys."""
+    """Writes the code of the loops over all rows and all keys."""
 
     def __init__(self, builder, pointers, rows, first, last):
         self.builder, self.rows, self.first, self.last = builder, rows, first, last
@@ -71,15 +71,16 @@ class _Sweep:
         """Write the loops over groups of rows and of keys; ``fixed`` is the dimension when it is a constant."""
         build = self.builder
         with cgutils.for_range_slice(build, _INDEX(0), self.rows, _INDEX(GROUP), inc=True) as (row, _):
-            for place, best in enumerate(self.best):
-                build.store(build.load(self._vector(self.tops, row, place), align=8), best)
+            for number, best in enumerate(self.best):
+                build.store(build.load(self._vector(self.tops, row, number), align=8), best)
             with cgutils.for_range_slice(build, self.first, self.last, _INDEX(KEYS), inc=True) as (key, _):
+                # The last group is moved down to end at the last key; keys that it repeats do not change a maximum.
                 end = build.sub(self.last, _INDEX(KEYS))
                 start = build.select(build.icmp_signed("<", key, end), key, end)
                 self._scores(row, start, dim, fixed)
                 self._keep_larger()
-            for place, best in enumerate(self.best):
-                build.store(build.load(best), self._vector(self.tops, row, place), align=8)
+            for number, best in enumerate(self.best):
+                build.store(build.load(best), self._vector(self.tops, row, number), align=8)
 
     def _scores(self, row, start, dim, fixed):
         build = self.builder
@@ -111,15 +112,16 @@ class _Sweep:
                     build.store(build.call(self.multiply_add, [part, entry, build.load(score)]), score)
 
     def _keep_larger(self):
+        """Raise the best score of every row to the largest of its scores in registers."""
         build = self.builder
-        for place, best in enumerate(self.best):
+        for number, best in enumerate(self.best):
             top = build.load(best)
             for line in self.scores:
-                score = build.load(line[place])
+                score = build.load(line[number])
                 top = build.select(build.fcmp_ordered(">", score, top), score, top)
             build.store(top, best)
 
-    def _vector(self, pointer, offset, place):
+    def _vector(self, pointer, offset, number):
         build = self.builder
-        address = build.gep(pointer, [build.add(offset, _INDEX(place * LANES))])
+        address = build.gep(pointer, [build.add(offset, _INDEX(number * LANES))])
         return build.bitcast(address, _VECTOR.as_pointer())

@@ -1,4 +1,4 @@
-"""A balanced tree of boxes over the keys, and softmax sums that skip what lies too far below the top score.
+"""A balanced tree of boxes over the keys, and softmax sums that skip boxes too far below the top score.
 
 The tree is implicit: node ``t`` has children ``2 t + 1`` and ``2 t + 2``, every level halves its segments, and
 only the last level has leaves. Compiled, one thread.
@@ -12,7 +12,7 @@ from tokendyn.attention.softmax_kernels import exp_clamped
 #: Largest number of keys of a leaf.
 LEAF = 64
 
-#: Nodes that may wait at once in a traversal: more than two for each level.
+#: Largest number of waiting nodes in a traversal: more than two for each level.
 STACK = 96
 
 
@@ -134,7 +134,10 @@ def truncated_sums(rows, queries, keys, channels, levels, centres, halves, depth
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _top_score(query, keys, levels, centres, halves, guess, stack, terms):
-    """Return the largest score and the key that has it, by depth-first search, the better child first."""
+    """Return the largest score and its key by depth-first search, the better child first.
+
+    The key of the previous row is the first guess: a good bound at the start prunes most of the tree.
+    """
     leaves = 1 << levels
     best, leader = 0.0, guess
     for c in range(query.size):
@@ -162,6 +165,7 @@ def _top_score(query, keys, levels, centres, halves, guess, stack, terms):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _upper(query, centre, half):
+    """Return the largest score of any point of a box: that of its best corner."""
     total = 0.0
     for c in range(query.size):
         total += query[c] * centre[c] + abs(query[c]) * half[c]

@@ -84,5 +84,5 @@ def softmax(
             part = tl.sum(terms * value[None, :], 1).to(tl.float64)
             total = tl.where(columns[None, :] == column, total + part[:, None], total)
     tl.store(masses + rows, mass, mask=rows < n_rows)
-    place = rows[:, None] * VALUE_DIM + columns[None, :]
-    tl.store(sums + place, total, mask=(rows[:, None] < n_rows) & (columns[None, :] < VALUE_DIM))
+    at_sums = rows[:, None] * VALUE_DIM + columns[None, :]
+    tl.store(sums + at_sums, total, mask=(rows[:, None] < n_rows) & (columns[None, :] < VALUE_DIM))

@@ -85,8 +85,8 @@ def hardmax(
     )
     tied = (~sure).nonzero()[:, 0]
     if len(tied):
-        for whole, part in zip(fields, gemm.hardmax(queries[tied], slack[tied], keys, values, weights), strict=True):
-            whole[tied] = part
+        for field, part in zip(fields, gemm.hardmax(queries[tied], slack[tied], keys, values, weights), strict=True):
+            field[tied] = part
     return fields, f"of {len(queries)} rows {len(doubtful)} needed float64 scores, and {len(tied)} of these tie"
 
 
@@ -135,8 +135,8 @@ def softmax(
 def _leaders_in_single(queries: Tensor, slack: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """Return the best key of every row by scores in float32, and where it certainly leads alone.
 
-    Rows and keys are scaled to largest entries of 1. A score then errs by less than ``(d + 2) eps |q|_1``; four times
-    what two scores can err is asked for.
+    Rows and keys are scaled to largest entries of 1. A score then errs by less than ``(d + 2) eps |q|_1``; the margin
+    is four times the errors of two scores.
     """
     row_scale = queries.abs().amax(dim=1)
     row_scale = torch.where(row_scale == 0, 1.0, row_scale)

@@ -93,7 +93,7 @@ def _command_words(arguments: Sequence[str]) -> str:
     return words.replace(MEANFIELD, "simulate --model meanfield")
 
 
-def _misspelled(arguments: Sequence[str], said: str) -> str:
+def _misspelled(arguments: Sequence[str], message: str) -> str:
     """Return a line for each option that its command has not, with the nearest that it has.
 
     The error itself names such an option only when nothing else is wrong: a misspelled ``--out`` is first of all
@@ -102,13 +102,13 @@ def _misspelled(arguments: Sequence[str], said: str) -> str:
     _, apps, rest = app.parse_commands(list(arguments))
     if apps[-1].default_command is None:
         return ""
-    given = rest[: rest.index("--")] if "--" in rest else rest
+    options = rest[: rest.index("--")] if "--" in rest else rest
     known = {name for argument in apps[-1].assemble_argument_collection() for name in argument.names}
     known |= {"--config", "--help", "--model", "--store"}
     lines = ""
-    for word in given:
+    for word in options:
         name = word.partition("=")[0]
-        if not name.startswith("--") or name in known or name in said:
+        if not name.startswith("--") or name in known or name in message:
             continue
         near = nearest(name, known)
         lines += f"\nUnknown option: {name}." + (f" Did you mean {near}?" if near else "")
@@ -119,12 +119,12 @@ def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
     """Return the arguments with ``simulate`` replaced by the variant that ``--model``, or an option of it, asks for."""
     if arguments[:1] != ["simulate"]:
         return arguments
-    given = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     wanted = settings.get("model")
-    for place, word in enumerate(given):
+    for number, word in enumerate(options):
         name, joined, value = word.partition("=")
         if name == "--model":
-            wanted = value if joined else "".join(given[place + 1 : place + 2])
+            wanted = value if joined else "".join(options[number + 1 : number + 2])
         elif name == "--weights" and wanted is None:
             wanted = "meanfield"
     return [MEANFIELD, *arguments[1:]] if wanted == "meanfield" else arguments

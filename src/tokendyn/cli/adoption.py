@@ -80,12 +80,12 @@ def _inputs_are_there(record: Record) -> bool:
 def _same_bits(store: Store, record: Record) -> bool:
     """Compute a run anew, beside the store, and compare results and tables."""
     known = command(record.command)
-    job = Job(known.id_of(record.config, record.inputs), known, record.config, record.inputs)
+    job = Job(id=known.id_of(record.config, record.inputs), kind=known, config=record.config, inputs=record.inputs)
     # Named and claimed as the run, so that a later start clears up after a killed one.
     name = f".{record.id}-adopted-"
-    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as place:
+    with store.claim(record.id), tempfile.TemporaryDirectory(prefix=name, dir=store.folder) as folder:
         try:
-            again, _ = perform(place, job, keep_failures=False)
+            again, _ = perform(folder, job, keep_failures=False)
         except BusyError:
             raise
         except TokendynError as error:
@@ -99,7 +99,7 @@ def _bits(record: Record) -> dict[str, str]:
 
 
 def _take_over(store: Store, record: Record, compared: Sequence[str]) -> bool:
-    """Write a run under the id that it has now; False when that is there already."""
+    """Write a run under its present id; return False if the store has that id already."""
     known = command(record.command)
     new = known.id_of(record.config, record.inputs)
     with store.claim(new):
@@ -115,6 +115,6 @@ def _take_over(store: Store, record: Record, compared: Sequence[str]) -> bool:
                     content = (folder / name).read_bytes()
                     (folder / name).write_bytes(content.replace(record.id.encode(), new.encode()))
             origin = {"run": record.id, "code": record.provenance.get("code"), "compared": list(compared)}
-            made = {**record.provenance, "code": known.code, "adopted": origin}
-            seal(folder, dataclasses.replace(record, id=new, provenance=made))
+            provenance = {**record.provenance, "code": known.code, "adopted": origin}
+            seal(folder, dataclasses.replace(record, id=new, provenance=provenance))
     return True

@@ -88,18 +88,18 @@ def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return code, f"{how}; nothing unfinished was left under a final name"
     if not isinstance(error, Exception):
         raise error
-    found = FAULT, ""
+    outcome = FAULT, ""
     if isinstance(error, OSError):
         _drop_output()
-        found = (CUT_PIPE, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
+        outcome = (CUT_PIPE, "") if isinstance(error, BrokenPipeError) else (OutputError.exit_code, _os_message(error))
     elif isinstance(error, MemoryError):
-        found = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
+        outcome = TokendynError.exit_code, "not enough memory for this run; use fewer tokens or layers"
     elif isinstance(error, UnicodeEncodeError):
         shown = repr(error.object[error.start : error.end][:20])
-        found = BadInputError.exit_code, f"a name or a text is not UTF-8 ({shown}); rename the file"
+        outcome = BadInputError.exit_code, f"a name or a text is not UTF-8 ({shown}); rename the file"
     elif isinstance(error, ValueError) and "null byte" in str(error):
-        found = BadInputError.exit_code, "a name holds a null byte, which no file has; correct it"
-    return found if found[0] != FAULT else (FAULT, _fault(error, arguments))
+        outcome = BadInputError.exit_code, "a name holds a null byte, which no file has; correct it"
+    return outcome if outcome[0] != FAULT else (FAULT, _fault(error, arguments))
 
 
 def say(message: str) -> None:
@@ -251,15 +251,15 @@ def _drop_output() -> None:
 
 
 def _fault(error: Exception, arguments: Sequence[str]) -> str:
-    """Write down an error that nobody foresaw; return the message about it."""
+    """Write a report of an unexpected error to a file; return the message about it."""
     from tokendyn import __version__
 
     frames = traceback.extract_tb(error.__traceback__)
     inner = [frame for frame in frames if f"{os.sep}tokendyn{os.sep}" in frame.filename] or list(frames)
-    place = f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else "unknown place"
+    location = f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else "unknown place"
     lines = [f"tokendyn {__version__}, Python {sys.version}", f"arguments: {list(arguments)!r}", ""]
     record = "\n".join(lines) + "\n" + "".join(traceback.format_exception(error))
-    message = f"a fault of tokendyn: {type(error).__name__} at {place}: {str(error)[:300] or 'no message'}"
+    message = f"a fault of tokendyn: {type(error).__name__} at {location}: {str(error)[:300] or 'no message'}"
     try:
         handle, name = tempfile.mkstemp(prefix="tokendyn-crash-", suffix=".txt")
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:

@@ -156,8 +156,8 @@ def verify(
         write_json(record)
     announce(str(verification))
     if own is not None:
-        built, given = loaded.stats.sequences, verification.sequences
-        announce(f"{sequences} holds {given} sequences; the model was built from {built}")
+        built, asked = loaded.stats.sequences, verification.sequences
+        announce(f"{sequences} holds {asked} sequences; the model was built from {built}")
         wrong, unknown = verification.wrong, verification.unknown
         for what, numbers in (("ends with another label", wrong), ("was not given to build", unknown)):
             for number in numbers[:LISTED]:
@@ -279,11 +279,11 @@ def explain(
     data = file.read(None)
     if id is not None and id not in data.ids:
         raise BadInputError(f"{sequences} has no sequence with the id {id!r}; it has {', '.join(data.ids[:5])}, ...")
-    place = data.ids.index(id) if id is not None else 0
-    with file.naming((data.ids[place],)):
-        why = loaded.explain(data.sequences[place]).named(None if data.words is None else data.words[place])
+    position = data.ids.index(id) if id is not None else 0
+    with file.naming((data.ids[position],)):
+        why = loaded.explain(data.sequences[position]).named(None if data.words is None else data.words[position])
     if json:
-        write_json({"id": data.ids[place], **why.to_dict()})
+        write_json({"id": data.ids[position], **why.to_dict()})
     else:
         for line in why.describe():
             announce(line)

@@ -42,7 +42,9 @@ app = App(
     config=(strict_numbers,),
 )
 sentiment = App(name="sentiment", help="Train a text classifier that explains itself by its leader words.")
-forecast = App(name="forecast", help="Forecast snapshots from delays: fit, predict, compare, validation studies.")
+forecast = App(
+    name="forecast", help="Forecast series and fields: run does all at once; fit, predict, compare, validation studies."
+)
 _command(
     app,
     "simulate",
@@ -130,7 +132,7 @@ _command(
     sentiment,
     "curve",
     "sentiment_studies:curve",
-    "Draw accuracy against leaders a text: one model for each wish, to pick a point.",
+    "Draw accuracy against leaders a text: one model for each number, to pick a point.",
     "tokendyn sentiment curve reviews.csv --leaders 2 --leaders 5 --leaders 10 --out curve/",
 )
 _command(
@@ -200,6 +202,14 @@ _command(
     "tokendyn classify export model/ --onnx model.onnx --unrolled",
 )
 app.command(classify)
+_command(
+    forecast,
+    "run",
+    "forecast:run",
+    "Go from a file to a forecast: find times, calendar, season, grid and mask, search a model, forecast, and report.",
+    "tokendyn forecast run sales.csv --horizon 24",
+    "tokendyn forecast run flow.nc --out flow-forecast/ --budget 30s",
+)
 _command(
     forecast,
     "fit",

@@ -67,15 +67,19 @@ def demo(*, out: Path = Path("demo-output"), seed: int = 0, dry_run: bool = Fals
         for number, (name, source, part) in enumerate(PARTS, start=1):
             start = time.perf_counter()
             announce(f"[{number}/{len(PARTS)}] {name}")
-            chapters.append(Chapter(name, source, part(folder, seed)))
+            chapters.append(Chapter(title=name, subtitle=source, sections=part(folder, seed)))
             spent[name] = round(time.perf_counter() - start, 1)
             announce(f"      done in {spent[name]:.0f} s")
         seconds = time.perf_counter() - began
         ending = closing(f"tokendyn demo --seed {seed}", provenance({}, seed=seed, seconds=seconds))
         words = "What is on this page was computed just now, on this machine, from data that come with the package or "
         opening = Text(words + "are generated. The folder beside it holds every run; tokendyn report shows each alone.")
-        last = Chapter("How this page was made", "", [Table([spent], "Seconds"), *ending])
-        page = Report("tokendyn: a demonstration", "Four systems of tokens that move", [opening, *chapters, last])
+        last = Chapter(title="How this page was made", subtitle="", sections=[Table([spent], "Seconds"), *ending])
+        page = Report(
+            title="tokendyn: a demonstration",
+            subtitle="Four systems of tokens that move",
+            sections=[opening, *chapters, last],
+        )
         write_report(page, folder / "report.html")
     target = (out / "report.html").resolve()
     if json:

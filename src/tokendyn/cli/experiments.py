@@ -58,12 +58,12 @@ def command_of(
         texts[name] = out or text if name == "out" else texts.get(name, text)
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
 
-    def command(*given: Any, **named: Any) -> int:
+    def command(*args: Any, **named: Any) -> int:
         if extra is not None:
             named.pop("model", None)
         settings = {name: named.pop(name) for name in control if name in named}
         positional = [option.keys[0] for option in known.values() if option.positional]
-        values = {**dict(zip(positional, given, strict=False)), **named}
+        values = {**dict(zip(positional, args, strict=False)), **named}
         return execute(experiment(**values), **settings)
 
     parameters.sort(key=lambda parameter: (parameter.kind, extra is not None and parameter.name == "model"))
@@ -96,31 +96,31 @@ def execute(
         The options that every command has.
     """
     experiment = experiment.resolved()
-    place = out or experiment.folder()
+    target = out or experiment.folder()
     command = experiment.command_line(out=out, checkpoint=checkpoint, overwrite=overwrite, json=json)
-    if json and place == STANDARD_OUTPUT:
+    if json and target == STANDARD_OUTPUT:
         raise BadInputError("`json` and the result would both go to standard output; give `out` too")
-    experiment.check_free(place, overwrite=overwrite, checkpoint=checkpoint)
+    experiment.check_free(target, overwrite=overwrite, checkpoint=checkpoint)
     known = options_of(type(experiment))
     if dry_run:
-        where = "to standard output" if place == STANDARD_OUTPUT else place
+        where = "to standard output" if target == STANDARD_OUTPUT else target
         for line in (*experiment.check(checkpoint), f"would write {where}"):
             announce(in_flags(line, known))
         return 0
     for line in experiment.outline():
         announce(in_flags(line, known))
     with logged(), resumable(checkpoint) as state, progress(experiment.unit) as tell:
-        result = experiment.into(place, progress=tell, checkpoint=state, command=command, overwrite=overwrite)
+        result = experiment.into(target, progress=tell, checkpoint=state, command=command, overwrite=overwrite)
     status = experiment.ended(result)
     if state is not None and status != "stopped":
         state.remove()
     if json:
-        write_json({**experiment.summary(result), "out": str(place), "command": command})
+        write_json({**experiment.summary(result), "out": str(target), "command": command})
     for line in experiment.describe(result):
         announce(in_flags(line, known))
-    if place != STANDARD_OUTPUT:
-        advice = experiment.advice(place)
-        announce(f"wrote {place}" + (f"; {advice}" if advice else ""))
+    if target != STANDARD_OUTPUT:
+        advice = experiment.advice(target)
+        announce(f"wrote {target}" + (f"; {advice}" if advice else ""))
     return 0 if status == "completed" or (status == "stopped" and experiment.keeps_best) else 1
 
 

@@ -58,7 +58,7 @@ def explore(
     if dry_run:
         announce(f"would write {target}, beginning with {chosen}")
         return 0
-    write_explorer({name: one.to_dict() for name, one in offered.items()}, chosen, target)
+    write_explorer({name: preset.to_dict() for name, preset in offered.items()}, chosen, target)
     if json:
         write_json({"out": str(target), "presets": list(offered), "chosen": chosen})
     announce(f"wrote {target}")

@@ -20,11 +20,11 @@ def in_flags(message: str, options: Mapping[str, Option]) -> str:
     """
     fields = {option.keys[-1]: option for option in options.values()}
 
-    def flag(found: re.Match[str]) -> str:
-        name, value = found["name"], found["value"]
+    def flag(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
         option = options.get(name) if name in options and name not in fields else fields.get(name, options.get(name))
         if option is None:
-            return found[0]
+            return match[0]
         if value == "False" and option.negative:
             return option.negative
         return option.flag if value in (None, "True") else f"{option.flag} {value.strip(chr(34))}"

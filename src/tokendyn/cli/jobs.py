@@ -15,8 +15,8 @@ from tokendyn.experiments.options import MISSING, Option
 #: Commands that run an experiment: what they write and say, a store can keep.
 COMMANDS = (
     "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment compare",
-    "sentiment curve", "sentiment evaluate", "sentiment export", "forecast fit", "forecast predict",
-    "forecast compare", "forecast study",
+    "sentiment curve", "sentiment evaluate", "sentiment export", "forecast run", "forecast fit",
+    "forecast predict", "forecast compare", "forecast study",
 )  # fmt: skip
 
 
@@ -92,10 +92,10 @@ def _option(argument: Any) -> Option:
 
 def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
     """Return the words of a command and the options that a command line without ``--out`` gives it."""
-    given = list(arguments)
-    words = next((" ".join(given[:n]) for n in (2, 1) if " ".join(given[:n]) in COMMANDS), " ".join(given[:1]))
+    typed = list(arguments)
+    words = next((" ".join(typed[:n]) for n in (2, 1) if " ".join(typed[:n]) in COMMANDS), " ".join(typed[:1]))
     command(words)
-    rest = given[len(words.split()) :]
+    rest = typed[len(words.split()) :]
     _, bound, _ = app.parse_args([*words.split(), "--out", "", *rest], exit_on_error=False, print_error=False)
     values = bound_values(any_command(words), bound)
     values.pop("out")
@@ -104,5 +104,5 @@ def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
 
 def bound_values(known: Command, bound: Any) -> dict[str, Any]:
     """Return the values that a parsed command line gives the options of a command, by name."""
-    given = bound.arguments
-    return {name: given[option.keys[0]] for name, option in known.options.items() if option.keys[0] in given}
+    arguments = bound.arguments
+    return {name: arguments[option.keys[0]] for name, option in known.options.items() if option.keys[0] in arguments}

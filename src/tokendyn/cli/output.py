@@ -34,7 +34,7 @@ def printable(text: str) -> str:
     """Return a text as a terminal may be given it: a character that would move, hide or turn round others is spelt."""
     for part in _broken_names():
         text = text.replace(part, part.replace("\n", "\\n"))
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _broken_names() -> list[str]:

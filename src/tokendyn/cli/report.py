@@ -101,8 +101,8 @@ def report(
         write_report(pages[0] if len(pages) == 1 else joined(runs, kinds, pages), target)
     if json:
         shown = zip(runs, kinds, pages, strict=True)
-        made = [{"run": str(run), "kind": _maker(schema), "title": page.title} for run, schema, page in shown]
-        write_json({"runs": made, "out": str(target)})
+        records = [{"run": str(run), "kind": _maker(schema), "title": page.title} for run, schema, page in shown]
+        write_json({"runs": records, "out": str(target)})
     announce(f"wrote {target}")
     return 0
 
@@ -113,14 +113,14 @@ def joined(runs: tuple[Path, ...], kinds: list[str], pages: "list[Report]") -> "
 
     rows = []
     for run, schema, page in zip(runs, kinds, pages, strict=True):
-        made = _made(page)
-        rows.append({"run": str(run), "made by": _maker(schema), **{n: made.get(n) for n in ("seed", "seconds")}})
-        rows[-1] |= {name: made.get(name) for name in ("tokendyn", "machine", "finished")}
+        origin = _made(page)
+        rows.append({"run": str(run), "made by": _maker(schema), **{n: origin.get(n) for n in ("seed", "seconds")}})
+        rows[-1] |= {name: origin.get(name) for name in ("tokendyn", "machine", "finished")}
     chapters = [
-        Chapter(f"{run.name}: {page.title}", page.subtitle, page.plain_sections)
+        Chapter(title=f"{run.name}: {page.title}", subtitle=page.subtitle, sections=page.plain_sections)
         for run, page in zip(runs, pages, strict=True)
     ]
-    return Report(f"{len(runs)} runs", "Side by side", [Table(rows, "Runs"), *chapters])
+    return Report(title=f"{len(runs)} runs", subtitle="Side by side", sections=[Table(rows, "Runs"), *chapters])
 
 
 def _written(run: Path) -> Path:
@@ -132,11 +132,11 @@ def _written(run: Path) -> Path:
 def _kind(run: Path) -> str:
     """Return the schema of a run, whether a folder or a JSON file."""
     if run.is_dir():
-        found = {schema_of(run / name) for name, _, _ in _WRITTEN.values()} - {None}
-        known = sorted(schema for schema in found if schema in _WRITTEN)
+        schemas = {schema_of(run / name) for name, _, _ in _WRITTEN.values()} - {None}
+        known = sorted(schema for schema in schemas if schema in _WRITTEN)
         if known:
             return known[0]
-        other = f" (it holds {', '.join(sorted(filter(None, found)))})" if found else ""
+        other = f" (it holds {', '.join(sorted(filter(None, schemas)))})" if schemas else ""
         if (run / "explored.json").exists():
             raise BadInputError(f"{run} is a run of the explorer page on the sphere; see it with tokendyn explore")
         raise BadInputError(f"{run} holds no run that a page is made of{other}; give a folder that tokendyn wrote")
@@ -154,18 +154,18 @@ def _page(run: Path, schema: str, pictures: Path) -> "Report":
     try:
         if schema in _WRITTEN:
             draw = function_at(f"tokendyn.{_WRITTEN[schema][2]}")
-            made: Report = draw(run, pictures)
+            page: Report = draw(run, pictures)
         else:
-            made = function_at(f"tokendyn.{RECORDS[schema][1]}")(_record(run, schema))
+            page = function_at(f"tokendyn.{RECORDS[schema][1]}")(_record(run, schema))
     except TokendynError:
         raise
     except _DAMAGED as error:
-        said = f"{type(error).__name__}: {error}"
+        problem = f"{type(error).__name__}: {error}"
         raise BadInputError(
-            f"{run}: the record of this {_maker(schema)} lacks something or is damaged ({said}); run {_maker(schema)} "
-            "again"
+            f"{run}: the record of this {_maker(schema)} lacks something or is damaged ({problem}); run "
+            f"{_maker(schema)} again"
         ) from None
-    return made
+    return page
 
 
 def _record(path: Path, schema: str) -> Mapping[str, Any]:
@@ -178,8 +178,8 @@ def _made(page: "Report") -> Mapping[str, object]:
     """Return the provenance that a page ends with."""
     from tokendyn.show.report import Provenance
 
-    found = [part.values for part in page.plain_sections if isinstance(part, Provenance)]
-    return found[-1] if found else {}
+    records = [part.values for part in page.plain_sections if isinstance(part, Provenance)]
+    return records[-1] if records else {}
 
 
 def _maker(schema: str) -> str:

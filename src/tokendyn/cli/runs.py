@@ -42,7 +42,7 @@ def list_runs(
     show
         Options and results to show, with commas between; by default the options that differ.
     limit
-        Show so many, 0 for all; by default the latest 50 in the table, and all with --json.
+        Most runs to show, 0 for all; by default the latest 50 in the table, and all with --json.
     store
         Folder of the store; TOKENDYN_RUNS by default, else runs.
     json
@@ -88,12 +88,13 @@ def show_run(run: str, /, *, store: Path | None = None, json: bool = False) -> i
         return 0
     announce(f"{record.command} {identity}: {record.status}" + (f": {record.error}" if record.error else ""))
     for heading, values in (("option", record.config), ("result", record.results), ("time", record.timings)):
-        given = {name: value for name, value in values.items() if value is not None}
-        if given:
-            print_table([heading, "value"], [[name, _shown(value)] for name, value in given.items()])
-    made = record.provenance
+        present = {name: value for name, value in values.items() if value is not None}
+        if present:
+            print_table([heading, "value"], [[name, _shown(value)] for name, value in present.items()])
+    origin = record.provenance
     announce(
-        f"finished {made.get('finished')} after {made.get('seconds')} s by {made.get('code')}, {made.get('machine')}"
+        f"finished {origin.get('finished')} after {origin.get('seconds')} s by {origin.get('code')}, "
+        f"{origin.get('machine')}"
     )
     announce(f"{len(record.files)} files, all as written, in {folder.path(identity)}")
     return 0
@@ -115,7 +116,7 @@ def compare_runs(*runs: str, store: Path | None = None, json: bool = False) -> i
         raise BadInputError(f"compare takes two runs or more, got {len(runs)}")
     with _index(store) as index:
         ids = [index.full_id(run) for run in runs]
-        rows = [index.store.read(one) for one in ids]
+        rows = [index.store.read(run) for run in ids]
     differing = {
         part: _differences(
             [{"command": row.command, **row.config} if part == "config" else dict(row.results) for row in rows]
@@ -128,7 +129,7 @@ def compare_runs(*runs: str, store: Path | None = None, json: bool = False) -> i
     for part, heading in (("config", "option"), ("results", "result")):
         if differing[part]:
             cells = [[name, *map(_shown, values)] for name, values in differing[part].items()]
-            print_table([heading, *(one[:_ID_SHOWN] for one in ids)], cells)
+            print_table([heading, *(run[:_ID_SHOWN] for run in ids)], cells)
         else:
             announce(f"the {heading}s are the same")
     return 0
@@ -168,8 +169,8 @@ def remove_runs(
                 return 0
         else:
             ids = [index.full_id(run) for run in runs]
-        for one in ids:
-            index.store.remove(one)
+        for run in ids:
+            index.store.remove(run)
         index.refresh()
     if json:
         write_json({"removed": ids})
@@ -210,8 +211,8 @@ def adopt(
     with _index(store) as index:
         groups = older_groups(index, parse(where) if where else Condition())
         if dry_run or not groups:
-            found = [f"{len(runs)} of {command} by {code}" for (command, code), runs in groups.items()]
-            announce(f"would look at {', '.join(found)}" if found else "no run of another version lacks its successor")
+            shown = [f"{len(runs)} of {command} by {code}" for (command, code), runs in groups.items()]
+            announce(f"would look at {', '.join(shown)}" if shown else "no run of another version lacks its successor")
             return 0
         done = [adopt_group(index.store, command, code, runs, sample) for (command, code), runs in groups.items()]
         index.refresh()
@@ -234,9 +235,9 @@ def reindex(*, verify: bool = False, store: Path | None = None, json: bool = Fal
     json
         Write the counts as one JSON object to standard output.
     """
-    place = _store(store)
-    removed = place.clean()
-    with Index(place) as index:
+    opened = _store(store)
+    removed = opened.clean()
+    with Index(opened) as index:
         index.rebuild(verify=verify)
         damaged, newer = (index.rows(Condition(f"status = '{status}'")) for status in ("damaged", "newer"))
         total = len(index.statuses())
@@ -246,7 +247,7 @@ def reindex(*, verify: bool = False, store: Path | None = None, json: bool = Fal
     for row in (*damaged, *newer):
         announce(row.error)
     unread = f", {len(newer)} of a newer tokendyn" if newer else ""
-    announce(f"{total} runs in {place.folder}, {len(damaged)} damaged{unread}; removed {removed} unfinished leftovers")
+    announce(f"{total} runs in {opened.folder}, {len(damaged)} damaged{unread}; removed {removed} unfinished leftovers")
     return 1 if damaged else 0
 
 
@@ -281,17 +282,17 @@ def _write_runs(index: Index, runs: Sequence[str]) -> None:
 
 def _store(folder: Path | None) -> Store:
     """Return a store that is there; an index is never put into another folder."""
-    place = Store(folder)
-    if not place.is_there():
-        why = "holds no run" if place.folder.is_dir() else "is not there"
-        raise BadInputError(f"there is no store {place.folder}: it {why}; name one with --store or TOKENDYN_RUNS")
-    return place
+    stored = Store(folder)
+    if not stored.is_there():
+        why = "holds no run" if stored.folder.is_dir() else "is not there"
+        raise BadInputError(f"there is no store {stored.folder}: it {why}; name one with --store or TOKENDYN_RUNS")
+    return stored
 
 
 def _index(folder: Path | None) -> Index:
     """Return the index of a store, equal to its folders; say what had to be repaired."""
-    place = _store(folder)
-    index = Index(place)
+    stored = _store(folder)
+    index = Index(stored)
     index.refresh()
     for note in index.notes:
         announce(note)
@@ -301,20 +302,20 @@ def _index(folder: Path | None) -> Index:
 def _telling(rows: Sequence[Row]) -> list[str]:
     """Return the options in which runs of the same command differ, as many as fit."""
     first: dict[str, dict[str, Any]] = {}
-    found: dict[str, None] = {}
+    differing: dict[str, None] = {}
     for row in rows:
         other = first.setdefault(row.command, row.config)
         if row.config != other:
             names = dict.fromkeys((*other, *row.config))
-            found |= dict.fromkeys(name for name in names if row.config.get(name) != other.get(name))
-    return list(found)[:_MOST_SHOWN]
+            differing |= dict.fromkeys(name for name in names if row.config.get(name) != other.get(name))
+    return list(differing)[:_MOST_SHOWN]
 
 
 def _differences(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """Return the names whose values are not all the same, with the values."""
     names = dict.fromkeys(name for record in records for name in record)
-    found = {name: [record.get(name) for record in records] for name in names}
-    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+    columns = {name: [record.get(name) for record in records] for name in names}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
 def _cells(row: Row, names: Sequence[str]) -> list[str]:

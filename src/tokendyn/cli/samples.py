@@ -48,7 +48,7 @@ def samples(
 
 
 def _is_sample(write: Callable[[Any, np.random.Generator], None], file: Path) -> bool:
-    """Return whether a file may be one that this command wrote, with any seed: so many lines, and the same heading."""
+    """Return whether a file may be one that this command wrote, with any seed: as many lines, and the same heading."""
     stream = io.StringIO(newline="")
     write(stream, np.random.default_rng(0))
     wanted = stream.getvalue().encode()

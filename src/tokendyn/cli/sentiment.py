@@ -83,7 +83,7 @@ def predict(
     classifier = load(model)
     if dry_run:
         return _announce_texts(reviews, text, f"would label its texts, and write {out or 'standard output'}")
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     shown = range(len(classifier.classes_)) if len(classifier.classes_) > 2 else (1,)
     header = ("text", "prediction", *(f"probability_{classifier.classes_[c]}" for c in shown), "leaders")
     count, with_ids = 0, False
@@ -104,12 +104,12 @@ def predict(
             ids = [part.ids or [""] * len(part)] if with_ids else []
             texts = ([safe_cell(str(cell)) for cell in cells] for cells in (*ids, part.texts, labels))
             writer.writerows(zip(*texts, *columns, leaders, strict=True))
-            found.update(map(str, labels))
+            counts.update(map(str, labels))
             count += len(part)
     if out is None:
         return 0
     if json:
-        write_json({"texts": count, "labels": dict(sorted(found.items())), "out": str(out)})
+        write_json({"texts": count, "labels": dict(sorted(counts.items())), "out": str(out)})
     announce(f"labelled {count} texts; wrote {out}")
     return 0
 
@@ -154,8 +154,8 @@ def explain(
     if json:
         head = {"schema": EXPLANATION_SCHEMA, "schema_version": 1}
         command = repeated()
-        made = provenance({}, seed=None, seconds=time.perf_counter() - began)
-        write_json(head | explanation.to_dict() | {"command": command, "provenance": made})
+        origin = provenance({}, seed=None, seconds=time.perf_counter() - began)
+        write_json(head | explanation.to_dict() | {"command": command, "provenance": origin})
     else:
         console().print(explanation_terminal(explained_text(explanation)))
     if html is not None:
@@ -206,7 +206,7 @@ def explain_all(
         return _announce_texts(reviews, text, f"would explain its texts, and write {out}")
     with progress("bytes read") as report:
         parts = stream_texts(reviews, text, progress=report)
-        count = write_verdicts((one for part in parts for one in classifier.explain_many(part.texts)), out)
+        count = write_verdicts((verdict for part in parts for verdict in classifier.explain_many(part.texts)), out)
     if json:
         write_json({"texts": count, "out": str(out)})
     announce(f"explained {count} texts; wrote {out}")

@@ -28,10 +28,10 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
         raise BadInputError("--overwrite does not go with --store; remove the run with tokendyn runs rm ID")
     dry, json = options.pop("dry_run", False), options.pop("json", False)
     job, store = command(words).job(options), Store(folder or None)
-    place = store.path(job.id)
+    run_folder = store.path(job.id)
     known = store.finished(job.id)
     if dry:
-        announce(f"run {job.id}: {place} " + ("is there already" if known else "would be written"))
+        announce(f"run {job.id}: {run_folder} " + ("is there already" if known else "would be written"))
         return 0
     if known is None and store.folder.is_dir():
         with Index(store) as index:
@@ -41,9 +41,9 @@ def run_stored(arguments: Sequence[str], folder: str) -> int:
     with Index(store) as index:
         index.add([record])
     if json:
-        write_json({"id": record.id, "status": record.status, **record.results, "out": str(place)})
+        write_json({"id": record.id, "status": record.status, **record.results, "out": str(run_folder)})
     if known:
-        announce(f"this run is there already: {place}; see tokendyn runs show {record.id}")
+        announce(f"this run is there already: {run_folder}; see tokendyn runs show {record.id}")
     else:
         for line in ending.sentences:
             announce(line)

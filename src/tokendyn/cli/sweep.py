@@ -62,20 +62,20 @@ def sweep(
     json
         Write the counts as one JSON object to standard output.
     """
-    from tokendyn.experiments.sweeping import crew_of
+    from tokendyn.experiments.crew import crew_of
     from tokendyn.experiments.swept import TABLE, check_out
 
     crew = crew_of(workers, threads, memory, scheduler, retries, announce)
     asked = asked_of(read_plan(file))
-    place, folder = Store(store), out or Path(f"sweep-{file.stem}")
-    check_out(folder, place.folder, overwrite=overwrite)
+    runs, folder = Store(store), out or Path(f"sweep-{file.stem}")
+    check_out(folder, runs.folder, overwrite=overwrite)
     if dry_run:
-        count = asked.check(place, retry_failed=retry_failed, verify=verify, announce=announce)
-        announce(f"would run {count}, in {place.folder}, and write {folder}")
+        count = asked.check(runs, retry_failed=retry_failed, verify=verify, announce=announce)
+        announce(f"would run {count}, in {runs.folder}, and write {folder}")
         return 0
     with progress("jobs") as tell:
         result = asked.run(
-            place, crew, retries, retry_failed=retry_failed, verify=verify, progress=tell, announce=announce
+            runs, crew, retries, retry_failed=retry_failed, verify=verify, progress=tell, announce=announce
         )
     result.save(folder, source=file.read_bytes(), name=file.name, overwrite=overwrite)
     if json:

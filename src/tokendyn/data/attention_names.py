@@ -96,12 +96,12 @@ class Scheme:
         pattern = first + (f"(?P<layer>{self.slot})" if mark else "") + rest.replace(re.escape("{layer}"), "(?P=layer)")
         whole = re.compile(("(?P<prefix>)" if self.exact else r"(?P<prefix>(?:.*\.)?)") + pattern)
         ending = self.inputs[0].rpartition("{layer}")[2]  # a file may hold 100,000 names; most are passed over here
-        found: dict[str, set[str]] = {}
+        prefixes: dict[str, set[str]] = {}
         for name in names:
             match = whole.fullmatch(name) if name.endswith(ending) else None
             if match is not None:
-                found.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
-        return found
+                prefixes.setdefault(match["layer"] if "layer" in match.groupdict() else "0", set()).add(match["prefix"])
+        return prefixes
 
     @property
     def module(self) -> str:
@@ -149,7 +149,8 @@ def read_mapping(path: str | Path) -> Scheme:
     if problems:
         raise BadInputError.all_of(str(path), problems)
     return Scheme(
-        Path(path).name, layout, tuple(table[name] for name in wanted), table.get("output", ""),
+        name=Path(path).name, layout=layout, inputs=tuple(table[name] for name in wanted),
+        output=table.get("output", ""),
         transposed=bool(table.get("transposed", layout == "columns")), heads=table.get("heads"),
         key_value_heads=table.get("key_value_heads"), exact=True,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.labelled_texts import LONGEST_TEXT, LabelledTexts
+from tokendyn.data.text_files import no_column
 from tokendyn.errors import BadInputError
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
@@ -51,7 +52,7 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
         raise BadInputError.first_of(str(path), problems, "files")
     if not texts:
         raise BadInputError(f"{path} holds no text; expected one folder for each class, with .txt files in it")
-    return LabelledTexts(tuple(texts), tuple(labels), (), str(path))
+    return LabelledTexts(texts=tuple(texts), labels=tuple(labels), rows=(), source=str(path))
 
 
 def _whole_text(file: Path) -> str:
@@ -92,7 +93,9 @@ def from_dataset(dataset: Iterable[Any], text: str = "text", label: str | None =
         raise BadInputError.first_of("the dataset", problems, "rows")
     if not texts:
         raise BadInputError("the dataset holds no rows; expected at least one text")
-    return LabelledTexts(tuple(texts), None if label is None else tuple(labels), tuple(rows), "dataset")
+    return LabelledTexts(
+        texts=tuple(texts), labels=None if label is None else tuple(labels), rows=tuple(rows), source="dataset"
+    )
 
 
 def _label_names(dataset: Iterable[Any], label: str | None) -> list[str] | None:
@@ -114,7 +117,7 @@ def _problem(record: Any, text: str, label: str | None, names: list[str] | None)
         return f"{type(record).__name__}, expected a record with named columns"
     missing = [name for name in (text, label) if name is not None and name not in record]
     if missing:
-        return f"no column {missing[0]!r}; found {', '.join(map(repr, record.keys()))}"
+        return no_column(missing[0], record.keys())
     if not isinstance(record[text], str):
         return f"{text!r} is {type(record[text]).__name__}, expected a string"
     return "" if label is None else _label_problem(record[label], label, names)
@@ -166,7 +169,7 @@ def movie_sentences(folder: str | Path | None = None) -> LabelledTexts:
         kept = [line.strip() for line in lines if line.strip()]
         texts += kept
         labels += [label] * len(kept)
-    return LabelledTexts(tuple(texts), tuple(labels), (), "movie sentences (rt-polarity)")
+    return LabelledTexts(texts=tuple(texts), labels=tuple(labels), rows=(), source="movie sentences (rt-polarity)")
 
 
 def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, int]]:
@@ -175,10 +178,10 @@ def repeated_texts(one: LabelledTexts, other: LabelledTexts) -> list[tuple[int, 
     A text of the training part that occurs in the test part makes the measured accuracy too good.
     """
     first: dict[str, int] = {}
-    for place, text in enumerate(one.texts):
-        first.setdefault(_folded(text), place)
-    folded = ((first.get(_folded(text)), place) for place, text in enumerate(other.texts))
-    return [(mate, place) for mate, place in folded if mate is not None]
+    for row, text in enumerate(one.texts):
+        first.setdefault(_folded(text), row)
+    folded = ((first.get(_folded(text)), row) for row, text in enumerate(other.texts))
+    return [(mate, row) for mate, row in folded if mate is not None]
 
 
 @dataclass(frozen=True)
@@ -242,8 +245,8 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     drawn[order[:held]] = True
     folded = [_folded(text) for text in data.texts]
     side: dict[str, bool] = {}
-    for place in order:
-        side.setdefault(folded[place], bool(drawn[place]))
+    for row in order:
+        side.setdefault(folded[row], bool(drawn[row]))
     test = np.array([side[text] for text in folded], dtype=bool)
     if held and (test.all() or not test.any()):
         raise BadInputError(
@@ -254,11 +257,11 @@ def split_texts(data: LabelledTexts, fraction: float, seed: int) -> Split:
     for text, label in zip(folded, data.labels or (), strict=False):
         labels.setdefault(text, set()).add(label)
     return Split(
-        data.take(np.flatnonzero(~test)),
-        data.take(np.flatnonzero(test)),
-        len(data) - len(side),
-        sum(len(given) > 1 for given in labels.values()),
-        int(np.sum(test != drawn)),
+        training=data.take(np.flatnonzero(~test)),
+        test=data.take(np.flatnonzero(test)),
+        repeated=len(data) - len(side),
+        disputed=sum(len(classes) > 1 for classes in labels.values()),
+        moved=int(np.sum(test != drawn)),
     )
 
 

@@ -146,8 +146,8 @@ class Explored:
 def explored_from(record: object, source: str = "the explorer's JSON") -> Explored:
     """Return the settings in a JSON object, or raise a :class:`BadInputError` that lists what is wrong with it."""
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise BadInputError(f"{source} holds {found!r}, expected {SCHEMA!r}; export JSON from the explorer")
+        schema = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise BadInputError(f"{source} holds {schema!r}, expected {SCHEMA!r}; export JSON from the explorer")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise BadInputError(
             f"{source} has schema version {record.get('schema_version')!r}; this tokendyn reads {SCHEMA_VERSION}"
@@ -158,11 +158,11 @@ def explored_from(record: object, source: str = "the explorer's JSON") -> Explor
         "inverse_temperature": (int, float), "tie_tolerance": (int, float), "alpha": (int, float), "step": (int, float),
         "layers": int, "steps": int,
     }  # fmt: skip
-    known = {one.name for one in fields(Explored)}
-    given = {name: record[name] for name in kinds if name in known and record.get(name) is not None}
+    known = {option.name for option in fields(Explored)}
+    values = {name: record[name] for name in kinds if name in known and record.get(name) is not None}
     wrong = [
         f"{name} is {type(value).__name__}, which it cannot be"
-        for name, value in given.items()
+        for name, value in values.items()
         if not isinstance(value, kinds[name]) or isinstance(value, bool)
     ]
     if wrong:
@@ -178,11 +178,11 @@ def explored_from(record: object, source: str = "the explorer's JSON") -> Explor
     if arrays.get("tokens", np.empty(0)).ndim != 2:
         raise BadInputError(f"{source}: tokens must be a list of rows of coordinates")
     for name in ("inverse_temperature", "tie_tolerance", "alpha", "step"):
-        if name in given:
-            given[name] = float(given[name])
-    given["labels"] = tuple(map(str, given.get("labels", ())))
-    given["final"] = {str(kind): _array(state, "final", source) for kind, state in given.get("final", {}).items()}
-    return Explored(**given, **cast("dict[str, Any]", arrays))
+        if name in values:
+            values[name] = float(values[name])
+    values["labels"] = tuple(map(str, values.get("labels", ())))
+    values["final"] = {str(kind): _array(state, "final", source) for kind, state in values.get("final", {}).items()}
+    return Explored(**values, **cast("dict[str, Any]", arrays))
 
 
 def read_explored(path: str | Path) -> Explored:

@@ -13,7 +13,15 @@ def _family(name: str, types: str, module: str, parts: str, output: str, *norms:
     """Return a family with a matrix each for Q, K, V, whose names start alike."""
     inputs = tuple(f"{module}{part}.weight" for part in parts.split())
     layout = more.pop("layout", "separate")
-    return Scheme(name, layout, inputs, f"{module}{output}.weight", frozenset(types.split()), norms, **more)
+    return Scheme(
+        name=name,
+        layout=layout,
+        inputs=inputs,
+        output=f"{module}{output}.weight",
+        model_types=frozenset(types.split()),
+        norms=norms,
+        **more,
+    )
 
 
 def _rms(stem: str, offset: float = 0.0) -> Norm:
@@ -187,8 +195,8 @@ SCHEMES: tuple[Scheme, ...] = (
         Norm("layers.{layer}.layer_norm1"),
     ),
     Scheme(
-        "torch.nn.MultiheadAttention", "stacked", ("layers.{layer}.self_attn.in_proj_weight",),
-        "layers.{layer}.self_attn.out_proj.weight",
+        name="torch.nn.MultiheadAttention", layout="stacked", inputs=("layers.{layer}.self_attn.in_proj_weight",),
+        output="layers.{layer}.self_attn.out_proj.weight",
     ),
     _family(
         "T5", "t5 mt5 umt5 longt5 switch_transformers pop2piano udop", "block.{layer}.layer.0.SelfAttention.",
@@ -257,7 +265,7 @@ def register_family(scheme: Scheme) -> None:
     BadInputError
         If the name is that of a family of the library, or ``{layer}`` is not in the name of a matrix.
     """
-    problems = ["the library has a family of this name"] if any(scheme.name == one.name for one in SCHEMES) else []
+    problems = ["the library has a family of this name"] if any(scheme.name == known.name for known in SCHEMES) else []
     problems += [f"{name!r} has no {{layer}} in it" for name in scheme.inputs if "{layer}" not in name]
     if problems:
         raise BadInputError.all_of(f"family {scheme.name!r}", problems)
@@ -296,11 +304,11 @@ def recognise(
     schemes = known_families() if scheme is None else (scheme,)
     parts: dict[str, list[tuple[Scheme, list[str]]]] = {}
     for candidate in schemes:
-        found: dict[str, list[str]] = {}
+        slots_of: dict[str, list[str]] = {}
         for slot, prefixes in candidate.layers(known).items():
             for part in prefixes:
-                found.setdefault(part, []).append(slot)
-        for part, slots in found.items():
+                slots_of.setdefault(part, []).append(slot)
+        for part, slots in slots_of.items():
             parts.setdefault(part, []).append((candidate, slots))
     if not parts:
         raise _unknown(known, source, scheme)
@@ -351,15 +359,17 @@ def _fitting(
                 f"{source}: the order of Q, K and V in {part}{scheme.inputs[0]} is not known for model_type {kind}; "
                 "say it with mapping='FILE.toml'"
             )
-        said = f"model_type {kind} is not among the families that are known" if kind else "no model_type is given"
-        note = f"{said}: read as {scheme.name}, by the names of its tensors"
+        reason = f"model_type {kind} is not among the families that are known" if kind else "no model_type is given"
+        note = f"{reason}: read as {scheme.name}, by the names of its tensors"
         rivals = [s for s, _ in (whole or candidates) if s.norms != scheme.norms]
         if rivals and scheme.name == "OPT":
             # These names stand for norms before and after the attention alike.
             scheme = replace(scheme, norms=())
     if scheme.name == "ChatGLM" and not config.flag("multi_query_attention", False):
         scheme = replace(scheme, layout="interleaved")
-    return bool(whole), Recognised(scheme, part, _numbered(scheme, slots, config), config, note)
+    return bool(whole), Recognised(
+        scheme=scheme, prefix=part, slots=_numbered(scheme, slots, config), config=config, note=note
+    )
 
 
 def _has_output(scheme: Scheme, slot: str, prefix: str, known: set[str]) -> bool:

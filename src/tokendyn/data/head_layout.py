@@ -104,10 +104,10 @@ class HeadLayout:
         group = self.heads // self.shared
         if self.scheme.layout == "interleaved":
             start = own * (group + 2)
-            places = (start + head % group, start + group, start + group + 1)
+            rows = (start + head % group, start + group, start + group + 1)
         else:
-            places = (head, self.heads + own, self.heads + self.shared + own)
-        return [np.ascontiguousarray(cut[place]) for place in places]
+            rows = (head, self.heads + own, self.heads + self.shared + own)
+        return [np.ascontiguousarray(cut[row]) for row in rows]
 
 
 def _rows(array: np.ndarray, heads: int, head: int, name: str) -> np.ndarray:

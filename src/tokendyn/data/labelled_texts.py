@@ -1,12 +1,12 @@
 """Texts with their labels, whatever they were read from."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tokendyn.errors import BadInputError, nearest
+from tokendyn.errors import BadInputError, did_you_mean
 from tokendyn.shown import ShortRepr
 
 #: Longest text that is read, in bytes.
@@ -41,14 +41,14 @@ class LabelledTexts(ShortRepr):
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, places: Sequence[int] | np.ndarray) -> "LabelledTexts":
+    def take(self, rows: Sequence[int] | np.ndarray) -> "LabelledTexts":
         """Return the texts at the given places, in that order."""
         return LabelledTexts(
-            tuple(self.texts[place] for place in places),
-            None if self.labels is None else tuple(self.labels[place] for place in places),
-            tuple(self.rows[place] for place in places) if self.rows else (),
-            self.source,
-            tuple(self.ids[place] for place in places) if self.ids else (),
+            texts=tuple(self.texts[row] for row in rows),
+            labels=None if self.labels is None else tuple(self.labels[row] for row in rows),
+            rows=tuple(self.rows[row] for row in rows) if self.rows else (),
+            source=self.source,
+            ids=tuple(self.ids[row] for row in rows) if self.ids else (),
         )
 
     def check_classes(self) -> None:
@@ -56,15 +56,10 @@ class LabelledTexts(ShortRepr):
         counts = Counter(self.labels or ())
         kinds = [label for label, count in counts.items() if count > 1]
         problems = [
-            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class{meant(label, kinds)}"
+            f"row {row}: no other text has the label {label!r}, expected at least 2 of a class"
+            + did_you_mean(label, kinds)
             for row, label in zip(self.rows or range(1, len(self) + 1), self.labels or (), strict=bool(self.labels))
             if counts[label] == 1
         ]
         if problems:
             raise BadInputError.first_of(self.source, problems, "rows")
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" with the known name that looks like the given one, or nothing."""
-    near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else ""

@@ -21,20 +21,20 @@ def encode_labels(labels: Iterable[Any], sequences: int) -> tuple[tuple[Any, ...
         If there is not one label a sequence, a label is not hashable or no value of its own, None or NaN (a label of
         None would look like an abstention), or text that UTF-8 cannot hold. All of them are counted, ten are listed.
     """
-    given = _listed(labels)
-    if len(given) != sequences:
-        raise BadInputError(f"{sequences} sequences and {len(given)} labels; expected one label a sequence")
+    listed = _listed(labels)
+    if len(listed) != sequences:
+        raise BadInputError(f"{sequences} sequences and {len(listed)} labels; expected one label a sequence")
     number: dict[Any, int] = {}
     names: list[Any] = []
     problems = []
     codes = np.empty(sequences, dtype=np.int64)
-    for place, label in enumerate(given):
+    for position, label in enumerate(listed):
         try:
             value = plain(label)
             key = _key(value)
-            codes[place] = number.setdefault(key, len(number))
+            codes[position] = number.setdefault(key, len(number))
         except (TypeError, ValueError) as error:
-            problems.append(f"the label of sequence {place} {error}")
+            problems.append(f"the label of sequence {position} {error}")
             continue
         if len(number) > len(names):
             names.append(value)

@@ -160,7 +160,7 @@ class ModelConfig:
             return 1.0
         stretch = ModelConfig(self.values | table, ())
         kind = table.get("rope_type") or table.get("type")
-        given = stretch.number("attention_factor", "short_mscale")
+        attention_factor = stretch.number("attention_factor", "short_mscale")
         before, after = stretch.number("original_max_position_embeddings"), self.number("max_position_embeddings")
         factor = stretch.number("factor") or (after / before if after and before else 1.0)
         if kind == "yarn":
@@ -172,7 +172,7 @@ class ModelConfig:
             own = math.sqrt(1 + math.log(factor) / math.log(base)) if factor > 1 and base > 1 else 1.0
         else:
             return 1.0
-        return given or own
+        return attention_factor or own
 
     def _plain_scale(self, head_dim: int, layer: int) -> tuple[float, str]:
         if self.has_type(*_UNSCALED):
@@ -201,41 +201,41 @@ class ModelConfig:
 
     def notes(self, layer: int) -> list[str]:
         """Return what acts in the layer beside the matrices, one sentence each."""
-        found = []
+        sentences = []
         for name, value in sorted(self.values.items()):
             if re.match(r"(attn|attention)_.*cap", name) and type(value) in (int, float) and value > 0:
-                found.append(f"scores are capped at {value:g} ({name}), which is left out")
+                sentences.append(f"scores are capped at {value:g} ({name}), which is left out")
         window = self._window(layer)
         if window:
-            found.append(f"the layer sees a sliding window of {window} only; here every token sees all")
+            sentences.append(f"the layer sees a sliding window of {window} only; here every token sees all")
         turned = self._rotary_factor(layer)
         if turned != 1 and self._turns_a_part():
-            found.append(f"the rotary embedding multiplies a part of each query and key by {turned:.4g}: left out")
+            sentences.append(f"the rotary embedding multiplies a part of each query and key by {turned:.4g}: left out")
         if self.number("clip_qkv") is not None:
-            found.append(f"queries, keys and values are clipped at {self.number('clip_qkv'):g}, which is left out")
+            sentences.append(f"queries, keys and values are clipped at {self.number('clip_qkv'):g}, which is left out")
         if self.flag("attn_temperature_tuning", False):
-            found.append("the temperature changes with the position (attn_temperature_tuning), which is left out")
+            sentences.append("the temperature changes with the position (attn_temperature_tuning), which is left out")
         if self.has_type(*_NORMALISED_OUTPUT):
-            found.append("the output of the attention is normalised before it is added, which is left out")
+            sentences.append("the output of the attention is normalised before it is added, which is left out")
         factors = {name: self.number(name) for name in _MULTIPLIERS}
         shown = ", ".join(f"{name} {value:g}" for name, value in factors.items() if value not in (None, 1.0))
         if shown:
-            found.append(f"factors of the model are left out: {shown}")
-        return found
+            sentences.append(f"factors of the model are left out: {shown}")
+        return sentences
 
     def positions(self) -> set[str]:
         """Return how positions enter the scores, as far as the settings tell: ``alibi``, ``relative``, ``rotary``."""
         kind = str(self.values.get("position_embedding_type")).lower()
-        found = set()
+        kinds = set()
         if self.has_type("baichuan"):  # the small model turns, the large one penalises, and has no such setting
-            found.add("rotary" if "max_position_embeddings" in self.values else "alibi")
+            kinds.add("rotary" if "max_position_embeddings" in self.values else "alibi")
         if self.flag("alibi", self.has_type("mpt")) or self.flag("use_alibi", False) or kind == "alibi":
-            found.add("alibi")
+            kinds.add("alibi")
         if kind.startswith("relative") or self.flag("relative_attention", False):
-            found.add("relative")
+            kinds.add("relative")
         if kind in ("rotary", "rope"):
-            found.add("rotary")
-        return found
+            kinds.add("rotary")
+        return kinds
 
     def _window(self, layer: int) -> str:
         """Return the width of the layer's window in words; empty when the layer sees all, as far as is known."""
@@ -310,10 +310,10 @@ def config_of(table: dict[str, Any], prefix: str) -> ModelConfig:
         and (key.endswith("_config") or key in ("encoder", "decoder"))
         and ("model_type" in value or any(name in value for name in _HEADS))
     }
-    places = {key: _first_place(key.removesuffix("_config"), prefix) for key in parts}
-    named = [key for key, place in places.items() if place >= 0]
+    offsets = {key: _first_place(key.removesuffix("_config"), prefix) for key in parts}
+    named = [key for key, offset in offsets.items() if offset >= 0]
     main = [key for key in _MAIN if key in parts and not any(word in prefix for word in (*_PARTS["vision"], "audio"))]
-    chosen = min(named, key=places.__getitem__) if named else next(iter(main), None)
+    chosen = min(named, key=offsets.__getitem__) if named else next(iter(main), None)
     part = parts[chosen] if chosen is not None else {}
     inner = part.get("attn_config") or table.get("attn_config")
     values = {**table, **part, **(inner if isinstance(inner, dict) else {})}
@@ -322,5 +322,5 @@ def config_of(table: dict[str, Any], prefix: str) -> ModelConfig:
 
 
 def _first_place(part: str, prefix: str) -> int:
-    places = [prefix.find(word) for word in _PARTS.get(part, (part,))]
-    return min((place for place in places if place >= 0), default=-1)
+    offsets = [prefix.find(word) for word in _PARTS.get(part, (part,))]
+    return min((offset for offset in offsets if offset >= 0), default=-1)

@@ -85,7 +85,7 @@ def read_text_tokens(
     most = config_of(read_config(path), prefix).whole("max_position_embeddings", "n_positions", "max_seq_len")
     if most is not None and len(names) > most:
         notes.append(f"the text has {len(names)} tokens, more than the {most} that the model takes; none is cut")
-    return TextTokens(points, names, tuple(notes))
+    return TextTokens(positions=points, names=names, notes=tuple(notes))
 
 
 def _notes(cut: Cut, head: HeadWeights) -> list[str]:

@@ -1,26 +1,33 @@
 """Readers of labelled sequences of tokens: JSON lines, CSV with an id column, and texts whose words are tokens."""
 
-import csv
 import hashlib
-import json
 import math
 import re
 import unicodedata
-import zlib
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tokendyn.data.delimited import not_a_number, number_in
+from tokendyn.data.cells import not_a_number, number_in
 from tokendyn.data.labels import plain
+from tokendyn.data.text_files import (
+    DELIMITERS,
+    JSON_LINES,
+    TextFile,
+    column_numbers,
+    ending,
+    half_surrogate,
+    open_text,
+    parse_record,
+    read_header,
+)
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
-from tokendyn.runs.bounded import open_table
 from tokendyn.shown import ShortRepr
 
 #: A word, or one character that is neither a letter nor a space.
@@ -78,54 +85,45 @@ def read_sequences(path: str | Path, *, label: str | None = "label", unread: str
     path = Path(path)
     if not path.is_file():
         raise BadInputError(f"{path} is not a file; give sequences as .jsonl or .csv")
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    readers = {".jsonl": _read_lines, ".ndjson": _read_lines, ".csv": _read_table, ".tsv": _read_table}
-    if kind.lower() not in readers:
-        raise BadInputError(f"{path}: unknown kind of file {kind!r}; expected one of {', '.join(readers)} (or .gz)")
-    try:
-        with open_table(path) as stream:
-            return readers[kind.lower()](path, stream, label, unread)
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from None
-    except MemoryError:
-        raise BadInputError(f"{path} cannot be read: it does not fit into memory") from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise BadInputError(f"{path} cannot be read: {error}") from None
+    kind = ending(path)
+    kinds = [*JSON_LINES, *DELIMITERS]
+    if kind not in kinds:
+        raise BadInputError(f"{path}: unknown kind of file {kind!r}; expected one of {', '.join(kinds)} (or .gz)")
+    with open_text(path) as file:
+        return _read_lines(file, label) if kind in JSON_LINES else _read_table(file, DELIMITERS[kind], label, unread)
 
 
-def _read_lines(path: Path, stream: Iterator[str], label: str | None, unread: str) -> LabelledSequences:
-    ids: dict[str, int] = {}
-    sequences, labels = [], []
-    problems = []
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
+def _read_lines(file: TextFile, label: str | None) -> LabelledSequences:
+    lines_of: dict[str, int] = {}
+    sequences, labels, problems = [], [], []
+    for number, line in file.lines():
         try:
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("it is no object")
+            record = parse_record(line)
             tokens = _numbers(record["tokens"])
-            found = None if label is None else _label(record[label])
-            name = _id(record.get("id"), number, ids)
+            value = None if label is None else _label(record[label])
+            name = _id(record.get("id"), number, lines_of)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-            problems.append(f"line {number}: {what}")
+            problem = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+            problems.append(f"line {number}: {problem}")
             continue
-        ids[name] = number
+        lines_of[name] = number
         sequences.append(tokens)
-        labels.append(found)
-    return _collected(path, list(ids), sequences, labels, label, problems, "lines")
+        labels.append(value)
+    _check_read(file.source, problems, sequences)
+    return LabelledSequences(
+        ids=tuple(lines_of), sequences=tuple(sequences), labels=None if label is None else tuple(labels)
+    )
 
 
-def _id(value: Any, number: int, taken: dict[str, int]) -> str:
+def _id(value: Any, number: int, lines_of: dict[str, int]) -> str:
     """Return the name of a sequence, its line if it has none; no two may share one."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise ValueError(f"the id is {str(value)[:40]!r}, expected a string or a whole number")
     name = str(number if value is None else value)
-    if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+    if half_surrogate(name):
         raise ValueError("half a surrogate pair stands in the id; write the character whole")
-    if name in taken:
-        raise ValueError(f"the id {name[:40]!r} is that of line {taken[name]} too; give each sequence its own")
+    if name in lines_of:
+        raise ValueError(f"the id {name[:40]!r} is that of line {lines_of[name]} too; give each sequence its own")
     return name
 
 
@@ -165,84 +163,66 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(part) for part in value) if isinstance(value, list) else value
 
 
-def _read_table(path: Path, stream: Iterator[str], label: str | None, unread: str) -> LabelledSequences:
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    rows = csv.reader(stream, delimiter=delimiter, strict=True)
-    header = [cell.strip() for cell in next(rows, [])]
-    missing = [name for name in ("id", label) if name is not None and name not in header]
-    if missing:
-        raise BadInputError(
-            f"{path}: no column {missing[0]!r}; found {', '.join(map(repr, header)) or 'an empty file'}"
-        )
-    twice = [name for name in ("id", label) if name is not None and header.count(name) > 1]
-    if twice:
-        raise BadInputError(f"{path}: column {twice[0]!r} occurs twice; rename one of them")
-    at_id = header.index("id")
-    at_label = header.index(label) if label is not None else -1
-    beside = {at_id, at_label, *(place for place, name in enumerate(header) if name in ("label", unread))}
-    numeric = [place for place in range(len(header)) if place not in beside]
+def _read_table(file: TextFile, delimiter: str, label: str | None, unread: str) -> LabelledSequences:
+    rows = file.rows(delimiter)
+    header = read_header(rows, file.source)
+    wanted = ["id"] if label is None else ["id", label]
+    id_column, *others = column_numbers(header, wanted, file.source)
+    numeric = [number for number, name in enumerate(header) if name not in ("label", unread, *wanted)]
     if not numeric:
-        raise BadInputError(f"{path}: there is no column of coordinates beside id and label")
-    tokens: dict[str, array[float]] = {}
-    label_of: dict[str, str] = {}
+        raise BadInputError(f"{file.source}: there is no column of coordinates beside id and label")
+    table = _TokenRows(header=header, id_column=id_column, label_column=others[0] if others else None, numeric=numeric)
     problems = []
-    for row in rows:
-        if not any(map(str.strip, row)):
-            continue
-        problem = _take_row(row, header, at_id, at_label, numeric, tokens, label_of)
-        if problem:
-            problems.append(f"line {rows.line_num}: {problem}")
-    labels: list[Any] = [label_of.get(name) for name in tokens]
-    sequences = [np.array(coordinates).reshape(-1, len(numeric)) for coordinates in tokens.values()]
-    return _collected(path, list(tokens), sequences, labels, label, problems, "lines")
+    for line, cells in rows:
+        if any(map(str.strip, cells)) and (problem := table.add(cells)):
+            problems.append(f"line {line}: {problem}")
+    sequences = [np.array(coordinates).reshape(-1, len(numeric)) for coordinates in table.tokens.values()]
+    _check_read(file.source, problems, sequences)
+    labels = None if label is None else tuple(table.label_of[name] for name in table.tokens)
+    return LabelledSequences(ids=tuple(table.tokens), sequences=tuple(sequences), labels=labels)
 
 
-def _take_row(
-    row: list[str],
-    header: list[str],
-    at_id: int,
-    at_label: int,
-    numeric: list[int],
-    tokens: "dict[str, array[float]]",
-    label_of: dict[str, str],
-) -> str:
-    """Add one row to its sequence; return what is wrong with it."""
-    if len(row) != len(header):
-        return f"{len(row)} columns, the header has {len(header)}"
-    values = array("d")
-    for place in numeric:
-        cell = row[place].strip()
-        value = number_in(cell)
-        if value is None or not math.isfinite(value):
-            what = f"not a number{not_a_number(cell)}" if value is None else "NaN or infinity"
-            return f"{cell[:40]!r} in column {header[place]!r} is {what}"
-        values.append(value)
-    name = row[at_id].strip()
-    if not name:
-        return "the id is empty; name the sequence that the row belongs to"
-    given = row[at_label].strip() if at_label >= 0 else None
-    if given == "":
-        return "the label is empty; label the sequence or remove it"
-    if given is not None and label_of.setdefault(name, given) != given:
-        return f"the label of id {name!r} is {given!r} here and {label_of[name]!r} above"
-    tokens.setdefault(name, array("d")).extend(values)
-    return ""
+@dataclass(kw_only=True)
+class _TokenRows:
+    """Sequences whose tokens are rows of a table: the columns by their numbers, and what has been read so far."""
+
+    header: list[str]
+    id_column: int
+    label_column: int | None
+    numeric: list[int]
+    tokens: "dict[str, array[float]]" = field(default_factory=dict)
+    label_of: dict[str, str] = field(default_factory=dict)
+
+    def add(self, cells: list[str]) -> str:
+        """Add one row to its sequence; return what is wrong with it, empty if nothing is."""
+        if len(cells) != len(self.header):
+            return f"{len(cells)} columns, the header has {len(self.header)}"
+        values = array("d")
+        for column in self.numeric:
+            cell = cells[column].strip()
+            value = number_in(cell)
+            if value is None or not math.isfinite(value):
+                what = f"not a number{not_a_number(cell)}" if value is None else "NaN or infinity"
+                return f"{cell[:40]!r} in column {self.header[column]!r} is {what}"
+            values.append(value)
+        name = cells[self.id_column].strip()
+        if not name:
+            return "the id is empty; name the sequence that the row belongs to"
+        label = None if self.label_column is None else cells[self.label_column].strip()
+        if label == "":
+            return "the label is empty; label the sequence or remove it"
+        if label is not None and self.label_of.setdefault(name, label) != label:
+            return f"the label of id {name!r} is {label!r} here and {self.label_of[name]!r} above"
+        self.tokens.setdefault(name, array("d")).extend(values)
+        return ""
 
 
-def _collected(
-    path: Path,
-    ids: list[str],
-    sequences: list[np.ndarray],
-    labels: list[Any],
-    label: str | None,
-    problems: list[str],
-    kind: str,
-) -> LabelledSequences:
+def _check_read(source: str, problems: list[str], sequences: list[np.ndarray]) -> None:
+    """Raise BadInputError if lines are unusable, or there is no sequence."""
     if problems:
-        raise BadInputError.first_of(str(path), problems, kind)
+        raise BadInputError.first_of(source, problems, "lines")
     if not sequences:
-        raise BadInputError(f"{path} holds no sequence")
-    return LabelledSequences(tuple(ids), tuple(sequences), None if label is None else tuple(labels))
+        raise BadInputError(f"{source} holds no sequence")
 
 
 def read_text_sequences(
@@ -286,28 +266,30 @@ def read_text_sequences(
     def folded(word: str) -> str:
         return word if keep_case else word.casefold()
 
-    table: dict[str, np.ndarray] | None = None
+    vector_of: dict[str, np.ndarray] | None = None
     if embedding is not None:
         vectors = read_tokens(embedding)
-        table = {folded(name): row for name, row in zip(vectors.labels, vectors.tokens, strict=True)}
+        vector_of = {folded(name): vector for name, vector in zip(vectors.labels, vectors.tokens, strict=True)}
         hash_dim = vectors.tokens.shape[1]
     known: dict[str, np.ndarray] = {}
     sequences, words, problems = [], [], []
     for row, content in zip(data.rows, data.texts, strict=True):
         split = map(folded, _words(content, keep_punctuation))
-        found = [word for word in split if table is None or word in table]
-        if not found and not allow_empty:
-            kind, remedy = ("known ", "") if table is not None else ("", _keeping(content))
+        kept = [word for word in split if vector_of is None or word in vector_of]
+        if not kept and not allow_empty:
+            kind, remedy = ("known ", "") if vector_of is not None else ("", _keeping(content))
             problems.append(f"row {row}: the text has no {kind}word{remedy}")
             continue
-        for word in found:
+        for word in kept:
             if word not in known:
-                known[word] = table[word] if table is not None else hashed_word(word, hash_dim)
-        sequences.append(np.array([known[word] for word in found]).reshape(len(found), hash_dim))
-        words.append(tuple(found))
+                known[word] = vector_of[word] if vector_of is not None else hashed_word(word, hash_dim)
+        sequences.append(np.array([known[word] for word in kept]).reshape(len(kept), hash_dim))
+        words.append(tuple(kept))
     if problems:
         raise BadInputError.first_of(str(path), problems, "rows")
-    return LabelledSequences(tuple(map(str, data.rows)), tuple(sequences), data.labels, tuple(words))
+    return LabelledSequences(
+        ids=tuple(map(str, data.rows)), sequences=tuple(sequences), labels=data.labels, words=tuple(words)
+    )
 
 
 def _words(text: str, keep_punctuation: bool) -> Iterator[str]:

@@ -74,7 +74,7 @@ def read_states(path: str | Path) -> HiddenStates:
     labels = tuple(map(str, range(states.shape[1]))) if names is None else tuple(map(str, names.tolist()))
     if len(labels) != states.shape[1]:
         raise BadInputError(f"{path}: {len(labels)} names for {states.shape[1]} tokens")
-    return HiddenStates(states, labels, str(path))
+    return HiddenStates(states=states, labels=labels, source=str(path))
 
 
 def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = False) -> None:
@@ -104,15 +104,15 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         with open_tensors(path) as stored:
             _check_there(path, sorted(stored.names))
             return np.asarray(stored.read(STATES, whole=True)), None
-    with open_numpy(path) as found:
+    with open_numpy(path) as file:
         if path.suffix.lower() == ".npy":
-            return np.array(found.read("x")), None
-        names = list(found.shapes)
+            return np.array(file.read("x")), None
+        names = list(file.shapes)
         _check_there(path, names)
-        labels = found.read("tokens") if "tokens" in names else None
+        labels = file.read("tokens") if "tokens" in names else None
         if labels is not None and (labels.ndim != 1 or labels.dtype.kind != "U"):
             raise BadInputError(f"{path}: tokens is {labels.dtype} of shape {labels.shape}; expected a list of names")
-        return found.read(STATES), labels
+        return file.read(STATES), labels
 
 
 def _check_there(path: Path, names: list[str]) -> None:

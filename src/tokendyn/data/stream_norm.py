@@ -44,7 +44,7 @@ class StreamNorm:
         return np.asarray(matrix * self.gain)
 
 
-def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> StreamNorm:
+def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> StreamNorm:
     """Read the normalisation in front of a layer's attention, or the one that ends the layer before.
 
     Raises
@@ -54,14 +54,21 @@ def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> Stre
     """
     ones, zeros = np.ones(dim), np.zeros(dim)
     plain = StreamNorm(
-        ones, zeros, float(np.sqrt(dim)), "d", False,
-        "no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
+        gain=ones, inside_bias=zeros, length=float(np.sqrt(dim)), formula="d", centred=False,
+        note="no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
     )  # fmt: skip
-    for norm in _norms(found):
+    for norm in _norms(model):
         if not norm.stem:
             note = "the normalisation in front of the attention has no gain: a token is a unit vector"
-            return StreamNorm(ones, zeros, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
-        stem, before = _stem(tensors, found, norm, layer)
+            return StreamNorm(
+                gain=ones,
+                inside_bias=zeros,
+                length=float(np.sqrt(dim)),
+                formula="d",
+                centred=norm.centred,
+                note=note + _mean_zero(norm),
+            )
+        stem, before = _stem(tensors, model, norm, layer)
         names = [name for name in (stem + ".weight", stem + ".gamma") if name in tensors.files] if stem else []
         if not names:
             continue
@@ -72,10 +79,19 @@ def read_norm(tensors: Tensors, found: Recognised, layer: int, dim: int) -> Stre
             continue
         if before:
             note = f"the gain of {stem}, in front of the attention, is folded into Q, K and V: a token is a unit vector"
-            return StreamNorm(gain, bias, float(np.sqrt(dim)), "d", norm.centred, note + _mean_zero(norm))
+            return StreamNorm(
+                gain=gain,
+                inside_bias=bias,
+                length=float(np.sqrt(dim)),
+                formula="d",
+                centred=norm.centred,
+                note=note + _mean_zero(norm),
+            )
         size = float(np.sqrt((gain**2).sum() + (bias**2).sum()))
         note = f"states have the norm that {stem} gives in the mean, {size:.4g}; that of single tokens differs"
-        return StreamNorm(ones, zeros, size, "(|gain|^2 + |bias|^2)", False, note)
+        return StreamNorm(
+            gain=ones, inside_bias=zeros, length=size, formula="(|gain|^2 + |bias|^2)", centred=False, note=note
+        )
     return plain
 
 
@@ -83,26 +99,26 @@ def _mean_zero(norm: Norm) -> str:
     return ", of mean zero" if norm.centred else ""
 
 
-def _norms(found: Recognised) -> tuple[Norm, ...]:
+def _norms(model: Recognised) -> tuple[Norm, ...]:
     """Return the candidates; a switch of the configuration moves the norm of OPT behind its layers."""
-    if found.config.flag("do_layer_norm_before", True) and not found.config.flag("pre_norm", False):
-        return found.scheme.norms
-    if found.scheme.name == "OPT":
+    if model.config.flag("do_layer_norm_before", True) and not model.config.flag("pre_norm", False):
+        return model.scheme.norms
+    if model.scheme.name == "OPT":
         return (Norm("layers.{layer}.final_layer_norm", before=False),)
     return ()
 
 
-def _stem(tensors: Tensors, found: Recognised, norm: Norm, layer: int) -> tuple[str, bool]:
+def _stem(tensors: Tensors, model: Recognised, norm: Norm, layer: int) -> tuple[str, bool]:
     """Return the stem of the names of a norm, empty for none, and whether it stands in front of the attention."""
     if norm.before:
-        own = found.prefix + norm.stem.replace("{layer}", found.slots[layer])
+        own = model.prefix + norm.stem.replace("{layer}", model.slots[layer])
         if own + ".weight" in tensors.files or not norm.first or layer > 0:
             return own, True
-        return _first(tensors, found.prefix, norm.first), False
+        return _first(tensors, model.prefix, norm.first), False
     if layer > 0:
-        earlier = found.slots.get(layer - 1)
-        return (found.prefix + norm.stem.replace("{layer}", earlier) if earlier is not None else ""), False
-    return _first(tensors, found.prefix, norm.first), False
+        earlier = model.slots.get(layer - 1)
+        return (model.prefix + norm.stem.replace("{layer}", earlier) if earlier is not None else ""), False
+    return _first(tensors, model.prefix, norm.first), False
 
 
 def _first(tensors: Tensors, prefix: str, ending: str) -> str:

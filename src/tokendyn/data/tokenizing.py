@@ -62,15 +62,17 @@ def cut_text(path: Path, text: str, *, special: bool = True) -> Cut:
         Without the package tokenizers.
     """
     note_opened(path)
-    seen = look(__name__, path, "tokenizers", json.dumps({"text": text, "special": special}))
-    if seen["problem"] == "ImportError":
+    facts = look(__name__, path, "tokenizers", json.dumps({"text": text, "special": special}))
+    if facts["problem"] == "ImportError":
         raise MissingLibraryError(missing("tokenizers") or "tokenizers cannot be imported in a process of its own")
-    if seen["problem"]:
-        raise BadInputError(f"{path} is not a whole tokenizer ({seen['problem']})")
-    ids, names, added = (tuple(seen[key]) for key in ("ids", "names", "added"))
+    if facts["problem"]:
+        raise BadInputError(f"{path} is not a whole tokenizer ({facts['problem']})")
+    ids, names, added = (tuple(facts[key]) for key in ("ids", "names", "added"))
     if not len(ids) == len(names) == len(added):
         raise BadInputError(f"{path} is not a whole tokenizer (it gives {len(ids)} numbers to {len(names)} tokens)")
-    return Cut(ids, names, added, seen["unknown"], seen["lost"], seen["dropout"])
+    return Cut(
+        ids=ids, names=names, added=added, unknown=facts["unknown"], lost=facts["lost"], dropout=facts["dropout"]
+    )
 
 
 def _walk(path: str) -> dict[str, Any]:
@@ -94,18 +96,18 @@ def _encoded(path: str, text: str, special: bool) -> dict[str, Any]:
     dropout = getattr(model, "dropout", None)
     if dropout is not None:
         model.dropout = None
-    found = tokenizer.encode(text, add_special_tokens=special)
-    added = [bool(mark) for mark in found.special_tokens_mask]
+    encoding = tokenizer.encode(text, add_special_tokens=special)
+    added = [bool(mark) for mark in encoding.special_tokens_mask]
     unknown = _unknown(tokenizer, model, path)
     covered = bytearray(len(text))
-    for start, end in found.offsets:
+    for start, end in encoding.offsets:
         covered[start:end] = b"\1" * (end - start)
     return {
         "problem": "",
-        "ids": found.ids,
-        "names": found.tokens,
+        "ids": encoding.ids,
+        "names": encoding.tokens,
         "added": added,
-        "unknown": sum(number == unknown and not own for number, own in zip(found.ids, added, strict=False)),
+        "unknown": sum(number == unknown and not own for number, own in zip(encoding.ids, added, strict=False)),
         "lost": sum(not seen and not sign.isspace() for seen, sign in zip(covered, text, strict=True)),
         "dropout": dropout,
     }

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.data.delimited import read_numbers
+from tokendyn.data.number_table import read_numbers
 from tokendyn.data.tensor_files import open_tensors
+from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
@@ -111,9 +112,9 @@ def _read(path: Path, suffix: str, array: str | None) -> TokenTable:
     if suffix in (".npy", ".npz", ".safetensors"):
         matrix = _read_array(path, array)
         return TokenTable(matrix, tuple(map(str, range(len(matrix)))))
-    table = read_numbers(path, "\t" if suffix.startswith(".tsv") else ",")
+    table = read_numbers(path, DELIMITERS[ending(path)])
     labels = tuple(map(str, range(len(table.values)))) if table.names is None else table.names
-    return TokenTable(table.values, labels, table.name_column)
+    return TokenTable(tokens=table.values, labels=labels, name_column=table.name_column)
 
 
 def read_matrix(path: str | Path) -> Float[np.ndarray, "rows columns"]:
@@ -126,9 +127,9 @@ def _read_array(path: Path, name: str | None) -> np.ndarray:
         with open_tensors(path) as stored:
             matrix = stored.read(_choose(path, sorted(stored.names), name), whole=True)
     else:
-        with open_numpy(path) as found:
+        with open_numpy(path) as file:
             one_array = path.suffix.lower() == ".npy"
-            matrix = found.read("x" if one_array else _choose(path, list(found.shapes), name))
+            matrix = file.read("x" if one_array else _choose(path, list(file.shapes), name))
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or 0 in matrix.shape or matrix.dtype.kind not in "fiub":

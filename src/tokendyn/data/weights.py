@@ -137,13 +137,13 @@ def read_head(
             raise BadInputError(f"{name}={number} must be at least 1")
     tensors = Tensors(path)
     mapped = None if mapping is None else read_mapping(mapping)
-    found = recognise(tensors.files, read_config(Path(path)), str(path), prefix, mapped)
-    slot = _slot(tensors, found, layer)
-    refuse_normalised_queries(tensors, found, slot)
-    scheme, config = found.scheme, found.config
-    names = [found.prefix + name.replace("{layer}", slot) for name in scheme.inputs]
-    output = found.prefix + scheme.output.replace("{layer}", slot) if scheme.output else ""
-    count = heads or scheme.heads or config.heads(found.prefix)
+    model = recognise(tensors.files, read_config(Path(path)), str(path), prefix, mapped)
+    slot = _slot(tensors, model, layer)
+    refuse_normalised_queries(tensors, model, slot)
+    scheme, config = model.scheme, model.config
+    names = [model.prefix + name.replace("{layer}", slot) for name in scheme.inputs]
+    output = model.prefix + scheme.output.replace("{layer}", slot) if scheme.output else ""
+    count = heads or scheme.heads or config.heads(model.prefix)
     if count is None:
         raise BadInputError(
             f"{path}: the number of heads is unknown; give heads=N, or num_attention_heads in config.json beside it"
@@ -155,13 +155,13 @@ def read_head(
         raise BadInputError(
             f"{path}: {count} heads do not share {shared} key and value heads evenly; correct key_value_heads={shared}"
         )
-    layout = HeadLayout(tensors, scheme, tuple(names), count, shared)
+    layout = HeadLayout(tensors=tensors, scheme=scheme, names=tuple(names), heads=count, shared=shared)
     query, key, value = layout.weights(head)
-    _check_head_dim(found, query, str(path))
+    _check_head_dim(model, query, str(path))
     outward = layout.output(output, query, head)
     if outward is None and count * query.shape[0] != query.shape[1]:
         raise BadInputError(f"{path} has no output projection {output or '(none named)'}, and V alone is not square")
-    norm = read_norm(tensors, found, layer, query.shape[1])
+    norm = read_norm(tensors, model, layer, query.shape[1])
     scale, formula = config.scale(query.shape[0], layer)
     bias = layout.query_bias(head, query.shape[0])
     with np.errstate(over="ignore", invalid="ignore"):
@@ -172,9 +172,11 @@ def read_head(
         if not all(np.isfinite(part).all() for part in (query, key, value, key_bias, beta)):
             raise BadInputError(f"{path}: weights of layer {layer} are so large that products of them overflow")
     return HeadWeights(
-        query, key, value, outward, scheme.name, layer, head, count, shared,
-        tuple(head_notes(tensors, found, slot, layer, [*names, output], norm, key_bias)),
-        beta, f"{norm.formula} times {formula}", norm.centred, key_bias,
+        query=query, key=key, value=value, output=outward, scheme=scheme.name, layer=layer, head=head, heads=count,
+        key_value_heads=shared,
+        notes=tuple(head_notes(tensors, model, slot, layer, [*names, output], norm, key_bias)),
+        own_temperature=beta, temperature_formula=f"{norm.formula} times {formula}", centred=norm.centred,
+        key_bias=key_bias,
     )  # fmt: skip
 
 
@@ -195,27 +197,27 @@ def read_embedding(path: str | Path, prefix: str = "") -> Float[np.ndarray, "tok
     """
     tensors = Tensors(path)
     ends = tuple("." + name for name in EMBEDDINGS)
-    found = [name for name in sorted(tensors.files) if ("." + name).endswith(ends)]
-    if not found:
+    names = [name for name in sorted(tensors.files) if ("." + name).endswith(ends)]
+    if not names:
         raise BadInputError(f"{path} has no embeddings under a known name ({', '.join(EMBEDDINGS)})")
-    own = [name for name in found if prefix and name.startswith(prefix)]
-    return tensors.read(min(own or found, key=len))
+    own = [name for name in names if prefix and name.startswith(prefix)]
+    return tensors.read(min(own or names, key=len))
 
 
-def _slot(tensors: Tensors, found: Recognised, layer: int) -> str:
+def _slot(tensors: Tensors, model: Recognised, layer: int) -> str:
     """Return what stands for a layer in the names."""
-    if layer in found.slots:
-        return found.slots[layer]
-    known = sorted(found.slots)
+    if layer in model.slots:
+        return model.slots[layer]
+    known = sorted(model.slots)
     whole = known == list(range(known[0], known[-1] + 1)) and len(known) > 2
     shown = f"{known[0]} to {known[-1]}" if whole else ", ".join(map(str, known))
-    raise BadInputError(f"{tensors.path} ({found.scheme.name}) has layers {shown}; got layer={layer}")
+    raise BadInputError(f"{tensors.path} ({model.scheme.name}) has layers {shown}; got layer={layer}")
 
 
-def _check_head_dim(found: Recognised, query: np.ndarray, source: str) -> None:
-    said = found.config.whole("head_dim", "d_kv", "kv_channels")
-    if said is not None and said != len(query) and found.config.model_types:
+def _check_head_dim(model: Recognised, query: np.ndarray, source: str) -> None:
+    stated = model.config.whole("head_dim", "d_kv", "kv_channels")
+    if stated is not None and stated != len(query) and model.config.model_types:
         raise BadInputError(
-            f"{source}: the heads have {len(query)} rows of Q, but config.json says {said}; correct heads=N, or "
+            f"{source}: the heads have {len(query)} rows of Q, but config.json says {stated}; correct heads=N, or "
             "name the tensors with mapping='FILE.toml'"
         )

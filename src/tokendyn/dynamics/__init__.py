@@ -14,9 +14,13 @@ In continuous time, weighted tokens move on the sphere (arXiv 2605.10931): :clas
 from tokendyn.dynamics.flow import TokenFlow, means_within
 from tokendyn.dynamics.flow_trajectory import FlowTrajectory
 from tokendyn.dynamics.freeze import FrozenMotion
-from tokendyn.dynamics.integrators import Budget, Event, integrate
+from tokendyn.dynamics.integration import Budget, Event
+from tokendyn.dynamics.integrators import integrate
 from tokendyn.dynamics.layers import FeedForward, Layer, ResidualLayer, checked_tokens
-from tokendyn.dynamics.ragged import MeanShares, RaggedTokens, RaggedTrajectory, mean_shares, run_ragged
+from tokendyn.dynamics.ragged import run_ragged
+from tokendyn.dynamics.ragged_shares import MeanShares, mean_shares
+from tokendyn.dynamics.ragged_tokens import RaggedTokens
+from tokendyn.dynamics.ragged_trajectory import RaggedTrajectory
 from tokendyn.dynamics.run import Progress, Record, run
 from tokendyn.dynamics.trajectory import Trajectory
 

@@ -236,6 +236,7 @@ class TokenFlow:
             )
             return tangent(tokens, self._values(means)) if projected else self._values(means)
         drift = self.drift(tokens, masses)
+        # Projecting sigma x + delta as a whole would lose delta to the rounding of x in collapsed clusters.
         if projected:
             moved = drift.signs[:, None] * self._tangent_values(tokens) + tangent(tokens, self._values(drift.shifts))
         else:
@@ -256,7 +257,9 @@ class TokenFlow:
         size = 1.0 if self.interaction is None else float(np.abs(self.interaction).max())
         zero = np.flatnonzero(norms <= SINGULAR * size * np.linalg.norm(tokens, axis=1))
         if zero.size:
-            raise SingularError(f"B^T x = 0 for token {zero[0]}: it asks for no direction, and the flow is not defined")
+            raise SingularError(
+                f"B^T x = 0 for token {zero[0]}: its query has no direction, and the flow is not defined"
+            )
         return np.asarray(queries / norms[:, None])
 
     def _values(self, vectors: np.ndarray) -> np.ndarray:

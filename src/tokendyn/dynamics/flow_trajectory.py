@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import Clusters, cluster_points
 from tokendyn.results import Paths, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.words import counted
 
@@ -158,6 +159,7 @@ class FlowTrajectory(Result):
             or not all(isinstance(record.get(name), dict) for name in ("events", "provenance"))
         ):
             raise BadInputError(f"{folder} is damaged: its arrays and its record do not fit together")
+        check_fields(cls, record, folder / "flow.json")
         return cls(
             times=times,
             states=states,

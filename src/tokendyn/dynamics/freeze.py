@@ -46,7 +46,9 @@ class Following(ShortRepr):
 
     def copy(self) -> "Following":
         """Return a copy."""
-        return Following(self.leaders.copy(), self.tie_counts.copy(), self.tie_spreads.copy())
+        return Following(
+            leaders=self.leaders.copy(), tie_counts=self.tie_counts.copy(), tie_spreads=self.tie_spreads.copy()
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,7 +144,9 @@ class Frozen:
         self._state = tokens.copy()
         self.weights = as_weights(weights, (count,), np.ones(count, dtype=bool))
         self.active = np.arange(count)
-        self.following = Following(np.arange(count), np.zeros(count, dtype=np.int64), np.zeros(count))
+        self.following = Following(
+            leaders=np.arange(count), tie_counts=np.zeros(count, dtype=np.int64), tie_spreads=np.zeros(count)
+        )
         self.log_shares = log_shares(layers)
         self.since = np.full(count, -1, dtype=np.int64)
         self.standing, self.between = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
@@ -169,7 +173,7 @@ class Frozen:
     @property
     def motion(self) -> FrozenMotion:
         """The closed form; it holds for all tokens when none is active."""
-        return FrozenMotion(self.since, self.origins, self.goals, self.log_shares)
+        return FrozenMotion(since=self.since, origins=self.origins, goals=self.goals, log_shares=self.log_shares)
 
     @property
     def goals(self) -> Float[np.ndarray, "tokens dim"]:
@@ -188,6 +192,8 @@ class Frozen:
         """
         if not self.active.size:
             return
+        # The order matters: ties and freezing are decided on the state before the layer, errors are bounded while the
+        # old points are known, and only then does the state change.
         rows, following = self.active, self.following
         earlier = following.leaders[rows]  # a copy: rows are numbers
         means, decisions = self._attend(rows, number)
@@ -204,6 +210,7 @@ class Frozen:
         left = before[~frozen]
         moved = left + share * (means[~frozen] - left)
         self.active = rows[~frozen]
+        # When no float moves in a layer, the run has ended in float64; exact arithmetic could follow it without end.
         stuck = (
             self.active.size
             and self.arithmetic != "rational"
@@ -329,7 +336,9 @@ class Frozen:
         for index in np.flatnonzero(following.tie_spreads[rows] > self._near(rows, following.leaders[rows])):
             count = canonical_ties(queries[index], keys, slack[index], chosen)
             token = int(rows[index])
-            decisions[token] = Decision(chosen[:count].copy(), means[index], float(following.tie_spreads[token]))
+            decisions[token] = Decision(
+                members=chosen[:count].copy(), mean=means[index], spread=float(following.tie_spreads[token])
+            )
         return decisions
 
     def _near(self, rows: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " rows"]:

@@ -137,7 +137,7 @@ class Integration:
     def velocity(self, state: np.ndarray) -> np.ndarray:
         """Return the velocity, or stop when a token is not finite."""
         if not np.isfinite(state).all():
-            raise StopError("diverged", f"a token left the finite numbers after {self.steps} steps")
+            raise StopError("diverged", f"a token is not finite after {self.steps} steps")
         self.evaluations += 1
         return self.field(state, self.weights)
 
@@ -178,7 +178,7 @@ class Integration:
     def keep(self, when: float, state: np.ndarray) -> None:
         """Record the state at an output time, or stop when it is not finite."""
         if not np.isfinite(state).all():
-            raise StopError("diverged", f"a token left the finite numbers before t = {when:.6g}")
+            raise StopError("diverged", f"a token is not finite before t = {when:.6g}")
         self.times.append(float(when))
         self.states.append(state)
         if self.progress is not None:

@@ -28,7 +28,7 @@ def fixed_steps(
     slope, size = (run.velocity(state), longest) if saved is None else (saved.arrays["slope"], saved.record["size"])
     controlled = math.isfinite(allowed)
     if controlled and not np.isfinite(slope).all():
-        raise StopError("diverged", f"a velocity left the finite numbers at t = {run.times[-1]:.6g}")
+        raise StopError("diverged", f"a velocity is not finite at t = {run.times[-1]:.6g}")
     for before, after in zip(run.grid[first - 1 : -1], run.grid[first:], strict=True):
         left = after - before
         count = _pieces(left, size)
@@ -110,7 +110,7 @@ def noisy_steps(
             fastest = float(np.sqrt((slope**2).sum(axis=1).max()))
             if automatic and h * fastest > _NOISY_WAY:
                 if not math.isfinite(fastest):
-                    raise StopError("diverged", f"a velocity left the finite numbers at t = {after - count * h:.6g}")
+                    raise StopError("diverged", f"a velocity is not finite at t = {after - count * h:.6g}")
                 left = count * h
                 run.check_pace(after - left, _NOISY_WAY / fastest)
                 count = math.ceil(left * fastest / _NOISY_WAY)

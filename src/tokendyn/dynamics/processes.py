@@ -46,6 +46,7 @@ def run_in_processes(
             arrays["weights"] = as_weights(weights, (len(tokens),), np.ones(len(tokens), dtype=bool))
         np.savez(Path(folder) / "run.npz", tie_tolerance=head.tie_tolerance, **arrays)
         command = [sys.executable, "-m", "tokendyn.dynamics.processes", folder, str(processes)]
+        # The workers must import the same library as this process, wherever it was found.
         path = os.pathsep.join(filter(None, sys.path))
         environment = {**os.environ, "PYTHONPATH": path}
         workers = [

@@ -268,7 +268,13 @@ def _run_layers(
         if not np.isfinite(moved).all():
             recording.keep(number, state)
             return "diverged"
-        recording.follow(number, tuple(Following(step.leaders, step.tie_counts, step.tie_spreads) for step in steps))
+        recording.follow(
+            number,
+            tuple(
+                Following(leaders=step.leaders, tie_counts=step.tie_counts, tie_spreads=step.tie_spreads)
+                for step in steps
+            ),
+        )
         state = moved
         if number + 1 in recording.selected:
             recording.keep(number + 1, state)
@@ -316,7 +322,9 @@ def _run_sharded(
     recording.follow(0, (sharded.first,))
     if last > 0 and last in recording.selected:
         recording.keep(last, sharded.previous)
-        recording.follow(last, (Following(sharded.leaders, sharded.tie_counts, sharded.tie_spreads),))
+        recording.follow(
+            last, (Following(leaders=sharded.leaders, tie_counts=sharded.tie_counts, tie_spreads=sharded.tie_spreads),)
+        )
     recording.keep(last + 1, sharded.state)
     recording.doubtful = sharded.doubtful
     return "completed"

@@ -155,6 +155,7 @@ class _Exchange:
         counts = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
         dist.all_gather(counts, torch.tensor([len(rows)], device=self.device), group=self.group)
         sizes = [int(count.item()) for count in counts]
+        # Gathering needs equal shapes: rows are padded to the longest part and cut again.
         padded = torch.zeros(max(sizes), rows.shape[1], dtype=torch.float64, device=self.device)
         padded[: len(rows)] = torch.from_numpy(rows)
         gathered = [torch.empty_like(padded) for _ in sizes]
@@ -194,6 +195,8 @@ class _Shard:
 
         Once all tokens of all processes are frozen, only one number is sent for each layer.
         """
+        # Every process must make the same collective calls, so each decision to return is taken from a maximum over
+        # all processes.
         active = np.flatnonzero(self.since < 0)
         if not self.exchange.largest(float(active.size)):
             return True

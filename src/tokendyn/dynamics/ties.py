@@ -133,6 +133,7 @@ class Ties:
         candidates = self._candidates(token, layer, state, query, keys)
         if candidates is None:
             return self._by_floats(token, state, query, keys)
+        # Tokens of one input point move together, so one exact score for each point suffices.
         representatives = np.unique(self.first[candidates])
         if len(representatives) > 1:
             best = self._best(token, layer, representatives)
@@ -155,6 +156,7 @@ class Ties:
         ``<A z_i', z_j'>`` bilinearly; each of the four terms is largest for the points of the tie, and the first one is
         smaller for every other token.
         """
+        # Whether a tie lasts depends on its points alone, which stay: one proof serves all their followers.
         signature = tuple(np.unique(self.first[members]).tolist())
         if signature in self._lasting:
             return True
@@ -169,6 +171,7 @@ class Ties:
         error = EPS * float(np.abs(floats).max())
         chosen = np.empty(len(keys), dtype=np.int64)
         count = near_top(floats, error, keys, self._key_errors(state), self._rounding, chosen)
+        # Only tokens whose score is within the bounds of the largest need an exact one.
         others = np.setdiff1d(self.first[chosen[:count]], signature)
         if not self._spend(others, int(members[0]), layer):
             return False
@@ -220,9 +223,11 @@ class Ties:
         self, token: int, layer: int, state: np.ndarray, query: np.ndarray, keys: np.ndarray
     ) -> Int[np.ndarray, " candidates"] | None:
         """Return the tokens that may lead in exact arithmetic; None when too many pairs were bounded before."""
+        # Charged before the work, so that a set full of ties ends as doubtful and not as a run without end.
         self.pairs_left -= len(keys)
         if self.pairs_left < 0:
             return None
+        # Scores of the input on a lattice do not round at all: without this, every tie there would need rationals.
         rounding = 0.0 if layer == 0 and self._first_is_exact else self._rounding
         error = 0.0
         if rounding:
@@ -271,7 +276,7 @@ class Ties:
     def _decision(self, members: np.ndarray, state: np.ndarray) -> Decision:
         mean = np.empty(state.shape[1])
         spread = mean_of(members, state, self.weights, mean)
-        return Decision(np.array(members), mean, float(spread))
+        return Decision(members=np.array(members), mean=mean, spread=float(spread))
 
     def _spend(self, tokens: np.ndarray, token: int, layer: int) -> bool:
         """Charge the exact scores of some tokens to the budget; return whether it sufficed."""

@@ -211,6 +211,7 @@ class Trajectory(Result):
         write_tensors(folder / "trajectory.safetensors", arrays)
         record = {
             "schema": SCHEMA,
+            # Whole trajectories have the form of version 1, so that older releases can read them.
             "schema_version": 1 if self.is_whole else SCHEMA_VERSION,
             "status": self.status,
             "labels": list(self.labels),

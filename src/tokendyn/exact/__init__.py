@@ -10,7 +10,7 @@ from tokendyn.late import attributes_at
 if TYPE_CHECKING:
     from tokendyn.exact.certificate import Certificate, Verification
     from tokendyn.exact.checking import InputReport, check
-    from tokendyn.exact.compiler import compile, compile_seq2seq
+    from tokendyn.exact.compiler import compile
     from tokendyn.exact.errors import (
         CertificateError,
         ContradictoryLabelsError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
     from tokendyn.exact.outcome import BuiltModel
     from tokendyn.exact.regularised import LossCurves, regularised_training
+    from tokendyn.exact.seq2seq import compile_seq2seq
     from tokendyn.exact.store import load, save
     from tokendyn.exact.transformer import ExactTransformer, Stats
 
@@ -36,7 +37,7 @@ _HOME = {
     "InputReport": "checking",
     "check": "checking",
     "compile": "compiler",
-    "compile_seq2seq": "compiler",
+    "compile_seq2seq": "seq2seq",
     "CertificateError": "errors",
     "ContradictoryLabelsError": "errors",
     "CoverageWarning": "errors",

@@ -1,4 +1,4 @@
-"""What a transformer says of a whole file, and the records of checks and verifications."""
+"""Labels for a whole file, and the records of checks and verifications."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class FileLabels:
     ids
         Ids of the sequences.
     labels
-        Their labels; None for strangers, which have none.
+        Their labels; None for unknown sequences.
     known
         Whether each is one of the sequences that the transformer was built from.
     """
@@ -41,7 +41,7 @@ class FileLabels:
     known: tuple[bool, ...]
 
     def rows(self) -> Iterator[list[object]]:
-        """Yield the heading and a row a sequence, as cells that no spreadsheet takes for a formula."""
+        """Yield the heading and one row a sequence, as cells that no spreadsheet evaluates as a formula."""
         yield list(HEADER)
         for name, label, known in zip(self.ids, self.labels, self.known, strict=True):
             cells = (name, "" if label is None else label, "yes" if known else "no")
@@ -49,7 +49,7 @@ class FileLabels:
 
 
 class FileReader:
-    """A transformer and a file that is read as the one which it was built from.
+    """A transformer and a file, read in the same way as the file that it was built from.
 
     Attributes
     ----------
@@ -69,12 +69,12 @@ class FileReader:
         self.model = model
         self.data: LabelledSequences = file.read(None, allow_empty=True)
         sizes = [len(tokens) for tokens in self.data.sequences]
-        self._readable = [place for place, size in enumerate(sizes) if size or self.data.words is None]
-        self._given = [self.data.sequences[place] for place in self._readable]
+        self._readable = [index for index, size in enumerate(sizes) if size or self.data.words is None]
+        self._sequences = [self.data.sequences[index] for index in self._readable]
         self.known: np.ndarray = np.zeros(len(self.data), dtype=bool)
-        with file.naming(tuple(self.data.ids[place] for place in self._readable)):
-            if self._given:
-                self.known[self._readable] = model.is_known(self._given)
+        with file.naming(tuple(self.data.ids[index] for index in self._readable)):
+            if self._sequences:
+                self.known[self._readable] = model.is_known(self._sequences)
 
     def label(
         self, *, abstain: bool = True, workers: int = 1, progress: Callable[[int, int], None] | None = None
@@ -84,24 +84,24 @@ class FileReader:
         Parameters
         ----------
         abstain
-            Give no label to strangers; else what the network happens to say of them, which means nothing.
+            Give no label to unknown sequences; else the label nearest to the network's output, which means nothing.
         workers
-            Threads.
+            Number of threads.
         progress
-            Called with sequences done, and how many there are.
+            Called with the sequences done and their total.
         """
         labels: list[Any] = [None] * len(self.data)
-        if self._given:
-            said = self.model.predict(self._given, abstain=abstain, workers=workers, progress=progress)
-            for place, label in zip(self._readable, said, strict=True):
-                labels[place] = label
+        if self._sequences:
+            predictions = self.model.predict(self._sequences, abstain=abstain, workers=workers, progress=progress)
+            for index, label in zip(self._readable, predictions, strict=True):
+                labels[index] = label
         return FileLabels(ids=tuple(self.data.ids), labels=tuple(labels), known=tuple(map(bool, self.known)))
 
 
 def check_record(
     report: "InputReport", ids: Sequence[str], *, source: str, command: str, seconds: float
 ) -> dict[str, Any]:
-    """Return what was found in the sequences of a file as JSON values, with ids in place of numbers."""
+    """Return the report about the sequences of a file as JSON values, with ids in place of numbers."""
     names = ("sequences", "tokens", "dim", "shortest", "longest", "distinct_tokens", "duplicates", "ok")
     return {
         **_head(CHECK_SCHEMA, source, command, seconds),
@@ -112,12 +112,12 @@ def check_record(
 
 
 def check_lines(report: "InputReport", ids: Sequence[str]) -> list[str]:
-    """Return what was found in sentences, with ids in place of numbers."""
+    """Return the report in sentences, with ids in place of numbers."""
     return [with_ids(line, ids) for line in report.describe()]
 
 
 def contradiction(report: "InputReport", file: SequenceFile) -> BadInputError:
-    """Return the error that says why the labels of a file cannot be learned, and what would help."""
+    """Return the error for contradictory labels of a file, with its remedies."""
     count = len(report.contradictions)
     several = f"{count} pairs of sequences are the same and have"
     pairs = "a pair of sequences is the same and has" if count == 1 else several
@@ -138,9 +138,9 @@ def verification_record(
     model
         The transformer.
     verification
-        What came out.
+        The verification.
     bits
-        Significant bits of the weights that are enough, if they were measured.
+        Significant bits of the weights that suffice, if they were measured.
     against
         The file of the user's own sequences, if they were run.
     source, command, seconds

@@ -38,14 +38,14 @@ def half_space_bank(
     owner = np.repeat(np.arange(len(codes)), np.diff(sets.starts))
     dim = tokens.shape[1]
     names = [f"h{y}" for y in range(count) if y != default] + [f"b{y}" for y in range(count) if y != default] + ["o"]
-    at = {name: place for place, name in enumerate(names)}
+    at = {name: channel for channel, name in enumerate(names)}
     write = Writer()
     gaps = [np.inf]
     worst_error = 0.0
     detectors = 0
     for y in (y for y in range(count) if y != default):
-        found = _cut_off(tokens, sets, codes, owner, y, str(sequences.tokens.dtype), min_margin)
-        directions, thresholds, margins, error = found
+        half_spaces = _cut_off(tokens, sets, codes, owner, y, str(sequences.tokens.dtype), min_margin)
+        directions, thresholds, margins, error = half_spaces
         gaps.extend(margins.tolist())
         worst_error = max(worst_error, error)
         scale = np.ldexp(1.0, 3 - np.frexp(margins)[1])  # a detector that fires is at least 1
@@ -53,7 +53,9 @@ def half_space_bank(
             write.units(0, -thresholds * scale, range(dim), directions * scale[:, None], [at[f"h{y}"]], np.ones((1, 1)))
         detectors += len(thresholds)
     write.attend(0, (0, 0.0), (0, 0.0))
-    width = math.ldexp(1.0, -(math.frexp(longest)[1] + 2))  # a hit is at least 1/2 before the mean
+    # A detector that fires is at least 1/2, and the mean divides it by at most ``longest``: a power of two below that
+    # share separates a hit from none.
+    width = math.ldexp(1.0, -(math.frexp(longest)[1] + 2))
     total = default + sum(y - default for y in range(count))
     write.unit(1, 1.0, {}, {at["o"]: float(total)})
     for y in (y for y in range(count) if y != default):
@@ -62,15 +64,28 @@ def half_space_bank(
             write.unit(1, bias, {at[f"b{y}"]: -2 / width}, {at["o"]: sign * (y - default)})
     gap = float(min(gaps))
     return Construction(
-        "half-space", write.weights(2), tuple(names), max(dim, len(names)), (at["o"],), gap, worst_error,
-        8 * worst_error, math.inf, longest, detectors,
-    )  # fmt: skip
+        strategy="half-space",
+        weights=write.weights(2),
+        channels=tuple(names),
+        dim=max(dim, len(names)),
+        outputs=(at["o"],),
+        gap=gap,
+        error=worst_error,
+        needed=8 * worst_error,
+        width=math.inf,
+        longest=longest,
+        queries=detectors,
+    )
 
 
 def _cut_off(
     tokens: np.ndarray, sets: TokenSets, codes: Codes, owner: np.ndarray, y: int, dtype: str, min_margin: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return directions, thresholds and margins of half-spaces that together reach all sequences of label y."""
+    """Return directions, thresholds and margins of half-spaces that together reach all sequences of label y.
+
+    Greedy: sequences are taken in batches, the farthest token of each is tried first, and a half-space covers all
+    sequences with a token in it, which need no other one.
+    """
     foreign = np.zeros(len(tokens), dtype=bool)
     foreign[sets.members[codes[owner] != y]] = True
     center = tokens.mean(axis=0)
@@ -78,10 +93,10 @@ def _cut_off(
     distance = np.linalg.norm(from_center, axis=1)
     ours = np.flatnonzero(codes == y)
     open_ = set(ours.tolist())
-    mine = np.flatnonzero(~foreign)
+    pure = np.flatnonzero(~foreign)
     of_token: dict[int, list[int]] = {}
-    for place in np.flatnonzero(codes[owner] == y):
-        of_token.setdefault(int(sets.members[place]), []).append(int(owner[place]))
+    for incidence in np.flatnonzero(codes[owner] == y):
+        of_token.setdefault(int(sets.members[incidence]), []).append(int(owner[incidence]))
     info = np.finfo(dtype)
     smallest = 2.0 ** (int(info.minexp) // 4)  # 1/gap is a weight
     steps = (tokens.shape[1] + 4) * float(info.eps) / 2
@@ -99,7 +114,7 @@ def _cut_off(
                 break
             v = (from_center[keep] / np.maximum(distance[keep], 1e-300)[:, None]).astype(dtype).astype(np.float64)
             highest = (strangers @ v.T).max(axis=0, initial=-np.inf)
-            own = tokens[mine] @ v.T
+            own = tokens[pure] @ v.T
             for column, x in enumerate(keep):
                 value = float(tokens[x] @ v[column])
                 error = steps / (1 - steps) * float(np.linalg.norm(v[column])) * reach
@@ -107,7 +122,7 @@ def _cut_off(
                 if gap < max(8 * error, min_margin, smallest) or not any(j in open_ for j in of_token[x]):
                     widest = max(widest, gap if gap >= max(8 * error, smallest) else 0.0)
                     continue
-                beyond = mine[own[:, column] >= value - 2 * error]
+                beyond = pure[own[:, column] >= value - 2 * error]
                 open_.difference_update(*(of_token[t] for t in beyond.tolist()))
                 directions.append(v[column])
                 gap = gap if math.isfinite(gap) else 1.0
@@ -126,11 +141,11 @@ def _cut_off(
 
 def _candidate(sets: TokenSets, j: int, foreign: np.ndarray, distance: np.ndarray, turn: int) -> int:
     """Return the token of sequence j that is farthest out, or the next ones in later turns; -1 if there is none."""
-    held = sets.members[sets.starts[j] : sets.starts[j + 1]]
-    held = held[~foreign[held]]
-    if len(held) <= turn:
+    pure = sets.members[sets.starts[j] : sets.starts[j + 1]]
+    pure = pure[~foreign[pure]]
+    if len(pure) <= turn:
         return -1
-    return int(held[np.argsort(-distance[held], kind="stable")[turn]])
+    return int(pure[np.argsort(-distance[pure], kind="stable")[turn]])
 
 
 # --- bank of slabs ---------------------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ def slab_bank(
     intervals = _pure_intervals(line, sets, codes, default, needed, min_margin)
     labels = [y for y in range(count) if y != default]
     names = ["p", *(f"h{y}" for y in labels), *(f"b{y}" for y in labels), *(f"z{y}" for y in labels), "o"]
-    at = {name: place for place, name in enumerate(names)}
+    at = {name: channel for channel, name in enumerate(names)}
     write = Writer()
     project_line(write, line, at["p"])
     reach = 2 * float(np.abs(line.values).max()) + 1
@@ -189,9 +204,18 @@ def slab_bank(
     gap = min((gap for *_, gap in intervals), default=math.inf)
     dim = max(len(line.direction), len(names))
     return Construction(
-        "slab", write.weights(4), tuple(names), dim, (at["o"],), gap, line.error, needed, math.inf, longest,
-        len(intervals),
-    )  # fmt: skip
+        strategy="slab",
+        weights=write.weights(4),
+        channels=tuple(names),
+        dim=dim,
+        outputs=(at["o"],),
+        gap=gap,
+        error=line.error,
+        needed=needed,
+        width=math.inf,
+        longest=longest,
+        queries=len(intervals),
+    )
 
 
 def _pure_intervals(
@@ -212,7 +236,7 @@ def _pure_intervals(
     order = np.argsort(symbol, kind="stable")
     starts = np.searchsorted(symbol[order], np.arange(len(values) + 1))
     open_ = codes != default
-    found = []
+    intervals = []
     runs = [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True) if label[a] >= 0]
     for first, last in sorted(runs, key=lambda run: starts[run[0]] - starts[run[1] + 1]):
         a, b = first, last
@@ -225,7 +249,7 @@ def _pure_intervals(
         if gap < needed or not open_[reached].any():
             continue
         open_[reached] = False
-        found.append((int(label[a]), float(values[a]), float(values[b]), gap if math.isfinite(gap) else 1.0))
+        intervals.append((int(label[a]), float(values[a]), float(values[b]), gap if math.isfinite(gap) else 1.0))
     if open_.any():
         j = int(np.flatnonzero(open_)[0])
         why = f"sequence {j} has no token in an interval of {line.name} that belongs to its label alone"
@@ -233,4 +257,4 @@ def _pure_intervals(
         gap = float(np.minimum(before, after)[symbol[owner == j]][pure].max(initial=0.0))
         why += f" with gaps of {needed:.3g}" if gap else ""
         raise unsure(why, codes, j, gap, needed, min_margin if gap else 0.0)
-    return found
+    return intervals

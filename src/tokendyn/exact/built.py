@@ -1,4 +1,4 @@
-"""What certificate, radii and explanations read of a built transformer.
+"""The part of a built transformer that certificate, radii and explanations read.
 
 They name this protocol in place of :class:`tokendyn.exact.ExactTransformer`, which makes them.
 """
@@ -35,11 +35,11 @@ class Built(Protocol):
 
     @property
     def sequences(self) -> Sequences:
-        """What it was built from."""
+        """The sequences that it was built from."""
 
     @property
     def targets(self) -> Float[np.ndarray, "tokens outputs"]:
-        """What each token of them must end with."""
+        """The final output that each of their tokens must have."""
 
     @property
     def strategy(self) -> str:
@@ -70,13 +70,13 @@ class Built(Protocol):
         """``"set"`` or ``"frequency"``."""
 
     def prepare(self, sequences: Given) -> Sequences:
-        """Check sequences and put them into the form that is read."""
+        """Check sequences and convert them into the form that the network reads."""
 
     def is_known(self, sequences: Given) -> Bool[np.ndarray, " sequences"]:
         """Return which sequences it was built from."""
 
     def nearest(self, output: float) -> int:
-        """Return the number of the label next to an output."""
+        """Return the number of the label nearest to an output."""
 
     def for_form(self, form: Sequences, label: int) -> Self:
         """Return the same network as if it had been built from one sequence in canonical form."""

@@ -1,4 +1,4 @@
-"""What is promised of a built transformer, and the runs that show it."""
+"""The certificate of a built transformer, and the runs that verify it."""
 
 import math
 import time
@@ -32,9 +32,9 @@ Progress = Callable[[int, int], None]
 def sufficient_beta(width: float, longest: int) -> float:
     """Return an inverse temperature at which softmax decides as hardmax, in exact arithmetic.
 
-    ``beta >= max(1, ln(2 (n_max - 1))) / (2 w_min)``: with ``s >= 2``, tokens that are not hit weigh at most
-    ``e^(-2 beta r)``, and ``(n - 1) r e^(-2 beta r)`` falls for ``r >= w``, so that b is at most ``w/2`` on hits; and
-    b, a mean of values of at least w, is at least w otherwise. Our own. Rounded up.
+    ``beta >= max(1, ln(2 (n_max - 1))) / (2 w_min)``: with ``s >= 2``, tokens without a hit have a weight of at most
+    ``e^(-2 beta r)``, and ``(n - 1) r e^(-2 beta r)`` decreases for ``r >= w``, so that b is at most ``w/2`` on hits;
+    otherwise b, a mean of values of at least w, is at least w. Our own. Rounded up.
     """
     if not math.isfinite(width):
         return 1.0
@@ -42,7 +42,7 @@ def sufficient_beta(width: float, longest: int) -> float:
 
 
 def bitwise_beta(width: float, longest: int, bits: int) -> float:
-    """Return an inverse temperature at which the softmax's labels are exact in floating point too.
+    """Return an inverse temperature at which the labels of softmax are also exact in floating point.
 
     ``beta = (ln(2 (n_max - 1)) + (bits + 2) ln 2) / (2 w_min)`` makes ``2b/w <= 2^-(bits + 1)`` on hits: then 2 - 2b/w
     and 1 - 2b/w round to 2 and 1, and t is 1 to the last bit. Our own; ``bits`` is 53 for float64, 24 for float32.
@@ -63,16 +63,16 @@ class Verification(Numbers, kind="exact-verification"):
     attention
         ``hardmax`` or ``softmax``.
     sequences
-        How many were run.
+        Number of sequences.
     wrong
         Numbers of the sequences with a token whose output is not the label.
     largest_difference
-        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit. Infinite if a label is none of
+        Largest ``|output - label|`` over all tokens; 0.0 means equal to the last bit. Infinite if a label is not one of
         the transformer's.
     seconds
         Processor time.
     unknown
-        Numbers of the sequences that the transformer was not built from, when the user's own were run.
+        Numbers of the sequences that the transformer was not built from, when the user's own sequences were run.
     """
 
     arithmetic: str
@@ -102,11 +102,11 @@ class Verification(Numbers, kind="exact-verification"):
         """Return one row for each sequence that is wrong or unknown; no row when it passed."""
         import pandas as pd
 
-        rows = [(place, what) for what in ("wrong", "unknown") for place in getattr(self, what)]
+        rows = [(sequence, what) for what in ("wrong", "unknown") for sequence in getattr(self, what)]
         return pd.DataFrame(rows, columns=["sequence", "problem"])
 
     def picture(self) -> Bars:
-        """Return how many sequences are right, wrong, unknown."""
+        """Return the numbers of right, wrong and unknown sequences."""
         bad = len({*self.wrong, *self.unknown})
         counts = (self.sequences - bad, len(self.wrong), len(self.unknown))
         return Bars(("right", "wrong", "unknown"), [*map(float, counts)], "sequences")
@@ -115,7 +115,7 @@ class Verification(Numbers, kind="exact-verification"):
         """Return the verdict in a sentence."""
         problems = (("wrong", self.wrong), ("not among those that it was built from", self.unknown))
         verdict = "; ".join(
-            f"{len(places)} {what}, first {', '.join(map(str, places[:5]))}" for what, places in problems if places
+            f"{len(numbers)} {what}, first {', '.join(map(str, numbers[:5]))}" for what, numbers in problems if numbers
         )
         if self.passed:
             verdict = "all exact" if self.exact else "all right after rounding, not exact"
@@ -128,39 +128,39 @@ class Verification(Numbers, kind="exact-verification"):
         ]
 
 
-#: A saved certificate: this record beside the folder of its transformer, without which it could not be checked.
+#: A saved certificate: this record and the folder of its transformer, which a check needs.
 SCHEMA, SCHEMA_VERSION, MODEL = "tokendyn-certificate", 1, "model"
 
 
 @dataclass(frozen=True)
 class Certificate(Result):
-    """The margins of a construction and what follows from them.
+    """The margins of a construction and their consequences.
 
     Attributes
     ----------
     delta_min
-        Smallest gap that a decision rests on, on the line of projections.
+        Smallest gap on which a decision rests, on the line of projections.
     error
-        E: how far any floating-point run can be from the planned values.
+        E: the largest distance of any floating-point run from the planned values.
     needed
-        Smallest gap that E allows; ``delta_min >= needed`` is what makes the labels right to the last bit.
+        Smallest gap that E allows; ``delta_min >= needed`` makes the labels exact to the last bit.
     beta_min
         Inverse temperature from which softmax decides as hardmax in exact arithmetic (see
         :func:`sufficient_beta`); None when no attention depends on a temperature.
     beta
-        The inverse temperature the transformer runs at; None for hardmax.
+        The inverse temperature at which the transformer runs; None for hardmax.
     n_max
-        Longest sequence that is covered; None for any length.
+        Length of the longest sequence that is covered; None for any length.
     arithmetic
         Floating-point type.
     direction
-        a with ``p = <a, x - c>``, the line on which tokens are compared and in whose unit ``delta_min``, ``error``,
-        ``needed`` and ``radius`` are; it may be scaled by a power of two. None for half-spaces, where each has its
-        own direction of length 1. For ``fingerprint`` the gaps are of means on that line, for ``hat`` of means of
-        heights.
+        a with ``p = <a, x - c>``, the line on which tokens are compared, in whose unit ``delta_min``, ``error``,
+        ``needed`` and ``radius`` are given; it may be scaled by a power of two. None for half-spaces, each of which has
+        its own direction of length 1. The gaps of ``fingerprint`` are between means on that line, those of ``hat``
+        between means of heights.
     centre
-        c: what block 0 subtracts from a token, without rounding, so that large offsets do not hide small differences;
-        0 where there is no need. Moves of tokens are the same with and without it. None for half-spaces.
+        c, which block 0 subtracts from a token without rounding, so that large offsets do not hide small differences;
+        0 where it is not needed. It does not change distances between tokens. None for half-spaces.
     data
         Hash of the sequences and their labels (:mod:`tokendyn.exact.digest`).
 
@@ -188,16 +188,16 @@ class Certificate(Result):
 
     @property
     def status(self) -> str:
-        """``"completed"`` when every gap is wide enough for the labels to be right, else ``"failed"``."""
+        """``"completed"`` when every gap is wide enough for exact labels, else ``"failed"``."""
         return "completed" if self.delta_min >= self.needed else "failed"
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers and what they mean for this transformer."""
+        """Return the numbers, the status and whether outputs are exact to the last bit."""
         names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "arithmetic")
         return {"status": self.status, **{name: getattr(self, name) for name in names}, "bitwise": self.bitwise}
 
     def describe(self) -> list[str]:
-        """Return what is promised, in a few sentences."""
+        """Return the guarantees in a few sentences."""
         bits = "to the last bit" if self.bitwise else "after rounding"
         lines = [
             f"every given sequence has its label {bits} in {self.arithmetic}: the smallest gap that a decision rests "
@@ -221,17 +221,19 @@ class Certificate(Result):
         """Return how far the tokens of each given sequence may move, the least first."""
         radii = self.radii()
         order = np.argsort(radii, kind="stable")
-        return Bars([f"sequence {place}" for place in order], radii[order].tolist(), "distance that tokens may move")
+        return Bars(
+            [f"sequence {sequence}" for sequence in order], radii[order].tolist(), "distance that tokens may move"
+        )
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the certificate with its transformer into a new folder."""
-        with new_folder(folder, overwrite=overwrite) as place:
-            self._transformer.save(place / MODEL)
-            write_json(place / "certificate.json", {"schema": SCHEMA, "schema_version": SCHEMA_VERSION})
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            self._transformer.save(temporary / MODEL)
+            write_json(temporary / "certificate.json", {"schema": SCHEMA, "schema_version": SCHEMA_VERSION})
 
     @property
     def bitwise(self) -> bool:
-        """Whether outputs are promised to be the labels to the last bit in floating point too, not in rationals alone.
+        """Whether outputs are guaranteed to be the labels to the last bit in floating point, not only in rationals.
 
         Not for ``strategy="strict"``, and not for softmax between ``beta_min`` and the default inverse temperature.
         """
@@ -247,11 +249,11 @@ class Certificate(Result):
 
     @cached_property
     def radius_tokens(self) -> float:
-        """How far every token of any given sequence may move, all at once, without another label.
+        """How far all tokens of any given sequence may move at once without a change of its label.
 
-        Euclidean norm, in the unit of the input, for the distinct tokens of each given sequence as the network reads
-        them; what floating point rounds, of the moved coordinates too, is taken off. See
-        :mod:`tokendyn.exact.radius`. The number for each sequence, which is at least this, is :meth:`radii`.
+        Euclidean norm in the unit of the input, for the distinct tokens of each given sequence as the network reads
+        them; the rounding of floating point, also of the moved coordinates, is subtracted. See
+        :mod:`tokendyn.exact.radius`. :meth:`radii` returns the number for each sequence, which is at least this one.
         """
         return radius.smallest_radius(self._transformer)
 
@@ -266,10 +268,10 @@ class Certificate(Result):
 
     @cached_property
     def bits(self) -> int:
-        """Significant bits of the weights at which all labels are still right; with one bit fewer the first flips.
+        """Significant bits of the weights at which all labels are still right; with one bit fewer some label changes.
 
-        Measured: the weights are rounded to fewer and fewer bits, from all bits of the type downwards, and all
-        sequences are run again. Tokens and activations keep the type. See :func:`tokendyn.exact.precision.least_bits`.
+        Measured: the weights are rounded to fewer and fewer bits, starting from all bits of the type, and all sequences
+        are run again. Tokens and activations keep the type. See :func:`tokendyn.exact.precision.least_bits`.
         """
         return precision.least_bits(self._transformer)
 
@@ -282,23 +284,23 @@ class Certificate(Result):
         workers: int = 1,
         progress: Progress | None = None,
     ) -> Verification:
-        """Run sequences, and compare every token's output with the label.
+        """Run sequences and compare the output of every token with the label.
 
         Parameters
         ----------
         sequences, labels
-            The user's own, as for :func:`tokendyn.exact.compile`: each must be one that the transformer was built
-            from, and end with its label, equal in type and value. By default the sequences and labels that the
-            transformer holds itself, which shows that it agrees with itself and no more.
+            The user's own, as for :func:`tokendyn.exact.compile`: the transformer must have been built from each of
+            them, and its output must be the label, equal in type and value. By default the sequences and labels that
+            the transformer stores, which shows only that it agrees with itself.
         exact
-            In exact rational arithmetic, with the same weights and hardmax attention: an output that differs from
-            its label at all is wrong. A softmax transformer is also checked to run at ``beta_min`` or more. In
-            floating point an output is wrong if it is not the label to the last bit; where that is not promised
-            (see :attr:`bitwise`), if it is more than 1/4 away.
+            Run in exact rational arithmetic, with the same weights and hardmax attention: any difference between output
+            and label is wrong. A softmax transformer must also run at ``beta_min`` or more. In floating point an output
+            is wrong if it is not the label to the last bit; where that is not guaranteed (see :attr:`bitwise`), if it
+            differs by more than 1/4.
         workers
-            Threads of the floating-point run.
+            Number of threads of the floating-point run.
         progress
-            Called with the sequences done and their number.
+            Called with the sequences done and their total.
 
         Raises
         ------
@@ -331,11 +333,11 @@ class Certificate(Result):
             raise BadInputError("this transformer turns sequences into outputs and has no labels to compare")
         ready = owner.prepare(sequences)
         names, numbers = encode_labels(() if labels is None else labels, len(ready))
-        # Numbered behind the labels of the transformer, a label that it does not have gets a number of its own.
-        places = encode_labels([*owner.labels, *names], len(owner.labels) + len(names))[1][len(owner.labels) :]
+        # Encoded after the labels of the transformer, so that a label it does not have gets a new number.
+        codes = encode_labels([*owner.labels, *names], len(owner.labels) + len(names))[1][len(owner.labels) :]
         run = canonical(ready, owner.multiplicity).sequences
-        wanted = np.where(places < len(owner.labels), places, math.nan)[numbers]  # from NaN every output differs
-        return run, np.repeat(wanted, run.lengths)[:, None], np.flatnonzero(~owner.is_known(ready))
+        expected = np.where(codes < len(owner.labels), codes, math.nan)[numbers]  # from NaN every output differs
+        return run, np.repeat(expected, run.lengths)[:, None], np.flatnonzero(~owner.is_known(ready))
 
     def _verify_exactly(
         self, run: Sequences, targets: np.ndarray, unknown: np.ndarray, began: float, progress: Progress | None
@@ -347,13 +349,13 @@ class Certificate(Result):
         results = run_exactly(construction.weights, construction.dim, run, outputs, progress=progress, library=library)
         worst = np.zeros(len(results))
         for j, tokens in enumerate(results):
-            wanted = targets[run.starts[j] : run.starts[j + 1]]
-            if np.isnan(wanted).any():
+            expected = targets[run.starts[j] : run.starts[j + 1]]
+            if np.isnan(expected).any():
                 worst[j] = math.nan
                 continue
             largest = max(
                 abs(value - library[0](float(number)))
-                for row, numbers in zip(tokens, wanted, strict=True)
+                for row, numbers in zip(tokens, expected, strict=True)
                 for value, number in zip(row, numbers, strict=True)
             )
             worst[j] = max(_ratio(largest), math.ulp(0.0)) if largest != 0 else 0.0
@@ -367,12 +369,17 @@ class Certificate(Result):
     ) -> Verification:
         largest = float(worst.max()) if not np.isnan(worst).any() else math.inf
         return Verification(
-            arithmetic, attention, len(worst), tuple(wrong.tolist()), largest, time.process_time() - began,
-            tuple(unknown.tolist()),
-        )  # fmt: skip
+            arithmetic=arithmetic,
+            attention=attention,
+            sequences=len(worst),
+            wrong=tuple(wrong.tolist()),
+            largest_difference=largest,
+            seconds=time.process_time() - began,
+            unknown=tuple(unknown.tolist()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as JSON knows them; infinity becomes None."""
+        """Return the numbers as JSON values; infinity becomes None."""
         names = ("delta_min", "error", "needed", "beta_min", "beta", "n_max", "radius", "radius_tokens", "arithmetic")
         values = {name: getattr(self, name) for name in (*names, "data")}
         values["direction"] = None if self.direction is None else list(self.direction)

@@ -119,18 +119,18 @@ def data_hash(record: dict[str, Any], tensors: Tensors) -> str:
         "multiplicity": record.get("multiplicity", "set"),
         "labels": record["labels"],
     }
-    found = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     for kind, values in (("q", starts), ("f" if record["dtype"] == "float32" else "d", tokens), ("d", targets)):
-        found.update(struct.pack(f"<{len(values)}{kind}", *values))
-    return found.hexdigest()
+        digest.update(struct.pack(f"<{len(values)}{kind}", *values))
+    return digest.hexdigest()
 
 
 def files_hash(record: dict[str, Any], tensors: Path) -> str:
     """Return SHA-256 of all of model.json that bears on an answer and of model.safetensors, as model.json holds it."""
-    kept = {name: value for name, value in record.items() if name not in ("command", "digest", "provenance")}
-    found = hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    found.update(tensors.read_bytes())
-    return found.hexdigest()
+    relevant = {name: value for name, value in record.items() if name not in ("command", "digest", "provenance")}
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    digest.update(tensors.read_bytes())
+    return digest.hexdigest()
 
 
 def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]], Any]]:
@@ -151,8 +151,8 @@ def read_sequences(path: Path, label: str) -> Iterator[tuple[str, list[list[Any]
             row = {name.strip(): value for name, value in line_.items()}
             name = row["id"].strip()
             label_of[name] = row[label].strip()
-            kept = [value for column, value in row.items() if column not in ("id", label, "label")]
-            rows_of.setdefault(name, []).append([float(value) for value in kept])
+            coordinates = [value for column, value in row.items() if column not in ("id", label, "label")]
+            rows_of.setdefault(name, []).append([float(value) for value in coordinates])
         for name, rows in rows_of.items():
             yield name, rows, label_of[name]
 
@@ -207,41 +207,41 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("sequences", type=Path, nargs="?", help="your own sequences and labels (.jsonl, .csv, .tsv)")
     parser.add_argument("--label", help="name of the label in that file, if not that of build")
-    parser.add_argument("--limit", type=int, default=None, help="check so many sequences only")
+    parser.add_argument("--limit", type=int, default=None, help="number of sequences to check")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args(arguments)
     try:
         record = json.loads((options.folder / "model.json").read_text(encoding="utf-8"))
         tensors = read_safetensors(options.folder / "model.safetensors")
         blocks = load_blocks(tensors)
-        given = stored_sequences(record, tensors)
-        problems = inequality_problems(record, max(len(rows) for _, rows, _ in given))
+        sequences = stored_sequences(record, tensors)
+        problems = inequality_problems(record, max(len(rows) for _, rows, _ in sequences))
         if record["certificate"].get("data", "") not in ("", data_hash(record, tensors)):
             problems.append("the sequences and labels do not have the hash that the certificate holds")
         if record.get("digest", "") not in ("", files_hash(record, options.folder / "model.safetensors")):
             problems.append("the files do not have the hash that model.json holds")
         if options.sequences is not None:
-            given, unknown = own_sequences(options.sequences, options.label, record, given)
+            sequences, unknown = own_sequences(options.sequences, options.label, record, sequences)
             problems += unknown
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error, csv.Error) as error:
         print(f"cannot read {options.folder} or the sequences: {error!r}", file=sys.stderr)
         return 2
-    given = given[: options.limit]
-    for j, (name, rows, wanted) in enumerate(given):
+    sequences = sequences[: options.limit]
+    for j, (name, rows, expected) in enumerate(sequences):
         padded = [[*map(Fraction, row), *[Fraction(0)] * (record["dim"] - len(row))] for row in rows]
         for i, row in enumerate(run_sequence(padded, blocks)):
-            target = wanted[i] if i < len(wanted) else wanted[0]
+            target = expected[i] if i < len(expected) else expected[0]
             if any(row[channel] != value for channel, value in zip(record["outputs"], target, strict=True)):
                 problems.append(f"{name}, token {i}: the output is not {list(target)}")
         if not options.quiet and (j + 1) % 10 == 0 and sys.stderr.isatty():
-            print(f"\r{j + 1}/{len(given)}", end="", file=sys.stderr)
+            print(f"\r{j + 1}/{len(sequences)}", end="", file=sys.stderr)
     for problem in problems[:10]:
         print(problem, file=sys.stderr)
     if len(problems) > 10:
         print(f"and {len(problems) - 10} more", file=sys.stderr)
     verdict = "not exact" if problems else "exact"
     source = "of the folder" if options.sequences is None else f"of {options.sequences}"
-    print(f"{len(given)} sequences {source}, {len(blocks)} blocks, rational arithmetic: {verdict}")
+    print(f"{len(sequences)} sequences {source}, {len(blocks)} blocks, rational arithmetic: {verdict}")
     return 1 if problems else 0
 
 
@@ -266,21 +266,21 @@ def own_sequences(path: Path, label: str | None, record: dict[str, Any], stored:
         raise ValueError("this model reads texts; use tokendyn classify verify MODEL SEQUENCES --text NAME")
     plain = {**record, "positions": False}  # what is stored has its positions
     known = {tuple(as_read([list(row) for row in rows], plain)) for _, rows, _ in stored}
-    places = {json.dumps(name, sort_keys=True): place for place, name in enumerate(record["labels"])}
+    codes = {json.dumps(name, sort_keys=True): code for code, name in enumerate(record["labels"])}
     own: Given = []
     problems = []
-    for name, rows, wanted in read_sequences(path, label or source.get("label", "label")):
+    for name, rows, label_of_row in read_sequences(path, label or source.get("label", "label")):
         try:
             tokens = as_read(rows, record)
         except OverflowError:  # a number that the type does not hold
             tokens = []
-        place = places.get(json.dumps(wanted, sort_keys=True))
+        code = codes.get(json.dumps(label_of_row, sort_keys=True))
         if tuple(tokens) not in known:
             problems.append(f"sequence {name} is not among those that the model was built from")
-        elif place is None:
-            problems.append(f"sequence {name}: the model has no label {wanted!r}")
+        elif code is None:
+            problems.append(f"sequence {name}: the model has no label {label_of_row!r}")
         else:
-            own.append((f"sequence {name}", tokens, [(float(place),)]))
+            own.append((f"sequence {name}", tokens, [(float(code),)]))
     return own, problems
 
 

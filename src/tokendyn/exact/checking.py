@@ -1,4 +1,4 @@
-"""Look at sequences and labels before anything is built: every problem at once."""
+"""A check of sequences and labels before anything is built, with every problem at once."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputReport(Result, kind="exact-input-report"):
-    """What was found in sequences and labels.
+    """The result of a check of sequences and labels.
 
     Attributes
     ----------
@@ -65,17 +65,17 @@ class InputReport(Result, kind="exact-input-report"):
         return "completed" if self.ok else "failed"
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each label: how often it occurs."""
+        """Return one row for each label with its number of occurrences."""
         import pandas as pd
 
         return pd.DataFrame({"label": list(self.labels), "sequences": list(self.labels.values())})
 
     def picture(self) -> Bars:
-        """Return how often each label occurs."""
+        """Return the number of occurrences of each label."""
         return Bars([str(label) for label in self.labels], [*map(float, self.labels.values())], "sequences")
 
     def describe(self) -> list[str]:
-        """Return what was found in a few sentences."""
+        """Return the result in a few sentences."""
         shown = ", ".join(f"{label!r} {count}" for label, count in list(self.labels.items())[:LISTED])
         more = f" and {len(self.labels) - LISTED} more" if len(self.labels) > LISTED else ""
         lines = [
@@ -105,7 +105,7 @@ def check(
     direction: str = "auto",
     seed: int = 0,
 ) -> InputReport:
-    """Look for duplicates, contradictions and gaps, without building anything.
+    """Search for duplicates, contradictions and gaps, without building anything.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def check(
     Raises
     ------
     BadInputError
-        For empty sequences, NaN, infinity or shapes that do not fit; all of them are listed.
+        If sequences are empty, have NaN or infinity, or shapes do not fit; all problems are listed.
 
     Examples
     --------
@@ -132,16 +132,23 @@ def check(
     ready = gather(sequences, dtype, positions=positions)
     names, codes = encode_labels(labels, len(ready))
     sets = token_sets(ready)
-    kept, which = unique_sets(sets, frequencies=multiplicity == "frequency")
-    pairs = contradictions(which, kept, codes)
+    first, which = unique_sets(sets, frequencies=multiplicity == "frequency")
+    pairs = contradictions(which, first, codes)
     line = next(iter(candidates(ready.tokens[sets.rows], direction, seed)))
     values = np.unique(line.values)
     gap = float(np.diff(values).min()) if len(values) > 1 else float("inf")
     lengths = ready.lengths
     counted = Counter(codes.tolist())
     return InputReport(
-        len(ready), len(ready.tokens), int(ready.tokens.shape[1]) - positions, int(lengths.min()), int(lengths.max()),
-        {name: counted[place] for place, name in enumerate(names)}, len(sets.rows),
-        len(ready) - len(kept) - len(pairs), tuple((int(i), int(j)) for i, j in pairs), (gap, line.name),
-        tuple(remedies(sequences, ready, pairs[0], positions)) if len(pairs) else (),
-    )  # fmt: skip
+        sequences=len(ready),
+        tokens=len(ready.tokens),
+        dim=int(ready.tokens.shape[1]) - positions,
+        shortest=int(lengths.min()),
+        longest=int(lengths.max()),
+        labels={name: counted[number] for number, name in enumerate(names)},
+        distinct_tokens=len(sets.rows),
+        duplicates=len(ready) - len(first) - len(pairs),
+        contradictions=tuple((int(i), int(j)) for i, j in pairs),
+        smallest_gap=(gap, line.name),
+        remedies=tuple(remedies(sequences, ready, pairs[0], positions)) if len(pairs) else (),
+    )

@@ -1,4 +1,4 @@
-"""What a strategy returns: weights, the names of the channels, and the numbers that certify them."""
+"""The result of a strategy: weights, names of the channels, and the numbers that certify them."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from tokendyn.exact.weights import Weights
 
 @dataclass(frozen=True)
 class Construction:
-    """Weights of a strategy with what is needed to certify them.
+    """Weights of a strategy with the numbers that certify them.
 
     Attributes
     ----------
     strategy
         Its name.
     weights
-        In the type asked for.
+        The weights, in the requested type.
     channels
         Names of the residual channels, in their order; the stream may be wider.
     dim
@@ -23,9 +23,9 @@ class Construction:
     outputs
         Channels that hold the output.
     gap
-        The smallest gap that a decision rests on.
+        The smallest gap on which a decision rests.
     error
-        What a floating-point run can be off, in the units of the gap.
+        Largest error of a floating-point run, in the unit of the gap.
     needed
         The smallest gap that the error allows.
     width

@@ -1,19 +1,19 @@
-"""The blocks as layers of the core; :mod:`tokendyn.exact.kernels` is a faster backend of them.
+"""The blocks as layers of the core, of which :mod:`tokendyn.exact.kernels` is a faster backend.
 
 Block k, ``x <- eta x + W relu(U x + c)``, then ``x_i <- x_i + sum_j a_ij V x_j``, is a
 :class:`~tokendyn.dynamics.ResidualLayer` with one head of query q, key k and value V: a score of rank 1. With such a
 score the leaders are the tokens of extreme key, which is why the kernel costs as much as reading the tokens.
 
-In float64 and at hardmax both give the same numbers, up to this:
+In float64 and at hardmax both return the same numbers, except:
 
-- where n > 1 leaders bring one value, the core takes it as it is, and the kernel ``(v + ... + v) / n``, within
-  ``n eps |v|`` of it; where they bring different values, the core takes the mean of ``V x_j`` and the kernel V times
-  the mean, which rounds otherwise unless the entries of V are powers of two;
+- where n > 1 leaders have the same value, the core returns it unchanged, and the kernel ``(v + ... + v) / n``, within
+  ``n eps |v|`` of it; where their values differ, the core takes the mean of ``V x_j`` and the kernel V times the mean,
+  which rounds differently unless the entries of V are powers of two;
 - the core compares rounded scores ``q_i k_j``, the kernel the keys, so that keys that differ in their last bits tie in
   the core only;
 - the core adds zeros, so that -0 becomes 0.
 
-None of them changes a label: the margins that a certificate states are far above.
+None of them changes a label: the margins of a certificate are far larger.
 """
 
 import math
@@ -33,7 +33,7 @@ def core_layers(weights: Weights, dim: int, inverse_temperature: float | None = 
     weights
         The weights by nonzeros.
     dim
-        Channels of the residual stream; tokens have to be padded with zeros to as many coordinates.
+        Channels of the residual stream; tokens must be padded with zeros to this dimension.
     inverse_temperature
         None for hardmax.
     """

@@ -31,7 +31,7 @@ _NO_VALUES = (*_NOWHERE, np.empty(0, np.int64), np.empty(0))
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the tokens of each sequence turn into (sequence to sequence).
+    """The outputs of groups of tokens (sequence to sequence).
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ def channels(lagged: bool, outputs: int = 1) -> tuple[str, ...]:
 
 def build(plan: Plan) -> Weights:
     """Return the weights of a plan, ``fused`` if it is lagged, else ``narrow``, without any temperature."""
-    at = {name: place for place, name in enumerate(channels(plan.lagged))}
+    at = {name: channel for channel, name in enumerate(channels(plan.lagged))}
     ask, answer = (plan.slots + 1, plan.slots + 2) if plan.lagged else (2 * plan.slots + 1, 2 * plan.slots + 2)
     turn = plan.slots % 2 if plan.lagged else np.zeros(plan.queries, np.int64)
     r = at["r0" if plan.lagged else "r"] + turn
@@ -78,7 +78,7 @@ def build_outputs(plan: Plan, outputs: Outputs) -> Weights:
     ``L = 2 Q + 1 + 2 groups``; o is 0 until it is written, so that nothing rounds.
     """
     width = outputs.values.shape[1]
-    at = {name: place for place, name in enumerate(channels(False, width))}
+    at = {name: channel for channel, name in enumerate(channels(False, width))}
     o = at["o" if width == 1 else "o0"] + np.arange(width)
     r = np.full(plan.queries, at["r"])
     ask = 2 * np.arange(plan.queries) + 1
@@ -121,29 +121,29 @@ def _asking(
     weight = np.stack([np.ones(n), -np.ones(n), 2 * w, -2 * w], axis=1)
     unit = np.arange(4 * n)
     return Parts(
-        (np.repeat(block, 4), bias.reshape(-1)),
-        (unit, reads, weight.reshape(-1)),
-        (unit, np.repeat(r, 4), np.ones(4 * n)),
-        _NO_ATTENTION,
-        _NO_VALUES,
+        units=(np.repeat(block, 4), bias.reshape(-1)),
+        inputs=(unit, reads, weight.reshape(-1)),
+        outputs=(unit, np.repeat(r, 4), np.ones(4 * n)),
+        attention=_NO_ATTENTION,
+        values=_NO_VALUES,
     )
 
 
 def _attending(block: np.ndarray, at: dict[str, int], r: np.ndarray) -> Parts:
     """Attention: scores ``-s_i r_j``, and b receives r of the leaders: ``b = min_j r_j``."""
     n = len(block)
-    one = np.ones(n)
+    ones = np.ones(n)
     return Parts(
-        (np.empty(0, np.int64), np.empty(0)),
-        (*_NOWHERE, np.empty(0)),
-        (*_NOWHERE, np.empty(0)),
-        (block, np.full(n, at["s"]), one, r, -one),
-        (block, r, np.full(n, at["b"]), one),
+        units=(np.empty(0, np.int64), np.empty(0)),
+        inputs=(*_NOWHERE, np.empty(0)),
+        outputs=(*_NOWHERE, np.empty(0)),
+        attention=(block, np.full(n, at["s"]), ones, r, -ones),
+        values=(block, r, np.full(n, at["b"]), ones),
     )
 
 
 def _answering(block: np.ndarray, plan: Plan, at: dict[str, int], r: np.ndarray, *, with_output: bool = True) -> Parts:
-    """Feed-forward part B: move the sequences that are hit, clear r and b."""
+    """Feed-forward part B: move the sequences with a hit, clear r and b."""
     n = plan.queries
     w = plan.width()
     step = (plan.moved - plan.asked).astype(np.float64)
@@ -158,11 +158,11 @@ def _answering(block: np.ndarray, plan: Plan, at: dict[str, int], r: np.ndarray,
     out_channel = np.stack([s, s, o, o, r, np.full(n, at["b"])], axis=1)
     out_weight = np.stack([step, -step, change, -change, zero - 1, zero - 1], axis=1)
     return Parts(
-        (np.repeat(block, 4), bias),
-        (unit.reshape(-1), reads.reshape(-1), weight.reshape(-1)),
-        (out_unit.reshape(-1), out_channel.reshape(-1), out_weight.reshape(-1)),
-        _NO_ATTENTION,
-        _NO_VALUES,
+        units=(np.repeat(block, 4), bias),
+        inputs=(unit.reshape(-1), reads.reshape(-1), weight.reshape(-1)),
+        outputs=(out_unit.reshape(-1), out_channel.reshape(-1), out_weight.reshape(-1)),
+        attention=_NO_ATTENTION,
+        values=_NO_VALUES,
     )
 
 
@@ -175,13 +175,13 @@ def _writing(block: np.ndarray, outputs: Outputs, at: dict[str, int], o: np.ndar
     weight = np.stack([-2 / w, -2 / w, np.ones(n)], axis=1)
     to_o = np.stack([outputs.values, -outputs.values], axis=1)
     return Parts(
-        (np.repeat(block, 3), np.tile([2.0, 1.0, 0.0], n)),
-        (unit.reshape(-1), r, weight.reshape(-1)),
-        (
+        units=(np.repeat(block, 3), np.tile([2.0, 1.0, 0.0], n)),
+        inputs=(unit.reshape(-1), r, weight.reshape(-1)),
+        outputs=(
             np.concatenate([np.repeat(unit[:, :2].reshape(-1), width), unit[:, 2]]),
             np.concatenate([np.tile(o, 2 * n), np.full(n, at["r"])]),
             np.concatenate([to_o.reshape(-1), -np.ones(n)]),
         ),
-        _NO_ATTENTION,
-        _NO_VALUES,
+        attention=_NO_ATTENTION,
+        values=_NO_VALUES,
     )

@@ -1,4 +1,4 @@
-"""Hashes by which a change of a built transformer is seen: of its sequences and labels, and of its files.
+"""Hashes that reveal a change of a built transformer: of its sequences and labels, and of its files.
 
 The first is in the certificate: SHA-256 of one line of JSON ``{"dtype", "dim", "positions", "multiplicity",
 "labels"}`` with sorted keys and no spaces, a line feed, then the little-endian bytes of ``starts`` (int64), ``tokens``
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from tokendyn.exact.built import Built
 
 
-#: What ``model.json`` holds that bears on no answer, and the digest itself.
+#: Entries of ``model.json`` that affect no answer, and the digest itself.
 ASIDE = ("command", "digest", "provenance")
 
 
 def digest_of_files(record: dict[str, Any], tensors: Path) -> str:
     """Return the hash of ``model.json`` and ``model.safetensors`` as hexadecimal digits."""
-    kept = {name: value for name, value in record.items() if name not in ASIDE}
-    found = hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    found.update(tensors.read_bytes())
-    return found.hexdigest()
+    relevant = {name: value for name, value in record.items() if name not in ASIDE}
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    digest.update(tensors.read_bytes())
+    return digest.hexdigest()
 
 
 def plain_label(label: Any) -> Any:
-    """Return a label as ``model.json`` holds it, tuples as ``{"tuple": [...]}``; one that JSON cannot hold as it is."""
+    """Return a label as ``model.json`` stores it, tuples as ``{"tuple": [...]}``; other labels unchanged."""
     if isinstance(label, tuple):
         return {"tuple": [plain_label(part) for part in label]}
     return label.item() if isinstance(label, np.generic) else label
@@ -47,11 +47,11 @@ def digest_of(model: "Built") -> str:
         "multiplicity": model.multiplicity,
         "labels": [plain_label(label) for label in model.labels],
     }
-    found = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":"), default=repr).encode() + b"\n")
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, separators=(",", ":"), default=repr).encode() + b"\n")
     for array, kind in (
         (model.sequences.starts, "<i8"),
         (model.sequences.tokens, "<f4" if model.dtype == "float32" else "<f8"),
         (model.targets, "<f8"),
     ):
-        found.update(np.ascontiguousarray(array, dtype=kind).tobytes())
-    return found.hexdigest()
+        digest.update(np.ascontiguousarray(array, dtype=kind).tobytes())
+    return digest.hexdigest()

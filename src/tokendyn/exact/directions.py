@@ -24,15 +24,15 @@ KINDS = ("auto", "coordinate", "sparse", "random")
 SPARSE = 4
 #: Fewest bits that random coefficients of a line without rounding need; with fewer left, the line may round.
 _FEWEST_BITS = 12
-#: Bits left by the tokens from which they are not shifted.
+#: Tokens are shifted only when they leave fewer than this number of bits.
 _SPARE_BITS = 24
-#: Random lines that are tried, and redrawings of one coefficient to part tokens that meet on a line.
+#: Number of random lines that are tried, and of draws of a coefficient to separate tokens that meet on a line.
 _TRIALS, _REPAIRS = 6, 24
 
 
 @dataclass(frozen=True)
 class Line:
-    """A direction, the tokens on it, and how far a floating-point run can be from them.
+    """A direction, the tokens on it, and the largest error of a floating-point run.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Line:
         nonzeros of a: a bound for any order of summation, of the rounding of the interval ends too. 0 when every
         product and every partial sum is exact.
     name
-        What the direction is, for people.
+        Name of the direction, for messages.
     centre
         ``(dim,)``: c, 0 where the direction is 0; every difference ``x - c`` of these tokens is exact in their type.
     """
@@ -57,7 +57,7 @@ class Line:
     centre: Float[np.ndarray, " dim"]
 
     def __post_init__(self) -> None:
-        """Leave out what the direction does not read."""
+        """Set the centre to 0 in the coordinates that the direction does not read."""
         centre = np.where(self.direction != 0, self.centre, 0).astype(self.direction.dtype)
         object.__setattr__(self, "centre", centre)
 
@@ -68,13 +68,19 @@ def project(
     name: str,
     centre: Float[np.ndarray, " dim"] | None = None,
 ) -> Line:
-    """Return the tokens on a line, every row added up in the same order, and the error bound of any other order."""
+    """Return the tokens on a line, every row summed in the same order, with an error bound for any other order."""
     if centre is not None:
         return replace(project(tokens - centre.astype(tokens.dtype), direction, name), centre=centre)
     used = np.flatnonzero(direction)
     values, size = _added_up(tokens, direction, used)
     units = np.array([_unit_exponents(tokens[:, k]).min(initial=_EMPTY) for k in used])
-    return Line(direction, values, _error(tokens.dtype, direction[used], units, size), name, np.zeros_like(direction))
+    return Line(
+        direction=direction,
+        values=values,
+        error=_error(tokens.dtype, direction[used], units, size),
+        name=name,
+        centre=np.zeros_like(direction),
+    )
 
 
 #: Unit of a coordinate that is 0 in all tokens: every power of two divides it.
@@ -107,9 +113,9 @@ def _error(kind: np.dtype[Any], weights: np.ndarray, units: np.ndarray, largest:
 def _unit_exponents(values: np.ndarray) -> Int[np.ndarray, " nonzero"]:
     """Return the exponent of the largest power of two that divides each number that is not 0."""
     mantissa, exponent = np.frexp(values[values != 0].astype(np.float64))
-    whole = np.ldexp(np.abs(mantissa), 53).astype(np.int64)
-    found: np.ndarray = exponent - 54 + np.frexp((whole & -whole).astype(np.float64))[1]
-    return found
+    integers = np.ldexp(np.abs(mantissa), 53).astype(np.int64)
+    exponents: np.ndarray = exponent - 54 + np.frexp((integers & -integers).astype(np.float64))[1]
+    return exponents
 
 
 def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) -> Iterator[Line]:
@@ -136,9 +142,9 @@ def candidates(tokens: Float[np.ndarray, "tokens dim"], kind: str, seed: int) ->
 
 
 def _centre(tokens: np.ndarray, spare: int | None) -> np.ndarray:
-    """Return a value of each coordinate from which all differences are exact; 0 where there is none, or no need.
+    """Return a value of each coordinate from which all differences are exact; 0 where none exists or is needed.
 
-    There is need where more than one bit goes to the offset and the mantissa has fewer than ``spare`` bits left.
+    It is needed where more than one bit goes to the offset and the mantissa has fewer than ``spare`` bits left.
     """
     centre = np.zeros(tokens.shape[1], tokens.dtype)
     if spare is not None and _Grid.of(tokens).room >= spare:
@@ -155,6 +161,7 @@ def _centre(tokens: np.ndarray, spare: int | None) -> np.ndarray:
 
 def _differ_exactly(values: np.ndarray, middle: Any) -> bool:
     """Return whether no difference rounds: the error of each, which is a number of the type, is 0."""
+    # Knuth's two-sum, which computes the rounding error of a difference exactly.
     difference = values - middle
     subtracted = values - difference
     return not ((values - (difference + subtracted)) + (subtracted - middle)).any()
@@ -187,9 +194,9 @@ def _axes(tokens: np.ndarray, at_most: int) -> Iterator[Line]:
 
 
 def _axis_exponent(values: np.ndarray) -> int:
-    """Return the power of two that brings the largest value near 1 if it is far from it, and keeps every gap.
+    """Return the exponent of a power of two that brings the largest value near 1 when it is far, and keeps every gap.
 
-    A coordinate that holds 1e300 and 1e-300 is left as large as the smaller one needs.
+    A coordinate with both 1e300 and 1e-300 stays as large as the smaller one needs.
     """
     info = np.finfo(values.dtype)
     numbers = np.unique(values.astype(np.float64))
@@ -198,9 +205,9 @@ def _axis_exponent(values: np.ndarray) -> int:
         gap = int(np.frexp(np.diff(numbers).min(initial=1.0))[1])
     least = int(info.minexp) + 8 - gap  # the smallest gap must be one that a query can have
     least = max(least, int(info.minexp) - int(info.nmant) - int(_unit_exponents(numbers).min(initial=0)))
-    wanted = max(-largest if abs(largest) > 16 else 0, least)
+    preferred = max(-largest if abs(largest) > 16 else 0, least)
     most = int(info.maxexp) - 4 - max(largest, 0)
-    return int(np.clip(min(wanted, most), info.minexp, info.maxexp - 1))
+    return int(np.clip(min(preferred, most), info.minexp, info.maxexp - 1))
 
 
 @dataclass(frozen=True)
@@ -229,64 +236,64 @@ class _Grid:
 
     @classmethod
     def of(cls, tokens: Float[np.ndarray, "tokens dim"]) -> "_Grid":
-        """Look at all tokens."""
+        """Return the grid of all tokens."""
         used = np.flatnonzero((tokens != tokens[:1]).any(axis=0))
         used = used if len(used) else np.array([0])
         unit, size, digits = (np.zeros(len(used), np.int64) for _ in range(3))
         total = np.zeros(len(tokens))
-        for place, k in enumerate(used):
+        for index, k in enumerate(used):
             numbers = tokens[:, k].astype(np.float64)
-            size[place] = int(np.frexp(np.abs(numbers).max())[1])
-            unit[place] = _unit_exponents(numbers).min(initial=size[place])
+            size[index] = int(np.frexp(np.abs(numbers).max())[1])
+            unit[index] = _unit_exponents(numbers).min(initial=size[index])
             span = float(numbers.max() / 2 - numbers.min() / 2)  # half of it, which cannot overflow
-            digits[place] = int(np.frexp(span)[1]) + 1 - unit[place]
+            digits[index] = int(np.frexp(span)[1]) + 1 - unit[index]
             with np.errstate(over="ignore"):
-                total += np.ldexp(np.abs(numbers), -unit[place])
+                total += np.ldexp(np.abs(numbers), -unit[index])
         most = int(np.finfo(tokens.dtype).nmant) + 1
         room = most - int(np.frexp(total.max())[1]) if np.isfinite(total).all() else 0
-        return cls(used, unit, size, digits, min(room, most))
+        return cls(used=used, unit=unit, size=size, digits=digits, room=min(room, most))
 
 
 def _random(tokens: np.ndarray, grid: _Grid, rng: np.random.Generator, nonzeros: int, name: str) -> Line:
-    """Return a random direction of as many bits as there is room for, repaired where tokens meet on it."""
+    """Return a random direction with as many bits as the grid allows, repaired where tokens meet on it."""
     chosen = np.sort(rng.permutation(len(grid.used))[:nonzeros])
     exact = grid.room >= _FEWEST_BITS
     bits = grid.room if exact else int(np.finfo(tokens.dtype).nmant) + 1
-    whole = rng.choice([-1, 1], len(chosen)) * rng.integers(2 ** (bits - 1), 2**bits, len(chosen))
+    coefficients = rng.choice([-1, 1], len(chosen)) * rng.integers(2 ** (bits - 1), 2**bits, len(chosen))
     if exact:
-        whole = _repaired(tokens, grid, chosen, whole, bits, rng)
-        return _line(tokens, grid, chosen, whole, -grid.unit[chosen], name)
-    return _line(tokens, grid, chosen, whole, -grid.size[chosen] - bits, name)
+        coefficients = _repaired(tokens, grid, chosen, coefficients, bits, rng)
+        return _line(tokens, grid, chosen, coefficients, -grid.unit[chosen], name)
+    return _line(tokens, grid, chosen, coefficients, -grid.size[chosen] - bits, name)
 
 
 def _repaired(
-    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, whole: np.ndarray, bits: int, rng: np.random.Generator
+    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, coefficients: np.ndarray, bits: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw coefficients anew, one at a time, as long as that parts tokens that meet on the line."""
+    """Draw coefficients again, one at a time, while tokens meet on the line; return the best ones."""
 
-    def numbers(place: int) -> np.ndarray:
-        k = chosen[place]
+    def numbers(index: int) -> np.ndarray:
+        k = chosen[index]
         column: np.ndarray = np.ldexp(tokens[:, grid.used[k]].astype(np.float64), -grid.unit[k])
         return column
 
     values = np.zeros(len(tokens))
-    for place, a in enumerate(whole):
-        values += numbers(place) * float(a)
+    for index, a in enumerate(coefficients):
+        values += numbers(index) * float(a)
     meeting = _meeting(values)
     for _ in range(_REPAIRS):
         if not meeting:
             break
-        place = int(rng.integers(len(chosen)))
+        index = int(rng.integers(len(chosen)))
         other = int(rng.choice([-1, 1]) * rng.integers(2 ** (bits - 1), 2**bits))
-        moved = values - numbers(place) * float(whole[place]) + numbers(place) * float(other)
+        moved = values - numbers(index) * float(coefficients[index]) + numbers(index) * float(other)
         if (now := _meeting(moved)) <= meeting:
             values, meeting = moved, now
-            whole[place] = other
-    return whole
+            coefficients[index] = other
+    return coefficients
 
 
 def _meeting(values: np.ndarray) -> int:
-    """Return how many neighbours on the line are equal."""
+    """Return the number of equal neighbours on the line."""
     return int(np.count_nonzero(np.diff(np.sort(values)) == 0))
 
 
@@ -299,14 +306,14 @@ def _mixed_radix(tokens: np.ndarray) -> Iterator[Line]:
 
 
 def _line(
-    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, whole: np.ndarray, exponents: np.ndarray, name: str
+    tokens: np.ndarray, grid: _Grid, chosen: np.ndarray, coefficients: np.ndarray, exponents: np.ndarray, name: str
 ) -> Line:
-    """Return the line of the coefficients ``whole 2^exponents``, times a power of two.
+    """Return the line of the coefficients ``coefficients 2^exponents``, scaled by a power of two.
 
-    The largest coefficient is below 1 then, or, where p would be far from 1, p is.
+    The scale makes the largest coefficient less than 1, or p itself where p would be far from 1.
     """
     info = np.finfo(tokens.dtype)
-    weight = np.frexp(np.abs(whole).astype(np.float64))[1] + exponents
+    weight = np.frexp(np.abs(coefficients).astype(np.float64))[1] + exponents
     shift = -int(weight.max())
     reach = int((weight + grid.size[chosen]).max()) + shift
     shift -= reach if abs(reach) > 16 else 0
@@ -314,7 +321,7 @@ def _line(
     used = grid.used[chosen]
     direction = np.zeros(tokens.shape[1], tokens.dtype)
     with np.errstate(over="ignore"):
-        direction[used] = np.ldexp(whole.astype(np.float64), exponents + shift)
+        direction[used] = np.ldexp(coefficients.astype(np.float64), exponents + shift)
     if not np.isfinite(direction).all():  # coordinates of such different scales have no common line
         direction = np.where(np.isfinite(direction), direction, 0).astype(tokens.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -323,4 +330,4 @@ def _line(
         values, size = np.zeros(len(tokens)), 0.0
         direction = np.zeros_like(direction)
     error = _error(tokens.dtype, direction[used], grid.unit[chosen], size)
-    return Line(direction, values, error, name, np.zeros_like(direction))
+    return Line(direction=direction, values=values, error=error, name=name, centre=np.zeros_like(direction))

@@ -1,4 +1,4 @@
-"""What can be wrong with sequences, labels or a certificate, each with its place and a remedy that works."""
+"""Errors of sequences, labels and certificates, each with its position and a remedy."""
 
 from tokendyn.errors import BadInputError, TokendynError
 
@@ -18,7 +18,7 @@ class ContradictoryLabelsError(BadInputError):
 
 
 class SeparationError(BadInputError):
-    """Two sequences of different labels cannot be told apart along the chosen direction.
+    """Two sequences of different labels cannot be separated along the chosen direction.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class SeparationError(BadInputError):
     gap
         The largest distance along the direction between a token of one and the nearest token of the other.
     needed
-        The distance that the certificate, or ``min_margin``, asks for.
+        The distance that the certificate, or ``min_margin``, requires.
     """
 
     def __init__(self, message: str, first: int, second: int, gap: float, needed: float) -> None:
@@ -36,7 +36,7 @@ class SeparationError(BadInputError):
 
 
 class PrecisionError(BadInputError):
-    """The floating-point type is too coarse for these tokens or for so many sequences."""
+    """The floating-point type is too coarse for these tokens or for this number of sequences."""
 
 
 class OutputLengthError(BadInputError):
@@ -54,10 +54,10 @@ class OutputLengthError(BadInputError):
 
 
 class CertificateError(TokendynError, ValueError):
-    """A transformer was run, or asked to run, outside what its certificate covers."""
+    """A run, or the settings of a run, are outside the range of the certificate."""
 
     exit_code = 2
 
 
 class CoverageWarning(UserWarning):
-    """A transformer was run on sequences that its certificate does not speak of."""
+    """A transformer was run on sequences that its certificate does not cover."""

@@ -24,20 +24,20 @@ _save_classifier = function_at("tokendyn.exact.store:save_classifier")
 class ExactClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Learn labelled sequences by heart, in closed form: every given sequence gets its label, certified.
 
-    It does not generalise, and so it abstains on input that was not given: :meth:`predict` returns a label of the same
-    type that is none of the classes, which :meth:`score` counts as wrong. :meth:`coverage` is the share of input that
-    was answered, :meth:`covered_score` the accuracy on that share.
+    It does not generalise, so it abstains on unknown input: :meth:`predict` returns a label of the same type that is
+    not one of the classes, which :meth:`score` counts as wrong. :meth:`coverage` is the share of input with an answer,
+    :meth:`covered_score` the accuracy on that share.
 
     Parameters
     ----------
     strategy, attention, dtype, direction, trials, min_margin, multiplicity, positions
         As for :func:`tokendyn.exact.compile`.
     abstain
-        Whether :meth:`predict` returns ``unseen_label_`` for input that was not given. False: what the network happens
-        to say of it.
+        Whether :meth:`predict` returns ``unseen_label_`` for unknown input. False: the label nearest to the network's
+        output, which means nothing for it.
     unseen_label
-        That label, of the type of the classes and none of them. None chooses ``"unknown"`` for strings, and for numbers
-        -1, or the number below the smallest class.
+        The label of unknown input, of the type of the classes but not one of them. None chooses ``"unknown"`` for
+        strings, and for numbers -1, or the number below the smallest class.
     random_state
         Seed of random directions.
 
@@ -216,18 +216,18 @@ def _seed(random_state: Any) -> int:
     return int(np.random.default_rng().integers(2**31) if random_state is None else random_state)
 
 
-def _unseen(classes: np.ndarray, wanted: Any) -> Any:
+def _unseen(classes: np.ndarray, requested: Any) -> Any:
     """Return a label of the type of the classes that is none of them, as the predictions will hold it."""
-    if wanted is not None:
-        numeric = isinstance(wanted, int | float | np.number)
-        alike = any(type(wanted) is type(label) for label in classes.tolist())
-        fits = {"U": isinstance(wanted, str), "O": alike}.get(classes.dtype.kind, numeric)
-        if not fits or not _is_apart(classes, wanted):
+    if requested is not None:
+        numeric = isinstance(requested, int | float | np.number)
+        alike = any(type(requested) is type(label) for label in classes.tolist())
+        fits = {"U": isinstance(requested, str), "O": alike}.get(classes.dtype.kind, numeric)
+        if not fits or not _is_apart(classes, requested):
             raise BadInputError(
-                f"unseen_label={wanted!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... and "
-                "none of them, or None"
+                f"unseen_label={requested!r}; expected a label of the type of the classes {classes[:3].tolist()}, ... "
+                "and none of them, or None"
             )
-        return wanted
+        return requested
     if classes.dtype.kind in "biuf":
         return next(number for number in _beside(classes) if _is_apart(classes, number))
     names = ("unknown", *(f"unknown {number}" for number in range(2, len(classes) + 2)))
@@ -256,11 +256,11 @@ def _is_apart(classes: np.ndarray, unseen: Any) -> bool:
     kind = _wide(classes, unseen)
     try:
         with np.errstate(over="ignore"):
-            held = np.append(classes.astype(kind), np.array([unseen], dtype=kind))
+            extended = np.append(classes.astype(kind), np.array([unseen], dtype=kind))
     except OverflowError:
         return False
-    exact = classes.dtype.kind == "f" or held[-1] == unseen
-    return bool(exact and np.array_equal(held[:-1], classes) and not (held[:-1] == held[-1]).any())
+    exact = classes.dtype.kind == "f" or extended[-1] == unseen
+    return bool(exact and np.array_equal(extended[:-1], classes) and not (extended[:-1] == extended[-1]).any())
 
 
 def _wide(classes: np.ndarray, unseen: Any) -> np.dtype[Any]:

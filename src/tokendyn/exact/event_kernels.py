@@ -1,11 +1,11 @@
-"""The forward pass of the deep constructions by events: blocks that leave a sequence as it is are passed over.
+"""The forward pass of the deep constructions by events: blocks that do not change a sequence are skipped.
 
 A query (class c, interval [l', h'], ramp w) changes a sequence only if it is in class c and has a token near the
-interval. Otherwise every token has ``r >= 2w``: by ``relu(p - h')`` or ``relu(l' - p)``, computed here in the very
-arithmetic of the block, or by ``2w |s - c|`` with ``|s - c| >= 1``; rounding is monotone and 2w a number of the type.
-So ``b >= 2w (1 - u)^n``, both steps ``relu(2 - 2b/w)`` and ``relu(1 - 2b/w)`` are 0, and r and b are cleared to 0:
-the residuals after the query are those before it, bit by bit. Where a query may change a sequence, its blocks are run
-by the kernels of the plain pass, and so the result is the same to the last bit. N queries on N sequences then cost
+interval. Otherwise every token has ``r >= 2w``: by ``relu(p - h')`` or ``relu(l' - p)``, computed here in the same
+arithmetic as in the block, or by ``2w |s - c|`` with ``|s - c| >= 1``; rounding is monotone, and 2w is a number of the
+type. Then ``b >= 2w (1 - u)^n``, both steps ``relu(2 - 2b/w)`` and ``relu(1 - 2b/w)`` are 0, and r and b are cleared to
+0: the residuals after the query are those before it, bit by bit. Where a query may change a sequence, its blocks are
+run by the kernels of the plain pass, so the result is the same to the last bit. N queries on N sequences then cost
 about N log N instead of N^2.
 """
 
@@ -26,7 +26,10 @@ def _block(x, first, last, b, net, means, hidden, beta, soft):
 
 @_compiled
 def _near(values, owner, low, high, reach, stamp, mark, x, starts, s_at, c, chosen):
-    """Collect the sequences of class c with a token nearer than ``reach`` to the interval; return how many."""
+    """Collect the sequences of class c with a token closer than ``reach`` to the interval; return their number.
+
+    ``values`` ascend, so the search goes outwards from the interval and stops at the first value out of reach.
+    """
     count = 0
     middle = np.searchsorted(values, low)
     for step in (1, -1):
@@ -55,13 +58,13 @@ def run_events(  # noqa: PLR0912 (one state, as in the planner)
     x, starts
         Residuals of all tokens; sequence j holds the rows ``starts[j]`` to ``starts[j + 1]``.
     values, owner
-        Ascending p of all tokens, and the sequence of each.
+        p of all tokens, ascending, and the sequence of each.
     ask
         Block of the question of each query, ascending.
     low, high, reach, asked, turn
         l', h', 2w, class and r channel of each query, in the type of x.
     channels
-        Places of s and b.
+        Channel numbers of s and b.
     lagged
         Whether the answer to a query is in the block of the next question.
     net
@@ -80,7 +83,7 @@ def run_events(  # noqa: PLR0912 (one state, as in the planner)
     chosen, waiting = np.empty(sequences, np.int64), np.empty(sequences, np.int64)
     pending = 0
     for q in range(ask.shape[0]):
-        if pending and ask[q] > ask[q - 1] + 1:  # a bubble: its block holds the answers alone
+        if pending and ask[q] > ask[q - 1] + 1:  # a bubble: the block after the last query holds its answers only
             for i in range(pending):
                 j = waiting[i]
                 _block(x, starts[j], starts[j + 1], ask[q - 1] + 1, net, means, hidden, beta, soft)
@@ -97,7 +100,7 @@ def run_events(  # noqa: PLR0912 (one state, as in the planner)
             j = waiting[i]
             _block(x, starts[j], starts[j + 1], ask[q], net, means, hidden, beta, soft)
             if stamp[j] == q:
-                stamp[j] = -2 - q  # done, and asked
+                stamp[j] = -2 - q  # answered and asked in the same block, which has just run
             else:
                 x[starts[j] : starts[j + 1], turn[q]] = 0
                 x[starts[j] : starts[j + 1], b_at] = 0
@@ -105,7 +108,7 @@ def run_events(  # noqa: PLR0912 (one state, as in the planner)
             j = chosen[i]
             waiting[i] = j
             if stamp[j] == q:
-                if answers:  # what the query before it left in b on a sequence that it did not change
+                if answers:  # in place of the b of the query before it, which was skipped for this sequence
                     x[starts[j] : starts[j + 1], b_at] = reach[q - 1]
                 _block(x, starts[j], starts[j + 1], ask[q], net, means, hidden, beta, soft)
         pending = count

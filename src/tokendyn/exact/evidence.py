@@ -1,4 +1,4 @@
-"""What each token of a sequence does for its label, for every strategy: the numbers under an explanation."""
+"""The contribution of each token of a sequence to its label, for every strategy: the numbers of an explanation."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one token does for the label.
+    """The contribution of one token to the label.
 
     Attributes
     ----------
     token
         Its position in the sequence; the first one, if it is repeated.
     amount
-        How much, in the unit that :attr:`Explanation.measure` names; the sign says for (+) or away from an edge (-).
+        The amount, in the unit that :attr:`Explanation.measure` names; its sign is that of the contribution.
     text
         The same in words, after the name of the token.
     """
@@ -36,7 +36,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Reading:
-    """A sequence as the network reads it, and what the network says of it.
+    """A sequence as the network reads it, with the answer of the network.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Reading:
     first
         Position in the sequence of each token of the form.
     label
-        The label that the network gives.
+        The label from the network.
     radius
         How far all tokens of the form may move, in their own unit, before the label can change.
     """
@@ -74,9 +74,11 @@ def read(model: "Built", sequence: Any) -> Reading:
     form = canonical(ready, model.multiplicity).sequences
     positions = {token.tobytes(): k for k, token in reversed(list(enumerate(ready.tokens)))}
     first = np.array([positions[token.tobytes()] for token in form.tokens])
-    place = number_of(model, form)
-    alone = model.for_form(form, place)
-    return Reading(ready.tokens, form, first, model.labels[place], float(token_radii(alone)[0]))
+    number = number_of(model, form)
+    alone = model.for_form(form, number)
+    return Reading(
+        tokens=ready.tokens, form=form, first=first, label=model.labels[number], radius=float(token_radii(alone)[0])
+    )
 
 
 def number_of(model: "Built", form: Sequences) -> int:
@@ -86,7 +88,7 @@ def number_of(model: "Built", form: Sequences) -> int:
 
 
 def evidence_of(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
-    """Return what decides in one sentence, the measure of the amounts, and the evidence, the strongest first.
+    """Return the decision in one sentence, the measure of the amounts, and the evidence, the strongest first.
 
     For the constructions that ask all their questions at once: banks, fingerprints and hats.
     """
@@ -96,36 +98,38 @@ def evidence_of(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evide
 
 
 def _of_mean(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
-    """Return what the mean of p, or of the heights of hats, rests on: two ramps, and tokens that pull it up or down."""
-    made, weights, n = model.construction, model.weights, len(reading.form.tokens)
+    """Return the evidence of a mean of p, or of the heights of hats: two ramps, and the pull of each token."""
+    construction, weights, n = model.construction, model.weights, len(reading.form.tokens)
     values = _on_line(model, reading.form.tokens)
     what = "its tokens along the direction p"
     if model.strategy == "hat":
         values = hat_heights(model, values, trapezoids(model)[0])
         what = "the heights of the hats that its tokens are in"
     mean = float(values.mean())
-    edges = np.sort(ramp_edges(weights, made.channels.index("m")))
+    edges = np.sort(ramp_edges(weights, construction.channels.index("m")))
     zone = int(np.searchsorted(edges[1::2], mean, side="right"))
     sentence = f"the mean of {what} is {mean:.6g}; the label is {_label(reading.label)}"
     if zone:
         sentence += f" from {edges[2 * zone - 1]:.6g} on (below, {_label(_label_at(model, edges[2 * zone - 2]))})"
     if 2 * zone < len(edges):
         sentence += f" up to {edges[2 * zone]:.6g} (above, {_label(_label_at(model, edges[2 * zone + 1]))})"
-    evidence, seen = [], set()
+    evidence, positions = [], set()
     for position in reading.first.tolist():
-        if position in seen:
+        if position in positions:
             continue
-        seen.add(position)
+        positions.add(position)
         same = reading.first == position
         if same.all():
-            evidence.append(Evidence(position, mean, f"is alone: the mean is its own {mean:.6g}"))
+            evidence.append(Evidence(token=position, amount=mean, text=f"is alone: the mean is its own {mean:.6g}"))
             continue
         without = float(values[~same].mean())
         other = _label_at(model, without)
         end = "" if other == reading.label else f"; without it the label would be {_label(other)}"
         pull = mean - without
         share = f" ({int(same.sum())} of {n})" if same.sum() > 1 else ""
-        evidence.append(Evidence(position, pull, f"{share.strip()} pulls the mean by {pull:+.3g}{end}".strip()))
+        evidence.append(
+            Evidence(token=position, amount=pull, text=f"{share.strip()} pulls the mean by {pull:+.3g}{end}".strip())
+        )
     evidence.sort(key=lambda item: (-abs(item.amount), item.token))
     return sentence, "what the token changes the mean by", tuple(evidence)
 
@@ -149,7 +153,7 @@ def _label_at(model: "Built", mean: float) -> Any:
 
 
 def _of_bank(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence, ...]]:
-    """Return which token is in a half-space, or slab, of the label; without one the most frequent label stays."""
+    """Return the tokens in a half-space or slab of the label; without any, the most frequent label remains."""
     tokens = reading.form.tokens.astype(np.float64)
     names = [model.labels[int(name[1:])] for name in model.construction.channels if name[0] == "h"]
     if "p" in model.construction.channels:
@@ -161,31 +165,28 @@ def _of_bank(model: "Built", reading: Reading) -> tuple[str, str, tuple[Evidence
         U = U[:, : model.input_dim]
         inside = (tokens @ U.T + c) / np.linalg.norm(U, axis=1)
         kind = "half-space"
-    owner = [model.labels[int(model.construction.channels[place][1:])] for place in writes]
+    owner = [model.labels[int(model.construction.channels[channel][1:])] for channel in writes]
     measure = f"distance to the edge of a {kind}, in the unit of the tokens; negative outside"
     if not owner:
         return f"there is no {kind}: every sequence has the label {_label(reading.label)}", measure, ()
-    mine = np.array([name == reading.label for name in owner])
-    if mine.any() and (inside[:, mine] > 0).any():
+    own_label = np.array([name == reading.label for name in owner])
+    if own_label.any() and (inside[:, own_label] > 0).any():
         sentence = f"a token in a {kind} of {_label(reading.label)} decides"
-        shown = np.where(mine[None, :], inside, -np.inf)
+        shown = np.where(own_label[None, :], inside, -np.inf)
     else:
         listed = ", ".join([_label(name) for name in names[:5]] + ["..."] * (len(names) > 5))
         sentence = f"no token is in a {kind} of {listed}"
         sentence += f": what is left is {_label(reading.label)}"
-        shown = np.where(mine[None, :], -np.inf, inside)
+        shown = np.where(own_label[None, :], -np.inf, inside)
     best = shown.argmax(axis=1)
     amounts = shown[np.arange(len(tokens)), best]
     order = np.argsort(-amounts, kind="stable")
-    evidence = tuple(
-        Evidence(
-            int(reading.first[i]),
-            float(amounts[i]),
-            f"is {abs(amounts[i]):.3g} {'in' if amounts[i] > 0 else 'out'}side a {kind} of {_label(owner[best[i]])}",
-        )
-        for i in order
-    )
-    return sentence, measure, evidence
+    evidence = []
+    for i in order:
+        amount, side = float(amounts[i]), "inside" if amounts[i] > 0 else "outside"
+        text = f"is {abs(amount):.3g} {side} a {kind} of {_label(owner[best[i]])}"
+        evidence.append(Evidence(token=int(reading.first[i]), amount=amount, text=text))
+    return sentence, measure, tuple(evidence)
 
 
 def _line(model: "Built") -> np.ndarray:

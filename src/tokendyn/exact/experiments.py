@@ -82,7 +82,7 @@ class Compilation(Experiment["BuiltModel"]):
     workers: int = 1
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Build the transformer without verifying it; return what it would be made of."""
+        """Build the transformer without verifying it; return its sizes."""
         stats = self._compiled(certify=False).stats
         return (
             f"would build {stats.strategy}, {stats.blocks} blocks, from {stats.sequences} sequences with "

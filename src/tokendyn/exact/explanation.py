@@ -135,7 +135,7 @@ class Explanation(Result, kind="exact-explanation"):
         return replace(self, names=None if names is None else tuple(names))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the explanation as JSON knows it: all of it, nothing is cut."""
+        """Return the complete explanation as JSON values."""
         return {
             "label": self.label,
             "known": self.known,
@@ -159,9 +159,9 @@ class Explanation(Result, kind="exact-explanation"):
         }  # fmt: skip
 
     def describe(self, most: int = SCREEN) -> list[str]:
-        """Return lines for people, at most ``most`` (and at least 8) of them; what is left out is said.
+        """Return readable lines, at most ``most`` (and at least 8); a line tells how many are left out.
 
-        Questions that the sequence was asked, one a line; if they are too many, those without a hit are put together.
+        One line for each question that the sequence was asked; if there are too many, those without a hit are joined.
         """
         room = max(most, 8) - 3
         lines = [question.line(self.names) for question in self.questions]
@@ -209,7 +209,7 @@ class Explanation(Result, kind="exact-explanation"):
         return f"token {token}" + ("" if self.names is None else f" ({short(self.names[token])})")
 
     def _gathered(self) -> list[str]:
-        """Return one line for each question with a hit, and one for each run of questions without."""
+        """Return one line for each question with a hit, and one for each run of questions without a hit."""
         lines: list[str] = []
         run: list[Question] = []
         for question in (*self.questions, None):
@@ -233,11 +233,9 @@ class Explanation(Result, kind="exact-explanation"):
         return lines
 
     def figure(self) -> "Figure":
-        """Return the figure of the pages: tokens on the line p and the intervals asked for, one row for each question.
+        """Return the figure of the pages: tokens on the line p and the queried intervals, one row for each question.
 
-        Without questions, a bar for each token.
-
-        At most 40 rows; the title says how many there are.
+        Without questions, a bar for each token. At most 40 rows; the title gives their total number.
         """
         return self._plot_questions() if self.questions else self._plot_evidence()
 
@@ -269,8 +267,8 @@ class Explanation(Result, kind="exact-explanation"):
 
     def _shown(self) -> tuple[Question, ...]:
         """Return the questions to draw, in order: hits are chosen before misses, and the last before the first."""
-        places = sorted(range(len(self.questions)), key=lambda k: (not self.questions[k].yes, -k))[:_ROWS]
-        return tuple(self.questions[k] for k in sorted(places))
+        numbers = sorted(range(len(self.questions)), key=lambda k: (not self.questions[k].yes, -k))[:_ROWS]
+        return tuple(self.questions[k] for k in sorted(numbers))
 
     def _plot_evidence(self) -> "Figure":
         from matplotlib.figure import Figure
@@ -294,7 +292,7 @@ class Explanation(Result, kind="exact-explanation"):
 
 
 def _cut(lines: list[str], room: int, what: str) -> list[str]:
-    """Return the first and the last lines, and between them how many are left out."""
+    """Return the first and the last lines, with the number of omitted lines between them."""
     if len(lines) <= room:
         return lines
     first, last = (room - 1) // 2, room - 1 - (room - 1) // 2
@@ -332,7 +330,7 @@ class Trace(Result, kind="exact-trace"):
         return "completed"
 
     def describe(self) -> list[str]:
-        """Return in a sentence what was traced."""
+        """Return the sizes of the trace in a sentence."""
         blocks, tokens, channels = self.states.shape
         return [
             f"{counted(tokens, 'token')} through {counted(blocks, 'block')}; channels "
@@ -344,8 +342,8 @@ class Trace(Result, kind="exact-trace"):
         import pandas as pd
 
         blocks, tokens, _ = self.states.shape
-        places = {"block": np.repeat(np.arange(1, blocks + 1), tokens), "token": np.tile(np.arange(tokens), blocks)}
-        return pd.DataFrame({**places, **{name: self[name].ravel() for name in self.names}})
+        columns = {"block": np.repeat(np.arange(1, blocks + 1), tokens), "token": np.tile(np.arange(tokens), blocks)}
+        return pd.DataFrame({**columns, **{name: self[name].ravel() for name in self.names}})
 
     def picture(self) -> Curves:
         """Return the last channel of each token over the blocks."""
@@ -369,20 +367,36 @@ def explain(model: "Built", sequence: Any) -> Explanation:
     if plan is None:
         decision, measure, evidence = evidence_of(model, reading)
         return Explanation(
-            reading.label, known, model.strategy, decision, evidence, measure, reading.radius, (), values, direction
+            label=reading.label,
+            known=known,
+            strategy=model.strategy,
+            decision=decision,
+            evidence=evidence,
+            measure=measure,
+            radius=reading.radius,
+            questions=(),
+            projections=values,
+            direction=direction,
         )
-    label, questions = _asked(plan, values)
+    label, questions = _questions_asked(plan, values)
     decision, evidence = _of_questions(model, questions, values, reading, float(np.linalg.norm(direction)))
     if model.labels[label] != reading.label:
         decision += f"; a token stands between in and out of an interval, which adds up to {short(repr(reading.label))}"
     return Explanation(
-        reading.label, known, model.strategy, decision, evidence,
-        "distance to the edge of the interval, in the unit of the tokens; negative outside", reading.radius,
-        questions, values, direction,
-    )  # fmt: skip
+        label=reading.label,
+        known=known,
+        strategy=model.strategy,
+        decision=decision,
+        evidence=evidence,
+        measure="distance to the edge of the interval, in the unit of the tokens; negative outside",
+        radius=reading.radius,
+        questions=questions,
+        projections=values,
+        direction=direction,
+    )
 
 
-def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple[Question, ...]]:
+def _questions_asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple[Question, ...]]:
     """Return the label number and the questions that a sequence is asked."""
     label, answers = ask(plan, values)
     per_query = 1 if plan.lagged else 2
@@ -394,43 +408,48 @@ def _asked(plan: Plan, values: Float[np.ndarray, " tokens"]) -> tuple[int, tuple
         after = int(plan.moved[query]) if hit.any() else cls
         questions.append(
             Question(
-                query, block, cls, float(plan.low[query]) - quarter, float(plan.high[query]) + quarter,
-                tuple(np.flatnonzero(hit).tolist()), after,
+                query=query,
+                block=block,
+                class_number=cls,
+                low=float(plan.low[query]) - quarter,
+                high=float(plan.high[query]) + quarter,
+                hits=tuple(np.flatnonzero(hit).tolist()),
+                next_class=after,
             )
-        )  # fmt: skip
+        )
     return label, tuple(questions)
 
 
 def _of_questions(
     model: "Built", questions: tuple[Question, ...], values: np.ndarray, reading: Reading, norm: float
 ) -> tuple[str, tuple[Evidence, ...]]:
-    """Return what decides, and the tokens of the last hit; without a hit, the token that came nearest to one."""
+    """Return the decision and the tokens of the last hit; without a hit, the token that came closest to one."""
     positions = sorted(set(reading.first.tolist()))
     hit = next((question for question in reversed(questions) if question.yes), None)
     if hit is not None:
         depth = np.minimum(values - hit.low, hit.high - values) / norm
         inside = sorted((k for k in positions if k in hit.hits), key=lambda k: -depth[k])
-        evidence = tuple(Evidence(k, float(depth[k]), f"is {depth[k]:.3g} inside that interval") for k in inside)
+        evidence = tuple(
+            Evidence(token=k, amount=float(depth[k]), text=f"is {depth[k]:.3g} inside that interval") for k in inside
+        )
         decision = f"the last hit decides, in block {hit.block}"
         return decision + _without(model, reading, np.isin(reading.first, hit.hits)), evidence
     if not questions:
         return "no question is asked: every sequence has this label", ()
     gaps = np.stack([np.maximum(q.low - values, values - q.high) for q in questions]) / norm
-    place, token = np.unravel_index(int(gaps.argmin()), gaps.shape)
-    near = questions[int(place)]
-    text = (
-        f"came nearest to one, {gaps[place, token]:.3g} outside [{near.low:.6g}, {near.high:.6g}] of block {near.block}"
-    )
-    evidence = (Evidence(int(token), -float(gaps[place, token]), text),)
+    number, token = np.unravel_index(int(gaps.argmin()), gaps.shape)
+    near, gap = questions[int(number)], float(gaps[number, token])
+    text = f"came nearest to one, {gap:.3g} outside [{near.low:.6g}, {near.high:.6g}] of block {near.block}"
+    evidence = (Evidence(token=int(token), amount=-gap, text=text),)
     return "no token is in any of the intervals: it has the label of what is left", evidence
 
 
 def _without(model: "Built", reading: Reading, hit: np.ndarray) -> str:
-    """Say what the label would be without the tokens that were hit."""
-    kept = reading.form.tokens[~hit]
-    if not len(kept):
+    """Return a clause about the label without the tokens of the hit."""
+    rest = reading.form.tokens[~hit]
+    if not len(rest):
         return ""
-    sequence = Sequences(kept, np.array([0, len(kept)]))
+    sequence = Sequences(rest, np.array([0, len(rest)]))
     other = model.labels[number_of(model, canonical(sequence, model.multiplicity).sequences)]
     what = "that token" if len(np.unique(reading.first[hit])) == 1 else "those tokens"
     still = "still " if other == reading.label else ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokendyn.exact.transformer import ExactTransformer
 
 
-#: Blocks that torch.export, unrolled ONNX and layers of their own take at most.
+#: Largest number of blocks for torch.export, unrolled ONNX and separate layers.
 MOST_UNROLLED = 500
 
 
@@ -67,8 +67,8 @@ def to_linear(model: "ExactTransformer") -> "LinearBlocks":
     from tokendyn.exact.layers import LinearBlocks
 
     _check_blocks(model, "a layer for each block", "use model.module, whose weights are stacked")
-    made = model.construction
-    return LinearBlocks(model.weights, model.input_dim, made.dim, list(made.outputs), model.beta)
+    construction = model.construction
+    return LinearBlocks(model.weights, model.input_dim, construction.dim, list(construction.outputs), model.beta)
 
 
 def _check_blocks(model: "ExactTransformer", what: str, remedy: str) -> None:
@@ -108,7 +108,7 @@ def _model(model: "ExactTransformer", unrolled: bool) -> Any:
 
 
 class _Graph(OnnxGraph):
-    """The graph of a transformer, one method a part."""
+    """The graph of a transformer, with one method for each part."""
 
     def __init__(self, model: "ExactTransformer") -> None:
         super().__init__()

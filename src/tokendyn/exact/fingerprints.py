@@ -25,7 +25,7 @@ def fingerprint(
     Raises
     ------
     SeparationError, PrecisionError
-        If means are too near for the type.
+        If means are too close for the type.
     """
     names = ["p", "m"]
     write = Writer()
@@ -69,6 +69,7 @@ def hat_fingerprint(
     bits = int(np.finfo(sequences.tokens.dtype).nmant)  # all that the type holds: means of few bits meet by chance
     choices = [_random_heights(shares, codes, line.name, seed, bits), _label_heights(shares, codes)]
     excess = [_label_gap(shares @ heights, codes)[0] - 8 * rounding(heights) for heights in choices]
+    # Random heights first: they need few symbols. Heights by label are a fallback with wider gaps.
     heights = choices[0] if excess[0] > 0 else choices[int(np.argmax(excess))]
     means, error = shares @ heights, rounding(heights)
     used = np.flatnonzero(heights)
@@ -106,9 +107,9 @@ def _means(
     values: np.ndarray, error: float, sequences: Sequences, sets: TokenSets, longest: int
 ) -> tuple[np.ndarray, float]:
     """Return the mean of the values over each sequence, repetitions counted, and its error in any order."""
-    held = values[sets.members]
-    total = np.add.reduceat(held * sets.counts, sets.starts[:-1])
-    size = np.add.reduceat(np.abs(held) * sets.counts, sets.starts[:-1]) / sequences.lengths
+    points = values[sets.members]
+    total = np.add.reduceat(points * sets.counts, sets.starts[:-1])
+    size = np.add.reduceat(np.abs(points) * sets.counts, sets.starts[:-1]) / sequences.lengths
     steps = (longest + 4) * float(np.finfo(sequences.tokens.dtype).eps) / 2
     return total / sequences.lengths, error + 2 * steps / (1 - steps) * float(size.max())
 
@@ -125,7 +126,7 @@ def _shares(sequences: Sequences, sets: TokenSets, symbol_of: np.ndarray, symbol
 
 
 def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " used"]:
-    """Return few symbols whose shares tell all sequences of different labels apart, chosen one by one."""
+    """Return a small set of symbols whose shares separate all sequences of different labels, chosen greedily."""
     from scipy.sparse import csc_matrix
 
     columns = csc_matrix(shares)
@@ -146,6 +147,7 @@ def _telling_symbols(shares: Any, codes: Codes, name: str) -> Int[np.ndarray, " 
                 "use strategy='fused'",
                 i, j, 0.0, 0.0,
             )  # fmt: skip
+        # The symbol that occurs in about half of the mixed sequences divides them best, as in a binary search.
         middle = np.abs(per_symbol - mixed.sum() / 2)
         middle[per_symbol == 0] = np.inf
         best = int(np.argmin(middle))
@@ -166,7 +168,7 @@ def _mixed(group: np.ndarray, codes: Codes) -> np.ndarray:
 
 
 def _label_gap(means: np.ndarray, codes: Codes) -> tuple[float, int]:
-    """Return the smallest distance of means of different labels, and the place in sorted order where it is."""
+    """Return the smallest distance of means of different labels, and its position in sorted order."""
     order = np.argsort(means, kind="stable")
     change = np.flatnonzero(codes[order][1:] != codes[order][:-1])
     if not len(change):
@@ -191,10 +193,10 @@ def _ramps(
     count = check_labels(codes, strategy)
     dtype = str(sequences.tokens.dtype)
     needed = max(8 * error, min_margin, float(np.finfo(dtype).smallest_normal) * 64)
-    gap, place = _label_gap(means, codes)
+    gap, position = _label_gap(means, codes)
     order = np.argsort(means, kind="stable")
     if gap < needed:
-        i, j = sorted((int(order[place]), int(order[place + 1])))
+        i, j = sorted((int(order[position]), int(order[position + 1])))
         raise SeparationError(
             f"sequences {i} and {j} have different labels and means that are {gap:.3g} apart, and {needed:.3g} is "
             f"needed; {instead(needed, min_margin, dtype)}",
@@ -227,6 +229,15 @@ def _ramps(
         for bias, sign in ((2.0, 1.0), (1.0, -1.0)):
             write.unit(block + 2, bias, {z + 1 + y: -4.0}, {len(names) - 1: sign * y})
     return Construction(
-        strategy, write.weights(block + 3), tuple(names), max(sequences.tokens.shape[1], len(names)),
-        (len(names) - 1,), gap, error, needed, math.inf, longest, len(change),
-    )  # fmt: skip
+        strategy=strategy,
+        weights=write.weights(block + 3),
+        channels=tuple(names),
+        dim=max(sequences.tokens.shape[1], len(names)),
+        outputs=(len(names) - 1,),
+        gap=gap,
+        error=error,
+        needed=needed,
+        width=math.inf,
+        longest=longest,
+        queries=len(change),
+    )

@@ -1,7 +1,7 @@
-"""The canonical form of a sequence: what counts as known, and what the network is fed, are one thing.
+"""The canonical form of a sequence, which decides whether it is known and which the network reads.
 
-``multiplicity="set"``: the distinct tokens. ``"frequency"``: the smallest multiset with the same shares. Tokens stand
-in an order that depends on them alone, so that sequences that are the same have the same form, bit by bit.
+``multiplicity="set"``: the distinct tokens. ``"frequency"``: the smallest multiset with the same shares. The order of
+the tokens depends on the tokens alone, so that equal sequences have the same form, bit by bit.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class Forms:
     ----------
     sequences
         The forms.
-    place
-        For each token that was given, a row of the forms that holds it.
+    row_of
+        For each given token, a row of the forms that contains it.
     hashes
-        One hash a form; equal forms have equal hashes.
+        One hash for each form; equal forms have equal hashes.
     """
 
     sequences: Sequences
-    place: Int[np.ndarray, " tokens"]
+    row_of: Int[np.ndarray, " tokens"]
     hashes: Hashes
 
 
@@ -55,15 +55,17 @@ def canonical(sequences: Sequences, multiplicity: str = "set") -> Forms:
     """
     bits = bits_of(sequences.tokens)
     hashes = hash_rows(bits)
-    starts, rows, place = canonical_rows(bits, hashes, sequences.starts, multiplicity == "frequency")
-    return Forms(Sequences(sequences.tokens[rows], starts), place, hash_forms(hashes[rows], starts))
+    starts, rows, row_of = canonical_rows(bits, hashes, sequences.starts, multiplicity == "frequency")
+    return Forms(
+        sequences=Sequences(sequences.tokens[rows], starts), row_of=row_of, hashes=hash_forms(hashes[rows], starts)
+    )
 
 
 def reduced(sequences: Sequences, multiplicity: str = "set") -> Sequences:
-    """Return what the canonical forms hold, with the tokens in the order in which they first occur."""
+    """Return the tokens of the canonical forms in the order in which they first occur."""
     bits = bits_of(sequences.tokens)
     starts, rows, _ = canonical_rows(bits, hash_rows(bits), sequences.starts, multiplicity == "frequency")
-    return Sequences(sequences.tokens[np.sort(rows)], starts)  # a row stands for the first of those that equal it
+    return Sequences(sequences.tokens[np.sort(rows)], starts)  # each row number is that of the first equal token
 
 
 class Table:
@@ -77,13 +79,14 @@ class Table:
 
     def __init__(self, forms: Forms) -> None:
         self._forms = forms
+        # Stable, so that the first of equal forms is found first.
         self._order = np.argsort(forms.hashes, kind="stable")
 
     def find(self, forms: Forms) -> Int[np.ndarray, " sequences"]:
         """Return for each form the number of the first known one that equals it, or -1."""
-        ours = self._forms
-        found: np.ndarray = find_forms(
+        known = self._forms
+        numbers: np.ndarray = find_forms(
             forms.sequences.tokens, forms.sequences.starts, forms.hashes,
-            ours.sequences.tokens, ours.sequences.starts, ours.hashes, self._order,
+            known.sequences.tokens, known.sequences.starts, known.hashes, self._order,
         )  # fmt: skip
-        return found
+        return numbers

@@ -14,7 +14,10 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=Fal
 @_compiled
 def _feed_forward(x, n, first, last, eta, bias, in_starts, in_channels, in_weights, out_starts, out_channels,
                   out_weights, hidden):  # fmt: skip
-    """``x <- eta x + W relu(U x + c)`` for the first n rows of x."""
+    """``x <- eta x + W relu(U x + c)`` for the first n rows of x.
+
+    All units of a token are computed before any is added: a block may write the channels that it reads.
+    """
     for i in range(n):
         for u in range(first, last):
             total = bias[u]
@@ -31,11 +34,11 @@ def _feed_forward(x, n, first, last, eta, bias, in_starts, in_channels, in_weigh
 
 
 @_compiled
-def _mean_at(x, n, channel, key_channel, wanted):
-    """Return the mean of a channel over the tokens whose key is ``wanted``."""
-    total, count = x[0, 0] * 0, 0
+def _mean_at(x, n, channel, key_channel, key):
+    """Return the mean of a channel over the tokens with this key."""
+    total, count = x[0, 0] * 0, 0  # a zero of the type of x, so that float32 stays float32
     for j in range(n):
-        if x[j, key_channel] == wanted:
+        if x[j, key_channel] == key:
             total += x[j, channel]
             count += 1
     return total / count
@@ -49,7 +52,8 @@ def _hard(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, means
         low, high = min(low, x[j, k_at]), max(high, x[j, k_at])
     if k < 0:
         low, high = high, low
-    # means[0]: of the tokens with the largest key, means[1]: with the smallest, means[2]: of all
+    # means[0]: of the tokens with the largest key, means[1]: with the smallest, means[2]: of all. They are computed
+    # when a token first needs them, so that attention costs one pass over the tokens for each kind and entry of V.
     for e in range(first, last):
         means[0, e - first] = means[1, e - first] = means[2, e - first] = np.nan
     for i in range(n):
@@ -64,14 +68,17 @@ def _hard(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, means
                     means[kind, e - first] = total / n
                 else:
                     means[kind, e - first] = _mean_at(x, n, value_in[e], k_at, high if kind == 0 else low)
-        # written to a channel that no value is read from, so the order of tokens does not matter
+        # No value is read from a channel that is written, so the order of tokens does not matter.
         for e in range(first, last):
             x[i, value_out[e]] += value[e] * means[kind, e - first]
 
 
 @_compiled
 def _soft(x, n, q_at, q, k_at, k, first, last, value_in, value_out, value, beta, means):
-    """Softmax attention; tokens with the same query share one pass."""
+    """Softmax attention; consecutive tokens with the same query share one pass.
+
+    The largest score is subtracted before the exponential, so that no weight overflows.
+    """
     known, have = 0.0, False
     for i in range(n):
         score = beta * q * x[i, q_at]
@@ -149,20 +156,21 @@ def forward(tokens, starts, dim, eta, units, bias, in_starts, in_channels, in_we
 
 @_compiled
 def path_slack(points, starts, first, order, low, high, width, moved, slots, lagged, every, margin):
-    """Return how far each sequence's tokens may move on the line without another answer, and its last class.
+    """Return how far each sequence's tokens may move on the line without a change of an answer, and its last class.
 
     ``points`` ascend within each sequence. Class c is asked the queries ``order[first[c]:first[c + 1]]`` in turn. A
-    miss stays one while no token comes nearer than ``width`` to the interval; a hit while the token that is deepest in
-    it stays, or, with ``every``, while all tokens stay on their side. With ``lagged``, a sequence that was just hit
-    is still asked the next query of its class if that query is in the next slot, and must miss it.
+    miss stays a miss while no token comes closer than ``width`` to the interval; a hit stays a hit while the token that
+    is deepest in the interval stays there, or, with ``every``, while all tokens stay on their side. With ``lagged``, a
+    sequence that was just hit is still asked the next query of its class if that query is in the next slot, and must
+    miss it.
     """
     count = starts.shape[0] - 1
     slack, final = np.full(count, np.inf), np.empty(count, np.int64)
     for j in range(count):
         begin, end = starts[j], starts[j + 1]
-        state, place, best = 2, first[2], np.inf
-        while place < first[state + 1]:
-            q = order[place]
+        state, position, best = 2, first[2], np.inf  # 2 is ROOT, the class in which every sequence begins
+        while position < first[state + 1]:
+            q = order[position]
             a = begin + np.searchsorted(points[begin:end], low[q])
             b = a
             depth = np.inf if every else -np.inf
@@ -178,11 +186,11 @@ def path_slack(points, starts, first, order, low, high, width, moved, slots, lag
             away -= width[q] * margin[j]
             if b == a:
                 best = min(best, away)
-                place += 1
+                position += 1
                 continue
             best = min(best, min(depth, away) if every else depth)
-            if lagged and place + 1 < first[state + 1] and slots[order[place + 1]] == slots[q] + 1:
-                q = order[place + 1]
+            if lagged and position + 1 < first[state + 1] and slots[order[position + 1]] == slots[q] + 1:
+                q = order[position + 1]
                 a = begin + np.searchsorted(points[begin:end], low[q])
                 away = np.inf
                 if a > begin:
@@ -190,8 +198,8 @@ def path_slack(points, starts, first, order, low, high, width, moved, slots, lag
                 if a < end:
                     away = min(away, points[a] - high[q])
                 best = min(best, away - width[q] * margin[j])
-            state = moved[order[place]]
-            place = first[state]
+            state = moved[order[position]]
+            position = first[state]
         slack[j], final[j] = max(best, 0.0), state
     return slack, final
 
@@ -207,6 +215,8 @@ def nearest_pairs(tokens, starts):
             column = tokens[first : first + n, k]
             if column.max() - column.min() > spread:
                 widest, spread = k, column.max() - column.min()
+        # Sorted along the coordinate of the largest range: the inner loop ends once that coordinate alone exceeds the
+        # smallest distance so far.
         order = first + np.argsort(tokens[first : first + n, widest])
         for a in range(n):
             for b in range(a + 1, n):
@@ -216,6 +226,7 @@ def nearest_pairs(tokens, starts):
                 largest, squares = 0.0, 0.0
                 for k in range(tokens.shape[1]):
                     largest = max(largest, abs(tokens[o, k] - tokens[i, k]))
+                # Divided by the largest difference, so that squares neither overflow nor vanish.
                 for k in range(tokens.shape[1]):
                     squares += ((tokens[o, k] - tokens[i, k]) / largest) ** 2 if largest > 0 else 0.0
                 out[j] = min(out[j], largest * np.sqrt(squares))

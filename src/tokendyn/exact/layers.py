@@ -1,4 +1,4 @@
-"""The same blocks as ``nn.Linear`` layers, one set a block: the form that quantisers, pruners and hooks look for."""
+"""The same blocks as ``nn.Linear`` layers, one set a block, which quantisers, pruners and hooks expect."""
 
 import numpy as np
 from jaxtyping import Bool, Float

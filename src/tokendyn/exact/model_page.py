@@ -27,17 +27,17 @@ def saved_report(folder: Path, pictures: Path) -> Report:
 
 
 def model_sections(model: ExactTransformer) -> list[Section]:
-    """Return what a transformer is made of, its certificate, a run of all its sequences, and one path."""
+    """Return the sections of a page: sizes, certificate, a run of all sequences, and one path."""
     stats, done = model.stats, model.certificate.verify()
     shown = ("strategy", "sequences", "labels", "blocks", "width", "nonzeros", "queries")
-    facts = asdict(stats)
+    rows = asdict(stats)
     first = model.targets[model.sequences.starts[:-1], 0]
-    counts = Counter(str(model.labels[int(place)]) for place in first) if model.targets.shape[1] == 1 else Counter()
+    counts = Counter(str(model.labels[int(code)]) for code in first) if model.targets.shape[1] == 1 else Counter()
     sections: list[Section] = [
-        KeyFigures({**{name: facts[name] for name in shown}, "verified": "all right" if done.passed else "NOT all"}),
+        KeyFigures({**{name: rows[name] for name in shown}, "verified": "all right" if done.passed else "NOT all"}),
         Text(str(done), "Every sequence, run again now"),
         *_path(model),
-        Table([{"quantity": name, "value": value} for name, value in facts.items()], "What it is made of"),
+        Table([{"quantity": name, "value": value} for name, value in rows.items()], "What it is made of"),
         Table(
             _rows(model.certificate.to_dict()),
             "Certificate",
@@ -52,7 +52,7 @@ def model_sections(model: ExactTransformer) -> list[Section]:
 
 
 def verification_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn classify verify --json`` wrote."""
+    """Return the page of the output of ``tokendyn classify verify --json``."""
     numbers = {
         "passed": record["passed"],
         "sequences": record["sequences"],
@@ -72,16 +72,16 @@ def verification_report(record: Mapping[str, Any]) -> Report:
         ("unknown", "Sequences that the model does not know"),
     ):
         if record.get(name):
-            sections.append(Table([{"sequence": place} for place in record[name]], title))
+            sections.append(Table([{"sequence": sequence} for sequence in record[name]], title))
     sections.append(Table(_rows(record["certificate"]), "Certificate"))
     sections += closing(record["command"], record["provenance"])
     return Report("Every sequence of a transformer, run again", str(record["source"]), sections)
 
 
 def check_report(record: Mapping[str, Any]) -> Report:
-    """Return the page of what ``tokendyn classify check --json`` wrote."""
+    """Return the page of the output of ``tokendyn classify check --json``."""
     shown = ("ok", "sequences", "tokens", "dim", "shortest", "longest", "distinct_tokens", "duplicates")
-    pairs = [{"one": one, "other": other} for one, other in record["contradictions"]]
+    pairs = [{"one": item, "other": other} for item, other in record["contradictions"]]
     labels = [{"label": name, "sequences": count} for name, count in record["labels"].items()]
     sections: list[Section] = [KeyFigures({name: record[name] for name in shown}), Table(labels, "Labels")]
     if pairs:

@@ -98,7 +98,7 @@ class TransformerBlocks(nn.Module):
     def _weights(
         self, x: Float[Tensor, "batch tokens dim"], mask: Bool[Tensor, "batch tokens"], block: int
     ) -> Float[Tensor, "batch tokens tokens"]:
-        """Return the attention weights of a block: rows add up to 1, padding has none."""
+        """Return the attention weights of a block: rows sum to 1, padding has weight 0."""
         if self.uniform[block]:
             return uniform_weights(x, mask)
         scores = (x @ self.q[block])[:, :, None] * (x @ self.k[block])[:, None, :]
@@ -106,7 +106,7 @@ class TransformerBlocks(nn.Module):
 
 
 def checked_mask(tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mask of a batch, all True for None; refuse one that does not say of each token whether it exists."""
+    """Return the mask of a batch, all True for None; raise when its shape or type does not fit the tokens."""
     if mask is None:
         return torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     if mask.dtype != torch.bool or mask.ndim != 2 or mask.shape != tokens.shape[:2]:

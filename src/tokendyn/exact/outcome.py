@@ -1,4 +1,4 @@
-"""What the experiment of this room returns: a transformer that was just built, with its certificate."""
+"""The result of building a transformer: the transformer with its certificate."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,11 +28,11 @@ class BuiltModel(Numbers):
     seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """Return what the transformer is made of, and its certificate."""
+        """Return the sizes of the transformer and its certificate."""
         return {**asdict(self.model.stats), "certificate": self.model.certificate.to_dict()}
 
     def describe(self) -> list[str]:
-        """Return blocks, weights and questions, and that every sequence has its label."""
+        """Return sentences about blocks, weights, questions and the verification."""
         stats = self.model.stats
         if not self.model.construction.bitwise:
             return [
@@ -45,7 +45,7 @@ class BuiltModel(Numbers):
         ]
 
     def table(self) -> "pd.DataFrame":
-        """Return what the transformer is made of as one row."""
+        """Return the sizes of the transformer as one row."""
         import pandas as pd
 
         return pd.DataFrame([asdict(self.model.stats)])

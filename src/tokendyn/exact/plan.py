@@ -1,4 +1,4 @@
-"""From labelled token sets to a list of queries: the questions that the transformer will ask."""
+"""From labelled token sets to a plan: the queries that the transformer will ask."""
 
 import heapq
 from dataclasses import dataclass
@@ -14,39 +14,39 @@ from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.set_kernels import distinct_per_sequence, hash_sequences
 from tokendyn.words import counted
 
-#: Sequences that are compared for the message of a refusal.
+#: Largest number of sequences that are compared for the message of a SeparationError.
 _COMPARED = 1000
 
-#: Class numbers as the s channel holds them: sequences that have their label, and the first class.
+#: Class numbers in the s channel: that of sequences that have their label, and that of the first class.
 DONE, ROOT = 1, 2
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The queries, in the order in which the transformer asks them; all in the labels' numbers.
+    """The queries, in the order in which the transformer asks them; labels are given by their numbers.
 
     Attributes
     ----------
     line
         Direction and values of the tokens.
     asked
-        Class number that each query asks, from ``ROOT``.
+        Number of the class that each query asks, from ``ROOT``.
     moved
-        Class number that the sequences it hits move to; ``DONE`` if they have their label.
+        Number of the class that sequences with a hit move to; ``DONE`` if they have their label.
     change
-        What the label output of those sequences changes by.
+        Change of the label output of those sequences.
     low, high
-        Ends of the interval: the outermost values that are to be hit.
+        Ends of the interval: the outermost values that must be hit.
     gap
-        Distance from the interval to the nearest value of the class that is not to be hit.
+        Distance from the interval to the nearest value of the class that must not be hit.
     start
         Label of the class ``ROOT`` before any query.
     rest
-        Final label of each class, from ``ROOT``; what is left of a class carries it.
+        Final label of each class, from ``ROOT``: the label of the sequences that no query takes out.
     lagged
         Whether neighbours in the order may share a block (the fused construction).
     slots
-        Place in time of each query; with ``lagged``, skipped places are bubbles.
+        Time slot of each query; with ``lagged``, skipped slots are bubbles.
     """
 
     line: Line
@@ -72,7 +72,7 @@ class Plan:
         return float(self.gap.min(initial=np.inf))
 
     def width(self) -> Float[np.ndarray, " queries"]:
-        """Return ``w = 2^floor(log2(gap / 2))``: what a miss is at least worth."""
+        """Return ``w = 2^floor(log2(gap / 2))``, a lower bound of the distance r on a miss."""
         return widths(self.gap)
 
 
@@ -82,7 +82,8 @@ def widths(gap: Float[np.ndarray, " queries"]) -> Float[np.ndarray, " queries"]:
 
 
 def needed_gap(line: Line, dtype: str, min_margin: float) -> float:
-    """Return the smallest gap a query may have: ``8 E``, the margin wished for, and what keeps ``1/w`` finite."""
+    """Return the smallest gap that a query may have: the largest of ``8 E``, the given margin and a lower limit."""
+    # Smaller gaps would make the weight 1/w overflow.
     smallest = float(np.finfo(dtype).smallest_normal) * 16
     return max(8 * line.error, min_margin, smallest)
 
@@ -108,7 +109,7 @@ def make_plan(
     direction
         See :func:`tokendyn.exact.directions.candidates`.
     trials
-        Directions to plan; the one with the fewest queries is taken, then that with the largest gap.
+        Number of directions to plan; the one with the fewest queries wins, then the one with the largest gap.
     seed
         Seed of random directions.
     min_margin
@@ -116,12 +117,12 @@ def make_plan(
     lagged
         Plan for the fused construction.
     unique_ids
-        Sequences that have their label keep a class of their own (sequence to sequence).
+        Give sequences that have their label a class of their own (sequence to sequence).
 
     Raises
     ------
     SeparationError
-        If no direction tells all labels apart, with the pair and what to do.
+        If no direction separates all labels; the message names a pair and the remedy.
     PrecisionError
         If the class numbers do not fit the type.
     """
@@ -135,7 +136,7 @@ def make_plan(
         try:
             plans.append(_plan_on(line, tokens, sets, codes, dtype, min_margin, lagged, unique_ids, direction))
         except SeparationError as error:
-            if failure is None or error.gap > failure.gap:  # the line that came nearest
+            if failure is None or error.gap > failure.gap:  # report the line that came closest to a separation
                 failure = error
         if len(plans) == trials:
             break
@@ -179,17 +180,17 @@ def _plan_on(
     final = np.where(pure, queries[:, 2], rest[queries[:, 1]])
     own = ROOT + len(rest) + np.cumsum(pure) - 1 if unique_ids else np.full(len(pure), DONE)
     return Plan(
-        line,
-        queries[:, 0] + ROOT,
-        np.where(pure, own, queries[:, 1] + ROOT),
-        final - rest[queries[:, 0]],
-        values[queries[:, 3]],
-        values[queries[:, 4]],
-        gaps,
-        int(rest[0]),
-        rest,
-        lagged,
-        slots,
+        line=line,
+        asked=queries[:, 0] + ROOT,
+        moved=np.where(pure, own, queries[:, 1] + ROOT),
+        change=final - rest[queries[:, 0]],
+        low=values[queries[:, 3]],
+        high=values[queries[:, 4]],
+        gap=gaps,
+        start=int(rest[0]),
+        rest=rest,
+        lagged=lagged,
+        slots=slots,
     )
 
 
@@ -200,23 +201,23 @@ def _symbols(sets: TokenSets, symbol_of: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _merged(starts: np.ndarray, symbols: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return two sequences of different labels that hold the same symbols, if there are any; looked up before planning.
+    """Return two sequences of different labels with the same symbols; empty without such a pair.
 
-    No query parts them, and planning all others first would be in vain.
+    No query separates them, so they are searched before the planning, which would be in vain.
     """
     hashes = hash_sequences(starts, symbols, np.zeros_like(symbols))
     _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     mates = first[which.reshape(-1)]
     for j in np.flatnonzero(codes != codes[mates]):
         pair = np.array([mates[j], j])
-        one, other = (symbols[starts[k] : starts[k + 1]] for k in pair)
-        if np.array_equal(one, other):
+        left, right = (symbols[starts[k] : starts[k + 1]] for k in pair)
+        if np.array_equal(left, right):
             return pair
     return np.empty(0, np.int64)
 
 
 def what_parts(direction: str, dtype: str, min_margin: float, needed: float) -> str:
-    """Return what to change so that tokens which meet on a line are told apart."""
+    """Return the change of settings that separates tokens which meet on a line."""
     if min_margin >= needed:
         return f"lower min_margin (now {min_margin:g})"
     if direction != "auto":
@@ -241,11 +242,12 @@ def _inseparable(
     tokens: np.ndarray,
     sets: TokenSets,
 ) -> SeparationError:
-    """Return the error for a class that no interval splits, with the pair of different labels that is nearest."""
+    """Return the error for a class that no interval splits, with the closest pair of different labels."""
     points = {int(j): values[symbols[starts[j] : starts[j + 1]]] for j in stuck[:_COMPARED]}
     first = int(stuck[0])
     pairs = [(first, int(j)) for j in stuck[:_COMPARED]]
-    for end in (0, -1):  # neighbours on the line
+    # All pairs would be too many: close pairs are neighbours by their first or by their last point on the line.
+    for end in (0, -1):
         pairs += pairwise(sorted(points, key=lambda j: points[j][end]))
     pairs = [(i, j) for i, j in pairs if codes[i] != codes[j]]
     if not pairs:
@@ -265,7 +267,7 @@ def _inseparable(
 
 
 def _where_they_differ(tokens: np.ndarray, line: Line, sets: TokenSets, i: int, j: int) -> str:
-    """Return the columns in which a token that one sequence alone holds is unlike the other's nearest on the line."""
+    """Return the columns in which a token of only one sequence differs from the other's nearest token on the line."""
     rows = [sets.members[sets.starts[k] : sets.starts[k + 1]] for k in (i, j)]
     if np.isin(rows[0], rows[1]).all():  # the other one holds more
         i, j, rows = j, i, rows[::-1]
@@ -277,27 +279,28 @@ def _where_they_differ(tokens: np.ndarray, line: Line, sets: TokenSets, i: int, 
     return f"a token of sequence {i} is unlike one of sequence {j} in {shown}{more}"
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
     """Return the Hausdorff distance of two ascending sets of numbers."""
 
     def reach(a: np.ndarray, b: np.ndarray) -> float:
-        place = np.searchsorted(b, a)
-        right = np.abs(b[np.minimum(place, len(b) - 1)] - a)
-        left = np.abs(b[np.maximum(place - 1, 0)] - a)
+        index = np.searchsorted(b, a)
+        right = np.abs(b[np.minimum(index, len(b) - 1)] - a)
+        left = np.abs(b[np.maximum(index - 1, 0)] - a)
         return float(np.minimum(left, right).max())
 
-    return max(reach(one, other), reach(other, one))
+    return max(reach(first, second), reach(second, first))
 
 
 def _schedule(queries: Int[np.ndarray, "queries 6"]) -> tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " queries"]]:
-    """Return an order and time slots in which no query asks about what the query just before it changes.
+    """Return an order and time slots in which no query depends on the query just before it.
 
-    A class may be asked right after its own last query only if the planner said so, and a new class never right
-    after the query that made it. Of the classes that may be asked, the one with most to do comes first.
+    A class may be asked directly after its own last query only if the planner allowed it, and a new class never
+    directly after the query that made it. Among the classes that may be asked, the one with the longest chain of
+    dependent queries comes first (list scheduling).
     """
     waiting: dict[int, list[int]] = {}
-    for place, cls in enumerate(queries[:, 0].tolist()):
-        waiting.setdefault(cls, []).append(place)
+    for number, cls in enumerate(queries[:, 0].tolist()):
+        waiting.setdefault(cls, []).append(number)
     load = _load(queries, waiting)
     following = dict.fromkeys(waiting, 0)
     later: list[tuple[int, int]] = [(0, 0)] if 0 in waiting else []
@@ -312,14 +315,14 @@ def _schedule(queries: Int[np.ndarray, "queries 6"]) -> tuple[Int[np.ndarray, " 
             slot = later[0][0]
             continue
         cls = heapq.heappop(ready)[1]
-        place = waiting[cls][following[cls]]
-        order.append(place)
+        number = waiting[cls][following[cls]]
+        order.append(number)
         slots.append(slot)
         following[cls] += 1
         if following[cls] < len(waiting[cls]):
             legal = queries[waiting[cls][following[cls]], 5]
             heapq.heappush(later, (slot + (1 if legal else 2), cls))
-        child = int(queries[place, 1])
+        child = int(queries[number, 1])
         if child in waiting:
             heapq.heappush(later, (slot + 2, child))
         slot += 1
@@ -329,13 +332,13 @@ def _schedule(queries: Int[np.ndarray, "queries 6"]) -> tuple[Int[np.ndarray, " 
 def _load(queries: np.ndarray, waiting: dict[int, list[int]]) -> list[int]:
     """Return for each query how many queries of its class and of the classes below depend on it, itself included."""
     load = [0] * len(queries)
-    # A child has a larger number than its class, so the classes can be gone through from the last one.
+    # A child has a larger number than its class, so a pass from the last class sees every child before its parent.
     below: dict[int, int] = {}
     for cls in sorted(waiting, reverse=True):
         total = 0
-        for place in reversed(waiting[cls]):
-            total += 1 + below.get(int(queries[place, 1]), 0)
-            load[place] = total
+        for number in reversed(waiting[cls]):
+            total += 1 + below.get(int(queries[number, 1]), 0)
+            load[number] = total
         below[cls] = total
     return load
 
@@ -348,10 +351,10 @@ def ask(
     Returns
     -------
     label
-        The label number it ends with.
+        The label number with which it ends.
     answers
-        For each query that its class was asked (every query with ``everything``): the number of the query, and
-        which tokens lie in its interval, widened by a quarter of the gap.
+        For each query that its class is asked (each query with ``everything``): the number of the query, and which
+        tokens lie in its interval, widened by a quarter of the gap.
     """
     state, label = ROOT, plan.start
     answers = []

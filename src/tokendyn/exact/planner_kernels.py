@@ -1,13 +1,14 @@
-"""The compiled planner: which intervals of the line to ask for, so that every class ends with one label.
+"""The compiled planner: the intervals of the line to query, so that every class ends with one label.
 
-A *class* is a set of sequences that the transformer cannot tell apart yet. On the line of projections a class has
+A *class* is a set of sequences that the transformer cannot distinguish yet. On the line of projections a class has
 its live *symbols* (distinct values of its sequences' tokens), linked in order. A symbol is *pure* when all sequences
-that hold it have one label; a *run* is a stretch of adjacent pure symbols of one label. A query on an interval
-inside a run takes those sequences out with their label, and their tokens vanish from the line, which lets further
-runs grow together. When no run can be asked for, a query on a cluster of symbols splits the class in two.
+that contain it have one label; a *run* is a stretch of adjacent pure symbols of one label. A query on an interval
+inside a run takes those sequences out with their label, and their tokens vanish from the line, so that further runs
+can merge. When no run can be queried, a query on a cluster of symbols splits the class in two.
 
-Runs are kept in a union-find forest; a heap holds (upper bound of the sequences in a run, run). A run has one valid
-entry, that with the key ``bound[run]``; others are passed over. So a token is touched a logarithmic number of times.
+Runs are in a union-find forest (:mod:`tokendyn.exact.planner_runs`); a heap holds (upper bound of the sequences in a
+run, run). A run has one valid entry, the one with the key ``bound[run]``; others are skipped. A token is therefore
+touched a logarithmic number of times.
 
 Symbols of the code: ``K`` incidences (sequence, symbol) of a class, sorted by symbol, then label; a *group* is the
 incidences of one symbol and one label; ``v`` values; ``lft`` leftmost live symbol of a run.
@@ -16,136 +17,14 @@ incidences of one symbol and one label; ``v`` values; ``lft`` leftmost live symb
 import numba
 import numpy as np
 
+from tokendyn.exact.planner_runs import find, gap_after, gap_before, join, offer, pop, push, remove
+
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
 
 @_compiled
-def _push(keys, runs, size, key, run):
-    """Put an entry on the heap, largest key first."""
-    i = size[0]
-    size[0] += 1
-    while i > 0 and keys[(i - 1) >> 1] < key:
-        keys[i], runs[i] = keys[(i - 1) >> 1], runs[(i - 1) >> 1]
-        i = (i - 1) >> 1
-    keys[i], runs[i] = key, run
-
-
-@_compiled
-def _pop(keys, runs, size):
-    """Take the entry with the largest key off the heap."""
-    top_key, top_run = keys[0], runs[0]
-    size[0] -= 1
-    n = size[0]
-    key, run = keys[n], runs[n]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= n:
-            break
-        if child + 1 < n and keys[child + 1] > keys[child]:
-            child += 1
-        if keys[child] <= key:
-            break
-        keys[i], runs[i] = keys[child], runs[child]
-        i = child
-    keys[i], runs[i] = key, run
-    return top_key, top_run
-
-
-@_compiled
-def _offer(heap, live, root):
-    """Put a run on the heap with the number of its live incidences, unless that entry is there."""
-    if heap[3][root] != live[root]:
-        heap[3][root] = live[root]
-        _push(heap[0], heap[1], heap[2], live[root], root)
-
-
-@_compiled
-def _find(parent, i):
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@_compiled
-def _union(parent, live, lft, a, b):
-    """Join two runs, ``a`` left of ``b``, and return the root."""
-    first = lft[a] if lft[a] >= 0 else lft[b]
-    if live[a] < live[b]:
-        a, b = b, a
-    parent[b] = a
-    live[a] += live[b]
-    lft[a] = first
-    return a
-
-
-@_compiled
-def _join(s, end, prv, nxt, label, parent, live, lft, heap):
-    """Join a pure symbol with the runs at its sides and put the whole run on the heap."""
-    root = _find(parent, s)
-    p, q = prv[s], nxt[s]
-    if p >= 0 and label[p] == label[s]:
-        other = _find(parent, p)
-        if other != root:
-            root = _union(parent, live, lft, other, root)
-    if q < end and label[q] == label[s]:
-        other = _find(parent, q)
-        if other != root:
-            root = _union(parent, live, lft, root, other)
-    _offer(heap, live, root)
-
-
-@_compiled
-def _unlink(s, end, prv, nxt, label, parent, live, lft, heap):
-    """Take a symbol without live sequences out of the line; its neighbours may become one run."""
-    root = _find(parent, s)
-    p, q = prv[s], nxt[s]
-    if lft[root] == s:
-        lft[root] = q if q < end and label[q] == label[s] else -1
-    label[s] = -1
-    if p >= 0:
-        nxt[p] = q
-    if q < end:
-        prv[q] = p
-    if p >= 0 and label[p] >= 0:
-        _join(p, end, prv, nxt, label, parent, live, lft, heap)
-    if q < end and label[q] >= 0:
-        _join(q, end, prv, nxt, label, parent, live, lft, heap)
-
-
-@_compiled
-def _remove(e, isym, group, gcount, glabel, gptr, groups, prv, nxt, label, parent, live, lft, heap):
-    """Remove one incidence from the line."""
-    s, g, end = isym[e], group[e], prv.shape[0]
-    gcount[g] -= 1
-    if label[s] >= 0:
-        live[_find(parent, s)] -= 1
-    if gcount[g] > 0:
-        return
-    groups[s] -= 1
-    if groups[s] == 1:
-        for h in range(gptr[s], gptr[s + 1]):
-            if gcount[h] > 0:
-                label[s], parent[s], live[s], lft[s] = glabel[h], s, gcount[h], s
-        _join(s, end, prv, nxt, label, parent, live, lft, heap)
-    elif groups[s] == 0:
-        _unlink(s, end, prv, nxt, label, parent, live, lft, heap)
-
-
-@_compiled
-def _gap_before(s, prv, v):
-    return v[s] - v[prv[s]] if prv[s] >= 0 else np.inf
-
-
-@_compiled
-def _gap_after(s, nxt, v):
-    return v[nxt[s]] - v[s] if nxt[s] < nxt.shape[0] else np.inf
-
-
-@_compiled
 def _count(first, last, nxt, sptr, iseq, alive, stamp, mark):
-    """Return how many live sequences hold a symbol of first..last."""
+    """Return the number of live sequences with a symbol in first..last; ``stamp`` counts each of them once."""
     count, s = 0, first
     while True:
         for e in range(sptr[s], sptr[s + 1]):
@@ -173,11 +52,11 @@ def _evaluate(root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive,
         while nxt[last] < end and label[nxt[last]] == own and blocked[nxt[last]] == 0:
             last = nxt[last]
         s = nxt[last]
-        while first != last and _gap_before(first, prv, v) < margin:
+        while first != last and gap_before(first, prv, v) < margin:
             first = nxt[first]
-        while last != first and _gap_after(last, nxt, v) < margin:
+        while last != first and gap_after(last, nxt, v) < margin:
             last = prv[last]
-        if _gap_before(first, prv, v) < margin or _gap_after(last, nxt, v) < margin:
+        if gap_before(first, prv, v) < margin or gap_after(last, nxt, v) < margin:
             continue
         mark[0] += 1
         count = _count(first, last, nxt, sptr, iseq, alive, stamp, mark[0])
@@ -188,11 +67,15 @@ def _evaluate(root, margin, v, prv, nxt, label, lft, blocked, sptr, iseq, alive,
 
 @_compiled
 def _search(margin, v, prv, nxt, label, parent, live, lft, blocked, sptr, iseq, alive, stamp, mark, heap):
-    """Return (sequences, first, last) of the interval that takes most sequences out; 0 if there is none."""
+    """Return (sequences, first, last) of the interval that takes the most sequences out; 0 if there is none.
+
+    Keys are upper bounds, so a run is evaluated only when its bound is the largest; when its exact count is at least
+    the next bound, no other run can be better.
+    """
     keys, runs, size, bound = heap
     while size[0] > 0:
-        key, root = _pop(keys, runs, size)
-        if _find(parent, root) != root or key != bound[root]:
+        key, root = pop(keys, runs, size)
+        if find(parent, root) != root or key != bound[root]:
             continue
         bound[root] = 0
         if lft[root] < 0 or live[root] == 0:
@@ -201,10 +84,10 @@ def _search(margin, v, prv, nxt, label, parent, live, lft, blocked, sptr, iseq, 
         if count == 0:
             continue
         if size[0] == 0 or count >= keys[0]:
-            _offer(heap, live, root)  # what is left of the run, if the query does not use it up
+            offer(heap, live, root)  # the query may leave a part of the run
             return count, first, last
         bound[root] = count
-        _push(keys, runs, size, count, root)
+        push(keys, runs, size, count, root)
     return 0, -1, -1
 
 
@@ -277,7 +160,7 @@ def _incidences(members, starts, symbols, labels):
 def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pass all of them on)
     members, starts, symbols, values, labels, labels_left, margin, lag, cls, out, filled, alive, split
 ):
-    """Query a class until one label is left or only a split helps; return how many labels are left.
+    """Query a class until one label is left or only a split helps; return the number of labels left.
 
     ``out`` holds the query columns, ``split`` receives the symbols of the split and its hits get ``alive = 2``.
     """
@@ -302,17 +185,18 @@ def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pa
         v[isym[e]], name[isym[e]] = values[gsym[e]], gsym[e]
         of_sequence[iseq[e] + 1] += 1
     of_sequence = np.cumsum(of_sequence)
-    place = of_sequence.copy()
-    held = np.empty(K, np.int64)
+    filled_to = of_sequence.copy()
+    incidences = np.empty(K, np.int64)
     for e in range(K):
-        held[place[iseq[e]]] = e
-        place[iseq[e]] += 1
+        incidences[filled_to[iseq[e]]] = e
+        filled_to[iseq[e]] += 1
 
     prv, nxt = np.arange(-1, S - 1), np.arange(1, S + 1)
     label, parent, lft = np.full(S, -1), np.arange(S), np.arange(S)
     live, blocked = np.zeros(S, np.int64), np.zeros(S, np.int64)
     stamp, mark = np.zeros(n, np.int64), np.zeros(1, np.int64)
-    room = 4 * S + 4 * K + 16  # every push but those that follow a pop has a symbol or an incidence of its own
+    # Each push that does not follow a pop belongs to a symbol or an incidence, which bounds the size of the heap.
+    room = 4 * S + 4 * K + 16
     heap = (np.empty(room, np.int64), np.empty(room, np.int64), np.zeros(1, np.int64), np.full(S, -1))
     for s in range(S):
         groups[s] = gptr[s + 1] - gptr[s]
@@ -320,7 +204,7 @@ def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pa
             label[s], live[s] = glabel[gptr[s]], sptr[s + 1] - sptr[s]
     for s in range(S):
         if label[s] >= 0:
-            _join(s, S, prv, nxt, label, parent, live, lft, heap)
+            join(s, S, prv, nxt, label, parent, live, lft, heap)
 
     left = 0
     for y in range(labels_left.shape[0]):
@@ -336,16 +220,18 @@ def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pa
         legal = waiting > 0
         if count > 0:
             _record(out, filled, cls, -1, label[first], name[first], name[last], legal)
-            out[1][filled[0] - 1] = min(_gap_before(first, prv, v), _gap_after(last, nxt, v))
+            out[1][filled[0] - 1] = min(gap_before(first, prv, v), gap_after(last, nxt, v))
             mark[0] += 1
             _count(first, last, nxt, sptr, iseq, alive, stamp, mark[0])
             hit_symbols_first, hit_symbols_last = first, last
+        # With a lag, sequences that the last query took out still block their symbols for one query, and only now
+        # leave the line; without one, they leave at once.
         for i in range(waiting):
             for h in range(of_sequence[pending[i]], of_sequence[pending[i] + 1]):
-                blocked[isym[held[h]]] -= 1
+                blocked[isym[incidences[h]]] -= 1
         old = waiting
         waiting = 0
-        gone = pending[:old].copy()
+        removed = pending[:old].copy()
         if count > 0:
             s = hit_symbols_first
             while True:
@@ -364,17 +250,17 @@ def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pa
         if lag:
             for i in range(waiting):
                 for h in range(of_sequence[pending[i]], of_sequence[pending[i] + 1]):
-                    blocked[isym[held[h]]] += 1
+                    blocked[isym[incidences[h]]] += 1
         else:
-            gone = pending[:waiting].copy()
+            removed = pending[:waiting].copy()
             waiting = 0
-        for i in range(gone.shape[0]):
-            for h in range(of_sequence[gone[i]], of_sequence[gone[i] + 1]):
-                e = held[h]
-                _remove(e, isym, group, gcount, glabel, gptr, groups, prv, nxt, label, parent, live, lft, heap)
+        for i in range(removed.shape[0]):
+            for h in range(of_sequence[removed[i]], of_sequence[removed[i] + 1]):
+                e = incidences[h]
+                remove(e, isym, group, gcount, glabel, gptr, groups, prv, nxt, label, parent, live, lft, heap)
                 s = isym[e]
                 if lag and label[s] >= 0:
-                    _offer(heap, live, _find(parent, s))
+                    offer(heap, live, find(parent, s))
     if left > 1:
         while head[0] < S and groups[head[0]] == 0:
             head[0] += 1
@@ -383,7 +269,7 @@ def _peel(  # noqa: PLR0912, PLR0915 (one state of twenty arrays: parts would pa
         split[0] = split[1] = -1
         if first >= 0:
             split[0], split[1] = name[first], name[last]
-            out[1][filled[0]] = min(_gap_before(first, prv, v), _gap_after(last, nxt, v))
+            out[1][filled[0]] = min(gap_before(first, prv, v), gap_after(last, nxt, v))
             mark[0] += 1
             _count(first, last, nxt, sptr, iseq, alive, stamp, mark[0])
             for j in range(n):
@@ -415,19 +301,19 @@ def plan_queries(starts, symbols, values, labels, margin, lag):
     margin
         Smallest gap at the two ends of an interval.
     lag
-        Whether a query must also keep away from the tokens of the sequences that the query before it took out.
+        Whether a query must also avoid the tokens of the sequences that the query before it took out.
 
     Returns
     -------
     queries (Q, 6)
-        Class, child class or -1, label or -1, first and last symbol, whether it may follow its class's last query
-        at once.
+        Class, child class or -1, label or -1, first and last symbol, whether it may directly follow the last query of
+        its class.
     gaps (Q,)
         Distance of the interval to the nearest other live symbol.
     rest (classes,)
-        Label of what is left of each class.
+        Label of the remaining sequences of each class.
     stuck
-        Members of a class that no interval splits; empty when the plan is whole.
+        Members of a class that no interval splits; empty when the plan is complete.
     """
     N = starts.shape[0] - 1
     queries, gaps = np.empty((N + 1, 6), np.int64), np.empty(N + 1, np.float64)
@@ -479,7 +365,7 @@ def plan_queries(starts, symbols, values, labels, margin, lag):
 
 @_compiled
 def _peel_local(members, starts, symbols, values, sub, local, margin, lag, cls, out, filled, alive, split):
-    """Copy the symbols of a class together and peel it; labels are numbered within the class."""
+    """Copy the symbols of a class into one array and peel the class; labels are numbered within it."""
     local_starts = np.zeros(members.shape[0] + 1, np.int64)
     for i in range(members.shape[0]):
         local_starts[i + 1] = local_starts[i] + starts[members[i] + 1] - starts[members[i]]

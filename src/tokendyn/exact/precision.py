@@ -27,7 +27,7 @@ def rounded(weights: Weights, bits: int) -> Weights:
 
 
 def least_bits(model: "Built") -> int:
-    """Return the fewest significant bits of the weights, coming down from all of them, at which no label flips.
+    """Return the fewest significant bits of the weights, counted down from all of them, at which no label changes.
 
     Tokens, activations and sums keep the type of the transformer. The label of a sequence is the nearest number to the
     output of its tokens; for sequence to sequence every output must be within 1/4 of the wanted one, or equal to it

@@ -1,11 +1,11 @@
-"""How far the tokens of each given sequence may move before its label can change: read from the weights. Our own.
+"""How far the tokens of each given sequence may move before its label can change, from the weights. Our own.
 
 A move is measured in the unit of the input: every token of a sequence moves by at most ``rho`` (Euclidean norm), all at
-once and in any direction. On a line ``p = <a, x>`` that is at most ``|a| rho``. For each sequence the slack is the
-largest such change of p that moves no token over an edge that matters to it; with E the rounding of p before and
-after the move, ``rho = (slack - E) / |a|``, less what the moved coordinates are rounded by in their type.
+once and in any direction. On a line ``p = <a, x>`` it is at most ``|a| rho``. For each sequence the slack is the
+largest change of p that moves no token over an edge that matters to it; with E the rounding of p before and after the
+move, ``rho = (slack - E) / |a|``, less the rounding of the moved coordinates in their type.
 
-What matters differs by strategy:
+The edges that matter depend on the strategy:
 
 - ``narrow``, ``fused``: of the questions that the sequence is asked, a hit stays a hit while one of its tokens stays
   between the ends of the interval, and a miss stays a miss while every token stays w away from them. With ``softmax``
@@ -15,8 +15,8 @@ What matters differs by strategy:
 - ``fingerprint``: the mean stays between two ramps. ``hat``: no token leaves the flat part of a hat or enters one.
 
 The tokens are those that the network reads: copies of a token, which do not count or count by their share, are one
-token and move together. Where a mean is read and repetitions do not count, two tokens must not meet either, or one of
-them would no longer count: ``rho`` is at most half of the smallest distance between two tokens of the sequence.
+token and move together. Where a mean is read and repetitions do not count, two tokens must also not meet, because one
+of them would no longer count: ``rho`` is at most half of the smallest distance between two tokens of the sequence.
 """
 
 import math
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Radii = Float[np.ndarray, " sequences"]
 
-#: What the float64 arithmetic of this module itself may round by, relative to what it returns.
+#: Safety factor for the float64 rounding of this module itself, which is far smaller.
 _SAFE = 1 - 2.0**-30
 #: Entries of one table of tokens against detectors.
 _CHUNK = 4_000_000
@@ -66,7 +66,7 @@ def on_line(model: "Built", tokens: Float[np.ndarray, "tokens dim"]) -> Float[np
 
 
 def smallest_radius(model: "Built") -> float:
-    """Return a move that changes no label; for the deep constructions from the gaps alone, so at no cost."""
+    """Return a move that changes no label; for the deep constructions from the gaps alone, without a run."""
     plan = model.construction.plan
     if plan is None or model.strategy == "seq2seq":
         return float(token_radii(model).min(initial=np.inf))
@@ -79,9 +79,9 @@ def smallest_radius(model: "Built") -> float:
 
 
 def token_radii(model: "Built") -> Radii:
-    """Return for each sequence that the transformer was built from how far its tokens may move, in their own unit.
+    """Return how far the tokens of each sequence that the transformer was built from may move, in their own unit.
 
-    Shapes ``(sequences,)``; 0 where nothing is promised, infinity where no token matters (one label only).
+    Shape ``(sequences,)``; 0 where nothing is guaranteed, infinity where no token matters (one label only).
     """
     if model.construction.plan is not None:
         return _in_tokens(model, _deep(model, model.construction.plan))
@@ -103,14 +103,15 @@ def _gamma(steps: int, unit: float) -> float:
 
 
 def _in_tokens(model: "Built", slack: Radii, most: Radii | float = np.inf) -> Radii:
-    """Turn slacks on the line into moves of tokens, at most ``most``: less the rounding of p and of the coordinates."""
+    """Convert slacks on the line to moves of tokens, at most ``most``, less the rounding of p and of coordinates."""
     line = line_of(model)
     assert line is not None
     a, centre = line
     tokens, starts = model.sequences.tokens.astype(np.float64), model.sequences.starts[:-1]
     unit, used = _unit(model), np.flatnonzero(a)
     info = np.finfo(model.dtype)
-    # A power of two times one coordinate is exact for any token; every other sum rounds once a token is moved.
+    # A power of two times one coordinate is exact for any token; every other sum rounds for moved tokens, also where
+    # it does not for the given ones.
     exact = len(used) == 1 and abs(np.frexp(a[used[0]])[0]) == 0.5 and not centre.any()
     gamma = 0.0 if exact else _gamma(len(used) + 5, unit)
     sizes = np.maximum.reduceat(np.abs(tokens - centre)[:, used] @ np.abs(a[used]), starts)
@@ -139,14 +140,14 @@ def _edges(model: "Built", plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _interval(weights: Weights, blocks: Int[np.ndarray, " queries"]) -> tuple[np.ndarray, np.ndarray]:
     """Return l' and h' of the unit pairs ``relu(l' - p)`` and ``relu(p - h')``, one pair in each block."""
     low, high = np.full(len(blocks), -np.inf), np.full(len(blocks), np.inf)
-    for place, block in enumerate(blocks.tolist()):
+    for index, block in enumerate(blocks.tolist()):
         for unit in range(weights.units[block], weights.units[block + 1]):
             first, last = weights.in_starts[unit : unit + 2]
             if last - first == 1 and weights.in_channels[first] == 0:
                 if weights.in_weights[first] < 0:
-                    low[place] = weights.bias[unit]
+                    low[index] = weights.bias[unit]
                 else:
-                    high[place] = -weights.bias[unit]
+                    high[index] = -weights.bias[unit]
     return low, high
 
 
@@ -163,7 +164,7 @@ def _strict_edges(model: "Built", plan: Plan) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _deep(model: "Built", plan: Plan) -> Radii:
-    """Return the slack of each sequence on the line, along the questions that it is asked."""
+    """Return the slack of each sequence on the line over the questions that it is asked."""
     points, starts = _points(model)
     low, high, width = _edges(model, plan)
     unit = _unit(model)
@@ -200,21 +201,21 @@ def _groups(
     blocks = np.arange(2 * plan.queries + 1, weights.blocks, 2)
     low, high = _interval(weights, blocks)
     owner, width = np.zeros(len(blocks)), np.zeros(len(blocks))
-    for place, block in enumerate(blocks.tolist()):
+    for index, block in enumerate(blocks.tolist()):
         for unit in range(weights.units[block], weights.units[block + 1]):
             at = weights.in_starts[unit]
             if weights.in_channels[at] == 1 and weights.in_weights[at] > 0:
-                width[place] = weights.in_weights[at] / 2
-                owner[place] = -weights.bias[unit] / weights.in_weights[at]
+                width[index] = weights.in_weights[at] / 2
+                owner[index] = -weights.bias[unit] / weights.in_weights[at]
     slack = np.full(len(final), np.inf)
     by_owner: dict[int, list[int]] = {}
-    for place, cls in enumerate(owner.tolist()):
-        by_owner.setdefault(int(cls), []).append(place)
+    for index, cls in enumerate(owner.tolist()):
+        by_owner.setdefault(int(cls), []).append(index)
     for j, cls in enumerate(final.tolist()):
         p = points[starts[j] : starts[j + 1], None]
-        mine = by_owner.get(cls, [])
-        inside = np.minimum(p - low[mine], high[mine] - p)
-        side = np.where(inside >= 0, inside, -inside - width[mine] * margin[j])
+        own = by_owner.get(cls, [])
+        inside = np.minimum(p - low[own], high[own] - p)
+        side = np.where(inside >= 0, inside, -inside - width[own] * margin[j])
         slack[j] = max(side.min(initial=np.inf), 0.0)
     return slack
 
@@ -231,13 +232,13 @@ def detectors(model: "Built", block: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def _half_spaces(model: "Built") -> Radii:
     """Return moves after which one detector of the label still reaches the readout, and no other one fires."""
-    made, sequences = model.construction, model.sequences
+    construction, sequences = model.construction, model.sequences
     U, c, writes = detectors(model, 0)
     U = U[:, : model.input_dim]
     unit = _unit(model)
     if not len(c):
         return np.full(len(sequences), np.inf)
-    names = np.array([int(made.channels[place][1:]) for place in writes])
+    names = np.array([int(construction.channels[channel][1:]) for channel in writes])
     readout, _, _ = detectors(model, 1)
     width = 2 / float(np.abs(readout[np.abs(readout) > 0]).max())
     gamma = _gamma(model.input_dim + 4, unit)
@@ -253,12 +254,13 @@ def _half_spaces(model: "Built") -> Radii:
         tokens = sequences.tokens[first : first + step].astype(np.float64)
         value = tokens @ U.T + c
         error = 2 * gamma * (np.abs(tokens) @ np.abs(U).T + np.abs(c))
-        mine = names[None, :] == codes[rows][:, None]
-        hit = np.where(mine, (value - error - needed[rows][:, None]) / lipschitz, -np.inf).max(axis=1)
-        miss = np.where(mine, np.inf, (-value - error) / lipschitz).min(axis=1)
+        own_label = names[None, :] == codes[rows][:, None]
+        hit = np.where(own_label, (value - error - needed[rows][:, None]) / lipschitz, -np.inf).max(axis=1)
+        miss = np.where(own_label, np.inf, (-value - error) / lipschitz).min(axis=1)
         np.maximum.at(fires, rows, hit)
         np.minimum.at(quiet, rows, miss)
         np.maximum.at(size, rows, np.linalg.norm(tokens, axis=1))
+    # The most frequent label has no detector: for its sequences it is enough that no detector fires.
     default = ~np.isin(codes, names)
     radii = np.minimum(np.where(default, np.inf, fires), quiet) * _SAFE - unit * size
     return np.maximum(radii * (1 - 2 * unit), 0.0)
@@ -290,25 +292,26 @@ def hat_heights(model: "Built", p: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def _slabs(model: "Built") -> Radii:
     edges, writes = trapezoids(model)
     sequences, codes = model.sequences, model.codes
-    names = np.array([int(model.construction.channels[place][1:]) for place in writes], dtype=np.int64)
+    names = np.array([int(model.construction.channels[channel][1:]) for channel in writes], dtype=np.int64)
     values = on_line(model, sequences.tokens)
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    held, free = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
+    depths, free = np.full(len(sequences), -np.inf), np.full(len(sequences), np.inf)
+    # Tokens in chunks, so that the table of tokens against detectors stays small.
     step = max(1, _CHUNK // max(len(edges), 1))
     for first in range(0, len(owner), step):
         rows = owner[first : first + step]
         depth, outside = sides(values[first : first + step], edges)
-        mine = names[None, :] == codes[rows][:, None]
-        np.maximum.at(held, rows, np.where(mine, depth, -np.inf).max(axis=1, initial=-np.inf))
-        np.minimum.at(free, rows, np.where(mine, np.inf, outside).min(axis=1, initial=np.inf))
-    return np.minimum(np.where(np.isin(codes, names), held, np.inf), free)
+        own_label = names[None, :] == codes[rows][:, None]
+        np.maximum.at(depths, rows, np.where(own_label, depth, -np.inf).max(axis=1, initial=-np.inf))
+        np.minimum.at(free, rows, np.where(own_label, np.inf, outside).min(axis=1, initial=np.inf))
+    return np.minimum(np.where(np.isin(codes, names), depths, np.inf), free)
 
 
 def _means(model: "Built") -> Radii:
     """Return the slack of ``fingerprint``, whose mean may move, and of ``hat``, whose tokens may not change sides."""
-    sequences, made = model.sequences, model.construction
+    sequences, construction = model.sequences, model.construction
     values = on_line(model, sequences.tokens)
-    m = made.channels.index("m")
+    m = construction.channels.index("m")
     heights, slack = values, np.full(len(sequences), np.inf)
     if model.strategy == "hat":
         edges, _ = trapezoids(model)
@@ -317,11 +320,12 @@ def _means(model: "Built") -> Radii:
         heights = hat_heights(model, values, edges)
     means = np.add.reduceat(heights, sequences.starts[:-1]) / sequences.lengths
     ramps = np.sort(ramp_edges(model.weights, m))
-    below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)  # one label from below to above
+    # Ramps come as pairs of edges; between the end of one and the start of the next the label is constant.
+    below, above = np.append(-np.inf, ramps[1::2]), np.append(ramps[::2], np.inf)
     zone = np.searchsorted(below, means, side="right") - 1
     room = np.minimum(means - below[zone], above[zone] - means)
     if model.strategy == "hat":
-        return np.where(room > made.error, slack, 0.0)
+        return np.where(room > construction.error, slack, 0.0)
     unit = _unit(model)
     steps = _gamma(int(sequences.lengths.max()) + 4, unit)
     size = np.maximum.reduceat(np.abs(values), sequences.starts[:-1])

@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 kernel: Callable[..., Any] = kernels.forward
 
-#: Tokens of one piece of work, and tokens times units from which a pass by events is worth its preparation.
+#: Tokens of one piece of work, and tokens times units from which a pass by events pays for its preparation.
 _PIECE, _MANY = 20_000, 5_000_000
 
 
@@ -32,8 +32,8 @@ def run(
 ) -> Float[np.ndarray, "tokens dim"]:
     """Return the residuals ``(tokens, dim)`` after the last block.
 
-    The weights of a plan are run by events when there is much to do: blocks that provably leave a sequence as it is are
-    passed over, and the residuals are the same to the last bit (see :mod:`tokendyn.exact.event_kernels`).
+    Large runs of the weights of a plan go by events: blocks that provably do not change a sequence are skipped, and
+    the residuals are the same to the last bit (see :mod:`tokendyn.exact.event_kernels`).
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def run(
     sequences
         The sequences.
     plan
-        What the weights were written from, if they are those of a deep construction.
+        The plan of the weights, if they are those of a deep construction.
     inverse_temperature
         None for hardmax.
     workers
-        Threads.
+        Number of threads.
     progress
-        Called with the sequences done and their number.
+        Called with the sequences done and their total.
     """
     pieces = _pieces(sequences)
     beta = weights.bias.dtype.type(1.0 if inverse_temperature is None else inverse_temperature)
@@ -84,6 +84,7 @@ def _by_events(
     weights: Weights, dim: int, sequences: Sequences, plan: Plan, inverse_temperature: float | None
 ) -> Float[np.ndarray, "tokens dim"] | None:
     """Return the last residuals, or None if the weights are not those of the plan, or numbers could overflow."""
+    # Edited or rounded weights have no plan to rely on: only weights equal to those of the plan take this pass.
     built = deep.build(plan).cast(str(weights.bias.dtype))
     if not all(np.array_equal(a, b) for a, b in zip(weights.arrays().values(), built.arrays().values(), strict=True)):
         return None

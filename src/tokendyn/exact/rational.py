@@ -119,15 +119,15 @@ def _block(state: list[list[Number]], block: tuple[Any, ...], zero: Number) -> l
 
 
 def _attend(state: list[list[Number]], attention: tuple[Any, ...], zero: Number) -> None:
-    """Add what hardmax attention brings to each token."""
+    """Add the result of hardmax attention to each token."""
     query_channel, query, key_channel, key, values = attention
     scores = [query * row[query_channel] for row in state]
     keys = [key * row[key_channel] for row in state]
     largest, smallest = max(keys), min(keys)
     brought: dict[int, list[Number]] = {}
-    for kind, wanted in ((1, largest), (-1, smallest), (0, None)):
+    for kind, extreme in ((1, largest), (-1, smallest), (0, None)):
         if any((score > zero) - (score < zero) == kind for score in scores):
-            leaders = [row for row, k in zip(state, keys, strict=True) if wanted is None or k == wanted]
+            leaders = [row for row, k in zip(state, keys, strict=True) if extreme is None or k == extreme]
             brought[kind] = [sum((row[c] for row in leaders), zero) / len(leaders) for c, _, _ in values]
     for row, score in zip(state, scores, strict=True):
         means = brought[(score > zero) - (score < zero)]

@@ -1,4 +1,4 @@
-"""A file as the sequences that a transformer reads, and messages that speak of what is in the file."""
+"""Files of sequences for a transformer, and messages in terms of the file."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SequenceFile:
-    """A file of sequences, and how it becomes sequences.
+    """A file of sequences, and the options for reading it.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class SequenceFile:
     def as_built(
         cls, path: Path, model: "ExactTransformer", *, text: str | None = None, embedding: Path | None = None
     ) -> "SequenceFile":
-        """Return a file that is read as the one which a transformer was built from.
+        """Return a file that is read in the same way as the one that a transformer was built from.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class SequenceFile:
         )  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
-        """Return how the file is read, as the model remembers it."""
+        """Return the options for reading the file, as they are stored in a model."""
         if self.text is None:
             return {"kind": "tokens", "label": self.label}
         return {
@@ -110,7 +110,7 @@ class SequenceFile:
 
     @contextmanager
     def naming(self, ids: Sequence[str]) -> Iterator[None]:
-        """Let errors of the library speak of ids, and of what would tell two texts with the same words apart."""
+        """Translate errors of the library: ids for numbers, and remedies for texts with the same words."""
         from tokendyn.exact.errors import ContradictoryLabelsError
 
         with named(ids):
@@ -122,7 +122,7 @@ class SequenceFile:
                 raise
 
     def remedies(self, pair: tuple[int, int]) -> list[str]:
-        """Return the options that would tell two texts with the same words apart."""
+        """Return the options that would distinguish two texts with the same words."""
         helpful = []
         for name in ("keep_case", "keep_punctuation") if self.text is not None else ():
             changes: Mapping[str, Any] = {name: True}
@@ -134,7 +134,7 @@ class SequenceFile:
 
 @contextmanager
 def named(ids: Sequence[str]) -> Iterator[None]:
-    """Let errors of the library speak of the ids of sequences, not of their numbers."""
+    """Translate errors of the library: ids of sequences in place of their numbers."""
     try:
         yield
     except TokendynError as error:

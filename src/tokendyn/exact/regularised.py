@@ -58,11 +58,11 @@ class LossCurves(Result, kind="exact-loss-curves"):
 
     @property
     def status(self) -> str:
-        """``"diverged"`` when a loss left the finite numbers, else ``"completed"``."""
+        """``"diverged"`` when a loss is not finite, else ``"completed"``."""
         return "completed" if np.isfinite(self.loss).all() else "diverged"
 
     def describe(self) -> list[str]:
-        """Return where each start ended."""
+        """Return a sentence about the final loss of each start."""
         return [
             f"{name}: loss {loss[0]:.3g} at the start, {loss[-1]:.3g} after {counted(len(loss) - 1, 'epoch')}, "
             f"accuracy {accuracy[-1]:.3f}"
@@ -123,7 +123,7 @@ def regularised_training(
     epochs, learning_rate
         Full-batch steps of Adam.
     random_starts
-        How many random starts: every trained stack normal, with the variance of He's initialisation.
+        Number of random starts: all trained stacks are normal, with the variance of He's initialisation.
     seed
         Seed of the random starts.
     progress
@@ -140,33 +140,39 @@ def regularised_training(
             f"{random_starts}; expected numbers of at least 0, 1, more than 0, at least 0"
         )
     model = compile_transformer(sequences, labels, strategy="bank")
-    tokens, mask, wanted = _batch(model)
+    tokens, mask, codes = _batch(model)
     names = ("bank", *(f"random {k}" for k in range(random_starts)))
     curves = []
     for number, _ in enumerate(names):
         module = _fresh(model)
         if number:
             _randomise(module, torch.Generator().manual_seed(seed + number))
-        curves.append(_train(module, tokens, mask, wanted, regularisation, epochs, learning_rate))
+        curves.append(_train(module, tokens, mask, codes, regularisation, epochs, learning_rate))
         if progress is not None:
             progress((number + 1) * epochs, len(names) * epochs)
     stacked = np.array(curves)
-    return LossCurves(names, stacked[:, :, 0], stacked[:, :, 1], stacked[:, :, 2], regularisation)
+    return LossCurves(
+        names=names,
+        loss=stacked[:, :, 0],
+        misfit=stacked[:, :, 1],
+        accuracy=stacked[:, :, 2],
+        regularisation=regularisation,
+    )
 
 
 def _batch(model: ExactTransformer) -> tuple[Tensor, Tensor, Tensor]:
     """Return all sequences padded to one length, their mask and their label numbers."""
-    given = model.sequences
-    longest = int(given.lengths.max())
-    mask = np.arange(longest)[None, :] < given.lengths[:, None]
-    tokens = np.zeros((len(given), longest, model.input_dim))
-    tokens[mask] = given.tokens
-    return torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(model.targets[given.starts[:-1], 0])
+    data = model.sequences
+    longest = int(data.lengths.max())
+    mask = np.arange(longest)[None, :] < data.lengths[:, None]
+    tokens = np.zeros((len(data), longest, model.input_dim))
+    tokens[mask] = data.tokens
+    return torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(model.targets[data.starts[:-1], 0])
 
 
 def _fresh(model: ExactTransformer) -> TransformerBlocks:
-    made = model.construction
-    module = TransformerBlocks(model.weights, model.input_dim, made.dim, made.outputs)
+    construction = model.construction
+    module = TransformerBlocks(model.weights, model.input_dim, construction.dim, construction.outputs)
     for name in _TRAINED:
         getattr(module, name).requires_grad_(True)
     return module
@@ -188,7 +194,7 @@ def _train(
     module: TransformerBlocks,
     tokens: Tensor,
     mask: Tensor,
-    wanted: Tensor,
+    codes: Tensor,
     regularisation: float,
     epochs: int,
     learning_rate: float,
@@ -201,9 +207,9 @@ def _train(
         optimiser.zero_grad()
         output = module(tokens, mask)[..., 0]
         share = mask / mask.sum(dim=1, keepdim=True)
-        misfit = ((output - wanted[:, None]) ** 2 * share).sum(dim=1).mean()
+        misfit = ((output - codes[:, None]) ** 2 * share).sum(dim=1).mean()
         loss = misfit + regularisation * sum((stack**2).sum() for stack in trained)
-        right = (torch.round(output[:, 0]) == wanted).double().mean()
+        right = (torch.round(output[:, 0]) == codes).double().mean()
         record.append((float(loss.detach()), float(misfit.detach()), float(right)))
         loss.backward()
         optimiser.step()

@@ -1,4 +1,4 @@
-"""Labelled sequences as one ragged array, checked, with the token sets that occur in them."""
+"""Labelled sequences as one ragged array, checked, with their token sets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,32 +34,32 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, place: int) -> Values:
-        return self.tokens[self.starts[place] : self.starts[place + 1]]
+    def __getitem__(self, number: int) -> Values:
+        return self.tokens[self.starts[number] : self.starts[number + 1]]
 
     @property
     def lengths(self) -> Int[np.ndarray, " sequences"]:
         """Tokens of each sequence."""
         return np.diff(self.starts)
 
-    def take(self, places: Int[np.ndarray, " chosen"]) -> "Sequences":
+    def take(self, numbers: Int[np.ndarray, " chosen"]) -> "Sequences":
         """Return the chosen sequences, in that order."""
-        lengths = self.lengths[places]
+        lengths = self.lengths[numbers]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        rows = np.arange(starts[-1]) + np.repeat(self.starts[places] - starts[:-1], lengths)
+        rows = np.arange(starts[-1]) + np.repeat(self.starts[numbers] - starts[:-1], lengths)
         return Sequences(self.tokens[rows], starts)
 
 
 @dataclass(frozen=True)
 class TokenSets:
-    """Which distinct tokens each sequence holds.
+    """The distinct tokens of each sequence.
 
     Attributes
     ----------
     starts, members
-        Sequence ``j`` holds the token numbers ``members[starts[j]:starts[j + 1]]``, ascending and distinct.
+        Sequence ``j`` has the token numbers ``members[starts[j]:starts[j + 1]]``, ascending and distinct.
     counts
-        How often each of them occurs in the sequence.
+        Number of occurrences of each in the sequence.
     rows
         A row of ``Sequences.tokens`` for each token number.
     """
@@ -70,12 +70,12 @@ class TokenSets:
     rows: Int[np.ndarray, " distinct"]
 
 
-#: What a user may give: a list of ``(tokens, dim)`` arrays, one ``(sequences, tokens, dim)`` array, or what was read.
+#: Accepted sequences: a list of ``(tokens, dim)`` arrays, one ``(sequences, tokens, dim)`` array, or a reader's result.
 Given = Sequence[Any] | np.ndarray | Sequences | LabelledSequences
 
 
 def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False) -> Sequences:
-    """Check sequences and put them into one array of the given type.
+    """Check sequences and join them in one array of the given type.
 
     Parameters
     ----------
@@ -90,7 +90,8 @@ def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False)
     Raises
     ------
     BadInputError
-        For no sequence, empty ones, wrong shapes, NaN or infinity: all of them, with sequence and position.
+        If there is no sequence, or some are empty, have wrong shapes, NaN or infinity; the message lists them with
+        sequence and position.
     PrecisionError
         If integers do not fit the type.
     """
@@ -102,10 +103,9 @@ def gather(sequences: Given, dtype: str = "float64", *, positions: bool = False)
 def gather_any(
     sequences: Given, dtype: str = "float64", *, positions: bool = False
 ) -> tuple[Sequences, Bool[np.ndarray, " sequences"]]:
-    """Check shapes as :func:`gather` does; return the sequences and whether the type holds each of them.
+    """Check shapes as :func:`gather` does; return the sequences and whether the type can represent each of them.
 
-    Numbers that the type cannot hold become the nearest that it can, and their sequences are none that a transformer
-    of this type was built from.
+    Other numbers become the nearest ones of the type; no transformer of this type was built from such a sequence.
     """
     return _gather(sequences, dtype, positions)[:2]
 
@@ -121,13 +121,13 @@ def _gather(
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     tokens, exact = _cast(arrays, dtype)
     if positions:
-        places = (np.arange(len(tokens)) - np.repeat(starts[:-1], lengths)) * 2.0**-20
-        tokens = np.concatenate([tokens, places[:, None].astype(dtype)], axis=1)
+        offsets = (np.arange(len(tokens)) - np.repeat(starts[:-1], lengths)) * 2.0**-20
+        tokens = np.concatenate([tokens, offsets[:, None].astype(dtype)], axis=1)
     return Sequences(np.ascontiguousarray(tokens), starts), np.logical_and.reduceat(exact, starts[:-1]), arrays
 
 
 def arrays_of(sequences: Given) -> list[np.ndarray]:
-    """Return the sequences as arrays; name those that are none."""
+    """Return the sequences as arrays; the error lists those that are not arrays."""
     if isinstance(sequences, Sequences):
         return [sequences[j] for j in range(len(sequences))]
     if isinstance(sequences, LabelledSequences):
@@ -155,7 +155,7 @@ def arrays_of(sequences: Given) -> list[np.ndarray]:
 
 
 def with_labels(sequences: Any, labels: Any) -> tuple[Any, Any]:
-    """Return sequences, out of what a reader returned too, and the labels that were given or read with them.
+    """Return the sequences, also of a reader's result, and the given labels or those that were read with them.
 
     Raises
     ------
@@ -163,14 +163,14 @@ def with_labels(sequences: Any, labels: Any) -> tuple[Any, Any]:
         If there are no labels.
     """
     read = isinstance(sequences, LabelledSequences)
-    found = sequences.labels if read and labels is None else labels
-    if found is None:
+    present = sequences.labels if read and labels is None else labels
+    if present is None:
         raise BadInputError("labels is missing; give one label a sequence, or sequences that were read with labels")
-    return (sequences.sequences if read else sequences), found
+    return (sequences.sequences if read else sequences), present
 
 
 def _check_shapes(arrays: list[np.ndarray]) -> None:
-    """Raise one error for all sequences that are no finite ``(tokens, dim)`` matrix of the same dim."""
+    """Raise one error for all sequences that are not finite ``(tokens, dim)`` matrices of the same dim."""
     if not arrays:
         raise BadInputError("no sequence was given; expected at least one (tokens, dim) array")
     dims = [array.shape[1] for array in arrays if array.ndim == 2 and array.shape[1]]
@@ -193,13 +193,13 @@ def _shape_problem(array: np.ndarray, dim: int) -> str:
     if array.shape[1] != dim or dim == 0:
         return f"has tokens of {counted(array.shape[1], 'coordinate')}, the first has {dim}"
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        return f"holds NaN or infinity at position {place}; remove or repair that token"
+        position = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        return f"holds NaN or infinity at position {position}; remove or repair that token"
     return ""
 
 
 def _cast(arrays: list[np.ndarray], dtype: str) -> tuple[Values, Bool[np.ndarray, " tokens"]]:
-    """Return all tokens in the wanted type, without negative zeros, and whether it holds each of them."""
+    """Return all tokens in the given type, without negative zeros, and whether the type can represent each of them."""
     same = len({array.dtype for array in arrays}) == 1
     groups = [np.concatenate(arrays)] if same else arrays
     exact = np.concatenate([~_beyond(group, dtype).any(axis=1) for group in groups])
@@ -211,7 +211,7 @@ def _cast(arrays: list[np.ndarray], dtype: str) -> tuple[Values, Bool[np.ndarray
 
 
 def _beyond(group: np.ndarray, dtype: str) -> Bool[np.ndarray, "tokens dim"]:
-    """Return which numbers are integers that the type cannot hold, or out of its range."""
+    """Return which numbers are integers that the type cannot represent, or out of its range."""
     with np.errstate(over="ignore"):
         tokens = group.astype(dtype, copy=False)
     bad = ~np.isfinite(tokens)
@@ -222,7 +222,7 @@ def _beyond(group: np.ndarray, dtype: str) -> Bool[np.ndarray, "tokens dim"]:
 
 
 def _check_exact(exact: Bool[np.ndarray, " sequences"], arrays: list[np.ndarray], dtype: str) -> None:
-    """Raise a PrecisionError for the first number that the type cannot hold."""
+    """Raise a PrecisionError for the first number that the type cannot represent."""
     if exact.all():
         return
     sequence = int(np.argmin(exact))
@@ -238,7 +238,7 @@ def token_sets(sequences: Sequences) -> TokenSets:
     """Return the distinct tokens of each sequence; equal means equal in every coordinate."""
     numbers, rows = _number_rows(sequences.tokens)
     starts, members, counts = distinct_per_sequence(numbers, sequences.starts)
-    return TokenSets(starts, members, counts, rows)
+    return TokenSets(starts=starts, members=members, counts=counts, rows=rows)
 
 
 def bits_of(tokens: Values) -> UInt64[np.ndarray, "tokens dim"]:
@@ -258,7 +258,7 @@ def _number_rows(tokens: Values) -> tuple[np.ndarray, np.ndarray]:
 def unique_sets(
     sets: TokenSets, *, frequencies: bool = False
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " sequences"]]:
-    """Return the first sequence of each distinct token set, and for each sequence its place among those.
+    """Return the first sequence of each distinct token set, and for each sequence the number of its set.
 
     With ``frequencies``, sequences are the same only if their tokens also occur in the same proportions.
     """
@@ -269,10 +269,10 @@ def unique_sets(
     )
     which = which.reshape(-1)
     if not same_sequences(sets.starts, sets.members, counts, first[which]):
-        found: dict[bytes, int] = {}
+        numbers: dict[bytes, int] = {}
         parts = (slice(a, b) for a, b in zip(sets.starts[:-1], sets.starts[1:], strict=True))
         keys = [sets.members[part].tobytes() + counts[part].tobytes() for part in parts]
-        which = np.array([found.setdefault(key, len(found)) for key in keys], dtype=np.int64)
+        which = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
         first = np.unique(which, return_index=True)[1]
     order = np.argsort(first, kind="stable")
     rank = np.empty_like(order)
@@ -281,11 +281,11 @@ def unique_sets(
 
 
 def contradictions(
-    which: Int[np.ndarray, " sequences"], kept: Int[np.ndarray, " kept"], codes: Int[np.ndarray, " sequences"]
+    which: Int[np.ndarray, " sequences"], first: Int[np.ndarray, " kept"], codes: Int[np.ndarray, " sequences"]
 ) -> Int[np.ndarray, "pairs 2"]:
     """Return pairs of sequences (the first of its set, a later one) that are the same and differ in the label."""
-    later = np.flatnonzero(codes != codes[kept][which])
-    return np.stack([kept[which[later]], later], axis=1)
+    later = np.flatnonzero(codes != codes[first][which])
+    return np.stack([first[which[later]], later], axis=1)
 
 
 def raise_contradiction(
@@ -293,7 +293,7 @@ def raise_contradiction(
 ) -> None:
     """Raise a ContradictoryLabelsError for the pairs, which have the same ``same``; return if there is none.
 
-    ``helps`` is what would tell the first pair apart, beside keeping one of the two.
+    ``helps`` are remedies for the first pair, in addition to keeping one of the two.
     """
     if len(pairs) == 0:
         return
@@ -309,18 +309,18 @@ def raise_contradiction(
 
 
 def remedies(given: Given, ready: Sequences, pair: Int[np.ndarray, " two"], positions: bool) -> list[str]:
-    """Return what would tell two sequences of the same set apart: another type, their order, their repetitions."""
-    i, j = (int(place) for place in pair)
+    """Return what would distinguish two sequences of the same set: another type, their order, their repetitions."""
+    i, j = (int(number) for number in pair)
     if ready.tokens.dtype == np.float32 and not isinstance(given, Sequences) and hasattr(given, "__getitem__"):
         wide = gather([given[i], given[j]], "float64", positions=positions)
         if len(unique_sets(token_sets(wide))[0]) > 1:
             return ["or dtype='float64': they differ, and float32 rounds them to the same"]
-    one, other = ready[i], ready[j]
-    found = []
-    if not positions and not np.array_equal(one, other):
-        found.append("or positions=True, which makes order count")
-    counts = [np.unique(tokens, axis=0, return_counts=True)[1] for tokens in (one, other)]
+    left, right = ready[i], ready[j]
+    remedies = []
+    if not positions and not np.array_equal(left, right):
+        remedies.append("or positions=True, which makes order count")
+    counts = [np.unique(tokens, axis=0, return_counts=True)[1] for tokens in (left, right)]
     shares = [count // np.gcd.reduce(count) for count in counts]
     if not positions and not np.array_equal(*shares):
-        found.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
-    return found
+        remedies.append("or multiplicity='frequency' with strategy='auto', which makes repetitions count")
+    return remedies

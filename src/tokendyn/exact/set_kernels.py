@@ -1,10 +1,14 @@
-"""Compiled passes over ragged sequences of tokens: equal rows, distinct tokens, equal sets."""
+"""Compiled passes over ragged sequences of tokens: equal rows, distinct tokens, equal sets.
+
+Hashes only narrow the search: wherever two rows or sequences share a hash, their contents are compared.
+"""
 
 import numba
 import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
+#: Odd multipliers with well-mixed bits: 2^64 divided by the golden ratio, and the second prime of xxHash64.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _OTHER = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -87,14 +91,15 @@ def _before(bits, a, b):
 
 @_compiled
 def _sorted_rows(bits, hashes, first, last):
-    """Return the rows first..last by hash, rows of one hash by their content, equal rows as they come."""
+    """Return the rows first..last sorted by hash, rows of one hash by content, equal rows in their order."""
+    # Insertion sort within a hash: rows of one hash are almost always equal already.
     order = first + np.argsort(hashes[first:last], kind="mergesort")
     for i in range(1, order.shape[0]):
-        row, place = order[i], i
-        while place and hashes[order[place - 1]] == hashes[row] and _before(bits, order[place - 1], row) > 0:
-            order[place] = order[place - 1]
-            place -= 1
-        order[place] = row
+        row, position = order[i], i
+        while position and hashes[order[position - 1]] == hashes[row] and _before(bits, order[position - 1], row) > 0:
+            order[position] = order[position - 1]
+            position -= 1
+        order[position] = row
     return order
 
 
@@ -122,12 +127,12 @@ def canonical_rows(bits, hashes, starts, proportions):
     -------
     out_starts, rows
         The forms: numbers of rows of ``bits``, in an order that depends on the tokens alone.
-    place
-        For each row of ``bits``, where its token first stands in ``rows``.
+    row_of
+        For each row of ``bits``, the first position of its token in ``rows``.
     """
     sequences = starts.shape[0] - 1
     out_starts = np.zeros(sequences + 1, np.int64)
-    rows, place = np.empty(bits.shape[0], np.int64), np.empty(bits.shape[0], np.int64)
+    rows, row_of = np.empty(bits.shape[0], np.int64), np.empty(bits.shape[0], np.int64)
     filled = 0
     for j in range(sequences):
         order = _sorted_rows(bits, hashes, starts[j], starts[j + 1])
@@ -145,12 +150,12 @@ def canonical_rows(bits, hashes, starts, proportions):
         for g in range(groups):
             copies = (heads[g + 1] - heads[g]) // shared if proportions else 1
             for i in range(heads[g], heads[g + 1]):
-                place[order[i]] = filled
+                row_of[order[i]] = filled
             for _ in range(copies):
                 rows[filled] = order[heads[g]]
                 filled += 1
         out_starts[j + 1] = filled
-    return out_starts, rows[:filled].copy(), place
+    return out_starts, rows[:filled].copy(), row_of
 
 
 @_compiled
@@ -169,10 +174,10 @@ def hash_forms(hashes, starts):
 def find_forms(tokens, starts, hashes, known_tokens, known_starts, known_hashes, order):
     """Return for each form the first known one that equals it in every bit, or -1.
 
-    ``known_hashes[order]`` ascends; forms of one hash are compared token by token, so that no hash decides.
+    ``known_hashes[order]`` ascends; forms of one hash are compared token by token.
     """
-    found = np.full(starts.shape[0] - 1, -1)
-    for j in range(found.shape[0]):
+    matches = np.full(starts.shape[0] - 1, -1)
+    for j in range(matches.shape[0]):
         low, high = 0, order.shape[0]
         while low < high:
             middle = (low + high) >> 1
@@ -181,7 +186,7 @@ def find_forms(tokens, starts, hashes, known_tokens, known_starts, known_hashes,
             else:
                 high = middle
         length = starts[j + 1] - starts[j]
-        while low < order.shape[0] and known_hashes[order[low]] == hashes[j] and found[j] < 0:
+        while low < order.shape[0] and known_hashes[order[low]] == hashes[j] and matches[j] < 0:
             i = order[low]
             low += 1
             if known_starts[i + 1] - known_starts[i] != length:
@@ -192,5 +197,5 @@ def find_forms(tokens, starts, hashes, known_tokens, known_starts, known_hashes,
                     if tokens[starts[j] + row, k] != known_tokens[known_starts[i] + row, k]:
                         same = False
             if same:
-                found[j] = i
-    return found
+                matches[j] = i
+    return matches

@@ -1,4 +1,4 @@
-"""What the constructions with one uniform attention layer share: their limits, their refusals, their first block.
+"""The common part of the constructions with one uniform attention layer: limits, errors, first block.
 
 All end with a readout that is exact on its zero side: ``t = relu(2 - 2b/w) - relu(1 - 2b/w)`` is 1 for ``b = 0`` and 0
 for ``b >= w``, whatever rounds elsewhere.
@@ -17,10 +17,10 @@ from tokendyn.exact.sequences import Sequences, TokenSets
 from tokendyn.exact.writing import Writer
 from tokendyn.words import counted
 
-#: Labels for which the readouts, which need channels for each label, are built.
+#: Largest number of labels for the readouts, which need channels for each label.
 MOST_LABELS = 64
 
-#: Lines that a construction is tried on after the first.
+#: Number of lines that are tried after the first.
 _MOST_LINES = 16
 
 Codes = Int[np.ndarray, " sequences"]
@@ -49,7 +49,7 @@ def unsure(why: str, codes: Codes, i: int, gap: float, needed: float, min_margin
 
 
 def instead(needed: float, min_margin: float, dtype: str = "float64") -> str:
-    """Return what to do when a gap is below what is needed: the margin wished for, or the construction, is too much."""
+    """Return the remedy for a gap that is too small: a lower margin, or another construction."""
     if 0 < min_margin >= needed:
         return f"lower min_margin (now {min_margin:g})"
     return "use strategy='fused', which needs distinct sets only" + (
@@ -73,15 +73,15 @@ def project_line(write: Writer, line: Line, p: int) -> None:
 def first_that_works(
     build: Callable[[Line], Construction], sequences: Sequences, sets: TokenSets, direction: str, seed: int
 ) -> Construction:
-    """Return what ``build(line)`` gives on the first direction that works.
+    """Return the result of ``build(line)`` for the first direction that works.
 
     If none does, the error of the one that came nearest is raised.
     """
     failure: SeparationError | PrecisionError | None = None
     for tried, line in enumerate(candidates(sequences.tokens[sets.rows], direction, seed)):
         try:
-            made: Construction = build(line)
-            return made
+            constructions: Construction = build(line)
+            return constructions
         except (SeparationError, PrecisionError) as error:
             failure = error if failure is None or _nearer(error, failure) else failure
         if tried == _MOST_LINES:
@@ -93,7 +93,7 @@ def first_that_works(
 
 
 def _nearer(error: Exception, before: Exception) -> bool:
-    """Return whether a refusal says more than the one before: a wider gap, or that the type alone was in the way."""
+    """Return whether an error tells more than the previous one: a wider gap, or a problem of the type alone."""
     if isinstance(error, SeparationError) and isinstance(before, SeparationError):
         return error.gap >= before.gap
     return isinstance(error, PrecisionError) and isinstance(before, SeparationError)

@@ -23,7 +23,7 @@ from tokendyn.words import counted
 
 SCHEMA = "tokendyn-exact"
 SCHEMA_VERSION = 1
-#: What ``classify check --json`` and ``classify verify --json`` write.
+#: Schemas of the output of ``classify check --json`` and ``classify verify --json``.
 CHECK_SCHEMA, VERIFICATION_SCHEMA = "tokendyn-sequence-check", "tokendyn-verification"
 _PLAN = ("asked", "moved", "change", "low", "high", "gap", "rest", "slots")
 _WEIGHTS = tuple(field.name for field in fields(Weights))
@@ -39,14 +39,14 @@ def save(
     command: str = "",
     seconds: float = 0.0,
 ) -> None:
-    """Write a transformer, its sequences and its certificate to a folder that appears whole or not at all.
+    """Write a transformer, its sequences and its certificate to a folder that appears only when it is complete.
 
     ``python -m tokendyn.exact.check_certificate FOLDER``, or that file alone, checks it without torch and numpy.
 
     Parameters
     ----------
     model
-        What was built.
+        The transformer.
     folder
         The folder to make.
     overwrite
@@ -54,33 +54,33 @@ def save(
     command
         The command that builds it again, for the report.
     seconds
-        How long building took, for the report.
+        Duration of the build, for the report.
 
     Raises
     ------
     BadInputError
-        If a label is of a kind that JSON cannot hold (strings, numbers, booleans, None and tuples of them can).
+        If a label cannot be stored in JSON (strings, numbers, booleans, None and tuples of them can).
     OutputError
         If the folder exists, or cannot be written.
     """
-    made = model.construction
+    construction = model.construction
     record = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "strategy": made.strategy,
-        "channels": list(made.channels),
-        "dim": made.dim,
-        "outputs": list(made.outputs),
+        "strategy": construction.strategy,
+        "channels": list(construction.channels),
+        "dim": construction.dim,
+        "outputs": list(construction.outputs),
         "dtype": model.dtype,
         "attention": model.attention,
         "beta": model.beta,
         "labels": [_pack(label) for label in model.labels],
         "positions": model.positions,
         "multiplicity": model.multiplicity,
-        "longest": made.longest,
-        "queries": made.queries,
-        "bitwise": made.bitwise,
-        "margins": {name: _finite(getattr(made, name)) for name in _NUMBERS},
+        "longest": construction.longest,
+        "queries": construction.queries,
+        "bitwise": construction.bitwise,
+        "margins": {name: _finite(getattr(construction, name)) for name in _NUMBERS},
         "certificate": model.certificate.to_dict(),
         "plan": None,
         "settings": model.settings,
@@ -90,16 +90,18 @@ def save(
     }
     tensors = {f"weights.{name}": array for name, array in model.weights.arrays().items()}
     tensors |= {"tokens": model.sequences.tokens, "starts": model.sequences.starts, "targets": model.targets}
-    if made.plan is not None:
-        plan = made.plan
+    if construction.plan is not None:
+        plan = construction.plan
         record["plan"] = {
             "start": plan.start, "lagged": plan.lagged, "line": plan.line.name, "line_error": plan.line.error,
         }  # fmt: skip
         tensors |= {f"plan.{name}": getattr(plan, name) for name in _PLAN}
         tensors |= {"plan.direction": plan.line.direction, "plan.centre": plan.line.centre}
-    with new_folder(folder, overwrite=overwrite) as place:
-        write_tensors(place / "model.safetensors", tensors)
-        write_json(place / "model.json", record | {"digest": digest_of_files(record, place / "model.safetensors")})
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_tensors(temporary / "model.safetensors", tensors)
+        write_json(
+            temporary / "model.json", record | {"digest": digest_of_files(record, temporary / "model.safetensors")}
+        )
 
 
 def load(folder: str | Path) -> ExactTransformer:
@@ -108,8 +110,8 @@ def load(folder: str | Path) -> ExactTransformer:
     Raises
     ------
     BadInputError
-        If the folder or a file in it is missing, truncated, of a newer schema, or does not fit together; or if its
-        sequences and labels, or its files, do not have the hashes that it holds.
+        If the folder or a file in it is missing, truncated, of a newer schema, or inconsistent; or if the hashes of its
+        sequences and labels, or of its files, do not match.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -123,12 +125,12 @@ def load(folder: str | Path) -> ExactTransformer:
         raise BadInputError.all_of(str(folder), [*problems[:-1], problems[-1] + "; build and save the model anew"])
     plan = _plan(record["plan"], tensors) if record.get("plan") else None
     margins = {name: math.inf if record["margins"][name] is None else record["margins"][name] for name in _NUMBERS}
-    made = Construction(
-        record["strategy"],
-        Weights(**{name: tensors[f"weights.{name}"] for name in _WEIGHTS}),
-        tuple(record["channels"]),
-        record["dim"],
-        tuple(record["outputs"]),
+    construction = Construction(
+        strategy=record["strategy"],
+        weights=Weights(**{name: tensors[f"weights.{name}"] for name in _WEIGHTS}),
+        channels=tuple(record["channels"]),
+        dim=record["dim"],
+        outputs=tuple(record["outputs"]),
         longest=record["longest"],
         queries=record["queries"],
         plan=plan,
@@ -142,7 +144,7 @@ def load(folder: str | Path) -> ExactTransformer:
             "model anew"
         )
     model = ExactTransformer(
-        made,
+        construction,
         tuple(_unpack(label) for label in record["labels"]),
         sequences,
         tensors["targets"],
@@ -164,7 +166,7 @@ def load(folder: str | Path) -> ExactTransformer:
     return model
 
 
-#: A saved classifier: this record beside the folder of its transformer.
+#: A saved classifier: this record and the folder of its transformer.
 CLASSIFIER_SCHEMA, MODEL = "tokendyn-exact-classifier", "model"
 
 
@@ -174,7 +176,7 @@ def save_classifier(classifier: ExactClassifier, folder: str | Path, *, overwrit
     Raises
     ------
     BadInputError
-        For labels or a ``random_state`` that JSON cannot hold.
+        If labels or ``random_state`` cannot be stored in JSON.
     OutputError
         If the folder exists, or cannot be written.
     """
@@ -188,9 +190,9 @@ def save_classifier(classifier: ExactClassifier, folder: str | Path, *, overwrit
         "classes": [_pack(label) for label in classifier.classes_.tolist()], "dtype": classifier.classes_.dtype.str,
         "unseen_label": _pack(classifier.unseen_label_), "features": classifier.n_features_in_,
     }  # fmt: skip
-    with new_folder(folder, overwrite=overwrite) as place:
-        save(classifier.transformer_, place / MODEL)
-        write_json(place / "classifier.json", record)
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        save(classifier.transformer_, temporary / MODEL)
+        write_json(temporary / "classifier.json", record)
 
 
 def load_classifier(folder: str | Path) -> ExactClassifier:
@@ -225,7 +227,7 @@ def _finite(value: float) -> float | None:
 
 
 def _pack(label: Any) -> Any:
-    """Return a label as JSON knows it, or refuse it."""
+    """Return a label as a JSON value, or raise a BadInputError."""
     plain = plain_label(label)
     if _is_label(plain):
         return plain
@@ -240,7 +242,7 @@ def _unpack(label: Any) -> Any:
 
 
 def _record_problems(record: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the JSON part alone."""
+    """Return the problems of the JSON part alone."""
     problems = []
     kinds: dict[str, type | tuple[type, ...]] = {
         "strategy": str, "channels": list, "dim": int, "outputs": list, "attention": str, "labels": list,
@@ -259,7 +261,7 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
         problems.append(f"model.json: attention is {record['attention']!r}")
     if not 0 < record["dim"] < 2**24:
         problems.append(f"model.json: dim is {record['dim']}")
-    elif not all(isinstance(place, int) and 0 <= place < record["dim"] for place in record["outputs"]):
+    elif not all(isinstance(channel, int) and 0 <= channel < record["dim"] for channel in record["outputs"]):
         problems.append("model.json: outputs are not channels")
     if not all(isinstance(name, str) for name in record["channels"]):
         problems.append("model.json: channels are not names")
@@ -280,18 +282,18 @@ def _is_label(label: Any) -> bool:
 
 
 def _problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
-    """Return what is wrong with the tensors: the compiled kernels do not look."""
+    """Return the problems of the tensors: the compiled kernels do not check their indices."""
     dtype, dim = record["dtype"], record["dim"]
     w = {name: tensors[f"weights.{name}"] for name in _WEIGHTS}
     problems = []
     for name, array in w.items():
-        whole = (
+        integral = (
             name in ("units", "attends") or name.endswith(("starts", "channels")) or name in ("value_in", "value_out")
         )
-        kind = "int64" if whole else dtype
+        kind = "int64" if integral else dtype
         if array.ndim != 1 or str(array.dtype) != kind:
             problems.append(f"model.safetensors: weights.{name} is {array.dtype}{array.shape}, expected {kind} (any,)")
-        elif not whole and not np.isfinite(array).all():
+        elif not integral and not np.isfinite(array).all():
             problems.append(f"model.safetensors: weights.{name} holds NaN or infinity")
     tokens, starts, targets = tensors["tokens"], tensors["starts"], tensors["targets"]
     shapes = (tokens.ndim == 2 and 0 < tokens.shape[-1] <= dim, starts.ndim == 1, targets.ndim == 2)
@@ -336,7 +338,13 @@ def _plan(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Plan:
         direction = tensors["plan.direction"]
         # Models of 0.1 have no centre: theirs is the origin.
         centre = tensors.get("plan.centre", np.zeros_like(direction))
-        line = Line(direction, np.empty(0), float(record["line_error"]), str(record["line"]), centre)
+        line = Line(
+            direction=direction,
+            values=np.empty(0),
+            error=float(record["line_error"]),
+            name=str(record["line"]),
+            centre=centre,
+        )
         plan = Plan(line=line, start=int(record["start"]), lagged=bool(record["lagged"]), **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"the plan of the model cannot be read ({error}); build and save the model anew") from None

@@ -53,8 +53,8 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
         new = _label_number(int(final[query])) if moved == DONE else _class_number(moved, labels)
         _query(write, 2 * query + 1, plan, query, shift, grid, c, new)
     block = 2 * plan.queries + 1
-    for place, label in enumerate(plan.rest.tolist()):
-        c, new = _class_number(place + ROOT, labels), _label_number(label)
+    for number, label in enumerate(plan.rest.tolist()):
+        c, new = _class_number(number + ROOT, labels), _label_number(label)
         for edge, sign in ((-0.75, 1), (-0.25, -1), (0.25, -1), (0.75, 1)):
             write.unit(block, -(c + edge), {_S: 1.0}, {_S: 2.0 * sign * (new - c)})
         block += 1
@@ -63,9 +63,20 @@ def strict(plan: Plan, labels: int, dtype: str) -> Construction:
     dim = max(len(plan.line.direction), 2)
     longest = None
     return Construction(
-        "strict", write.weights(block + 1), ("p", "s"), dim, (_S,), plan.smallest_gap, plan.line.error,
-        8 * plan.line.error, math.inf, longest, plan.queries, plan, bitwise=False,
-    )  # fmt: skip
+        strategy="strict",
+        weights=write.weights(block + 1),
+        channels=("p", "s"),
+        dim=dim,
+        outputs=(_S,),
+        gap=plan.smallest_gap,
+        error=plan.line.error,
+        needed=8 * plan.line.error,
+        width=math.inf,
+        longest=longest,
+        queries=plan.queries,
+        plan=plan,
+        bitwise=False,
+    )
 
 
 def _class_number(cls: int, labels: int) -> int:
@@ -78,7 +89,7 @@ def _label_number(label: int) -> int:
 
 
 def _label_sums(plan: Plan) -> np.ndarray:
-    """Return for each query the label of what it hits, less the plan's first label."""
+    """Return for each query the label of the sequences with a hit, less the plan's first label."""
     return plan.rest[plan.asked - ROOT] + plan.change - plan.start
 
 

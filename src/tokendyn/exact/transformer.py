@@ -13,6 +13,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.exact import ragged
 from tokendyn.exact.certificate import Certificate, Progress, bitwise_beta, sufficient_beta
 from tokendyn.exact.construction import Construction
+from tokendyn.exact.dense import padded, run_dense
 from tokendyn.exact.digest import digest_of
 from tokendyn.exact.errors import CertificateError, CoverageWarning
 from tokendyn.exact.forms import Forms, Table, canonical
@@ -30,13 +31,10 @@ if TYPE_CHECKING:
 _save = function_at("tokendyn.exact.store:save")
 _to_onnx = function_at("tokendyn.exact.export:to_onnx")
 
-#: Tokens of one batch of the dense module.
-_BATCH_TOKENS = 20_000
-
 
 @dataclass(frozen=True)
 class Stats:
-    """What a transformer is made of.
+    """The sizes of a transformer.
 
     Attributes
     ----------
@@ -45,11 +43,11 @@ class Stats:
     nonzeros
         Nonzero parameters.
     queries
-        Questions, detectors or ramps.
+        Number of questions, detectors or ramps.
     score_rank, value_rank
         Largest rank of an attention's score and value matrix.
     sequences, tokens, labels
-        What it was built from.
+        Numbers of sequences, tokens and labels that it was built from.
     """
 
     strategy: str
@@ -75,11 +73,11 @@ class ExactTransformer:
     construction
         Weights, channels and margins.
     labels
-        The labels; the output of the transformer is a place in this list. Empty for sequence to sequence.
+        The labels; the output of the transformer is an index into this list. Empty for sequence to sequence.
     sequences
-        The sequences without repeated tokens (see :meth:`canonical`), in the order that was given.
+        The sequences without repeated tokens (see :meth:`canonical`), in the given order.
     targets
-        ``(tokens, outputs)``: what each token of them must end with.
+        ``(tokens, outputs)``: the final output that each of their tokens must have.
     attention
         ``"hardmax"`` or ``"softmax"``.
     beta
@@ -130,7 +128,7 @@ class ExactTransformer:
 
     @property
     def input_dim(self) -> int:
-        """Coordinates of a token as the transformer reads it (with its position, when positions count)."""
+        """Number of coordinates of a token as the transformer reads it (with its position, when positions count)."""
         return int(self.sequences.tokens.shape[1])
 
     @property
@@ -139,44 +137,60 @@ class ExactTransformer:
         weights = self.weights
         attends = bool(np.any(weights.attends * weights.query_weights != 0))
         return Stats(
-            self.strategy, weights.blocks, weights.width, self.construction.dim, weights.nonzeros,
-            self.construction.queries, int(attends), weights.value_rank, len(self.sequences),
-            len(self.sequences.tokens), len(self.labels),
-        )  # fmt: skip
+            strategy=self.strategy,
+            blocks=weights.blocks,
+            width=weights.width,
+            dim=self.construction.dim,
+            nonzeros=weights.nonzeros,
+            queries=self.construction.queries,
+            score_rank=int(attends),
+            value_rank=weights.value_rank,
+            sequences=len(self.sequences),
+            tokens=len(self.sequences.tokens),
+            labels=len(self.labels),
+        )
 
     @cached_property
     def certificate(self) -> Certificate:
-        """The margins, and what follows from them."""
-        made = self.construction
-        tempered = self._least_beta() if np.isfinite(made.width) else None
+        """The margins and their consequences."""
+        construction = self.construction
+        tempered = self._least_beta() if np.isfinite(construction.width) else None
         soft = self.attention == "softmax" and tempered is not None
         longest = int(self.sequences.lengths.max())
         line = line_of(self)
         return Certificate(
-            made.gap, made.error, made.needed, tempered, self.beta if soft else None,
-            longest if soft else made.longest, self.dtype, None if line is None else tuple(line[0].tolist()),
-            None if line is None else tuple(line[1].tolist()), digest_of(self), self,
-        )  # fmt: skip
+            delta_min=construction.gap,
+            error=construction.error,
+            needed=construction.needed,
+            beta_min=tempered,
+            beta=self.beta if soft else None,
+            n_max=longest if soft else construction.longest,
+            arithmetic=self.dtype,
+            direction=None if line is None else tuple(line[0].tolist()),
+            centre=None if line is None else tuple(line[1].tolist()),
+            data=digest_of(self),
+            _transformer=self,
+        )
 
     @cached_property
     def module(self) -> "TransformerBlocks":
         """The dense torch module: blocks of feed-forward and attention, weights in stacked tensors."""
         from tokendyn.exact.module import TransformerBlocks
 
-        made = self.construction
-        return TransformerBlocks(self.weights, self.input_dim, made.dim, made.outputs, self.beta)
+        construction = self.construction
+        return TransformerBlocks(self.weights, self.input_dim, construction.dim, construction.outputs, self.beta)
 
     def layers(self) -> "list[ResidualLayer]":
         """Return the blocks as layers of :mod:`tokendyn.dynamics`, which run on tokens padded to all channels.
 
-        They compute what the fast kernel computes, to the rounding that :mod:`tokendyn.exact.core_layers` lists.
+        They return what the fast kernel returns, up to the rounding that :mod:`tokendyn.exact.core_layers` describes.
         """
         from tokendyn.exact.core_layers import core_layers
 
         return core_layers(self.weights, self.construction.dim, self.beta)
 
     def prepare(self, sequences: Given) -> Sequences:
-        """Check sequences and put them into the form that the transformer reads.
+        """Check sequences and convert them into the form that the transformer reads.
 
         Raises
         ------
@@ -187,17 +201,17 @@ class ExactTransformer:
             sequences, self.dtype, positions=self.positions
         )  # fmt: skip
         if ready.tokens.shape[1] != self.input_dim:
-            given, wanted = ready.tokens.shape[1] - self.positions, self.input_dim - self.positions
+            coordinates, expected = ready.tokens.shape[1] - self.positions, self.input_dim - self.positions
             raise BadInputError(
-                f"tokens have {counted(given, 'coordinate')}, and this transformer was built for {wanted}"
+                f"tokens have {counted(coordinates, 'coordinate')}, and this transformer was built for {expected}"
             )
         return ready
 
     def canonical(self, sequences: Given) -> Forms:
-        """Return the form of each sequence that the network is fed, and that counts as known or not.
+        """Return the canonical form of each sequence, which the network reads and by which a sequence is known.
 
         The distinct tokens of a sequence; with ``multiplicity="frequency"`` the smallest multiset with the same shares.
-        Order and repetition change neither it nor any answer.
+        Order and repetition of tokens change neither the form nor any answer.
         """
         return canonical(self.prepare(sequences), self.multiplicity)
 
@@ -206,9 +220,9 @@ class ExactTransformer:
     ) -> tuple[Float[np.ndarray, "batch tokens input_dim"], Bool[np.ndarray, "batch tokens"]]:
         """Return tokens and mask of sequences as :attr:`module` and an exported file take them: canonical, padded.
 
-        The module reads every token that it is given: one that is repeated counts twice in strategies that read a mean.
+        The module reads every given token: a repeated token counts twice in strategies that read a mean.
         """
-        return _padded(self.canonical(sequences).sequences)
+        return padded(self.canonical(sequences).sequences)
 
     def residuals(
         self, sequences: Given, *, workers: int = 1, progress: Progress | None = None
@@ -222,7 +236,7 @@ class ExactTransformer:
             self.weights, self.construction.dim, forms.sequences, plan=self.construction.plan,
             inverse_temperature=self.beta, workers=workers, progress=progress,
         )  # fmt: skip
-        return states[forms.place]
+        return states[forms.row_of]
 
     def outputs(
         self,
@@ -244,17 +258,17 @@ class ExactTransformer:
         device
             Torch device of the dense module.
         workers, progress
-            Threads of the kernel; called with sequences done and their number.
+            Number of threads of the kernel; called with the sequences done and their total.
 
         Warns
         -----
         CoverageWarning
-            For a sequence longer than the certificate covers; none such was given.
+            If a sequence is longer than the certificate covers, and so is not one of those that it was built from.
 
         Raises
         ------
         CertificateError
-            For arithmetic that is coarser than its type.
+            If the arithmetic of torch is coarser than the type.
         """
         ready = self.prepare(sequences)
         forms = canonical(ready, self.multiplicity)
@@ -263,10 +277,11 @@ class ExactTransformer:
     def _outputs(
         self, forms: Forms, backend: str, device: str, workers: int, progress: Progress | None
     ) -> Float[np.ndarray, "tokens outputs"]:
-        """Return the outputs of all tokens that the forms stand for."""
+        """Return the outputs of all tokens of the sequences of the forms."""
         if backend == "dense":
             self._check_lengths(forms.sequences.lengths)
-            return np.concatenate(self._dense(forms.sequences, device, progress))[forms.place]
+            outputs = run_dense(self.module, forms.sequences, self.dtype, device, progress)
+            return np.concatenate(outputs)[forms.row_of]
         if backend != "ragged":
             raise BadInputError(f"backend={backend!r}; expected 'ragged' or 'dense'")
         return self._residuals(forms, workers, progress)[:, list(self.construction.outputs)]
@@ -281,22 +296,22 @@ class ExactTransformer:
         workers: int = 1,
         progress: Progress | None = None,
     ) -> list[Any]:
-        """Return the label of each known sequence, and None for strangers.
+        """Return the label of each known sequence, and None for unknown ones.
 
-        No sequence of finite numbers is an error if its tokens have the transformer's dimension.
-
-        A transformer for sequences returns the outputs of the tokens instead of a label.
+        A sequence of finite numbers is never an error if its tokens have the transformer's dimension. A transformer
+        for sequences returns the outputs of the tokens instead of a label.
 
         Parameters
         ----------
         sequences
             ``(tokens, dim)`` arrays. Known are the sequences that the transformer was built from, with their tokens in
-            any order and repeated at will (with ``multiplicity="frequency"``: with the same shares).
+            any order and with any repetition (with ``multiplicity="frequency"``: with the same shares).
         abstain
-            Return None for strangers. False: what the network happens to say of them, which means nothing.
+            Return None for unknown sequences. False: return the label nearest to the network's output, which means
+            nothing for them.
         backend
-            ``"auto"``: known sequences have the label that the certificate vouches for, looked up in constant time,
-            and the network runs for what is left. ``"ragged"`` and ``"dense"`` run the network, see :meth:`outputs`.
+            ``"auto"``: known sequences have the label that the certificate guarantees, looked up in constant time; the
+            network runs for the others. ``"ragged"`` and ``"dense"`` run the network for all, see :meth:`outputs`.
         device, workers, progress
             See :meth:`outputs`.
         """
@@ -304,37 +319,37 @@ class ExactTransformer:
             raise BadInputError(f"backend={backend!r}; expected 'auto', 'ragged' or 'dense'")
         ready, readable = self._read(sequences)
         forms = canonical(ready, self.multiplicity)
-        found = np.where(readable, self._table.find(forms), -1)
+        numbers = np.where(readable, self._table.find(forms), -1)
         answers: list[Any] = [None] * len(ready)
         table = backend == "auto" and bool(self.labels)
-        for place in np.flatnonzero(found >= 0) if table else ():
-            answers[place] = self.labels[self.codes[found[place]]]
-        run = np.flatnonzero(((found >= 0) & (not table)) | ((found < 0) & (not abstain)))
+        for index in np.flatnonzero(numbers >= 0) if table else ():
+            answers[index] = self.labels[self.codes[numbers[index]]]
+        run = np.flatnonzero(((numbers >= 0) & (not table)) | ((numbers < 0) & (not abstain)))
         if len(run):
             part = ready.take(run)
             backend = "ragged" if backend == "auto" else backend
             forms = canonical(part, self.multiplicity)
             outputs = np.split(self._outputs(forms, backend, device, workers, progress), part.starts[1:-1])
-            rows = np.split(forms.place, part.starts[1:-1])
+            rows = np.split(forms.row_of, part.starts[1:-1])
             for j, output, row in zip(run.tolist(), outputs, rows, strict=True):
-                first = int(np.argmin(row))  # the first token of the form: tokens of a stranger need not agree
+                first = int(np.argmin(row))  # the first token of the form: tokens of an unknown sequence may differ
                 answers[j] = self.labels[self.nearest(float(output[first, 0]))] if self.labels else output
         elif progress is not None:
             progress(len(ready), len(ready))
         return answers
 
     def nearest(self, output: float) -> int:
-        """Return the number of the label that an output is nearest to."""
+        """Return the number of the label nearest to an output."""
         return int(np.clip(np.rint(np.nan_to_num(output)), 0, len(self.labels) - 1))
 
     def is_known(self, sequences: Given) -> np.ndarray:
-        """Return for each sequence whether it is one that the transformer was built from, by its canonical form."""
+        """Return for each sequence whether the transformer was built from it, by its canonical form."""
         ready, readable = self._read(sequences)
-        found: np.ndarray = readable & (self._table.find(canonical(ready, self.multiplicity)) >= 0)
-        return found
+        known: np.ndarray = readable & (self._table.find(canonical(ready, self.multiplicity)) >= 0)
+        return known
 
     def _read(self, sequences: Given) -> tuple[Sequences, Bool[np.ndarray, " sequences"]]:
-        """Return sequences, and which of them the type holds; the others are strangers."""
+        """Return sequences, and which of them the type can represent; the others are unknown."""
         if isinstance(sequences, Sequences):
             ready, readable = sequences, np.ones(len(sequences), dtype=bool)
         else:
@@ -351,7 +366,7 @@ class ExactTransformer:
         return self.targets[self.sequences.starts[:-1], 0].astype(np.int64)
 
     def explain(self, sequence: Any) -> "Explanation":
-        """Return why a sequence has its label: which token decides, by how much, and the questions that it was asked.
+        """Return why a sequence has its label: which token decides, by how much, and the questions on the way.
 
         Raises
         ------
@@ -369,10 +384,10 @@ class ExactTransformer:
         ready = self.prepare([sequence])
         forms = canonical(ready, self.multiplicity)
         states = ragged.trace(self.weights, self.construction.dim, forms.sequences.tokens, self.beta)
-        return Trace(self.construction.channels, ready.tokens, states[:, forms.place])
+        return Trace(names=self.construction.channels, tokens=ready.tokens, states=states[:, forms.row_of])
 
     def for_form(self, form: Sequences, label: int) -> "ExactTransformer":
-        """Return the same network as if it had been built from one sequence in canonical form, of a label's number."""
+        """Return the same network as if it had been built from one canonical sequence, with its label number."""
         return ExactTransformer(
             self.construction, self.labels, form, np.full((len(form.tokens), 1), float(label)),
             attention=self.attention, beta=self.beta, positions=self.positions, multiplicity=self.multiplicity,
@@ -409,6 +424,7 @@ class ExactTransformer:
         plan = self.construction.plan
         if plan is None:
             return float(np.finfo(self.dtype).max) / 2
+        # r is at most 2w |s - c| plus the distance on the line; a factor of 8 leaves room for the sums around it.
         classes = float(max(plan.asked.max(initial=2), plan.moved.max(initial=2)))
         distance = 2 * float(np.abs(plan.line.values).max(initial=0.0)) + 2 * float(plan.width().max(initial=0.0)) * (
             classes + 1
@@ -416,7 +432,7 @@ class ExactTransformer:
         return float(np.finfo(self.dtype).max) / max(8 * classes * distance, 2.0)
 
     def _checked_beta(self, beta: float | None) -> float | None:
-        """Return the inverse temperature to run at; the one that is exact to the last bit by default."""
+        """Return the inverse temperature of the run; by default the one that is exact to the last bit."""
         if self.attention == "hardmax" or not np.isfinite(self.construction.width):
             return None
         bits = np.finfo(self.sequences.tokens.dtype).nmant + 1
@@ -438,7 +454,7 @@ class ExactTransformer:
         return float(beta)
 
     def _check_lengths(self, lengths: Int[np.ndarray, " sequences"]) -> None:
-        """Warn of sequences that are longer than any given one, where lengths matter."""
+        """Warn about sequences that are longer than the certificate covers."""
         longest = self.certificate.n_max
         if longest is not None and int(lengths.max(initial=0)) > longest:
             warnings.warn(
@@ -448,54 +464,3 @@ class ExactTransformer:
                 CoverageWarning,
                 stacklevel=4,
             )
-
-    def _dense(self, ready: Sequences, device: str, progress: Progress | None) -> list[np.ndarray]:
-        """Run the torch module over padded batches of sequences of about the same length."""
-        from tokendyn.optional import torch
-
-        _check_arithmetic(self.dtype, device)
-        module = self.module.to(device)
-        order = np.argsort(ready.lengths, kind="stable")
-        results: list[np.ndarray] = [np.empty(0)] * len(ready)
-        first = 0
-        while first < len(order):
-            last = first + 1
-            while last < len(order) and ready.lengths[order[last]] * (last + 1 - first) <= _BATCH_TOKENS:
-                last += 1
-            batch = order[first:last]
-            tokens, mask = _padded(ready.take(batch))
-            with torch.no_grad():
-                out = module(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)).cpu().numpy()
-            for row, j in enumerate(batch):
-                results[j] = out[row, : ready.lengths[j]]
-            first = last
-            if progress is not None:
-                progress(last, len(order))
-        return results
-
-
-def _padded(sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """Return sequences as one block of tokens, zeros where they end, and a mask of what is a token."""
-    mask = np.arange(sequences.lengths.max())[None, :] < sequences.lengths[:, None]
-    tokens = np.zeros((*mask.shape, sequences.tokens.shape[1]), sequences.tokens.dtype)
-    tokens[mask] = sequences.tokens
-    return tokens, mask
-
-
-def _check_arithmetic(dtype: str, device: str) -> None:
-    """Raise a CertificateError if torch would multiply in a coarser type than the certificate's."""
-    from tokendyn.optional import torch
-
-    kind = torch.device(device).type
-    coarse = []
-    if dtype == "float32" and torch.get_float32_matmul_precision() != "highest":
-        coarse.append("torch.set_float32_matmul_precision('highest')")
-    if dtype == "float32" and kind == "cuda" and torch.backends.cuda.matmul.allow_tf32:
-        coarse.append("torch.backends.cuda.matmul.allow_tf32 = False")
-    if torch.is_autocast_enabled(kind):
-        coarse.append("run outside torch.autocast")
-    if coarse:
-        raise CertificateError(
-            f"torch may multiply {dtype} in TF32 or bf16 here, which the certificate does not cover: "
-            + "; ".join(dict.fromkeys(coarse))
-        )

@@ -1,7 +1,7 @@
-"""The weights of all blocks, stored by their nonzeros, and what can be counted on them.
+"""The weights of all blocks, stored by their nonzeros, and their sizes.
 
 Block: ``x <- eta x + W relu(U x + c)``, then ``x_i <- x_i + sum_j a_ij V x_j`` where ``a_i`` weighs the tokens by the
-rank-1 scores ``<q, x_i> <k, x_j>``: hardmax, softmax, or, with ``q = 0``, all alike.
+rank-1 scores ``<q, x_i> <k, x_j>``: by hardmax, by softmax, or equally with ``q = 0``.
 """
 
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Parts:
-    """Weights as they are written down: one row for each nonzero, in any order.
+    """Weights as triples: one row for each nonzero, in any order.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Parts:
 
 
 def assemble(parts: Sequence[Parts], blocks: int, forgetting: Sequence[int] = (0,)) -> Weights:
-    """Put parts together, sorted by block; parts number their own units from 0.
+    """Join parts, sorted by block; each part numbers its own units from 0.
 
     Parameters
     ----------
@@ -128,10 +128,8 @@ def assemble(parts: Sequence[Parts], blocks: int, forgetting: Sequence[int] = (0
     block = _joined([part.units[0] for part in parts], np.int64)
     bias = _joined([part.units[1] for part in parts], np.float64)
     order = np.argsort(block, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    in_csr = _csr([part.inputs for part in parts], counts, place)
-    out_csr = _csr([part.outputs for part in parts], counts, place)
+    new_number = np.empty_like(order)
+    new_number[order] = np.arange(len(order))
     eta = np.ones(blocks)
     eta[list(forgetting)] = 0.0
     attends, q_at, k_at = (np.zeros(blocks, np.int64) for _ in range(3))
@@ -142,10 +140,28 @@ def assemble(parts: Sequence[Parts], blocks: int, forgetting: Sequence[int] = (0
     value_block, value_in, value_out = (_joined([part.values[i] for part in parts], np.int64) for i in range(3))
     value = _joined([part.values[3] for part in parts], np.float64)
     by_block = np.argsort(value_block, kind="stable")
+    in_starts, in_channels, in_weights = _csr([part.inputs for part in parts], counts, new_number)
+    out_starts, out_channels, out_weights = _csr([part.outputs for part in parts], counts, new_number)
     return Weights(
-        eta, _starts(block, blocks), bias[order], *in_csr, *out_csr, attends, q_at, q, k_at, k,
-        _starts(value_block, blocks), value_in[by_block], value_out[by_block], value[by_block],
-    )  # fmt: skip
+        eta=eta,
+        units=_starts(block, blocks),
+        bias=bias[order],
+        in_starts=in_starts,
+        in_channels=in_channels,
+        in_weights=in_weights,
+        out_starts=out_starts,
+        out_channels=out_channels,
+        out_weights=out_weights,
+        attends=attends,
+        query_channels=q_at,
+        query_weights=q,
+        key_channels=k_at,
+        key_weights=k,
+        value_starts=_starts(value_block, blocks),
+        value_in=value_in[by_block],
+        value_out=value_out[by_block],
+        value_weights=value[by_block],
+    )
 
 
 def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
@@ -157,15 +173,15 @@ def _starts(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _csr(
-    triples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, place: np.ndarray
+    triples: list[tuple[np.ndarray, np.ndarray, np.ndarray]], counts: np.ndarray, new_number: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return starts, channels and weights by unit in its final place, without zeros."""
+    """Return starts, channels and weights by the new number of the unit, without zeros."""
     unit = _joined([np.asarray(t[0]) + first for t, first in zip(triples, counts[:-1], strict=True)], np.int64)
     channel = _joined([t[1] for t in triples], np.int64)
     weight = _joined([t[2] for t in triples], np.float64)
-    unit, channel, weight = place[unit[weight != 0]], channel[weight != 0], weight[weight != 0]
+    unit, channel, weight = new_number[unit[weight != 0]], channel[weight != 0], weight[weight != 0]
     order = np.lexsort((channel, unit))
-    return _starts(unit, len(place)), channel[order], weight[order]
+    return _starts(unit, len(new_number)), channel[order], weight[order]
 
 
 def block_matrices(weights: Weights, block: int, dim: int) -> dict[str, np.ndarray]:
@@ -212,7 +228,7 @@ def stacked(weights: Weights, dim: int) -> dict[str, np.ndarray]:
     k[np.arange(blocks), weights.key_channels] = weights.key_weights
     v_in, v_out = np.zeros((blocks, rank, dim), kind), np.zeros((blocks, dim, rank), kind)
     block = np.repeat(np.arange(blocks), np.diff(weights.value_starts))
-    place = np.arange(len(block)) - weights.value_starts[block]
-    v_in[block, place, weights.value_in] = weights.value_weights
-    v_out[block, weights.value_out, place] = 1
+    index = np.arange(len(block)) - weights.value_starts[block]
+    v_in[block, index, weights.value_in] = weights.value_weights
+    v_out[block, weights.value_out, index] = 1
     return {"U": U, "c": c, "W": W, "q": q, "k": k, "v_in": v_in, "v_out": v_out}

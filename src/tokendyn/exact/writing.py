@@ -1,4 +1,4 @@
-"""A small notebook for weights that are written down unit by unit (the shallow and the strict constructions)."""
+"""A builder of weights unit by unit, for the shallow and the strict constructions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from tokendyn.exact.weights import Parts, Weights, assemble
 
 
 class Writer:
-    """Collects units, attentions and values; :meth:`weights` puts them together."""
+    """Collects units, attentions and values; :meth:`weights` joins them."""
 
     def __init__(self) -> None:
         self._blocks: list[np.ndarray] = []
@@ -41,9 +41,9 @@ class Writer:
         self._count += n
         self._blocks.append(np.full(n, block))
         self._bias.append(bias)
-        for kept, channels, weights in ((self._in, reads, read_weights), (self._out, writes, write_weights)):
-            whole = np.broadcast_to(weights, (n, len(channels))).reshape(-1)
-            kept.append((np.repeat(number, len(channels)), np.tile(np.array(channels, int), n), whole))
+        for triples, channels, weights in ((self._in, reads, read_weights), (self._out, writes, write_weights)):
+            flat = np.broadcast_to(weights, (n, len(channels))).reshape(-1)
+            triples.append((np.repeat(number, len(channels)), np.tile(np.array(channels, int), n), flat))
 
     def attend(self, block: int, query: tuple[int, float], key: tuple[int, float]) -> None:
         """Add attention with the scores ``query_i key_j``; a query of weight 0 makes it uniform."""
@@ -58,7 +58,7 @@ class Writer:
         return assemble([self.parts()], blocks, forgetting)
 
     def parts(self) -> Parts:
-        """Return what was written, to be put together with other parts."""
+        """Return the collected weights, to be joined with other parts."""
 
         def columns(rows: Sequence[Any], count: int) -> list[np.ndarray]:
             table = np.array(rows, dtype=np.float64).reshape(-1, count)
@@ -69,12 +69,12 @@ class Writer:
 
         block, q_at, q, k_at, k = columns(self._attention, 5)
         v_block, v_in, v_out, v = columns(self._values, 4)
-        whole = [array.astype(np.int64) for array in (block, q_at, k_at, v_block, v_in, v_out)]
+        integers = [array.astype(np.int64) for array in (block, q_at, k_at, v_block, v_in, v_out)]
         a, b = joined(self._in), joined(self._out)
         return Parts(
-            (np.concatenate(self._blocks).astype(np.int64), np.concatenate(self._bias)),
-            (a[0].astype(np.int64), a[1].astype(np.int64), a[2]),
-            (b[0].astype(np.int64), b[1].astype(np.int64), b[2]),
-            (whole[0], whole[1], q, whole[2], k),
-            (whole[3], whole[4], whole[5], v),
+            units=(np.concatenate(self._blocks).astype(np.int64), np.concatenate(self._bias)),
+            inputs=(a[0].astype(np.int64), a[1].astype(np.int64), a[2]),
+            outputs=(b[0].astype(np.int64), b[1].astype(np.int64), b[2]),
+            attention=(integers[0], integers[1], q, integers[2], k),
+            values=(integers[3], integers[4], integers[5], v),
         )

@@ -168,8 +168,8 @@ class Experiment(ABC, Generic[Result]):
 
     def files(self) -> list[Path]:
         """Return the files and folders that the options name."""
-        given = [getattr(self, option.keys[0]) for option in options_of(type(self)).values() if option.takes_path]
-        return [Path(value) for value in given if value is not None and exists(value)]
+        paths = [getattr(self, option.keys[0]) for option in options_of(type(self)).values() if option.takes_path]
+        return [Path(value) for value in paths if value is not None and exists(value)]
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
         """See that a result can be written; by default that the place is free, or may be replaced, and no input."""
@@ -213,7 +213,7 @@ def control_option(name: str) -> Option:
 
 
 def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0) -> "Checkpoint | None":
-    """Return the checkpoint at a path; one that is there already, and None, as they are.
+    """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
 
     Parameters
     ----------

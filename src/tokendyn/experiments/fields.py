@@ -202,7 +202,7 @@ def seconds_of(text: str, name: str = "budget") -> float:
 
 def _number(cell: str) -> float:
     """Return the number that a file of tokens would hold in such a cell."""
-    from tokendyn.data.delimited import number_in
+    from tokendyn.data.cells import number_in
 
     value = number_in(cell.strip())
     if value is None:

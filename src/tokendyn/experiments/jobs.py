@@ -158,7 +158,7 @@ class Kind:
             led = _input_name(path, config, inputs)
             if led is not None:
                 inputs[led] = digest_or_absent(path)
-        return Job(self.id_of(config, inputs), self, config, inputs)
+        return Job(id=self.id_of(config, inputs), kind=self, config=config, inputs=inputs)
 
     def inputs_of(self, config: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
         """Return the digests that the inputs of a run have now."""
@@ -220,7 +220,7 @@ class Kind:
         command = experiment.command_line(out=out)
         result = experiment.into(place, checkpoint=state, command=command)
         sentences = (*outline, *experiment.describe(result))
-        return Ending(experiment.ended(result), experiment.summary(result), sentences)
+        return Ending(status=experiment.ended(result), summary=experiment.summary(result), sentences=sentences)
 
 
 @functools.cache

@@ -98,8 +98,8 @@ def _option(field: "dataclasses.Field[Any]", hint: Any) -> Option:
     """Return the option of one field."""
     positional = field.kw_only is False
     plain = field.name.replace("_", "-")
-    given = next((marker.names for marker in markers(hint) if isinstance(marker, Flags)), ())
-    flags = (plain.upper(),) if positional else given or (f"--{plain}",)
+    names = next((marker.names for marker in markers(hint) if isinstance(marker, Flags)), ())
+    flags = (plain.upper(),) if positional else names or (f"--{plain}",)
     name = field.name if positional else flags[0].removeprefix("--").replace("-", "_")
     default = MISSING if field.default is dataclasses.MISSING else field.default
     negative = f"--no-{name}".replace("_", "-") if default is True else ""

@@ -25,7 +25,7 @@ _one_at_a_time = threading.Lock()
 def perform(
     folder: str | Path, job: Job, *, attempts: int = 1, keep_failures: bool = True, verify: bool = False
 ) -> tuple[Record, Ending]:
-    """Make the run of a job and put it into a store; one that is there already is only read.
+    """Run a job and store the run; a run that the store has already is only read.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ def _attempt(store: Store, job: Job, attempt: int) -> tuple[Record, Ending]:
     state = store.checkpoint(job.id)
     final = store.path(job.id) / job.kind.output
     with store.writing(job.id) as folder:
-        place = folder / job.kind.output
+        output = folder / job.kind.output
         if job.kind.experiment.grows and final.is_dir():
-            shutil.copytree(final, place)
+            shutil.copytree(final, output)
         try:
             with recording() as opened:
-                ending = job.kind.compute(job.config, place, job.id + final.suffix, state)
+                ending = job.kind.compute(job.config, output, job.id + final.suffix, state)
         except Exception as error:
             _check_disk(folder, error)
             if isinstance(error, OSError | OutputError) and not is_kernel_cache(error):

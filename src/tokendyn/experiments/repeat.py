@@ -24,13 +24,13 @@ def words_for(words: str, options: Mapping[str, Option], values: Mapping[str, An
     values
         Values by name; those at their defaults may be left out.
     """
-    given: list[str] = []
+    positional: list[str] = []
     flagged: list[str] = []
     for name, value in values.items():
         option = options[name]
         several: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
         if option.positional:
-            given += [_text(each) for each in several if each is not None]
+            positional += [_text(each) for each in several if each is not None]
         elif isinstance(value, bool):
             flagged += [option.flag if value else option.negative]
         elif value is not None:
@@ -39,9 +39,9 @@ def words_for(words: str, options: Mapping[str, Option], values: Mapping[str, An
                 flagged += [f"{option.flag}={text}"] if text.startswith("-") or not text else [option.flag, text]
     head = ["tokendyn", *words.split()]
     # What begins with a hyphen would be taken for an option.
-    if any(word.startswith("-") and word != "-" for word in given):
-        return [*head, *flagged, "--", *given]
-    return [*head, *given, *flagged]
+    if any(word.startswith("-") and word != "-" for word in positional):
+        return [*head, *flagged, "--", *positional]
+    return [*head, *positional, *flagged]
 
 
 def _text(value: Any) -> str:

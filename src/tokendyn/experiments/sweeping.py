@@ -2,41 +2,35 @@
 
 import contextlib
 import functools
-import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tokendyn.errors import BadInputError, OutputError, TokendynError
+from tokendyn.experiments.crew import Announce, crew_of, work
 from tokendyn.experiments.experiment import Experiment, ProgressCallback
 from tokendyn.experiments.fields import ARRAY_FOR_FILE, is_matrix, rows_of
 from tokendyn.experiments.jobs import Job, Kind, kind_of
 from tokendyn.experiments.options import option_name
-from tokendyn.experiments.perform import perform, record_failure
+from tokendyn.experiments.perform import record_failure
 from tokendyn.experiments.swept import SweepResult
 from tokendyn.runs.folders import NewerError
 from tokendyn.runs.identity import plain
 from tokendyn.runs.index import Index
 from tokendyn.runs.plan import Plan, plan_of
-from tokendyn.runs.scheduler import Crew, WorkerDiedError, bytes_of, dask_executor, end_dask, end_local, local_executor
-from tokendyn.runs.store import FINAL, BusyError, Record, Status, Store
+from tokendyn.runs.scheduler import Crew, WorkerDiedError
+from tokendyn.runs.store import FINAL, Record, Status, Store
 from tokendyn.runs.table import HEAD
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: The index takes finished runs in, so many at once or after so many seconds.
+#: Finished runs are added to the index in batches of this size, or after this time.
 _BATCH, _BATCH_SECONDS = 200, 2.0
-#: Tasks under way for each worker: one that is computed, one that waits.
-_AHEAD = 2
-
-#: Called with sentences that are worth knowing while a sweep goes on.
-Announce = Callable[[str], None]
 
 
 def sweep(
@@ -117,10 +111,10 @@ def sweep(
     >>> import numpy as np, tempfile, pathlib
     >>> from tokendyn.experiments import sweep
     >>> from tokendyn.particles.experiments import Clustering
-    >>> place = pathlib.Path(tempfile.mkdtemp())
-    >>> np.savetxt(place / "tokens.csv", np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
-    >>> once = Clustering(place / "tokens.csv", layers=4)
-    >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=place / "runs", workers=1)  # doctest: +SKIP
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> np.savetxt(folder / "tokens.csv", np.random.default_rng(0).normal(size=(6, 2)), delimiter=",")
+    >>> once = Clustering(folder / "tokens.csv", layers=4)
+    >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=folder / "runs", workers=1)  # doctest: +SKIP
     """
     _check_call(experiment, over=over or {}, together=together or {})
     crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
@@ -134,14 +128,14 @@ def sweep(
     parts = {**asked_for, "fixed": {**own, **(fixed or {})}}
     record: dict[str, Any] = {name: _json(part) for name, part in parts.items() if part}
     record |= {"command": kind.words, "seed": seed} | ({} if samples is None else {"samples": samples})
-    asked = Sweep.of(kind, plan_of(record, f"the sweep of {kind.words}"))
-    return asked.run(
+    planned = Sweep.of(kind, plan_of(record, f"the sweep of {kind.words}"))
+    return planned.run(
         Store(store), crew, retries, retry_failed=retry_failed, verify=verify, progress=progress, announce=announce
     )
 
 
 def _check_call(experiment: Any, **parts: Any) -> None:
-    """Raise in words of Python what the plan, which speaks of files, would say in those of TOML."""
+    """Raise with names of Python arguments; the plan would raise with the words of a TOML file."""
     kind = experiment if isinstance(experiment, type) else type(experiment)
     if not issubclass(kind, Experiment):
         shown = getattr(experiment, "__name__", kind.__name__)
@@ -170,10 +164,10 @@ class Sweep:
     def of(cls, kind: Kind, plan: Plan) -> "Sweep":
         """Return the sweep of a plan."""
         fixed = dict(plan.fixed)
-        # Thousands of pages are read by nobody: tokendyn report makes the ones that are.
+        # A page for each of thousands of jobs is a waste: tokendyn report writes those that are wanted.
         if "report" in kind.options and "report" not in plan.swept:
             fixed = {"report": False, **fixed}
-        return cls(plan, kind, fixed)
+        return cls(plan=plan, kind=kind, fixed=fixed)
 
     def jobs(self) -> Iterator[Job]:
         """Yield all jobs in the order of the table; the first one with wrong options is an error."""
@@ -181,7 +175,7 @@ class Sweep:
             yield self.kind.job({**self.fixed, **options})
 
     def check(self, store: Store, *, retry_failed: bool, verify: bool, announce: Announce) -> int:
-        """Say what would be run; return how many jobs are not done."""
+        """Announce what would be run; return how many jobs are not done."""
         with Index(store) as index:
             ids, done = self._begin(index, 0, retry_failed=retry_failed, verify=verify, announce=announce)
         return sum(job not in done for job in ids)
@@ -206,7 +200,8 @@ class Sweep:
             index = stack.enter_context(Index(store))
             ids, done = self._begin(index, leftovers, retry_failed=retry_failed, verify=verify, announce=announce)
             began = time.perf_counter()
-            ran = _run(_Begun(self, store, index, ids, done, verify), crew, retries, progress or _unseen, announce)
+            state = _Progress(sweep=self, store=store, index=index, ids=ids, done=done, verify=verify)
+            ran = _run(state, crew, retries, progress or _ignore, announce)
             index.refresh()
             rows = self._rows(index, ids)
         origin = provenance({"seed": self.plan.seed}, seed=self.plan.seed, seconds=time.perf_counter() - began)
@@ -219,7 +214,7 @@ class Sweep:
     def _begin(
         self, index: Index, leftovers: int, *, retry_failed: bool, verify: bool, announce: Announce
     ) -> tuple[list[str], set[str]]:
-        """Return the ids of all jobs, and of those that are done; say how many, and what had to be repaired."""
+        """Return the ids of all jobs, and of those that are done; announce how many, and what had to be repaired."""
         jobs = list(self.jobs())
         ids = [job.id for job in jobs]
         announce(f"{len(ids)} jobs of {self.kind.words} over {', '.join(self.plan.swept) or 'nothing'}")
@@ -240,7 +235,7 @@ class Sweep:
         known = index.some(list(dict.fromkeys(ids)))
         if lacking := set(ids) - known.keys():
             raise TokendynError(
-                f"{len(lacking)} runs were removed while the sweep ran; start it again, and it makes them anew"
+                f"{len(lacking)} runs were removed while the sweep ran; start it again to compute them anew"
             )
         rows = []
         for number, (run, options) in enumerate(zip(ids, self.plan.jobs(), strict=True)):
@@ -252,8 +247,8 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """A sweep under way."""
+class _Progress:
+    """A sweep that runs: where its runs are stored, and which of its jobs were done when it started."""
 
     sweep: Sweep
     store: Store
@@ -263,70 +258,51 @@ class _Begun:
     verify: bool
 
     def tasks(self) -> Iterator[Job]:
-        """Yield every job that is to be run once."""
-        begun = set(self.done)
+        """Yield each job that is not done, once."""
+        started = set(self.done)
         for job in self.sweep.jobs():
-            if job.id not in begun:
-                begun.add(job.id)
+            if job.id not in started:
+                started.add(job.id)
                 yield job
 
 
 def _run(
-    begun: _Begun, crew: "Crew[Job, Record | None]", retries: int, progress: ProgressCallback, announce: Announce
+    state: _Progress, crew: "Crew[Job, Record | None]", retries: int, progress: ProgressCallback, announce: Announce
 ) -> int:
-    """Run what is not done; return how many runs were made."""
-    missing = [run for run in dict.fromkeys(begun.ids) if run not in begun.done]
+    """Run what is not done; return how many runs were computed."""
+    missing = [run for run in dict.fromkeys(state.ids) if run not in state.done]
     if not missing:
         return 0
-    crew.work = functools.partial(work, str(begun.store.folder.absolute()), retries + 1, begun.verify)
+    crew.work = functools.partial(work, str(state.store.folder.absolute()), retries + 1, state.verify)
     batch: list[Record] = []
     ran, flushed = 0, time.monotonic()
     try:
-        progress(len(begun.ids) - len(missing), len(begun.ids))
-        for job, answer in crew.run(begun.tasks()):
-            batch.append(_recorded(begun.store, job, answer, crew.deaths))
+        progress(len(state.ids) - len(missing), len(state.ids))
+        for job, answer in crew.run(state.tasks()):
+            batch.append(_recorded(state.store, job, answer, crew.deaths))
             ran += 1
-            progress(len(begun.ids) - len(missing) + ran, len(begun.ids))
+            progress(len(state.ids) - len(missing) + ran, len(state.ids))
             if len(batch) >= _BATCH or time.monotonic() - flushed > _BATCH_SECONDS:
-                begun.index.add(batch)
+                state.index.add(batch)
                 batch, flushed = [], time.monotonic()
     except KeyboardInterrupt:
-        announce(f"{len(begun.done) + ran} of {len(begun.ids)} jobs are done; the same command goes on from there")
+        announce(f"{len(state.done) + ran} of {len(state.ids)} jobs are done; the same command goes on from there")
         raise
     finally:
         crew.close()
-        begun.store.clean()
+        state.store.clean()
         if batch:
-            begun.index.add(batch)
+            state.index.add(batch)
     return ran
 
 
 def _recorded(store: Store, job: Job, answer: Record | WorkerDiedError | None, deaths: int) -> Record:
-    """Return the record of a job; the parent writes it for a job that took its worker with it."""
+    """Return the record of a job; the parent process writes it for a job whose worker died."""
     if isinstance(answer, Record):
         return answer
     with store.claim(job.id):
         # The worker may have died between the end of the run and its answer.
         return store.finished(job.id, verify=True) or record_failure(store, job, str(answer), deaths)
-
-
-def work(folder: str, attempts: int, verify: bool, job: Job) -> Record | None:
-    """Run a job in a worker; return its record, which also holds why it failed, if it does. None for a busy job.
-
-    Raises
-    ------
-    BadInputError
-        If this worker runs other code than the sweep.
-    """
-    if job.kind.id_of(job.config, job.inputs) != job.id:
-        raise BadInputError(
-            "a worker runs another version of tokendyn, or of a library that it computes with, than this command; "
-            "install the same for all, and start again"
-        )
-    try:
-        return perform(folder, job, attempts=attempts, verify=verify)[0]
-    except BusyError:
-        return None
 
 
 def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
@@ -339,7 +315,7 @@ def _done(index: Index, jobs: Sequence[Job], retry_failed: bool) -> set[str]:
 
 
 def _refuse_newer(index: Index, ids: Sequence[str]) -> None:
-    """Refuse, before any work, to make runs that a newer tokendyn made."""
+    """Raise, before any work, if a newer tokendyn wrote some of the runs."""
     statuses = index.statuses()
     newer = [run for run in dict.fromkeys(ids) if statuses.get(run) == "newer"]
     if newer:
@@ -350,59 +326,24 @@ def _refuse_newer(index: Index, ids: Sequence[str]) -> None:
 
 
 def announce_older(count: int, store: Store, announce: Announce) -> None:
-    """Say that runs by another version of the code, or of its libraries, answer what is asked."""
+    """Announce that the store holds these runs, computed by another version of the code or of its libraries."""
     if count:
-        place = shlex.quote(str(store.folder))
+        folder = shlex.quote(str(store.folder))
         runs = "1 run of another version matches" if count == 1 else f"{count} runs of another version match"
-        announce(f"{runs}; tokendyn runs adopt --store {place} computes a sample anew and takes the rest over")
-
-
-def crew_of(
-    workers: int | None, threads: int, memory: str | None, scheduler: str | None, retries: int, announce: Announce
-) -> "Crew[Job, Record | None]":
-    """Return the workers that were asked for; none is started yet."""
-    count = workers if workers is not None else os.cpu_count() or 1
-    problems = [
-        f"`{name}` must be at least {least}, got {value}"
-        for name, value, least in (("workers", count, 1), ("threads", threads, 1), ("retries", retries, 0))
-        if value < least
-    ]
-    if scheduler is not None and (workers is not None or memory is not None or threads != 1):
-        problems.append(
-            "`workers`, `threads` and `memory` are for this machine; a cluster has its own (dask worker --help)"
-        )
-    if problems:
-        raise BadInputError.all_of("options", problems)
-    size = None if memory is None else bytes_of(memory)
-    start: Callable[[], Executor] = functools.partial(local_executor, count, threads, size)
-    end: Callable[[Executor], None] = end_local
-    if scheduler is not None:
-        executor, count = dask_executor(scheduler)
-        if not count:
-            announce(f"the scheduler at {scheduler} has no workers yet; waiting for some: dask worker {scheduler}")
-        start, end = functools.partial(_same, executor), end_dask
-    return Crew(start, end, _nothing, _AHEAD * max(count, 1), retries + 1, lambda answer: answer is None)
-
-
-def _same(executor: Executor) -> Executor:
-    return executor
-
-
-def _nothing(_: Job) -> Record | None:
-    return None
+        announce(f"{runs}; tokendyn runs adopt --store {folder} computes a sample anew and takes the rest over")
 
 
 def _silent(_: str) -> None:
     pass
 
 
-def _unseen(_done: int, _total: int) -> None:
+def _ignore(_done: int, _total: int) -> None:
     pass
 
 
-def _opened(store: Store, asked: Sweep) -> int:
-    """Make the folder of a store, after the first job is known to be right; return how many leftovers were removed."""
-    next(asked.jobs(), None)
+def _opened(store: Store, sweep: Sweep) -> int:
+    """Create the folder of a store once the first job has been checked; return how many leftovers were removed."""
+    next(sweep.jobs(), None)
     try:
         store.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

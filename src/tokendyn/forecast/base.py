@@ -13,25 +13,45 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import store
-from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
+from tokendyn.forecast.checks import (
+    check_count,
+    check_number,
+    check_series,
+    check_training,
+    check_window_inputs,
+    deviations,
+)
 from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
-from tokendyn.forecast.kinds import KINDS
+from tokendyn.forecast.intervals import (
+    LEVEL,
+    MOST_ORIGINS,
+    Residuals,
+    band_names,
+    calibration_horizon,
+    check_level,
+    rolling_residuals,
+)
+from tokendyn.forecast.kinds import KINDS, add_kind
 from tokendyn.results import Curves, Result
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Status = Literal["completed", "diverged"]
+Status = Literal["completed", "left range", "diverged"]
 #: Told the share of the work that is done, from 0 to 1, and what is being done.
 Progress = Callable[[float, str], None]
 
 Model = TypeVar("Model", bound="Forecaster")
 
-#: A rollout has diverged when a feature leaves its training range by so many times the width of that range.
+#: A rollout has diverged when a feature leaves its training range by so many times the width of that range; nothing
+#: behind that is kept.
 DIVERGENCE = 1e6
+#: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
+RANGES = 10.0
 
 
 @dataclass(frozen=True)
@@ -43,18 +63,29 @@ class Forecast(Result, kind="forecast"):
     values
         Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
     status
-        "completed", or "diverged" when the rollout left all bounds before the last step.
+        "completed"; "left range" when a feature left its training range by ten widths of it, after ``inside_steps``; or
+        "diverged" when the rollout left all bounds before the last step.
     finite_steps
-        Steps before the rollout diverged; all steps when it is complete.
+        Steps before the rollout diverged; all steps when it did not.
     dt
         Time between snapshots.
     spread
-        For ensembles, the standard deviation over the members, shaped as ``values``; else None.
+        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the
+        seed matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper``
+        are for.
     form
         What the series was that is continued: its names, index and coordinates.
+    lower, upper
+        Band that is meant to hold the truth at each step and feature with probability ``level``, shaped as ``values``;
+        NaN behind the horizon that was calibrated. None for a model that was not calibrated: see
+        :meth:`Forecaster.calibrate`.
+    level
+        That probability; None without bands.
+    inside_steps
+        Steps before a feature left its training range by ten widths of it; all steps when none did.
     """
 
-    parts: ClassVar = (Form, TimeAxis)
+    parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
 
     values: Float[np.ndarray, "finite_steps features"]
     status: Status
@@ -62,6 +93,10 @@ class Forecast(Result, kind="forecast"):
     dt: float
     spread: Float[np.ndarray, "finite_steps features"] | None = None
     form: Form = field(default_factory=lambda: Form("array"))
+    lower: Float[np.ndarray, "finite_steps features"] | None = None
+    upper: Float[np.ndarray, "finite_steps features"] | None = None
+    level: float | None = None
+    inside_steps: int | None = None
 
     @property
     def times(self) -> Float[np.ndarray, " finite_steps"]:
@@ -82,17 +117,34 @@ class Forecast(Result, kind="forecast"):
         """Return the values as what the series was: array, DataFrame, xarray object or Snapshots."""
         return self.form.given_back(self.values, self.times)
 
+    def bands_as_given(self) -> tuple[Any, Any]:
+        """Return the lower and the upper end of the bands as what the series was.
+
+        Raises
+        ------
+        BadInputError
+            If the model was not calibrated.
+        """
+        if self.lower is None or self.upper is None:
+            raise BadInputError("the forecast has no bands; calibrate the model first: model.calibrate(series)")
+        return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
+
     def to_xarray(self) -> Any:
-        """Return the values as a DataArray with the dimensions ``time`` and ``feature``."""
+        """Return the values as the fields that the series was, else a DataArray; bands are its coordinates."""
+        if self.form.grid is not None:
+            return self.form.fields(self.values, self.times)
         import xarray
 
-        coords = {"time": ("time", self.index), "feature": list(self.names)}
+        coords: dict[str, Any] = {"time": ("time", self.index), "feature": list(self.names)}
+        if self.lower is not None:
+            coords |= {"lower": (("time", "feature"), self.lower), "upper": (("time", "feature"), self.upper)}
         return xarray.DataArray(self.values, dims=("time", "feature"), coords=coords, name="forecast")
 
     def summary(self) -> dict[str, Any]:
         """Return the forecast in numbers and words."""
         steps, features = self.values.shape
-        return {"status": self.status, "steps": steps, "features": features, "dt": self.dt}
+        facts = {"status": self.status, "steps": steps, "features": features, "dt": self.dt}
+        return facts if self.level is None else facts | {"level": self.level}
 
     def describe(self) -> list[str]:
         """Return the forecast in a few sentences."""
@@ -101,29 +153,41 @@ class Forecast(Result, kind="forecast"):
         lines = [f"forecast of {counted(features, 'feature')} over {counted(steps, 'step')}{until}"]
         if self.status == "diverged":
             lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
+        if self.status != "completed" and self.inside_steps is not None:
+            inside = counted(self.inside_steps, "step")
+            lines.append(
+                f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it"
+            )
+        if self.level is not None and self.lower is not None:
+            known = int(np.isfinite(self.lower).all(axis=1).sum())
+            ends = "" if known == steps else f", of the first {counted(known, 'step')}: longer ones were not calibrated"
+            lines.append(f"with bands that are meant to hold {100 * self.level:g} % of the truth{ends}")
         if self.spread is not None and steps:
             lines.append(f"the members of the ensemble differ by {self.spread[-1].mean():.3g} at the end, on average")
         return lines
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each step and one column for each feature, and for its spread where there is one."""
+        """Return one row for each step and one column for each feature, with its band and spread where there are some.
+
+        The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
+        """
         import pandas as pd
 
         table = pd.DataFrame(self.values, index=self.index, columns=list(self.names))
+        if self.lower is not None and self.upper is not None:
+            pairs = zip(band_names(self.names), self.lower.T, self.upper.T, strict=True)
+            table = table.assign(**{name: end for names, *ends in pairs for name, end in zip(names, ends, strict=True)})
         if self.spread is not None:
             table = table.assign(**{f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)})
         return table
 
     def picture(self) -> Curves:
-        """Return the features over time, each with twice its spread where there is one."""
+        """Return the features over time, each with its band where there is one."""
         index = self.index.to_timestamp() if hasattr(self.index, "to_timestamp") else self.index
         curves = {name: self.values[:, k] for k, name in enumerate(self.names)}
-        spread = np.zeros_like(self.values) if self.spread is None else 2 * self.spread
-        bands = {
-            name: (self.values[:, k] - spread[:, k], self.values[:, k] + spread[:, k])
-            for k, name in enumerate(self.names)
-            if self.spread is not None
-        }
+        bands = {}
+        if self.lower is not None and self.upper is not None:
+            bands = {name: (self.lower[:, k], self.upper[:, k]) for k, name in enumerate(self.names)}
         return Curves(index.to_numpy(), curves, str(self.index.name or "time"), bands=bands)
 
 
@@ -226,13 +290,16 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     dt_
         Time between snapshots.
     low_, high_, scale_
-        Smallest and largest value and standard deviation of each feature in the training data.
+        Smallest and largest value and standard deviation of each feature in the training data; 1 in place of a
+        deviation of 0.
     fit_seconds_
         Wall time of the fit.
     form_
         What the training series was (its names, index, coordinates), so that forecasts come back as the same.
     last_window_, last_inputs_
         The end of the only training series and of its inputs, which ``forecast(steps)`` continues; empty for several.
+    residuals_
+        What forecasts of the past missed, from which bands follow; None before :meth:`calibrate`.
     """
 
     fit_seconds_: float
@@ -246,12 +313,17 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
     form_: Form
     last_window_: Float[np.ndarray, "window features"]
     last_inputs_: Float[np.ndarray, "window inputs"]
+    residuals_: Residuals | None = None
+    #: Processor seconds of the fit; 0 where it was not here.
+    _fit_cpu: float = 0.0
+    #: Refits of a calibration at most: few for what is trained by iterations.
+    _most_refits: ClassVar[int] = MOST_ORIGINS
 
     kinds: ClassVar[dict[str, type["Forecaster"]]] = KINDS
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        Forecaster.kinds[cls.__name__] = cls
+        add_kind(cls)
 
     def fit(
         self: Model,
@@ -266,8 +338,9 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), a DataFrame, an xarray object, or what a reader returns; or a list
-            of such, which may differ in length.
+            Snapshots: a real array (time, features), or ``(time, *space)`` for a field; a DataFrame, an xarray object
+            or what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
+            every time are left out, and are NaN in what :meth:`predict` returns.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.
         inputs
@@ -279,10 +352,10 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Raises
         ------
         BadInputError
-            If a parameter is out of its range, or the data have gaps, constant or complex columns, different
+            If a parameter is out of its range, or the data have gaps, complex or only constant columns, different
             columns between series, too few snapshots for the delays, or inputs that do not match.
         """
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         opened = open_series(series)
         dt = (opened.form.dt or 1.0) if dt is None else dt
         problems = self._parameter_problems() + check_number("dt", dt, np.finfo(float).tiny)
@@ -291,14 +364,12 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         window = self._window_length()
         known = opened.inputs if inputs is None else plain_inputs(inputs)
         arrays, driven = check_training(opened.values, known, window=window)
-        stacked = np.concatenate(arrays)
-        self.n_features_, self.n_inputs_ = stacked.shape[1], driven[0].shape[1]
-        self.window_length_, self.dt_ = window, float(dt)
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self._note_data(arrays, driven, dt, window)
         self.form_ = opened.form
         self._keep_end(arrays, driven)
+        self.residuals_ = None
         self._fit(arrays, driven, progress or _silent)
-        self.fit_seconds_ = time.perf_counter() - began
+        self.fit_seconds_, self._fit_cpu = time.perf_counter() - began, time.process_time() - began_cpu
         return self
 
     def one_step(self, series: Any, inputs: Any = None) -> Float[np.ndarray, "samples features"]:
@@ -327,7 +398,73 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             raise BadInputError(f"inputs has {counted(len(inputs), 'row')}, expected {len(array)} as its series")
         return self._one_step(array, driven)
 
-    def forecast(self, window: Any = None, steps: int | None = None, inputs: Any = None) -> Forecast:
+    def calibrate(
+        self: Model,
+        series: Any,
+        *,
+        horizon: int | None = None,
+        inputs: Any = None,
+        refit: bool = True,
+        budget: float = 10.0,
+    ) -> Model:
+        """Measure what forecasts of the past miss, so that :meth:`forecast` gives bands of any level.
+
+        Models with the same parameters are fitted to the start of the series, and forecast what follows from up to
+        thirty rolling origins: :class:`tokendyn.forecast.intervals.Residuals` has the formula, :doc:`theory-forecast`
+        what the bands cover. The fitted model itself is not changed. ``residuals_`` says how many refits the time
+        allowed.
+
+        Parameters
+        ----------
+        series, inputs
+            Those of :meth:`fit`.
+        horizon
+            Steps up to which bands are wanted; None for a fifth of the longest series, at most 700. Bands reach as far
+            as a third of the only series allows.
+        refit
+            False for series that the model has *not* learned: it is then used as it is, which costs no fit.
+        budget
+            Processor seconds. A model whose fit takes longer is not fitted again; its residuals are then those of data
+            that it has learned, which are too small, and ``residuals_.source`` says so.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        BadInputError
+            If the series or inputs do not suit the model, or none holds a window and a forecast.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tokendyn.forecast import TDDMD
+        >>> time = np.arange(300.0)
+        >>> series = np.sin(0.3 * time) + 0.1 * np.random.default_rng(0).standard_normal(300)
+        >>> model = TDDMD(delays=20).fit(series).calibrate(series, horizon=30)
+        >>> forecast = model.forecast(30, level=0.8)
+        >>> bool((forecast.lower < forecast.values).all())
+        True
+        """
+        self._check_fitted()
+        opened = open_series(series)
+        known = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
+        arrays, driven = check_training(opened.values, known, window=self.window_length_)
+        problems = check_number("budget", budget) + ([] if horizon is None else check_count("horizon", horizon))
+        if arrays[0].shape[1] != self.n_features_:
+            problems.append(f"series has {counted(arrays[0].shape[1], 'column')}, the model {self.n_features_}")
+        if driven[0].shape[1] != self.n_inputs_:
+            problems.append(f"there are {counted(driven[0].shape[1], 'input')}, the model has {self.n_inputs_}")
+        if problems:
+            raise BadInputError.all_of("calibrate", problems)
+        steps = calibration_horizon([len(one) for one in arrays], horizon, self.window_length_, refit=refit)
+        self.residuals_ = rolling_residuals(self, arrays, driven, horizon=steps, budget=float(budget), refit=refit)
+        return self
+
+    def forecast(
+        self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
+    ) -> Forecast:
         """Roll out ``steps`` snapshots after a window, each prediction fed back.
 
         ``forecast(steps)`` continues the training series; ``forecast(window, steps)`` any other.
@@ -342,12 +479,16 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         inputs
             For a model fitted with inputs: rows of the window and of the horizon, ``len(window) + steps``, or at
             least the last ``window_length_ + steps`` of them. The snapshot at step i uses the input at step i. Without
-            a window, the ``steps`` rows of the horizon are enough.
+            a window, and for a window of Snapshots that has inputs, the ``steps`` rows of the horizon are enough.
+        level
+            Probability with which a band is meant to hold the truth, as .9. By default bands of .9 where the model was
+            calibrated (:meth:`calibrate`; a search does it), and none else.
 
         Raises
         ------
         BadInputError
-            If window, steps or inputs do not suit the model, or there is no one series to continue.
+            If window, steps or inputs do not suit the model, there is no one series to continue, or a level is given to
+            a model that was not calibrated.
         """
         self._check_fitted()
         if steps is None and isinstance(window, int | np.integer):
@@ -365,10 +506,29 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
                 )
         else:
             opened = open_window(window, self.form_)
-            window, form = opened.values, opened.form
+            window, form, inputs = opened.values, opened.form, joined_inputs(opened.inputs, inputs, steps)
         array = check_series(window, "window", features=self.n_features_)
         given = None if inputs is None else np.asarray(plain_inputs(inputs))[None]
-        return replace(self.forecast_many(array[None], steps, given)[0], form=form)
+        return replace(self.forecast_many(array[None], steps, given, level=level)[0], form=form)
+
+    def predict_interval(
+        self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
+    ) -> tuple[Any, Any]:
+        """Return the lower and the upper end of the bands of a forecast, each as what the series was.
+
+        Parameters
+        ----------
+        steps, window, inputs, level
+            As for :meth:`forecast`.
+
+        Raises
+        ------
+        BadInputError
+            As :meth:`forecast`; if the model was not calibrated.
+        ConvergenceError
+            As :meth:`predict`.
+        """
+        return self._predicted(self.forecast(window, steps, inputs, level=level), steps).bands_as_given()
 
     def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
         """Return a forecast as what the series was: array, DataFrame with its index continued, xarray or Snapshots.
@@ -383,18 +543,25 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             As :meth:`forecast`.
         ConvergenceError
-            If the forecast diverges before the last step.
+            If the forecast diverges, or leaves the range of the training data by ten widths of it, before the last
+            step.
         """
-        found = self.forecast(window, steps, inputs)
-        if found.status != "completed":
-            raise ConvergenceError(
-                f"the forecast left all bounds after {found.finite_steps} of {counted(steps, 'step')}; "
-                "forecast() gives the part "
-                "before that"
-            )
-        return found.as_given()
+        return self._predicted(self.forecast(window, steps, inputs), steps).as_given()
 
-    def forecast_many(self, windows: Any, steps: int, inputs: Any = None) -> tuple[Forecast, ...]:
+    def _predicted(self, forecast: Forecast, steps: int) -> Forecast:
+        """Return a forecast that completed; ConvergenceError for another."""
+        if forecast.status == "completed":
+            return forecast
+        if forecast.status == "diverged":
+            what, kept = f"left all bounds after {forecast.finite_steps}", "the part before that"
+        else:
+            what = f"left ten times the range of the training data after {forecast.inside_steps}"
+            kept = "it all the same"
+        raise ConvergenceError(f"the forecast {what} of {counted(steps, 'step')}; forecast() gives {kept}")
+
+    def forecast_many(
+        self, windows: Any, steps: int, inputs: Any = None, *, level: float | None = None
+    ) -> tuple[Forecast, ...]:
         """Roll out after each of several windows.
 
         Parameters
@@ -405,9 +572,15 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             Snapshots to forecast.
         inputs
             (batch, time + steps, inputs); see :meth:`forecast`.
+        level
+            Of the bands; see :meth:`forecast`.
         """
         self._check_fitted()
         problems = check_count("steps", steps)
+        if level is not None:
+            check_level(level)
+            if self.residuals_ is None:
+                problems.append("the model has no bands yet; calibrate it first: model.calibrate(series)")
         if problems:
             raise BadInputError(problems[0])
         batch = np.asarray(windows)
@@ -428,9 +601,14 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         ]
         cut = np.stack(arrays)[:, -self.window_length_ :]
         values, spread = self._rollout(np.ascontiguousarray(cut), int(steps), np.stack(driven))
-        return tuple(
+        settled = [
             self._settle(values[i], None if spread is None else spread[i], int(steps)) for i in range(len(batch))
-        )
+        ]
+        if self.residuals_ is None:
+            return tuple(settled)
+        level = LEVEL if level is None else float(level)
+        half = self.residuals_.half_width(int(steps), level)
+        return tuple(_banded(one, half[: one.finite_steps], level) for one in settled)
 
     def score(self, series: Any, inputs: Any = None) -> float:
         """Return 1 - NRMSE of the one-step predictions of a series; 1 is perfect, 0 as good as the mean.
@@ -478,6 +656,48 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
             errors[i, : forecast.finite_steps] = np.sqrt((difference**2).mean(axis=1))
         return Backtest(origins, errors, self.scale_, self.dt_)
 
+    def continue_from(self: Model, series: Any, inputs: Any = None) -> Model:
+        """Keep the end of another series, from which ``forecast(steps)`` goes on; what was learned stays.
+
+        Parameters
+        ----------
+        series
+            Anything that :meth:`fit` takes, with the columns of the training and at least ``window_length_`` snapshots.
+        inputs
+            Its inputs, for a model fitted with inputs.
+
+        Returns
+        -------
+        The model.
+
+        Raises
+        ------
+        BadInputError
+            If the series or its inputs do not suit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tokendyn.forecast import TDDMD
+        >>> wave = np.sin(0.3 * np.arange(80.0))
+        >>> model = TDDMD(delays=4).fit(wave[:60]).continue_from(wave)
+        >>> bool(abs(model.predict(1)[0, 0] - np.sin(0.3 * 80)) < 1e-8)
+        True
+        """
+        self._check_fitted()
+        opened = open_window(series, self.form_, "series")
+        array = check_series(opened.values, "series", features=self.n_features_)
+        if len(array) < self.window_length_:
+            raise BadInputError(
+                f"series has {counted(len(array), 'snapshot')}, expected at least {self.window_length_}, as the window "
+                "of the model"
+            )
+        known = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
+        driven = check_window_inputs(known, len(array), self.n_inputs_)
+        self.form_ = opened.form
+        self._keep_end([array], [driven])
+        return self
+
     def explain(self, series: Any = None, inputs: Any = None) -> Result:
         """Return what the model has learned: see the class; by default along the end of the training series.
 
@@ -514,6 +734,13 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         given = opened.inputs if inputs is None and self.n_inputs_ else plain_inputs(inputs)
         return check_series(opened.values, "series", features=self.n_features_), given
 
+    def _note_data(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], dt: float, window: int) -> None:
+        """Set what every model knows of its training data."""
+        stacked = np.concatenate(series)
+        self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
+        self.window_length_, self.dt_ = window, float(dt)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
+
     def _keep_end(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
         """Keep the end of the only series, from which :meth:`forecast` goes on by default."""
         rows = self.window_length_ if len(series) == 1 else 0
@@ -531,12 +758,19 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int) -> Forecast:
         """Return a forecast cut where it left all bounds."""
-        reach = DIVERGENCE * (self.high_ - self.low_)
+        # A column that never changed stays as it was: rounding is no divergence.
+        values[:, self.low_ == self.high_] = self.low_[self.low_ == self.high_]
+        finite, inside = self._steps_within(values, DIVERGENCE), self._steps_within(values)
+        status: Status = "diverged" if finite < steps else "left range" if inside < steps else "completed"
+        spread = None if spread is None else spread[:finite]
+        return Forecast(values[:finite], status, finite, self.dt_, spread, inside_steps=inside)
+
+    def _steps_within(self, values: Float[np.ndarray, "steps features"], ranges: float = RANGES) -> int:
+        """Return the steps before a feature leaves its training range by so many widths of it, or is not finite."""
+        reach = ranges * (self.high_ - self.low_)
         with np.errstate(invalid="ignore"):
             inside = ((values >= self.low_ - reach) & (values <= self.high_ + reach)).all(axis=1)
-        finite = steps if inside.all() else int(inside.argmin())
-        status: Status = "completed" if finite == steps else "diverged"
-        return Forecast(values[:finite], status, finite, self.dt_, None if spread is None else spread[:finite])
+        return len(values) if inside.all() else int(inside.argmin())
 
     def _parameter_record(self) -> dict[str, Any]:
         """Return the parameters as JSON values, to rebuild the model from."""
@@ -614,6 +848,11 @@ def restore_members(
         prefix = f"{number}_"
         own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
         model._restore(record, own)
+
+
+def _banded(forecast: Forecast, half: np.ndarray, level: float) -> Forecast:
+    """Return a forecast with its bands."""
+    return replace(forecast, lower=forecast.values - half, upper=forecast.values + half, level=level)
 
 
 def _silent(share: float, line: str) -> None:

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import tokens_of
-from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.checks import check_count, check_number, deviations
 from tokendyn.forecast.embedding import window_length
-from tokendyn.forecast.functions import Basis, Fits, drawn_units, principal_directions, solve_ridges
+from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
 from tokendyn.forecast.sites import local_rows, neighbours
 from tokendyn.forecast.smoothing import RATIO, smoothed
@@ -24,7 +24,7 @@ MOST_TERMS = 20_000
 #: Weight of the model against the data in the first rounds of smoothing, when the model is still rough.
 _SOFT = 4.0
 #: Windows of single sites that are learned from at most: neighbouring sites say nearly the same.
-_LOCAL = 20_000
+MOST_LOCAL = 20_000
 
 
 class BasisMap(Forecaster):
@@ -180,7 +180,7 @@ class BasisMap(Forecaster):
         stacked = np.concatenate(list(series))
         self.n_features_, self.n_inputs_ = stacked.shape[1], inputs[0].shape[1]
         self.window_length_ = self._window_length()
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
         self._normalise(series, inputs)
         return self._solve(*self._normalised(series, inputs), ridges)
 
@@ -220,8 +220,8 @@ class BasisMap(Forecaster):
         first = window_length(self.delays, self.stride)
         targets = np.concatenate([one[first:] for one in z])
         rows, targets = self._local(rows), targets.reshape(-1, 1) if self.reach else targets
-        if self.reach and len(rows) > _LOCAL:
-            kept = np.random.default_rng(self.random_state).choice(len(rows), _LOCAL, replace=False)
+        if self.reach and len(rows) > MOST_LOCAL:
+            kept = np.random.default_rng(self.random_state).choice(len(rows), MOST_LOCAL, replace=False)
             rows, targets = rows[kept], targets[kept]
         terms = self._terms(rows.shape[1])
         check_memory(
@@ -230,7 +230,9 @@ class BasisMap(Forecaster):
             "use a lower order",
         )
         rng = np.random.default_rng(self.random_state)
-        basis = self._basis(rows, rng)
+        basis = draw_basis(
+            rows, order=self.order, directions=self.directions, units=self.units, activation=self.activation, rng=rng
+        )
         near = 2 * self.reach + 1 if self.reach else z[0].shape[1]
         newest = (self.delays - 1) * near + self.reach
         state = slice(newest, newest + targets.shape[1])
@@ -265,19 +267,6 @@ class BasisMap(Forecaster):
             return rows
         return local_rows(rows, self.delays, neighbours(self.n_features_, self.reach, periodic=self.periodic))
 
-    def _basis(self, rows: np.ndarray, rng: np.random.Generator) -> Basis:
-        """Return the fixed functions for these windows."""
-        width = rows.shape[1]
-        projection, weights, bias = None, np.empty((0, width)), np.empty(0)
-        if self.units or self.directions:
-            axes, deviations = principal_directions(rows)
-        if self.directions and self.order > 1:
-            projection = axes[: self.directions].T / deviations[0]
-        if self.units:
-            weights, bias = drawn_units(rows, axes, deviations, self.units, self.activation, rng)
-        columns = width if projection is None else projection.shape[1]
-        return Basis(projection, Monomials.graded(columns, self.order), weights, bias, self.activation)
-
     def step(self, tokens: Float[np.ndarray, "samples delays width"]) -> Float[np.ndarray, "samples features"]:
         """Return the next normalised snapshot of each window."""
         newest = tokens[:, -1, : self.n_features_]
@@ -309,7 +298,7 @@ class BasisMap(Forecaster):
     def roll(
         self,
         basis: Basis,
-        coefficients: Float[np.ndarray, "ridges terms features"],
+        coefficients: Float[np.ndarray, "ridges terms outputs"],
         windows: Float[np.ndarray, "batch window features"],
         steps: int,
         inputs: Float[np.ndarray, "batch rows inputs"],
@@ -324,7 +313,8 @@ class BasisMap(Forecaster):
         fits, batch = len(coefficients), len(windows)
         pairs = [self._normalised([one], [driven]) for one, driven in zip(windows, inputs, strict=True)]
         z, w = np.stack([pair[0][0] for pair in pairs]), np.stack([pair[1][0] for pair in pairs])
-        if self.history:
+        # A history no longer than the window holds no step that a model could be compared with.
+        if self.history > self._span():
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self, list(z), known, guess=list(z), ratio=RATIO, rounds=6))
         span, features = window_length(self.delays, self.stride), self.n_features_

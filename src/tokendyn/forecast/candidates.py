@@ -1,16 +1,20 @@
 """What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tokendyn.forecast.monomials import monomial_count
 
+#: Kind of a model and settings without the ridge.
+Candidate = tuple[str, dict[str, Any]]
 #: Ridges that are tried for linear and for nonlinear bases; all of a list cost one factorisation.
 LINEAR_RIDGES = (1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1e-1)
 RIDGES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
+#: Those of vector fields, whose few coefficients the data determine.
+FEW_RIDGES = (1e-14, 1e-10, 1e-6)
 #: Monomials of a candidate at most: of a low order, and of any.
 _FEW, _MANY = 250, 720
 #: Columns of a linear candidate at most.
@@ -18,6 +22,8 @@ _WIDE = 600
 #: Principal directions that monomials see when the window is too wide for them.
 _DIRECTIONS = 6
 _HIGHEST_ORDER = 7
+#: Columns from which on they may be the sites of a grid.
+_SITES = 6
 
 
 def correlation_time(series: np.ndarray) -> int:
@@ -82,9 +88,10 @@ def windows_for(features: int, time: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys(few + (several[:2] if features == 2 else [])))
 
 
-def linear_candidates(samples: int, features: int) -> Iterator[dict[str, Any]]:
-    """Yield settings of linear maps, from one delay to a third of the series."""
-    for delays in (1, 2, 5, 10, 20, 50, 100, samples // 3, 200, 400):
+def linear_candidates(samples: int, features: int, seasons: Sequence[int] = ()) -> Iterator[dict[str, Any]]:
+    """Yield settings of linear maps, from one delay to a third of the series; after those of the seasons, if any."""
+    known = [length for season in seasons for length in (season + 1, 2 * season + 2)]
+    for delays in dict.fromkeys((*known, 1, 2, 5, 10, 20, 50, 100, samples // 3, 200, 400)):
         if 1 <= delays <= samples / 2.5 and delays * features <= _WIDE:
             yield {"delays": delays}
 
@@ -101,20 +108,52 @@ def polynomial(delays: int, stride: int, order: int, width: int, noise: float, m
 
 def first_candidates(
     samples: int, features: int, driven: int, windows: list[tuple[int, int]], noise: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Candidate]:
     """Yield for every window low orders and a hundred units."""
     for delays, stride in windows:
         width = delays * features + 2 * driven
         for order in (2, 3, 4):
             settings = polynomial(delays, stride, order, width, noise, _FEW if order < 4 else _MANY)
             if settings is not None:
-                yield settings
-        yield {"delays": delays, "stride": stride, "units": min(100, samples), "noise": 1e-6}
+                yield "BasisMap", settings
+        yield "BasisMap", {"delays": delays, "stride": stride, "units": min(100, samples), "noise": 1e-6}
+
+
+def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
+    """Yield maps that all sites of a grid share, in case that the columns are one: near first, periodic first."""
+    if features < _SITES:
+        return
+    sixth = max(1, time // 6)
+    for reach, periodic in ((2, True), (1, True), (2, False), (3, True)):
+        if 2 * reach + 1 >= features:
+            continue
+        for delays, order in ((1, 3), (1, 4), (2, 2), (2, 3)):
+            stride = 1 if delays == 1 else sixth
+            settings = {"reach": reach, "periodic": periodic, "delays": delays, "stride": stride, "order": order}
+            yield "BasisMap", settings
+
+
+def vector_fields(features: int) -> Iterator[Candidate]:
+    """Yield vector fields of all columns, and of neighbours in case that the columns are sites of a grid."""
+    for order in (2, 3, 4, 5) if features > 1 else ():
+        if monomial_count(features, order) <= _FEW:
+            yield "VectorField", {"order": order}
+    if features > 1:
+        yield "VectorField", {"order": 2 if monomial_count(features, 2) <= _FEW else 1, "units": 100}
+    for reach, periodic in ((2, True), (1, True), (3, True), (2, False)) if features >= _SITES else ():
+        for order in (2, 3) if 2 * reach + 1 < features else ():
+            yield "VectorField", {"reach": reach, "periodic": periodic, "order": order}
+
+
+def width_of(settings: dict[str, Any], features: int, driven: int) -> int:
+    """Return the columns of a window: of all features, or of a site and its neighbours, and of the inputs."""
+    near = 2 * settings["reach"] + 1 if settings.get("reach") else features
+    return int(settings.get("delays", 1)) * near + 2 * driven
 
 
 def richer_candidates(
     samples: int, features: int, driven: int, windows: list[tuple[int, int]], noise: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Candidate]:
     """Yield for the best windows the highest orders that fit and three hundred units, with several noises."""
     noises = list(dict.fromkeys((noise, 1e-6, 1e-4, 1e-2)))
     for delays, stride in windows:
@@ -122,34 +161,60 @@ def richer_candidates(
         orders = [order for order in range(2, _HIGHEST_ORDER + 1) if monomial_count(width, order) <= _MANY]
         for size in noises:
             for order in orders[:-3:-1]:
-                yield {"delays": delays, "stride": stride, "order": order, "noise": size}
+                yield "BasisMap", {"delays": delays, "stride": stride, "order": order, "noise": size}
             for activation in ("sin", "tanh"):
                 units = {"units": min(300, samples), "activation": activation, "noise": size}
-                yield {"delays": delays, "stride": stride} | units
+                yield "BasisMap", {"delays": delays, "stride": stride} | units
 
 
-def mutation(settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Return settings with one or two things changed: window, noise, order, units, seed."""
+def mutation(
+    kind: str, settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return settings with one or two things changed: window, noise, order, units, neighbours, seed."""
     changed = dict(settings)
+    names = ["stride", "delays", "noise", "size"] if kind == "BasisMap" else ["interval", "size"]
+    names += ["reach"] if changed.get("reach") else []
     for _ in range(int(rng.integers(1, 3))):
         # Without units or noise nothing is random, and another seed is the same model.
-        random = "units" in changed or changed.get("noise", 0.0) > 0
-        what = rng.choice(
-            ["stride", "delays", "noise", "size", "seed"] if random else ["stride", "delays", "noise", "size"]
-        )
-        if what == "stride":
-            changed["stride"] = max(1, round(changed.get("stride", 1) * float(rng.choice([0.5, 0.75, 1.25, 1.5, 2.0]))))
-        elif what == "delays":
-            changed["delays"] = max(1, changed["delays"] + int(rng.choice([-2, -1, 1, 2])))
-        elif what == "noise":
-            changed["noise"] = float(rng.choice([0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]))
-        elif what == "size" and "units" in changed:
-            changed["units"] = int(np.clip(round(changed["units"] * float(rng.choice([0.6, 1.5]))), 30, 500))
-        elif what == "size":
-            changed["order"] = int(np.clip(changed.get("order", 2) + rng.choice([-1, 1]), 2, _HIGHEST_ORDER))
-        else:
-            changed["random_state"] = int(rng.integers(1, 10_000))
-    width = changed["delays"] * features + 2 * driven
-    while "units" not in changed and "directions" not in changed and monomial_count(width, changed["order"]) > _MANY:
+        random = bool(changed.get("units") or changed.get("noise"))
+        _change(changed, str(rng.choice([*names, "seed"] if random else names)), features, rng)
+    width = width_of(changed, features, driven)
+    while not changed.get("directions") and changed.get("order", 1) > 1:
+        if monomial_count(width, changed["order"]) <= _MANY:
+            break
         changed["order"] -= 1
     return changed
+
+
+def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Generator) -> None:
+    """Change one thing of some settings."""
+    if name == "stride":
+        changed["stride"] = max(1, round(changed.get("stride", 1) * float(rng.choice([0.5, 0.75, 1.25, 1.5, 2.0]))))
+    elif name == "delays":
+        changed["delays"] = max(1, changed["delays"] + int(rng.choice([-2, -1, 1, 2])))
+    elif name == "noise":
+        changed["noise"] = float(rng.choice([0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]))
+    elif name == "interval":
+        changed["interval"] = int(rng.choice([1, 2, 4, 8]))
+    elif name == "reach":
+        changed["reach"] = int(np.clip(changed["reach"] + rng.choice([-1, 1]), 1, max((features - 2) // 2, 1)))
+    elif name == "seed":
+        changed["random_state"] = int(rng.integers(1, 10_000))
+    elif changed.get("units"):
+        changed["units"] = int(np.clip(round(changed["units"] * float(rng.choice([0.6, 1.5]))), 30, 500))
+    else:
+        changed["order"] = int(np.clip(changed.get("order", 2) + rng.choice([-1, 1]), 2, _HIGHEST_ORDER))
+
+
+def smoother_mutation(
+    kind: str, settings: dict[str, Any], features: int, driven: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return settings of a model that smooths with one thing changed: ridge, history, rounds, or what others change."""
+    name = rng.choice(["ridge", "history", "smoothing", "model"])
+    if name == "ridge":
+        return settings | {"ridge": settings["ridge"] * float(rng.choice([1e-2, 1e-1, 10.0, 100.0]))}
+    if name == "history":
+        return settings | {"history": max(round(settings["history"] * float(rng.choice([0.5, 1.5]))), 10)}
+    if name == "smoothing":
+        return settings | {"smoothing": int(rng.choice([4, 8, 12]))}
+    return mutation(kind, settings, features, driven, rng)

@@ -73,8 +73,8 @@ def check_training(
     Raises
     ------
     BadInputError
-        If a series or input is bad (see :func:`check_series`), columns differ between series, a column is
-        constant over all of them, inputs and series do not match, or there are too few snapshots.
+        If a series or input is bad (see :func:`check_series`), columns differ between series, all columns
+        are constant over all of them, inputs and series do not match, or there are too few snapshots.
     """
     listed = _as_list(series)
     if not listed:
@@ -125,6 +125,13 @@ def check_number(name: str, value: Any, least: float = 0.0) -> list[str]:
     return [] if good else [f"{name} is {value!r}, expected a finite number >= {least:g}"]
 
 
+def deviations(stacked: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each column; 1 where it is 0, so that errors can be divided by it."""
+    scale: np.ndarray = stacked.std(axis=0)
+    scale[stacked.min(axis=0) == stacked.max(axis=0)] = 1.0
+    return scale
+
+
 def _as_list(series: Any) -> list[Any]:
     """Return a list of series; one array, also given as nested lists of numbers, is one series."""
     if not isinstance(series, list | tuple):
@@ -162,12 +169,14 @@ def _width_problems(arrays: Sequence[np.ndarray], names: Sequence[str]) -> list[
 
 
 def _constant_columns(arrays: Sequence[np.ndarray]) -> list[str]:
-    """Return the columns that hold one value in all series."""
+    """Return the problem of columns that all hold one value in all series; single ones are carried along."""
     if not sum(map(len, arrays)):
         return []
     low = np.min([array.min(axis=0) for array in arrays if len(array)], axis=0)
     high = np.max([array.max(axis=0) for array in arrays if len(array)], axis=0)
-    return [f"column {column} is constant ({low[column]:g}); leave it out" for column in np.flatnonzero(low == high)]
+    if (low < high).any():
+        return []
+    return ["every column is constant; a forecast needs a column that changes"]
 
 
 def _length_problems(arrays: Sequence[np.ndarray], names: Sequence[str], window: int, least: int) -> list[str]:

@@ -32,6 +32,8 @@ class EnsembleTDTF(Forecaster):
         The fitted models.
     """
 
+    _most_refits = 3
+
     def __init__(self, *, member: TDTF | None = None, members: int = 5, random_state: int = 0) -> None:
         self.member = member
         self.members = members

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import time as clock
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tokendyn.errors import BadInputError
 from tokendyn.experiments import STANDARD_OUTPUT, Experiment, ProgressCallback, rehearse
 from tokendyn.experiments.fields import seconds_of
-from tokendyn.forecast.reading import SeriesOptions, arrays_of, described, future_inputs, listed, read_series
+from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, listed, read_series, series_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     from tokendyn.forecast.tasks import Task
     from tokendyn.runs.checkpoint import Checkpoint
 
+#: How a file of fields ends.
+NETCDF = ".nc"
 #: What a search gets when no budget is given.
 _BUDGET = "10s"
+#: Processor seconds for the bands of a model that was not searched.
+_CALIBRATION = 10.0
 #: Settings of single models: a search chooses them itself.
 _SETTINGS = (
     "delays", "stride", "rank", "units", "noise", "smoothing", "history", "finish", "iterations", "members",
@@ -51,7 +56,8 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
         each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
     members
-        Fit so many tdtf from different seeds; their spread comes with every forecast.
+        Fit so many tdtf from different seeds and forecast their mean; columns of their spread say how much the seed
+        matters, and are no bands.
     budget
         Processor time of the search, 10s by default, or after which training stops with what it has: 90s, 2m, 1h.
     horizon
@@ -59,6 +65,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     test_fraction
         Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
         from everything.
+    intervals
+        Measure what forecasts of the past miss, from refits at rolling origins, so that predict writes bands. A model
+        that is searched does it within its budget, another takes at most ten seconds, and does without refits where one
+        takes longer.
     figures
         Also write figures and report.html into the folder.
     seed
@@ -83,6 +93,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     budget: str | None = None
     horizon: int = 200
     test_fraction: float = 0.2
+    intervals: bool = True
     figures: bool = False
     seed: int = 0
 
@@ -135,15 +146,41 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         if model is None:
             model, account = self._search(share, _path_of(checkpoint), self._seconds(budget))
         else:
-            values, inputs = arrays_of(learned)
-            model.fit(values, dt=learned[0].dt, inputs=inputs, progress=share)
-        first = learned[0]
-        series = {"time": self.time, "columns": list(first.names), "inputs": list(first.input_names), "dt": first.dt}
+            model.fit(series_of(learned), progress=share)
+        if not self.intervals:
+            model.residuals_ = None
+        elif model.residuals_ is None:
+            self._calibrate(model)
+        held_out = None if task is None else measure(task, model)
+        whole = self._split[0]
+        if len(whole) == 1:
+            # A forecast without data goes on where the data end, not where the part that was learned does.
+            model.continue_from(whole[0])
         return FittedForecaster(
-            model=model, source=self.data.name, series=series, task=task,
-            held_out=None if task is None else measure(task, model),
+            model=model, source=self.data.name, series=self._record(learned[0]), task=task, held_out=held_out,
             simple={} if task is None else simple_errors(task), account=account,
         )  # fmt: skip
+
+    def _record(self, first: "Snapshots") -> dict[str, Any]:
+        """Return what a forecast of the same table needs to know; of fields their names, not those of their points."""
+        columns = first.names if first.grid is None else [variable.name for variable in first.grid.variables]
+        return {
+            "time": self.time, "columns": list(columns), "inputs": list(first.input_names), "dt": first.dt,
+            "series": self.series, "fill": self.fill,
+        }  # fmt: skip
+
+    def _calibrate(self, model: "Forecaster") -> None:
+        """Measure what forecasts of the past miss; a fit that is too dear to repeat is tested on what was held out."""
+        from tokendyn.forecast.intervals import refit_cost
+
+        series, learned, task = self._split
+        fresh = task is not None and refit_cost(model) > _CALIBRATION
+        if fresh and len(series) == 1:
+            part = [series[0][len(learned[0]) - model.window_length_ :]]
+        else:
+            part = series[len(learned) :] if fresh else learned
+        with suppress(BadInputError):  # of series that are all shorter than a window and the horizon: no bands then
+            model.calibrate(series_of(part), horizon=self.horizon, refit=not fresh, budget=_CALIBRATION)
 
     def write(
         self, result: "FittedForecaster", folder: str | Path, *, command: str = "", overwrite: bool = False
@@ -227,11 +264,9 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         """Return the model that a search chooses, and why."""
         from tokendyn.forecast import auto_forecaster
 
-        learned = self._split[1]
-        values, inputs = arrays_of(learned)
         result = auto_forecaster(
-            values, dt=learned[0].dt, inputs=inputs, horizon=self.horizon, budget=seconds, random_state=self.seed,
-            resume=state, progress=share,
+            series_of(self._split[1]), horizon=self.horizon, budget=seconds, random_state=self.seed, resume=state,
+            progress=share,
         )  # fmt: skip
         return result.model, str(result)
 
@@ -240,16 +275,23 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
 class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     """Forecast in closed loop from the end of the data: CSV with times (dates where the data have dates) and columns.
 
-    Exits with 1 when a forecast diverges; the finite part is written.
+    With bands that are meant to hold the truth, in columns NAME_lower and NAME_upper (lower and upper with one column).
+    To a file that ends in .nc fields are written as fields, with their coordinates.
+    Exits with 1 when a forecast diverges, and only its finite part is written, or when it leaves the range of the data
+    far.
 
     Parameters
     ----------
     model
         Folder that fit wrote.
     data
-        Table as for fit; the last rows of each series are its window.
+        Table as for fit; the last rows of each series are its window. By default the model goes on from the end of the
+        data that it was fitted to.
     steps
         Snapshots to forecast.
+    level
+        Probability with which the bands are meant to hold the truth, as 0.8; 0.9 by default, and no bands for a model
+        that was fitted without.
     time, columns, inputs
         As for fit; what the model was fitted with by default.
     series
@@ -258,7 +300,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data. For one
         series only.
     fill
-        Fill gaps: linear or previous.
+        Fill gaps: linear or previous; by default as for fit.
     """
 
     command: ClassVar[str] = "forecast predict"
@@ -266,8 +308,9 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     file: ClassVar[str] = "forecast.csv"
 
     model: Path = dataclasses.field(kw_only=False)
-    data: Path = dataclasses.field(kw_only=False)
+    data: Path | None = dataclasses.field(kw_only=False, default=None)
     steps: int
+    level: float | None = None
     future: Path | None = None
 
     def folder(self) -> Path:
@@ -283,9 +326,13 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         if not overwrite:
             check_free(folder, overwrite=False)
             return
-        from tokendyn.forecast.forecasts import is_forecast
+        from tokendyn.forecast.forecasts import is_forecast, is_netcdf
 
-        header = [*([self.series] if self.series else []), self._time or "time", *self._given[0].names]
+        if folder.suffix == NETCDF:
+            check_free(folder, overwrite=True, ours=is_netcdf, inputs=self.files())
+            return
+        given = self._given[0]
+        header = [*([self.series] if self.series else []), given.time_name, *given.names]
         check_free(folder, overwrite=True, ours=lambda file: is_forecast(file, header), inputs=self.files())
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
@@ -307,16 +354,18 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         began = clock.perf_counter()
         if self.steps < 1:
             raise BadInputError(f"`steps` is {self.steps}; expected at least 1")
+        if self.level is not None and self._model.residuals_ is None:
+            raise BadInputError(f"{self.model} was fitted without bands; leave `level` out, or fit it again with them")
         given = self._given
         inputs = self._inputs(given)
         forecasts = []
         for number, (part, driven) in enumerate(zip(given, inputs, strict=True)):
             if progress is not None:
                 progress(number, len(given))
-            forecasts.append(self._model.forecast(part.values, self.steps, driven))
+            forecasts.append(self._model.forecast(part, self.steps, driven, level=self.level))
         return Forecasts(
             forecasts=tuple(forecasts), past=tuple(part[-2 * self.steps :] for part in given), steps=self.steps,
-            source=self.data.name, time=self._time or "time", series=self.series,
+            source=self._source, time=given[0].time_name, series=self.series,
             provenance=provenance({}, seed=None, seconds=clock.perf_counter() - began),
         )  # fmt: skip
 
@@ -326,6 +375,8 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
 
         if Path(folder) == STANDARD_OUTPUT:
             result.write_csv(sys.stdout)
+        elif Path(folder).suffix == NETCDF:
+            result.to_netcdf(folder, overwrite=overwrite)
         else:
             result.to_csv(folder, overwrite=overwrite)
 
@@ -357,10 +408,31 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     def _given(self) -> "list[Snapshots]":
         """The series, checked against the model."""
         model = self._model
+        if self.data is None:
+            return [self._kept(model)]
         columns = listed(self.columns) or self._about.get("columns")
-        given = read_series(self.data, self._time, columns or None, self._driving, series=self.series, fill=self.fill)
+        fill = self.fill or self._about.get("fill")
+        given = read_series(self.data, self._time, columns or None, self._driving, series=self.series, fill=fill)
         _check_fit(model, given)
         return given
+
+    @property
+    def _source(self) -> str:
+        """Name of the file that the window comes from."""
+        return str(self._about.get("source", self.model.name)) if self.data is None else self.data.name
+
+    def _kept(self, model: "Forecaster") -> "Snapshots":
+        """Return the end of the series that the model keeps, as a series."""
+        import numpy as np
+
+        if not len(model.last_window_):
+            raise BadInputError("the model keeps no series to go on from; give `data` with the snapshots to start from")
+        if self.series is not None:
+            raise BadInputError("`series` is a column of `data`; give the data too")
+        before = model.dt_ * np.arange(1 - len(model.last_window_), 1)
+        kept = model.form_.snapshots(model.last_window_, before, source=self._source)
+        driving = model.last_inputs_ if model.n_inputs_ else None
+        return dataclasses.replace(kept, dt=model.dt_, inputs=driving, input_names=tuple(self._driving))
 
     def _inputs(self, given: "list[Snapshots]") -> "Sequence[np.ndarray | None]":
         """Return the inputs of every series, those to come included; None for a model without."""

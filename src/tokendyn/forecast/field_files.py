@@ -2,16 +2,20 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tokendyn.data.delimited import check_header, first_is_index, number_blocks, shape_problems, split_header
-from tokendyn.errors import BadInputError
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.columns import time_dimension
+from tokendyn.data.snapshots.grids import Grid, grid_of
+from tokendyn.data.text_files import DELIMITERS, ending
+from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.words import counted
@@ -36,22 +40,45 @@ class Field:
         Returns the piece with one slice for each axis, in any real type.
     source
         Where it comes from, for messages.
+    grid
+        Names, dimensions and coordinates of its space, where they are known; no mask.
+    kept
+        Which points of space are no land: the others are NaN in every snapshot, and read as 0. None for all.
     """
 
     shape: tuple[int, ...]
     read: Callable[[Piece], np.ndarray]
     source: str
+    grid: Grid | None = None
+    kept: np.ndarray | None = None
+
+    def masked(self) -> "Field":
+        """Return the field with the points masked that are NaN in its first snapshot.
+
+        :meth:`piece` raises where a masked point holds a number later: such a field has a gap, and no land.
+        """
+        first = np.asarray(self.read((slice(0, 1), *(slice(0, n) for n in self.shape[1:]))))[0]
+        land = np.isnan(first) if first.dtype.kind == "f" else np.zeros(self.shape[1:], dtype=bool)
+        return replace(self, kept=~land) if land.any() and not land.all() else self
 
     def piece(self, slices: Piece) -> np.ndarray:
-        """Return one piece as float64; raise if a number in it is not finite."""
+        """Return one piece as float64, masked points as 0; raise if another number in it is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):  # of longer floats
-            values = np.asarray(self.read(slices), dtype=np.float64)
+            values = np.array(self.read(slices), dtype=np.float64)
+        if self.kept is not None:
+            land = ~self.kept[slices[1:]]
+            if not np.isnan(values[:, land]).all():
+                raise BadInputError(
+                    f"{self.source} is NaN in snapshot 1 at points that hold numbers later; fill them (points that are "
+                    "NaN in every snapshot are masked)"
+                )
+            values[:, land] = 0.0
         if not np.isfinite(values).all():
             bad = ~np.isfinite(values)
             rows = np.flatnonzero(bad.reshape(len(values), -1).any(axis=1))[:5] + 1 + (slices[0].start or 0)
             raise BadInputError(
                 f"{self.source} holds {counted(int(bad.sum()), 'value')} of NaN or infinity (snapshots "
-                f"{', '.join(map(str, rows))}, ...); fill them, or leave masked points out"
+                f"{', '.join(map(str, rows))}, ...); fill them (points that are NaN in every snapshot are masked)"
             )
         return values
 
@@ -84,16 +111,18 @@ def _cut(shape: tuple[int, ...], most: int) -> Iterator[Piece]:
 
 
 @contextmanager
-def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
-    """Yield a field from an array, a memory map or a file.
+def open_field(field: Any, variable: str | Sequence[str] | None = None) -> Iterator[Field]:
+    """Yield a field from an array, a memory map, an xarray object, snapshots of a grid, or a file.
 
     Parameters
     ----------
     field
         An array ``(time, *space)`` or a path that ends in ``.h5``, ``.hdf5``, ``.nc``, ``.npy``, ``.npz``, ``.csv`` or
-        ``.tsv``. A compressed npz, and a table (one snapshot a row), are unpacked to a temporary file first.
+        ``.tsv``. A compressed npz, and a table (one snapshot a row), are unpacked to a temporary file first. Of a
+        Dataset of xarray all variables over time are one field, their points one after the other.
     variable
-        Name of the dataset in a file; not needed when there is only one.
+        Name of the dataset in a file; not needed when there is only one. Several names give one field ``(time,
+        points)`` of all of them.
 
     Raises
     ------
@@ -105,7 +134,11 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
         yield field
         return
     if not isinstance(field, str | Path):
-        yield _of_array(field, "fields")
+        yield _of_memory(field, variable)
+        return
+    if variable is not None and not isinstance(variable, str):
+        with ExitStack() as opened:
+            yield joined([opened.enter_context(open_field(field, name)) for name in variable], str(field))
         return
     path = Path(field)
     if not path.is_file():
@@ -123,11 +156,67 @@ def open_field(field: Any, variable: str | None = None) -> Iterator[Field]:
         raise BadInputError(f"{path} cannot be read whole ({error}); is it truncated?") from None
 
 
+def _of_memory(field: Any, variable: str | Sequence[str] | None) -> Field:
+    """Return the field of an object in memory."""
+    if isinstance(field, Snapshots):
+        return _of_array(field.values, field.source)
+    if type(field).__module__.split(".")[0] != "xarray":
+        return _of_array(field, "fields")
+    time = time_dimension(field.dims, field.coords)
+    if not hasattr(field, "data_vars"):
+        return _of_variable(field.transpose(time, ...), field, str(time), "the DataArray", single=True)
+    names = [variable] if isinstance(variable, str) else variable
+    names = [name for name, array in field.data_vars.items() if time in array.dims] if names is None else list(names)
+    absent = [name for name in names if name not in field.data_vars]
+    if absent or not names:
+        raise BadInputError(f"the Dataset has no field {listing(absent)}; found {listing(list(field.data_vars))}")
+    parts = [
+        _of_variable(field[name].transpose(time, ...), field, str(time), f"{name!r}", single=False) for name in names
+    ]
+    return parts[0] if len(parts) == 1 else joined(parts, "the Dataset")
+
+
+def _of_variable(array: Any, table: Any, time: str, source: str, *, single: bool) -> Field:
+    """Return the field of a variable of xarray, with its grid."""
+    grid = grid_of({array.name: array}, table, time, single=single)
+    return replace(_of_array(array.variable, source), grid=grid)
+
+
+def joined(fields: Sequence[Field], source: str) -> Field:
+    """Return several fields of the same times as one, ``(time, points)``: their points one after the other."""
+    lengths = {field.shape[0] for field in fields}
+    if len(lengths) > 1:
+        raise BadInputError(f"{source}: fields of {listing(sorted(lengths))} snapshots; expected as many in all")
+    sizes = [int(np.prod(field.shape[1:])) for field in fields]
+    starts = np.cumsum([0, *sizes])
+    grids = [field.grid for field in fields]
+    grid = None
+    if all(part is not None for part in grids):
+        known = [part for part in grids if part is not None]
+        coords = {coord.name: coord for part in known for coord in part.coords}
+        variables = tuple(variable for part in known for variable in part.variables)
+        grid = replace(known[0], variables=variables, coords=tuple(coords.values()), single=False)
+
+    def read(slices: Piece) -> np.ndarray:
+        first, last, _ = slices[1].indices(int(starts[-1]))
+        parts = []
+        for field, start, size in zip(fields, starts, sizes, strict=False):
+            low, high = max(first - start, 0), min(last - start, size)
+            if low < high:
+                whole = np.asarray(field.read((slices[0], *(slice(0, n) for n in field.shape[1:]))), dtype=np.float64)
+                parts.append(whole.reshape(len(whole), size)[:, low:high])
+        return np.concatenate(parts, axis=1)
+
+    return Field((fields[0].shape[0], int(starts[-1])), read, source, grid)
+
+
 def _of_array(array: Any, source: str) -> Field:
     """Return a field of anything that has a shape, a type, and slices."""
     array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     if array.dtype.kind not in "fiub":
-        raise BadInputError(f"{source} holds {array.dtype}; expected real numbers")
+        remedy = "; give real and imaginary part as two fields" if array.dtype.kind == "c" else ""
+        what = "complex numbers" if array.dtype.kind == "c" else array.dtype
+        raise BadInputError(f"{source} holds {what}; expected real numbers{remedy}")
     if len(array.shape) < 2 or min(array.shape) == 0:
         raise BadInputError(f"{source} has shape {tuple(array.shape)}; expected (time, *space)")
     return Field(tuple(array.shape), lambda slices: np.asarray(array[slices]), source)
@@ -135,11 +224,11 @@ def _of_array(array: Any, source: str) -> Field:
 
 def _pick(path: Path, names: list[str], variable: str | None) -> str:
     """Return the name of the variable that is meant."""
-    found = ", ".join(map(repr, names)) or "none"
+    found = listing([repr(name) for name in names]) or "none"
     if variable is None and len(names) == 1:
         return names[0]
     if variable is None:
-        raise BadInputError(f"{path} holds several fields; name one of {found}")
+        raise BadInputError(f"{path} holds several fields; name one of {found}, or several in a list")
     if variable not in names:
         raise BadInputError(f"{path} has no field {variable!r}; found {found}")
     return variable
@@ -166,7 +255,8 @@ def _netcdf(path: Path, variable: str | None) -> Iterator[Field]:
     with xr.open_dataset(path, engine="h5netcdf", phony_dims="access", cache=False) as dataset:
         names = [str(name) for name, found in dataset.data_vars.items() if found.ndim > 1]
         name = _pick(path, names, variable)
-        yield _of_array(dataset[name].variable, f"{path}, {name!r}")
+        time = time_dimension(dataset[name].dims, dataset.coords)
+        yield _of_variable(dataset[name].transpose(time, ...), dataset, str(time), f"{path}, {name!r}", single=True)
 
 
 @contextmanager
@@ -217,7 +307,7 @@ def _csv(path: Path, _: str | None) -> Iterator[Field]:
 
 def _unpack(path: Path, raw: Path) -> list[str]:
     """Write the numbers of a table row by row as float64; return the names of its columns."""
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    delimiter = DELIMITERS[ending(path)]
     columns = split_header(path, delimiter)
     left = {place for place, name in enumerate(columns) if name.lower() in ("time", "t")}
     if columns and not columns[0] and first_is_index(path, delimiter):

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tokendyn.errors import BadInputError
+from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
 from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show.axes import line, new_figure, quiet
@@ -29,6 +30,7 @@ def forecast_figure(
     names: Sequence[str],
     scale: Float[np.ndarray, " features"],
     past: Float[np.ndarray, "before features"] | None = None,
+    half: Float[np.ndarray, "steps features"] | None = None,
 ) -> Figure:
     """Draw forecasts over the truth, a panel for each of the first features, and the error over time below.
 
@@ -44,6 +46,8 @@ def forecast_figure(
         Standard deviation of each feature in the training data: the unit of the error.
     past
         The end of the window, drawn before time 0.
+    half
+        Half the width of the bands of the first forecast; NaN where it is not known.
 
     Raises
     ------
@@ -62,7 +66,9 @@ def forecast_figure(
             axes.plot(dt * np.arange(1 - len(past), 1), past[:, column], color=NEUTRAL, linewidth=1.2)
         axes.plot(times, truth[:, column], color=INK, linewidth=2.6, alpha=0.35, label="truth")
         for number, (name, forecast) in enumerate(forecasts.items()):
-            axes.plot(times[: len(forecast)], forecast[:, column], label=name, linewidth=1.2, **line(number))
+            drawn = axes.plot(times[: len(forecast)], forecast[:, column], label=name, linewidth=1.2, **line(number))
+            if half is not None and number == 0:
+                _shade(axes, times, forecast[:, column], half[: len(forecast), column], drawn[0].get_color())
         _bound(axes, truth[:, column])
         quiet(axes, ylabel=names[column])
     for number, forecast in enumerate(forecasts.values()):
@@ -82,7 +88,8 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     Parameters
     ----------
     past, forecast
-        ``times`` and ``values`` (one row for each time) of both.
+        ``times`` and ``values`` (one row for each time) of both; of the forecast also ``lower`` and ``upper`` where it
+        has bands.
     names
         Of the columns.
     """
@@ -92,7 +99,13 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     for column, (axes, name) in enumerate(zip(panels, names, strict=False)):
         for number, (label, part) in enumerate((("data", past), ("forecast", forecast))):
             values = np.asarray(part["values"], dtype=np.float64).reshape(-1, len(names))
-            axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
+            drawn = axes.plot(part["times"], values[:, column], label=label, linewidth=1.3, **line(number))
+            if "lower" in part:
+                lower, upper = (
+                    np.array(part[end], dtype=np.float64).reshape(values.shape) for end in ("lower", "upper")
+                )
+                half = (upper - lower)[:, column] / 2
+                _shade(axes, np.asarray(part["times"]), values[:, column], half, drawn[0].get_color())
         quiet(axes, "time" if column == shown - 1 else "", name)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
@@ -100,8 +113,11 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     return figure
 
 
-def spectrum_figure(spectrum: Spectrum) -> Figure:
-    """Draw the eigenvalues beside the unit circle, and growth rates over frequencies; areas are contributions."""
+def spectrum_figure(spectrum: Spectrum, intervals: EigenvalueIntervals | None = None) -> Figure:
+    """Draw the eigenvalues beside the unit circle, and growth rates over frequencies; areas are contributions.
+
+    Error bars are drawn where there are ``intervals``, of :meth:`tokendyn.forecast.TDDMD.eigenvalue_intervals`.
+    """
     figure = new_figure(9.5, 4.3)
     circle, rates = figure.subplots(1, 2, width_ratios=[1, 1.35])
     weights = spectrum.contributions
@@ -122,6 +138,8 @@ def spectrum_figure(spectrum: Spectrum) -> Figure:
         alpha=0.55,
         linewidth=0,
     )
+    if intervals is not None:
+        _draw_bars(circle, rates, intervals)
     labelled = places[weights[places] > _NEGLIGIBLE * weights.max()][:3]
     for place, above in zip(labelled, (10, -18, 24), strict=False):
         rates.annotate(
@@ -290,6 +308,16 @@ def energy_figure(energies: Float[np.ndarray, " modes"]) -> Figure:
     return figure
 
 
+def _draw_bars(circle: Axes, rates: Axes, intervals: EigenvalueIntervals) -> None:
+    """Draw the intervals as crosses: of real and imaginary parts, and of frequencies and growth rates."""
+    ends = (intervals.real, intervals.imaginary), (intervals.frequencies, intervals.growth_rates)
+    upper = intervals.eigenvalues.imag >= 0
+    for axes, (across, along), shown in zip((circle, rates), ends, (np.ones_like(upper), upper), strict=True):
+        sound = shown & np.isfinite(across).all(axis=1) & np.isfinite(along).all(axis=1)
+        axes.hlines(along[sound].mean(axis=1), *across[sound].T, color=INK, linewidth=1.0)
+        axes.vlines(across[sound].mean(axis=1), *along[sound].T, color=INK, linewidth=1.0)
+
+
 def _draw_circle(axes: Axes) -> None:
     turn = np.linspace(0.0, 2 * np.pi, 200)
     axes.plot(np.cos(turn), np.sin(turn), color=INK, linewidth=0.8)
@@ -297,6 +325,16 @@ def _draw_circle(axes: Axes) -> None:
     axes.set_xlim(-1.2, 1.2)
     axes.set_ylim(-1.2, 1.2)
     quiet(axes, "real part", "imaginary part")
+
+
+def _shade(axes: Axes, times: np.ndarray, values: np.ndarray, half: np.ndarray, colour: Any) -> None:
+    """Shade the band around a forecast, as far as it is known."""
+    known = np.isfinite(half)
+    if known.any():
+        middle, times = values[known], times[: len(values)][known]
+        axes.fill_between(
+            times, middle - half[known], middle + half[known], color=colour, alpha=0.18, linewidth=0, label="band"
+        )
 
 
 def _bound(axes: Axes, truth: Float[np.ndarray, " steps"]) -> None:

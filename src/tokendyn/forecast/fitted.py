@@ -11,9 +11,10 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.candidates import season_length
 from tokendyn.forecast.held_out import HeldOut, measure
 from tokendyn.forecast.naive import Mean, Persistence, SeasonalNaive
-from tokendyn.forecast.reading import arrays_of
+from tokendyn.forecast.reading import series_of
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, plain
 from tokendyn.forecast.tasks import Task
+from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.forecast.tdtf import TDTF
 from tokendyn.results import Bars, Result
 from tokendyn.runs.files import new_folder, write_json
@@ -21,6 +22,15 @@ from tokendyn.runs.files import new_folder, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+#: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its
+#: SVD at most.
+_LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
+#: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
+_CLEARLY, _EXACT = 0.9, 1e-3
+#: Skills below this are not written out.
+_LEAST_SHOWN = -99
+#: Errors below this, in standard deviations, are rounding.
+_ROUNDING = 1e-9
 #: Snapshots from which on a season is looked for.
 _SEASONAL = 16
 _UNVALIDATED = "; the series is too short for a validation part, so nothing says whether the nonlinear part is worth it"
@@ -37,7 +47,8 @@ class FittedForecaster(Result):
     source
         Name of the file that the series came from.
     series
-        ``time``, ``columns``, ``inputs`` and ``dt`` of the series: what a forecast of the same table needs to know.
+        ``time``, ``columns``, ``inputs``, ``dt``, ``series`` and ``fill`` of the series: what a forecast of the same
+        table needs to know.
     task
         What was held out; None when the model learned from everything.
     held_out
@@ -77,11 +88,25 @@ class FittedForecaster(Result):
         lines = self.account.splitlines()
         lines.append(f"fitted {type(self.model).__name__} in {self.model.fit_seconds_:.1f} s{self._validation()}")
         if self.held_out is not None:
-            lines.append(self.held_out.line())
+            lines += self.held_out.describe()
         if self.held_out is not None and self.simple:
-            lines.append("beside it: " + ", ".join(f"{name} {error:.3g}" for name, error in self.simple.items()))
-            if self.held_out.nrmse >= min(self.simple.values()):
-                lines.append("warning: the model is no better than the best of these; do not rely on its forecasts")
+            lines += self._comparison(self.held_out.nrmse)
+        return lines
+
+    def _comparison(self, own: float) -> list[str]:
+        """Return a table of the errors of simple models from the same starts, and a warning where one is as good."""
+        width = max(map(len, self.simple)) + 2
+        lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
+        lines += [
+            f"  {name:<{width}}{error:9.3g}  {_shown(skill(own, error)):>7}" for name, error in self.simple.items()
+        ]
+        naive = [error for name, error in self.simple.items() if not name.startswith(_LINEAR)]
+        better = [name for name, error in self.simple.items() if error < _CLEARLY * own and own > _EXACT]
+        linear = [name for name in better if name.startswith(_LINEAR)]
+        if naive and own >= min(naive):
+            lines.append("warning: the model is no better than one that learns nothing; do not rely on its forecasts")
+        elif linear:
+            lines.append(f"warning: {linear[0]} is clearly better; fit that")
         return lines
 
     def _validation(self) -> str:
@@ -157,18 +182,41 @@ def _write_page(
     return figures
 
 
-def simple_errors(task: Task) -> dict[str, float]:
-    """Return the closed-loop errors of the last snapshot, the mean and, where there is one, the last season.
+def skill(own: float, other: float) -> float:
+    """Return ``1 - own / other``: 1 without error, 0 for a model as good as the other, negative for a worse one.
 
-    A model that cannot be fitted to the series is left out.
+    Errors at the level of rounding count as equal.
     """
-    values, inputs = arrays_of(task.train)
-    season = season_length(values[0][:, 0]) if len(values[0]) >= _SEASONAL else None
+    if max(own, other) < _ROUNDING:
+        return 0.0
+    if not own < float("inf"):
+        return float("-inf") if other < float("inf") else 0.0
+    return 1.0 - own / other if other else float(own == 0.0)
+
+
+def _shown(value: float) -> str:
+    """Return a skill for a table; against a model that is exact it would fill the line."""
+    return f"{value:.3f}" if value > _LEAST_SHOWN else f"< {_LEAST_SHOWN}"
+
+
+def simple_errors(task: Task, season: int | None = None) -> dict[str, float]:
+    """Return the closed-loop errors of the last snapshot, the mean, where there is one the last season, and TD-DMD.
+
+    TD-DMD looks at a season and one snapshot, or without a season at ten snapshots. A model that cannot be fitted to
+    the series, or is too large for a comparison on the way, is left out. By default the season is that of the first
+    column.
+    """
+    first = task.train[0].values
+    season = season_length(first[:, 0]) if season is None and len(first) >= _SEASONAL else season
     simple: dict[str, Forecaster] = {"the last snapshot": Persistence(), "the mean": Mean()}
-    if season and season < len(values[0]) // 2:
+    if season and season < len(first) // 2:
         simple[f"the last season of {season}"] = SeasonalNaive(season)
+    delays = season + 1 if season else _DELAYS
+    rows, columns = sum(map(len, task.train)), delays * first.shape[1]
+    if rows * columns * min(rows, columns) <= _DEAREST:
+        simple[f"{_LINEAR} of {delays} delays"] = TDDMD(delays=delays)
     errors = {}
     for name, model in simple.items():
         with suppress(TokendynError):
-            errors[name] = measure(task, model.fit(values, dt=task.train[0].dt, inputs=inputs)).nrmse
+            errors[name] = measure(task, model.fit(series_of(task.train))).nrmse
     return errors

@@ -9,17 +9,22 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
-from tokendyn.forecast.base import Forecast
-from tokendyn.forecast.store import PREDICTION_SCHEMA
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import RANGES, Forecast
+from tokendyn.forecast.intervals import band_names
+from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
 from tokendyn.results import Curves, Result
 from tokendyn.runs.folders import check_free, new_file
 from tokendyn.runs.table import heading_of, safe_cell
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 #: Rows of a series that a summary holds, for a picture.
 _SHOWN = 1000
+#: Title of a NetCDF file, by which it is known again.
+_TITLE = "Forecast by tokendyn"
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ class Forecasts(Result, kind="forecasts"):
 
     @property
     def status(self) -> str:
-        """``"diverged"`` when a forecast was, else ``"completed"``."""
-        return "diverged" if any(forecast.status != "completed" for forecast in self.forecasts) else "completed"
+        """``"diverged"`` or ``"left range"`` when a forecast did, else ``"completed"``."""
+        statuses = {forecast.status for forecast in self.forecasts}
+        return next((status for status in ("diverged", "left range") if status in statuses), "completed")
 
     def summary(self) -> dict[str, Any]:
         """Return how the forecasts ended, and past and forecasts thinned for a picture, as JSON values."""
@@ -68,33 +74,52 @@ class Forecasts(Result, kind="forecasts"):
             "forecasts": [_thinned(past.times[-1] + ahead.times, ahead.values) for past, ahead in self._pairs()],
             "provenance": dict(self.provenance),
         }  # fmt: skip
+        if self.forecasts[0].level is not None:
+            facts["level"] = self.forecasts[0].level
+            for entry, forecast in zip(facts["forecasts"], self.forecasts, strict=True):
+                entry.update(_thinned_bands(forecast))
         return facts | ({"series": len(self.past)} if self.series else {})
 
     def describe(self) -> list[str]:
         """Return where the forecasts begin and how long they are, or where which of them diverged."""
         lines = []
         for past, forecast in self._pairs():
-            if forecast.status != "completed":
-                of = f"{self.series} {past.label}: " if self.series else ""
+            of = f"{self.series} {past.label}: " if self.series else ""
+            if forecast.status == "diverged":
                 kept = f"{forecast.finite_steps} of {self.steps} steps; the finite part is kept"
                 lines.append(f"{of}diverged after {kept}")
+            elif forecast.status == "left range":
+                inside = f"after {forecast.inside_steps} of {self.steps} steps"
+                lines.append(
+                    f"{of}left the range of the training data by {RANGES:g} widths of it {inside}: do not trust it"
+                )
         if lines:
             return lines
         end = stamps(self.past[0].times[-1:], self.past[0])[0]
         after = f"{len(self.past)} series" if self.series else f"time {end}"
-        return [f"complete: {self.steps} steps after {after}"]
+        return [f"complete: {self.steps} steps after {after}{self._bands()}"]
 
     def header(self) -> list[str]:
-        """Return the names of the columns: label of the series, time, features, and for an ensemble their spread."""
+        """Return the names of the columns: label of the series, time, features, bands, spread of an ensemble.
+
+        The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
+        """
         names = [*([self.series] if self.series else []), self.time, *self.past[0].names]
+        if self.forecasts[0].lower is not None:
+            names += [end for pair in band_names(self.past[0].names) for end in pair]
         return names + [f"{name}_spread" for name in self.past[0].names if self.forecasts[0].spread is not None]
 
     def rows(self) -> Iterator[list[Any]]:
         """Yield one row for each step of each series, as :meth:`header` names its cells."""
         for past, forecast in self._pairs():
-            values = forecast.values if forecast.spread is None else np.hstack([forecast.values, forecast.spread])
+            values = [forecast.values]
+            if forecast.lower is not None and forecast.upper is not None:
+                ends = np.stack([forecast.lower, forecast.upper], axis=2)
+                values.append(ends.reshape(len(ends), -1))
+            if forecast.spread is not None:
+                values.append(forecast.spread)
             label = [past.label] if self.series else []
-            for stamp, row in zip(stamps(past.times[-1] + forecast.times, past), values, strict=True):
+            for stamp, row in zip(stamps(past.times[-1] + forecast.times, past), np.hstack(values), strict=True):
                 yield [*label, stamp, *map(float, row)]
 
     def table(self) -> "pd.DataFrame":
@@ -105,17 +130,23 @@ class Forecasts(Result, kind="forecasts"):
         return table if self.past[0].epoch is not None else table.astype({self.time: float})
 
     def picture(self) -> Curves:
-        """Return the forecast of the first series over time."""
+        """Return the forecast of the first series over time, with its bands."""
         past, forecast = next(self._pairs())
-        times = past.times[-1] + forecast.times
-        return Curves(times, {name: forecast.values[:, k] for k, name in enumerate(past.names)}, self.time)
+        times, bands = past.times[-1] + forecast.times, {}
+        if forecast.lower is not None and forecast.upper is not None:
+            bands = {name: (forecast.lower[:, k], forecast.upper[:, k]) for k, name in enumerate(past.names)}
+        curves = {name: forecast.values[:, k] for k, name in enumerate(past.names)}
+        return Curves(times, curves, self.time, bands=bands)
 
     def write_csv(self, stream: IO[str], line_end: str = "\n") -> None:
-        """Write the table as CSV text, with every digit; text that a spreadsheet would compute is escaped."""
+        """Write the table as CSV text, with every digit; text that a spreadsheet would compute is escaped.
+
+        Cells of bands behind the horizon that was calibrated are empty.
+        """
         writer = csv.writer(stream, lineterminator=line_end)
         writer.writerow(map(safe_cell, self.header()))
         for row in self.rows():
-            writer.writerow([repr(cell) if isinstance(cell, float) else safe_cell(cell) for cell in row])
+            writer.writerow([_cell(cell) for cell in row])
 
     def to_csv(self, file: str | Path, *, overwrite: bool = False) -> None:
         """Write the table to a CSV file that appears when it is whole.
@@ -137,6 +168,38 @@ class Forecasts(Result, kind="forecasts"):
         with new_file(file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             self.write_csv(stream, line_end="\r\n")
 
+    def to_netcdf(self, file: str | Path, *, overwrite: bool = False) -> None:
+        """Write the forecast of one series as NetCDF, fields or columns over time; the file appears when it is whole.
+
+        Parameters
+        ----------
+        file
+            The file.
+        overwrite
+            Replace an earlier forecast.
+
+        Raises
+        ------
+        BadInputError
+            For several series.
+        OutputError
+            If the file exists and is not to be replaced, or the disk refuses.
+        """
+        if len(self.forecasts) > 1:
+            raise BadInputError(f"there are {len(self.forecasts)} series, NetCDF holds one; write CSV")
+        check_free(file, overwrite=overwrite, ours=is_netcdf)
+        with new_file(file) as temporary:
+            netcdf_of(self.forecasts[0]).to_netcdf(temporary, engine="h5netcdf")
+
+    def _bands(self) -> str:
+        """Say what the bands are meant to hold, and where they end."""
+        forecast = self.forecasts[0]
+        if forecast.level is None or forecast.lower is None:
+            return ""
+        known = int(np.isfinite(forecast.lower).all(axis=1).sum())
+        ends = "" if known == self.steps else f" for the first {known}: fit with a longer horizon for more"
+        return f", with bands of {100 * forecast.level:g} %{ends}"
+
     def _pairs(self) -> Iterator[tuple[Snapshots, Forecast]]:
         return zip(self.past, self.forecasts, strict=True)
 
@@ -146,11 +209,62 @@ def is_forecast(file: Path, header: Sequence[str]) -> bool:
     return heading_of(file)[: len(header)] == list(header)
 
 
+def netcdf_of(forecast: Forecast) -> "xr.Dataset":
+    """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands beside them."""
+    parts = {"": forecast.values}
+    parts |= {f"_{end}": band for end in ("lower", "upper") if (band := getattr(forecast, end, None)) is not None}
+    datasets = [_dataset(forecast, values, suffix) for suffix, values in parts.items()]
+    whole = datasets[0].merge(datasets[1]).merge(datasets[2]) if len(datasets) > 1 else datasets[0]
+    return whole.assign_attrs(title=_TITLE)
+
+
+def _dataset(forecast: Forecast, values: np.ndarray, suffix: str) -> "xr.Dataset":
+    """Return values shaped as those of a forecast as a Dataset, with a suffix to the names of its variables."""
+    import xarray as xr
+
+    if forecast.form.grid is not None:
+        fields = forecast.form.fields(values, forecast.times)
+        dataset = fields if isinstance(fields, xr.Dataset) else fields.to_dataset(name=fields.name or "x")
+    else:
+        columns = {name: (("time",), values[:, k]) for k, name in enumerate(forecast.names)}
+        dataset = xr.Dataset(columns, coords={"time": ("time", forecast.index)})
+    return dataset.rename({name: f"{name}{suffix}" for name in dataset.data_vars})
+
+
+def is_netcdf(file: Path) -> bool:
+    """Return whether a file is a forecast that was written as NetCDF."""
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(file, engine="h5netcdf", decode_times=False) as dataset:
+            return dataset.attrs.get("title") == _TITLE
+    except (OSError, ValueError):
+        return False
+
+
 def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
     """Return times as they are written: dates where the series has dates."""
     from tokendyn.data.snapshots import dates_after
 
-    return [f"{time:.12g}" for time in times] if series.epoch is None else dates_after(times, series.epoch)
+    if series.epoch is None:
+        return [f"{time:.12g}" for time in times]
+    return dates_after(times, series.epoch, series.calendar)
+
+
+def _cell(value: Any) -> str:
+    """Return a cell of the CSV file; a number that is not known is empty."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else repr(value)
+    return str(safe_cell(value))
+
+
+def _thinned_bands(forecast: Forecast) -> dict[str, Any]:
+    """Return the bands at the steps that :func:`_thinned` keeps; None where they are not known."""
+    assert forecast.lower is not None
+    assert forecast.upper is not None
+    every = max(len(forecast.values) // _SHOWN, 1)
+    ends = {"lower": forecast.lower, "upper": forecast.upper}
+    return {name: plain(end[::every].tolist()) for name, end in ends.items()}
 
 
 def _thinned(times: np.ndarray, values: np.ndarray) -> dict[str, Any]:

@@ -4,8 +4,6 @@ Arrays are given back as arrays, a DataFrame with a DatetimeIndex as one whose d
 coordinates, :class:`~tokendyn.data.snapshots.Snapshots` as Snapshots. pandas and xarray are imported only when used.
 """
 
-import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,17 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.data.snapshots import Snapshots, dates_after
+from tokendyn.data.snapshots import Snapshots, index_after
+from tokendyn.data.snapshots.calendars import calendar_of, dates_on, infer, seasons_of, seasons_of_frequency
+from tokendyn.data.snapshots.clocks import LIKELY_TIME_NAMES, TIME_NAMES, is_clock
+from tokendyn.data.snapshots.columns import time_dimension
+from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import check_times
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, listing
+from tokendyn.results.fields import check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["array", "frame", "column", "dataarray", "dataset", "snapshots"]
 
-#: Names that mark the times in a table, as in the readers.
-_TIME_NAMES = ("time", "t")
 #: Largest relative difference of two time steps that count as the same.
 _SAME_STEP = 1e-3
 
@@ -35,7 +36,8 @@ class TimeAxis:
     Attributes
     ----------
     kind
-        ``"row"``, ``"number"``, ``"date"``, ``"period"`` or ``"duration"``.
+        ``"row"``, ``"number"``, ``"date"``, ``"period"``, ``"duration"``, ``"calendar"`` for dates at the steps of a
+        calendar of :mod:`tokendyn.data.snapshots.calendars`, or ``"model"`` for dates of cftime.
     last
         The last time: a number, or a date or period as text.
     step
@@ -43,17 +45,17 @@ class TimeAxis:
     frequency
         Of dates and periods, in the words of pandas.
     name, zone
-        Name of the index, and time zone of its dates.
+        Name of the index, and time zone of its dates; of dates of cftime, their calendar.
     """
 
-    kind: Literal["row", "number", "date", "period", "duration"]
+    kind: Literal["row", "number", "date", "period", "duration", "calendar", "model"]
     last: int | float | str
     step: int | float | None = None
     frequency: str | None = None
     name: str | None = None
     zone: str | None = None
 
-    def after(self, steps: int) -> "pd.Index[Any]":
+    def after(self, steps: int) -> "pd.Index[Any]":  # noqa: PLR0911  (one for each kind of time)
         """Return the index of the next steps."""
         import pandas as pd
 
@@ -65,6 +67,15 @@ class TimeAxis:
         if self.kind == "period":
             last = pd.Period(str(self.last), freq=self.frequency)
             return pd.period_range(last, periods=steps + 1, freq=self.frequency, name=self.name)[1:]
+        if self.kind == "calendar":
+            return pd.Index(dates_on(str(self.frequency), str(self.last), np.arange(1, steps + 1)), name=self.name)
+        if self.kind == "model":
+            import xarray
+
+            dates: Any = xarray.date_range(
+                str(self.last), periods=steps + 1, freq=self.frequency, calendar=str(self.zone), use_cftime=True
+            )
+            return dates[1:].rename(self.name)
         date = pd.Timestamp(self.last)
         date = date if self.zone is None else date.tz_convert(self.zone)
         if self.frequency is not None:
@@ -89,6 +100,8 @@ class Form:
         The time step that the series itself states; None when it states none.
     extra
         What the kind needs besides, as JSON values.
+    grid
+        The fields that the features are points of; None for plain columns.
     """
 
     kind: Kind
@@ -96,6 +109,7 @@ class Form:
     axis: TimeAxis | None = None
     dt: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    grid: Grid | None = None
 
     def index(self, times: Float[np.ndarray, " steps"]) -> "pd.Index[Any]":
         """Return the index after the series, or the times since its last snapshot when it has none of its own."""
@@ -104,56 +118,71 @@ class Form:
         if self.axis is None:
             return pd.Index(times, name="time")
         if "epoch" in self.extra:
-            seconds = np.asarray(self.axis.after(len(times)), dtype=np.float64)
-            return pd.DatetimeIndex(pd.to_datetime(dates_after(seconds, self.extra["epoch"])), name="time")
+            after = np.asarray(self.axis.after(len(times)), dtype=np.float64)
+            return index_after(after, self.extra["epoch"], self.extra.get("calendar")).rename(self.axis.name)
         return self.axis.after(len(times))
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of the seasons that the calendar of the times suggests: 12 of months, 7 of days."""
+        if self.axis is None or (self.kind == "snapshots" and "epoch" not in self.extra):
+            return ()
+        if self.kind == "snapshots":
+            return seasons_of(self.extra.get("calendar"), self.dt)
+        if self.axis.kind == "calendar":
+            return seasons_of(self.axis.frequency, None)
+        if self.axis.frequency is not None:
+            return seasons_of_frequency(self.axis.frequency)
+        return seasons_of(None, self.dt) if self.axis.kind == "date" else ()
 
     def given_back(self, values: Float[np.ndarray, "steps features"], times: Float[np.ndarray, " steps"]) -> Any:
         """Return forecast values as what the series was."""
         if self.kind == "array":
-            return values
+            return values if self.grid is None else self.grid.whole(values)[0]
         if self.kind == "snapshots":
-            return self._snapshots(values, times)
+            return self.snapshots(values, times)
         index = self.index(times)
         if self.kind in ("frame", "column"):
             import pandas as pd
 
             frame = pd.DataFrame(values, index=index, columns=list(self.extra["columns"]))
             return frame if self.kind == "frame" else frame.iloc[:, 0].rename(self.extra["columns"][0])
-        return self._xarray(values, index)
+        return self.fields(values, times)
 
-    def _snapshots(self, values: np.ndarray, times: np.ndarray) -> Snapshots:
-        last = float(self.axis.last) if self.axis is not None else 0.0
-        dt, epoch = float(self.dt or 1.0), self.extra.get("epoch")
-        return Snapshots(values, last + times, dt, self.names, source="forecast", epoch=epoch)
+    def fields(self, values: Float[np.ndarray, "steps features"], times: Float[np.ndarray, " steps"]) -> Any:
+        """Return rows of a series with a grid as an xarray object with its coordinates, masked points as NaN."""
+        assert self.grid is not None  # of the kinds that have one
+        unnamed = self.axis is None or (self.axis.kind == "row" and self.kind != "snapshots")
+        return self.grid.to_xarray(values, None if unnamed else self.index(times))
 
-    def _xarray(self, values: np.ndarray, index: "pd.Index[Any]") -> Any:
-        import xarray
-
-        time = self.extra["time"]
-        along = {} if self.axis is None or self.axis.kind == "row" else {time: ((time,), index)}
-        coords = along | {name: (tuple(dims), np.array(entry)) for name, dims, entry in self.extra["coords"]}
-        start, arrays = 0, {}
-        for name, dims, shape, attrs in self.extra["variables"]:
-            size = math.prod(shape)
-            part = values[:, start : start + size].reshape(len(values), *shape)
-            own = {key: entry for key, entry in coords.items() if set(entry[0]) <= {time, *dims}}
-            arrays[name] = xarray.DataArray(part, dims=(time, *dims), coords=own, attrs=attrs, name=name)
-            start += size
-        if self.kind == "dataset":
-            return xarray.Dataset({str(name): array.variable for name, array in arrays.items()}, coords=coords)
-        return next(iter(arrays.values()))
+    def snapshots(
+        self, values: Float[np.ndarray, "steps features"], times: Float[np.ndarray, " steps"], source: str = "forecast"
+    ) -> Snapshots:
+        """Return rows as Snapshots, at times after the last one of the series."""
+        last = float(self.axis.last) if self.axis is not None and self.axis.kind == "number" else 0.0
+        names = tuple(names_of(self, values.shape[1]))
+        time_name = "time" if self.axis is None or self.axis.name is None else self.axis.name
+        epoch, calendar = self.extra.get("epoch"), self.extra.get("calendar")
+        return Snapshots(
+            values, last + times, float(self.dt or 1.0), names, source=source, epoch=epoch, calendar=calendar,
+            grid=self.grid, time_name=time_name,
+        )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
         """Return the form as JSON values."""
-        return asdict(self)
+        plain = asdict(replace(self, grid=None))
+        return plain | {"grid": None if self.grid is None else self.grid.record()}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Form":
         """Return what :meth:`record` gave; TypeError or KeyError where it does not fit."""
         axis = record["axis"]
         extra = dict(record["extra"])
-        return cls(record["kind"], tuple(record["names"]), axis and TimeAxis(**axis), record["dt"], extra)
+        grid = None if record.get("grid") is None else Grid.read(record["grid"])
+        check_fields(cls, {name: record[name] for name in ("kind", "dt")}, "the form of the series")
+        # Names of an index are whatever pandas takes for one.
+        check_fields(TimeAxis, {name: value for name, value in (axis or {}).items() if name != "name"}, "its times")
+        return cls(record["kind"], tuple(record["names"]), axis and TimeAxis(**axis), record["dt"], extra, grid)
 
 
 @dataclass(frozen=True)
@@ -176,18 +205,16 @@ class Opened:
 
 
 def open_series(series: Any) -> Opened:
-    """Return series as arrays with their form; what is no table, xarray or Snapshots is passed on as it is.
+    """Return series as arrays with their form; what is no table, xarray, Snapshots or field is passed on as it is.
 
     Raises
     ------
     BadInputError
-        If a table holds text, its times are not uniform, or several series have different time steps.
+        If a table holds text, its times are not uniform, or several series have different time steps or columns.
     """
-    if isinstance(series, list | tuple) and series and all(_known(one) for one in series):
-        parts = [_open(one, f"series[{number}]") for number, one in enumerate(series)]
-        steps = [part.form.dt for part in parts if part.form.dt is not None]
-        if steps and max(steps) > min(steps) * (1 + _SAME_STEP):
-            raise BadInputError(f"time steps of the series run from {min(steps):g} to {max(steps):g}; resample them")
+    if isinstance(series, list | tuple) and series and all(_known(part) for part in series):
+        first = _open(series[0], "series[0]")
+        parts = [first, *(open_window(part, first.form, f"series[{n}]") for n, part in enumerate(series[1:], start=1))]
         inputs = [part.inputs for part in parts]
         return Opened([part.values for part in parts], inputs if inputs[0] is not None else None, parts[-1].form)
     return _open(series, "series") if _known(series) else Opened(series, None, Form("array"))
@@ -203,7 +230,7 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
     """
     if not _known(window):
         return Opened(window, None, Form("array", trained.names))
-    opened = _open(window, what)
+    opened = _open(window, what, masking=trained.grid is None)
     names = opened.form.names
     if trained.dt and opened.form.dt and abs(opened.form.dt - trained.dt) > _SAME_STEP * trained.dt:
         raise BadInputError(
@@ -212,29 +239,44 @@ def open_window(window: Any, trained: Form, what: str = "window") -> Opened:
         )
     if not trained.names or not names or names == trained.names:
         return opened
-    absent = [name for name in trained.names if name not in names]
+    place = {name: number for number, name in enumerate(names)}
+    absent = [name for name in trained.names if name not in place]
     if absent:
         raise BadInputError(
-            f"{what} has no column {', '.join(map(repr, absent[:10]))}, which the model was fitted to; it has "
-            f"{', '.join(map(repr, names[:10]))}"
+            f"{what} has no column {listing([repr(name) for name in absent])}, which the model was fitted to; it has "
+            f"{listing([repr(name) for name in names])}"
         )
-    places = [names.index(name) for name in trained.names]
+    places = [place[name] for name in trained.names]
     columns = opened.form.extra.get("columns")
     extra = opened.form.extra if columns is None else {**opened.form.extra, "columns": [columns[k] for k in places]}
-    return replace(opened, values=opened.values[:, places], form=replace(opened.form, names=trained.names, extra=extra))
+    grid = opened.form.grid
+    if grid is not None and trained.grid is not None:
+        # The mask is that of the training; a field that holds more variables takes the whole grid of the training.
+        same = grid.points == trained.grid.points
+        grid = replace(grid, kept=trained.grid.kept) if same else trained.grid
+    form = replace(opened.form, names=trained.names, extra=extra, grid=grid)
+    return replace(opened, values=opened.values[:, places], form=form)
 
 
 def _known(series: Any) -> bool:
+    """Return whether a series has a form beside its numbers; an array does where it is a field ``(time, *space)``."""
+    if isinstance(series, np.ndarray):
+        return series.ndim > 2
     return isinstance(series, Snapshots) or type(series).__module__.split(".")[0] in ("pandas", "xarray")
 
 
-def _open(series: Any, what: str) -> Opened:
+def _open(series: Any, what: str, *, masking: bool = True) -> Opened:
+    if isinstance(series, np.ndarray):
+        values, grid = flattened([series], plain_grid({None: series.shape}, single=True), what, masking=masking)
+        return Opened(values, None, Form("array", grid.names(), grid=grid))
     if isinstance(series, Snapshots):
-        axis = TimeAxis("number", float(series.times[-1]), series.dt, name="time")
-        extra = {} if series.epoch is None else {"epoch": series.epoch}
-        return Opened(series.values, series.inputs, Form("snapshots", series.names, axis, series.dt, extra))
+        axis = TimeAxis("number", float(series.times[-1]), series.dt, name=series.time_name)
+        extra = {name: value for name in ("epoch", "calendar") if (value := getattr(series, name)) is not None}
+        return Opened(
+            series.values, series.inputs, Form("snapshots", series.names, axis, series.dt, extra, series.grid)
+        )
     if type(series).__module__.split(".")[0] == "xarray":
-        return _open_xarray(series, what)
+        return _open_xarray(series, what, masking=masking)
     if not hasattr(series, "index"):
         raise BadInputError(f"{what} is a pandas {type(series).__name__}; expected a DataFrame or a Series")
     return _open_frame(series, what)
@@ -244,7 +286,7 @@ def _open_frame(table: Any, what: str) -> Opened:
     """Open a DataFrame or a Series of pandas."""
     column = not hasattr(table, "columns")
     frame = table.to_frame() if column else table
-    marked = [name for name in frame.columns if str(name).lower() in _TIME_NAMES]
+    marked = [name for name in frame.columns if str(name).lower() in TIME_NAMES] or _likely_times(frame)
     if marked and len(frame.columns) > 1:
         # As in the readers; dates that are text become dates.
         frame = frame.set_index(marked[0])
@@ -267,6 +309,15 @@ def _open_frame(table: Any, what: str) -> Opened:
     return Opened(frame.to_numpy(dtype=np.float64, na_value=np.nan), None, Form(kind, names, axis, dt, extra))
 
 
+def _likely_times(frame: Any) -> list[Any]:
+    """Return the column of a usual name that holds dates, or numbers that grow; none where the index holds dates."""
+    if frame.index.dtype.kind == "M" or hasattr(frame.index, "freq") or not frame.columns.is_unique:
+        return []
+    lower = {str(name).strip().lower(): name for name in frame.columns}
+    likely = [lower[name] for name in LIKELY_TIME_NAMES if name in lower]
+    return [name for name in likely if is_clock(frame[name].to_numpy())][:1]
+
+
 def _dates(index: Any, what: str, name: str) -> Any:
     import pandas as pd
 
@@ -276,40 +327,32 @@ def _dates(index: Any, what: str, name: str) -> Any:
         raise BadInputError(f"{what}: column {name!r} holds neither numbers nor dates ({error})") from None
 
 
-def _open_xarray(table: Any, what: str) -> Opened:
-    """Open a DataArray or a Dataset: the dimension ``time`` or ``t``, else the first, is time."""
-    dims = [str(name) for name in table.dims]
-    if not dims:
+def _open_xarray(table: Any, what: str, *, masking: bool) -> Opened:
+    """Open a DataArray or a Dataset: the dimension ``time`` or ``t``, else one of dates, else the first, is time."""
+    time = time_dimension(table.dims, table.coords)
+    if time is None:
         raise BadInputError(f"{what} has no dimension; expected values over time")
-    time = next((name for name in dims if name.lower() in _TIME_NAMES), dims[0])
     single = not hasattr(table, "data_vars")
     variables = {table.name: table} if single else {name: table[name] for name in table.data_vars}
     moving = {name: array.transpose(time, ...) for name, array in variables.items() if time in array.dims}
     if not moving:
         raise BadInputError(f"{what} has no variable over {time!r}; expected values over time")
-    parts, names, shapes = [], [], []
     for name, array in moving.items():
+        if array.dtype.kind == "c":
+            raise BadInputError(
+                f"{what}: {name!r} is complex; give real and imaginary parts as variables of their own: "
+                f"xarray.Dataset({{'real': x.real, 'imaginary': x.imag}})"
+            )
         if array.dtype.kind not in "iufb":
             raise BadInputError(f"{what}: {name!r} holds {array.dtype}, expected real numbers")
-        shape = array.shape[1:]
-        size = math.prod(shape)
-        stem = "x" if name is None else str(name)
-        names += [stem] if not shape else [f"{stem}{number}" for number in range(size)]
-        parts.append(np.asarray(array.values, dtype=np.float64).reshape(len(array), size))
-        attrs = {str(key): value for key, value in array.attrs.items() if isinstance(value, str | int | float)}
-        shapes.append([name, [str(dim) for dim in array.dims[1:]], list(shape), attrs])
     axis, dt = (None, None) if time not in table.indexes else _axis_of(table.indexes[time], what)
-    still = [
-        [str(name), [str(dim) for dim in coord.dims], coord.values.tolist()]
-        for name, coord in table.coords.items()
-        if time not in coord.dims and coord.dtype.kind in "iufbU"
-    ]
-    extra = {"time": time, "variables": shapes, "coords": still}
+    arrays = [np.asarray(array.values, dtype=np.float64) for array in moving.values()]
+    values, grid = flattened(arrays, grid_of(moving, table, time, single=single), what, masking=masking)
     kind: Kind = "dataarray" if single else "dataset"
-    return Opened(np.concatenate(parts, axis=1), None, Form(kind, tuple(names), axis, dt, extra))
+    return Opened(values, None, Form(kind, grid.names(), axis, dt, grid=grid))
 
 
-def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
+def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:  # noqa: PLR0911  (one for each kind of index)
     """Return the times of a pandas index, and their step as a number (of dates in seconds)."""
     import pandas as pd
 
@@ -318,6 +361,8 @@ def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
         return TimeAxis("period", str(index[-1]), frequency=index.freqstr, name=name), None
     if isinstance(index, pd.DatetimeIndex):
         return _dated_axis(index, what, name)
+    if type(index).__name__ == "CFTimeIndex":
+        return _model_axis(index, what, name)
     if isinstance(index, pd.TimedeltaIndex):
         seconds = np.asarray(index.total_seconds(), dtype=np.float64)
         step = _uniform_step(seconds, what)
@@ -334,22 +379,32 @@ def _axis_of(index: Any, what: str) -> tuple[TimeAxis, float | None]:
 
 def _dated_axis(index: "pd.DatetimeIndex", what: str, name: str | None) -> tuple[TimeAxis, float | None]:
     """Return the axis of dates: by their frequency where they have one, as calendar months do, else by equal steps."""
-    import pandas as pd
-
     if index.isna().any():
         raise BadInputError(f"{what}: some times are no dates (NaT); remove or repair these rows")
     zone = None if index.tz is None else str(index.tz)
     seconds = np.asarray((index - index[0]).total_seconds(), dtype=np.float64)
     gaps = np.diff(seconds)
     uniform = len(gaps) > 0 and bool((gaps == gaps[0]).all())
-    frequency: Any = index.freqstr
+    # An offset without a name of its own (DateOffset(months=1)) cannot be read back from its text.
+    frequency: Any = None if index.freqstr is None or index.freqstr.startswith("<") else index.freqstr
     if frequency is None and not uniform and len(index) > 2:
-        with warnings.catch_warnings():  # pandas 4 will return an offset in place of its name
-            warnings.simplefilter("ignore", category=DeprecationWarning)
-            frequency = pd.infer_freq(index)
-        frequency = getattr(frequency, "freqstr", frequency)
+        frequency = infer(index)
+        on_calendar = calendar_of(index) if frequency is None and zone is None else None
+        if on_calendar is not None and (np.diff(on_calendar[1]) == 1).all():
+            return TimeAxis("calendar", index[-1].isoformat(), None, on_calendar[0], name), None
     step = float(gaps[0]) if uniform else None if frequency is not None else _uniform_step(seconds, what)
     return TimeAxis("date", index[-1].isoformat(), step, frequency, name, zone), step
+
+
+def _model_axis(index: Any, what: str, name: str | None) -> tuple[TimeAxis, float | None]:
+    """Return the axis of dates of cftime."""
+    import xarray
+
+    infer_frequency: Any = xarray.infer_freq
+    frequency = infer_frequency(index) if len(index) > 2 else None
+    if frequency is None:
+        raise BadInputError(f"the times of {what} are of no frequency that xarray knows; resample them")
+    return TimeAxis("model", index[-1].isoformat(), None, frequency, name, index.calendar), None
 
 
 def _uniform_step(times: np.ndarray, what: str) -> float:

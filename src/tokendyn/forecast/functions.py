@@ -110,6 +110,28 @@ def drawn_units(
     return weights, -np.einsum("uc,uc->u", weights, centres)
 
 
+def draw_basis(
+    rows: Float[np.ndarray, "samples width"],
+    *,
+    order: int,
+    directions: int = 0,
+    units: int,
+    activation: str,
+    rng: np.random.Generator,
+) -> Basis:
+    """Return the functions of windows: monomials to ``order``, of some principal directions or of all, and units."""
+    width = rows.shape[1]
+    projection, weights, bias = None, np.empty((0, width)), np.empty(0)
+    if units or directions:
+        axes, deviations = principal_directions(rows)
+    if directions and order > 1:
+        projection = axes[:directions].T / deviations[0]
+    if units:
+        weights, bias = drawn_units(rows, axes, deviations, units, activation, rng)
+    columns = width if projection is None else projection.shape[1]
+    return Basis(projection, Monomials.graded(columns, order), weights, bias, activation)
+
+
 @dataclass(frozen=True)
 class Fits:
     """Solutions for several ridges from one factorisation.

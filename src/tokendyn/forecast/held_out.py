@@ -1,5 +1,6 @@
 """What is held out of a user's series, and how a model does on it in closed loop."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.calendars import in_words
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.metrics import normalised_error, valid_prediction_times
 from tokendyn.results import Bars, Numbers
@@ -35,6 +38,13 @@ class HeldOut(Numbers, kind="held-out"):
         ``(starts, time, features)``; NaN behind a divergence.
     dated
         Whether the times were dates, and the unit of time is the second.
+    calendar
+        Of dates at the steps of a calendar, its name; the unit of time is its step then.
+    coverage
+        Share of the truth that the model's bands of 90 % hold, as far as they are calibrated; NaN without bands, or
+        where they were calibrated without refits. A forecast that diverged has no band behind its end.
+    left_range
+        Forecasts that left the range of the training data by ten widths of it, the diverged ones included.
     """
 
     nrmse: float
@@ -48,20 +58,24 @@ class HeldOut(Numbers, kind="held-out"):
     forecasts: Float[np.ndarray, "starts time features"]
     truths: Float[np.ndarray, "starts time features"]
     dated: bool = False
+    calendar: str | None = None
+    coverage: float = float("nan")
+    left_range: int = 0
 
     def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
         names = ("nrmse", "worst", "valid_time", "lower", "upper", "diverged", "starts", "horizon")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "coverage", "left_range")}
 
     @property
     def status(self) -> str:
-        """``"diverged"`` when a forecast was, else ``"completed"``."""
-        return "diverged" if self.diverged else "completed"
+        """``"diverged"`` or ``"left range"`` when a forecast did, else ``"completed"``."""
+        return "diverged" if self.diverged else "left range" if self.left_range else "completed"
 
     def describe(self) -> list[str]:
-        """Return :meth:`line`."""
-        return [self.line()]
+        """Return :meth:`line`, and how much of the truth the bands hold."""
+        covered = f"bands of {100 * LEVEL:g} % hold {100 * self.coverage:.0f} % of what was held out"
+        return [self.line()] if math.isnan(self.coverage) else [self.line(), covered]
 
     def picture(self) -> Bars:
         """Return the quartiles of the valid time."""
@@ -75,7 +89,10 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"{self.diverged} of {self.starts} forecasts diverged"
         else:
             fate = f"the worst {self.worst:.3g}"
+        if self.left_range > self.diverged:
+            fate += f"; {self.left_range} left the range of the training data by ten widths of it"
         time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
+        time = time if self.calendar is None else in_words(self.calendar, self.valid_time)
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
             f"(median of {counted(self.starts, 'start')}; {fate}); valid for {time}"
@@ -163,7 +180,19 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         forecasts,
         truths,
         dated=task.tests[0].epoch is not None,
+        calendar=task.tests[0].calendar,
+        coverage=_coverage(model, forecasts, truths),
+        left_range=sum(model._steps_within(forecast) < task.horizon for forecast in forecasts),
     )
+
+
+def _coverage(model: Forecaster, forecasts: np.ndarray, truths: np.ndarray) -> float:
+    """Return the share of the truth that the bands of a model hold; NaN without bands."""
+    if model.residuals_ is None or model.residuals_.source == "other data":  # perhaps of these very rows
+        return float("nan")
+    half = model.residuals_.half_width(forecasts.shape[1], LEVEL)
+    known = np.isfinite(forecasts) & ~np.isnan(half)
+    return float((np.abs(forecasts - truths) <= half)[known].mean()) if known.any() else float("nan")
 
 
 def _validation(learned: Snapshots, horizon: int) -> int:

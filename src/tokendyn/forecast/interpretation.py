@@ -53,9 +53,9 @@ def local_spectrum(model: TDTF, window: Any) -> Spectrum:
     The amplitudes are those of the window around its own newest snapshot held still.
     """
     array = check_series(window, "window", features=model.n_features_)
-    array = array[-window_length(model.delays, model.stride) :]
+    array = array[-window_length(model.delays_, model.stride_) :]
     reading = read_orbit(model, np.concatenate([array, array[-1:]]))
-    operator = companion(reading.operators[0], model.stride)
+    operator = companion(reading.operators[0], model.stride_)
     size = len(operator)
     decoder = np.eye(model.n_features_, size, k=size - model.n_features_)
     state = (array - array[-1]).ravel()

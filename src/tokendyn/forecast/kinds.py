@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tokendyn.forecast.forms import Form
+from tokendyn.forecast.intervals import Residuals
 
 
 class Stored(Protocol):
@@ -13,6 +14,7 @@ class Stored(Protocol):
 
     fit_seconds_: float
     form_: Form
+    residuals_: Residuals | None
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what ``_restore`` needs: values for JSON, arrays."""
@@ -36,18 +38,35 @@ _HOMES = {
     "Blend": "blend",
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
+    "FieldForecaster": "field_forecaster",
+    "Logarithm": "logarithm",
     "Mean": "naive",
     "PaperTDTF": "paper",
     "Persistence": "naive",
     "SeasonalNaive": "naive",
     "TDDMD": "tddmd",
     "TDTF": "tdtf",
+    "VectorField": "vector_field",
 }
 
 
 def known_kinds() -> list[str]:
     """Return the names of all kinds that are known here, in order."""
     return sorted({*_HOMES, *KINDS})
+
+
+def add_kind(kind: type[Any]) -> None:
+    """Let files name a class.
+
+    Raises
+    ------
+    TypeError
+        If its name is that of a model of this room: saved models would load as the other class.
+    """
+    own = f"{__package__}.{_HOMES[kind.__name__]}" if kind.__name__ in _HOMES else kind.__module__
+    if kind.__module__ != own:
+        raise TypeError(f"{kind.__module__}.{kind.__name__}: the name belongs to {own}; choose another")
+    KINDS[kind.__name__] = kind
 
 
 def kind_of(name: str) -> type[Any]:

@@ -34,6 +34,15 @@ class Monomials:
             last = column
         return cls(tuple(parents), tuple(columns))
 
+    def flat(self, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return for every monomial the number of its parent, the columns counted first, and its other factor."""
+        parents, first = [np.empty(0, dtype=int)], 0
+        for parent in self.parents:
+            parents.append(parent + first)
+            # The parents of the next order stand behind all values that there were before them.
+            first = first + (width if first == 0 else len(self.parents[len(parents) - 3]))
+        return np.concatenate(parents), np.concatenate([np.empty(0, dtype=int), *self.columns])
+
     def __call__(self, rows: Float[np.ndarray, "samples width"]) -> list[np.ndarray]:
         """Return the values of the monomials, ``(samples, terms)`` for each order."""
         values, products = [], rows

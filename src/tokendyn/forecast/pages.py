@@ -1,6 +1,7 @@
 """Forecasters and forecasts as figures and pages."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
 from tokendyn.forecast.figures import (
     attention_figure,
     continued_figure,
@@ -20,6 +23,7 @@ from tokendyn.forecast.figures import (
 )
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.interpretation import local_eigenvalues, read_orbit
+from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.orbit_reading import OrbitReading
 from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION
 from tokendyn.forecast.store import SCHEMA as MODEL_SCHEMA
@@ -33,6 +37,8 @@ from tokendyn.words import counted
 
 #: Windows along an orbit that are read, windows whose eigenvalues are drawn, and the largest state for that.
 _READ, _DRAWN, _LARGEST = 300, 60, 600
+#: Seconds of a fit, and size of the state, up to which the eigenvalues get error bars.
+_QUICK, _SMALL = 0.02, 100
 #: Rows of a window that are drawn before a forecast.
 _PAST = 60
 #: Series that the page of a forecast draws.
@@ -56,10 +62,12 @@ def model_figures(
     past = test.values[max(first - _PAST, 0) : first]
     forecast = held.forecasts[0]
     drawn = {type(model).__name__: forecast[np.isfinite(forecast).all(axis=1)]}
+    half = None if model.residuals_ is None else model.residuals_.half_width(len(forecast))
+    shaded = "" if half is None else f" The band is meant to hold {100 * LEVEL:g} % of the truth."
     found = {
         "forecast": (
-            forecast_figure(held.truths[0], drawn, model.dt_, names, model.scale_, past),
-            "The first forecast of what was held out, and its error in standard deviations over time.",
+            forecast_figure(held.truths[0], drawn, model.dt_, names, model.scale_, past, half),
+            f"The first forecast of what was held out, and its error in standard deviations over time.{shaded}",
         )
     }
     if model.window_length_ * model.n_features_ > _LARGEST:
@@ -67,11 +75,23 @@ def model_figures(
     window = test.values[first - model.window_length_ : first]
     if isinstance(model, TDDMD):
         spectrum = model.spectrum(window)
-        found["spectrum"] = (spectrum_figure(spectrum), "Eigenvalues, frequencies and growth rates.")
+        bars = _bars(model)
+        crosses = "" if bars is None else f" Crosses are intervals of {100 * bars.level:g} % for measurement noise."
+        what = f"Eigenvalues, frequencies and growth rates.{crosses}"
+        found["spectrum"] = (spectrum_figure(spectrum, bars), what)
         found["modes"] = (modes_figure(spectrum, names), "The modes that contribute most to the last window.")
     if isinstance(model, TDTF):
         found |= _orbit_figures(model, test, first)
     return found
+
+
+def _bars(model: TDDMD) -> EigenvalueIntervals | None:
+    """Return error bars of the eigenvalues where they cost little, else None."""
+    if model.n_inputs_ or model.fit_seconds_ > _QUICK or model.window_length_ * model.n_features_ > _SMALL:
+        return None
+    with suppress(BadInputError):  # of several series, or of a model that a search made
+        return model.eigenvalue_intervals()
+    return None
 
 
 def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[Figure, str]]:
@@ -79,18 +99,19 @@ def _orbit_figures(model: TDTF, test: Snapshots, first: int) -> dict[str, tuple[
     rows = slice(first - model.window_length_, min(first + _READ, len(test)))
     part = test[rows]
     reading = read_orbit(model, part.values, part.inputs)
+    attention = attention_figure(reading, model.dt_, model.stride_)
     found = {
-        "attention": (attention_figure(reading, model.dt_, model.stride), "Attention over the delays along the orbit."),
+        "attention": (attention, "Attention over the delays along the orbit."),
         "shares": (share_figure(reading, model.dt_), "Sizes of the linear and the nonlinear part of each prediction."),
     }
     every = max(len(reading.attention) // _DRAWN, 1)
     some = OrbitReading(*(getattr(reading, name)[::every] for name in OrbitReading.__dataclass_fields__))
-    linear = TDDMD(delays=model.delays, stride=model.stride)
+    linear = TDDMD(delays=model.delays_, stride=model.stride_)
     learned = test[:first] if first > 2 * model.window_length_ else test
     linear.fit(learned.values, dt=model.dt_, inputs=learned.inputs)
     found["eigenvalues"] = (
         local_eigenvalues_figure(
-            local_eigenvalues(some, model.stride), linear.spectrum().eigenvalues, every * model.dt_
+            local_eigenvalues(some, model.stride_), linear.spectrum().eigenvalues, every * model.dt_
         ),
         f"Eigenvalues of the local operators at every {every}. window, beside those of TD-DMD with the same delays.",
     )
@@ -129,6 +150,8 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     if held is not None:
         numbers |= {"held-out error, sd": held["nrmse"], "steps": held["horizon"], "starts": held["starts"]}
         numbers |= {"valid time": held["valid_time"], "diverged": held["diverged"]}
+        if held.get("coverage") is not None:
+            numbers[f"in the bands of {100 * LEVEL:g} %"] = f"{100 * held['coverage']:.0f} %"
     sections: list[Section] = [KeyFigures(numbers)]
     if about.get("account"):
         sections.append(Text(about["account"], "Why these settings"))

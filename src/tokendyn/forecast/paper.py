@@ -53,6 +53,8 @@ class PaperTDTF(Forecaster):
         ``status``, ``epochs``, ``chosen`` and ``error``: the held-out one-step root mean square.
     """
 
+    _most_refits = 3
+
     def __init__(
         self,
         *,

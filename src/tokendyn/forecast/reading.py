@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tokendyn.errors import BadInputError
-from tokendyn.words import duration
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesOptions:
-    """What of a table is a series.
+class TableOptions:
+    """What of a table is a series, and what its times are.
 
     Attributes
     ----------
     time
-        Column with the times, numbers or dates at equal steps; "time" or "t" by default, if there is one.
+        Column with the times: numbers or dates at equal steps, also months, quarters, years or business days. By
+        default a column with a usual name (time, t, date, ds, month, year, ...), if there is one.
     columns
         What to forecast, with commas between; all but time and inputs by default.
     inputs
         Columns with control or forcing that is known ahead, with commas between.
-    series
-        Column that tells several series apart.
     fill
         Fill gaps: linear or previous. By default they are errors.
     """
@@ -35,8 +34,20 @@ class SeriesOptions:
     time: str | None = None
     columns: str | None = None
     inputs: str | None = None
-    series: str | None = None
     fill: Literal["linear", "previous"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesOptions(TableOptions):
+    """What of a table are one or several series.
+
+    Attributes
+    ----------
+    series
+        Column that tells several series apart.
+    """
+
+    series: str | None = None
 
     def read(self, data: Path) -> "list[Snapshots]":
         """Read one series, or the several that the column ``series`` tells apart."""
@@ -82,14 +93,13 @@ def described(series: "Sequence[Snapshots]") -> str:
     parts = f" in {len(series)} series" if len(series) > 1 else ""
     driven = f", inputs {', '.join(first.input_names)}" if first.input_names else ""
     shown = ", ".join(first.names[:8]) + (f", ... ({len(first.names)})" if len(first.names) > 8 else "")
-    step = f"{first.dt:g}" if first.epoch is None else duration(first.dt)
-    return f"{rows} snapshots{parts} at dt = {step} of {shown}{driven}"
+    shown = shown if first.grid is None else f"{first.grid.described()}: {counted(len(first.names), 'feature')}"
+    return f"{rows} snapshots{parts} at dt = {first.step_words} of {shown}{driven}"
 
 
-def arrays_of(series: "Sequence[Snapshots]") -> "tuple[list[np.ndarray], list[Any] | None]":
-    """Return values and inputs as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
-    inputs = [part.inputs for part in series]
-    return [part.values for part in series], None if inputs[0] is None else inputs
+def series_of(series: "Sequence[Snapshots]") -> Any:
+    """Return one or several series as :meth:`tokendyn.forecast.Forecaster.fit` takes them."""
+    return series[0] if len(series) == 1 else list(series)
 
 
 def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> "np.ndarray":
@@ -104,7 +114,7 @@ def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "S
     names
         Those columns.
     time
-        Column with the times; "time" or "t" by default, if there is one.
+        Column with the times; by default one with a usual name, if there is one.
     after
         The series.
     steps
@@ -148,14 +158,16 @@ def _input_columns(
     import numpy as np
 
     from tokendyn.data.snapshots import seconds_since
+    from tokendyn.data.snapshots.clocks import time_column
     from tokendyn.data.snapshots.columns import open_columns
 
     with open_columns(table) as opened:
         columns = [opened.need(name) for name in names]
-        time = time or next((name for name in opened.shapes if name.lower() in ("time", "t")), None)
+        time = time or time_column(opened)
         times = opened.need(time) if time is not None and time in opened.shapes else None
     if times is not None and times.dtype.kind not in "fiu":
-        times = None if after.epoch is None else seconds_since(times, after.epoch, f"{table}: time {time!r}")
+        source = f"{table}: time {time!r}"
+        times = None if after.epoch is None else seconds_since(times, after.epoch, source, after.calendar)
     wrong = [name for name, column in zip(names, columns, strict=True) if column.dtype.kind not in "fiu"]
     if wrong:
         raise BadInputError(f"{table}: {', '.join(map(repr, wrong))} holds no numbers; inputs are columns of numbers")
@@ -173,7 +185,7 @@ def _check_continues(table: Path, times: "np.ndarray", after: "Snapshots") -> No
         return
     words = [f"{float(times[0]):g}", f"{due:g}"]
     if after.epoch is not None:
-        words = dates_after(np.array([times[0], due]), after.epoch)
+        words = dates_after(np.array([times[0], due]), after.epoch, after.calendar)
     raise BadInputError(
         f"{table}: the first time after the data is {words[0]}, expected {words[1]}; inputs go on where the data end"
     )

@@ -1,12 +1,13 @@
 """What a linear operator of snapshots says: eigenvalues, frequencies, growth, modes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 
+from tokendyn.errors import BadInputError
 from tokendyn.results import Points, Result
 
 if TYPE_CHECKING:
@@ -58,6 +59,25 @@ class Spectrum(Result, kind="spectrum"):
         """Size of each mode in the newest snapshot of the window: ``|amplitude|`` times the norm of its mode."""
         return np.abs(self.amplitudes) * np.linalg.norm(self.modes, axis=0)
 
+    def at(self, steps: Int[np.ndarray, " steps"]) -> Float[np.ndarray, "steps features"]:
+        """Return what the modes make of some steps after the last snapshot of the window; before it where negative."""
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # of modes that vanish, before the window
+            parts = self.amplitudes[:, None] * self.eigenvalues[:, None] ** steps
+            return np.asarray(self.rest + (self.modes @ parts).real.T)
+
+    def select(self, modes: Any) -> "Spectrum":
+        """Return the spectrum of some modes, each with its conjugate partner.
+
+        Parameters
+        ----------
+        modes
+            Their places, or one truth value for each mode: ``spectrum.select(spectrum.growth_rates > -0.1)``.
+        """
+        places = with_partners(self.eigenvalues, modes)
+        return replace(
+            self, eigenvalues=self.eigenvalues[places], modes=self.modes[:, places], amplitudes=self.amplitudes[places]
+        )
+
     @property
     def status(self) -> str:
         """``"completed"``."""
@@ -94,6 +114,26 @@ class Spectrum(Result, kind="spectrum"):
     def picture(self) -> Points:
         """Return the eigenvalues and the unit circle."""
         return Points(self.eigenvalues.real, self.eigenvalues.imag, "real part", "imaginary part", unit_circle=True)
+
+
+def with_partners(eigenvalues: Complex[np.ndarray, " modes"], modes: Any) -> Int[np.ndarray, " chosen"]:
+    """Return the places of some eigenvalues and of their conjugates.
+
+    Raises
+    ------
+    BadInputError
+        If there are no such modes.
+    """
+    wanted = np.asarray(modes)
+    if wanted.dtype == bool and wanted.shape == eigenvalues.shape:
+        wanted = np.flatnonzero(wanted)
+    whole = wanted.dtype.kind in "iu" and wanted.ndim == 1
+    if not whole or not len(wanted) or wanted.min() < 0 or wanted.max() >= len(eigenvalues):
+        raise BadInputError(
+            f"modes are {modes!r}; expected places below {len(eigenvalues)}, or a truth value for each mode"
+        )
+    partners = [int(np.abs(eigenvalues - eigenvalues[place].conj()).argmin()) for place in wanted]
+    return np.unique([*wanted.tolist(), *partners]).astype(np.int64)
 
 
 def companion(

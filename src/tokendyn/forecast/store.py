@@ -9,7 +9,9 @@ import numpy as np
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.forms import Form
+from tokendyn.forecast.intervals import Residuals
 from tokendyn.forecast.kinds import kind_of, known_kinds
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
 
@@ -48,6 +50,9 @@ def save(model: "Stored", folder: str | Path, *, overwrite: bool = False) -> Non
         "fitted": fitted,
         "provenance": provenance(parameters, seed=parameters.get("random_state"), seconds=model.fit_seconds_),
     }
+    if model.residuals_ is not None:
+        record["residuals"] = model.residuals_.record()
+        tensors = tensors | model.residuals_.tensors()
     with new_folder(folder, overwrite=overwrite) as place:
         write_json(place / "model.json", record)
         tensors |= {name: getattr(model, f"{name}_") for name in _ENDS}
@@ -85,6 +90,7 @@ def load(folder: str | Path) -> Any:
 
 def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndarray]) -> Any:
     """Return the model of a record; ValueError, KeyError or TypeError if something in it does not fit."""
+    check_fields(kind.__init__, record["parameters"], "model.json")
     model = kind(**record["parameters"])
     problems = model._parameter_problems()
     if problems:
@@ -102,7 +108,9 @@ def _rebuild(kind: type[Any], record: dict[str, Any], tensors: dict[str, np.ndar
         setattr(model, name, tensors[name])
     if any(not np.isfinite(array).all() for array in tensors.values()):
         raise ValueError("a tensor holds NaN or infinity")
-    # Folders of 0.1 hold neither the form nor the end of the series.
+    # Folders of 0.1 hold neither the form nor the end of the series, nor residuals.
+    known = record.get("residuals")
+    model.residuals_ = None if known is None else Residuals.read(known, tensors, model.n_features_)
     model.form_ = Form.read(record["form"]) if "form" in record else Form("array")
     for name, columns in zip(_ENDS, (model.n_features_, model.n_inputs_), strict=True):
         end = tensors.pop(name, np.empty((0, columns)))

@@ -1,8 +1,9 @@
 """Time-delayed dynamic mode decomposition: the linear recursion of delays that fits best."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,8 +12,12 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number, check_series
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
-from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised
+from tokendyn.forecast.ranks import AUTO, gavish_donoho
+from tokendyn.forecast.spectra import Spectrum, companion, spectrum_of, stabilised, with_partners
 from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
 
 
 class TDDMD(Forecaster):
@@ -27,7 +32,8 @@ class TDDMD(Forecaster):
     delays, stride
         Snapshots of a window, and the steps between them.
     rank
-        Singular values kept: a count, a share of the energy (a float below 1), or None for all above rounding.
+        Singular values kept: a count, a share of the energy (a float below 1), None for all above rounding, or "auto"
+        (also 0) for those above the threshold of Gavish and Donoho (:func:`~tokendyn.forecast.ranks.gavish_donoho`).
     ridge
         Weight of the penalty on the coefficients, as a share of the variance of one unit.
     intercept
@@ -67,12 +73,15 @@ class TDDMD(Forecaster):
     array([0.5, 1.2])
     """
 
+    #: The only training series, for error bars; a view of what was given, and not saved.
+    _series: Float[np.ndarray, "time features"] | None = None
+
     def __init__(
         self,
         *,
         delays: int = 10,
         stride: int = 1,
-        rank: int | float | None = None,
+        rank: int | float | str | None = None,
         ridge: float = 0.0,
         intercept: bool = True,
         scale: bool = True,
@@ -105,10 +114,179 @@ class TDDMD(Forecaster):
             )
         space = self._space or self._companion_space()
         state = space.encode(array[None, -self.window_length_ :])[0]
-        identity = np.eye(len(space.operator))
-        rest = np.linalg.lstsq(identity - space.operator, space.offset, rcond=None)[0]
+        rest = _window_at_rest(space, self.training_rows_)
         resting = space.centre + space.decoder @ rest
         return spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
+
+    def reconstruct(self, steps: int | None = None, modes: Any = None) -> Float[np.ndarray, "steps features"]:
+        """Return the training series as the model makes it from its first window, the errors of no step corrected.
+
+        Parameters
+        ----------
+        steps
+            How many snapshots, the window included; by default as many as the first training series has.
+        modes
+            Only these: places in :meth:`spectrum`, or a truth value for each mode.
+
+        Raises
+        ------
+        BadInputError
+            For a model with inputs, or modes that do not exist.
+        """
+        self._check_free("reconstruct")
+        count = self.training_rows_ if steps is None else steps
+        problems = check_count("steps", count)
+        if problems:
+            raise BadInputError(problems[0])
+        span = self.window_length_
+        if modes is not None:
+            return self.spectrum().select(modes).at(np.arange(count) - span + 1)
+        if count <= span:
+            return self.first_window_[:count].copy()
+        return np.concatenate([self.first_window_, self.forecast(self.first_window_, count - span).values])
+
+    def backcast(self, steps: int, window: Any = None, modes: Any = None) -> Float[np.ndarray, "steps features"]:
+        """Return the snapshots before a window, the oldest first: its modes, run backwards.
+
+        Modes that fade grow backwards, and most of them are made of noise. By default only those are used that keep a
+        tenth of their size over one window; their amplitudes are fitted to the window anew.
+
+        Parameters
+        ----------
+        steps
+            Snapshots before the window.
+        window
+            By default the first one of the training series.
+        modes
+            Others than these by default: places in :meth:`spectrum`, or a truth value for each mode.
+
+        Raises
+        ------
+        BadInputError
+            For a model with inputs, or if no mode is left.
+        """
+        self._check_free("backcast")
+        problems = check_count("steps", steps)
+        if problems:
+            raise BadInputError(problems[0])
+        whole = self.spectrum(window)
+        lasting = np.abs(whole.eigenvalues) ** self.window_length_ >= _LASTING
+        if modes is None and not lasting.any():
+            raise BadInputError("every mode fades within a window: there is nothing to run backwards")
+        chosen = whole.select(lasting if modes is None else modes)
+        array = self.first_window_ if window is None else check_series(window, "window", features=self.n_features_)
+        rows = np.arange(1 - self.window_length_, 1)
+        with np.errstate(all="ignore"):
+            powers = chosen.eigenvalues[None, :] ** rows[:, None]
+        design = (powers[:, None, :] * chosen.modes[None]).reshape(-1, len(chosen.eigenvalues))
+        target = (array[-self.window_length_ :] - chosen.rest).ravel()
+        amplitudes = np.linalg.lstsq(design, target.astype(np.complex128), rcond=None)[0]
+        return replace(chosen, amplitudes=amplitudes).at(np.arange(-steps, 0) - self.window_length_ + 1)
+
+    def select(self, modes: Any) -> "TDDMD":
+        """Return a model that moves by some of the modes alone; what the others hold of a window is dropped.
+
+        Parameters
+        ----------
+        modes
+            Places in :meth:`spectrum`, or a truth value for each mode; conjugate partners come along.
+
+        Raises
+        ------
+        BadInputError
+            If a mode does not exist, or the model is a reduced one.
+        """
+        self._check_fitted()
+        if self.reduced:
+            raise BadInputError(
+                "modes of a model with reduced=True are not selected; fit it with reduced=False, or a rank"
+            )
+        space = self._space or self._companion_space()
+        whole = self.spectrum()
+        wanted = whole.eigenvalues[with_partners(whole.eigenvalues, modes)]
+        values, vectors = np.linalg.eig(space.operator)
+        places = np.unique([int(np.abs(values - value).argmin()) for value in wanted])
+        right, left = vectors[:, places], np.linalg.pinv(vectors)[places]
+        basis = np.linalg.svd(np.hstack([right.real, right.imag]), full_matrices=False)[0][:, : len(places)]
+        onto = basis.T @ (right @ left).real
+        rest = _window_at_rest(space, self.training_rows_)
+        # The window at rest becomes the centre: the selected modes are deviations from it.
+        left_over = space.offset - rest + space.operator @ rest
+        selected: TDDMD = copy.copy(self)
+        parts = (
+            onto @ space.encoder, basis.T @ space.operator @ basis, space.decoder @ basis, onto @ space.driver,
+            onto @ left_over, space.centre + space.decoder @ rest,
+        )  # fmt: skip
+        selected._space = StateSpace(*(np.ascontiguousarray(part) for part in parts))
+        return selected
+
+    def _check_free(self, what: str) -> None:
+        """Raise where a model that is driven by inputs is asked for what only a free one has."""
+        self._check_fitted()
+        if self.n_inputs_:
+            raise BadInputError(f"{what} is for models without inputs; forecast takes them")
+
+    def eigenvalue_intervals(
+        self,
+        series: Any = None,
+        *,
+        level: float = 0.9,
+        draws: int = 100,
+        modes: int | None = None,
+        noise: Literal["measurement", "process"] = "measurement",
+        random_state: int = 0,
+    ) -> "EigenvalueIntervals":
+        """Return the eigenvalues with error bars: the fit is repeated on series that could have been measured as well.
+
+        With ``noise="measurement"`` the series is taken for a signal of few modes with noise on every snapshot. The
+        signal is the series of about that rank nearest to it (projections in turn), every draw adds the rest back in
+        random order. With ``noise="process"`` a draw is an orbit of the fitted recursion, driven by its one-step
+        residuals in random order. The intervals are basic bootstrap intervals (A. C. Davison, D. V. Hinkley, Bootstrap
+        Methods and their Application, Cambridge 1997, section 2.4): they take off the bias that noise on the windows
+        gives to least squares, so that the fitted number itself may lie outside. :doc:`theory-forecast` has what they
+        cover.
+
+        Parameters
+        ----------
+        series
+            One series of the training (time, features); by default the only one of the fit, as long as this model was
+            not read from a folder.
+        level
+            Probability of each interval on its own.
+        draws
+            Repeated fits, at least 10. Each costs what the fit did, and the eigenvalues of the recursion.
+        modes
+            Eigenvalues, those that contribute most; None for the rank of the model, or without one as many as singular
+            values stand out of the noise; at most 12.
+        noise
+            Where the noise enters.
+        random_state
+            Seed of the draws.
+
+        Raises
+        ------
+        BadInputError
+            If a parameter is out of its range, the model has inputs, or there is no one series.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tokendyn.data.systems import sinusoids
+        >>> from tokendyn.forecast import TDDMD
+        >>> signal = sinusoids(300, 0.05, (0.5, 1.2), seed=0).with_noise(0.05, seed=0)
+        >>> bars = TDDMD(delays=12, rank=4).fit(signal).eigenvalue_intervals(draws=50)
+        >>> np.unique(abs(bars.frequencies).mean(axis=1).round(2))
+        array([0.5, 1.2])
+        """
+        from tokendyn.forecast.eigenvalue_bars import eigenvalue_intervals
+
+        self._check_fitted()
+        array = self._series if series is None else self._read(series, None)[0]
+        if array is None:
+            raise BadInputError("there is no one series of the fit at hand; give it: eigenvalue_intervals(series)")
+        return eigenvalue_intervals(
+            self, array, level=level, draws=draws, modes=modes, noise=noise, random_state=random_state
+        )
 
     def explain(self, series: Any = None, inputs: Any = None) -> Spectrum:
         """Return the :meth:`spectrum`; amplitudes are those at the end of a series, by default the training one."""
@@ -146,6 +324,8 @@ class TDDMD(Forecaster):
         self.input_coefficients_ = np.ascontiguousarray(solved.matrix[states:].T)
         self.intercept_, self.rank_, self.singular_values_ = solved.intercept, solved.rank, solved.singular_values
         self.first_window_ = series[0][: self.window_length_].copy()
+        self.training_rows_ = len(series[0])
+        self._series = series[0] if len(series) == 1 else None
         self._space = self._make_space(series, solved)
         progress(1.0, f"rank {self.rank_}")
 
@@ -209,7 +389,7 @@ class TDDMD(Forecaster):
         tensors = {name: getattr(self, f"{name}_") for name in _TENSORS}
         if self._space is not None:
             tensors |= {f"space_{name}": getattr(self._space, name) for name in StateSpace.__dataclass_fields__}
-        return {"rank": self.rank_}, tensors
+        return {"rank": self.rank_, "rows": self.training_rows_}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set coefficients and state space."""
@@ -226,11 +406,15 @@ class TDDMD(Forecaster):
         for name in _TENSORS:
             setattr(self, f"{name}_", tensors[name])
         self.rank_ = int(record["rank"])
+        # Folders of 0.1 do not hold the length of the training series.
+        self.training_rows_ = int(record.get("rows", self.window_length_))
         self._space = None
-        if self.reduced or self.stable:
+        if self.reduced or self.stable or "space_operator" in tensors:
             self._space = StateSpace(*(tensors[f"space_{name}"] for name in StateSpace.__dataclass_fields__))
 
 
+#: Share of its size that a mode must keep over a window to be run backwards.
+_LASTING = 0.1
 _TENSORS = ("coefficients", "input_coefficients", "intercept", "singular_values", "first_window")
 
 
@@ -309,7 +493,7 @@ def truncated_least_squares(
     columns: Float[np.ndarray, "samples columns"],
     targets: Float[np.ndarray, "samples targets"],
     *,
-    rank: int | float | None,
+    rank: int | float | str | None,
     ridge: float,
     intercept: bool,
     scale: bool,
@@ -329,11 +513,13 @@ def truncated_least_squares(
     return LeastSquares(matrix, target_centre - centre @ matrix, kept, values, basis, pseudo_inverse, centre, units)
 
 
-def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | None, shape: tuple[int, ...]) -> int:
+def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]) -> int:
     """Return how many singular values are kept: never those at the level of rounding."""
     sound = max(int((values > values[0] * max(shape) * np.finfo(float).eps).sum()), 1)
     if rank is None:
         return sound
+    if isinstance(rank, str) or rank == 0:
+        return min(gavish_donoho(values, shape), sound)
     if isinstance(rank, int | np.integer):
         return min(int(rank), sound)
     energy = np.cumsum(values**2) / np.sum(values**2)
@@ -342,11 +528,15 @@ def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | None, sh
 
 def rank_problems(rank: Any) -> list[str]:
     """Return what is wrong with a rank."""
-    if rank is None or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 1):
+    if (
+        rank is None
+        or rank == AUTO
+        or (isinstance(rank, int | np.integer) and not isinstance(rank, bool) and rank >= 0)
+    ):
         return []
     if isinstance(rank, float) and 0 < rank < 1:
         return []
-    return [f"rank is {rank!r}, expected a count >= 1, a share of the energy between 0 and 1, or None"]
+    return [f"rank is {rank!r}, expected a count, a share of the energy between 0 and 1, {AUTO!r}, or None"]
 
 
 def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: int) -> StateSpace:
@@ -363,3 +553,17 @@ def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: i
     encoder = solved.basis.T / solved.units
     decoder = (solved.basis * solved.units[:, None])[-features:]
     return StateSpace(encoder, operator, decoder, np.zeros((len(operator), 0)), offset, centre)
+
+
+def _window_at_rest(space: "StateSpace", rows: int) -> np.ndarray:
+    """Return the state that one step leaves as it is, as far as the data can tell where it lies.
+
+    A mode slower than the data are long, such as a trend, would come to rest far outside of them or nowhere; along it
+    the state at rest is the mean of the data.
+    """
+    rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
+    values, vectors = np.linalg.eig(space.operator)
+    slow = np.abs(1.0 - values) < 1.0 / rows
+    if slow.any():
+        rest = rest - (vectors[:, slow] @ (np.linalg.pinv(vectors)[slow] @ rest)).real
+    return np.asarray(rest)

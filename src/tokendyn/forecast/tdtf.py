@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ from tokendyn.forecast.training import Normalised, Record, Settings, normalise, 
 from tokendyn.late import function_at
 from tokendyn.words import counted
 
+_searched = function_at("tokendyn.forecast.tdtf_search:searched")
 _read_orbit = function_at("tokendyn.forecast.interpretation:read_orbit")
 
+#: Delays of a model that is told something else.
+_DELAYS = 5
 #: Weight of the model against the data in the first round of smoothing; it grows to RATIO halfway, as models sharpen.
 _SOFT = 4.0
 #: Rounds of smoothing end when so much of the budget is spent; the rest is for the last fit.
@@ -38,6 +42,10 @@ class TDTF(Forecaster):
     proportion to the delays. L is TD-DMD. Our own design after the abstract of arXiv 2602.08478;
     :class:`PaperTDTF` keeps its literal form.
 
+    Without settings, ``TDTF()`` searches its own (:mod:`tokendyn.forecast.tdtf_search`): windows and fixed units by
+    least squares, then training from the best of them on, kept only where forecasts of what is held out get better.
+    With any setting of the model it is fitted as follows.
+
     The output layer is solved by least squares inside, and Levenberg-Marquardt moves the inner weights (variable
     projection). The last part of each series is held out; closed loops over it choose the iteration, and whether
     the nonlinear part is worth having at all: a linear system gets TD-DMD.
@@ -45,17 +53,17 @@ class TDTF(Forecaster):
     Parameters
     ----------
     delays, stride
-        Snapshots of a window, and the steps between them.
+        Snapshots of a window, and the steps between them. None: five, or what the search of ``TDTF()`` finds.
     common_scale
         Divide all features by one scale, the root mean square of their standard deviations, instead of each by its
         own: errors then count by energy, as they should for POD coefficients, whose weak ones follow the strong.
     units
         Nonlinear units; 0 for TD-DMD alone.
     rank
-        Length of the context c: a count, a share of the energy of the windows, or None for all directions. Without
-        units it is the rank of TD-DMD.
+        Length of the context c. None: at most 16 principal directions of the windows, all in one scale. A count, or a
+        share of the energy of the windows: so many directions, whitened. Without units it is the rank of TD-DMD.
     attention
-        Whether alpha is learned; else it is uniform, and V_j stays what whitens the windows.
+        Whether alpha is learned, with more than one delay; else it is uniform, and V_j stays as it starts.
     keys
         Length of query and keys.
     activation
@@ -71,14 +79,15 @@ class TDTF(Forecaster):
     ridge
         Weight of the penalty on the output layer.
     unit_scale
-        Standard deviation of the first weights W_1; the windows are whitened.
+        Standard deviation of the first weights W_1. None: 1/2 on whitened windows and for tanh, else 1.
     iterations
         Steps of Levenberg-Marquardt.
     finish, finish_steps
         Steps of Levenberg-Marquardt on closed loops, after the others; kept where the validation error falls. And the
         length of these loops: None for two windows; a hundred steps and more teach slow and nearly neutral motion.
     gate
-        Keep TD-DMD unless the nonlinear part lowers the validation error by two percent.
+        Keep TD-DMD unless the nonlinear part lowers the validation error by two percent; and where nothing is held out
+        to tell.
     smoothing
         Rounds that alternate a fit and a smoothing of the training series by the model; for noisy data. 10 to 30.
     history
@@ -88,8 +97,11 @@ class TDTF(Forecaster):
     validation_fraction, validation_horizon
         Last part of each series that is held out (0 for none), and the steps of a closed loop over it; None for
         two thirds of that part, at most 600.
+    horizon, longest
+        Of the search of ``TDTF()``: steps of a forecast, and the longest window in snapshots; None for any.
     budget
-        Seconds after which training stops with what it has; ``training_["status"]`` then says "budget".
+        Processor seconds after which training stops with what it has; ``training_["status"]`` then says "budget". Those
+        of the whole search of ``TDTF()``, by default 3.
     checkpoint
         File that every fifth iteration is written to, and that an interrupted fit continues from.
     random_state
@@ -103,9 +115,14 @@ class TDTF(Forecaster):
         Centre and scale of features and inputs.
     parameters_
         Numbers that training set.
+    delays_, stride_
+        The window that was fitted.
+    chosen_
+        Settings that the search of ``TDTF()`` chose; empty where it was told.
     training_
         ``status``, ``iterations``, ``chosen``, ``linear_error``, ``error``, ``history``: see
-        :class:`tokendyn.forecast.training.Record`.
+        :class:`tokendyn.forecast.training.Record`. After a search ``lost``, the share of the horizon that is lost on
+        what was held out, and ``tried``, the candidates.
 
     Examples
     --------
@@ -118,10 +135,12 @@ class TDTF(Forecaster):
     ('completed', (5, 3))
     """
 
+    _most_refits = 3
+
     def __init__(
         self,
         *,
-        delays: int = 5,
+        delays: int | None = None,
         stride: int = 1,
         common_scale: bool = False,
         units: int = 100,
@@ -133,7 +152,7 @@ class TDTF(Forecaster):
         every: int = 1,
         noise: float = 1e-5,
         ridge: float = 1e-12,
-        unit_scale: float = 0.5,
+        unit_scale: float | None = None,
         iterations: int = 50,
         finish: int = 0,
         finish_steps: int | None = None,
@@ -142,6 +161,8 @@ class TDTF(Forecaster):
         history: int = 0,
         validation_fraction: float = 0.1,
         validation_horizon: int | None = None,
+        horizon: int | None = None,
+        longest: int | None = None,
         budget: float | None = None,
         checkpoint: str | None = None,
         random_state: int = 0,
@@ -167,6 +188,8 @@ class TDTF(Forecaster):
         self.history = history
         self.validation_fraction = validation_fraction
         self.validation_horizon = validation_horizon
+        self.horizon = horizon
+        self.longest = longest
         self.budget = budget
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -176,10 +199,25 @@ class TDTF(Forecaster):
         """Count the numbers that training set."""
         return self.cell_.parameters
 
+    @property
+    def family(self) -> str:
+        """What was fitted: TD-TF, TD-TF with uniform attention, or TD-DMD where the nonlinear part was not kept."""
+        if not hasattr(self, "cell_"):
+            return "TD-TF"
+        if not self.cell_.readout.size:
+            return "TD-DMD"
+        return "TD-TF" if self.cell_.network.attends else "TD-TF with uniform attention"
+
+    def _searches(self) -> bool:
+        """Return whether nothing of the model is told, so that all of it is searched."""
+        names = self.get_params(deep=False)
+        told = {name for name in names if name not in _FREE and names[name] != _default(name)}
+        return not told
+
     def tokens(self, series: np.ndarray, inputs: np.ndarray) -> Float[np.ndarray, "samples delays width"]:
         """Return the normalised tokens of every window of a series that has a next snapshot."""
         z, w = self.units_.snapshots(series), self.units_.inputs(inputs)
-        return tokens_of(z, w, self.delays, self.stride)
+        return tokens_of(z, w, self.delays_, self.stride_)
 
     def smooth(
         self, series: Any, inputs: Any = None, *, ratio: float = RATIO, rounds: int = 10
@@ -203,7 +241,7 @@ class TDTF(Forecaster):
         self._check_fitted()
         array = check_series(series, "series", features=self.n_features_)
         problems = check_count("rounds", rounds) + check_number("ratio", ratio)
-        span = window_length(self.delays, self.stride)
+        span = window_length(self.delays_, self.stride_)
         if len(array) <= span:
             problems.append(f"series has {counted(len(array), 'snapshot')}, expected more than {span}")
         if problems:
@@ -236,14 +274,19 @@ class TDTF(Forecaster):
 
     def _parameter_problems(self) -> list[str]:
         """Return what is wrong with the parameters."""
-        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
+        problems = check_count("stride", self.stride)
+        for name in ("delays", "horizon", "longest"):
+            if getattr(self, name) is not None:
+                problems += check_count(name, getattr(self, name))
         problems += check_count("units", self.units, 0) + check_count("keys", self.keys)
         problems += check_count("iterations", self.iterations, 0) + check_count("finish", self.finish, 0)
         problems += check_count("smoothing", self.smoothing, 0) + check_count("every", self.every)
         problems += check_count("history", self.history, 0)
         problems += check_count("random_state", self.random_state, 0) + rank_problems(self.rank)
-        for name in ("noise", "ridge", "unit_scale", "validation_fraction"):
+        for name in ("noise", "ridge", "validation_fraction"):
             problems += check_number(name, getattr(self, name))
+        if self.unit_scale is not None:
+            problems += check_number("unit_scale", self.unit_scale)
         if not problems and self.validation_fraction > 0.5:
             problems.append(f"validation_fraction is {self.validation_fraction}, expected at most 0.5")
         if self.activation not in ACTIVATIONS:
@@ -257,18 +300,31 @@ class TDTF(Forecaster):
         return problems
 
     def _window_length(self) -> int:
-        """Return ``(delays - 1) stride + 1``, or the history if that is longer."""
-        return max(window_length(self.delays, self.stride), self.history)
+        """Return ``(delays - 1) stride + 1``, or the history if that is longer; 1 before a search."""
+        if self._searches():
+            return 1
+        return max(window_length(self._delays(), self.stride), self.history)
+
+    def _delays(self) -> int:
+        return _DELAYS if self.delays is None else self.delays
 
     def settings(self) -> Settings:
         """Return what the training needs to know."""
-        names = Settings.__dataclass_fields__.keys() - {"keys", "seed"}
-        keys = self.keys if self.attention else 0
-        return Settings(**{name: getattr(self, name) for name in names}, keys=keys, seed=self.random_state)
+        names = Settings.__dataclass_fields__.keys() - {"delays", "keys", "seed"}
+        delays = self._delays()
+        # One delay has nothing to attend to.
+        keys = self.keys if self.attention and delays > 1 else 0
+        values = {name: getattr(self, name) for name in names}
+        return Settings(**values, delays=delays, keys=keys, seed=self.random_state)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Train, and with ``smoothing`` rounds train again on what the model makes of the series."""
+        if self._searches():
+            self._search(series, inputs, progress)
+            return
         settings = self.settings()
+        self.delays_, self.stride_ = settings.delays, settings.stride
+        self.chosen_: dict[str, Any] = {}
         data = normalise(series, inputs, settings)
         self.units_ = data.units
         checkpoint = None if self.checkpoint is None else Path(self.checkpoint)
@@ -278,13 +334,40 @@ class TDTF(Forecaster):
             self.cell_, record = self._fit_smoothed(data, settings, progress)
         self.training_ = asdict(record)
 
+    def _search(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
+        """Search the settings, and take over the model that was found."""
+        choice = _searched(
+            series, inputs, self.dt_, horizon=self.horizon, budget=self.budget,
+            longest=self.longest, seed=self.random_state, progress=progress,
+        )  # fmt: skip
+        for name in ("units_", "cell_", "delays_", "stride_", "window_length_"):
+            setattr(self, name, getattr(choice.model, name))
+        self.chosen_ = choice.settings
+        self.training_ = choice.model.training_ | {"lost": choice.lost, "tried": choice.tried}
+        self._keep_end(list(series), list(inputs))
+        progress(1.0, self.family)
+
+    def with_output_of(self, series: list[np.ndarray], inputs: list[np.ndarray]) -> "TDTF":
+        """Return a model with these inner weights whose output layer is solved for other series of the same kind."""
+        model = TDTF(**self.get_params(deep=False)).set_params(iterations=0, gate=False, validation_fraction=0.0)
+        settings = model.settings()
+        for name in ("n_features_", "n_inputs_", "dt_", "low_", "high_", "scale_", "window_length_", "form_"):
+            setattr(model, name, getattr(self, name))
+        data = replace(normalise(series, inputs, settings), units=self.units_)
+        data.series[:] = [self.units_.snapshots(one) for one in series]
+        data.inputs[:] = [self.units_.inputs(one) for one in inputs]
+        model.units_, model.chosen_ = self.units_, self.chosen_
+        model.delays_, model.stride_, model.training_ = self.delays_, self.stride_, self.training_
+        model.cell_, _ = train(data, settings, progress=lambda *_: None, start=self.cell_.network)
+        return model
+
     def _fit_smoothed(self, data: Normalised, settings: Settings, progress: Progress) -> tuple[Cell, Record]:
         """Alternate a fit and a smoothing; the rounds before the last are short."""
-        rounds, began = self.smoothing, time.perf_counter()
+        rounds, began = self.smoothing, time.process_time()
         short = replace(settings, iterations=min(settings.iterations, 4), gate=False)
 
         def bounded(what: Settings) -> Settings:
-            left = None if self.budget is None else max(self.budget - (time.perf_counter() - began), 0.0)
+            left = None if self.budget is None else max(self.budget - (time.process_time() - began), 0.0)
             return replace(what, budget=left)
 
         def told(done: int) -> Progress:
@@ -292,7 +375,7 @@ class TDTF(Forecaster):
 
         smooth, network = data, None
         for done in range(rounds):
-            if self.budget is not None and time.perf_counter() - began > _ROUNDS_SHARE * self.budget:
+            if self.budget is not None and time.process_time() - began > _ROUNDS_SHARE * self.budget:
                 break
             cell, _ = train(smooth, bounded(short), progress=told(done), start=network)
             network = cell.network if len(cell.network.bias) else None
@@ -303,24 +386,25 @@ class TDTF(Forecaster):
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Predict each snapshot from the true ones before it."""
-        first = self.window_length_ - window_length(self.delays, self.stride)
+        first = self.window_length_ - window_length(self.delays_, self.stride_)
         return self.units_.restore(self.cell_.step(self.tokens(series[first:], inputs[first:])))
 
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
         """Roll out each window by the compiled loop, smoothed before if there is a history."""
         z, w = self.units_.snapshots(windows), self.units_.inputs(inputs)
-        if self.history:
+        # A history no longer than the window holds no step that a model could be compared with.
+        if self.history > window_length(self.delays_, self.stride_):
             known = list(w[:, : z.shape[1]])
             z = np.stack(smoothed(self.cell_, list(z), known, guess=list(z), ratio=RATIO, rounds=10))
-        span = window_length(self.delays, self.stride)
+        span = window_length(self.delays_, self.stride_)
         z, w = z[:, -span:], w[:, self.window_length_ - span :]
         values = np.empty((len(windows), steps, self.n_features_))
-        empty = np.zeros((steps, self.delays, 0))
+        empty = np.zeros((steps, self.delays_, 0))
         for i, window in enumerate(z):
             drive = empty
             if self.n_inputs_:
                 padded = np.zeros((len(w[i]), self.n_features_))
-                drive = tokens_of(padded, w[i], self.delays, self.stride)[:, :, self.n_features_ :]
+                drive = tokens_of(padded, w[i], self.delays_, self.stride_)[:, :, self.n_features_ :]
             values[i] = self.cell_.roll(window, steps, drive)
         return self.units_.restore(values), None
 
@@ -328,21 +412,28 @@ class TDTF(Forecaster):
         """Return the cell, the units and the record of the training."""
         tensors = {f"network_{name}": getattr(self.cell_.network, name) for name in ARRAYS}
         tensors |= {name: getattr(self.cell_, name) for name in ("linear", "offset", "readout")}
-        return {"training": self.training_}, tensors | {"centre": self.units_.centre, "width": self.units_.scale}
+        record = {
+            "training": self.training_, "stride": self.stride_, "activation": self.cell_.network.activation,
+            "chosen": self.chosen_,
+        }  # fmt: skip
+        return record, tensors | {"centre": self.units_.centre, "width": self.units_.scale}
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the cell and the units; ValueError where shapes do not fit."""
         features, width = self.n_features_, self.n_features_ + 2 * self.n_inputs_
         arrays: dict[str, Any] = {name: tensors[f"network_{name}"] for name in ARRAYS}
-        network = Network(**arrays, activation=self.activation)
+        # Models saved by an earlier version were told all of these.
+        network = Network(**arrays, activation=record.get("activation", self.activation))
+        self.delays_, self.stride_ = len(network.values), record.get("stride", self.stride)
+        self.chosen_ = record.get("chosen", {})
         rank, units, keys = network.values.shape[1], len(network.bias), len(network.query_bias)
         expected = {
             "network_query": (keys, width),
             "network_key": (keys, width),
-            "network_position": (self.delays, keys),
-            "network_values": (self.delays, rank, width),
+            "network_position": (self.delays_, keys),
+            "network_values": (self.delays_, rank, width),
             "network_weights": (units, rank),
-            "linear": (self.delays, features, width),
+            "linear": (self.delays_, features, width),
             "offset": (features,),
             "readout": (features, units),
             "centre": (features + self.n_inputs_,),
@@ -352,5 +443,14 @@ class TDTF(Forecaster):
         if wrong:
             raise ValueError(f"{', '.join(wrong)} have the wrong shape")
         self.units_ = Units(tensors["centre"], tensors["width"], features)
-        self.cell_ = Cell(self.stride, tensors["linear"], tensors["offset"], network, tensors["readout"])
+        self.cell_ = Cell(self.stride_, tensors["linear"], tensors["offset"], network, tensors["readout"])
         self.training_ = record["training"]
+
+
+#: Parameters that say nothing of the model: with these alone it is searched.
+_FREE = ("random_state", "budget", "horizon", "longest", "checkpoint")
+
+
+def _default(name: str) -> Any:
+    """Return the default of a parameter."""
+    return signature(TDTF.__init__).parameters[name].default

@@ -10,6 +10,7 @@ import numpy as np
 from tokendyn.forecast.cell import Cell, Units, tokens_of
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.finish import finish, segments_of
+from tokendyn.forecast.functions import DIRECTIONS, principal_directions, unit_scales
 from tokendyn.forecast.network import Network, Tokens
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
 from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
@@ -22,6 +23,10 @@ _WORST, _BEST = 2.0, 1e-8
 _ALIKE = 0.1
 #: The nonlinear part must lower the logarithm of the validation error by so much, or the linear model is kept.
 _WORTH = 0.02
+#: Inner weights stay where they start when one iteration takes more operations than this, about a minute of one core.
+_MOST_OPERATIONS = 3e11
+#: Operations a second of the normal equations on one core.
+SPEED = 1e10
 #: Steps in all of the closed loops of a finish with long loops.
 _FINISHED = 8000
 
@@ -41,7 +46,7 @@ class Settings:
     every: int
     noise: float
     ridge: float
-    unit_scale: float
+    unit_scale: float | None
     iterations: int
     finish: int
     finish_steps: int | None
@@ -71,7 +76,8 @@ class Record:
     Attributes
     ----------
     status
-        "completed", or "budget" when the time ended it.
+        "completed"; "budget" when the time ended it; "fixed" when inner weights were too many to be trained; or
+        "unvalidated" when a gate had nothing to validate on, and the linear model was kept.
     iterations
         Steps of Levenberg-Marquardt that were done.
     chosen
@@ -165,7 +171,7 @@ def train(
     part is not worth it. Without a held part the last iteration is taken. ``start`` are inner weights to go on
     from. Under ``torchrun`` each process holds a part of the windows, and all end with the same cell.
     """
-    began = time.perf_counter()
+    began = time.process_time()
     tokens, following = windows_of(data, settings)
     rng = np.random.default_rng(settings.seed)
     network = start or first_network(tokens, settings, rng)
@@ -176,6 +182,15 @@ def train(
     record.linear_error = record.error = validation_error(best, data) if settings.linear else None
     if not settings.units:
         return best, record
+    if settings.linear and settings.gate and record.linear_error is None:
+        record.status = "unvalidated"
+        return best, record
+    samples, delays, width = tokens.shape
+    cost = iteration_cost(samples, targets.shape[1], settings.units, delays * width, bool(settings.keys))
+    if cost > _MOST_OPERATIONS and settings.iterations:
+        record.status, settings = "fixed", replace(settings, iterations=0)
+    if settings.budget is not None and cost > SPEED * (settings.budget - (time.process_time() - began)):
+        record.status, settings = "budget", replace(settings, iterations=0)
     processes = Processes()
     bound = _bound(checkpoint, data, settings)
     search = _Search(data, settings, record, progress, began, bound, processes)
@@ -210,24 +225,49 @@ def shaken(
     return moved, following - moved[:, -1, : following.shape[1]]
 
 
+def iteration_cost(samples: int, outputs: int, units: int, width: int, attention: bool) -> float:
+    """Return the operations of one step of Levenberg-Marquardt: normal equations of all outputs, and their solution."""
+    rank = min(width, DIRECTIONS)
+    weights = float(units * (rank + 1) + (width * rank if attention else 0))
+    return 2.0 * samples * outputs * weights**2 + weights**3 / 3
+
+
+def affordable_units(
+    samples: int, outputs: int, units: int, width: int, *, attention: bool, iterations: int, seconds: float
+) -> int:
+    """Return of how many units, at most ``units``, so many steps of Levenberg-Marquardt take so many seconds."""
+    while units and iterations * iteration_cost(samples, outputs, units, width, attention) > SPEED * seconds:
+        units = int(0.8 * units)
+    return units
+
+
 def first_network(tokens: Tokens, settings: Settings, rng: np.random.Generator) -> Network:
     """Return the network that training starts from.
 
-    The values are the blocks of the whitened right singular vectors of the Hankel matrix, so that uniform
-    attention gives a context of unit variance; each unit is centred on a window of the data.
+    The values are blocks of directions of the Hankel matrix, so that uniform attention gives the window in those
+    coordinates; each unit is centred on a window of the data. Without a rank they are the leading principal directions,
+    all divided by one number as in :func:`tokendyn.forecast.functions.unit_scales`, and a query of zero starts with
+    uniform attention. With a rank each is divided by its own deviation (whitened), which blows up directions in which
+    nearly collinear delays differ by noise alone.
     """
     samples, delays, width = tokens.shape
     flat = tokens.reshape(samples, -1)
-    _, singular, right = np.linalg.svd(flat, full_matrices=False)
-    rank = kept_rank(singular, settings.rank, flat.shape)
-    whitening = right[:rank] * (np.sqrt(samples) / singular[:rank, None])
-    values = delays * whitening.reshape(rank, delays, width).transpose(1, 0, 2)
-    weights = settings.unit_scale * rng.standard_normal((settings.units, rank))
-    centres = (flat @ whitening.T)[rng.integers(0, samples, settings.units)]
+    if settings.rank is None:
+        axes, deviations = principal_directions(flat)
+        divisor, deviation = unit_scales(deviations, "tanh" if settings.activation == "tanh" else "sin")
+        directions, query_size = axes[: len(divisor)] / divisor[:, None], 0.0
+    else:
+        _, singular, right = np.linalg.svd(flat, full_matrices=False)
+        kept = kept_rank(singular, settings.rank, flat.shape)
+        directions, deviation, query_size = right[:kept] * (np.sqrt(samples) / singular[:kept, None]), 0.5, 0.1
+    scale = deviation if settings.unit_scale is None else settings.unit_scale
+    values = delays * directions.reshape(-1, delays, width).transpose(1, 0, 2)
+    weights = scale * rng.standard_normal((settings.units, len(directions)))
+    centres = (flat @ directions.T)[rng.integers(0, samples, settings.units)]
     keys = settings.keys
     return Network(
-        query=0.1 * rng.standard_normal((keys, width)),
-        query_bias=0.1 * rng.standard_normal(keys),
+        query=query_size * rng.standard_normal((keys, width)),
+        query_bias=query_size * rng.standard_normal(keys),
         key=0.1 * rng.standard_normal((keys, width)),
         position=0.1 * rng.standard_normal((delays, keys)),
         values=np.ascontiguousarray(values),
@@ -301,7 +341,7 @@ class _Search:
         if self.record.iterations % self.every == 0:
             self.measure(network, solved)
             self.write(network, damping)
-        spent = time.perf_counter() - self.began
+        spent = time.process_time() - self.began
         if self.settings.budget is not None and self.processes.agree(spent >= self.settings.budget):
             self.record.status = "budget"
             return False

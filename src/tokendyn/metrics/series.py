@@ -64,7 +64,7 @@ class Exponent(Numbers, kind="exponent"):
 
 @dataclass(frozen=True)
 class Calibration(Numbers, kind="calibration"):
-    """What an ensemble says about its own error; see :func:`ensemble_calibration`."""
+    """How well an ensemble estimates its own error; see :func:`ensemble_calibration`."""
 
     crps: float
     coverage: dict[float, float]
@@ -73,12 +73,12 @@ class Calibration(Numbers, kind="calibration"):
     spread_error_correlation: float
 
     def describe(self) -> list[str]:
-        """Return what the ensemble says of its error."""
-        held = ", ".join(
+        """Return the scores, the coverage, and the spread beside the error, in sentences."""
+        coverage = ", ".join(
             f"{share:.0%} of the truth within the {level:.0%} range" for level, share in self.coverage.items()
         )
         return [
-            f"continuous ranked probability score {self.crps:.4g}; {held}",
+            f"continuous ranked probability score {self.crps:.4g}; {coverage}",
             f"spread {self.spread:.4g} against an error of {self.error:.4g}, correlated by "
             f"{self.spread_error_correlation:.2f}",
         ]
@@ -94,7 +94,7 @@ def normalised_error(
     Raises
     ------
     BadInputError
-        For different shapes, or a feature without spread.
+        If the shapes differ, or a feature has no spread.
     """
     if forecast.shape != truth.shape:
         raise BadInputError(f"forecast has shape {forecast.shape}, truth {truth.shape}; expected the same")
@@ -148,7 +148,7 @@ def valid_prediction_times(
     Raises
     ------
     BadInputError
-        As :func:`normalised_error`, or for a threshold, step or exponent that is not positive.
+        As :func:`normalised_error`, or if threshold, step or exponent are not positive.
     """
     if min(dt, exponent, threshold) <= 0:
         raise BadInputError(f"dt {dt}, exponent {exponent}, threshold {threshold}; expected numbers above 0")
@@ -157,27 +157,29 @@ def valid_prediction_times(
     rows = np.where(broken, beyond.argmax(axis=1), beyond.shape[1])
     times = rows * dt * exponent
     lower, median, upper = np.quantile(times, (0.25, 0.5, 0.75))
-    return ValidTimes(times, float(median), float(lower), float(upper), int((~broken).sum()))
+    return ValidTimes(
+        times=times, median=float(median), lower=float(lower), upper=float(upper), censored=int((~broken).sum())
+    )
 
 
 def histogram_distance(
-    one: Float[np.ndarray, "times features"], other: Float[np.ndarray, "points features"], bins: int = 50
+    series: Float[np.ndarray, "times features"], truth: Float[np.ndarray, "points features"], bins: int = 50
 ) -> float:
     """Return the total variation ``1/2 sum_b |p_b - q_b|`` of the histograms, the largest over the features.
 
-    Bins are equal and span ``other`` (the truth); what lies outside falls into two bins more.
+    Bins are equal and span ``truth``; values outside fall into two additional bins.
 
     Raises
     ------
     BadInputError
-        For different features or numbers that are not finite.
+        If the features differ or numbers are not finite.
     """
-    if one.shape[1] != other.shape[1]:
-        raise BadInputError(f"{one.shape[1]} and {other.shape[1]} features; expected the same")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+    if series.shape[1] != truth.shape[1]:
+        raise BadInputError(f"{series.shape[1]} and {truth.shape[1]} features; expected the same")
+    if not (np.isfinite(series).all() and np.isfinite(truth).all()):
         raise BadInputError("a series is not finite; compare the finite part of a rollout")
     distances = []
-    for a, b in zip(one.T, other.T, strict=True):
+    for a, b in zip(series.T, truth.T, strict=True):
         edges = np.concatenate([[-np.inf], np.linspace(b.min(), b.max(), bins + 1), [np.inf]])
         edges[-2] = np.nextafter(b.max(), np.inf)  # the largest truth is in the last bin, not outside
         p, q = np.histogram(a, edges)[0] / len(a), np.histogram(b, edges)[0] / len(b)
@@ -199,8 +201,8 @@ def power_spectrum(
 
 
 def spectral_distance(
-    one: Float[np.ndarray, "times features"],
-    other: Float[np.ndarray, "points features"],
+    series: Float[np.ndarray, "times features"],
+    truth: Float[np.ndarray, "points features"],
     dt: float,
     segment: int = 1024,
 ) -> float:
@@ -212,12 +214,12 @@ def spectral_distance(
     Raises
     ------
     BadInputError
-        For different features.
+        If the features differ.
     """
-    if one.shape[1] != other.shape[1]:
-        raise BadInputError(f"{one.shape[1]} and {other.shape[1]} features; expected the same")
-    segment = min(segment, len(one), len(other))
-    p, q = (power_spectrum(series, dt, segment)[1][1:] for series in (one, other))
+    if series.shape[1] != truth.shape[1]:
+        raise BadInputError(f"{series.shape[1]} and {truth.shape[1]} features; expected the same")
+    segment = min(segment, len(series), len(truth))
+    p, q = (power_spectrum(signal, dt, segment)[1][1:] for signal in (series, truth))
     p, q = p / p.sum(axis=0), q / q.sum(axis=0)
     return float(np.sqrt(np.maximum(1 - np.sqrt(p * q).sum(axis=0), 0)).mean())
 
@@ -253,24 +255,24 @@ def largest_exponent(
     Parameters
     ----------
     advance
-        Takes a state ``dt`` later: one step of a system, or of a forecaster on its window.
+        Returns the state ``dt`` later: one step of a system, or of a forecaster on its window.
     start
         A state on the attractor.
     dt
         Time of one call.
     steps
-        Calls that are averaged.
+        Number of calls that are averaged.
     discard
-        Calls before them, in which the separation turns into the fastest direction.
+        Number of calls before them, in which the separation turns into the fastest direction.
     separation
-        Euclidean distance, small against the attractor.
+        Euclidean distance, small compared with the attractor.
     seed
-        For the first direction.
+        Seed of the first direction.
 
     Raises
     ------
     BadInputError
-        If the map leaves the finite numbers, or fewer than ten steps are asked for.
+        If the map returns numbers that are not finite, or there are fewer than ten steps.
     """
     if steps < 10:
         raise BadInputError(f"{steps} steps; expected at least 10, and many more for a converged mean")
@@ -296,7 +298,7 @@ def exponent_of_series(
 ) -> Float[np.ndarray, " horizon"]:
     """Return the mean logarithm of the distance of neighbours after 0, 1, ..., ``horizon - 1`` steps.
 
-    Its slope over the straight part is the largest exponent of the system that made the series. Source: Rosenstein,
+    Its slope over the straight part is the largest exponent of the system of the series. Source: Rosenstein,
     Collins, De Luca, Physica D 65 (1993), equation 12. Features are states or delays of them.
 
     Parameters
@@ -304,11 +306,11 @@ def exponent_of_series(
     series, dt
         The series and its time step.
     horizon
-        Steps that neighbours are followed.
+        Number of steps for which neighbours are followed.
     apart
         Smallest distance in time of two neighbours, in steps: about the mean period.
     references
-        Points whose nearest neighbour is followed.
+        Number of points whose nearest neighbour is followed.
 
     Raises
     ------
@@ -324,10 +326,10 @@ def exponent_of_series(
         )
     tree = cKDTree(series[:last])
     chosen = np.unique(np.linspace(0, last - 1, min(references, last)).astype(np.int64))
-    found = np.asarray(tree.query(series[chosen], k=min(2 * apart + 2, last))[1])
-    far = np.abs(found - chosen[:, None]) >= apart
+    neighbours = np.asarray(tree.query(series[chosen], k=min(2 * apart + 2, last))[1])
+    far = np.abs(neighbours - chosen[:, None]) >= apart
     usable = far.any(axis=1)
-    first, second = chosen[usable], found[usable, far[usable].argmax(axis=1)]
+    first, second = chosen[usable], neighbours[usable, far[usable].argmax(axis=1)]
     steps = np.arange(horizon)
     gaps = np.linalg.norm(series[first[:, None] + steps] - series[second[:, None] + steps], axis=-1)
     usable = (gaps > 0).all(axis=1)
@@ -340,7 +342,7 @@ def ensemble_calibration(
     levels: tuple[float, ...] = (0.5, 0.9),
     scale: Float[np.ndarray, " features"] | None = None,
 ) -> Calibration:
-    """Return how well the spread of an ensemble tells its error.
+    """Return how well the spread of an ensemble estimates its error.
 
     ``crps`` is the continuous ranked probability score ``mean |m - x| - 1/2 mean |m - m'|`` over members m, m'
     (Gneiting and Raftery, J. Am. Stat. Assoc. 102 (2007), equation 21), in scales. ``coverage[p]`` is the share of
@@ -353,7 +355,7 @@ def ensemble_calibration(
     Raises
     ------
     BadInputError
-        For fewer than two members, or shapes that do not fit.
+        If there are fewer than two members, or shapes do not fit.
     """
     if len(ensemble) < 2 or ensemble.shape[1:] != truth.shape:
         raise BadInputError(
@@ -362,16 +364,22 @@ def ensemble_calibration(
     from scipy.stats import spearmanr
 
     scale = truth.std(axis=0) if scale is None else scale
-    members, wanted = np.sort(ensemble / scale, axis=0), truth / scale
+    members, target = np.sort(ensemble / scale, axis=0), truth / scale
     count = len(members)
     weights = (2 * np.arange(1, count + 1) - count - 1)[:, None, None]
     pairs = 2 * (weights * members).sum(axis=0) / count**2
-    crps = float((np.abs(members - wanted).mean(axis=0) - 0.5 * pairs).mean())
+    crps = float((np.abs(members - target).mean(axis=0) - 0.5 * pairs).mean())
     coverage = {}
     for level in levels:
         low, high = np.quantile(members, ((1 - level) / 2, (1 + level) / 2), axis=0, method="weibull")
-        coverage[level] = float(((low <= wanted) & (wanted <= high)).mean())
+        coverage[level] = float(((low <= target) & (target <= high)).mean())
     variance = members.var(axis=0, ddof=1).mean(axis=-1) * (count + 1) / count
-    squared = ((members.mean(axis=0) - wanted) ** 2).mean(axis=-1)
+    squared = ((members.mean(axis=0) - target) ** 2).mean(axis=-1)
     correlation = float(spearmanr(variance, squared).statistic) if np.ptp(variance) and np.ptp(squared) else 0.0
-    return Calibration(crps, coverage, float(np.sqrt(variance.mean())), float(np.sqrt(squared.mean())), correlation)
+    return Calibration(
+        crps=crps,
+        coverage=coverage,
+        spread=float(np.sqrt(variance.mean())),
+        error=float(np.sqrt(squared.mean())),
+        spread_error_correlation=correlation,
+    )

@@ -25,11 +25,12 @@ MAX_PATHS = 10**6
 #: Largest gap between a distance and its lower bound, relative to the distance, that counts as solved.
 CERTIFIED = 1e-10
 
-#: A mass that rounding of sums of weights may leave between two points: below the first, which weights of sum 1
-#: cannot resolve, and below this share of both weights, so that a light but far point keeps its mass.
+#: Limits of a mass that rounding of sums of weights may leave between two points: less than the first number, which
+#: weights of sum 1 cannot resolve, and less than the second as a share of both weights, so that a light but far point
+#: keeps its mass.
 SLIVER, SLIVER_SHARE = 64 * np.finfo(np.float64).eps, 1e-9
 
-#: Solutions of the transport on ever finer scales before it is given up.
+#: Number of solutions of the transport, each on a finer scale.
 SCALES = 6
 
 
@@ -66,7 +67,7 @@ def coupling_distance(
     Raises
     ------
     BadInputError
-        For shapes that do not match, numbers that are not finite, or weights that are no probabilities.
+        If shapes do not match, numbers are not finite, or weights are not probabilities.
     """
     points, targets = _as_points(points, "points", batch=True), _as_points(targets, "targets")
     if points.shape[-2:] != targets.shape:
@@ -88,29 +89,29 @@ def wasserstein(
     Equal weights are assigned by shortest augmenting paths, others by the network simplex of POT (the extra
     ``transport``), or without it by such paths for up to ``MAX_PATHS`` pairs.
 
-    The certificate is a pair of potentials ``u_i + v_j <= |x_i - y_j|^2``, found from the plan by shortest paths: then
-    ``sum_i a_i u_i + sum_j b_j v_j <= W_2^2``. Where the distance is so much smaller than the clouds that the simplex
-    cannot see it, costs far above those of the plan are cut and it is solved again on the finer scale; potentials for
-    cut costs are potentials for the costs.
+    The certificate is a pair of potentials ``u_i + v_j <= |x_i - y_j|^2``, computed from the plan by shortest paths:
+    then ``sum_i a_i u_i + sum_j b_j v_j <= W_2^2``. Where the distance is so much smaller than the clouds that the
+    simplex cannot resolve it, costs far above those of the plan are cut and the problem is solved again on the finer
+    scale; potentials for cut costs are potentials for the costs.
 
     Parameters
     ----------
     points, targets
         Two sets of points of the same dimension; together at most ``MAX_COSTS`` pairs.
     weights, target_weights
-        Not negative, of sum 1; equal by default. Points of weight 0 are left out.
+        Not negative, of sum 1; equal by default. Points of weight 0 are ignored.
     max_iterations
-        Paths, or pivots of the simplex.
+        Largest number of paths, or of pivots of the simplex.
 
     Raises
     ------
     ConvergenceError
-        When the iterations do not suffice, or the squared distance exceeds its lower bound by more than the share
+        If the iterations do not suffice, or the squared distance exceeds its lower bound by more than the share
         ``CERTIFIED``.
     BadInputError
-        For arrays that are no clouds of finite points, too many pairs, or weights that are no probabilities.
+        If arrays are not clouds of finite points, there are too many pairs, or weights are not probabilities.
     MissingLibraryError
-        For more than ``MAX_PATHS`` pairs of unequal weights without POT.
+        If there are more than ``MAX_PATHS`` pairs of unequal weights and POT is missing.
 
     Examples
     --------
@@ -138,8 +139,8 @@ def wasserstein(
         lower = min(max(lower, unit * math.sqrt(bound)), value)
         if lower >= (1 - CERTIFIED) * value:
             return Transport(value, lower)
-        # Pairs that cost more than all pairs of a good plan together are in no better one: cutting their costs leaves
-        # the simplex the digits for the rest.
+        # A pair that costs more than a whole good plan is in no better plan: cutting such costs leaves the simplex the
+        # digits for the others.
         unit, ceiling = _unit(moves), 4.0 * moves.shape[1] * (len(a) + len(b))
     raise ConvergenceError(
         f"the distance lies between {lower:.9g} and {value:.9g} and is not certified to {CERTIFIED:g} of itself; "
@@ -161,14 +162,15 @@ def two_atom_distance(
     Raises
     ------
     BadInputError
-        For numbers that are not finite, or masses or weights that are negative or do not sum to 1.
+        If numbers are not finite, or masses or weights are negative or do not sum to 1.
     """
     points, atoms = _as_points(points, "points"), _as_points(atoms, "atoms")
     if atoms.shape != (2, points.shape[1]):
         raise BadInputError(f"atoms {atoms.shape}; expected two points of {points.shape[1]} coordinates")
     mass, shares = _shares(masses, 2, "masses"), _shares(weights, len(points), "weights")
-    first, second, way = _differences(points, atoms[0]), _differences(points, atoms[1]), atoms[1] - atoms[0]
-    order = np.argsort((first / _unit(first)) @ (way / _unit(way)), kind="stable")
+    first, second, direction = _differences(points, atoms[0]), _differences(points, atoms[1]), atoms[1] - atoms[0]
+    # Divided by powers of two, so that the products neither overflow nor underflow.
+    order = np.argsort((first / _unit(first)) @ (direction / _unit(direction)), kind="stable")
     ends = np.cumsum(shares[order], dtype=np.longdouble)
     to_first = np.clip((mass[0] - (ends - shares[order])).astype(np.float64), 0.0, shares[order])
     sliver = _is_sliver(to_first, shares[order], mass[0])
@@ -180,29 +182,30 @@ def two_atom_distance(
 
 
 def line_distance(
-    one: Float[np.ndarray, " points"],
-    other: Float[np.ndarray, " targets"],
+    points: Float[np.ndarray, " points"],
+    targets: Float[np.ndarray, " targets"],
     weights: Float[np.ndarray, " points"] | None = None,
-    other_weights: Float[np.ndarray, " targets"] | None = None,
+    target_weights: Float[np.ndarray, " targets"] | None = None,
 ) -> float:
-    """Return the exact ``W_2`` between two weighted sets of points on a line: their quantile functions compared.
+    """Return the exact ``W_2`` between two weighted sets of points on a line: the distance of their quantile functions.
 
     Raises
     ------
     BadInputError
-        For numbers that are not finite, or weights that are negative or do not sum to 1.
+        If numbers are not finite, or weights are negative or do not sum to 1.
     """
-    one, other = _as_points(one, "one", line=True), _as_points(other, "other", line=True)
-    a, b = _shares(weights, len(one), "weights"), _shares(other_weights, len(other), "other_weights")
-    first, second = np.argsort(one, kind="stable"), np.argsort(other, kind="stable")
-    ends_one, ends_other = (np.cumsum(w, dtype=np.longdouble) for w in (a[first], b[second]))
-    cuts = np.concatenate([[0.0], np.sort(np.concatenate([ends_one, ends_other]))[:-1]])
+    # Sums of weights in extended precision: the quantile functions are compared piece by piece between their jumps.
+    points, targets = _as_points(points, "points", line=True), _as_points(targets, "targets", line=True)
+    a, b = _shares(weights, len(points), "weights"), _shares(target_weights, len(targets), "target_weights")
+    first, second = np.argsort(points, kind="stable"), np.argsort(targets, kind="stable")
+    ends, target_ends = (np.cumsum(w, dtype=np.longdouble) for w in (a[first], b[second]))
+    cuts = np.concatenate([[0.0], np.sort(np.concatenate([ends, target_ends]))[:-1]])
     middle = (cuts[1:] + cuts[:-1]) / 2
-    i = first[np.minimum(np.searchsorted(ends_one, middle), len(one) - 1)]
-    j = second[np.minimum(np.searchsorted(ends_other, middle), len(other) - 1)]
+    i = first[np.minimum(np.searchsorted(ends, middle), len(points) - 1)]
+    j = second[np.minimum(np.searchsorted(target_ends, middle), len(targets) - 1)]
     masses = np.maximum(np.diff(cuts).astype(np.float64), 0.0)
     masses[_is_sliver(masses, a[i], b[j])] = 0.0
-    return float(_root_mean_square(_differences(one[i, None], other[j, None]), masses))
+    return float(_root_mean_square(_differences(points[i, None], targets[j, None]), masses))
 
 
 def sliced_distance(
@@ -219,7 +222,7 @@ def sliced_distance(
     Raises
     ------
     BadInputError
-        As :func:`wasserstein`, but for any number of pairs; or for no direction.
+        As :func:`wasserstein`, but for any number of pairs; also if there is no direction.
     """
     points, targets = _as_points(points, "points"), _as_points(targets, "targets")
     if points.shape[1] != targets.shape[1] or directions < 1:
@@ -234,12 +237,12 @@ def sliced_distance(
 
 
 def effective_sample_size(weights: Float[np.ndarray, " points"]) -> float:
-    """Return ``(sum w)^2 / sum w^2``: so many equal weights are as even as these.
+    """Return ``(sum w)^2 / sum w^2``, the number of equal weights that are as even as these.
 
     Raises
     ------
     BadInputError
-        For weights that are negative, not finite or all zero.
+        If weights are negative, not finite or all zero.
     """
     array = _as_points(weights, "weights", line=True)
     if array.min() < 0 or array.max() == 0:
@@ -250,15 +253,15 @@ def effective_sample_size(weights: Float[np.ndarray, " points"]) -> float:
 
 def _as_points(values: np.ndarray, name: str, *, line: bool = False, batch: bool = False) -> np.ndarray:
     """Return finite numbers of the expected number of axes as float64."""
-    wanted = "(points,)" if line else "(..., points, dim)" if batch else "(points, dim)"
+    expected = "(points,)" if line else "(..., points, dim)" if batch else "(points, dim)"
     try:
         array = np.asarray(values)
     except ValueError:
-        raise BadInputError(f"{name} has rows of different lengths, expected {wanted}") from None
+        raise BadInputError(f"{name} has rows of different lengths, expected {expected}") from None
     if array.dtype.kind not in "fiub":
         raise BadInputError(f"{name} holds {array.dtype}, expected real numbers")
     if array.ndim != (1 if line else 2) and not (batch and array.ndim > 2):
-        raise BadInputError(f"{name} has shape {array.shape}, expected {wanted}")
+        raise BadInputError(f"{name} has shape {array.shape}, expected {expected}")
     if array.size == 0:
         raise BadInputError(f"{name} has shape {array.shape}: there is no point or no coordinate")
     with np.errstate(over="ignore"):  # what only longer floats hold is infinite here
@@ -291,7 +294,7 @@ def _differences(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def _unit(differences: np.ndarray) -> float:
-    """Return a power of two near the largest difference, by which dividing rounds nothing; 1 when all are 0."""
+    """Return a power of two near the largest difference, so that division by it is exact; 1 when all are 0."""
     largest = float(np.abs(differences).max(initial=0.0))
     return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000)) if largest else 1.0
 
@@ -303,8 +306,9 @@ def _root_mean_square(differences: np.ndarray, shares: np.ndarray) -> np.ndarray
     return np.asarray(unit * np.sqrt((((moved / unit) ** 2).sum(axis=-1) * shares[shares > 0]).sum(axis=-1)))
 
 
-def _is_sliver(masses: np.ndarray, one: np.ndarray | float, other: np.ndarray | float) -> np.ndarray:
-    return np.asarray((masses < SLIVER) & (masses < SLIVER_SHARE * np.minimum(one, other)))
+def _is_sliver(masses: np.ndarray, first: np.ndarray | float, second: np.ndarray | float) -> np.ndarray:
+    """Return which masses between two points are only rounding of their weights."""
+    return np.asarray((masses < SLIVER) & (masses < SLIVER_SHARE * np.minimum(first, second)))
 
 
 def _costs(points: np.ndarray, targets: np.ndarray, unit: float, ceiling: float) -> np.ndarray:
@@ -317,10 +321,10 @@ def _costs(points: np.ndarray, targets: np.ndarray, unit: float, ceiling: float)
 def _plan(
     a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, columns and masses of a cheapest plan, and the potentials of its columns.
+    """Return rows, columns and masses of an optimal plan, and the potentials of its columns.
 
-    Shortest paths are as fast as any method for equal weights; for others they take n^3 and more, so that many points
-    need the network simplex. Equal weights go one way whatever is installed: the bits are the same everywhere.
+    Shortest paths are as fast as any method for equal weights; for other weights they take n^3 and more, so that many
+    points need the network simplex. Equal weights use the same method with and without POT, for the same bits.
     """
     equal = len(a) == len(b) and bool((a == a[0]).all() and (b == a[0]).all())
     if equal or (costs.size <= MAX_PATHS and missing("ot")):
@@ -334,8 +338,8 @@ def _plan(
         )
     rows, columns = np.nonzero(plan)
     masses = plan[rows, columns]
-    kept = ~_is_sliver(masses, a[rows], b[columns])
-    rows, columns, masses = rows[kept], columns[kept], masses[kept]
+    moved = ~_is_sliver(masses, a[rows], b[columns])
+    rows, columns, masses = rows[moved], columns[moved], masses[moved]
     for name, weights, index in (("weights", a, rows), ("target_weights", b, columns)):
         carried = np.bincount(index, masses, minlength=len(weights))
         if (np.abs(carried - weights) > 10 * SLIVER_SHARE * weights).any():
@@ -349,7 +353,7 @@ def _plan(
 def _by_paths(
     a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return a cheapest plan, the potentials of its columns, and what went wrong, by shortest augmenting paths."""
+    """Return an optimal plan, the potentials of its columns, and the problem if any, by shortest augmenting paths."""
     from tokendyn.metrics.transport_kernels import transport
 
     plan, u, v = np.zeros_like(costs), np.zeros(len(a)), np.zeros(len(b))
@@ -360,7 +364,7 @@ def _by_paths(
 def _by_simplex(
     a: np.ndarray, b: np.ndarray, costs: np.ndarray, max_iterations: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return a cheapest plan, the potentials of its columns, and what went wrong, by the network simplex of POT."""
+    """Return an optimal plan, the potentials of its columns, and the problem if any, by the network simplex of POT."""
     ot = library("ot")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its warning is in the log
@@ -379,9 +383,9 @@ def _dual_bound(
 ) -> float:
     """Return a lower bound of the cost of every plan with the masses of this one, from potentials.
 
-    For any v, ``u_i = min_j c_ij - v_j`` makes a pair that is feasible. The best v are shortest paths along pairs, and
-    backwards along the pairs of a cheapest plan (Bellman and Ford); they are taken until ``goal`` is near. A
-    plan that is not the cheapest has a cycle of negative cost and no shortest paths: hence ``most_passes``.
+    For any v, ``u_i = min_j c_ij - v_j`` is a feasible pair. The best v are shortest paths along pairs, and backwards
+    along the pairs of an optimal plan (Bellman and Ford); they are computed until the bound is close to ``goal``. A
+    plan that is not optimal has a cycle of negative cost and no shortest paths: hence ``most_passes``.
     """
     a, b = np.bincount(rows, masses, minlength=len(costs)), np.bincount(columns, masses, minlength=costs.shape[1])
     tight, everyone, best, settled = costs[rows, columns], np.arange(len(costs)), 0.0, False

@@ -1,8 +1,8 @@
-"""The transportation problem by shortest augmenting paths: exact, with potentials, for equal weights as fast as any.
+"""The transportation problem by shortest augmenting paths: exact, with potentials, and fast for equal weights.
 
-Jonker and Volgenant (Computing 38 (1987)) for assignments; masses that are split only add edges back from a column to
-all rows that send to it. Invariants after every path: ``c_ij - u_i - v_j >= 0``, with equality where the plan moves
-mass, so that the plan is a cheapest one for the masses that are moved already.
+Jonker and Volgenant (Computing 38 (1987)) for assignments; with split masses, a column has edges back to all rows that
+send to it. Invariants after every path: ``c_ij - u_i - v_j >= 0``, with equality where the plan moves mass, so that the
+plan is optimal for the masses that it has moved.
 """
 
 import numba
@@ -13,13 +13,14 @@ import numpy as np
 def transport(costs, supply, demand, plan, u, v, most_paths):
     """Fill the plan and the potentials; supply and demand are used up. Return the number of paths, or -1 if too many.
 
-    What rounding leaves of the supply when the demand is spent stays where it is.
+    A remainder of the supply that rounding leaves after the demand is spent is not moved.
     """
     rows, columns = costs.shape
     _greedy(costs, supply, demand, plan, u, v)
     length, row_length = np.empty(columns), np.empty(rows)  # of the shortest paths from the source
     previous, entered = np.empty(columns, np.int64), np.empty(rows, np.int64)
-    # Columns whose shortest path is known stand behind ``open_columns``; rows that were reached, before ``reached``.
+    # Dijkstra's search. Invariant: ``order[open_columns:]`` are the columns whose shortest path is known, and
+    # ``queue[:reached]`` the rows that were reached, of which those before ``scanned`` have updated the columns.
     order, queue = np.arange(columns), np.empty(rows, np.int64)
     paths = 0
     for source in range(rows):
@@ -58,7 +59,10 @@ def transport(costs, supply, demand, plan, u, v, most_paths):
 
 @numba.njit(cache=True)
 def _greedy(costs, supply, demand, plan, u, v):
-    """Start from the largest potentials of the columns, then of the rows, and move what pairs without slack take."""
+    """Start from the largest feasible potentials, of columns and then of rows, and move mass on pairs without slack.
+
+    Most of the mass moves here, at the cost of one pass over the pairs; paths are needed for the rest only.
+    """
     rows, columns = costs.shape
     for j in range(columns):
         v[j] = costs[:, j].min()
@@ -76,7 +80,7 @@ def _greedy(costs, supply, demand, plan, u, v):
 
 @numba.njit(cache=True)
 def _nearest(columns, length, demand):
-    """Return the place of the nearest column; of columns equally near, one that can take mass ends the search."""
+    """Return the index of the nearest column; among equal ones, one that can take mass, which ends the search."""
     nearest = 0
     for k in range(1, len(columns)):
         j, best = columns[k], length[columns[nearest]]
@@ -87,7 +91,7 @@ def _nearest(columns, length, demand):
 
 @numba.njit(cache=True)
 def _lift(u, v, rows, row_length, columns, length, shortest):
-    """Change the potentials of what the search reached, so that the path to the sink has no slack."""
+    """Change the potentials of the rows and columns that the search reached, so that the path has no slack."""
     for i in rows:
         u[i] += shortest - row_length[i]
     for j in columns:
@@ -96,7 +100,7 @@ def _lift(u, v, rows, row_length, columns, length, shortest):
 
 @numba.njit(cache=True)
 def _push(supply, demand, plan, source, sink, previous, entered):
-    """Move along the path what its source has, its sink takes, and the edges back on it can give."""
+    """Move along the path the most that its source has, its sink takes, and its edges back carry."""
     mass, j = min(supply[source], demand[sink]), sink
     while previous[j] != source:
         i = previous[j]

@@ -44,13 +44,13 @@ _run_report = function_at("tokendyn.particles.report:run_report")
 #: A run agrees with its prediction when they differ by less than this share of the size of each token.
 DISAGREEMENT = 1e-9
 
-#: A layer takes so many bytes in lists and sets of layers, whatever is recorded.
+#: Bytes that a layer takes in lists and sets of layers, whatever is recorded.
 _LAYER_BYTES = 150.0
 
 
 @dataclass(frozen=True, repr=False)
 class ClusteringRun(Result):
-    """A run of the clustering model with what the theory says of it.
+    """A run of the clustering model with what the theory says about it.
 
     Attributes
     ----------
@@ -59,11 +59,11 @@ class ClusteringRun(Result):
     alpha, score, inverse_temperature, tie_tolerance
         Parameters of the run; ``score`` is ``A``, ``inf`` is hardmax.
     prediction
-        Where each token ends under hardmax, from its leaders.
+        The limit of each token under hardmax, from its leaders.
     departures
         Hypotheses of the theorem that the input does not meet, in words; empty when it applies.
     hardmax
-        The hardmax trajectory of the same tokens: the run itself at hardmax, else its companion.
+        The hardmax trajectory of the same tokens: the run itself when it uses hardmax, else a second run.
     arithmetic
         How ties were decided; see :func:`tokendyn.dynamics.run`.
     """
@@ -82,8 +82,8 @@ class ClusteringRun(Result):
     def status(self) -> str:
         """How the run ended.
 
-        ``"diverged"``; ``"disagrees"``, when the hardmax run ends elsewhere than its prediction, by more than
-        :data:`DISAGREEMENT`; ``"rounding"``, when a leader was decided within rounding of a tie, without proof; else
+        ``"diverged"``; ``"disagrees"`` when the end of the hardmax run differs from its prediction by more than
+        :data:`DISAGREEMENT`; ``"rounding"`` when a leader was chosen within rounding of a tie, without proof; else
         ``"completed"``.
         """
         if self.trajectory.status != "completed":
@@ -94,7 +94,7 @@ class ClusteringRun(Result):
 
     @property
     def disagreeing(self) -> Int[np.ndarray, " tokens"]:
-        """Tokens that the hardmax run leaves elsewhere than the prediction does."""
+        """Tokens whose end in the hardmax run differs from the prediction."""
         predicted = self.prediction.at(self.hardmax.layers)
         known = np.isfinite(predicted).all(axis=1)
         sizes = np.maximum(np.abs(self.hardmax.states[0]), np.abs(self.hardmax.states[-1])).max(axis=1)
@@ -103,7 +103,7 @@ class ClusteringRun(Result):
 
     @property
     def doubtful(self) -> Int[np.ndarray, " tokens"]:
-        """Tokens of which a leader was decided within rounding of a tie, in the run or in its prediction."""
+        """Tokens with a leader that was chosen within rounding of a tie, in the run or in its prediction."""
         settled = self.prediction.doubtful[self.prediction.kinds[self.prediction.doubtful] != "unsettled"]
         return np.union1d(self.hardmax.doubtful, settled)
 
@@ -129,7 +129,7 @@ class ClusteringRun(Result):
 
     @property
     def predicted_states(self) -> Float[np.ndarray, "tokens dim"]:
-        """Where the prediction puts each token after the layers of the run; NaN where not settled by then."""
+        """The predicted point of each token after the layers of the run; NaN for tokens not settled by then."""
         return self.prediction.at(self.trajectory.layers)
 
     @property
@@ -146,7 +146,7 @@ class ClusteringRun(Result):
         return np.asarray(np.sqrt((gaps**2).sum(axis=2).mean(axis=1)))
 
     def scene(self, title: str = "") -> TokenScene:
-        """Return the run as something to draw.
+        """Return the run as a scene for figures and animations.
 
         Raises
         ------
@@ -171,15 +171,15 @@ class ClusteringRun(Result):
         )
 
     def _leader_of(self) -> Int[np.ndarray, " tokens"]:
-        """Return the place in the list of leaders of the one where each token ends; -1 for none."""
+        """Return, for each token, the index in the list of leaders of the leader where it ends; -1 for none."""
         limits, leaders = self.prediction.limits, self.prediction.leaders
         leader_of, near = np.full(len(limits), -1, dtype=np.int64), 1e-9 * self.trajectory.sizes(limits)
-        for place, leader in enumerate(leaders):
-            leader_of[same_points(limits, limits[leader], near)] = place
+        for index, leader in enumerate(leaders):
+            leader_of[same_points(limits, limits[leader], near)] = index
         return leader_of
 
     def picture(self) -> Paths:
-        """Return the ways of the tokens, coloured by the leader where they end."""
+        """Return the paths of the tokens, coloured by the leader where they end."""
         names = [self.trajectory.labels[leader] for leader in self.prediction.leaders]
         return Paths(self.trajectory.states, self.trajectory.recorded, self._leader_of(), names)
 
@@ -195,7 +195,7 @@ class ClusteringRun(Result):
         return report
 
     def table(self) -> pd.DataFrame:
-        """Return one row for each token: start, end, whom it follows, when settled, predicted limit."""
+        """Return one row for each token: start, end, leaders, settled layer, predicted limit."""
         trajectory, prediction = self.trajectory, self.prediction
         axes = [f"x{axis + 1}" for axis in range(trajectory.states.shape[2])]
         labels = np.array(trajectory.labels, dtype=object)
@@ -243,27 +243,27 @@ class ClusteringRun(Result):
 
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
-        facts, trajectory = self.summary(), self.trajectory
+        summary, trajectory = self.summary(), self.trajectory
         attention = "hardmax" if self.is_hardmax else f"softmax at inverse temperature {self.inverse_temperature:g}"
         lines = [
-            f"{counted(facts['tokens'], 'token')} in {counted(facts['dim'], 'dimension')}, "
-            f"{counted(facts['layers'], 'layer')} of {attention}, alpha = {self.alpha:g}: "
-            f"{counted(facts['clusters'], 'cluster')} at the end"
+            f"{counted(summary['tokens'], 'token')} in {counted(summary['dim'], 'dimension')}, "
+            f"{counted(summary['layers'], 'layer')} of {attention}, alpha = {self.alpha:g}: "
+            f"{counted(summary['clusters'], 'cluster')} at the end"
         ]
         leaders = self.prediction.leaders
-        emerging = f" ({facts['emerging_leaders']} emerging)" if facts["emerging_leaders"] else ""
+        emerging = f" ({summary['emerging_leaders']} emerging)" if summary["emerging_leaders"] else ""
         led = f"{counted(len(leaders), 'leader')}{emerging}: {self._names(leaders)}"
         lines.append(led if len(leaders) else "no token is known to lead")
-        since = facts["layers_until_settled"]
+        since = summary["layers_until_settled"]
         known = "no limit is known" if since < 0 else f"limits are known from layer {since} on"
         lines.append(
-            f"{known}: {counted(facts['ends_at_vertices'], 'token')} ending at leaders, "
-            f"{facts['ends_at_faces']} at face projections, {facts['unsettled']} unsettled"
+            f"{known}: {counted(summary['ends_at_vertices'], 'token')} ending at leaders, "
+            f"{summary['ends_at_faces']} at face projections, {summary['unsettled']} unsettled"
         )
         if self.disagreeing.size:
             lines.append(self.disagreement())
-        elif self.is_hardmax and facts["prediction_error"] is not None:
-            lines.append(self._agreement(facts["prediction_error"]))
+        elif self.is_hardmax and summary["prediction_error"] is not None:
+            lines.append(self._agreement(summary["prediction_error"]))
         lines += self._proofs()
         if not self.is_hardmax:
             first = f"{self.hardmax_gaps[1]:.2g} after one layer, " if self.trajectory.is_whole else ""
@@ -276,12 +276,12 @@ class ClusteringRun(Result):
         return lines
 
     def disagreement(self) -> str:
-        """Return in a sentence where the run and its prediction differ most."""
+        """Return a sentence about the largest difference between the run and its prediction."""
         tokens = self.disagreeing
         ends = self.hardmax.states[-1][tokens]
         predicted = self.prediction.at(self.hardmax.layers)[tokens]
         worst = int(np.abs(ends - predicted).max(axis=1).argmax())
-        run_at, predicted_at = (", ".join(f"{x:.4g}" for x in places[worst]) for places in (ends, predicted))
+        run_at, predicted_at = (", ".join(f"{x:.4g}" for x in points[worst]) for points in (ends, predicted))
         return (
             f"The run disagrees with its prediction for {counted(len(tokens), 'token')} ({self._names(tokens)}): token "
             f"{self.trajectory.labels[tokens[worst]]} ends at ({run_at}), and was predicted at ({predicted_at}). "
@@ -289,10 +289,10 @@ class ClusteringRun(Result):
         )
 
     def _agreement(self, error: float) -> str:
-        """Return in words how near the run is to its prediction, and when that says nothing."""
+        """Return in words how close the run is to its prediction, and for which tokens that proves nothing."""
         if not self.doubtful.size:
             return f"the run differs from the prediction by at most {error:.1e}"
-        # Both decide such a tie by the same rounding: that they agree is no evidence of either.
+        # Both decide such a tie by the same rounding, so their agreement is no evidence for either.
         decided = "run and prediction decided a tie by the same rounding, so that their agreement proves nothing"
         gaps = np.abs(self.prediction.at(self.hardmax.layers) - self.hardmax.states[-1]).max(axis=1)
         gaps[self.doubtful] = np.nan
@@ -305,12 +305,12 @@ class ClusteringRun(Result):
         )
 
     def _proofs(self) -> list[str]:
-        """Return which leaders are proved, and which tokens are within rounding of a tie."""
+        """Return sentences about the proved leaders and about tokens within rounding of a tie."""
         doubtful = self.doubtful
         if not doubtful.size:
-            # Bounds cannot tell tokens apart that have come to one place, nor does it matter for the run.
-            places = "the places of all leaders are proved, to 1e-12 of their size"
-            return {"float": [], "rational": ["all leaders are proved"], "interval": [places]}[self.arithmetic]
+            # Bounds cannot distinguish tokens that have converged to one point, and the run does not depend on it.
+            positions = "the points of all leaders are proved, to 1e-12 of their size"
+            return {"float": [], "rational": ["all leaders are proved"], "interval": [positions]}[self.arithmetic]
         proved = np.setdiff1d(self.prediction.leaders, doubtful)
         are = "is" if len(doubtful) == 1 else "are"
         names = self._names(doubtful)
@@ -348,8 +348,8 @@ def simulate(
     Parameters
     ----------
     tokens
-        ``(tokens, dim)`` real, finite: an array, nested lists, what :func:`tokendyn.data.tokens.read_tokens` returns, a
-        DataFrame or an xarray DataArray. Names of the tokens come with the last three.
+        ``(tokens, dim)`` real, finite: an array, nested lists, the result of :func:`tokendyn.data.tokens.read_tokens`,
+        a DataFrame or an xarray DataArray. The last three bring the names of the tokens.
     alpha
         Step parameter ``> 0``.
     score
@@ -370,11 +370,11 @@ def simulate(
     Raises
     ------
     BadInputError
-        For bad tokens or parameters.
+        If tokens or parameters are invalid.
     TheoremError
-        With ``strict``, when the theorem does not apply; the message lists the departures.
+        If ``strict`` is set and the theorem does not apply; the message lists the departures.
     ConvergenceError
-        If a token leaves the finite numbers in the first layer already; later it is the status of the trajectory.
+        If a token overflows in the first layer; later divergence is the status of the trajectory.
 
     Examples
     --------
@@ -423,8 +423,8 @@ def simulate(
     )
     if not trajectory.layers:
         raise ConvergenceError(
-            "the tokens left the finite numbers in the first layer, so that there is nothing to keep; divide tokens or "
-            "score by a large number, or lower the inverse temperature"
+            "the tokens overflowed in the first layer, so there is no state to keep; divide tokens or score by a large "
+            "number, or lower the inverse temperature"
         )
     return complete(
         trajectory,
@@ -450,7 +450,7 @@ def check_simulation(
     record: Record,
     arithmetic: Arithmetic,
 ) -> tuple[Float[np.ndarray, "tokens dim"], list[Layer]]:
-    """Return tokens and layers of :func:`simulate`, or raise what it would raise before it starts."""
+    """Return tokens and layers of :func:`simulate`, or raise the errors that it raises before it starts."""
     tokens = checked_tokens(tokens)
     if not isinstance(layers, int | np.integer) or layers < 1:
         raise BadInputError(f"layers must be at least 1, a whole number; got {layers!r}")
@@ -481,7 +481,7 @@ def complete(
     arithmetic: Arithmetic = "float",
     backend: Backend = "auto",
 ) -> ClusteringRun:
-    """Return a trajectory with its predicted limits, its departures from the theorem, and its hardmax companion."""
+    """Return a trajectory with its predicted limits, its departures from the theorem, and its hardmax run."""
     tokens, hardmax = trajectory.states[0], trajectory
     if not math.isinf(inverse_temperature):
         head = Head(score=score, tie_tolerance=tie_tolerance)
@@ -489,12 +489,20 @@ def complete(
             tokens, [Layer(alpha, (head,))] * trajectory.layers, labels=trajectory.labels, backend=backend,
             record=trajectory.recorded.tolist(),
         )  # fmt: skip
-    # Rationals decide the ties of a prediction as long as that is quick; it needs no rational states.
+    # A prediction needs exact leaders but no rational states, so "float" suffices for "rational" too.
     bounded: Arithmetic = "interval" if arithmetic == "interval" else "float"
     prediction = predict_limits(tokens, alpha, score, tie_tolerance=tie_tolerance, arithmetic=bounded)
     departures = tuple(hypothesis_departures(tokens, score))
     return ClusteringRun(
-        trajectory, alpha, score, inverse_temperature, tie_tolerance, prediction, departures, hardmax, arithmetic
+        trajectory=trajectory,
+        alpha=alpha,
+        score=score,
+        inverse_temperature=inverse_temperature,
+        tie_tolerance=tie_tolerance,
+        prediction=prediction,
+        departures=departures,
+        hardmax=hardmax,
+        arithmetic=arithmetic,
     )
 
 

@@ -98,7 +98,7 @@ class Clustering(Experiment["ClusteringRun"]):
         return () if name is None else (f"{name} holds names",)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, and what the theorem asks for in vain."""
+        """Check everything that a run would check; return what would be run, and where the theorem does not apply."""
         import numpy as np
 
         from tokendyn.particles.clustering import check_simulation, hypothesis_departures
@@ -118,7 +118,7 @@ class Clustering(Experiment["ClusteringRun"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "ClusteringRun":
-        """Run the tokens, and say what the theory says of the run; a hardmax run takes seconds and has no checkpoint.
+        """Run the tokens and add what the theory says about the run; hardmax takes seconds and has no checkpoint.
 
         Raises
         ------
@@ -164,21 +164,21 @@ class Clustering(Experiment["ClusteringRun"]):
 
 
 def run_folder(path: Path) -> Path:
-    """Return where the run of a file is written when no place is given: ``run-NAME`` beside it."""
+    """Return the default folder of the run of a file: ``run-NAME`` beside it."""
     return path.parent / f"run-{path.name.split('.')[0]}"
 
 
-def film_of(wanted: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
-    """Return the kind of animation that is asked for; before any work, whether it can be written.
+def film_of(animated: bool, mp4: bool) -> Literal["gif", "mp4"] | None:
+    """Return the kind of animation to write, None for none; checked before any work is done.
 
     Raises
     ------
     BadInputError
-        If MP4 is asked for and ffmpeg is missing.
+        If an MP4 is requested and ffmpeg is missing.
     """
-    if wanted and mp4 and shutil.which("ffmpeg") is None:
+    if animated and mp4 and shutil.which("ffmpeg") is None:
         raise BadInputError("`mp4` needs the program ffmpeg, which is not installed: install it, or leave `mp4` out")
-    return ("mp4" if mp4 else "gif") if wanted else None
+    return ("mp4" if mp4 else "gif") if animated else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,13 +212,13 @@ class Replaying(Experiment["Replay"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "Replay":
-        """Run the settings, at hardmax and at softmax; they are small: there is no progress and no checkpoint."""
+        """Run the settings at hardmax and at softmax; such runs are small and need no progress and no checkpoint."""
         from tokendyn.particles.explored import replay
 
         return replay(self._settings)
 
     def write(self, result: "Replay", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
-        """Write the run with its page where the theory speaks of it, else both trajectories and the settings."""
+        """Write the run with its page where the theory applies, else both trajectories and the settings."""
         from tokendyn.particles.report import save_run
 
         clustering = result.clustering()
@@ -229,7 +229,7 @@ class Replaying(Experiment["Replay"]):
         save_run(clustering, folder, title=title, animation=None, command=command, overwrite=overwrite)
 
     def ended(self, result: "Replay") -> "Status":
-        """Return ``"completed"`` when both runs are whole and end where those of the page do."""
+        """Return ``"completed"`` when both runs completed and ended where those of the page did."""
         return "completed" if result.status == "completed" and result.agrees else "diverged"
 
     @cached_property

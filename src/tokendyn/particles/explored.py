@@ -14,7 +14,7 @@ from tokendyn.particles.clustering import ClusteringRun, complete
 from tokendyn.particles.meanfield.model import simulate as simulate_flow
 from tokendyn.runs.files import new_folder, write_json
 
-#: Largest coordinate difference between the page and this library that counts as the same run.
+#: Largest coordinate difference between the page and this library at which two runs count as the same.
 SAME = 1e-12
 
 
@@ -36,22 +36,22 @@ class Replay:
 
     @property
     def differences(self) -> dict[str, float]:
-        """Largest coordinate difference from each final state that the page reported; infinite for a shorter run."""
-        found = {}
+        """Largest coordinate difference from each final state of the page; infinite for a run that ended early."""
+        gaps = {}
         for kind, state in self.explored.final.items():
             run: Trajectory | FlowTrajectory = getattr(self, kind)
-            whole = run.status == "completed"
-            found[kind] = float(np.abs(run.states[-1] - state).max()) if whole else math.inf
-        return found
+            finished = run.status == "completed"
+            gaps[kind] = float(np.abs(run.states[-1] - state).max()) if finished else math.inf
+        return gaps
 
     @property
     def agrees(self) -> bool:
-        """Whether every end is that of the page, within :data:`SAME`."""
+        """Whether every final state equals that of the page within :data:`SAME`."""
         return all(gap <= SAME for gap in self.differences.values())
 
     @property
     def status(self) -> str:
-        """``"completed"``, or how the run that is not whole ended."""
+        """``"completed"``, or the status of the run that ended early."""
         return min({self.hardmax.status, self.softmax.status} - {"completed"}, default="completed")
 
     def summary(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Replay:
         }
 
     def describe(self) -> list[str]:
-        """Return in sentences how far the page is from the library."""
+        """Return sentences about the differences between the page and the library."""
         lines = [f"{kind}: the page ended within {gap:.1e} of this run" for kind, gap in self.differences.items()]
         return lines or ["the file holds no final states to compare with"]
 
@@ -82,12 +82,12 @@ class Replay:
             write_json(temporary / "explored.json", self.explored.to_dict())
 
     def clustering(self) -> ClusteringRun | None:
-        """Return the softmax run with what the theory says of its hardmax companion; None where it does not speak."""
-        given = self.explored
-        if not isinstance(self.softmax, Trajectory) or given.value is not None or given.weights is not None:
+        """Return the softmax run with the theory of its hardmax run; None where the theory does not apply."""
+        explored = self.explored
+        if not isinstance(self.softmax, Trajectory) or explored.value is not None or explored.weights is not None:
             return None
-        score = np.eye(given.tokens.shape[1]) if given.matrix is None else given.matrix
-        return complete(self.softmax, given.alpha, score, given.inverse_temperature, given.tie_tolerance)
+        score = np.eye(explored.tokens.shape[1]) if explored.matrix is None else explored.matrix
+        return complete(self.softmax, explored.alpha, score, explored.inverse_temperature, explored.tie_tolerance)
 
 
 def replay(explored: Explored) -> Replay:
@@ -96,10 +96,14 @@ def replay(explored: Explored) -> Replay:
     Raises
     ------
     BadInputError
-        For tokens of the mean field on the separatrix, where the projected law is not defined.
+        If tokens of the mean field lie on the separatrix, where the projected law is not defined.
     """
     compute = _layers if explored.model == "clustering" else _flow
-    return Replay(explored, compute(explored, math.inf), compute(explored, explored.inverse_temperature))
+    return Replay(
+        explored=explored,
+        hardmax=compute(explored, math.inf),
+        softmax=compute(explored, explored.inverse_temperature),
+    )
 
 
 def _layers(explored: Explored, inverse_temperature: float) -> Trajectory:
@@ -133,8 +137,8 @@ def _flow(explored: Explored, inverse_temperature: float) -> FlowTrajectory:
     times = np.arange(explored.steps + 1) * explored.step
     weights = None if explored.weights is None else explored.weights / explored.weights.sum()
     settings: dict[str, Any] = {"method": explored.method, "step": explored.step, "check": False}
-    found = simulate_flow(flow, explored.tokens, times, weights=weights, **settings)
-    return found.trajectory
+    simulated = simulate_flow(flow, explored.tokens, times, weights=weights, **settings)
+    return simulated.trajectory
 
 
 def explored_run(loaded: ClusteringRun, title: str, inverse_temperature: float = 20.0) -> Explored:
@@ -143,11 +147,11 @@ def explored_run(loaded: ClusteringRun, title: str, inverse_temperature: float =
     Parameters
     ----------
     loaded
-        The run; two coordinates.
+        The run, in two coordinates.
     title
         Its name.
     inverse_temperature
-        For the softmax beside it, when the run is one of hardmax.
+        Inverse temperature of the softmax run beside it, when ``loaded`` is a hardmax run.
     """
     return Explored(
         loaded.trajectory.states[0], labels=loaded.trajectory.labels, matrix=np.array(loaded.score, dtype=np.float64),

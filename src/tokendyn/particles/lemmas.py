@@ -15,7 +15,7 @@ ROUNDING = 1e-12
 
 _TILE_ROWS = 512
 
-#: Distances held at once, over several layers when the tokens are few.
+#: Distances computed at once (2 MB in float64), over several layers when the tokens are few.
 _TILE_PAIRS = 2**18
 
 
@@ -26,13 +26,13 @@ class LemmaReport(Numbers, kind="lemma-report"):
     Attributes
     ----------
     norms
-        Token and layer pairs at which the A-norm decreased.
+        Pairs of a token and a layer at which the A-norm decreased.
     distances
-        Token pairs whose A-distance shrank in a layer by more than the factor ``1 / (1 + alpha)``.
+        Pairs of tokens whose A-distance shrank in a layer by more than the factor ``1 / (1 + alpha)``.
     hulls
         Tokens outside the convex hull of the layer before.
     leaders
-        Token and layer pairs at which a token moved that had led itself alone.
+        Pairs of a token and a layer at which a token moved that had been its own only leader.
     """
 
     norms: int
@@ -51,11 +51,11 @@ class LemmaReport(Numbers, kind="lemma-report"):
         return "failed" if self.violations else "completed"
 
     def describe(self) -> list[str]:
-        """Return in a sentence which lemmas hold."""
+        """Return a sentence about the violated lemmas."""
         if not self.violations:
             return ["all lemmas hold along the run"]
-        found = ", ".join(f"{name} {count}" for name, count in self.summary().items() if count and name != "status")
-        return [f"lemmas are violated {self.violations} times: {found}"]
+        counts = ", ".join(f"{name} {count}" for name, count in self.summary().items() if count and name != "status")
+        return [f"lemmas are violated {self.violations} times: {counts}"]
 
 
 def check_lemmas(
@@ -63,13 +63,13 @@ def check_lemmas(
 ) -> LemmaReport:
     """Count the violations of the lemmas along a run with one head, hardmax and ``V = I``.
 
-    Costs ``layers * tokens^2`` in time and one tile in memory. A leader may move within rounding: followers
+    Costs ``layers * tokens^2`` in time and one tile in memory. A leader may move within rounding, because followers
     that have converged onto it tie with it.
 
     Raises
     ------
     BadInputError
-        If ``score`` is not symmetric positive definite: the lemmas do not speak of it.
+        If ``score`` is not symmetric positive definite: the lemmas assume it.
     """
     states = trajectory.states
     root = np.eye(states.shape[2])
@@ -89,8 +89,14 @@ def check_lemmas(
     leads = (trajectory.leaders[:, 0] == own) & (trajectory.tie_counts[:, 0] == 1)
     scale = max(float(np.abs(states).max()), np.finfo(float).tiny)
     moved = np.abs(states[1:] - states[:-1]).max(axis=2) > ROUNDING * scale
+    # From the first layer in which a token is its only leader, it must not move any more.
     since = np.maximum.accumulate(leads, axis=0)
-    return LemmaReport(shrinking, distances, _outside_hulls(trajectory, alpha), int((since & moved).sum()))
+    return LemmaReport(
+        norms=shrinking,
+        distances=distances,
+        hulls=_outside_hulls(trajectory, alpha),
+        leaders=int((since & moved).sum()),
+    )
 
 
 def _shrunk_pairs(mapped: np.ndarray, factor: float, allowed: float) -> int:
@@ -104,6 +110,7 @@ def _shrunk_pairs(mapped: np.ndarray, factor: float, allowed: float) -> int:
         for start in range(0, tokens, rows_at_once):
             gaps = _distances(part[:, start : start + rows_at_once], part)
             count += int((gaps[1:] < factor * gaps[:-1] - allowed).sum())
+    # Every pair was counted in both orders.
     return count // 2
 
 
@@ -118,8 +125,8 @@ def _distances(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _outside_hulls(trajectory: Trajectory, alpha: float) -> int:
     """Count tokens outside the hull of the layer before.
 
-    A token on the segment from its own place to that of its leader is inside; only the layers of the other
-    tokens, those that tie, need their hull.
+    A token on the segment from its own point to that of its leader is inside. Hulls are costly and are computed only
+    for layers with other tokens, those that tie.
     """
     states = trajectory.states
     if states.shape[2] > MAX_HULL_DIM:

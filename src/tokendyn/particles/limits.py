@@ -1,4 +1,4 @@
-"""Where tokens end: the limit set S of arXiv 2407.01602, and each token's limit from its leaders.
+"""The limits of tokens: the limit set S of arXiv 2407.01602, and each token's limit from its leaders.
 
 Symbols: ``A`` score matrix, ``c = 1 / (1 + alpha)`` contraction of a layer, ``K`` the limiting polytope
 (hull of the leaders), ``S`` the points of ``K`` that attract.
@@ -59,7 +59,7 @@ class LimitSet(Result, kind="limit-set"):
         return "completed"
 
     def describe(self) -> list[str]:
-        """Return in a sentence what the set holds."""
+        """Return the number of points in a sentence."""
         vertices = int((self.face_dimensions == 0).sum())
         return [
             f"tokens can end at {counted(len(self.points), 'point')}: {vertices} vertices, "
@@ -71,8 +71,8 @@ class LimitSet(Result, kind="limit-set"):
         import pandas as pd
 
         kinds = ["vertex" if dimension == 0 else "face" for dimension in self.face_dimensions]
-        places = {f"x{axis + 1}": self.points[:, axis] for axis in range(self.points.shape[1])}
-        return pd.DataFrame({"kind": kinds, "face_dimension": self.face_dimensions, **places})
+        coordinates = {f"x{axis + 1}": self.points[:, axis] for axis in range(self.points.shape[1])}
+        return pd.DataFrame({"kind": kinds, "face_dimension": self.face_dimensions, **coordinates})
 
     def picture(self) -> Paths:
         """Return the points; vertices in one colour, points of faces in another."""
@@ -82,9 +82,9 @@ class LimitSet(Result, kind="limit-set"):
 def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitSet:
     """Enumerate S for a polytope and a symmetric positive definite score matrix.
 
-    A point of S is the A-projection of the origin onto the affine hull of the face that holds it in its
-    relative interior. So every simplex of the triangulated boundary (and K itself) is tried, and kept when
-    its projection lies in it and the inequalities of S hold (arXiv 2407.01602; the enumeration is ours).
+    A point of S is the A-projection of the origin onto the affine hull of the face whose relative interior contains
+    it. Every simplex of the triangulated boundary, and K itself, is therefore tried; its projection belongs to S when
+    it lies in the simplex and the inequalities of S hold (arXiv 2407.01602; the enumeration is ours).
 
     Raises
     ------
@@ -106,6 +106,7 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
            [ 0. ,  0. ]])
     """
     vertices, unit, score = polytope.vertices, power_of_two(polytope.vertices), score / power_of_two(score)
+    # Vertices near 1 in size: squares of very large or small coordinates would overflow or vanish.
     if unit != 1:
         near_one = limit_set(convex_hull(vertices / unit), score)
         return LimitSet(near_one.points * unit, near_one.face_dimensions)
@@ -113,19 +114,19 @@ def limit_set(polytope: Polytope, score: Float[np.ndarray, "dim dim"]) -> LimitS
     scale = max(float(np.abs(vertices).max()), np.finfo(float).tiny)
     slack = S_TOLERANCE * np.abs(score).sum() * scale**2
     faces = _faces(polytope)
-    found: list[np.ndarray] = []
+    points: list[np.ndarray] = []
     for face in faces:
         point, barycentric = project_origin(vertices[list(face)], root)
         if barycentric.min() < -S_TOLERANCE:
             continue
-        _add_point(found, point, score, vertices, slack, scale)
+        _add_point(points, point, score, vertices, slack, scale)
     if polytope.dimension > 0:
         full = polytope.dimension == vertices.shape[1]
-        whole = np.zeros(vertices.shape[1]) if full else project_origin(vertices, root)[0]
-        if polytope.distance_outside(whole[None])[0] <= S_TOLERANCE * scale:
-            _add_point(found, whole, score, vertices, slack, scale)
-    dimensions = [polytope.face_dimension(point, S_TOLERANCE * scale) for point in found]
-    return LimitSet(np.array(found).reshape(-1, vertices.shape[1]), np.array(dimensions, dtype=np.int64))
+        inner = np.zeros(vertices.shape[1]) if full else project_origin(vertices, root)[0]
+        if polytope.distance_outside(inner[None])[0] <= S_TOLERANCE * scale:
+            _add_point(points, inner, score, vertices, slack, scale)
+    dimensions = [polytope.face_dimension(point, S_TOLERANCE * scale) for point in points]
+    return LimitSet(np.array(points).reshape(-1, vertices.shape[1]), np.array(dimensions, dtype=np.int64))
 
 
 def _faces(polytope: Polytope) -> list[tuple[int, ...]]:
@@ -141,18 +142,19 @@ def _faces(polytope: Polytope) -> list[tuple[int, ...]]:
 
 
 def _add_point(
-    found: list[np.ndarray],
+    points: list[np.ndarray],
     point: np.ndarray,
     score: np.ndarray,
     vertices: np.ndarray,
     slack: float,
     scale: float,
 ) -> None:
+    """Add a point when it satisfies the inequalities of S and is not in the list; faces share their points."""
     normal = score @ point
     if (vertices @ normal).max() > point @ normal + slack:
         return
-    if all(np.abs(point - other).max() > S_TOLERANCE * scale for other in found):
-        found.append(point)
+    if all(np.abs(point - other).max() > S_TOLERANCE * scale for other in points):
+        points.append(point)
 
 
 def _root(score: np.ndarray) -> np.ndarray:
@@ -167,18 +169,18 @@ def _root(score: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, repr=False)
 class LimitPrediction(Result, kind="limit-prediction"):
-    """Where each token ends, in closed form, from the few layers until its leader is fixed.
+    """The limit of each token in closed form, from the few layers until its leader is fixed.
 
     Attributes
     ----------
     limits
         ``(tokens, dim)``: the limit of each token; NaN where unsettled.
     kinds
-        ``(tokens,)`` str: ``"vertex"`` (a leader's place), ``"face"`` (projection onto a face, an exact tie),
+        ``(tokens,)`` str: ``"vertex"`` (the point of a leader), ``"face"`` (projection onto a face, an exact tie),
         ``"unsettled"`` (not decided within ``layers`` layers).
     leaders
-        ``(leaders,)``: the tokens that lead, in the order in which they began to; of coinciding tokens the
-        lowest index stands for all.
+        ``(leaders,)``: the tokens that lead, in the order in which they began to lead; the lowest index stands for
+        coinciding tokens.
     leader_layers
         ``(leaders,)``: the layer at which each first led itself; above 0 for an emerging leader.
     settled_layers
@@ -188,9 +190,9 @@ class LimitPrediction(Result, kind="limit-prediction"):
     alpha
         Step parameter.
     layers
-        Attention layers that were needed.
+        Number of attention layers that were needed.
     doubtful
-        Tokens of which a leader was decided within rounding of a tie, without proof.
+        Tokens with a leader that was chosen within rounding of a tie, without proof.
     """
 
     limits: Float[np.ndarray, "tokens dim"]
@@ -216,7 +218,7 @@ class LimitPrediction(Result, kind="limit-prediction"):
 
     @property
     def status(self) -> str:
-        """``"rounding"``: the leader of a settled token was decided within rounding of a tie; else ``"completed"``."""
+        """``"rounding"`` when a settled token has a leader chosen within rounding of a tie, else ``"completed"``."""
         return "rounding" if (self.kinds[self.doubtful] != "unsettled").any() else "completed"
 
     def describe(self) -> list[str]:
@@ -235,15 +237,17 @@ class LimitPrediction(Result, kind="limit-prediction"):
         return lines
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each token: its limit, the kind of the limit, when it is certain."""
+        """Return one row for each token: its limit, the kind of the limit, the layer from which it is certain."""
         import pandas as pd
 
         leads = np.isin(np.arange(len(self.kinds)), self.leaders)
-        places = {f"limit_x{axis + 1}": self.limits[:, axis] for axis in range(self.limits.shape[1])}
-        return pd.DataFrame({"limit_kind": self.kinds, "leads": leads, "settled_layer": self.settled_layers, **places})
+        coordinates = {f"limit_x{axis + 1}": self.limits[:, axis] for axis in range(self.limits.shape[1])}
+        return pd.DataFrame(
+            {"limit_kind": self.kinds, "leads": leads, "settled_layer": self.settled_layers, **coordinates}
+        )
 
     def picture(self) -> Bars:
-        """Return how many tokens end where."""
+        """Return the number of tokens for each kind of limit."""
         kinds = ("vertex", "face", "unsettled")
         return Bars(kinds, [float((self.kinds == kind).sum()) for kind in kinds], "tokens")
 
@@ -260,11 +264,11 @@ def predict_limits(
     """Predict the limit of every token from the leaders.
 
     Layers are run only until every token moves towards a point that stays, by the freeze theorem (our own; see
-    :class:`tokendyn.dynamics.freeze.Frozen`, which computes runs too):
-    ``z_i(k + l) = m + (1 + alpha)^(-l) (z_i(k) - m)``. A token whose only leader v leads itself has ``m = v``. One that
-    ties between fixed points ``T`` stays tied exactly when ``<A mean(T), t>`` is the same for all ``t`` in ``T`` and
-    not less than that of any other token; then it ends at ``m = mean(T)``, which is the A-projection of the origin onto
-    the face that ``T`` spans. Leaders and ties are those of exact arithmetic. ``A`` need not be symmetric.
+    :class:`tokendyn.dynamics.freeze.Frozen`, which also computes runs):
+    ``z_i(k + l) = m + (1 + alpha)^(-l) (z_i(k) - m)``. A token whose only leader v leads itself has ``m = v``. A token
+    that ties between fixed points ``T`` stays tied exactly when ``<A mean(T), t>`` is the same for all ``t`` in ``T``
+    and at least that of every other token; then it ends at ``m = mean(T)``, the A-projection of the origin onto the
+    face that ``T`` spans. Leaders and ties are those of exact arithmetic. ``A`` need not be symmetric.
 
     Parameters
     ----------
@@ -273,14 +277,14 @@ def predict_limits(
     alpha, score, tie_tolerance
         See :func:`simulate`.
     max_layers
-        Tokens that are not settled after this many layers are called unsettled.
+        Number of layers after which the remaining tokens are ``"unsettled"``.
     arithmetic
         See :func:`tokendyn.dynamics.run`.
 
     Raises
     ------
     BadInputError
-        For bad tokens, a bad matrix or ``alpha <= 0``.
+        If tokens or the matrix are invalid, or ``alpha <= 0``.
 
     Examples
     --------
@@ -306,19 +310,27 @@ def predict_limits(
     kinds = np.where(frozen.since < 0, "unsettled", np.where(frozen.between, "face", "vertex")).astype("<U9")
     leaders = _leaders(frozen)
     return LimitPrediction(
-        limits, kinds, leaders, frozen.since[leaders], frozen.since, origins, alpha, number + 1, frozen.doubtful
+        limits=limits,
+        kinds=kinds,
+        leaders=leaders,
+        leader_layers=frozen.since[leaders],
+        settled_layers=frozen.since,
+        settled_states=origins,
+        alpha=alpha,
+        layers=number + 1,
+        doubtful=frozen.doubtful,
     )
 
 
 def _leaders(frozen: Frozen) -> Int[np.ndarray, " leaders"]:
-    """Return the tokens that follow themselves, the lowest index of each place, in the order in which they began."""
+    """Return the tokens that follow themselves, the lowest index of each point, in the order in which they began."""
     own = np.flatnonzero(frozen.standing & ~frozen.between)
     lowest = np.unique(frozen.following.leaders[own])
     return lowest[np.argsort(frozen.since[lowest], kind="stable")]
 
 
 def leading_polytope(prediction: LimitPrediction) -> Polytope | None:
-    """Return K, the hull of the leaders; None when no leader was found or the dimension is too high."""
+    """Return K, the hull of the leaders; None without leaders or when the dimension is too high."""
     if len(prediction.leaders) == 0:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the explorer offers to start with: the configurations of the papers, and a few more."""
+"""Presets of the explorer: the configurations of the papers and a few more."""
 
 import numpy as np
 
@@ -18,17 +18,17 @@ def presets() -> dict[str, Explored]:
 
 
 def _plane() -> dict[str, Explored]:
-    found = {}
-    for name, said in DESCRIPTIONS.items():
+    settings = {}
+    for name, description in DESCRIPTIONS.items():
         title = f"Figure 2: {name.replace('-', ' ')}"
-        found[name] = Explored(configuration(name), title=title, note=f"{said[0].upper()}{said[1:]}.")
+        settings[name] = Explored(configuration(name), title=title, note=f"{description[0].upper()}{description[1:]}.")
     rng = np.random.default_rng(1)
     for count in (60, 500):
         tokens = rng.normal(size=(count, 2))
-        found[f"cloud-{count}"] = Explored(
+        settings[f"cloud-{count}"] = Explored(
             tokens, title=f"A cloud of {counted(count, 'token')}", note="Independent normal tokens."
         )
-    return found
+    return settings
 
 
 def _circle() -> dict[str, Explored]:

@@ -48,13 +48,13 @@ def save_run(
     run
         The run.
     folder
-        Folder that appears when it is whole.
+        Folder, which appears only when it is complete.
     title
-        What was run, for headings.
+        Name of the run, for headings.
     animation
         Kind of animation to write; None for none.
     report
-        Draw the figures and write the page too.
+        Whether to draw the figures and write the page.
     command
         The command that repeats the run, for the report.
     overwrite
@@ -63,7 +63,7 @@ def save_run(
     Raises
     ------
     OutputError
-        If the folder exists or the disk refuses.
+        If the folder exists or cannot be written.
     """
     with new_folder(folder, overwrite=overwrite) as temporary:
         run.trajectory.write_into(temporary)
@@ -92,7 +92,7 @@ def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
     Raises
     ------
     BadInputError
-        If the folder is not a whole clustering run.
+        If the folder does not hold a complete clustering run.
     """
     folder = Path(folder)
     record = read_json(folder / "run.json", schema=SCHEMA, version=SCHEMA_VERSION)
@@ -113,7 +113,7 @@ def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved run, its figures and animation drawn anew into the folder ``pictures``."""
+    """Return the page of a saved run; its figures and animation are drawn again into the folder ``pictures``."""
     run, title, command = load_run(folder)
     write_figures(run, pictures, title)
     animate(run.scene(title), pictures / "animation.gif")
@@ -126,7 +126,7 @@ def run_report(run: ClusteringRun, *, title: str, pictures: Path, command: str =
 
 
 def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
-    """Return one row for each token that the run leaves elsewhere than the prediction."""
+    """Return one row for each token whose end differs from the prediction."""
     predicted = run.prediction.at(run.hardmax.layers)
     return [
         {"token": run.trajectory.labels[i]}
@@ -138,9 +138,9 @@ def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
 
 def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> list[Section]:
     """Return the parts of the page of a run."""
-    facts = run.summary()
+    summary = run.summary()
     shown = ("tokens", "dim", "layers", "alpha", "clusters", "emerging_leaders", "layers_until_settled", "unsettled")
-    figures: dict[str, object] = {"leaders": len(run.prediction.leaders), **{name: facts[name] for name in shown}}
+    figures: dict[str, object] = {"leaders": len(run.prediction.leaders), **{name: summary[name] for name in shown}}
     alarm: tuple[str, ...] = ()
     if run.status != "completed":
         figures, alarm = {"status": run.status, **figures}, ("status",)

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
 from tokendyn.results.pictures import Bars, Picture, new_axes
 
@@ -28,6 +29,7 @@ STATUSES: dict[str, str] = {
     "out of steps": "the integrator reached its largest number of steps",
     "out of time": "the integrator reached its time limit",
     "diverged": "numbers left all bounds; the finite part is kept",
+    "left range": "a forecast went far beyond the range of the data that its model learned; do not trust it",
     "singular": "a matrix mapped a token to zero, so that its velocity is not defined",
     "rounding": "a leader was decided within rounding of a tie, without proof",
     "disagrees": "the run and its prediction differ: trust neither",
@@ -109,7 +111,7 @@ class Result(ABC):
         return "\n".join(self.describe())
 
     def __repr__(self) -> str:
-        return one_line(type(self).__name__, self.summary())
+        return one_line(type(self).__name__, {"status": self.status, **self.summary()})
 
     def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draw the result.
@@ -123,7 +125,17 @@ class Result(ABC):
         Returns
         -------
         The figure: ``result.plot().savefig("result.png")``.
+
+        Raises
+        ------
+        BadInputError
+            If ``ax`` is no axes, such as the name of a file.
         """
+        if ax is not None and not hasattr(ax, "figure"):
+            raise BadInputError(
+                f"ax is {str(ax)[:60]!r}, expected the axes of a figure; a file is written by "
+                "result.plot().savefig('result.png')"
+            )
         axes = new_axes() if ax is None else ax
         self.picture().draw(axes)
         # Axes of a subfigure belong to it; its figure is the whole one, as is that of a figure.
@@ -140,18 +152,27 @@ class Result(ABC):
         """
         _save(self, folder, overwrite=overwrite)
 
-    def report(self, path: str | Path, *, title: str = "") -> None:
+    def report(self, path: str | Path, *, title: str = "", overwrite: bool = False) -> None:
         """Write one HTML page with sentences, numbers, picture and table, which needs no other file.
 
         Parameters
         ----------
         path
-            The file, such as ``report.html``; an existing one is replaced.
+            The file, such as ``report.html``. One that tokendyn wrote is replaced.
         title
             Of the page; by default the name of the class.
+        overwrite
+            Replace another file too.
+
+        Raises
+        ------
+        OutputError
+            If a file of another program is there and ``overwrite`` is not set, or the disk refuses.
         """
+        from tokendyn.runs.folders import check_page
         from tokendyn.show.report import write_report
 
+        check_page(path, overwrite=overwrite)
         with tempfile.TemporaryDirectory() as pictures:
             write_report(self.page(Path(pictures), title=title), path)
 
@@ -173,7 +194,11 @@ class Result(ABC):
             Table(self.table().reset_index(), "Table", most_rows=_ROWS),
         ]
         record = getattr(self, "provenance", None)
-        return Report(title, STATUSES.get(self.status, self.status), [*sections, *closing("", record or {})])
+        return Report(
+            title=title,
+            subtitle=STATUSES.get(self.status, self.status),
+            sections=[*sections, *closing("", record or {})],
+        )
 
     def _repr_html_(self) -> str:
         """Return sentences and picture for a notebook."""
@@ -218,7 +243,7 @@ def one_line(name: str, facts: dict[str, Any]) -> str:
     """Return a name and as many short facts as fit into a line."""
     parts: list[str] = []
     for part in _short_facts(facts):
-        if len(name) + 2 + sum(len(one) + 2 for one in (*parts, part)) > _LINE:
+        if len(name) + 2 + sum(len(earlier) + 2 for earlier in (*parts, part)) > _LINE:
             break
         parts.append(part)
     return f"{name}({', '.join(parts)})"

@@ -14,6 +14,7 @@ import numpy as np
 import tokendyn
 from tokendyn.errors import BadInputError
 from tokendyn.results.face import STATUSES, Result, result_class
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-result", 1
@@ -40,10 +41,10 @@ def save(result: Result, folder: str | Path, *, overwrite: bool = False) -> None
         "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tokendyn": tokendyn.__version__,
         "status": result.status, "result": writer.value(result, type(result).parts),
     }  # fmt: skip
-    with new_folder(folder, overwrite=overwrite) as place:
-        write_json(place / RECORD, record)
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_json(temporary / RECORD, record)
         if writer.tensors:
-            write_tensors(place / TENSORS, writer.tensors)
+            write_tensors(temporary / TENSORS, writer.tensors)
 
 
 def load(folder: str | Path) -> Result:
@@ -157,8 +158,8 @@ class _Reader:
             known = {part.__name__: part for part in parts}
             return self._made(known[inside], value["fields"], parts)
         if mark == _RESULT:
-            found = self._class(inside)
-            return self._made(found, value["fields"], found.parts)
+            kind = self._class(inside)
+            return self._made(kind, value["fields"], kind.parts)
         raise ValueError(f"unknown mark {mark!r}")
 
     def _array(self, mark: str, inside: Any, value: dict[str, Any]) -> np.ndarray:
@@ -176,15 +177,17 @@ class _Reader:
         return array.reshape(value["shape"])
 
     def _made(self, kind: type, values: dict[str, Any], parts: tuple[type, ...]) -> Any:
-        return kind(**{str(name): self.value(entry, parts) for name, entry in values.items()})
+        read = {str(name): self.value(entry, parts) for name, entry in values.items()}
+        check_fields(kind, read, self.folder / RECORD)
+        return kind(**read)
 
     def _class(self, kind: Any) -> type[Result]:
-        found = result_class(str(kind))
-        if found is None:
+        cls = result_class(str(kind))
+        if cls is None:
             raise BadInputError(
                 f"{self.folder} holds a {str(kind)[:60]!r}, which is not known here; import the module that defines it"
             )
-        return found
+        return cls
 
 
 def kinds_in(record: Any) -> Iterable[str]:

@@ -52,9 +52,9 @@ class Curves:
             (line,) = ax.plot(self.x, values, label=name)
             if name in self.bands:
                 ax.fill_between(self.x, *self.bands[name], color=line.get_color(), alpha=0.25, linewidth=0)
-        for name, place in self.marks.items():
-            if np.isfinite(place):
-                ax.axvline(place, linestyle=":", label=name, color=ax.xaxis.label.get_color())
+        for name, x in self.marks.items():
+            if np.isfinite(x):
+                ax.axvline(x, linestyle=":", label=name, color=ax.xaxis.label.get_color())
         if self.log:
             ax.set_yscale("log")
         left_out = len(self.curves) - MOST_CURVES
@@ -104,10 +104,10 @@ class Bars:
         shown = min(len(self.names), MOST_BARS)
         numbers = np.asarray(self.values[:shown], dtype=np.float64)
         numbers = np.where(np.isfinite(numbers), numbers, 0.0)
-        places = np.arange(shown)
+        rows = np.arange(shown)
         for colour, chosen in (("C0", numbers >= 0), ("C1", numbers < 0)):
-            ax.barh(places[chosen], numbers[chosen], color=colour)
-        ax.set_yticks(places, [_short(name) for name in self.names[:shown]])
+            ax.barh(rows[chosen], numbers[chosen], color=colour)
+        ax.set_yticks(rows, [_short(name) for name in self.names[:shown]])
         ax.set_ylim(max(shown, 1) - 0.5, -0.5)
         ax.axvline(0.0, color=ax.xaxis.label.get_color(), linewidth=0.8)
         more = f"the first {shown} of {len(self.names)}" if len(self.names) > shown else ""

@@ -131,8 +131,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 @contextmanager
-def open_table(path: str | Path) -> Iterator[io.TextIOWrapper]:
-    """Yield a text table, ``.gz`` or plain, as a stream of UTF-8 text with its line ends as they are.
+def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
+    """Yield the bytes of a text table, ``.gz`` or plain, unpacked.
 
     Raises
     ------
@@ -140,13 +140,6 @@ def open_table(path: str | Path) -> Iterator[io.TextIOWrapper]:
         When more than ``MOST_TABLE_BYTES`` come out of it, a line is longer than ``LONGEST_LINE``, or it unpacks to
         far more than its size. Other errors are left to the caller.
     """
-    with open_bytes(path) as stream:
-        yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-
-
-@contextmanager
-def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
-    """Yield the bytes of a text table, unpacked; the limits are those of :func:`open_table`."""
     note_opened(Path(path))
     with Path(path).open("rb") as packed:
         yield metered(packed, path, most=MOST_TABLE_BYTES)
@@ -163,7 +156,7 @@ def metered(packed: Any, path: str | Path, most: int = sys.maxsize) -> io.Buffer
 def _check_beginning(packed: Any, path: str | Path) -> None:
     """Unpack the beginning alone, which is soon done, so that nothing is parsed of what is refused later."""
     beginning = io.BufferedReader(_Metered(gzip.GzipFile(fileobj=packed), path, sys.maxsize, packed), 2**16)
-    with suppress(OSError, EOFError, zlib.error):  # whoever reads the file says so
+    with suppress(OSError, EOFError, zlib.error):  # the reader of the file reports it
         left = FREE_BYTES + 2**20
         while left > 0 and (data := beginning.read(2**16)):
             left -= len(data)

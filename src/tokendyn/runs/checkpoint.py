@@ -35,7 +35,7 @@ class State:
 
 
 class Checkpoint:
-    """A file that holds the newest state of a run, replaced at most every so many seconds, always whole.
+    """A file that holds the newest state of a run, replaced at most once in a number of seconds, always whole.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ class Checkpoint:
         if time.monotonic() - self._written >= self.seconds:
             self.write(state())
 
-    def write(self, found: State) -> None:
+    def write(self, state: State) -> None:
         """Write a state now, unless the file is only read."""
         if math.isinf(self.seconds):
             return
-        record = np.frombuffer(json.dumps(found.record, allow_nan=False).encode(), dtype=np.uint8)
-        arrays = {**found.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)}
+        record = np.frombuffer(json.dumps(state.record, allow_nan=False).encode(), dtype=np.uint8)
+        arrays = {**state.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)}
         write_tensors(self.path, {**arrays, _SUM: np.frombuffer(_content(arrays), dtype=np.uint8)})
         self._written = time.monotonic()
 

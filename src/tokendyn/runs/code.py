@@ -28,7 +28,7 @@ _SPEECH = frozenset(
     | {"tokendyn.cli" + part for part in ("", ".boundary", ".commands", ".jobs", ".output", ".progress", ".repeat")}
     | {"tokendyn.cli.strict"}
     | {"tokendyn.experiments" + part for part in ("", ".experiment", ".options", ".repeat", ".jobs", ".perform")}
-    | {"tokendyn.experiments.results", "tokendyn.experiments.sweeping", "tokendyn.experiments.swept"}
+    | {f"tokendyn.experiments.{name}" for name in ("crew", "results", "sweeping", "swept")}
 )
 
 
@@ -56,14 +56,14 @@ def _digest(module: str) -> str:
 
 def imported(module: str) -> frozenset[str]:
     """Return the modules of the package that a module imports, directly or not, wherever in their code; with itself."""
-    seen: set[str] = set()
+    names: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in seen and name not in _SPEECH:
-            seen.add(name)
+        if name not in names and name not in _SPEECH:
+            names.add(name)
             waiting += _facts(name)[1]
-    return frozenset(seen)
+    return frozenset(names)
 
 
 def library_versions(modules: frozenset[str]) -> dict[str, str]:
@@ -84,11 +84,11 @@ def _installed(distribution: str) -> str | None:
 @functools.cache
 def _modules() -> dict[str, Path]:
     """Return the file of every module of the package."""
-    found = {}
+    files = {}
     for file in _ROOT.rglob("*.py"):
         parts = file.relative_to(_ROOT.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return found
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return files
 
 
 def _file_of(module: str) -> Path:
@@ -133,7 +133,7 @@ def _parts(name: str) -> set[str]:
     """Return the modules of the package that a name stands for."""
     modules = _modules()
     if name.endswith(".") and name[:-1] in modules:
-        return {one for one in modules if one.startswith(name)}
+        return {module for module in modules if module.startswith(name)}
     return {name} & modules.keys()
 
 

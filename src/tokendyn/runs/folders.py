@@ -73,9 +73,9 @@ def check_free(
             raise OutputError(
                 f"{target} is not replaced, because this command runs in it; start it from another folder"
             )
-        for one in inputs:
-            if one is not None and target.resolve() in (Path(one).resolve(), *Path(one).resolve().parents):
-                raise OutputError(f"{target} is not replaced, because {one} is read from it; choose another place")
+        for source in inputs:
+            if source is not None and target.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+                raise OutputError(f"{target} is not replaced, because {source} is read from it; choose another place")
         foreign = foreign_parts(target) if target.is_dir() or ours is None or not ours(target) else ""
     except (OSError, ValueError) as error:
         why = refusal(error) if isinstance(error, OSError) else str(error)
@@ -84,6 +84,23 @@ def check_free(
         raise OutputError(
             f"{target} is not replaced, because tokendyn did not write {foreign}; choose another place, or move it away"
         )
+
+
+def check_page(target: str | Path, *, overwrite: bool) -> None:
+    """Raise an :class:`OutputError` if one page must not be written to a file; a page of tokendyn may be replaced.
+
+    Parameters
+    ----------
+    target
+        The file.
+    overwrite
+        Whether any file may be replaced.
+    """
+    target = Path(target)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; name a file, such as {target / 'report.html'}")
+    if not (target.is_file() and (overwrite or _is_signed(target))):
+        check_free(target, overwrite=False)
 
 
 def _check_parent(target: Path) -> None:
@@ -125,7 +142,7 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _covers(known: list[str], name: str) -> bool:
-    return name in known or any("*" in one and fnmatch.fnmatchcase(name, one) for one in known)
+    return name in known or any("*" in pattern and fnmatch.fnmatchcase(name, pattern) for pattern in known)
 
 
 def _is_signed(file: Path) -> bool:
@@ -160,7 +177,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
         Replace an existing ``target`` that tokendyn wrote (see :func:`check_free`); without it an existing one is an
         error, so nothing is lost.
     listed
-        False for a folder whose own record names its files; whoever asks has checked what is replaced.
+        False for a folder whose own record names its files; the caller has checked what is replaced.
 
     Raises
     ------
@@ -248,14 +265,14 @@ def read_json(path: str | Path, *, schema: str, version: int) -> dict[str, Any]:
         raise BadInputError(f"{path} is missing; is {path.parent} a folder that tokendyn wrote?")
     record = read_json_value(path)
     if not isinstance(record, dict) or record.get("schema") != schema:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise BadInputError(f"{path} holds {found!r}, expected {schema!r}")
-    found_version = record.get("schema_version")
-    if not isinstance(found_version, int):
-        raise BadInputError(f"{path} has schema version {found_version}, which is no number; it is damaged")
-    if found_version > version:
+        written = record.get("schema") if isinstance(record, dict) else type(record).__name__
+        raise BadInputError(f"{path} holds {written!r}, expected {schema!r}")
+    written_version = record.get("schema_version")
+    if not isinstance(written_version, int):
+        raise BadInputError(f"{path} has schema version {written_version}, which is no number; it is damaged")
+    if written_version > version:
         raise NewerError(
-            f"{path} was written by a newer tokendyn: it has schema version {found_version}, this one reads up to "
+            f"{path} was written by a newer tokendyn: it has schema version {written_version}, this one reads up to "
             f"{version}: update it"
         )
     return record

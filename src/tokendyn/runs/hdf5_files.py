@@ -27,7 +27,7 @@ _TEXT_BYTES = 64 * 2**20  # of texts that are read at a time
 def check_hdf5(path: str | Path) -> None:
     """Walk through groups, links, attributes and dimensions of a file in another process.
 
-    What that process can report as an error passes: whoever reads the file meets it again.
+    What that process can report as an error is not raised here: the reader of the file meets it again.
 
     Raises
     ------
@@ -36,10 +36,10 @@ def check_hdf5(path: str | Path) -> None:
         environment variable TOKENDYN_HDF5_EXTERNAL is not 1.
     """
     note_opened(Path(path))
-    seen = look(__name__, path, "HDF5")
-    outside = seen["outside"]
-    if seen["problem"]:
-        raise BadInputError(f"{path} cannot be read whole ({seen['problem']}); it is damaged: write it again")
+    facts = look(__name__, path, "HDF5")
+    outside = facts["outside"]
+    if facts["problem"]:
+        raise BadInputError(f"{path} cannot be read whole ({facts['problem']}); it is damaged: write it again")
     if outside and os.environ.get(EXTERNAL) != "1":
         raise BadInputError.first_of(
             f"{path} reads other files (copy the data into one file, or set {EXTERNAL}=1 to let it)",

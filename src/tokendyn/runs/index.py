@@ -104,12 +104,12 @@ class Index:
         """Read the folders that the index does not know as they are."""
         known = {row[0]: row[1:] for row in self._all("SELECT id, inode, changed, size FROM runs")}
         there = self.store.ids()
-        gone = known.keys() - set(there)
+        removed = known.keys() - set(there)
         stale = [run for run in there if verify or known.get(run) != self._mark(run)]
-        if not gone and not stale:
+        if not removed and not stale:
             return
         with self._writing() as database:
-            database.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in sorted(gone)])
+            database.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in sorted(removed)])
             database.executemany(_INSERT, (self._read(run, verify) for run in stale))
 
     def rebuild(self, *, verify: bool = False) -> None:
@@ -122,7 +122,7 @@ class Index:
     def add(self, records: Iterable[Record]) -> None:
         """Take in runs that were just written, in one transaction; where that fails, :meth:`refresh` finds them."""
         with contextlib.suppress(sqlite3.DatabaseError), self._writing() as database:
-            database.executemany(_INSERT, [_row(one, self._mark(one.id)) for one in records])
+            database.executemany(_INSERT, [_row(record, self._mark(record.id)) for record in records])
 
     def rows(self, condition: Condition = Condition(), *, limit: int | None = None) -> list[Row]:  # noqa: B008
         """Return the runs that meet a condition, the latest first.
@@ -145,13 +145,13 @@ class Index:
         return int(self._all(f"SELECT count(*) FROM runs WHERE {condition.sql}", condition.values)[0][0])
 
     def some(self, runs: Sequence[str]) -> dict[str, Row]:
-        """Return the given runs that are there, by id."""
-        found: dict[str, Row] = {}
+        """Return those of some runs that are in the store, by id."""
+        rows: dict[str, Row] = {}
         for start in range(0, len(runs), 500):
             part = runs[start : start + 500]
             marks = ", ".join("?" * len(part))
-            found |= {row.id: row for row in self.rows(Condition(f"id IN ({marks})", tuple(part)))}
-        return found
+            rows |= {row.id: row for row in self.rows(Condition(f"id IN ({marks})", tuple(part)))}
+        return rows
 
     def older(self, questions: Iterable[str]) -> dict[str, str]:
         """Return finished runs, by the question that they answer, for those of the given questions that have one."""
@@ -173,12 +173,12 @@ class Index:
         """
         if not start or set(start) - set("0123456789abcdef"):
             raise BadInputError(f"{start[:60]!r} is no run id; tokendyn runs list shows them")
-        found = [row[0] for row in self._all("SELECT id FROM runs WHERE id >= ? AND id < ?", (start, start + "g"))]
-        if len(found) == 1:
-            return str(found[0])
-        if found:
-            raise BadInputError(f"{start} begins {len(found)} ids ({', '.join(found[:4])}, ...); give more of it")
-        raise BadInputError(f"{self.store.folder} has no run {start}; tokendyn runs list shows those that are there")
+        ids = [row[0] for row in self._all("SELECT id FROM runs WHERE id >= ? AND id < ?", (start, start + "g"))]
+        if len(ids) == 1:
+            return str(ids[0])
+        if ids:
+            raise BadInputError(f"{start} begins {len(ids)} ids ({', '.join(ids[:4])}, ...); give more of it")
+        raise BadInputError(f"{self.store.folder} has no run {start}; tokendyn runs list shows its runs")
 
     def _open(self) -> sqlite3.Connection:
         """Return the database; a damaged one is replaced, and one in memory stands in where none can be written."""
@@ -201,19 +201,19 @@ class Index:
             return _prepared(":memory:")
 
     def _asked(
-        self, fields: str, made: Callable[[Sequence[Any]], Found], condition: Condition, limit: int | None
+        self, fields: str, make: Callable[[Sequence[Any]], Found], condition: Condition, limit: int | None
     ) -> list[Found]:
         """Return the runs that meet a condition; where rows cannot be read, the folders are."""
         sql = f"SELECT {fields} FROM runs WHERE {condition.sql} ORDER BY finished DESC, id LIMIT ?"
         values = (*condition.values, -1 if limit is None else limit)
         try:
-            found = [made(row) for row in self._all(sql, values)]
+            rows = [make(row) for row in self._all(sql, values)]
         except (sqlite3.DatabaseError, ValueError, TypeError) as error:
             self._replace(error)
-            found = [made(row) for row in self._all(sql, values)]
-        if not found:
+            rows = [make(row) for row in self._all(sql, values)]
+        if not rows:
             self._check_names(condition)
-        return found
+        return rows
 
     def _replace(self, error: Exception, verify: bool = False) -> None:
         """Go on with an index in memory, made from the folders."""
@@ -242,9 +242,9 @@ class Index:
         try:
             return _row(self.store.read(run, verify=verify), mark)
         except (DamagedError, NewerError) as error:
-            told = str(error).encode("utf-8", "backslashreplace").decode()  # it may quote half a character
+            message = str(error).encode("utf-8", "backslashreplace").decode()  # it may quote half a character
             status = "newer" if isinstance(error, NewerError) else "damaged"
-            return (run, "", status, None, None, "", told, 0, "", "{}", "{}", "", *mark)
+            return (run, "", status, None, None, "", message, 0, "", "{}", "{}", "", *mark)
 
     def _mark(self, run: str) -> tuple[int, int, int]:
         """Return what changes when a manifest is written anew; the clock of a change cannot be set by a user."""
@@ -314,9 +314,9 @@ def _indexed(row: Sequence[Any]) -> Row:
 
 
 def _row(record: Record, mark: tuple[int, int, int]) -> tuple[Any, ...]:
-    made = record.provenance
-    head = (record.id, record.command, record.status, _whole(made.get("seed")), _real(made.get("seconds")))
-    tail = (made.get("finished") or "", record.error, _whole(record.attempts), str(made.get("code", "")))
+    provenance = record.provenance
+    head = (record.id, record.command, record.status, _whole(provenance.get("seed")), _real(provenance.get("seconds")))
+    tail = (provenance.get("finished") or "", record.error, _whole(record.attempts), str(provenance.get("code", "")))
     question = question_id(record.command, record.config, record.inputs)
     return (*head, *tail, json.dumps(dict(record.config)), json.dumps(dict(record.results)), question, *mark)
 

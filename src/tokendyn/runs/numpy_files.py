@@ -81,7 +81,7 @@ def open_numpy(path: str | Path) -> Iterator[NumpyFile]:
             _check_listing(stream, path)
             with zipfile.ZipFile(stream) as archive:
                 members = _Members(archive, path)
-                yield NumpyFile(members, members.read, members.open)
+                yield NumpyFile(shapes=members, read=members.read, open_member=members.open)
     except BadInputError:
         raise
     except DAMAGE as error:
@@ -139,7 +139,7 @@ class _Members(Mapping[str, tuple[int, ...]]):
         if dtype.hasobject:
             raise BadInputError(f"{name!r} holds pickled objects, which are never loaded; save plain arrays of numbers")
         if min(shape, default=0) < 0 or offset + math.prod(shape) * dtype.itemsize != info.file_size:
-            raise BadInputError(f"{name!r} says that it has the shape {shape}, but holds other than so many numbers")
+            raise BadInputError(f"{name!r} says that it has the shape {shape}, but holds another number of values")
         return shape, dtype
 
 

@@ -1,4 +1,4 @@
-"""Which files a command read: readers name every file that they open, and whoever records hears of it.
+"""Which files a command read: readers report every file that they open, and recorders collect the reports.
 
 A model file may lead to others (a configuration beside it, shards behind an index); what a run read is known only
 while it reads. Readers call :func:`note_opened` before they open a file.

@@ -20,10 +20,10 @@ def check_parquet(path: str | Path) -> None:
     """
     path = Path(path)
     note_opened(path)
-    seen = look(__name__, path, "Parquet")
-    if seen["problem"]:
-        raise BadInputError(f"{path} is not a whole Parquet file ({seen['problem']})")
-    check_ratio(path, seen["bytes"], path.stat().st_size)
+    facts = look(__name__, path, "Parquet")
+    if facts["problem"]:
+        raise BadInputError(f"{path} is not a whole Parquet file ({facts['problem']})")
+    check_ratio(path, facts["bytes"], path.stat().st_size)
 
 
 def _walk(path: str) -> dict[str, Any]:

@@ -169,7 +169,16 @@ def plan_of(record: Mapping[str, Any], name: str = "the sweep") -> Plan:
     if problems:
         raise BadInputError.all_of(name, problems)
     words = " ".join(str(command).split())
-    plan = Plan(words, parts["fixed"], grid, walked, laws["random"], laws["latin"], samples or 1, seed)
+    plan = Plan(
+        command=words,
+        fixed=parts["fixed"],
+        grid=grid,
+        walked=walked,
+        random=laws["random"],
+        latin=laws["latin"],
+        samples=samples or 1,
+        seed=seed,
+    )
     if plan.count > MOST_JOBS:
         raise BadInputError(f"{name} has {plan.count} jobs; at most {MOST_JOBS} are allowed: make its grid coarser")
     return plan
@@ -188,14 +197,14 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 def _twice(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say which options have values in two places."""
-    seen: dict[str, str] = {}
+    part_of: dict[str, str] = {}
     problems = []
     for part in _PARTS:
         for key in parts[part]:
             name = key.replace("-", "_")
-            if name in seen:
-                problems.append(f"{key} is in [{seen[name]}] and in [{part}]; keep one")
-            seen.setdefault(name, part)
+            if name in part_of:
+                problems.append(f"{key} is in [{part_of[name]}] and in [{part}]; keep one")
+            part_of.setdefault(name, part)
     return problems
 
 
@@ -208,8 +217,8 @@ def _axis(key: str, value: Any, problems: list[str]) -> tuple[Any, ...]:
     if not isinstance(value, dict):
         problems.append(f"{key} = {value!r}: expected a list, or a range {{from = 0.1, to = 10, count = 5}}")
         return ()
-    problems += [f"{key}: {_unknown(one, _RANGE)}" for one in value if one not in _RANGE]
-    first, last, count, scale = (value.get(one) for one in _RANGE)
+    problems += [f"{key}: {_unknown(name, _RANGE)}" for name in value if name not in _RANGE]
+    first, last, count, scale = (value.get(name) for name in _RANGE)
     scale = scale or "linear"
     if not isinstance(count, int) or not 2 <= count <= MOST_JOBS:
         problems.append(f"{key} needs a count from 2 to {MOST_JOBS}, got {count!r}")
@@ -229,21 +238,21 @@ def _law(part: str, key: str, value: Any, problems: list[str]) -> Law:
     if not isinstance(value, dict):
         problems.append(f"[{part}] {key} = {value!r}: expected {{low = 1, high = 100}} or {{choices = [1, 2]}}")
         return Law()
-    found = [f"[{part}] {key}: {_unknown(one, _LAW)}" for one in value if one not in _LAW]
+    faults = [f"[{part}] {key}: {_unknown(name, _LAW)}" for name in value if name not in _LAW]
     choices = value.get("choices")
     if choices is not None:
         if not isinstance(choices, list) or not choices or len(value) > 1:
-            found.append(f"[{part}] {key}: choices is a list of values, and stands alone")
+            faults.append(f"[{part}] {key}: choices is a list of values, and stands alone")
     else:
         low, high, scale = value.get("low"), value.get("high"), value.get("scale", "linear")
         if not _number(low) or not _number(high) or not low < high or scale not in _SCALES:
-            found.append(f'[{part}] {key} needs numbers low < high, and scale "linear" or "log"')
+            faults.append(f'[{part}] {key} needs numbers low < high, and scale "linear" or "log"')
         elif scale == "log" and low <= 0:
-            found.append(f"[{part}] {key}: a logarithmic scale needs bounds above 0")
+            faults.append(f"[{part}] {key}: a logarithmic scale needs bounds above 0")
         if not isinstance(value.get("integer", False), bool):
-            found.append(f"[{part}] {key}: integer is true or false")
-    problems += found
-    if found:
+            faults.append(f"[{part}] {key}: integer is true or false")
+    problems += faults
+    if faults:
         return Law()
     bounds = {name: float(value[name]) for name in ("low", "high") if name in value}
     return Law(**{**value, **bounds, "choices": tuple(choices or ())})

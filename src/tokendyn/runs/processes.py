@@ -24,7 +24,7 @@ class Processes:
         self.count = 1 if self._dist is None else int(self._dist.get_world_size())
 
     def part(self, items: int) -> slice:
-        """Return which of so many items are this process's own: contiguous parts that differ by one at most."""
+        """Return the slice of ``items`` items that this process owns: contiguous parts that differ by one at most."""
         return slice(items * self.rank // self.count, items * (self.rank + 1) // self.count)
 
     def total(self, array: Any) -> np.ndarray:
@@ -34,9 +34,9 @@ class Processes:
             return own
         import torch
 
-        found = torch.from_numpy(np.array(own, order="C"))
+        tensor = torch.from_numpy(np.array(own, order="C"))
         device = "cuda" if self._dist.get_backend() == "nccl" else "cpu"
-        moved = found.to(device)
+        moved = tensor.to(device)
         self._dist.all_reduce(moved)
         return np.asarray(moved.cpu().numpy()).reshape(own.shape)
 

@@ -43,8 +43,8 @@ def provenance(config: Mapping[str, Any], *, seed: int | None, seconds: float) -
 @functools.cache
 def _versions() -> dict[str, str]:
     """Return the versions of the libraries that are installed, read once: looking them up takes 10 ms."""
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
         with suppress(importlib.metadata.PackageNotFoundError):  # torch comes with an extra
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions

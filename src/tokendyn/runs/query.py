@@ -43,7 +43,9 @@ class Condition:
 
     def joined(self, word: str, other: "Condition") -> "Condition":
         """Return both conditions joined by AND or OR."""
-        return Condition(f"({self.sql} {word} {other.sql})", self.values + other.values, self.names | other.names)
+        return Condition(
+            sql=f"({self.sql} {word} {other.sql})", values=self.values + other.values, names=self.names | other.names
+        )
 
 
 def parse(text: str) -> Condition:
@@ -60,23 +62,23 @@ def parse(text: str) -> Condition:
     if len(text) > _MOST_CHARACTERS:
         raise BadInputError(f"the condition has {len(text)} characters; at most {_MOST_CHARACTERS} are read")
     reader = _Reader(_tokens(text), text)
-    found = reader.alternatives(0)
+    condition = reader.alternatives(0)
     if reader.next is not None:
         raise reader.wrong()
-    return found
+    return condition
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    place, found = 0, []
-    while text[place:].strip():
-        match = _TOKEN.match(text, place)
+    start, tokens = 0, []
+    while text[start:].strip():
+        match = _TOKEN.match(text, start)
         if match is None or match.lastgroup is None:
-            raise BadInputError(f"cannot read the condition from {text[place : place + 30].strip()!r} on; {_FORM}")
-        found.append((match.lastgroup, match[match.lastgroup]))
-        place = match.end()
-    if not found or len(found) > _MOST_TOKENS:
-        raise BadInputError(f"the condition has {len(found)} words, expected 1 to {_MOST_TOKENS}; {_FORM}")
-    return found
+            raise BadInputError(f"cannot read the condition from {text[start : start + 30].strip()!r} on; {_FORM}")
+        tokens.append((match.lastgroup, match[match.lastgroup]))
+        start = match.end()
+    if not tokens or len(tokens) > _MOST_TOKENS:
+        raise BadInputError(f"the condition has {len(tokens)} words, expected 1 to {_MOST_TOKENS}; {_FORM}")
+    return tokens
 
 
 class _Reader:
@@ -106,17 +108,17 @@ class _Reader:
         return self._chain("and", self._one, depth)
 
     def _chain(self, word: str, part: Callable[[int], Condition], depth: int) -> Condition:
-        found = part(depth)
+        condition = part(depth)
         while self.take(word):
-            found = found.joined(word.upper(), part(depth))
-        return found
+            condition = condition.joined(word.upper(), part(depth))
+        return condition
 
     def _one(self, depth: int) -> Condition:
         if depth > _MOST_DEPTH:
             raise BadInputError(f"the condition is nested more than {_MOST_DEPTH} deep; write it flatter")
         if self.take("not"):
             inner = self._one(depth + 1)
-            return Condition(f"(NOT {inner.sql})", inner.values, inner.names)
+            return Condition(sql=f"(NOT {inner.sql})", values=inner.values, names=inner.names)
         if self.take("("):
             inner = self.alternatives(depth + 1)
             if not self.take(")"):
@@ -148,10 +150,10 @@ def _compared(name: str, sign: str, kind: str, text: str) -> Condition:
         names = frozenset({name})
     word = text.lower() if kind == "word" else ""
     if word in ("none", "null") and sign in ("=", "!="):
-        return Condition(f"({value} IS {'NOT ' * (sign == '!=')}NULL)", values, names)
+        return Condition(sql=f"({value} IS {'NOT ' * (sign == '!=')}NULL)", values=values, names=names)
     if (word in ("true", "false") or kind == "number") and name not in _TEXTS:
         number = float(text) if kind == "number" else int(word == "true")
         sql = f"(coalesce(typeof({value}) IN ('integer', 'real') AND {value} {sign} ?, 0))"
-        return Condition(sql, (*values, *values, number), names)
+        return Condition(sql=sql, values=(*values, *values, number), names=names)
     plain = text[1:-1] if kind == "quoted" else text
-    return Condition(f"(coalesce(CAST({value} AS TEXT) {sign} ?, 0))", (*values, plain), names)
+    return Condition(sql=f"(coalesce(CAST({value} AS TEXT) {sign} ?, 0))", values=(*values, plain), names=names)

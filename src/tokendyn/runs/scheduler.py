@@ -1,4 +1,4 @@
-"""Run many tasks on an executor whose workers may die: nothing is lost, nobody else is blamed.
+"""Run many tasks on an executor whose workers may die: no task is lost, and no other task is blamed.
 
 The executor is joblib's loky (processes of this machine) or that of a Dask client; both are
 :class:`concurrent.futures.Executor`.
@@ -7,6 +7,7 @@ The executor is joblib's loky (processes of this machine) or that of a Dask clie
 import concurrent.futures
 import math
 import os
+import queue
 import re
 import threading
 import time
@@ -199,6 +200,14 @@ def local_executor(workers: int, threads: int, memory: int | None) -> Executor:
 
 def end_local(executor: Any) -> None:
     """Stop the workers of :func:`local_executor` in the middle of what they do."""
+    # On a stop loky drops the tasks that wait but not their numbers, and its thread ends with a KeyError, in a
+    # traceback, when it meets one: a task that was submitted just before an interrupt.
+    numbers = getattr(executor, "_work_ids", None)
+    while numbers is not None:
+        try:
+            numbers.get_nowait()
+        except queue.Empty:
+            break
     executor.shutdown(wait=True, kill_workers=True)
 
 
@@ -213,7 +222,7 @@ def dask_executor(address: str) -> tuple[Executor, int]:
     Raises
     ------
     BadInputError
-        If nobody answers at the address.
+        If no scheduler answers at the address.
     MissingLibraryError
         Without Dask.
     """
@@ -248,7 +257,7 @@ def begin_worker(memory: int | None, parent: int) -> None:
 
 
 def limit_memory(size: int) -> None:
-    """Let this process hold so many bytes of data; more raises MemoryError in it."""
+    """Limit the bytes of data that this process may hold; more raises MemoryError in it."""
     import resource
 
     kind = getattr(resource, "RLIMIT_DATA", resource.RLIMIT_AS)
@@ -257,7 +266,7 @@ def limit_memory(size: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent was killed: nobody waits for its answers."""
+    """End this process when its parent was killed: its answers would be lost."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

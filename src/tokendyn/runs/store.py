@@ -144,7 +144,7 @@ class Store:
         """
         folder = self.path(run)
         if not folder.is_dir():
-            raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows those that are there")
+            raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows its runs")
         try:
             manifest = read_json(folder / MANIFEST, schema=SCHEMA, version=SCHEMA_VERSION)
             record = _record(manifest)
@@ -228,7 +228,7 @@ class Store:
         folder = self.path(run)
         with self.claim(run):
             if not folder.exists():
-                raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows those that are there")
+                raise BadInputError(f"{self.folder} has no run {run}; tokendyn runs list shows its runs")
             try:
                 retired = Path(tempfile.mkdtemp(prefix=f".{run}-removed-", dir=self.folder))
                 folder.rename(retired / run)
@@ -257,8 +257,8 @@ class Store:
         """Yield what lies under temporary names of the runs and of their checkpoints, with the run that it is of."""
         for folder in (self.folder, self.folder / _CHECKPOINTS):
             for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
-                if found := _LEFTOVER.fullmatch(name):
-                    yield folder / name, found[1]
+                if match := _LEFTOVER.fullmatch(name):
+                    yield folder / name, match[1]
 
     def _lock_path(self, run: str) -> Path:
         lock = self.path(run).parent / _LOCKS / run
@@ -296,20 +296,20 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def _record(manifest: dict[str, Any]) -> Record:
     """Return the record of a manifest whose digest is right and whose values are of the kinds that they must be."""
-    told = manifest.pop("digest", None)
+    stored = manifest.pop("digest", None)
     try:
         digest = _digest(manifest)
     except ValueError:
         raise BadInputError("the manifest holds half a character or an infinite number") from None
-    if told != digest:
+    if stored != digest:
         raise BadInputError("the manifest was changed or cut")
     try:
         values = {name: manifest[name] for name in Record.__dataclass_fields__}
         files = {str(name): (int(size), str(content)) for name, (size, content) in values["files"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadInputError(f"the manifest lacks something or is damaged ({type(error).__name__}: {error})") from None
-    made = values["provenance"] if isinstance(values["provenance"], dict) else {}
-    kinds = [(values[name], kind) for name, kind in _KINDS.items()] + [(made.get(n), k) for n, k in _MADE.items()]
+    provenance = values["provenance"] if isinstance(values["provenance"], dict) else {}
+    kinds = [(values[name], kind) for name, kind in _KINDS.items()] + [(provenance.get(n), k) for n, k in _MADE.items()]
     if values["status"] not in get_args(Status) or not all(isinstance(value, kind) for value, kind in kinds):
         raise BadInputError("the manifest holds values of other kinds than tokendyn writes")
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name in files):

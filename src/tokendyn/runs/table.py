@@ -78,12 +78,12 @@ def write_parquet(path: str | Path, table: Mapping[str, Sequence[Any]]) -> None:
 
 def numbers(table: Mapping[str, Sequence[Any]], names: Iterable[str]) -> list[str]:
     """Return those of the names whose columns hold numbers, of which at least two differ."""
-    found = []
+    numeric = []
     for name in names:
         values = {value for value in table.get(name, ()) if isinstance(value, int | float)}
         if len(values) > 1 and not any(isinstance(value, str) for value in table[name]):
-            found.append(name)
-    return found
+            numeric.append(name)
+    return numeric
 
 
 def _alike(values: list[Any]) -> list[Any]:

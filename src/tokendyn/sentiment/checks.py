@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from sklearn.exceptions import DataConversionWarning
 
-from tokendyn.data.labelled_texts import LabelledTexts, meant
-from tokendyn.errors import BadInputError, listing
+from tokendyn.data.labelled_texts import LabelledTexts
+from tokendyn.errors import BadInputError, did_you_mean, listing
 from tokendyn.sentiment.tokens import is_tokeniser
 from tokendyn.words import counted
 
@@ -113,14 +113,15 @@ def check_labels(
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
-        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2{meant(str(label), kept)}"
+        f"class {label!r} has {count} text, labels[{listed.index(label)}], expected at least 2"
+        + did_you_mean(str(label), kept)
         for label, count in counts.items()
         if count < 2
     ]
     if few:
         raise BadInputError.all_of("labels", few)
-    number = {label: place for place, label in enumerate(counts)}
-    return np.array(list(counts)), np.array([number[label] for label in listed], dtype=np.int64)
+    number_of = {label: number for number, label in enumerate(counts)}
+    return np.array(list(counts)), np.array([number_of[label] for label in listed], dtype=np.int64)
 
 
 def text_weights(
@@ -202,41 +203,29 @@ def _class_weights(
     return np.array([float(class_weight.get(label, 1.0)) for label in known])[which]
 
 
-def check_parameters(given: dict[str, Any]) -> None:
-    """Raise one BadInputError for all parameters that are of the wrong kind or out of range."""
-    problems = [
-        f"{name}={given[name]!r}; expected a whole number of at least {least}"
-        for name, least in _WHOLE.items()
-        if not (_whole(given[name]) and given[name] >= least)
-    ]
-    if given["batch_size"] is not None and not (_whole(given["batch_size"]) and given["batch_size"] >= 1):
-        problems.append(f"batch_size={given['batch_size']!r}; expected None or a whole number of at least 1")
-    problems += [
-        f"{name}={given[name]!r}; expected a positive number"
-        for name in ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
-        if not (_number(given[name]) and given[name] > 0)
-    ]
-    problems += _sum_problems(given)
-    if not is_random_state(given["random_state"]):
+def check_parameters(values: dict[str, Any]) -> None:
+    """Raise one BadInputError for all parameters of LeaderClassifier of the wrong kind or out of range."""
+    problems = whole_problems(values, _WHOLE)
+    problems += whole_problems(values, {"batch_size": 1, "patience": 1}, none_allowed=True)
+    positive = ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
+    problems += positive_problems(values, positive) + fraction_problems(values, "validation_fraction")
+    problems += _sum_problems(values)
+    if not is_random_state(values["random_state"]):
         problems.append(
-            f"random_state={given['random_state']!r}; expected None, a whole number of at least 0, a RandomState or a "
+            f"random_state={values['random_state']!r}; expected None, a whole number of at least 0, a RandomState or a "
             "Generator"
         )
-    if not (_number(given["min_score"]) and given["min_score"] >= 0):
-        problems.append(f"min_score={given['min_score']!r}; expected a number of at least 0")
-    if not (_number(given["word_dropout"]) and 0 <= given["word_dropout"] < 1):
-        problems.append(f"word_dropout={given['word_dropout']!r}; expected a number from 0, below 1")
-    if not (_number(given["validation_fraction"]) and 0 < given["validation_fraction"] < 1):
-        problems.append(f"validation_fraction={given['validation_fraction']!r}; expected a number between 0 and 1")
-    if given["patience"] is not None and not (_whole(given["patience"]) and given["patience"] >= 1):
-        problems.append(f"patience={given['patience']!r}; expected None or a whole number of at least 1")
-    weight = given["class_weight"]
+    if not (_number(values["min_score"]) and values["min_score"] >= 0):
+        problems.append(f"min_score={values['min_score']!r}; expected a number of at least 0")
+    if not (_number(values["word_dropout"]) and 0 <= values["word_dropout"] < 1):
+        problems.append(f"word_dropout={values['word_dropout']!r}; expected a number from 0, below 1")
+    weight = values["class_weight"]
     if not (weight is None or isinstance(weight, dict) or (isinstance(weight, str) and weight == "balanced")):
         problems.append(f"class_weight={weight!r}; expected None, 'balanced' or a dictionary from label to weight")
-    if not isinstance(given["negation"], bool | np.bool_):
-        problems.append(f"negation={given['negation']!r}; expected True or False")
-    if not is_tokeniser(given["tokeniser"]):
-        problems.append(f"tokeniser={given['tokeniser']!r}; expected None, a callable or an object with encode(text)")
+    if not isinstance(values["negation"], bool | np.bool_):
+        problems.append(f"negation={values['negation']!r}; expected True or False")
+    if not is_tokeniser(values["tokeniser"]):
+        problems.append(f"tokeniser={values['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
 
@@ -262,6 +251,31 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
     if share is not None and not (_number(share) and 0 < share <= 1):
         problems.append(f"strong_share={share!r}; expected None or a number above 0, at most 1")
     return problems
+
+
+def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
+    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    kind = "None or a whole number" if none_allowed else "a whole number"
+    return [
+        f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
+        for name, lowest in least.items()
+        if not (none_allowed and values[name] is None) and not (_whole(values[name]) and values[name] >= lowest)
+    ]
+
+
+def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return what is wrong with parameters that must be positive numbers."""
+    return [
+        f"{name}={values[name]!r}; expected a positive number"
+        for name in names
+        if not (_number(values[name]) and values[name] > 0)
+    ]
+
+
+def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
+    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    value = values[name]
+    return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 
 
 _WHOLE = {

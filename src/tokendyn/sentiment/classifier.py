@@ -425,11 +425,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         has_neutral = bool(ragged.neutral[0] > 0)
         pole = [len(self.words_)] * has_neutral
         return TokenSet(
-            self.embedding_[np.concatenate([ragged.words, np.array(pole, dtype=np.int32)])],
-            tuple(self.words_[number] for number in ragged.words.tolist()) + ("neutral",) * has_neutral,
-            np.concatenate([ragged.counts, ragged.neutral[ragged.neutral > 0]]),
-            (*places.of(np.arange(len(ragged.words))), *([places.of_unknown(0)] * has_neutral)),
-            has_neutral,
+            positions=self.embedding_[np.concatenate([ragged.words, np.array(pole, dtype=np.int32)])],
+            words=tuple(self.words_[number] for number in ragged.words.tolist()) + ("neutral",) * has_neutral,
+            weights=np.concatenate([ragged.counts, ragged.neutral[ragged.neutral > 0]]),
+            spans=(*places.of(np.arange(len(ragged.words))), *([places.of_unknown(0)] * has_neutral)),
+            has_neutral=has_neutral,
         )
 
     def explain(self, text: str) -> Explanation:
@@ -494,7 +494,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _rule(self) -> TokenRule:
         """Return how texts become tokens."""
-        return TokenRule(self.ngrams, bool(self.negation), self.tokeniser)
+        return TokenRule(ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser)
 
     def _recipe(self, training_texts: int) -> Recipe:
         """Return the settings of the training for a number of texts."""

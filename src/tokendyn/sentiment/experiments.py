@@ -32,7 +32,7 @@ class ReviewOptions:
     active_words
         At most so many words and n-grams carry a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
     ngrams
-        Runs of up to so many adjacent words are tokens too, such as "not bad".
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
     negation
         Whether a word after a negator is another token, such as "not_good".
     seed

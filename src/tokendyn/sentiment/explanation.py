@@ -270,10 +270,12 @@ class Explanation(Result, kind="sentiment-explanation"):
         towards = f"contribution: {negative} below 0, {positive} above"
         return Bars(names, [leader.contribution for leader in self.leaders], towards, str(self.label))
 
-    def report(self, path: "str | Path", *, title: str = "") -> None:
+    def report(self, path: "str | Path", *, title: str = "", overwrite: bool = False) -> None:
         """Write one HTML page: verdict, coloured text, contributions, moving tokens."""
+        from tokendyn.runs.folders import check_page
         from tokendyn.show import write_explanation
 
+        check_page(path, overwrite=overwrite)
         write_explanation(_explained_text(self), path, _scene(self), title=title or "Why this verdict")
 
     def as_list(self) -> list[tuple[str, float]]:

@@ -83,6 +83,7 @@ class Logistic:
         """Return the gradient: ``gain w_j (p - y)`` for the value of word j, ``p - y`` for the bias."""
         values, bias = unknowns[:-1], unknowns[-1]
         kernels.logits(texts.indptr, texts.words, shares, values, self.gain, bias, rows, self.logits)
+        # Buffers are as long as all texts, so that the compiled passes address them by row and nothing is allocated.
         self.slope[rows] = (_sigmoid(self.logits[rows]) - self.positive[rows]) / len(rows)
         if self.importance is not None:
             self.slope[rows] *= self.importance[rows]
@@ -136,6 +137,7 @@ class Softmax:
 
     def centred(self, unknowns: Vector) -> Vector:
         """Return the unknowns with mean 0 over the classes."""
+        # A constant added to all scores changes no probability; Adam would let it drift.
         table = unknowns.reshape(-1, self.classes)
         return (table - table.mean(axis=1, keepdims=True)).ravel()
 

@@ -50,8 +50,8 @@ class Places:
         counts = self.indptr[entries + 1] - self.indptr[entries]
         bounds = np.concatenate([[0], np.cumsum(counts)])
         chosen = np.repeat(self.indptr[entries] - bounds[:-1], counts) + np.arange(bounds[-1])
-        found = self._between(self.first[chosen], self.last[chosen])
-        return [tuple(found[a:b]) for a, b in pairwise(bounds.tolist())]
+        spans = self._between(self.first[chosen], self.last[chosen])
+        return [tuple(spans[a:b]) for a, b in pairwise(bounds.tolist())]
 
     def of_unknown(self, row: int) -> tuple[Span, ...]:
         """Return the character places of the tokens of a text that are no entries, by place and length."""
@@ -99,6 +99,7 @@ class Lookup:
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
 
     def _unit(self, word: str) -> int:
+        """Return the number of a single word, which may be a part of n-grams only."""
         return self.units.setdefault(word, len(self.units))
 
     def encode(self, texts: Sequence[str]) -> Ragged:
@@ -119,6 +120,7 @@ class Lookup:
         others = (first[unknown], length[unknown])
         numbers, first, length = numbers[~unknown], first[~unknown], length[~unknown]
         rows = units.rows[first]
+        # Entries ascend in each text, as in training; occurrences of one entry keep their order when spans are wanted.
         order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
         rows, numbers = rows[order], numbers[order]
         new = np.ones(len(rows), dtype=bool)
@@ -197,16 +199,17 @@ class Lookup:
             after = negated(words, self.negator)
             single = np.where(after, np.append(self.turned, -1)[words], single)
         complete = words >= 0
-        where, found, runs = [np.flatnonzero(complete)], [single], words
+        starts, levels, runs = [np.flatnonzero(complete)], [single], words
+        # Runs grow by one word a round; -1 marks a run that no n-gram of the vocabulary begins with.
         for (keys, names), whole in zip(self.runs, self.whole, strict=True):
-            following = words[len(found) :]
+            following = words[len(levels) :]
             complete = complete[: len(following)] & (following >= 0)
             runs = _follow(runs[: len(following)], following, keys, names, len(self.words))
-            where.append(np.flatnonzero(complete))
-            found.append(np.append(whole, -1)[runs])
-        numbers = np.concatenate([level[place] for level, place in zip(found, where, strict=True)])
-        length = np.repeat(np.arange(1, len(found) + 1), [len(place) for place in where])
-        return numbers, np.concatenate(where), length
+            starts.append(np.flatnonzero(complete))
+            levels.append(np.append(whole, -1)[runs])
+        numbers = np.concatenate([level[start] for level, start in zip(levels, starts, strict=True)])
+        length = np.repeat(np.arange(1, len(levels) + 1), [len(start) for start in starts])
+        return numbers, np.concatenate(starts), length
 
 
 class _Known(Lexicon):
@@ -238,7 +241,7 @@ def _follow(runs: Ints, following: Ints, keys: Ints, names: Ints, words: int) ->
     if not len(keys):
         return longer
     valid = np.flatnonzero((runs >= 0) & (following >= 0) & (following < words - 2))
-    wanted = runs[valid] * words + following[valid]
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    longer[valid] = np.where(keys[place] == wanted, names[place], -1)
+    longer_keys = runs[valid] * words + following[valid]
+    index = np.minimum(np.searchsorted(keys, longer_keys), len(keys) - 1)
+    longer[valid] = np.where(keys[index] == longer_keys, names[index], -1)
     return longer

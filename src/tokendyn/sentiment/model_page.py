@@ -54,7 +54,11 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     rest = {name: value for name, value in measured.items() if name != "source"}
     sections.append(Table([{"quantity": name, "value": value} for name, value in rest.items()], "Measured"))
     sections += closing(record.get("command", ""), record["provenance"])
-    return Report("A classifier that decides at hardmax", str(measured.get("source", folder.name)), sections)
+    return Report(
+        title="A classifier that decides at hardmax",
+        subtitle=str(measured.get("source", folder.name)),
+        sections=sections,
+    )
 
 
 def _reached(training: Mapping[str, Any]) -> dict[str, object]:
@@ -124,9 +128,9 @@ def explanation_report(record: Mapping[str, Any]) -> Report:
     words = [{name: row[name] for name in ("word", "contribution")} for row in record["contributions"]]
     total = f"bias {shown_value(record['bias'])}, residual {shown_value(record['residual'])}"
     return Report(
-        "Why this verdict",
-        f"judged {record['label']}",
-        [
+        title="Why this verdict",
+        subtitle=f"judged {record['label']}",
+        sections=[
             KeyFigures({"label": record["label"], "probability": record["probability"], "logit": record["logit"]}),
             Text(record["text"], "The text"),
             Table(leaders, "Leaders", note=f"Their contributions add up to the logit, with {total}."),

@@ -121,6 +121,7 @@ class _Graph(OnnxGraph):
 
     def _score(self, classifier: "FrozenModel", *, several: bool) -> None:
         """Add everything from the inputs to the outputs."""
+        # Padding reads the pole, which exists, and has weight 0: an index outside the table would be an error.
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
         if classifier._linear:
@@ -159,8 +160,9 @@ class _Graph(OnnxGraph):
 
     def _layer(self, z: list[str], p: str, there: str, alpha: float) -> list[str]:
         """Add ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, ``C_i = {j : <z_i,z_j> = max_l <z_i,z_l>}``."""
-        rows = [self.add("Unsqueeze", one, self.constant([2])) for one in z]
-        columns = [self.add("Unsqueeze", one, self.constant([1])) for one in z]
+        rows = [self.add("Unsqueeze", coordinate, self.constant([2])) for coordinate in z]
+        columns = [self.add("Unsqueeze", coordinate, self.constant([1])) for coordinate in z]
+        # One product and one sum at a time: a matrix product may fuse or reorder, and ties would break differently.
         scores = ""
         for row, column in zip(rows, columns, strict=True):
             product = self.add("Mul", row, column)
@@ -173,13 +175,13 @@ class _Graph(OnnxGraph):
         alone = self.add("Equal", self.total(among, 2), self.constant(1.0))
         weight = self.add("Max", self.total(share, 2), self.constant(np.finfo(np.float64).tiny))
         moved = []
-        for one, column in zip(z, columns, strict=True):
+        for coordinate, column in zip(z, columns, strict=True):
             # A single leader is taken as it is: p z / p could differ from z in the last bit.
             single = self.total(self.add("Where", leads, column, self.constant(0.0)), 2)
             mean = self.add("Div", self.total(self.add("Mul", share, column), 2), weight)
             target = self.add("Where", alone, single, mean)
-            way = self.add("Mul", self.constant(1.0 - 1.0 / (1.0 + alpha)), self.add("Sub", target, one))
-            moved.append(self.add("Add", one, way))
+            way = self.add("Mul", self.constant(1.0 - 1.0 / (1.0 + alpha)), self.add("Sub", target, coordinate))
+            moved.append(self.add("Add", coordinate, way))
         return moved
 
     def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
@@ -195,6 +197,7 @@ class _Graph(OnnxGraph):
             self.add("Softmax", "logits", output="probabilities", axis=1)
             return
         self.add("Add", self.add("Mul", gain, means[0]), bias, output="logits")
+        # The softmax of (0, x) is (1 - p, p) with p the logistic function of x, without overflow.
         column = self.add("Unsqueeze", "logits", self.constant([1]))
         both = self.add("Concat", self.add("Sub", column, column), column, axis=1)
         self.add("Softmax", both, output="probabilities", axis=1)

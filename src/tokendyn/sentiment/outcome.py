@@ -103,8 +103,8 @@ class TrainedModel(Result):
             )  # fmt: skip
         accuracy = np.array([row["validation_accuracy"] for row in self.model.training_["epochs"]])
         return Curves(
-            np.arange(1.0, len(accuracy) + 1), {"validation accuracy": accuracy},
-            "judgement, two an epoch", "share of validation texts labelled right",
+            x=np.arange(1.0, len(accuracy) + 1), curves={"validation accuracy": accuracy},
+            xlabel="judgement, two an epoch", ylabel="share of validation texts labelled right",
         )  # fmt: skip
 
     def save(self, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
@@ -169,7 +169,7 @@ class OnnxScoring(Numbers):
 
     def picture(self) -> Bars:
         """Return the size of the file in kB."""
-        return Bars(["file"], [len(self.content) / 1000], "kB")
+        return Bars(names=["file"], values=[len(self.content) / 1000], xlabel="kB")
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the file, whole or not at all.

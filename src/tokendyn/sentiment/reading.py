@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.dynamics.ragged_shares import Passage
 from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, Span, WordContribution
-from tokendyn.sentiment.routing import Passage
 from tokendyn.sentiment.succession import take_out
 
 
@@ -79,12 +79,12 @@ def read_verdict(
         WordContribution(labels[j], spans[j], mass[j], value[j], part[j], led_by[j], by_class[j]) for j in order
     )
     verdict = chosen if several else int(logit > 0)
-    gone, margins = take_out(
+    removed, margins = take_out(
         passage.states[0], weights, words,
         alpha=alpha, layers=len(passage.leaders), gain=gain, bias=biases, verdict=verdict,
     )  # fmt: skip
     succession = tuple(
-        Departure(labels[j], spans[j], margin) for j, margin in zip(gone.tolist(), margins.tolist(), strict=True)
+        Departure(labels[j], spans[j], margin) for j, margin in zip(removed.tolist(), margins.tolist(), strict=True)
     )
     unknown = int(weights[-1]) if has_neutral else 0
     others = parts[~passage.self_led[:words]]
@@ -118,11 +118,11 @@ def read_verdict(
 
 def _followers(labels: tuple[str, ...], words: int, final: list[int], self_led: list[bool]) -> list[tuple[str, ...]]:
     """Return for each token the words, not leaders themselves, that follow it at the last layer."""
-    found: list[list[str]] = [[] for _ in labels]
+    followers: list[list[str]] = [[] for _ in labels]
     for j in range(words):
         if not self_led[j]:
-            found[final[j]].append(labels[j])
-    return [tuple(names) for names in found]
+            followers[final[j]].append(labels[j])
+    return [tuple(names) for names in followers]
 
 
 def _neutral(
@@ -136,7 +136,7 @@ def _neutral(
 ) -> NeutralPole:
     """Return what became of the neutral pole."""
     if not has_neutral:
-        return NeutralPole(0.0, 0, (), None)
+        return NeutralPole(mass=0.0, words=0, followers=(), follows=None)
     follows = None if self_led[-1] else labels[final[-1]]
     return NeutralPole(mass[-1], unknown, followers[-1], follows)
 

@@ -11,9 +11,14 @@ from tokendyn.show import write_explanation as write_page
 
 def explained_text(explanation: Explanation) -> ExplainedText:
     """Return the explanation as plain values."""
-    place = {leader.word: number for number, leader in enumerate(explanation.leaders)}
+    number_of = {leader.word: number for number, leader in enumerate(explanation.leaders)}
     tokens = [
-        ExplainedToken(word.word, word.spans, place.get(word.leader or word.word, -1), word.contribution)
+        ExplainedToken(
+            word=word.word,
+            spans=word.spans,
+            leader=number_of.get(word.leader or word.word, -1),
+            contribution=word.contribution,
+        )
         for word in explanation.contributions
     ]
     negative, positive = explanation.sides
@@ -54,8 +59,8 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
     own = np.arange(followed.shape[1])
     led = followed == own
     leaders = np.flatnonzero(led[-1])
-    place = np.full(len(own), -1, dtype=np.int64)
-    place[leaders] = np.arange(len(leaders))
+    rank = np.full(len(own), -1, dtype=np.int64)
+    rank[leaders] = np.arange(len(leaders))
     return TokenScene(
         states=explanation.states,
         followed=followed,
@@ -63,8 +68,8 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
         weights=explanation.token_weights,
         leaders=leaders,
         leader_layers=led[:, leaders].argmax(axis=0).astype(np.int64),
-        leader_of=place[followed[-1]],
-        neutral=int(place[-1]) if explanation.neutral.words else -1,
+        leader_of=rank[followed[-1]],
+        neutral=int(rank[-1]) if explanation.neutral.words else -1,
         title=title,
         ends=_ends(explanation),
     )

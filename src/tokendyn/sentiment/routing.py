@@ -1,39 +1,21 @@
 """Texts through the layers of the core, :mod:`tokendyn.dynamics`, and the linear read-out of what comes out."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.dynamics import Layer, RaggedTokens, mean_shares, run_ragged
-from tokendyn.dynamics.freeze import Frozen
+from tokendyn.dynamics import Layer, checked_tokens
+from tokendyn.dynamics.ragged_hardmax import HardmaxStack
+from tokendyn.dynamics.ragged_shares import Passage, ShareBatch, passage_of
 from tokendyn.sentiment import kernels
 from tokendyn.sentiment.vocabulary import Ragged
 
 
-@dataclass(frozen=True)
-class Passage:
-    """One text on its way through the layers.
-
-    Attributes
-    ----------
-    states
-        Tokens before the first and after each layer.
-    leaders
-        For each layer and token, the lowest index among the tokens that lead it.
-    ties
-        How many tokens lead it.
-    self_led
-        Which tokens are among their own leaders at the last layer; without layers, all.
-    shares
-        Float64 ``w`` with ``sum_j p_j z_j(K) = sum_j w_j z_j(0)``; not negative, sum 1.
-    """
-
-    states: Float[np.ndarray, "layers_and_one tokens dim"]
-    leaders: Int[np.ndarray, "layers tokens"]
-    ties: Int[np.ndarray, "layers tokens"]
-    self_led: Bool[np.ndarray, " tokens"]
-    shares: Float[np.ndarray, " tokens"]
+@lru_cache(maxsize=64)
+def stack_of(alpha: float, layers: int, dim: int) -> HardmaxStack:
+    """Return the layers of a classifier, whose every text asks for them."""
+    return HardmaxStack.of([Layer(alpha)] * layers, dim)
 
 
 def route(
@@ -53,43 +35,7 @@ def route(
     layers
         Number of layers, 0 or more.
     """
-    tokens = np.ascontiguousarray(positions)
-    one = RaggedTokens(tokens=tokens, offsets=np.array([0, len(tokens)]))
-    stack = [Layer(alpha)] * layers
-    shared = mean_shares(one, stack, weights=weights)
-    states, none = tokens[None].copy(), np.empty((0, len(tokens)), dtype=np.int64)
-    leaders, ties = none, none
-    if layers:
-        found = run_ragged(one, stack, weights=weights, record="all")
-        states, leaders, ties = found.states, found.leaders[:, 0], found.tie_counts[:, 0]
-    return Passage(states=states, leaders=leaders, ties=ties, self_led=shared.self_led, shares=shared.shares)
-
-
-def route_with_members(
-    positions: Float[np.ndarray, "tokens dim"], weights: Float[np.ndarray, " tokens"], alpha: float, layers: int
-) -> tuple[Passage, list[list[Int[np.ndarray, " members"]]]]:
-    """Run a text with ties between different points as :func:`tokendyn.dynamics.run` runs it: there is one rule.
-
-    Return also whom each token followed, layer by layer, all members of a tie.
-    """
-    layer = Layer(alpha)
-    frozen = Frozen(np.ascontiguousarray(positions), [layer] * layers, weights=weights)
-    states, found, followed = [positions.copy()], [], []
-    for number in range(layers):
-        frozen.step(layer, number)
-        states.append(frozen.advance(number + 1).copy())
-        found.append(frozen.following.copy())
-        followed.append([frozen.followed(token) for token in range(len(weights))])
-    c, p = 1.0 / (1.0 + alpha), weights / np.sum(weights)
-    w = p.copy()
-    for led in reversed(followed):
-        spare = c * w
-        for token, members in enumerate(led):
-            spare[members] += (1.0 - c) * w[token] * p[members] / np.sum(p[members])
-        w = spare
-    self_led = np.array([token in members for token, members in enumerate(followed[-1])])
-    leaders, ties = (np.stack([getattr(one, name) for one in found]) for name in ("leaders", "tie_counts"))
-    return Passage(np.stack(states), leaders, ties, self_led, w), followed
+    return passage_of(positions, weights, stack_of(alpha, layers, positions.shape[1]))
 
 
 def route_all(
@@ -127,16 +73,18 @@ def route_all(
     shares = np.zeros(len(texts.words)) if shares is None else shares
     led = np.zeros(len(texts.words), dtype=bool) if led is None else led
     leads = np.zeros(len(texts), dtype=np.int64)
+    # Room for every entry and one neutral pole a text: how many remain after word dropout is known afterwards.
     most = len(rows) + int((texts.indptr[rows + 1] - texts.indptr[rows]).sum())
     tokens, weights = np.empty((most, points.shape[1])), np.empty(most)
     offsets, entries = np.zeros(len(rows) + 1, dtype=np.int64), np.empty(most, dtype=np.int64)
+    places = np.ascontiguousarray(checked_tokens(points))
     count = kernels.stack_tokens(
-        texts.indptr, texts.words, texts.counts, texts.neutral, np.ascontiguousarray(points), rows, keep,
+        texts.indptr, texts.words, texts.counts, texts.neutral, places, rows, keep,
         tokens, weights, offsets, entries,
     )  # fmt: skip
-    sets = RaggedTokens(tokens=tokens[:count], offsets=offsets)
-    found = mean_shares(sets, [Layer(alpha)] * layers, weights=weights[:count])
-    kernels.read_back(texts.indptr, rows, offsets, entries, found.shares, found.self_led, shares, led, leads)
+    batch = ShareBatch(tokens[:count], offsets, weights[:count], stack_of(alpha, layers, points.shape[1]))
+    batch.run(0, len(rows))
+    kernels.read_back(texts.indptr, rows, offsets, entries, batch.shares, batch.self_led, shares, led, leads)
     return shares, leads
 
 

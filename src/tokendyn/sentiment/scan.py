@@ -38,8 +38,8 @@ class WordTable:
         """Return the texts as numbered words; ``number_of`` is asked for words as written that are not ASCII."""
         parts = [self._read(texts[first:last], number_of, breaks) for first, last in _portions(texts)]
         numbers, starts, ends, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
-        places = np.stack([starts, ends], axis=1) if spans else None
-        return Units(numbers, np.repeat(np.arange(len(sizes)), sizes), places)
+        bounds = np.stack([starts, ends], axis=1) if spans else None
+        return Units(numbers=numbers, rows=np.repeat(np.arange(len(sizes)), sizes), spans=bounds)
 
     def _read(
         self, texts: Sequence[str], number_of: Callable[[str], int], breaks: bool
@@ -56,11 +56,11 @@ class WordTable:
             room[0], room[1], room[2], sizes,
         )  # fmt: skip
         numbers, starts, ends = (row[:count].copy() for row in room)
-        asked = np.flatnonzero(numbers == scan_kernels.ASK)
-        if len(asked):
-            rows = np.searchsorted(np.cumsum(sizes), asked, side="right").tolist()
-            places = zip(asked.tolist(), rows, starts[asked].tolist(), ends[asked].tolist(), strict=True)
-            for unit, row, start, end in places:
+        unknown = np.flatnonzero(numbers == scan_kernels.ASK)
+        if len(unknown):
+            rows = np.searchsorted(np.cumsum(sizes), unknown, side="right").tolist()
+            occurrences = zip(unknown.tolist(), rows, starts[unknown].tolist(), ends[unknown].tolist(), strict=True)
+            for unit, row, start, end in occurrences:
                 numbers[unit] = number_of(texts[row][start:end])
         return numbers, starts, ends, sizes
 
@@ -88,6 +88,6 @@ def _kinds() -> UInt8[np.ndarray, " codes"]:
         ("<", scan_kernels.TAG),
         ("&", scan_kernels.ENTITY),
     ):
-        places = np.array([ord(mark) for mark in marks])
-        kinds[places] = np.where(kinds[places] == scan_kernels.LETTER, scan_kernels.LETTER, kind)
+        codes = np.array([ord(mark) for mark in marks])
+        kinds[codes] = np.where(kinds[codes] == scan_kernels.LETTER, scan_kernels.LETTER, kind)
     return kinds

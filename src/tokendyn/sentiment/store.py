@@ -159,17 +159,17 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     return classifier
 
 
-def _check_tokeniser(folder: Path, needed: Any, given: Any) -> None:
+def _check_tokeniser(folder: Path, needed: Any, tokeniser: Any) -> None:
     """Raise BadInputError if a tokeniser is lacking, or given to a classifier that has none."""
-    if needed is not None and given is None:
+    if needed is not None and tokeniser is None:
         raise BadInputError(
             f"{folder} was trained with a tokeniser of its own ({str(needed)[:200]}), which is not in the folder; "
             "give the same one: load(folder, tokeniser=...)"
         )
-    if needed is None and given is not None:
+    if needed is None and tokeniser is not None:
         raise BadInputError(f"{folder} was trained with the built-in words; load it without a tokeniser")
-    if not is_tokeniser(given):
-        raise BadInputError(f"tokeniser={given!r}; expected a callable or an object with encode(text)")
+    if not is_tokeniser(tokeniser):
+        raise BadInputError(f"tokeniser={tokeniser!r}; expected a callable or an object with encode(text)")
 
 
 def _kind(tokeniser: Any) -> str:

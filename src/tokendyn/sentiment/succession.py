@@ -4,15 +4,15 @@ When a leader is taken out, its followers go to another leader, so its contribut
 lose. The way of the remaining words through the layers is computed anew here, exactly, for each word taken out.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from tokendyn.dynamics.ragged import head_of, way_of
-from tokendyn.sentiment.routing import Passage, route_with_members
+from tokendyn.dynamics import Layer
+from tokendyn.dynamics.ragged_shares import Members, Passage, passage_by_core
+from tokendyn.sentiment.routing import stack_of
 from tokendyn.sentiment.succession_kernels import margin_of, strongest, succession
 
 #: Words taken out at most.
@@ -72,14 +72,14 @@ def take_out(
     directions, offsets = _against_others(positions.shape[1], gain, bias, verdict)
     most = min(at_most, words)
     order, margins = np.empty(most, np.int64), np.empty(most)
-    core = way_of((alpha,) * layers), head_of(None, None, positions.shape[1])
+    stack = stack_of(alpha, layers, positions.shape[1])
     count = succession(
-        np.ascontiguousarray(positions.T), weights, words, core, layers, directions, offsets,
+        np.ascontiguousarray(positions.T), weights, words, (stack.way, stack.head), layers, directions, offsets,
         _LOOKED_AT, TURNED, most, order, margins,
     )  # fmt: skip
     if count >= 0:
         return order[:count], margins[:count]
-    return _Tied(positions, weights, alpha, layers, directions, offsets).take_out(words, most)
+    return _Tied(positions, weights, stack.layers, directions, offsets).take_out(words, most)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ class _Tied:
 
     positions: Float[np.ndarray, "tokens dim"]
     weights: Float[np.ndarray, " tokens"]
-    alpha: float
-    layers: int
+    layers: tuple[Layer, ...]
     directions: Float[np.ndarray, "others dim"]
     offsets: Float[np.ndarray, " others"]
 
@@ -111,12 +110,15 @@ class _Tied:
         self, place: Int[np.ndarray, " left"], words: int, tries: int, drops: Float[np.ndarray, " tokens"]
     ) -> Float[np.ndarray, " words"]:
         """Return the margin without each word, infinite for those not tried; update what the tries lowered."""
-        passage, followed = self._passage(place)
+        passage, members = self._passage(place)
         masses, last = self.weights[place], passage.states[-1]
         total, mass, word = masses @ last, float(masses.sum()), place[:words]
         without, leads = np.full(words, np.inf), np.zeros(len(place), dtype=bool)
-        for token, members in itertools.chain.from_iterable(map(enumerate, followed)):
-            leads[members[members != token]] = True
+        numbers = np.arange(len(place))
+        for leaders, ties in zip(passage.leaders, members, strict=True):
+            leads[leaders[leaders != numbers]] = True
+            for token, several in ties.items():
+                leads[several[several != token]] = True
         for i in np.flatnonzero(~leads[:words]):
             rest = mass - masses[i] if len(place) > 1 else 0.0
             without[i] = self._margin(total - masses[i] * last[i], rest)
@@ -131,8 +133,8 @@ class _Tied:
                 drops[place[i]] = now - without[i]
         return without
 
-    def _passage(self, left: Int[np.ndarray, " left"]) -> tuple[Passage, list[list[Int[np.ndarray, " members"]]]]:
-        return route_with_members(self.positions[left], self.weights[left], self.alpha, self.layers)
+    def _passage(self, left: Int[np.ndarray, " left"]) -> tuple[Passage, list[Members]]:
+        return passage_by_core(self.positions[left], self.weights[left], self.layers)
 
     def _margin(self, total: Float[np.ndarray, " dim"], mass: float) -> float:
         return float(margin_of(total, mass, self.directions, self.offsets))

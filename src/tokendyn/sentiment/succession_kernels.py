@@ -1,15 +1,18 @@
 """Compiled: which words have to go for a verdict to turn, each way through the layers exact.
 
-The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols. The margin of a verdict is the
-least of ``A_r . m + b_r``, with m the mean of the tokens after the last layer: how far the score of the verdict is
-above that of each other class. Each way is returned with whether rounding decided nothing in it. Plain Python outside
-numba: the functions below carry no annotations because numba compiles them.
+The layers are those of :mod:`tokendyn.dynamics.ragged_kernels`, and so are the symbols and the space that they work in.
+The margin of a verdict is the least of ``A_r . m + b_r``, with m the mean of the tokens after the last layer: how far
+the score of the verdict is above that of each other class. Each way is returned with whether rounding decided nothing
+in it; of others nothing is used. Plain Python outside numba: the functions below carry no annotations because numba
+compiles them.
 """
 
 import numba
 import numpy as np
 
-from tokendyn.dynamics.ragged_kernels import backward, forward, tied_leaders, working_room
+from tokendyn.dynamics.ragged_kernels import forward, head_space, motion_space, place_frozen
+from tokendyn.dynamics.ragged_leader_kernels import tied_leaders
+from tokendyn.dynamics.ragged_share_kernels import backward, place_for_ties
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
@@ -29,35 +32,44 @@ def margin_of(total, mass, directions, offsets):
 
 
 @_compiled
-def pass_through(z, p, place, core, states, leaders, ties, known, room, chosen, total):
-    """Run the tokens ``place`` of a text; write the weighted sum of their last places; return their weight, if sure."""
-    layers = leaders.shape[0]
-    mass = 0.0
-    for i in range(len(place)):
-        mass += p[place[i]]
-        for d in range(z.shape[0]):
-            states[0, d, i] = z[d, place[i]]
-    sure = forward(
-        states, p[place], core[0], core[1], leaders, ties, known, room[0], room[1][:, :, : len(place)], chosen
-    )
-    total[:] = 0.0
-    for i in range(len(place)):
-        for d in range(z.shape[0]):
-            total[d] += p[place[i]] * states[layers, d, i]
-    return mass, sure
+def pass_through(z, p, kept, n, core, motion, space, total):
+    """Run n tokens ``kept`` of a text, and write the weighted sum of their last places.
+
+    Return their weight, whether it is sure, and the layer from which on all are frozen.
+    """
+    states, leaders, _, _, since = motion
+    layers, dim = leaders.shape[0], z.shape[0]
+    way, head = core
+    mass, largest = 0.0, 0.0
+    for i in range(n):
+        mass += p[kept[i]]
+        for d in range(dim):
+            states[0, d, i] = z[d, kept[i]]
+            largest = max(largest, abs(states[0, d, i]))
+    sure, end = forward(n, largest, motion, way, head, space)
+    # Only the last places count, so that a way in closed form costs one layer.
+    if sure and end < layers:
+        place_frozen(states, n, leaders[end], since, way[2], layers)
+    for d in range(dim):
+        total[d] = 0.0
+    for i in range(n):
+        for d in range(dim):
+            total[d] += p[kept[i]] * states[layers, d, i]
+    return mass, sure, end
 
 
 @_compiled
-def who_leads_others(states, leaders, ties, chosen, leads):
-    """Write which tokens lead another one at any layer."""
-    leads[:] = False
-    for k in range(leaders.shape[0]):
-        for i in range(leaders.shape[1]):
+def who_leads_others(n, end, motion, members, leads):
+    """Write which tokens lead another one at any layer; after layer ``end`` whom each follows repeats."""
+    states, leaders, ties, _, _ = motion
+    leads[:n] = False
+    for k in range(min(end + 1, leaders.shape[0])):
+        for i in range(n):
             if ties[k, i] == 1:
                 leads[leaders[k, i]] = leads[leaders[k, i]] or leaders[k, i] != i
             else:
-                for q in range(tied_leaders(states[k], states[k], i, chosen)):
-                    leads[chosen[q]] = leads[chosen[q]] or chosen[q] != i
+                for q in range(tied_leaders(states[k], states[k], n, i, members)):
+                    leads[members[q]] = leads[members[q]] or members[q] != i
 
 
 @_compiled
@@ -71,83 +83,71 @@ def strongest(leads, support, tried, words):
 
 
 @_compiled
-def known_without(out, lead, tie, known, rest_lead, rest_tie):
-    """Write what is known at the first layer when token ``out`` goes: whom those follow that did not follow it.
+def know_without(out, n, motion, rest):
+    """Write what is known at the first layer when token ``out`` of n goes: whom those follow that did not follow it.
 
-    The arrays may be written over themselves.
+    The two motions may be one: a place is read before it is written, because all move down.
     """
-    for q in range(len(known)):
+    _, leaders, ties, _, _ = motion
+    _, rest_leaders, rest_ties, known, _ = rest
+    for q in range(n - 1):
         i = q if q < out else q + 1
-        leader = lead[0, i]
-        known[q] = tie[0, i] == 1 and leader != out
-        if known[q]:
-            rest_lead[0, q], rest_tie[0, q] = leader if leader < out else leader - 1, 1
+        known[q] = False
+        if leaders.shape[0] > 0:
+            leader = leaders[0, i]
+            known[q] = ties[0, i] == 1 and leader != out
+            if known[q]:
+                rest_leaders[0, q], rest_ties[0, q] = leader if leader < out else leader - 1, 1
 
 
 @_compiled
-def margin_without(out, z, p, place, core, lead, tie, rest, directions, offsets, room):
-    """Run all tokens but one of ``place`` and return their margin, and whether it is sure."""
-    layers, m = lead.shape
-    states, rest_lead, rest_tie, known, chosen = rest
-    known_now, lead_now, tie_now = known[: m - 1], rest_lead[:, : m - 1], rest_tie[:, : m - 1]
-    known_now[:] = False
-    if layers > 0:
-        known_without(out, lead, tie, known_now, lead_now, tie_now)
-    left = np.concatenate((place[:out], place[out + 1 :]))
-    total = np.empty(z.shape[0])
-    mass, sure = pass_through(
-        z, p, left, core, states[:, :, : m - 1], lead_now, tie_now, known_now, room, chosen, total
-    )
-    return margin_of(total, mass, directions, offsets), sure
+def leave_out(out, n, kept, left):
+    """Write all numbers but the one in place ``out``; the arrays may be one."""
+    for q in range(n - 1):
+        left[q] = kept[q if q < out else q + 1]
 
 
 @_compiled
-def next_to_go(margin, words, z, p, place, core, layers, directions, offsets, tries, drops, whole, rest, room):
+def next_to_go(margin, words, n, z, p, kept, core, directions, offsets, tries, drops, motion, rest, left, space):
     """Return the place of the word without which the margin is least (-1 if none lowers it), the margin, if sure."""
-    dim, m = z.shape[0], len(place)
-    states, leaders, ties, known, chosen = whole
-    at, lead, tie = states[:, :, :m], leaders[:, :m], ties[:, :m]
+    dim, layers = z.shape[0], motion[1].shape[0]
     total, less, none = np.empty(dim), np.empty(dim), np.zeros(len(offsets))
-    mass, sure = pass_through(z, p, place, core, at, lead, tie, known[:m], room, chosen, total)
-    leads, tried = np.empty(m, np.bool_), np.zeros(m, np.bool_)
-    share, spare, worth, support = np.empty(m), np.empty(m), np.empty(words), np.empty(words)
-    who_leads_others(at, lead, tie, chosen, leads)
-    backward(at, p[place] / mass, core[0], core[1], lead, tie, room[1][:, :, :m], chosen, share, spare)
+    mass, sure, end = pass_through(z, p, kept, n, core, motion, space, total)
+    if not sure:
+        return -1, margin, False
+    states = motion[0]
+    leads, tried = np.empty(n, np.bool_), np.zeros(n, np.bool_)
+    share, spare, worth, support = np.empty(n), np.empty(n), np.empty(words), np.empty(words)
+    place_for_ties(n, end, motion, core[0][2])
+    who_leads_others(n, end, motion, space[2], leads)
+    backward(n, p[kept[:n]] / mass, motion, core[0], core[1], space, share, spare)
     best, out = margin, -1
     for i in range(words):
-        j = place[i]
+        j = kept[i]
         worth[i] = margin_of(z[:, j], 1.0, directions, none)
         support[i] = share[i] * worth[i]
         if not leads[i]:
             for d in range(dim):
-                less[d] = total[d] - p[j] * at[layers, d, i]
-            found = margin_of(less, mass - p[j] if m > 1 else 0.0, directions, offsets)
-            if found < best:
-                best, out = found, i
+                less[d] = total[d] - p[j] * states[layers, d, i]
+            without = margin_of(less, mass - p[j] if n > 1 else 0.0, directions, offsets)
+            if without < best:
+                best, out = without, i
     now = margin_of(total, mass, directions, offsets)
-    before = drops[place[:words]]
+    before = drops[kept[:words]]
     for look in range(3 * tries):
         i = strongest(leads, support if look < tries else worth if look < 2 * tries else before, tried, words)
         if i >= 0:
             tried[i] = True
-            found, sure_without = margin_without(i, z, p, place, core, lead, tie, rest, directions, offsets, room)
-            sure = sure and sure_without
-            drops[place[i]] = now - found
-            if found < best:
-                best, out = found, i
-    return out, best, sure
-
-
-@_compiled
-def working_space(layers, dim, n):
-    """Return space for one way of n tokens through the layers: states, leaders, ties, known, chosen."""
-    return (
-        np.empty((layers + 1, dim, n)),
-        np.empty((layers, n), np.int64),
-        np.empty((layers, n), np.int64),
-        np.empty(n, np.bool_),
-        np.empty(n, np.int64),
-    )
+            leave_out(i, n, kept, left)
+            know_without(i, n, motion, rest)
+            rest_mass, sure, _ = pass_through(z, p, left, n - 1, core, rest, space, total)
+            if not sure:
+                return -1, margin, False
+            without = margin_of(total, rest_mass, directions, offsets)
+            drops[kept[i]] = now - without
+            if without < best:
+                best, out = without, i
+    return out, best, True
 
 
 @_compiled
@@ -163,26 +163,37 @@ def succession(z, p, words, core, layers, directions, offsets, looked_at, until,
     ends when the margin is below ``until``, nothing more lowers it, or after ``at_most`` words.
     """
     dim, n = z.shape
-    whole, rest = working_space(layers, dim, n), working_space(layers, dim, n)
-    room = working_room(dim, n), np.empty((2, dim, n))
-    _, leaders, ties, known, _ = whole
-    known[:] = False
-    place, drops = np.arange(n), np.zeros(n)
+    # Two motions: what all tokens do is asked again while one of them is taken out for a try.
+    motion, rest, space = motion_space(layers, dim, n), motion_space(layers, dim, n), head_space(dim, n)
+    motion[3][:] = False
+    kept, left, drops = np.arange(n), np.empty(n, np.int64), np.zeros(n)
     margin = np.inf
     for count in range(at_most):
         tries = looked_at if count == 0 else 1
         out, margin, sure = next_to_go(
-            margin, words - count, z, p, place, core, layers, directions, offsets, tries, drops, whole, rest, room
+            margin,
+            words - count,
+            n - count,
+            z,
+            p,
+            kept,
+            core,
+            directions,
+            offsets,
+            tries,
+            drops,
+            motion,
+            rest,
+            left,
+            space,
         )
         if not sure:
             return -1
         if out < 0:
             return count
-        order[count], margins[count] = place[out], margin
-        place = np.concatenate((place[:out], place[out + 1 :]))
-        known[: len(place)] = False
-        if layers > 0:
-            known_without(out, leaders, ties, known[: len(place)], leaders, ties)
+        order[count], margins[count] = kept[out], margin
+        know_without(out, n - count, motion, motion)
+        leave_out(out, n - count, kept, kept)
         if margin < until:
             return count + 1
     return at_most

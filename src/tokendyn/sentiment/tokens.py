@@ -24,7 +24,7 @@ class TokenRule:
     Attributes
     ----------
     ngrams
-        Besides single words, runs of up to so many adjacent words are tokens, such as "not bad". They cross
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens beside single words. They cross
         neither markup nor ``. ! ? ; :`` and their like.
     negation
         A word after a negator, up to the next such mark, becomes another token: "not_good". Negators are not,
@@ -97,36 +97,37 @@ def read_units(texts: Sequence[str], rule: TokenRule, lexicon: Lexicon, *, spans
                 starts.extend(map(re.Match.start, search.finditer(text)))
                 lengths.extend(map(len, surfaces))
         else:
-            found = list(_marked(text, rule))
-            numbers.extend(lexicon.number(word) if word else -1 for word, _, _ in found)
+            words = list(_marked(text, rule))
+            numbers.extend(lexicon.number(word) if word else -1 for word, _, _ in words)
             if spans:
-                starts.extend(start for _, start, _ in found)
-                lengths.extend(end - start for _, start, end in found)
+                starts.extend(start for _, start, _ in words)
+                lengths.extend(end - start for _, start, end in words)
         numbers.append(-1)
         if spans:
             starts.append(0)
             lengths.append(0)
         sizes.append(len(numbers) - before)
     flat = np.array(numbers, dtype=np.int64)
-    places = np.stack([starts, np.add(starts, lengths)], axis=1).astype(np.int64) if spans else None
-    return Units(flat, np.repeat(np.arange(len(sizes)), sizes), places)
+    bounds = np.stack([starts, np.add(starts, lengths)], axis=1).astype(np.int64) if spans else None
+    return Units(numbers=flat, rows=np.repeat(np.arange(len(sizes)), sizes), spans=bounds)
 
 
 def negated(numbers: Int[np.ndarray, " units"], negator: Bool[np.ndarray, " words"]) -> Bool[np.ndarray, " units"]:
-    """Return which words stand after a negator in their sentence; ``negator`` tells it of each word number."""
-    place = np.arange(len(numbers))
+    """Return which words stand after a negator in their sentence; ``negator`` says which word numbers are negators."""
+    order = np.arange(len(numbers))
     own = np.append(negator, False)[numbers]
-    last_end = np.maximum.accumulate(np.where(numbers < 0, place, -1))
-    last_negator = np.maximum.accumulate(np.where(own, place, -1))
+    # A word is negated if the last negator before it is nearer than the last end of a sentence.
+    last_end = np.maximum.accumulate(np.where(numbers < 0, order, -1))
+    last_negator = np.maximum.accumulate(np.where(own, order, -1))
     return (last_negator > last_end) & ~own & (numbers >= 0)
 
 
 def _sentences(text: str, rule: TokenRule) -> Iterator[list[Found]]:
     """Yield the runs of words that n-grams do not leave."""
     run: list[Found] = []
-    for found in _marked(text, rule):
-        if found[0]:
-            run.append(found)
+    for word in _marked(text, rule):
+        if word[0]:
+            run.append(word)
         elif run:
             yield run
             run = []
@@ -160,21 +161,23 @@ def checked(text: str, rule: TokenRule) -> list[Found]:
         where n-grams are asked for, a token with a blank.
     """
     try:
-        given = _run(rule.tokeniser, text)
+        items = _run(rule.tokeniser, text)
     except BadInputError:
         raise
     except Exception as error:
         raise BadInputError(f"the tokeniser fails on {text[:40]!r}: {type(error).__name__}: {error}") from error
-    wrong = [
-        f"token {place} of {text[:40]!r} is {item!r}"[:200] for place, item in enumerate(given) if not _fits(item, text)
+    problems = [
+        f"token {number} of {text[:40]!r} is {item!r}"[:200]
+        for number, item in enumerate(items)
+        if not _fits(item, text)
     ]
-    if wrong:
+    if problems:
         expected = "expected (token, start, end) with a non-empty string and 0 <= start < end <= length of the text"
-        raise BadInputError.all_of("tokeniser", [*wrong[:5], expected])
-    found = [(str(token), int(start), int(end)) for token, start, end in given]
-    if rule.ngrams > 1 and any(" " in token for token, _, _ in found):
+        raise BadInputError.all_of("tokeniser", [*problems[:5], expected])
+    tokens = [(str(token), int(start), int(end)) for token, start, end in items]
+    if rule.ngrams > 1 and any(" " in token for token, _, _ in tokens):
         raise BadInputError("the tokeniser gives tokens with a blank; n-grams are written with blanks, so use ngrams=1")
-    return found
+    return tokens
 
 
 def _run(tokeniser: Any, text: str) -> list[Any]:
@@ -194,7 +197,7 @@ def _fits(item: Any, text: str) -> bool:
     if not isinstance(item, tuple | list) or len(item) != 3:
         return False
     token, start, end = item
-    whole = all(isinstance(place, int | np.integer) and not isinstance(place, bool) for place in (start, end))
+    whole = all(isinstance(offset, int | np.integer) and not isinstance(offset, bool) for offset in (start, end))
     return isinstance(token, str) and token != "" and whole and 0 <= start < end <= len(text)
 
 

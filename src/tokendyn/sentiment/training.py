@@ -93,7 +93,7 @@ def jitter_for(
     rows: Int[np.ndarray, " sample"],
     recipe: Recipe,
 ) -> float:
-    """Return the jitter in [0, 1], by bisection, at which the sampled texts have so many leaders on average.
+    """Return the jitter in [0, 1], by bisection, at which the sampled texts have that many leaders on average.
 
     More jitter, fewer leaders: the fall is not strictly monotone, so the number is met nearly, not exactly.
     With jitter 0 nearly every word leads itself; if even that gives fewer leaders, the answer is 0 (our own).
@@ -160,12 +160,12 @@ def train(
         If a number leaves the finite ones in the first epoch of all, so that there is nothing to return.
     """
     run = _Run(texts, head, training, validation, recipe, rng, progress, deadline, checkpoint)
-    found = None if checkpoint is None else checkpoint.read()
+    state = None if checkpoint is None else checkpoint.read()
     try:
-        if found is not None and found.record["stage"] == "hardmax":
-            result = run.stage("hardmax", found.arrays["point"], found)
+        if state is not None and state.record["stage"] == "hardmax":
+            result = run.stage("hardmax", state.arrays["point"], state)
         else:
-            result = run.stage("start", head.start(words), found)
+            result = run.stage("start", head.start(words), state)
             if recipe.layers and recipe.epochs and run.status == "completed":
                 result = run.stage("hardmax", result.unknowns)
         return replace(result, status=run.status)
@@ -198,7 +198,7 @@ class _Run:
         self.newest: State | None = None
         self.status: Literal["completed", "budget", "diverged"] = "completed"
 
-    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], found: State | None = None) -> Trained:
+    def stage(self, name: str, unknowns: Float[np.ndarray, " unknowns"], state: State | None = None) -> Trained:
         """Train from a start, or from a checkpoint within the stage, and return the best iterate of the stage."""
         recipe, hard = self.recipe, name == "hardmax"
         epochs = recipe.epochs if hard else recipe.start_epochs
@@ -206,17 +206,18 @@ class _Run:
         layers = recipe.layers if hard else 0
         batches = -(-len(self.training) // recipe.batch_size)
         adam = _Adam(unknowns, rate, epochs * batches if hard else None)
-        best = Trained(unknowns, self.jitter, self.record, -1)
-        least, since, done = (-1.0, -np.inf), 0, 0
-        if found is not None:
-            best, least, since, done = self._take_up(found, adam)
-        for epoch in range(done + 1, epochs + 1):
+        best = Trained(unknowns=unknowns, jitter=self.jitter, record=self.record, best=-1)
+        least, since, first_epoch = (-1.0, -np.inf), 0, 0
+        if state is not None:
+            best, least, since, first_epoch = self._take_up(state, adam)
+        for epoch in range(first_epoch + 1, epochs + 1):
             if recipe.patience is not None and since >= recipe.patience:
                 break
             if self.record and self.processes.agree(time.monotonic() > self.deadline):
                 self.status = "budget"
                 break
             if hard:
+                # The values change in each epoch, and with them how far apart words must lie for as many leaders.
                 sample = self.validation[:: -(-len(self.validation) // _SAMPLE)]
                 self.jitter = jitter_for(recipe.leaders, self.head.values(adam.point), self.texts, sample, recipe)
             mean = self._epoch(adam, layers)
@@ -224,6 +225,7 @@ class _Run:
                 self._give_up(epoch)
                 break
             highest, since = 0.0, since + 1
+            # The mean of the iterates of an epoch is often better than the last: the steps do not shrink in time.
             for candidate in (adam.point.copy(), mean):
                 entry = self._judge(candidate, layers, name, epoch)
                 accuracy, loss = float(entry["validation_accuracy"]), float(entry["validation_loss"])
@@ -232,7 +234,7 @@ class _Run:
                 if (accuracy, -loss) > least:
                     least, since = (accuracy, -loss), 0
                     which = len(self.record) - 1
-                    best = Trained(candidate, self.jitter, self.record, which)
+                    best = Trained(unknowns=candidate, jitter=self.jitter, record=self.record, best=which)
             if self.progress is not None:
                 epochs_done = epoch + (recipe.start_epochs if hard else 0)
                 self.progress(epochs_done, recipe.start_epochs + (recipe.epochs if recipe.layers else 0), highest)
@@ -242,7 +244,7 @@ class _Run:
     def _mark(
         self, stage: str, epoch: int, adam: "_Adam", best: Trained, least: tuple[float, float], since: int
     ) -> None:
-        """Take note of the end of an epoch, and write it down when that is due."""
+        """Record the end of an epoch, and write it to the checkpoint when that is due."""
         if self.checkpoint is None or self.processes.rank:
             return
         arrays = {"point": adam.point, "first": adam.first, "second": adam.second, "best": best.unknowns}
@@ -255,18 +257,18 @@ class _Run:
         self.checkpoint.offer(lambda: newest)
 
     def write(self) -> None:
-        """Write the end of the last epoch down."""
+        """Write the end of the last epoch to the checkpoint."""
         if self.checkpoint is not None and self.newest is not None and not self.processes.rank:
             self.checkpoint.write(self.newest)
 
-    def _take_up(self, found: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
-        """Go on from what :meth:`_mark` wrote; return the best, its measure, epochs since then, epochs done."""
-        arrays, record = found.arrays, found.record
+    def _take_up(self, state: State, adam: "_Adam") -> tuple[Trained, tuple[float, float], int, int]:
+        """Restore what :meth:`_mark` wrote; return the best, its measure, epochs since then, epochs done."""
+        arrays, record = state.arrays, state.record
         adam.point, adam.first, adam.second = arrays["point"], arrays["first"], arrays["second"]
         adam.taken, self.jitter = record["taken"], record["jitter"]
         self.rng.bit_generator.state = record["generator"]
         self.record.extend(record["record"])
-        best = Trained(arrays["best"], record["best_jitter"], self.record, record["best"])
+        best = Trained(unknowns=arrays["best"], jitter=record["best_jitter"], record=self.record, best=record["best"])
         return best, (record["least"][0], record["least"][1]), record["since"], record["epoch"]
 
     def _epoch(self, adam: "_Adam", layers: int) -> Float[np.ndarray, " unknowns"]:
@@ -282,6 +284,7 @@ class _Run:
             own = rows[self.processes.part(len(rows))]
             points = place(self.head.values(adam.point), recipe.radius, self.jitter)
             route_all(texts, points, recipe.alpha, layers, rows=own, keep=keep, shares=shares)
+            # Each process computes its part of the batch; the weighted sum is the gradient of the whole batch.
             gradient = np.zeros_like(adam.point)
             if len(own):
                 gradient = self.head.gradient(adam.point, texts, shares, own) * (len(own) / len(rows))
@@ -293,7 +296,7 @@ class _Run:
         return mean
 
     def _give_up(self, epoch: int) -> None:
-        """Say that an epoch left the finite numbers; an error when there is none before it."""
+        """Set the status of a training that left the finite numbers; raise if no epoch came before."""
         if not self.record:
             raise ConvergenceError(
                 f"the training left the finite numbers in its epoch {epoch}, before it had learned anything: lower the "

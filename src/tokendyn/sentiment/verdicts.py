@@ -78,6 +78,7 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     parts = gain * shares * entry_values
     residuals = np.bincount(rows, weights=np.where(led, 0.0, parts), minlength=len(texts)).tolist()
     chosen = np.flatnonzero(led)
+    # By text, then by strength: the leaders of a text are one slice, the strongest first.
     chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
     bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
     # A word that leads nobody keeps m of the n words of its text.
@@ -96,20 +97,28 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
             places.of(chosen), *(column.tolist() for column in columns), by_class, strict=True
         )
     ]
+    # The negative log-probability of the verdict, by logaddexp, so that sure verdicts do not overflow.
     negative = np.logaddexp.reduce(scores, axis=1) - logits if several else np.logaddexp(0.0, -logits)
     probabilities = np.exp(-negative).tolist()
     labels = model.classes_.tolist()
     for row, logit in enumerate(logits.tolist()):
         own = tuple(leaders[bounds[row] : bounds[row + 1]])
         label = labels[pole[row] if several else logit > 0]
-        yield Verdict(label, probabilities[row], logit, float(biases[pole[row]]), own, residuals[row])
+        yield Verdict(
+            label=label,
+            probability=probabilities[row],
+            logit=logit,
+            bias=float(biases[pole[row]]),
+            leaders=own,
+            residual=residuals[row],
+        )
 
 
-def write_verdicts(found: Iterable[Verdict], path: str | Path) -> int:
+def write_verdicts(verdicts: Iterable[Verdict], path: str | Path) -> int:
     """Write verdicts as lines of JSON with their row from 1 on, whole or not at all; return how many."""
     count = 0
     with new_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        for count, verdict in enumerate(found, start=1):
+        for count, verdict in enumerate(verdicts, start=1):
             record = {"row": count, **verdict.to_dict()}
             stream.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     return count
@@ -132,22 +141,22 @@ def _leader(led: LedBy) -> dict[str, Any]:
     return record
 
 
-def leaders_over(found: Iterable[Verdict], *, top: int | None, examples: int) -> "pd.DataFrame":
+def leaders_over(verdicts: Iterable[Verdict], *, top: int | None, examples: int) -> "pd.DataFrame":
     """Return the words that led, with count, signed effect and example rows, largest effect first."""
     import pandas as pd
 
     led: dict[str, list[tuple[int, float]]] = {}
-    for row, verdict in enumerate(found):
+    for row, verdict in enumerate(verdicts):
         for leader in verdict.leaders:
             led.setdefault(leader.word, []).append((row, leader.contribution))
     table = pd.DataFrame(
         {
             "word": list(led),
-            "times": [len(met) for met in led.values()],
-            "total": [sum(part for _, part in met) for met in led.values()],
-            "mean": [sum(part for _, part in met) / len(met) for met in led.values()],
+            "times": [len(cases) for cases in led.values()],
+            "total": [sum(part for _, part in cases) for cases in led.values()],
+            "mean": [sum(part for _, part in cases) / len(cases) for cases in led.values()],
             "examples": [
-                [row for row, _ in sorted(met, key=lambda one: -abs(one[1]))[:examples]] for met in led.values()
+                [row for row, _ in sorted(cases, key=lambda case: -abs(case[1]))[:examples]] for cases in led.values()
             ],
         }
     )

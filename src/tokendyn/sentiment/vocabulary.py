@@ -147,7 +147,7 @@ def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarra
 def _extend(
     runs: Int[np.ndarray, " starts"], following: Int[np.ndarray, " ends"], words: int
 ) -> tuple[Int[np.ndarray, " keys"], Int[np.ndarray, " ends"]]:
-    """Return runs one word longer: their keys ``run words + word``, ascending, and at each place which it is."""
+    """Return runs one word longer: their keys ``run words + word``, ascending, and the run at each position."""
     runs = runs[: len(following)]
     valid = (runs >= 0) & (following >= 0)
     keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
@@ -219,6 +219,7 @@ def choose_active(
         with_positive = np.bincount(words[good], minlength=len(counted.names))
         base = np.log(np.sum(which[part] == side) + 2.0) - np.log(np.sum(which[part] != side) + 2.0)
         log_odds = np.log(with_positive + 1.0) - np.log(total - with_positive + 1.0) - base
+        # The square root makes a rare word need larger odds: its log-odds vary about as 1 / sqrt(df).
         score = np.maximum(score, np.abs(log_odds) * np.sqrt(total))
     candidates = np.flatnonzero((score >= min_score) & (total > 0))
     best = candidates[np.argsort(-score[candidates], kind="stable")[:at_most]]

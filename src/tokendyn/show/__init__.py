@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokendyn.show.animation import animate
     from tokendyn.show.explained import ExplainedLeader, ExplainedText, ExplainedToken
     from tokendyn.show.explanation_page import explanation_fragment, explanation_html, write_explanation
+    from tokendyn.show.page_folder import write_page_folder
     from tokendyn.show.report import (
         Chapter,
         Command,
@@ -52,12 +53,14 @@ __all__ = [
     "kept_picture",
     "report_html",
     "write_explanation",
+    "write_page_folder",
     "write_report",
 ]
 
 _HOME = {
     "animate": "animation",
     "following_strip": "strip",
+    "write_page_folder": "page_folder",
     "explanation_terminal": "terminal",
     **dict.fromkeys(("ExplainedLeader", "ExplainedText", "ExplainedToken"), "explained"),
     **dict.fromkeys(("explanation_fragment", "explanation_html", "write_explanation"), "explanation_page"),

@@ -177,8 +177,8 @@ def _stage(view: View) -> tuple[Figure, Axes]:
         )
     for number, note in enumerate(notes):
         write(page, 0.12 / _SIDE, 1 - (0.36 + 0.17 * number) / total, note, 8, 120, color=QUIET, va="top")
-    place = (left / _SIDE, foot / total, width / _SIDE, width * ratio / total)
-    axes = figure.add_axes(place, projection="3d" if view.dim == 3 else None)
+    box = (left / _SIDE, foot / total, width / _SIDE, width * ratio / total)
+    axes = figure.add_axes(box, projection="3d" if view.dim == 3 else None)
     if view.dim == 1:
         timelines.draw_ground(axes, view)
         style_timeline(axes, view)
@@ -223,13 +223,13 @@ class _Stand:
             return self.names
         # Leaders stand still, and so do their names when placed without regard to the moving dots.
         named = [wish for wish in wishes(view, time, view.positions(time)) if wish.bold]
-        places = [(wish.text, *np.round(wish.xy, 9)) for wish in named]
-        if places != self.places:
+        marks = [(wish.text, *np.round(wish.xy, 9)) for wish in named]
+        if marks != self.places:
             self._forget()
             box = np.array([axes.get_xlim(), axes.get_ylim()])
             scale = inches * 72 / np.ptp(box, axis=1)
             self.names = [*place_labels(axes, named, box, 8.5, np.empty((0, 2)), scale)]
-            self.places = places
+            self.places = marks
         return [*(artist for artist in self.limits if artist.get_animated()), *self.names]
 
     def _forget(self) -> None:
@@ -265,11 +265,11 @@ def _palette(colours: list[str], sample: list[Image.Image]) -> Image.Image:
     sheet = Image.new("RGB", (sample[0].width, sum(picture.height for picture in sample)))
     for number, picture in enumerate(sample):
         sheet.paste(picture, (0, number * picture.height))
-    found = sheet.quantize(_COLOURS - len(fixed), method=Image.Quantize.MEDIANCUT).getpalette() or []
+    median = sheet.quantize(_COLOURS - len(fixed), method=Image.Quantize.MEDIANCUT).getpalette() or []
     # Median cut finds almost-white means, which would win over white itself.
-    for start in range(0, len(found), 3):
-        if min(found[start : start + 3]) < 248:
-            flat += found[start : start + 3]
+    for start in range(0, len(median), 3):
+        if min(median[start : start + 3]) < 248:
+            flat += median[start : start + 3]
     palette = Image.new("P", (1, 1))
     palette.putpalette(flat[: 3 * _COLOURS])
     return palette

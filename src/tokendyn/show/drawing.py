@@ -89,14 +89,14 @@ def draw_stars(axes: Axes, view: View, time: Time, positions: Float[np.ndarray, 
     present = view.present(time)
     order = present[np.argsort(-view.masses[present], kind="stable")]
     drawn: list[Artist] = []
-    for marker in dict.fromkeys(view.styles[place].marker for place in order):
-        group = np.array([place for place in order if view.styles[place].marker == marker])
+    for marker in dict.fromkeys(view.styles[leader].marker for leader in order):
+        group = np.array([leader for leader in order if view.styles[leader].marker == marker])
         drawn.append(
             add_marks(
                 axes,
                 positions[view.scene.leaders[group]],
                 s=view.star_areas[group],
-                facecolors=to_rgba_array([view.styles[place].colour for place in group]),
+                facecolors=to_rgba_array([view.styles[leader].colour for leader in group]),
                 marker=marker,
                 edgecolors="white",
                 linewidths=np.clip(np.sqrt(view.star_areas[group]) / 24, 0.15, 0.7),
@@ -140,8 +140,8 @@ def _draw_crowd(axes: Axes, view: View, time: Time, positions: np.ndarray, leads
     follows = view.follows(time)
     colours = [style.colour for style in view.styles] + [NEUTRAL]
     drawn: list[Artist] = []
-    for place in range(-1, len(view.styles)):
-        chosen = (follows == place) & ~leads
+    for leader in range(-1, len(view.styles)):
+        chosen = (follows == leader) & ~leads
         if chosen.any():
             drawn += axes.plot(
                 *positions[chosen].T,
@@ -149,10 +149,10 @@ def _draw_crowd(axes: Axes, view: View, time: Time, positions: np.ndarray, leads
                 marker="o",
                 ms=token_area(view) ** 0.5,
                 mew=0,
-                color=colours[place],
+                color=colours[leader],
                 alpha=0.7,
-                zorder=3.9 if place < 0 else 4,
-                gid="tokens" if place >= 0 else "tokens-without-leader",
+                zorder=3.9 if leader < 0 else 4,
+                gid="tokens" if leader >= 0 else "tokens-without-leader",
                 rasterized=True,
             )
     return drawn

@@ -128,7 +128,7 @@ class ExplainedText:
     @property
     def by_contribution(self) -> list[int]:
         """Places of the leaders, the strongest contribution first."""
-        return sorted(range(len(self.leaders)), key=lambda place: -abs(self.leaders[place].contribution))
+        return sorted(range(len(self.leaders)), key=lambda number: -abs(self.leaders[number].contribution))
 
 
 @dataclass(frozen=True)
@@ -158,24 +158,24 @@ def pieces(explained: ExplainedText, most: int) -> tuple[list[Piece], int]:
     leading = {leader.word for leader in explained.leaders}
     wanted = _occurrences(explained, leading, windows)
     kept, dropped = _without_overlaps(wanted)
-    found: list[Piece] = []
-    at, place = 0, 0
+    parts: list[Piece] = []
+    at, number = 0, 0
     for start, end in windows:
         if start > at:
-            found.append(Piece("", gap=start - at))
+            parts.append(Piece("", gap=start - at))
         at = start
-        while place < len(kept) and kept[place][0] < end:
-            low, high, token, leads = kept[place]
+        while number < len(kept) and kept[number][0] < end:
+            low, high, token, leads = kept[number]
             if low > at:
-                found.append(Piece(explained.text[at:low]))
-            found.append(Piece(explained.text[low:high], token, leads))
-            at, place = high, place + 1
+                parts.append(Piece(explained.text[at:low]))
+            parts.append(Piece(text=explained.text[low:high], token=token, leads=leads))
+            at, number = high, number + 1
         if at < end:
-            found.append(Piece(explained.text[at:end]))
+            parts.append(Piece(explained.text[at:end]))
             at = end
     if at < len(explained.text):
-        found.append(Piece("", gap=len(explained.text) - at))
-    return found, dropped
+        parts.append(Piece("", gap=len(explained.text) - at))
+    return parts, dropped
 
 
 Occurrence = tuple[int, int, ExplainedToken, bool]
@@ -184,32 +184,33 @@ Occurrence = tuple[int, int, ExplainedToken, bool]
 def _occurrences(explained: ExplainedText, leading: set[str], windows: list[tuple[int, int]]) -> list[Occurrence]:
     """Return the spans that lie in a window, strongest first."""
     starts = [start for start, _ in windows]
-    found: list[Occurrence] = []
+    occurrences: list[Occurrence] = []
     for token in explained.tokens:
         leads = token.leader >= 0 and explained.leaders[token.leader].word == token.word and token.word in leading
         for low, high in token.spans:
-            place = bisect_left(starts, max(0, low) + 1) - 1
-            if place < 0:
+            number = bisect_left(starts, max(0, low) + 1) - 1
+            if number < 0:
                 continue
-            start, end = windows[place]
+            start, end = windows[number]
             low, high = max(low, start), min(high, end)  # noqa: PLW2901
             if low < high:
-                found.append((low, high, token, leads))
-    return sorted(found, key=lambda one: (not one[3], -abs(one[2].contribution), one[0], -one[1]))
+                occurrences.append((low, high, token, leads))
+    # Leaders first, then by strength; where spans begin together, the longer one.
+    return sorted(occurrences, key=lambda span: (not span[3], -abs(span[2].contribution), span[0], -span[1]))
 
 
 def _without_overlaps(wanted: list[Occurrence]) -> tuple[list[Occurrence], int]:
     """Accept occurrences in order of strength unless they touch an accepted one."""
     starts: list[int] = []
     accepted: dict[int, Occurrence] = {}
-    for one in wanted:
-        low, high = one[:2]
-        place = bisect_left(starts, low)
-        before = accepted[starts[place - 1]] if place else None
-        if (before is not None and before[1] > low) or (place < len(starts) and starts[place] < high):
+    for occurrence in wanted:
+        low, high = occurrence[:2]
+        position = bisect_left(starts, low)
+        before = accepted[starts[position - 1]] if position else None
+        if (before is not None and before[1] > low) or (position < len(starts) and starts[position] < high):
             continue
-        starts.insert(place, low)
-        accepted[low] = one
+        starts.insert(position, low)
+        accepted[low] = occurrence
     return [accepted[start] for start in starts], len(wanted) - len(accepted)
 
 
@@ -219,8 +220,8 @@ def shown_windows(explained: ExplainedText, most: int) -> list[tuple[int, int]]:
     if length <= most:
         return [(0, length)] if length else []
     centres = [0]
-    for place in explained.by_contribution:
-        centres += [low for low, high in explained.leaders[place].spans if 0 <= low < high][:200]
+    for number in explained.by_contribution:
+        centres += [low for low, high in explained.leaders[number].spans if 0 <= low < high][:200]
     reach = max(40, min(300, most // (2 * min(len(centres), 30))))
     windows: list[tuple[int, int]] = []
     for centre in dict.fromkeys(centres):

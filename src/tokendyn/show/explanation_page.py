@@ -144,7 +144,7 @@ class _Page:
 
 def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence[Picture]) -> _Page:
     colours = leader_colours(explained, scene)
-    found, dropped = pieces(explained, MOST_CHARACTERS)
+    parts, dropped = pieces(explained, MOST_CHARACTERS)
     negative, positive = explained.classes
     moving = _motion(explained, scene, colours)
     numbers = _numbers(explained)
@@ -153,10 +153,10 @@ def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence
         confidence=percent(explained.confidence),
         summary=_summary(explained),
         note=explained.note,
-        pieces=[_shown(explained, piece, colours, numbers, moving) for piece in found],
+        pieces=[_shown(explained, piece, colours, numbers, moving) for piece in parts],
         positive=positive,
         negative=negative,
-        text_notes=_text_notes(explained, sum(piece.gap for piece in found), dropped),
+        text_notes=_text_notes(explained, sum(piece.gap for piece in parts), dropped),
         bars=_bars(explained, colours),
         sum_line=sum_line(explained),
         succession_line=succession_line(explained),
@@ -178,8 +178,8 @@ def _motion(explained: ExplainedText, scene: TokenScene | None, colours: list[st
 
 def _numbers(explained: ExplainedText) -> list[int]:
     """Return the number of each leader, 1 for the strongest: it tells them apart where colours do not."""
-    rank = {place: number for number, place in enumerate(explained.by_contribution, start=1)}
-    return [rank[place] for place in range(len(rank))]
+    rank = {leader: number for number, leader in enumerate(explained.by_contribution, start=1)}
+    return [rank[leader] for leader in range(len(rank))]
 
 
 def leader_colours(explained: ExplainedText, scene: TokenScene | None = None) -> list[str]:
@@ -187,11 +187,11 @@ def leader_colours(explained: ExplainedText, scene: TokenScene | None = None) ->
     if scene is None:
         masses = np.array([leader.mass for leader in explained.leaders], dtype=np.float64)
         return [style.colour for style in leader_styles(masses)]
-    places = {scene.labels[int(token)]: place for place, token in reversed(list(enumerate(scene.leaders)))}
-    others = [leader.word for leader in explained.leaders if leader.word not in places]
-    places |= {word: len(scene.leaders) + number for number, word in enumerate(others)}
+    leader_of = {scene.labels[int(token)]: leader for leader, token in reversed(list(enumerate(scene.leaders)))}
+    others = [leader.word for leader in explained.leaders if leader.word not in leader_of]
+    leader_of |= {word: len(scene.leaders) + number for number, word in enumerate(others)}
     styles = leader_styles(np.append(scene.leader_masses, np.zeros(len(others))), scene.neutral)
-    return [styles[places[leader.word]].colour for leader in explained.leaders]
+    return [styles[leader_of[leader.word]].colour for leader in explained.leaders]
 
 
 def _summary(explained: ExplainedText) -> str:
@@ -245,9 +245,10 @@ def succession_line(explained: ExplainedText) -> str:
     """Return which words have to go for the verdict to turn, in words; empty when nothing is known of it."""
     if not explained.succession:
         return ""
-    turned = next((place for place, (_, margin) in enumerate(explained.succession) if margin < 0), None)
-    gone = [word for word, _ in explained.succession[: None if turned is None else turned + 1]]
-    names = ", ".join(gone[:_MOST_GONE]) + (f" and {len(gone) - _MOST_GONE} more" if len(gone) > _MOST_GONE else "")
+    turned = next((number for number, (_, margin) in enumerate(explained.succession) if margin < 0), None)
+    removed = [word for word, _ in explained.succession[: None if turned is None else turned + 1]]
+    more = f" and {len(removed) - _MOST_GONE} more" if len(removed) > _MOST_GONE else ""
+    names = ", ".join(removed[:_MOST_GONE]) + more
     stands = "is weakest and still stands" if turned is None else "turns"
     return f"Without these words the verdict {stands}, taken out in this order: {names}."
 
@@ -294,7 +295,17 @@ def _shown(
     )
     sign = "+" if part > 0 else "−" if part < 0 else ""
     star = f"{max(0.5, 1.45 * share):.2f}"
-    return _Shown(piece.text, 0, colour, looks + " td-lead", sign, tip, star, number, at)
+    return _Shown(
+        text=piece.text,
+        gap=0,
+        colour=colour,
+        looks=looks + " td-lead",
+        sign=sign,
+        tip=tip,
+        star=star,
+        number=number,
+        token=at,
+    )
 
 
 def _direction(part: float) -> str:
@@ -319,24 +330,36 @@ def _bars(explained: ExplainedText, colours: list[str]) -> list[_Bar]:
     zero = 100 * -low / extent
     numbers = _numbers(explained)
     bars = []
-    for name, part, place in lines:
-        colour = colours[place] if place >= 0 else NEUTRAL
+    for name, part, leader in lines:
+        colour = colours[leader] if leader >= 0 else NEUTRAL
         left = round(100 * (min(part, 0.0) - low) / extent, 3)
         width = round(100 * abs(part) / extent, 3)
-        number = str(numbers[place]) if place >= 0 else ""
-        bars.append(_Bar(name, number, signed(part), colour, left, width, round(zero, 3), part < 0, place == -2))
+        number = str(numbers[leader]) if leader >= 0 else ""
+        bars.append(
+            _Bar(
+                name=name,
+                number=number,
+                value=signed(part),
+                colour=colour,
+                left=left,
+                width=width,
+                zero=round(zero, 3),
+                negative=part < 0,
+                total=leader == -2,
+            )
+        )
     return bars
 
 
 def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
     rows = []
-    for number, place in enumerate(explained.by_contribution[:_MOST_ROWS], start=1):
-        leader = explained.leaders[place]
+    for number, index in enumerate(explained.by_contribution[:_MOST_ROWS], start=1):
+        leader = explained.leaders[index]
         names = ", ".join(list(leader.followers)[:_MOST_FOLLOWERS])
         left = len(leader.followers) - _MOST_FOLLOWERS
         rows.append(
             _Row(
-                colours[place],
+                colours[index],
                 str(number),
                 leader.word,
                 short(leader.mass),
@@ -368,10 +391,14 @@ def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
     what = f"{len(scene.labels)} tokens at layers {layers}; leaders: {names or 'none'}"
     return [
         Picture(
-            panels(scene), f"Panels of {what}.", "Stars are leaders; a token has the colour of the one it follows."
+            picture=panels(scene),
+            alt=f"Panels of {what}.",
+            caption="Stars are leaders; a token has the colour of the one it follows.",
         ),
         Picture(
-            following_strip(scene), f"Bands of who follows whom: {what}.", "Who follows whom, from layer to layer."
+            picture=following_strip(scene),
+            alt=f"Bands of who follows whom: {what}.",
+            caption="Who follows whom, from layer to layer.",
         ),
     ]
 

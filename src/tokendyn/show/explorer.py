@@ -21,7 +21,7 @@ def explorer_html(settings: Mapping[str, Mapping[str, Any]], chosen: str, title:
     Parameters
     ----------
     settings
-        What the page offers, by name: JSON objects of the schema ``tokendyn-explored``.
+        The presets of the page, by name: JSON objects of the schema ``tokendyn-explored``.
     chosen
         The name of those to start with.
     title

@@ -96,16 +96,16 @@ def place_labels(
     bounds = (panel[:, 1] - origin) * points_per_unit
     marks = (dots - origin) * points_per_unit
     centres = [(np.array(wish.xy) - origin) * points_per_unit for wish in wishes]
-    taken = [_box_around(centre, wish.radius) for centre, wish in zip(centres, wishes, strict=True) if wish.bold]
+    boxes = [_box_around(centre, wish.radius) for centre, wish in zip(centres, wishes, strict=True) if wish.bold]
     written = []
     for wish, centre in zip(wishes, centres, strict=True):
         text = shown(wish.text)
         weight = "bold" if wish.bold else "normal"
         extent = np.array([text_width(text, size, weight), 0.95 * size])
-        best = _best_place(centre, wish.radius, extent, bounds, taken, marks)
+        best = _best_place(centre, wish.radius, extent, bounds, boxes, marks)
         if best is None:
             continue
-        taken.append(np.concatenate([best, best + extent]))
+        boxes.append(np.concatenate([best, best + extent]))
         written.append(_annotate(axes, wish, text, best + np.array([0, 0.2 * size]) - centre, size, weight))
     return written
 
@@ -136,7 +136,7 @@ def _best_place(
     radius: float,
     extent: np.ndarray,
     bounds: np.ndarray,
-    taken: list[np.ndarray],
+    occupied: list[np.ndarray],
     marks: np.ndarray,
 ) -> np.ndarray | None:
     """Return the lower left corner, in points, of the free place that covers the fewest marks."""
@@ -146,7 +146,7 @@ def _best_place(
         far = corner + extent
         if (corner < 1).any() or (far > bounds - 1).any():
             continue
-        boxes = np.array(taken).reshape(-1, 4)
+        boxes = np.array(occupied).reshape(-1, 4)
         if ((corner < boxes[:, 2:]) & (far > boxes[:, :2])).all(axis=1).any():
             continue
         covered = ((marks > corner - 1.5) & (marks < far + 1.5)).all(axis=1).sum() + 0.05 * rank

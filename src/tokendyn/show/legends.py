@@ -108,11 +108,11 @@ def _legend(axes: Axes, entries: Sequence[Any], columns: int, top: float, headin
 
 
 def _leader_entries(view: View) -> list[Line2D]:
-    order = sorted(range(len(view.masses)), key=lambda place: (not view.styles[place].own, -view.masses[place]))
+    order = sorted(range(len(view.masses)), key=lambda leader: (not view.styles[leader].own, -view.masses[leader]))
     entries = []
-    for place in order[:_MOST_NAMED]:
-        style = view.styles[place]
-        name = f"{shown(view.leader_name(place), 16)} ({mass_text(view.masses[place])})"
+    for leader in order[:_MOST_NAMED]:
+        style = view.styles[leader]
+        name = f"{shown(view.leader_name(leader), 16)} ({mass_text(view.masses[leader])})"
         entries.append(_mark(style.marker, style.colour, style.colour, 9 if style.own else 6, name))
     left = len(order) - _MOST_NAMED
     if left > 0:

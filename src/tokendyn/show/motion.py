@@ -14,10 +14,10 @@ from tokendyn.show.views import View, principal_axes
 #: More tokens are not moved: the leaders and the most frequent ones are.
 MOST_TOKENS = 800
 
-#: A deeper run stops at so many of its layers, first and last included.
+#: Most layers at which a deep run stops, the first and the last included.
 MOST_STOPS = 41
 
-#: At most so many leaders of a layer are named in the plane.
+#: Most leaders of a layer that are named in the plane.
 MOST_NAMES = 14
 
 _WIDTH, _TALLEST, _LOWEST = 640.0, 420.0, 120.0
@@ -67,9 +67,9 @@ class Motion:
     mean
         Where the mean of all tokens is at the last stop.
     ends
-        What the two ends of the first coordinate speak for; empty when they speak for nothing.
+        The classes that the two ends of the first coordinate support; empty when they support none.
     zero
-        Where the first coordinate is 0 and speaks for neither.
+        Where the first coordinate is 0 and supports neither class.
     layers
         The layer of each stop.
     said
@@ -96,8 +96,8 @@ class Motion:
 
     def number_at_the_end(self, token: int) -> str:
         """Return the number of the leader that a token ends with: "0" for the neutral pole, "" for none."""
-        place = self.data["stops"][-1]["follow"][token]
-        return self.data["numbers"][place] if place >= 0 else ""
+        leader = self.data["stops"][-1]["follow"][token]
+        return self.data["numbers"][leader] if leader >= 0 else ""
 
 
 def motion(scene: TokenScene, colours: dict[str, str], numbers: dict[str, int]) -> Motion:
@@ -135,7 +135,15 @@ def motion(scene: TokenScene, colours: dict[str, str], numbers: dict[str, int]) 
         for old in map(int, tokens)
     ]
     stars = [
-        Star(place, look.title, look.colour, at[look.token][0], at[look.token][1], last.sizes[place], last.names[place])
+        Star(
+            place=place,
+            title=look.title,
+            colour=look.colour,
+            x=at[look.token][0],
+            y=at[look.token][1],
+            size=last.sizes[place],
+            name=last.names[place],
+        )
         for place, look in enumerate(looks)
     ]
     left_out = len(scene.labels) - len(tokens)
@@ -221,15 +229,15 @@ def _names(scene: TokenScene) -> list[str]:
 
 def _looks(view: View, names: list[str], colours: dict[str, str], numbers: dict[str, int]) -> list[_Look]:
     """Return the look of each leader of the scene; the neutral pole is grey and has the number 0."""
-    found = []
-    for place, token in enumerate(map(int, view.scene.leaders)):
-        neutral = place == view.scene.neutral
+    looks = []
+    for leader, token in enumerate(map(int, view.scene.leaders)):
+        neutral = leader == view.scene.neutral
         word = names[token]
-        colour = NEUTRAL if neutral else colours.get(word, view.styles[place].colour)
+        colour = NEUTRAL if neutral else colours.get(word, view.styles[leader].colour)
         number = "0" if neutral else str(numbers.get(word, ""))
         shown = word if len(word) <= _LONGEST else word[: _LONGEST - 1] + "…"
-        found.append(_Look(token, f"{number} {shown}".strip(), colour, number))
-    return found
+        looks.append(_Look(token=token, title=f"{number} {shown}".strip(), colour=colour, number=number))
+    return looks
 
 
 def _drawn(view: View, layers: list[int]) -> tuple[list[Float[np.ndarray, "tokens 2"]], float, float]:
@@ -249,8 +257,8 @@ def _drawn(view: View, layers: list[int]) -> tuple[list[Float[np.ndarray, "token
     height = max(float(extent[1] * scale), _LOWEST) + _TOP + _FOOT
     middle = (low + high) / 2
     origin = np.array([_WIDTH / 2, _TOP + (height - _TOP - _FOOT) / 2])
-    places = [np.round((at - middle) * scale * np.array([1, -1]) + origin, 1) for at in points]
-    return places, round(height, 1), round(float(origin[0] - middle[0] * scale), 1)
+    positions = [np.round((at - middle) * scale * np.array([1, -1]) + origin, 1) for at in points]
+    return positions, round(height, 1), round(float(origin[0] - middle[0] * scale), 1)
 
 
 def _stop(
@@ -283,7 +291,7 @@ def _sizes(view: View, mass: Float[np.ndarray, " leaders"], present: set[int]) -
     heaviest = float(opinions.max()) if len(opinions) else float(view.masses.max(initial=1.0))
     per_mass = min(_LARGEST / heaviest**0.5, 11.0)
     radii = np.clip(per_mass * np.sqrt(mass), _SMALLEST, _LARGEST).round(1)
-    return [float(radius) if place in present else 0.0 for place, radius in enumerate(radii)]
+    return [float(radius) if leader in present else 0.0 for leader, radius in enumerate(radii)]
 
 
 def _said(view: View, layer: int, present: set[int], moved: int) -> str:
@@ -302,17 +310,17 @@ def _place_names(
 ) -> list[tuple[float, float] | None]:
     """Return the middle of each name relative to its star, heavy leaders first; None without room."""
     names: list[tuple[float, float] | None] = [None] * len(titles)
-    shown = [place for place in np.argsort(-mass, kind="stable").tolist() if sizes[place]]
+    shown = [leader for leader in np.argsort(-mass, kind="stable").tolist() if sizes[leader]]
     centres = at.tolist()
-    taken = [_around(x, y, 0.7 * sizes[place], 0.7 * sizes[place]) for place in shown for x, y in [centres[place]]]
-    for place in shown[:MOST_NAMES]:
-        half = (_text_width(titles[place]) / 2, 0.55 * _FONT)
-        for dx, dy in _offsets(sizes[place], half):
-            box = _around(centres[place][0] + dx, centres[place][1] + dy, *half)
+    boxes = [_around(x, y, 0.7 * sizes[leader], 0.7 * sizes[leader]) for leader in shown for x, y in [centres[leader]]]
+    for leader in shown[:MOST_NAMES]:
+        half = (_text_width(titles[leader]) / 2, 0.55 * _FONT)
+        for dx, dy in _offsets(sizes[leader], half):
+            box = _around(centres[leader][0] + dx, centres[leader][1] + dy, *half)
             inside = box[0] >= 2 and box[2] <= _WIDTH - 2 and box[1] >= 2 and box[3] <= height - _FOOT + 18
-            if inside and not any(_touch(box, other) for other in taken):
-                names[place] = (round(dx, 1), round(dy, 1))
-                taken.append(box)
+            if inside and not any(_touch(box, other) for other in boxes):
+                names[leader] = (round(dx, 1), round(dy, 1))
+                boxes.append(box)
                 break
     return names
 
@@ -335,5 +343,5 @@ def _around(x: float, y: float, half_width: float, half_height: float) -> Box:
     return (x - half_width, y - half_height, x + half_width, y + half_height)
 
 
-def _touch(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _touch(first: Box, second: Box) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

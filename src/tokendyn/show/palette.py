@@ -64,22 +64,22 @@ def leader_styles(masses: Float[np.ndarray, " leaders"], neutral: int = -1) -> t
     neutral
         Place of the leader that is drawn grey and takes no colour; -1 for none.
     """
-    coloured = [place for place in range(len(masses)) if place != neutral]
+    coloured = [leader for leader in range(len(masses)) if leader != neutral]
     if len(coloured) > MOST_DISTINCT:
-        heaviest = sorted(coloured, key=lambda place: (-masses[place], place))[:MOST_DISTINCT]
+        heaviest = sorted(coloured, key=lambda leader: (-masses[leader], leader))[:MOST_DISTINCT]
         coloured = sorted(heaviest)
-    number = {place: rank for rank, place in enumerate(coloured)}
+    number = {leader: rank for rank, leader in enumerate(coloured)}
     return tuple(
-        _style(number[place])
-        if place in number
-        else LeaderStyle(NEUTRAL, "*" if place == neutral else ".", own=place == neutral)
-        for place in range(len(masses))
+        _style(number[leader])
+        if leader in number
+        else LeaderStyle(NEUTRAL, "*" if leader == neutral else ".", own=leader == neutral)
+        for leader in range(len(masses))
     )
 
 
 def _style(number: int) -> LeaderStyle:
-    cycle, place = divmod(number, len(LEADER_COLOURS))
-    return LeaderStyle(shaded(LEADER_COLOURS[place], _ROUNDS[cycle]), _MARKERS[cycle])
+    cycle, number = divmod(number, len(LEADER_COLOURS))
+    return LeaderStyle(shaded(LEADER_COLOURS[number], _ROUNDS[cycle]), _MARKERS[cycle])
 
 
 def shaded(colour: str, amount: float) -> str:

@@ -57,7 +57,9 @@ def panels(scene: TokenScene, layers: Sequence[int] | None = None) -> Figure:
     notes = _notes(view)
     if view.dim == 1:
         return _line_figure(view, notes)
-    layout = _Layout(len(chosen), _shape(view), len(notes), bool(scene.title), plan_legend(view))
+    layout = _Layout(
+        count=len(chosen), ratio=_shape(view), notes=len(notes), titled=bool(scene.title), plan=plan_legend(view)
+    )
     figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
     _write_title(figure, scene.title, notes, layout)
     for number, layer in enumerate(chosen):
@@ -218,23 +220,23 @@ def _head_panel(axes: Axes, view: View, layer: int) -> None:
     top = bottom + height + 0.05 / figure.get_figheight()
     last = ", the last" if layer == view.scene.layers else ""
     leaders = len(view.present(layer))
-    found = f"{leaders} leader{'' if leaders == 1 else 's'}"
+    count = f"{leaders} leader{'' if leaders == 1 else 's'}"
     figure.text(left, top, f"layer {layer}{last}", fontsize=10, fontweight="bold", color=INK, va="bottom")
-    figure.text(left + width, top, found, fontsize=8.5, color=QUIET, va="bottom", ha="right")
+    figure.text(left + width, top, count, fontsize=8.5, color=QUIET, va="bottom", ha="right")
 
 
 def wishes(view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -> list[Wish]:
     """Return the labels to write: leaders by mass, then the heaviest tokens, or all when there are few."""
     scene, present = view.scene, view.present(time)
     order = present[np.argsort(-view.masses[present], kind="stable")][: _MOST_LABELS if len(present) <= 24 else 12]
-    found = [
+    labels = [
         Wish(
-            view.leader_name(place),
-            (float(positions[scene.leaders[place]][0]), float(positions[scene.leaders[place]][1])),
-            float(np.sqrt(view.star_areas[place])) / 2,
+            text=view.leader_name(leader),
+            xy=(float(positions[scene.leaders[leader]][0]), float(positions[scene.leaders[leader]][1])),
+            radius=float(np.sqrt(view.star_areas[leader])) / 2,
             bold=True,
         )
-        for place in order
+        for leader in order
     ]
     others = np.setdiff1d(np.arange(len(positions)), scene.leaders[present])
     if len(positions) > 12:
@@ -246,8 +248,8 @@ def wishes(view: View, time: Time, positions: Float[np.ndarray, "tokens dim"]) -
     for token in others:
         if not len(stars) or np.linalg.norm(stars - positions[token], axis=1).min() > reach:
             xy = (float(positions[token][0]), float(positions[token][1]))
-            found.append(Wish(scene.labels[token], xy, radius, QUIET))
-    return found
+            labels.append(Wish(text=scene.labels[token], xy=xy, radius=radius, colour=QUIET))
+    return labels
 
 
 def style_plane(axes: Axes, box: Float[np.ndarray, "2 2"]) -> None:
@@ -287,11 +289,11 @@ def label_space(axes: Any, view: View, time: Time, inches: Float[np.ndarray, " 2
 
     axes.apply_aspect()
     positions = view.positions(time)
-    seen = np.stack(proj_transform(*positions.T, axes.get_proj()), axis=1)[:, :2]
+    projected = np.stack(proj_transform(*positions.T, axes.get_proj()), axis=1)[:, :2]
     corners = axes.transData.inverted().transform(axes.bbox.get_points()).T
     scale = inches * 72 / np.ptp(corners, axis=1)
-    named = [wish for wish in wishes(view, time, seen) if wish.bold]
-    return place_labels(axes, named, corners, 8.0, seen[:2000], scale)
+    named = [wish for wish in wishes(view, time, projected) if wish.bold]
+    return place_labels(axes, named, corners, 8.0, projected[:2000], scale)
 
 
 def _outer_ticks(axes: Axes, view: View, number: int, layout: _Layout) -> None:
@@ -333,7 +335,7 @@ def _write_title(figure: Figure, title: str, notes: list[str], layout: Any) -> N
 
 def _line_figure(view: View, notes: list[str]) -> Figure:
     """Draw a one-dimensional scene: position against layer."""
-    layout = _Layout(1, 0.72, len(notes), bool(view.scene.title), plan_legend(view))
+    layout = _Layout(count=1, ratio=0.72, notes=len(notes), titled=bool(view.scene.title), plan=plan_legend(view))
     figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
     _write_title(figure, view.scene.title, notes, layout)
     left, bottom, width, height = layout.panel(0)
@@ -362,11 +364,15 @@ def _label_lines(axes: Axes, view: View, width: float, height: float) -> None:
     box = np.array([axes.get_xlim(), axes.get_ylim()])
     scene = view.scene
     first = np.stack([np.zeros(view.points.shape[1]), view.points[0, :, 0]], axis=1)
-    found = []
-    for place in np.argsort(-view.masses, kind="stable")[:_MOST_LABELS]:
-        layer, token = int(scene.leader_layers[place]), scene.leaders[place]
+    labels = []
+    for leader in np.argsort(-view.masses, kind="stable")[:_MOST_LABELS]:
+        layer, token = int(scene.leader_layers[leader]), scene.leaders[leader]
         if layer <= timelines.shown_layers(view):
             xy = (float(layer), float(view.points[layer, token, 0]))
-            found.append(Wish(view.leader_name(place), xy, float(np.sqrt(view.star_areas[place])) / 2, bold=True))
+            labels.append(
+                Wish(
+                    text=view.leader_name(leader), xy=xy, radius=float(np.sqrt(view.star_areas[leader])) / 2, bold=True
+                )
+            )
     scale = np.array([width, height]) * 72 / np.ptp(box, axis=1)
-    place_labels(axes, found, box, 8.0, first[:2000], scale)
+    place_labels(axes, labels, box, 8.0, first[:2000], scale)

@@ -207,18 +207,18 @@ class Report:
         return [part for part in self.sections if not isinstance(part, Chapter)]
 
 
-def closing(command: str, made: Mapping[str, object]) -> list[Section]:
+def closing(command: str, provenance: Mapping[str, object]) -> list[Section]:
     """Return how the page of every run ends: its configuration, the command that repeats it, where it comes from.
 
     Parameters
     ----------
     command
         The command; a run that was made from Python has none.
-    made
+    provenance
         What :func:`tokendyn.runs.provenance.provenance` recorded, the configuration under ``"config"``.
     """
-    config = made.get("config")
-    rest = {name: value for name, value in made.items() if name != "config"}
+    config = provenance.get("config")
+    rest = {name: value for name, value in provenance.items() if name != "config"}
     sections: list[Section] = []
     if isinstance(config, Mapping) and config:
         sections.append(Provenance(config, "Configuration"))
@@ -240,7 +240,7 @@ def kept_picture(folder: Path, name: str, alt: str, caption: str = "", heading: 
         raise BadInputError(f"{folder}: {name[:60]!r} is no name of a picture; run the command that made it again")
     if not path.is_file():
         raise BadInputError(f"{path} is missing; run the command that made {folder} again with overwrite=True")
-    return Picture(path, alt, caption, heading)
+    return Picture(picture=path, alt=alt, caption=caption, heading=heading)
 
 
 def report_html(report: Report) -> str:

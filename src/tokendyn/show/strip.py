@@ -111,8 +111,8 @@ class _Flow:
         self.view = view
         follows = np.concatenate([view.followed_leaders[columns], view.scene.leader_of[None]])
         self.order = _band_order(view)
-        places = np.append(np.argsort(self.order), len(self.order))
-        self.bands = np.minimum(places[follows], _MOST_BANDS)
+        rows = np.append(np.argsort(self.order), len(self.order))
+        self.bands = np.minimum(rows[follows], _MOST_BANDS)
         self.bands[follows < 0] = _MOST_BANDS + 1
         self.used = np.unique(self.bands)
         self.bands = np.searchsorted(self.used, self.bands)
@@ -247,17 +247,17 @@ def _write_names(axes: Axes, flow: _Flow, rows: bool) -> None:
                 "color": INK if token in leads else QUIET,
                 "weight": "bold" if token in leads else "normal",
             }
-            place = (-flow.node - shift, middle[0, token])
-            write(axes, *place, label, _SIZE, ha="right", va="center_baseline", gid="token", **style)
-    taken: list[float] = []
+            position = (-flow.node - shift, middle[0, token])
+            write(axes, *position, label, _SIZE, ha="right", va="center_baseline", gid="token", **style)
+    heights: list[float] = []
     least = 1.1 * _SIZE / 72 * flow.total / (axes.get_position().height * axes.figure.get_figheight())  # type: ignore[union-attr]
     for band, name in enumerate(flow.names):
         inside = flow.bands[-1] == band
         if not inside.any():
             continue
         y = (flow.lower[-1, inside].min() + (flow.lower[-1] + flow.thickness)[inside].max()) / 2
-        if taken and taken[-1] - y < least:
+        if heights and heights[-1] - y < least:
             continue
-        taken.append(float(y))
-        place = (last + flow.node + shift, float(y))
-        write(axes, *place, name, _SIZE, 40, ha="left", va="center_baseline", color=INK, gid="leader")
+        heights.append(float(y))
+        position = (last + flow.node + shift, float(y))
+        write(axes, *position, name, _SIZE, 40, ha="left", va="center_baseline", color=INK, gid="leader")

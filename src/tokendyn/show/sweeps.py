@@ -35,21 +35,21 @@ def sweep_figure(table: Mapping[str, Sequence[Any]], option: str, results: Seque
     across = min(_ACROSS, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(3.6 * across, 2.7 * down), layout="constrained")
-    places, names = _places(table[option])
+    positions, names = _places(table[option])
     for number, result in enumerate(panels):
         axes = figure.add_subplot(down, across, number + 1)
         heights = np.array([np.nan if value is None else float(value) for value in table[result]])
-        there = np.isfinite(heights) & np.isfinite(places)
+        there = np.isfinite(heights) & np.isfinite(positions)
         axes.plot(
-            places[there], heights[there], "o", markersize=3, alpha=0.5, color=LEADER_COLOURS[0], markeredgewidth=0
+            positions[there], heights[there], "o", markersize=3, alpha=0.5, color=LEADER_COLOURS[0], markeredgewidth=0
         )
-        steps = np.unique(places[there])
+        steps = np.unique(positions[there])
         if 1 < len(steps) <= _MOST_JOINED and len(steps) < there.sum() + 1:
-            medians = [np.median(heights[there & (places == step)]) for step in steps]
+            medians = [np.median(heights[there & (positions == step)]) for step in steps]
             # Between categories there is nothing that a line could show.
             shape, size = ("_", 24) if names else ("-", 6)
             axes.plot(steps, medians, shape, linewidth=1.2, markersize=size, color=LEADER_COLOURS[1])
-        _dress(axes, option, result, places[there], names)
+        _dress(axes, option, result, positions[there], names)
     return figure
 
 
@@ -61,12 +61,12 @@ def _places(values: Sequence[Any]) -> tuple[np.ndarray, list[str]]:
     return np.array([float(names.index(str(value))) for value in values]), names
 
 
-def _dress(axes: Any, option: str, result: str, places: np.ndarray, names: Sequence[str]) -> None:
+def _dress(axes: Any, option: str, result: str, positions: np.ndarray, names: Sequence[str]) -> None:
     # Names of options, results and files are a user's words: no mathematics in dollar signs, no missing letters.
     plain = {"parse_math": False, "fontfamily": list(families())}
     if names:
         axes.set_xticks(range(len(names)), [shown(name, 14) for name in names], rotation=30, ha="right", **plain)
-    elif len(places) and places.min() > 0 and places.max() / places.min() >= _WIDE:
+    elif len(positions) and positions.min() > 0 and positions.max() / positions.min() >= _WIDE:
         axes.set_xscale("log")
     axes.set_xlabel(shown(option.replace("_", " "), _LONGEST), color=INK, **plain)
     axes.set_title(shown(result.replace("_", " "), _LONGEST), fontsize=9, color=INK, loc="left", **plain)

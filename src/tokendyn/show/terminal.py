@@ -61,9 +61,9 @@ def _verdict(explained: ExplainedText) -> Text:
 
 
 def _excerpt(explained: ExplainedText, colours: list[str]) -> Text:
-    found, _ = pieces(explained, MOST_CHARACTERS)
+    parts, _ = pieces(explained, MOST_CHARACTERS)
     text = Text()
-    for piece in found:
+    for piece in parts:
         if piece.gap:
             text.append(f" [… {piece.gap:,} characters …] ", style="dim italic")
         elif piece.token is None or piece.token.leader < 0:

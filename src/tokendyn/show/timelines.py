@@ -28,7 +28,7 @@ def draw_ground(axes: Axes, view: View) -> None:
         return
     for chosen, marker, fill in ((dimensions == 0, VERTEX_MARK, "none"), (dimensions > 0, FACE_MARK, "white")):
         if chosen.any():
-            place = np.full(int(chosen.sum()), end + 0.025 * max(end, 1))
+            layers = np.full(int(chosen.sum()), end + 0.025 * max(end, 1))
             style: dict[str, Any] = {
                 "s": 30,
                 "marker": marker,
@@ -36,7 +36,7 @@ def draw_ground(axes: Axes, view: View) -> None:
                 "edgecolors": INK,
                 "linewidths": 0.9,
             }
-            axes.scatter(place, points[chosen, 0], zorder=6, clip_on=False, gid=f"S-{marker}", **style)
+            axes.scatter(layers, points[chosen, 0], zorder=6, clip_on=False, gid=f"S-{marker}", **style)
 
 
 def draw_until(axes: Axes, view: View, time: Time) -> list[Artist]:
@@ -91,15 +91,15 @@ def _draw_ways(axes: Axes, view: View, time: Time) -> list[Artist]:
 
 def _draw_stars(axes: Axes, view: View, time: Time) -> list[Artist]:
     """Draw each leader's star at the layer from which it leads."""
-    places = view.present(time)
+    leaders = view.present(time)
     drawn: list[Artist] = []
-    for place in places:
-        layer, style = int(view.scene.leader_layers[place]), view.styles[place]
+    for leader in leaders:
+        layer, style = int(view.scene.leader_layers[leader]), view.styles[leader]
         drawn.append(
             axes.scatter(
                 [layer],
-                [view.points[layer, view.scene.leaders[place], 0]],
-                s=view.star_areas[place],
+                [view.points[layer, view.scene.leaders[leader], 0]],
+                s=view.star_areas[leader],
                 c=style.colour,
                 marker=style.marker,
                 edgecolors="white",

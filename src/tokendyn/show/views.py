@@ -166,11 +166,11 @@ class View:
     @cached_property
     def box(self) -> Float[np.ndarray, "drawn 2"]:
         """Least and greatest drawn coordinate of all layers, with a margin; never flat."""
-        found = [self.points.min(axis=(0, 1)), self.points.max(axis=(0, 1))]
+        corners = [self.points.min(axis=(0, 1)), self.points.max(axis=(0, 1))]
         for extra in (self.polytope, self.limit_points):
             if extra is not None and len(extra):
-                found += [extra.min(axis=0), extra.max(axis=0)]
-        low, high = np.min(found, axis=0), np.max(found, axis=0)
+                corners += [extra.min(axis=0), extra.max(axis=0)]
+        low, high = np.min(corners, axis=0), np.max(corners, axis=0)
         widest = float((high - low).max()) or max(float(np.abs(high).max()), 1.0)
         margin = 0.09 * widest
         return np.stack([low - margin, high + margin], axis=1)
@@ -184,7 +184,7 @@ class View:
 
     @cached_property
     def unchanged_from(self) -> int:
-        """First layer from which nobody changes whom it follows."""
+        """First layer from which every token follows the same leader."""
         changed = np.flatnonzero((np.diff(self.followed_leaders, axis=0) != 0).any(axis=1))
         return int(changed[-1]) + 1 if changed.size else 0
 
@@ -205,14 +205,14 @@ def _leader_at(scene: TokenScene, layer: int, tolerance: float) -> Int[np.ndarra
     """Return the place of the leader that stands where the followed token stands, -1 for none."""
     now, target = scene.states[layer], scene.followed[layer]
     lead = np.flatnonzero(scene.leader_layers <= layer)
-    place = np.full(len(now), -1, dtype=np.int64)
+    leader_of = np.full(len(now), -1, dtype=np.int64)
     if not lead.size:
-        return place
-    seen = np.unique(target)
-    gaps, nearest = cKDTree(now[scene.leaders[lead]]).query(now[seen], p=np.inf)
-    place[seen] = np.where(gaps <= tolerance, lead[nearest], -1)
-    place[scene.leaders[lead]] = lead
-    follows = place[target]
+        return leader_of
+    targets = np.unique(target)
+    gaps, nearest = cKDTree(now[scene.leaders[lead]]).query(now[targets], p=np.inf)
+    leader_of[targets] = np.where(gaps <= tolerance, lead[nearest], -1)
+    leader_of[scene.leaders[lead]] = lead
+    follows = leader_of[target]
     follows[scene.leaders[lead]] = lead
     return follows
 
@@ -255,7 +255,7 @@ def outline(points: Float[np.ndarray, "points dim"]) -> Outline:
 
 def _ridges(corners: np.ndarray, facets: np.ndarray) -> list[np.ndarray]:
     """Return the edges of a triangulated surface between triangles that are not in one plane."""
-    a, b, c = (corners[facets[:, place]] for place in range(3))
+    a, b, c = (corners[facets[:, column]] for column in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(float).tiny)
     sides: dict[tuple[int, int], list[int]] = {}

@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 
 from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
-from tokendyn.errors import BadInputError, listing, nearest
-from tokendyn.optional import library
+from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
+from tokendyn.data.text_files import DELIMITERS, ending, no_column, readable
+from tokendyn.errors import BadInputError, MissingLibraryError
+from tokendyn.optional import library, missing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
 
+#: Attributes that name the bounds of a coordinate.
+_BOUNDS = ("bounds", "climatology")
 _CELLS = 2**22  # of a text table that are parsed at a time
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
@@ -43,6 +47,8 @@ class Columns:
         The name that the source itself marks as time, if it does.
     packed
         Size of the file that unpacks to the columns, in bytes.
+    dataset
+        The xarray Dataset that they are variables of, if they are.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -50,16 +56,13 @@ class Columns:
     source: str
     time: str | None = None
     packed: int | float = math.inf
+    dataset: Any = None
     _taken: list[int] = field(default_factory=lambda: [0], repr=False)
 
     def need(self, name: str) -> np.ndarray:
         """Return a column, or say which there are."""
         if name not in self.shapes:
-            names = list(self.shapes)
-            near = nearest(name, names)
-            found = listing([repr(other) for other in names])
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise BadInputError(f"{self.source} has no column {name!r}; found {found or 'none'}{hint}")
+            raise BadInputError(f"{self.source} has {no_column(name, self.shapes)}")
         size = math.prod(self.shapes[name]) * 8
         if size > MOST_TABLE_BYTES:
             raise BadInputError(
@@ -95,8 +98,6 @@ def open_columns(table: Any) -> Iterator[Columns]:
             yield columns
     except BadInputError:
         raise
-    except UnicodeDecodeError:
-        raise BadInputError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except DAMAGE as error:
         what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInputError(f"{path} cannot be read whole ({what}); is it truncated or of another kind?") from None
@@ -106,37 +107,50 @@ def _columns_of(table: Any) -> Columns:
     """Return the columns of an object in memory."""
     kind = type(table).__module__.split(".")[0]
     if kind == "pandas":
-        return _of_frame(table.reset_index() if table.index.name else table, "the DataFrame")
+        return _of_frame(_with_index(table), "the DataFrame")
     if kind == "xarray":
         dataset = table if hasattr(table, "data_vars") else table.to_dataset(name=table.name or "x")
         return _of_dataset(dataset, "the xarray object")
     if isinstance(table, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in table.items()}
-        return Columns({name: array.shape for name, array in arrays.items()}, arrays.__getitem__, "the mapping")
+        return Columns(
+            shapes={name: array.shape for name, array in arrays.items()}, get=arrays.__getitem__, source="the mapping"
+        )
     if isinstance(table, np.ndarray):
-        return Columns({"x": table.shape}, lambda _: table, "the array")
+        return Columns(shapes={"x": table.shape}, get=lambda _: table, source="the array")
     raise BadInputError(
         f"{type(table).__name__} is no table; give a path, an array, a mapping of arrays, a DataFrame or xarray"
     )
 
 
+def _with_index(table: Any) -> Any:
+    """Return a DataFrame whose index, if it has a name or holds dates, is a column; a Series is one column."""
+    import pandas as pd
+
+    frame = table if hasattr(table, "columns") else table.to_frame("x" if table.name is None else table.name)
+    index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
+    if index.name is None and isinstance(index, pd.DatetimeIndex):
+        index = index.rename("time")
+    return frame.set_axis(index).reset_index() if index.name is not None else frame
+
+
 def _of_frame(frame: Any, source: str) -> Columns:
     _refuse_twice(source, map(str, frame.columns))
     shapes = {str(name): (len(frame),) for name in frame.columns}
-    return Columns(shapes, lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source)
+    return Columns(shapes=shapes, get=lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source=source)
 
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[Columns]:
     import pandas as pd
 
-    separator = "\t" if path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else ","
-    header = split_header(path, separator)
+    delimiter = DELIMITERS[ending(path)]
+    header = split_header(path, delimiter)
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))
     try:
-        with open_bytes(path) as stream:
-            frame = _read_frame(stream, path, separator, max(_CELLS // max(len(header), 1), 1))
+        with readable(path), open_bytes(path) as stream:
+            frame = _read_frame(stream, path, delimiter, max(_CELLS // max(len(header), 1), 1))
     except pd.errors.EmptyDataError:
         raise BadInputError(f"{path} is empty; expected a header row and rows of numbers") from None
     except pd.errors.ParserError as error:
@@ -147,7 +161,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
         raise BadInputError(f"{path} holds a header row and no rows of numbers")
     # pandas fills short rows up, and passes over blank lines: those of one column may be gaps.
     if len(header) == 1 or frame.iloc[:, -1].isna().any():
-        problems = shape_problems(path, separator)
+        problems = shape_problems(path, delimiter)
         if problems:
             raise BadInputError.first_of(str(path), problems, "lines")
     if not header[0] and len(header) > 1 and is_index(frame.iloc[:, 0].to_numpy()):
@@ -157,20 +171,20 @@ def _open_text(path: Path) -> Iterator[Columns]:
 
 
 def _refuse_twice(source: str, names: Iterable[str]) -> None:
-    """Raise BadInputError if a name occurs twice: there is no telling which column is meant."""
+    """Raise BadInputError if a name occurs twice: it is unclear which column is meant."""
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise BadInputError(f"{source}: the column name {twice[0][:40]!r} occurs twice; rename one of them")
 
 
-def _read_frame(stream: Any, path: Path, separator: str, rows: int) -> Any:
+def _read_frame(stream: Any, path: Path, delimiter: str, rows: int) -> Any:
     """Read a table part by part, so that it is refused before it fills the memory."""
     import pandas as pd
 
     parts, held = [], 0
     with pd.read_csv(
-        stream, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
+        stream, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
     ) as reader:  # fmt: skip
         for part in reader:
             held += int(part.memory_usage(deep=True).sum())
@@ -197,7 +211,9 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             # An index without a name is no column, in a file as in a DataFrame.
             shapes = {name: (count,) for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)}
-            yield Columns(shapes, lambda name: _parquet_column(file, name, path), str(path), packed=size)
+            yield Columns(
+                shapes=shapes, get=lambda name: _parquet_column(file, name, path), source=str(path), packed=size
+            )
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
 
@@ -234,8 +250,8 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[Columns]:
-    with open_numpy(path) as found:
-        yield Columns(found.shapes, found.read, str(path))
+    with open_numpy(path) as file:
+        yield Columns(shapes=file.shapes, get=file.read, source=str(path))
 
 
 @contextmanager
@@ -251,7 +267,13 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
                 shapes[name] = item.shape
 
         file.visititems(note)
-        yield Columns(shapes, lambda name: read_dataset(file[name], str(path)), str(path), None, packed_size(path))
+        yield Columns(
+            shapes=shapes,
+            get=lambda name: read_dataset(file[name], str(path)),
+            source=str(path),
+            time=None,
+            packed=packed_size(path),
+        )
 
 
 @contextmanager
@@ -259,25 +281,50 @@ def _open_netcdf(path: Path) -> Iterator[Columns]:
     import xarray as xr
 
     check_netcdf(path)
-    with xr.open_dataset(path, engine="h5netcdf", phony_dims="access") as dataset:
+    try:
+        opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
+    except ValueError as error:
+        if "cftime" in str(error) and missing("cftime"):
+            remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"
+            raise MissingLibraryError(remedy) from None
+        raise
+    with opened as dataset:
         yield replace(_of_dataset(dataset, str(path)), packed=packed_size(path))
 
 
+def time_dimension(names: Iterable[Any], coords: Mapping[Any, Any]) -> str | None:
+    """Return which dimension is time: a usual name, else one whose coordinate holds dates, else the first."""
+    dims = [str(name) for name in names]
+    usual = next((name for wanted in TIME_DIMENSIONS for name in dims if name.lower() == wanted), None)
+    dated = next((name for name in dims if name in coords and coords[name].dtype.kind == "M"), None)
+    return usual or dated or (dims[0] if dims else None)
+
+
 def _of_dataset(dataset: Any, source: str) -> Columns:
-    """Return the variables that run over time (the dimension ``time`` or ``t``, else the first of each)."""
-    along = next((str(name) for name in dataset.dims if str(name).lower() in ("time", "t")), None)
-    along = along or (str(next(iter(dataset.dims))) if dataset.dims else None)
+    """Return the variables that run over time; bounds of coordinates and what holds no numbers are left out."""
+    along = time_dimension(dataset.dims, dataset.coords)
     if along is None:
         raise BadInputError(
             f"{source} has no dimension; expected variables that run over time, not in groups, which are not read"
         )
-    variables = {str(name): v.transpose(along, ...) for name, v in dataset.variables.items() if along in v.dims}
+    bounds = {v.attrs.get(key, v.encoding.get(key)) for v in dataset.variables.values() for key in _BOUNDS}
+    variables = {
+        str(name): v.transpose(along, ...)
+        for name, v in dataset.variables.items()
+        if along in v.dims and name not in bounds and (name == along or name not in dataset.coords)
+    }
     shapes = {name: variable.shape for name, variable in variables.items()}
-    return Columns(shapes, lambda name: variables[name].values, source, along if along in variables else None)
+    return Columns(
+        shapes=shapes,
+        get=lambda name: variables[name].values,
+        source=source,
+        time=along if along in variables else None,
+        dataset=dataset,
+    )
 
 
 _READERS: dict[tuple[str, ...], Any] = {
-    (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab"): _open_text,
+    (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab", ".tab.gz"): _open_text,
     (".parquet", ".pq"): _open_parquet,
     (".npz", ".npy"): _open_npz,
     (".h5", ".hdf5", ".hdf"): _open_hdf5,

@@ -1,21 +1,23 @@
 """Snapshots from files and tables, with every check that a forecast relies on."""
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
-from tokendyn.data.snapshots.columns import Columns, open_columns
-from tokendyn.data.snapshots.series import Snapshots, listed, snapshots
-from tokendyn.errors import BadInputError
+from tokendyn.data.snapshots.clocks import Clock, read_clock, time_column
+from tokendyn.data.snapshots.columns import Columns, open_columns, time_dimension
+from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
+from tokendyn.data.snapshots.series import Snapshots, snapshots, wrong_numbers
+from tokendyn.errors import BadInputError, listing
 
-#: Most features of one series; a field with more is reduced by POD.
+#: Most columns of one series that is no field.
 MOST_FEATURES = 20_000
+#: Most points of all fields of one series.
+MOST_POINTS = 2_000_000
 
 
 def read_snapshots(
@@ -34,11 +36,13 @@ def read_snapshots(
         A path (``.csv``, ``.tsv``, both also ``.gz``; ``.parquet``, ``.npz``, ``.npy``, ``.h5``, ``.nc``), a
         DataFrame, an xarray Dataset or DataArray, a mapping of arrays, or an array ``(time, features)``.
     time
-        Column with the times, as numbers or as dates (then the unit is the second). By default a column named
-        ``time`` or ``t``, if there is one; else rows are ``dt`` apart (1 by default).
+        Column with the times, as numbers or as dates: at equal steps in seconds, or on a calendar (months, quarters,
+        years, business days). By default a column with a usual name (``time``, ``t``, ``date``, ``ds``, ``month``,
+        ``year``, ...), if there is one; else rows are ``dt`` apart (1 by default).
     columns
         Columns, arrays or variables to forecast; by default all but time and inputs. Arrays of more than one
-        dimension give one feature for each entry beyond the first axis.
+        dimension are fields: one feature for each entry beyond the first axis, without the points that are NaN at every
+        time.
     inputs
         Columns with known inputs.
     fill
@@ -50,12 +54,12 @@ def read_snapshots(
     ------
     BadInputError
         For a file that cannot be read whole, columns that are not there (the message says which are), text, complex,
-        infinite or missing numbers, constant columns, and times that are unsorted, duplicate, missing or not
-        uniform; rows are named, the first row of data is 1.
+        infinite or missing numbers, columns that are all constant, and times that are unsorted, duplicate, missing
+        or not uniform; rows are named, the first row of data is 1.
     """
-    with open_columns(table) as found:
-        chosen = _choose(found, time, columns, inputs, None)
-        return chosen.series(slice(None), fill, dt, found.source)
+    with open_columns(table) as available:
+        chosen = _choose(available, time, columns, inputs, None)
+        return chosen.series(slice(None), fill, dt, available.source)
 
 
 def read_trajectories(
@@ -69,7 +73,7 @@ def read_trajectories(
 ) -> list[Snapshots]:
     """Read several series from one table, told apart by the column ``series``, in order of first appearance.
 
-    Parameters are those of :func:`read_snapshots`. A feature may be constant in one series, not in all. Rows are
+    Parameters are those of :func:`read_snapshots`. Rows are
     counted within their series.
 
     Raises
@@ -77,29 +81,31 @@ def read_trajectories(
     BadInputError
         As :func:`read_snapshots`, for every series at once, and when their time steps differ.
     """
-    with open_columns(table) as found:
-        chosen = _choose(found, time, columns, inputs, series)
-        labels = found.need(series)
+    with open_columns(table) as available:
+        chosen = _choose(available, time, columns, inputs, series)
+        labels = available.need(series)
         if labels.ndim != 1:
-            raise BadInputError(f"{found.source}: {series!r} has shape {labels.shape}; expected one label for each row")
-        keys, first, place = np.unique(labels.astype(str), return_index=True, return_inverse=True)
-        flat = [name for name, column in zip(chosen.names, chosen.values.T, strict=True) if np.ptp(column) == 0]
-        if flat:
-            raise BadInputError(f"{found.source}: {', '.join(map(repr, flat))} is constant; leave it out")
-        made, problems = [], []
+            raise BadInputError(
+                f"{available.source}: {series!r} has shape {labels.shape}; expected one label for each row"
+            )
+        keys, first, series_of = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+        if not np.ptp(chosen.values, axis=0).any():
+            flat = listing([repr(name) for name in chosen.names])
+            raise BadInputError(f"{available.source}: {flat} is constant; a forecast needs a column that changes")
+        parts, problems = [], []
         for key in np.argsort(first):
             try:
-                rows = np.flatnonzero(place == key)
+                rows = np.flatnonzero(series_of == key)
                 label = str(keys[key])
-                one = chosen.series(rows, fill, dt, f"{found.source}, series {label!r}", constant=True)
-                made.append(replace(one, label=label))
+                part = chosen.series(rows, fill, dt, f"{available.source}, series {label!r}", constant=True)
+                parts.append(replace(part, label=label))
             except BadInputError as error:
                 problems.append(str(error))
-        if made and max(s.dt for s in made) > min(s.dt for s in made) * (1 + 1e-3):
-            problems.append(f"time steps run from {min(s.dt for s in made):g} to {max(s.dt for s in made):g}")
+        if parts and max(s.dt for s in parts) > min(s.dt for s in parts) * (1 + 1e-3):
+            problems.append(f"time steps run from {min(s.dt for s in parts):g} to {max(s.dt for s in parts):g}")
         if problems:
             raise BadInputError.first_of("the series", problems, "series")
-        return made
+        return parts
 
 
 @dataclass(frozen=True)
@@ -108,18 +114,21 @@ class _Chosen:
 
     values: np.ndarray
     names: tuple[str, ...]
-    times: np.ndarray | None
+    clock: Clock | None
     inputs: np.ndarray | None
     input_names: tuple[str, ...]
-    epoch: str | None
+    grid: Grid | None = None
+    time_name: str = "time"
 
     def series(
         self, rows: Any, fill: str | None, dt: float | None, source: str, *, constant: bool = False
     ) -> Snapshots:
-        made = snapshots(
+        """Return the series of some rows."""
+        clock = None if self.clock is None else self.clock.of(rows, dt)
+        checked = snapshots(
             self.values[rows],
             dt,
-            None if self.times is None else self.times[rows],
+            None if clock is None else clock.times,
             self.names,
             None if self.inputs is None else self.inputs[rows],
             self.input_names,
@@ -127,66 +136,75 @@ class _Chosen:
             source,
             constant_allowed=constant,
         )
-        return replace(made, epoch=self.epoch)
+        if clock is None:
+            return replace(checked, grid=self.grid)
+        return replace(checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid, time_name=self.time_name)
 
 
 def _choose(
-    found: Columns, time: str | None, columns: Sequence[str] | None, inputs: Sequence[str], series: str | None
+    available: Columns, time: str | None, columns: Sequence[str] | None, inputs: Sequence[str], series: str | None
 ) -> _Chosen:
     """Read the wanted columns; collect what is wrong with them into one error."""
-    if not found.shapes:
-        raise BadInputError(f"{found.source} holds no columns; expected numbers over time")
+    if not available.shapes:
+        raise BadInputError(f"{available.source} holds no columns; expected numbers over time")
     if isinstance(columns, str) or isinstance(inputs, str):
         raise BadInputError(f"columns and inputs are lists of names; got {columns!r} and {inputs!r}")
-    time = time or found.time or next((name for name in found.shapes if name.lower() in ("time", "t")), None)
+    time = time or available.time or time_column(available)
     special = {time, series, *inputs}
     asked = None if columns is None else list(columns)
-    wanted = [name for name in found.shapes if name not in special] if asked is None else _arrays_of(found, asked)
+    others = [name for name in available.shapes if name not in special]
+    wanted = others if asked is None else _arrays_of(available, asked)
     if len(wanted) > MOST_FEATURES:
         raise BadInputError(
-            f"{found.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
+            f"{available.source} holds {len(wanted)} columns, at most {MOST_FEATURES}; name those to forecast"
         )
     counts = Counter(wanted)
     twice = sorted(name for name in counts if counts[name] > 1 or (columns is not None and name in special))
     problems = [f"{name!r} is asked for twice" for name in twice]
-    absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in found.shapes]
+    absent = [name for name in (*wanted, *inputs, time, series) if name is not None and name not in available.shapes]
     for name in absent:
         try:
-            found.need(name)
+            available.need(name)
         except BadInputError as error:
-            problems.append(str(error).removeprefix(f"{found.source} "))
+            problems.append(str(error).removeprefix(f"{available.source} "))
     if problems:
-        raise BadInputError.all_of(found.source, problems)
+        raise BadInputError.all_of(available.source, problems)
     if not wanted:
-        raise BadInputError(f"{found.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
-    lengths = {name: found.shapes[name][0] if found.shapes[name] else 0 for name in (*wanted, *inputs)}
+        raise BadInputError(f"{available.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
+    lengths = {name: available.shapes[name][0] if available.shapes[name] else 0 for name in (*wanted, *inputs)}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise BadInputError(f"{found.source}: lengths differ ({told}); choose columns of one length")
-    values, names = _together(found, wanted)
+        raise BadInputError(f"{available.source}: lengths differ ({told}); choose columns of one length")
+    values, names, grid = _together(available, wanted, along=time)
     if asked is not None and asked != wanted:
         whole = {
-            name for array in asked if array in found.shapes for name in _feature_names(array, found.shapes[array])
+            name
+            for array in asked
+            if array in available.shapes
+            for name in _feature_names(array, available.shapes[array])
         }
-        kept = [at for at, name in enumerate(names) if name in asked or name in whole]
-        values, names = values[:, kept], tuple(names[at] for at in kept)
-    driving, input_names = _together(found, list(inputs)) if inputs else (None, ())
-    times, epoch = (None, None) if time is None else _times(found, time, len(values))
-    return _Chosen(values, names, times, driving, input_names, epoch)
+        asked_for = whole | set(asked)
+        kept = [at for at, name in enumerate(names) if name in asked_for]
+        values, names, grid = values[:, kept], tuple(names[at] for at in kept), None
+    driving, input_names, _ = _together(available, list(inputs)) if inputs else (None, (), None)
+    clock = (
+        None if time is None else read_clock(available.need(time), len(values), f"{available.source}: time {time!r}")
+    )
+    return _Chosen(values, names, clock, driving, input_names, grid, time or "time")
 
 
-def _arrays_of(found: Columns, asked: list[str]) -> list[str]:
+def _arrays_of(available: Columns, asked: list[str]) -> list[str]:
     """Return the columns that hold what is asked for: ``x0`` and ``x2`` are features of an array ``x``.
 
     A model names the features of the arrays that it was fitted to, and asks for them in the file that it forecasts.
     """
     features = {
         feature: name
-        for name, shape in found.shapes.items()
+        for name, shape in available.shapes.items()
         if int(np.prod(shape[1:])) <= MOST_FEATURES
         for feature in _feature_names(name, shape)
     }
-    arrays = [name if name in found.shapes else features.get(name, name) for name in asked]
+    arrays = [name if name in available.shapes else features.get(name, name) for name in asked]
     several = {array for name, array in zip(asked, arrays, strict=True) if name != array}
     return [array for at, array in enumerate(arrays) if array not in several or array not in arrays[:at]]
 
@@ -196,86 +214,40 @@ def _feature_names(name: str, shape: tuple[int, ...]) -> list[str]:
     return [name] if len(shape) <= 1 else [f"{name}{i}" for i in range(int(np.prod(shape[1:])))]
 
 
-def _together(found: Columns, wanted: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return columns side by side and one name for each."""
-    count = sum(int(np.prod(found.shapes[name][1:])) for name in wanted)
-    if count > MOST_FEATURES:
-        raise BadInputError(f"{found.source}: {count} features, at most {MOST_FEATURES}; reduce the field by POD")
-    parts, names, problems = [], [], []
+def _together(
+    available: Columns, wanted: list[str], along: str | None = None
+) -> tuple[np.ndarray, tuple[str, ...], Grid | None]:
+    """Return columns side by side, a name for each, and the grid of those that are fields."""
+    spatial = any(len(available.shapes[name]) > 1 for name in wanted)
+    count = sum(int(np.prod(available.shapes[name][1:])) for name in wanted)
+    if count > MOST_FEATURES and not spatial:
+        raise BadInputError(f"{available.source}: {count} features, at most {MOST_FEATURES}; name those to forecast")
+    if count > MOST_POINTS:
+        raise BadInputError(f"{available.source}: {count} points, at most {MOST_POINTS}; reduce the field by POD")
+    parts, problems = [], []
     for name in wanted:
-        part = found.need(name)
+        part = available.need(name)
         if part.dtype.kind not in "fiubc":
             dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b", str(part.ravel()[0]))
             hint = f", or name it with time={name!r} if it holds the times" if dated else ""
-            problems.append(f"{name!r} {_not_numbers(part)}; choose columns of numbers{hint}")
+            problems.append(f"{name!r} {wrong_numbers(part)}; choose columns of numbers{hint}")
             continue
-        own = _feature_names(name, part.shape)
-        names += own
-        parts.append(part.reshape(len(part), len(own)))
+        parts.append(part)
     if problems:
-        raise BadInputError.first_of(found.source, problems, "columns")
-    return np.concatenate(parts, axis=1), tuple(names)
+        raise BadInputError.first_of(available.source, problems, "columns")
+    if not spatial:
+        return np.column_stack(parts), tuple(wanted), None
+    values, grid = flattened(parts, _grid(available, wanted, parts, along), available.source)
+    return values, grid.names(), grid
 
 
-def _not_numbers(part: np.ndarray) -> str:
-    """Say which entries of a column are not numbers."""
-    import pandas as pd
-
-    if part.ndim != 1 or part.dtype.kind not in "OUST":
-        return f"holds {part.dtype}"
-    entries = pd.Series(part)
-    wrong = np.flatnonzero((pd.to_numeric(entries, errors="coerce").isna() & entries.notna()).to_numpy())
-    return f"is text, {str(part[wrong[0]])[:40]!r}, in {listed(wrong)}" if len(wrong) else "is text"
-
-
-def _times(found: Columns, name: str, length: int) -> tuple[np.ndarray, str | None]:
-    """Return times as numbers; dates become seconds since the first row, whose date comes with them."""
-    times = found.need(name)
-    if times.shape != (length,):
-        raise BadInputError(f"{found.source}: time {name!r} has shape {times.shape}; expected {length} times")
-    if times.dtype.kind in "fiu":
-        return times, None
-    import pandas as pd
-
-    if times.dtype.kind == "m":
-        return pd.to_timedelta(times).total_seconds().to_numpy(dtype=np.float64), None
-    if times.dtype.kind in "OUST":
-        numbers = pd.to_numeric(pd.Series(times), errors="coerce").notna()
-        if 2 * numbers.sum() > length:
-            raise BadInputError(f"{found.source}: time {name!r} {_not_numbers(times)}; write numbers or dates")
-
-    epoch = None if times.dtype.kind in "bc" or not length else pd.to_datetime(times[0], errors="coerce")
-    if epoch is None or epoch is pd.NaT:
-        raise BadInputError(f"{found.source}: time {name!r} is neither number nor date in row 1")
-    return seconds_since(times, epoch.isoformat(), f"{found.source}: time {name!r}"), epoch.isoformat()
-
-
-def seconds_since(dates: Shaped[np.ndarray, " rows"], epoch: str, source: str = "times") -> Float[np.ndarray, " rows"]:
-    """Return dates as seconds since an epoch; dates without a time zone count as UTC.
-
-    Raises
-    ------
-    BadInputError
-        With the rows that hold no date.
-    """
-    import pandas as pd
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Could not infer format", category=UserWarning)
-        found = pd.to_datetime(pd.Series(dates), errors="coerce", utc=True)
-    wrong = found.isna().to_numpy()
-    if wrong.any():
-        raise BadInputError(f"{source} is neither number nor date in {listed(wrong)}")
-    first = pd.to_datetime(epoch, utc=True)
-    return np.asarray((found - first).dt.total_seconds(), dtype=np.float64)
-
-
-def dates_after(seconds: Float[np.ndarray, " rows"], epoch: str) -> list[str]:
-    """Return the dates so many seconds after an epoch, ISO 8601 in its time zone; whole days without a time of day."""
-    import pandas as pd
-
-    first = pd.Timestamp(epoch)
-    found = [first + pd.Timedelta(round(1e9 * float(second)), "ns") for second in seconds]
-    if first.tzinfo is None and all(date == date.normalize() for date in found):
-        return [date.date().isoformat() for date in found]
-    return [date.isoformat() for date in found]
+def _grid(available: Columns, wanted: list[str], parts: Sequence[np.ndarray], along: str | None) -> Grid:
+    """Return the grid of the wanted arrays, with coordinates where the source has some."""
+    if available.dataset is None:
+        return plain_grid({name: part.shape for name, part in zip(wanted, parts, strict=True)}, single=len(wanted) == 1)
+    variables: dict[str | None, Any] = {name: available.dataset[name] for name in wanted}
+    time = along or time_dimension(available.dataset.dims, available.dataset.coords) or "time"
+    dims = next(iter(variables.values())).dims
+    time = time if time in dims else str(dims[0])
+    moved = {name: variable.transpose(time, ...) for name, variable in variables.items()}
+    return grid_of(moved, available.dataset, time, single=False)

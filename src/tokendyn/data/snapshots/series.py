@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tokendyn.errors import LISTED, BadInputError
+from tokendyn.data.snapshots.calendars import described_step, described_time, seasons_of
+from tokendyn.data.snapshots.grids import Grid
+from tokendyn.errors import LISTED, BadInputError, listing
 from tokendyn.shown import ShortRepr
 
 #: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
@@ -37,7 +39,14 @@ class Snapshots(ShortRepr):
     epoch
         When the times were dates: the date of time 0 in ISO 8601, of which the times are seconds; else None.
     label
-        What told the series apart from others in its table; empty for a table with one.
+        The label of the series in its table; empty for a table with one series.
+    calendar
+        When the dates lie at equal steps of a calendar (months, business days) and not of seconds: its name, see
+        :mod:`tokendyn.data.snapshots.calendars`. Times are then counts of its steps after ``epoch``.
+    grid
+        The fields that the features are points of; None for plain columns.
+    time_name
+        What the times are called in the table.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -49,6 +58,9 @@ class Snapshots(ShortRepr):
     source: str = "snapshots"
     epoch: str | None = None
     label: str = ""
+    calendar: str | None = None
+    grid: Grid | None = None
+    time_name: str = "time"
 
     def __len__(self) -> int:
         return len(self.values)
@@ -69,8 +81,22 @@ class Snapshots(ShortRepr):
         absent = [name for name in names if name not in self.names]
         if absent or not names:
             raise BadInputError(f"no feature {', '.join(map(repr, absent))}; there are {', '.join(self.names)}")
-        places = [self.names.index(name) for name in names]
-        return replace(self, values=np.ascontiguousarray(self.values[:, places]), names=tuple(names))
+        columns = [self.names.index(name) for name in names]
+        return replace(self, values=np.ascontiguousarray(self.values[:, columns]), names=tuple(names), grid=None)
+
+    @property
+    def step_words(self) -> str:
+        """The time step in words: ``1 month``, ``10 minutes``; a number where times are numbers."""
+        return described_step(self.calendar, self.epoch, self.dt)
+
+    def in_words(self, time: float) -> str:
+        """Return a time span in words: ``24 months``, ``1.5 hours``, ``3.2 units of time``."""
+        return described_time(self.calendar, self.epoch, time)
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """Steps of the seasons that its calendar suggests: 12 of months, 7 of days."""
+        return seasons_of(self.calendar, None if self.epoch is None else self.dt)
 
     def split(self, share: float) -> tuple["Snapshots", "Snapshots"]:
         """Return the first ``share`` of the rows and the rest."""
@@ -114,13 +140,13 @@ def snapshots(
     source
         Where the numbers come from, for messages.
     constant_allowed
-        Accept constant features: in one of several series, say.
+        Accept that all features are constant: in one of several series, say.
 
     Raises
     ------
     BadInputError
-        With all that is wrong: complex, infinite or missing values, constant features, times that are unsorted,
-        duplicate, missing or non-uniform (rows named; the first row of data is 1).
+        With all that is wrong: complex, infinite or missing values, features that are all constant, times that are
+        unsorted, duplicate, missing or non-uniform (rows named; the first row of data is 1).
 
     Examples
     --------
@@ -146,17 +172,19 @@ def snapshots(
         if not (np.isfinite(step) and step > 0):
             raise BadInputError(f"{source}: dt is {step}; expected a time above 0")
         at = step * np.arange(len(table))
-        places = np.arange(len(table))
+        slots = np.arange(len(table))
     else:
-        at, places, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    table, found = _checked(table, labels, places, len(at), fill, constant_allowed)
-    problems += found
+        at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
+    table, more = _checked(table, labels, slots, len(at), fill, constant_allowed)
+    problems += more
     if driving is not None:
-        driving, found = _checked(driving, input_labels, places, len(at), fill, constant_allowed=True)
-        problems += found
+        driving, more = _checked(driving, input_labels, slots, len(at), fill, constant_allowed=True)
+        problems += more
     if problems:
         raise BadInputError.first_of(source, problems, "problems")
-    return Snapshots(table, at, step, labels, driving, input_labels, source)
+    return Snapshots(
+        values=table, times=at, dt=step, names=labels, inputs=driving, input_names=input_labels, source=source
+    )
 
 
 FILLS = ("linear", "previous")
@@ -179,18 +207,18 @@ def _numbers(values: Any, source: str) -> np.ndarray:
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0:
-        raise BadInputError(f"{source} has shape {array.shape}; expected (time, features): reduce fields by POD first")
+        raise BadInputError(f"{source} has shape {array.shape}; expected (time, features)")
     return array
 
 
 def _names(names: Sequence[str] | None, count: int, letter: str, source: str) -> tuple[str, ...]:
-    found = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
-    if len(found) != count:
-        raise BadInputError(f"{source}: {len(found)} names for {count} columns")
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
+    labels = tuple(f"{letter}{i}" for i in range(count)) if names is None else tuple(map(str, names))
+    if len(labels) != count:
+        raise BadInputError(f"{source}: {len(labels)} names for {count} columns")
+    if len(set(labels)) < len(labels):
+        twice = sorted({name for name in labels if labels.count(name) > 1})
         raise BadInputError(f"{source}: the name {', '.join(map(repr, twice))} occurs twice")
-    return found
+    return labels
 
 
 def check_times(
@@ -241,13 +269,13 @@ def check_times(
             step,
             [f"times are not uniform (step {step:.6g}): {listed(rows)}; resample the series to equal steps"],
         )
-    places = np.concatenate([[0], np.cumsum(counts)])
+    slots = np.concatenate([[0], np.cumsum(counts)])
     if (counts > 1).any() and not filling:
         rows = np.flatnonzero(counts > 1) + 1
-        missing = int(places[-1] + 1 - len(times))
+        missing = int(slots[-1] + 1 - len(times))
         times_are = "time is" if missing == 1 else "times are"
         problems.append(f"{missing} {times_are} missing before {listed(rows)}; {remedy}")
-    return times[0] + step * np.arange(places[-1] + 1), places, step, problems
+    return times[0] + step * np.arange(slots[-1] + 1), slots, step, problems
 
 
 def _checked(
@@ -261,7 +289,8 @@ def _checked(
     """Return the table on the whole grid, gaps filled when asked, and what is wrong."""
     problems = []
     infinite, empty = np.isinf(table), np.isnan(table)
-    for column, name in enumerate(names):
+    for column in np.flatnonzero((infinite | empty).any(axis=0)):
+        name = names[int(column)]
         if infinite[:, column].any():
             problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
             continue
@@ -271,30 +300,42 @@ def _checked(
             problems.append(
                 f'{name!r} is NaN in {listed(empty[:, column])}; fill gaps with fill="linear" (or previous)'
             )
-        elif not constant_allowed and np.ptp(table[~empty[:, column], column]) == 0:
-            problems.append(f"{name!r} is constant; leave it out")
+    if not (problems or constant_allowed) and (np.nanmin(table, axis=0) == np.nanmax(table, axis=0)).all():
+        constant = listing([repr(name) for name in names])
+        problems.append(f"{constant} is constant; a forecast needs a column that changes")
     if problems or (length != len(places) and fill is None):
         return table, problems
     if length == len(places) and not empty.any():
         return np.ascontiguousarray(table), problems
     filled = np.empty((length, table.shape[1]))
-    for column in range(table.shape[1]):
-        known = ~empty[:, column]
-        filled[:, column] = _filled(places[known], table[known, column], length, fill or "linear")
+    for place in range(table.shape[1]):
+        known = ~empty[:, place]
+        filled[:, place] = _filled(places[known], table[known, place], length, fill or "linear")
     return filled, problems
 
 
-def _filled(places: np.ndarray, values: np.ndarray, length: int, fill: str) -> np.ndarray:
+def _filled(slots: np.ndarray, values: np.ndarray, length: int, fill: str) -> np.ndarray:
     """Return values on the whole grid; before the first and after the last known one the nearest is kept."""
     grid = np.arange(length)
     if fill == "linear":
-        return np.interp(grid, places, values)
-    return values[np.maximum(np.searchsorted(places, grid, side="right") - 1, 0)]
+        return np.interp(grid, slots, values)
+    return values[np.maximum(np.searchsorted(slots, grid, side="right") - 1, 0)]
 
 
 def listed(rows: Bool[np.ndarray, " rows"] | Num[np.ndarray, " rows"]) -> str:
     """Name rows for a message, the first row of data is 1; places and truth values are accepted."""
-    places = np.flatnonzero(rows) if rows.dtype == bool else rows
-    shown = ", ".join(str(int(place) + 1) for place in places[:LISTED])
-    more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
-    return f"row{'s' if len(places) > 1 else ''} {shown}{more}"
+    numbers = np.flatnonzero(rows) if rows.dtype == bool else rows
+    shown = ", ".join(str(int(number) + 1) for number in numbers[:LISTED])
+    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}"
+
+
+def wrong_numbers(part: np.ndarray) -> str:
+    """Say which entries of a column are not numbers."""
+    import pandas as pd
+
+    if part.ndim != 1 or part.dtype.kind not in "OUST":
+        return f"holds {part.dtype}"
+    entries = pd.Series(part)
+    wrong = np.flatnonzero((pd.to_numeric(entries, errors="coerce").isna() & entries.notna()).to_numpy())
+    return f"is text, {str(part[wrong[0]])[:40]!r}, in {listed(wrong)}" if len(wrong) else "is text"

@@ -99,7 +99,7 @@ def _flow(
     if discard > 0:
         state = kernels.integrate(system, state, p, longest, math.ceil(discard / longest), 2)[-1]
     states = kernels.integrate(system, state, p, dt / substeps, substeps, points)
-    return Snapshots(states, dt * np.arange(points), dt, ("x", "y", "z"), source=source)
+    return Snapshots(values=states, times=dt * np.arange(points), dt=dt, names=("x", "y", "z"), source=source)
 
 
 def mackey_glass(
@@ -146,7 +146,13 @@ def mackey_glass(
     skipped = math.ceil(discard / h)
     x, _ = kernels.integrate_delay(x0, f0, beta, gamma, n, tau, h, skipped + substeps * (points - 1))
     values = x[history - 1 + skipped :: substeps, None].copy()
-    return Snapshots(values, dt * np.arange(points), dt, ("x",), source=f"mackey_glass(tau={tau:g}, seed={seed})")
+    return Snapshots(
+        values=values,
+        times=dt * np.arange(points),
+        dt=dt,
+        names=("x",),
+        source=f"mackey_glass(tau={tau:g}, seed={seed})",
+    )
 
 
 def check_sampling(points: int, dt: float) -> None:

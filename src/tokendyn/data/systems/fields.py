@@ -107,7 +107,9 @@ def kuramoto_sivashinsky(
             v = scheme.step(v)
         values[n] = np.fft.irfft(v, grid)
     names = tuple(f"u{j}" for j in range(grid))
-    return Snapshots(values, dt * np.arange(points), dt, names, source=f"kuramoto_sivashinsky(seed={seed})")
+    return Snapshots(
+        values=values, times=dt * np.arange(points), dt=dt, names=names, source=f"kuramoto_sivashinsky(seed={seed})"
+    )
 
 
 def lambda_omega(
@@ -173,7 +175,9 @@ def lambda_omega(
         for _ in range(substeps if n < points - 1 else 0):
             w = scheme.step(w)
     names = tuple(f"{letter}{i},{j}" for letter in "uv" for i in range(grid) for j in range(grid))
-    return Snapshots(values, dt * np.arange(points), dt, names, source=f"lambda_omega(grid={grid})")
+    return Snapshots(
+        values=values, times=dt * np.arange(points), dt=dt, names=names, source=f"lambda_omega(grid={grid})"
+    )
 
 
 def spiral(grid: int, box: float) -> Float[np.ndarray, "2 grid grid"]:

@@ -72,4 +72,4 @@ def sinusoids(
     values = (waves * gains * a).sum(axis=2)
     values += noise * values.std(axis=0) * rng.normal(size=values.shape)
     names = tuple(f"x{c}" for c in range(channels))
-    return Snapshots(values, t, dt, names, source=f"sinusoids(seed={seed})")
+    return Snapshots(values=values, times=t, dt=dt, names=names, source=f"sinusoids(seed={seed})")

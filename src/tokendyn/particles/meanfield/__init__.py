@@ -11,7 +11,7 @@ from tokendyn.late import attributes_at
 if TYPE_CHECKING:
     from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
     from tokendyn.particles.meanfield.guard import Resolution, needed_tokens, resolution
-    from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement, refine, simulate
+    from tokendyn.particles.meanfield.model import MeanFieldRun, simulate
     from tokendyn.particles.meanfield.phases import Phases, detect_phases
     from tokendyn.particles.meanfield.projection import (
         PredictedTimes,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         project,
         terminal_phase,
     )
+    from tokendyn.particles.meanfield.refinement import Refinement, refine
 
 #: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
 _HOMES = {
@@ -30,7 +31,7 @@ _HOMES = {
     "Phases": "tokendyn.particles.meanfield.phases",
     "PredictedTimes": "tokendyn.particles.meanfield.projection",
     "Projection": "tokendyn.particles.meanfield.projection",
-    "Refinement": "tokendyn.particles.meanfield.model",
+    "Refinement": "tokendyn.particles.meanfield.refinement",
     "Resolution": "tokendyn.particles.meanfield.guard",
     "TerminalPhase": "tokendyn.particles.meanfield.projection",
     "clusters_at": "tokendyn.particles.meanfield.closure",
@@ -39,7 +40,7 @@ _HOMES = {
     "needed_tokens": "tokendyn.particles.meanfield.guard",
     "predicted_times": "tokendyn.particles.meanfield.projection",
     "project": "tokendyn.particles.meanfield.projection",
-    "refine": "tokendyn.particles.meanfield.model",
+    "refine": "tokendyn.particles.meanfield.refinement",
     "resolution": "tokendyn.particles.meanfield.guard",
     "simulate": "tokendyn.particles.meanfield.model",
     "terminal_phase": "tokendyn.particles.meanfield.projection",

@@ -1,4 +1,4 @@
-"""The Gaussian closure: two numbers for each cluster predict how well and how long a law concentrates (our own)."""
+"""The Gaussian closure (our own): two numbers for each cluster predict how well and how long a law concentrates."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.phases import Phases, detect_phases
 
-#: Distances above this are outside the linearisation: the curve ends there.
+#: Distances above this are outside the range of the linearisation: the curve ends there.
 LARGEST = 1.0
 
 
@@ -23,7 +23,7 @@ class Closure:
     times, distances
         The curve, from the start until the distance passes ``LARGEST`` or the time is over.
     phases
-        What is read off it.
+        The phases of the curve.
     """
 
     times: Float[np.ndarray, " times"]
@@ -45,14 +45,14 @@ def clusters_at(
 ) -> tuple[Cluster, ...]:
     """Return the clusters that tokens on the circle belong to, one on each side of ``x_1 = 0``."""
     shares = np.full(len(tokens), 1 / len(tokens)) if weights is None else weights
-    found = []
+    clusters = []
     for side in (tokens[:, 0] > 0, tokens[:, 0] <= 0):
         weight = float(shares[side].sum())
         if weight > 0:
             part, across = shares[side] / weight, tokens[side, 1]
             mean = float(part @ across)
-            found.append(Cluster(mean, float(part @ (across - mean) ** 2), weight))
-    return tuple(found)
+            clusters.append(Cluster(mean=mean, variance=float(part @ (across - mean) ** 2), weight=weight))
+    return tuple(clusters)
 
 
 def gaussian_closure(
@@ -65,8 +65,8 @@ def gaussian_closure(
 ) -> Closure:
     """Return the closure of ``V = diag(v_1, v_2)``, ``B = diag(b_1, b_2)`` on the circle, near ``E = span(e_1)``.
 
-    Near ``e_1`` a token with coordinate y across E sees, under a Gaussian law of mean m and variance s, the mean
-    ``(m + beta b_2 s y) / (1 + beta b_1 s)`` of the others'; so with ``a = v_2 beta b_2 s / (1 + beta b_1 s) - v_1``::
+    Near ``e_1``, under a Gaussian law of mean m and variance s, the attention of a token with coordinate y across E has
+    the mean ``(m + beta b_2 s y) / (1 + beta b_1 s)``; with ``a = v_2 beta b_2 s / (1 + beta b_1 s) - v_1`` therefore::
 
         sdot = 2 a s,    mdot = (a + v_2 / (1 + beta b_1 s)) m
 
@@ -76,7 +76,7 @@ def gaussian_closure(
     Raises
     ------
     BadInputError
-        When ``e_1`` does not dominate (``v_1 b_1 > v_2 b_2``), or parameters are out of range.
+        If ``e_1`` does not dominate (``v_1 b_1 > v_2 b_2``), or parameters are out of range.
     """
     (v1, v2), (b1, b2) = values, interactions
     if not (v1 * b1 > v2 * b2 and b1 > 0 and math.isfinite(inverse_temperature) and inverse_temperature > 0):
@@ -91,6 +91,7 @@ def gaussian_closure(
     count, beta = len(clusters), inverse_temperature
     means, variances, weights = np.array([(c.mean, c.variance, c.weight) for c in clusters]).T
 
+    # Logarithms of mean and variance relative to the start: both decay over many orders without losing digits.
     def rates(_: float, logs: np.ndarray) -> np.ndarray:
         s = variances * np.exp(logs[:count])
         a = v2 * beta * b2 * s / (1 + beta * b1 * s) - v1
@@ -104,4 +105,5 @@ def gaussian_closure(
     distances = np.sqrt(weights @ (m**2 + s))
     beyond = np.flatnonzero(distances[1:] > max(LARGEST, distances[0]))
     end = int(beyond[0]) + 2 if beyond.size else points
-    return Closure(times[:end], distances[:end], detect_phases(times[:end], distances[:end]))
+    phases = detect_phases(times[:end], distances[:end])
+    return Closure(times=times[:end], distances=distances[:end], phases=phases)

@@ -19,6 +19,7 @@ from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside
 from tokendyn.results import Curves, Heat, Result
+from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-phase", 2
 _RUN_SCHEMA = "tokendyn-phase-run"
-#: Where the runs of a diagram lie in its folder.
+#: Subfolder of the runs in the folder of a diagram.
 RUNS = "runs"
 
 _write_diagram = function_at("tokendyn.particles.meanfield.diagram_report:write_diagram")
@@ -52,22 +53,22 @@ class Point:
 
 @dataclass(frozen=True)
 class PointResult:
-    """What one run showed.
+    """The result of one run.
 
     Attributes
     ----------
     point
-        Which run.
+        The point of the diagram.
     status, resolution, needed
-        Of the integration and of the guard, with the tokens that would do.
+        Status of the integration, status of the guard, and number of tokens that would suffice.
     verdict
         What the run shows.
     changes
         Relative changes of least distance and departure from the run of another size; NaN without one.
     phases
-        Read off the distances; they mean nothing where the verdict is ``"nothing"``.
+        Phases of the distances; meaningless where the verdict is ``"nothing"``.
     crossings, stragglers
-        Tokens across the separatrix, and left to themselves, at the least distance.
+        Numbers of tokens across the separatrix, and left to themselves, at the least distance.
     times, distances
         The curve.
     closure_times, closure_distances
@@ -94,18 +95,27 @@ class PointResult:
         model = closure_beside(run) if run.asks else None
         empty, guard = np.empty(0), run.resolution
         return cls(
-            point, run.trajectory.status, guard.status, float(guard.needed), run.verdict,
-            (guard.least_change, guard.departure_change), run.phases, int(run.crossings[run.best]), guard.stragglers,
-            run.trajectory.times, run.distances,
-            empty if model is None else model.times[::10], empty if model is None else model.distances[::10],
-        )  # fmt: skip
+            point=point,
+            status=run.trajectory.status,
+            resolution=guard.status,
+            needed=float(guard.needed),
+            verdict=run.verdict,
+            changes=(guard.least_change, guard.departure_change),
+            phases=run.phases,
+            crossings=int(run.crossings[run.best]),
+            stragglers=guard.stragglers,
+            times=run.trajectory.times,
+            distances=run.distances,
+            closure_times=empty if model is None else model.times[::10],
+            closure_distances=empty if model is None else model.distances[::10],
+        )
 
     def write(self, folder: Path) -> None:
-        """Write the result as one file, which appears only when it is whole."""
+        """Write the result as one file, which appears only when it is complete."""
         record = {"schema": _RUN_SCHEMA, "schema_version": SCHEMA_VERSION, "point": asdict(self.point)}
         values = {
             "status": self.status, "resolution": self.resolution, "needed": _finite(self.needed),
-            "verdict": self.verdict, "changes": [_kept(change) for change in self.changes],
+            "verdict": self.verdict, "changes": [_json_change(change) for change in self.changes],
             "stragglers": self.stragglers,
             "phases": {name: _finite(value) for name, value in asdict(self.phases).items() if name != "metastable"},
             "metastable": [_finite(value) for value in self.phases.metastable], "crossings": self.crossings,
@@ -119,18 +129,36 @@ class PointResult:
         """Read what :meth:`write` wrote."""
         record = read_json(path, schema=_RUN_SCHEMA, version=SCHEMA_VERSION)
         try:
-            seen, (first, last) = record["phases"], map(_number, record["metastable"])
+            fields, (first, last) = record["phases"], map(_number, record["metastable"])
             phases = Phases(
-                float(seen["least"]), float(seen["concentration"]), (first, last), _number(seen["departure"])
+                least=float(fields["least"]),
+                concentration=float(fields["concentration"]),
+                metastable=(first, last),
+                departure=_number(fields["departure"]),
             )
             curves = [np.array(curve, dtype=np.float64) for curve in (*record["curve"], *record["closure"])]
+            check_fields(Point, record["point"], path)
+            if any(curve.ndim != 1 for curve in curves):
+                raise ValueError("a curve is no list of numbers")
+            times, distances, closure_times, closure_distances = curves
             return cls(
-                Point(**record["point"]), str(record["status"]), str(record["resolution"]), _number(record["needed"]),
-                record["verdict"], (_change(record["changes"][0]), _change(record["changes"][1])), phases,
-                int(record["crossings"]), int(record["stragglers"]), *curves,
-            )  # fmt: skip
-        except (KeyError, TypeError, ValueError):
-            raise BadInputError(f"{path} is damaged; delete it, and the next run fills the gap") from None
+                point=Point(**record["point"]),
+                status=str(record["status"]),
+                resolution=str(record["resolution"]),
+                needed=_number(record["needed"]),
+                verdict=record["verdict"],
+                changes=(_change(record["changes"][0]), _change(record["changes"][1])),
+                phases=phases,
+                crossings=int(record["crossings"]),
+                stragglers=int(record["stragglers"]),
+                times=times,
+                distances=distances,
+                closure_times=closure_times,
+                closure_distances=closure_distances,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise BadInputError(f"{path} is damaged ({problem}); delete it, and the next run fills the gap") from None
 
 
 @dataclass(frozen=True)
@@ -140,11 +168,11 @@ class Diagram(Result):
     Attributes
     ----------
     settings
-        What was asked for, as JSON values.
+        The settings, as JSON values.
     results
-        The runs that are there, by beta, ratio and seed.
+        The completed runs, by beta, ratio and seed.
     asked
-        How many runs the whole diagram has.
+        Number of runs of the whole diagram.
     """
 
     settings: Mapping[str, Any]
@@ -153,7 +181,7 @@ class Diagram(Result):
 
     @property
     def whole(self) -> bool:
-        """Whether every run is there."""
+        """Whether every run is completed."""
         return len(self.results) == self.asked
 
     @property
@@ -206,11 +234,11 @@ class Diagram(Result):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the runs and their table into a new folder."""
-        with new_folder(folder, overwrite=overwrite) as place:
-            (place / RUNS).mkdir()
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            (temporary / RUNS).mkdir()
             for result in self.results:
-                result.write(place / RUNS)
-            _write_diagram(self, place, command="", seconds=0.0, report=False)
+                result.write(temporary / RUNS)
+            _write_diagram(self, temporary, command="", seconds=0.0, report=False)
 
     def _page(self, title: str, pictures: Path) -> "Report":
         _write_diagram(self, pictures, command="", seconds=0.0)
@@ -234,7 +262,7 @@ class Diagram(Result):
 
     def at(self, beta: float, ratio: float | None = None) -> list[PointResult]:
         """Return the runs of all seeds at one point."""
-        return [one for one in self.results if one.point.beta == beta and one.point.ratio == ratio]
+        return [result for result in self.results if result.point.beta == beta and result.point.ratio == ratio]
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each point, with means and deviations over seeds, as JSON values."""
@@ -272,20 +300,20 @@ def fill(
     seconds: float = math.inf,
     progress: Progress | None = None,
 ) -> int:
-    """Run the points whose files are not there, each written as soon as it is done; return how many are still missing.
+    """Run the points without a file and write each as soon as it is done; return the number that is still missing.
 
     Parameters
     ----------
     folder
-        Where the files of the runs lie.
+        Folder of the files of the runs.
     points
         All points of the diagram.
     run
         Runs one point.
     seconds
-        Begin no further run after so long.
+        Time after which no further run begins.
     progress
-        Called with how many runs are done, and how many there are.
+        Called with the number of runs done and their total.
     """
     began = time.perf_counter()
     done = sum((folder / point.file).exists() for point in points)
@@ -304,13 +332,13 @@ def fill(
 
 
 def read_diagram(settings: Mapping[str, Any], folder: Path, points: Sequence[Point]) -> Diagram:
-    """Return the diagram of the points whose files are there."""
-    found = tuple(PointResult.read(folder / point.file) for point in points if (folder / point.file).exists())
-    return Diagram(settings, found, len(points))
+    """Return the diagram of the points that have a file."""
+    results = tuple(PointResult.read(folder / point.file) for point in points if (folder / point.file).exists())
+    return Diagram(settings=settings, results=results, asked=len(points))
 
 
 def load_diagram(folder: str | Path) -> Diagram:
-    """Return the diagram that a folder holds, whole or in part.
+    """Return the diagram in a folder, whole or in part.
 
     Raises
     ------
@@ -326,7 +354,7 @@ def load_diagram(folder: str | Path) -> Diagram:
         map(PointResult.read, sorted((folder / RUNS).glob("beta-*.json"))),
         key=lambda run: (run.point.beta, run.point.ratio or 0.0, run.point.seed),
     )
-    return Diagram(settings, tuple(results), asked)
+    return Diagram(settings=settings, results=tuple(results), asked=asked)
 
 
 def stretched(dim: int, ratio: float) -> Float[np.ndarray, "dim dim"]:
@@ -338,8 +366,8 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _kept(change: float) -> float | str | None:
-    """Return a change as JSON knows it; infinite ones in words."""
+def _json_change(change: float) -> float | str | None:
+    """Return a change as a JSON value, which cannot be infinite or NaN."""
     return None if math.isnan(change) else "inf" if math.isinf(change) else change
 
 

@@ -20,9 +20,9 @@ from tokendyn.particles.meanfield.scatter import Estimate, PhaseScatter
 from tokendyn.show.axes import new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
-#: Least distances below this are drawn alike.
+#: Least distances below this have the same colour.
 _LEAST = 1e-3
-#: How phases are marked.
+#: Label, colour and marker of each phase.
 _MARKS = {
     "metastable_from": ("metastable, first", LEADER_COLOURS[5], "v"),
     "concentration": ("least distance", "white", "o"),
@@ -35,16 +35,24 @@ def diagram_curves(diagram: Diagram) -> Figure:
     """Draw the distances of the first seed at every beta, with the closure."""
     curves = []
     for beta in diagram.betas:
-        one = diagram.at(beta)[0]
-        if one.verdict == "nothing":
+        result = diagram.at(beta)[0]
+        if result.verdict == "nothing":
             continue
-        curves.append(DistanceCurve(beta, one.times, one.distances, _closure(one), one.resolution == "resolved"))
+        curves.append(
+            DistanceCurve(
+                inverse_temperature=beta,
+                times=result.times,
+                distances=result.distances,
+                closure=_closure(result),
+                resolved=result.resolution == "resolved",
+            )
+        )
     return curves_figure(curves)
 
 
 def _closure(result: PointResult) -> Closure | None:
     times, distances = result.closure_times, result.closure_distances
-    return Closure(times, distances, detect_phases(times, distances)) if len(times) > 2 else None
+    return Closure(times=times, distances=distances, phases=detect_phases(times, distances)) if len(times) > 2 else None
 
 
 def time_map(diagram: Diagram) -> Figure:
@@ -55,8 +63,8 @@ def time_map(diagram: Diagram) -> Figure:
     grid = max((run.times for run in diagram.results), key=lambda times: float(times[-1]))
     shades = np.full((len(betas), len(grid)), np.nan)
     for row, beta in enumerate(betas):
-        asked = [run for run in diagram.at(beta) if run.verdict != "nothing"]
-        curves = [np.interp(grid, run.times, run.distances, right=np.nan) for run in asked]
+        runs = [run for run in diagram.at(beta) if run.verdict != "nothing"]
+        curves = [np.interp(grid, run.times, run.distances, right=np.nan) for run in runs]
         shades[row] = np.mean(curves, axis=0) if curves else np.nan
     picture = axes.pcolormesh(
         _edges(grid, log=False), _edges(np.array(betas), log=True), shades, cmap="cividis", rasterized=True,
@@ -98,19 +106,19 @@ def _mark_betas(axis: Axis, betas: Sequence[float]) -> None:
 
 
 def _mark(axes: Axes, diagram: Diagram, name: str, label: str, colour: str, marker: str) -> None:
-    found = [(beta, _estimate(diagram, beta, name)) for beta in diagram.betas]
-    found = [(beta, one) for beta, one in found if one.found]
-    if found:
+    estimates = [(beta, _estimate(diagram, beta, name)) for beta in diagram.betas]
+    estimates = [(beta, estimate) for beta, estimate in estimates if estimate.found]
+    if estimates:
+        bars = [estimate.deviation if math.isfinite(estimate.deviation) else 0.0 for _, estimate in estimates]
         axes.errorbar(
-            [one.mean for _, one in found], [beta for beta, _ in found],
-            xerr=[one.deviation if math.isfinite(one.deviation) else 0.0 for _, one in found], color=colour,
+            [estimate.mean for _, estimate in estimates], [beta for beta, _ in estimates], xerr=bars, color=colour,
             marker=marker, markeredgecolor=INK, markersize=6, linewidth=1.2, capsize=2.5, label=label,
         )  # fmt: skip
 
 
 def _estimate(diagram: Diagram, beta: float, name: str) -> Estimate:
-    asked = [run.phases for run in diagram.at(beta) if run.verdict != "nothing"]
-    estimate: Estimate = getattr(PhaseScatter.of(asked), name)
+    phases = [run.phases for run in diagram.at(beta) if run.verdict != "nothing"]
+    estimate: Estimate = getattr(PhaseScatter.of(phases), name)
     return estimate
 
 
@@ -140,7 +148,7 @@ def spectrum_map(diagram: Diagram) -> Figure:
 
 
 def _cells(diagram: Diagram, measure: Callable[[PointResult], float]) -> Float[np.ndarray, "betas ratios"]:
-    """Return the mean of a measure over seeds, infinite where it is so for most, NaN where nothing was run."""
+    """Return the mean of a measure over seeds: infinite where most are infinite, NaN where nothing was run."""
     table = np.full((len(diagram.betas), len(diagram.ratios)), np.nan)
     for i, beta in enumerate(diagram.betas):
         for j, ratio in enumerate(diagram.ratios):
@@ -198,11 +206,11 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
     for axes, (name, title) in zip(figure.subplots(1, 3), panels, strict=True):
         power = name == "least"
         measured = [(beta, _estimate(diagram, beta, name)) for beta in betas]
-        measured = [(beta, one) for beta, one in measured if one.found]
-        x, y = np.array([b for b, _ in measured]), np.array([one.mean for _, one in measured])
+        measured = [(beta, estimate) for beta, estimate in measured if estimate.found]
+        x, y = np.array([b for b, _ in measured]), np.array([estimate.mean for _, estimate in measured])
         power = power and bool((y > 0).all())
         narrow = power and len(y) > 0 and float(y.max()) < 5 * float(y.min())  # else decades alone are labelled
-        bars = [one.deviation if math.isfinite(one.deviation) else 0.0 for _, one in measured]
+        bars = [estimate.deviation if math.isfinite(estimate.deviation) else 0.0 for _, estimate in measured]
         axes.errorbar(
             x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
         )

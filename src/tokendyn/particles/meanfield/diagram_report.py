@@ -26,7 +26,7 @@ _NOTE = (
 
 
 def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: float, report: bool = True) -> None:
-    """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the runs that are there.
+    """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the completed runs.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
 
 
 def _figures(diagram: Diagram) -> list[tuple[str, Figure]]:
-    """Return the figures that there is something to draw in, by name."""
+    """Return the figures that are not empty, by name."""
     if all(result.verdict == "nothing" for result in diagram.results):
         return []
     if diagram.ratios:
@@ -69,10 +69,10 @@ def _figures(diagram: Diagram) -> list[tuple[str, Figure]]:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved diagram; it shows the figures that lie beside it."""
+    """Return the page of a saved diagram, with the figures in its folder."""
     record = read_json(folder / "phase.json", schema=SCHEMA, version=SCHEMA_VERSION)
     if "points" not in record:
-        raise BadInputError(f"{folder} holds no run yet; start tokendyn phase with the same options to go on")
+        raise BadInputError(f"{folder} holds no run yet; start tokendyn phase with the same options to resume")
     return diagram_report(record, folder)
 
 
@@ -90,7 +90,7 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
     counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
     names = [name for name in captions if name in record["figures"]]
     sections: list[Section] = [
-        Text(f"{missing} of {record['asked']} runs are missing: start the command again to go on.")
+        Text(f"{missing} of {record['asked']} runs are missing: start the command again to resume.")
         if missing
         else KeyFigures(counts),
         *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),

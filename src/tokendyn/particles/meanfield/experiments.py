@@ -23,7 +23,7 @@ from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphe
 #: The seven inverse temperatures of experiment A.
 BETAS = (10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4)
 
-#: What experiment A measures of each run.
+#: The quantities that experiment A measures in each run.
 MEASURED = ("least", "concentration", "departure")
 
 #: Called with a sentence after each run.
@@ -42,7 +42,7 @@ def lined_flow(inverse_temperature: float, v2: float = 2.0) -> TokenFlow:
 
 @dataclass(frozen=True)
 class Concentration:
-    """One inverse temperature of experiment A, and what the Gaussian closure says of it.
+    """One inverse temperature of experiment A, with the prediction of the Gaussian closure.
 
     Attributes
     ----------
@@ -82,17 +82,24 @@ def experiment_a(
     rows, curves = [], []
     for beta in betas:
         run = simulate(lined_flow(beta, v2), start, times, method="heun", step=0.05, check=False)
-        found = run.phases
+        phases = run.phases
         model = gaussian_closure((1.0, v2), (4.0, 1.0), beta, clusters_at(start), until + 10).phases
         rows.append(
             Concentration(
-                beta, run.resolution.status, found.least, found.concentration, found.departure,
-                model.least, model.concentration, model.departure,
+                inverse_temperature=beta,
+                resolution=run.resolution.status,
+                least=phases.least,
+                concentration=phases.concentration,
+                departure=phases.departure,
+                closure_least=model.least,
+                closure_concentration=model.concentration,
+                closure_departure=model.departure,
             )
-        )  # fmt: skip
-        curves.append(Curve(beta, run.trajectory.times, run.distances))
+        )
+        curves.append(Curve(inverse_temperature=beta, times=run.trajectory.times, distances=run.distances))
         if tell is not None:
-            tell(f"v2 = {v2:g}, beta = {beta:g}: {found.least:.4f} at {found.concentration:.2f}, {found.departure:.2f}")
+            timing = f"{phases.least:.4f} at {phases.concentration:.2f}, {phases.departure:.2f}"
+            tell(f"v2 = {v2:g}, beta = {beta:g}: {timing}")
     return rows, curves
 
 
@@ -126,7 +133,7 @@ def experiment_b(
         flow = TokenFlow(beta, interaction=np.diag([4.0, 4.0, 1.0]), value=np.diag([1.0, 1.0, 2.0]))
         run = simulate(flow, start, times, step=0.125, check=False)
         rows.append(_row(run))
-        curves.append(Curve(beta, run.trajectory.times, run.distances))
+        curves.append(Curve(inverse_temperature=beta, times=run.trajectory.times, distances=run.distances))
         if tell is not None:
             tell(
                 f"beta = {beta:g}, n = {count}: {run.phases.least:.4f} at {run.phases.concentration:.3f}, departure "
@@ -161,7 +168,10 @@ def experiment_c(
             "turning_rate": speed, "expected_rate": math.sin(angle),
         },
     ]  # fmt: skip
-    return rows, [Curve(inverse_temperature, times, run.distances) for run in (settled, turning)]
+    return rows, [
+        Curve(inverse_temperature=inverse_temperature, times=times, distances=run.distances)
+        for run in (settled, turning)
+    ]
 
 
 def leaning_flow(inverse_temperature: float, lean: float = 0.5) -> TokenFlow:
@@ -178,7 +188,7 @@ def experiment_d(
     until: float = 16.0,
     tell: Tell | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure when clusters leave an E that V does not keep, against n and beta (a conjecture, see the docs).
+    """Measure when clusters leave an E that V does not keep, against n and beta (a conjecture; see the docs).
 
     Each (beta, n) is run from quantile tokens (seed None) and from independent tokens of some seeds. The departure is
     the first time after the least distance at which the distance exceeds .3.
@@ -211,7 +221,7 @@ def experiment_e(
     until: float = 14.0,
     tell: Tell | None = None,
 ) -> list[dict[str, Any]]:
-    """Run A's matrices from independent uniform tokens: what the tokens near the separatrix do to the distance."""
+    """Run A's matrices from independent uniform tokens: the effect of tokens near the separatrix on the distance."""
     times = np.arange(round(until / 0.1) + 1) * 0.1
     rows = []
     for beta in betas:

@@ -1,4 +1,4 @@
-"""Figures of mean-field runs: distances beside the theory, tokens over time."""
+"""Figures of mean-field runs: distances with the theory, tokens over time."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from tokendyn.show.axes import new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
 BLUE, VERMILION, GREEN = LEADER_COLOURS[:3]
-#: Moments that are drawn side by side.
+#: Number of states that are drawn side by side.
 PANELS = 5
 #: Bins of the angle in the picture of the circle over time.
 _BINS = 180
-#: Distances are drawn from here.
+#: Lower end of the axis of distances.
 _LEAST = 1e-6
 
 
@@ -56,8 +56,8 @@ def distance_figure(run: MeanFieldRun, closure: Closure | None = None, bound: En
     times = run.trajectory.times
     axes.semilogy(times, _shown(run.distances), color=BLUE, linewidth=2.0, label="tokens, coupling bound")
     if run.crossings.any():
-        kept = run.distances_without_crossings
-        axes.semilogy(times, _shown(kept), color=LEADER_COLOURS[5], linewidth=1.4, label="without crossed tokens")
+        uncrossed = run.distances_without_crossings
+        axes.semilogy(times, _shown(uncrossed), color=LEADER_COLOURS[5], linewidth=1.4, label="without crossed tokens")
     if closure is not None:
         axes.semilogy(
             closure.times, _shown(closure.distances), "--", color=VERMILION, linewidth=1.4, label="Gaussian closure"
@@ -153,15 +153,15 @@ def spectrum_figure(
 
 
 def chosen_states(run: MeanFieldRun, count: int = PANELS) -> list[int]:
-    """Return the start, the way to concentration, the least distance, the departure or the way there, and the end."""
+    """Return the states to draw: start, halfway to concentration, least distance, (halfway to) departure, end."""
     times, phases = run.trajectory.times, run.phases
     if not run.asks:
         return sorted(set(np.linspace(0, len(times) - 1, count).round().astype(int).tolist()))
     leaving = phases.departure if math.isfinite(phases.departure) else (phases.concentration + float(times[-1])) / 2
     middle = (float(times[0]) + phases.concentration) / 2
-    wanted = [float(times[0]), middle, phases.concentration, leaving, float(times[-1])]
-    found = dict.fromkeys(int(np.abs(times - when).argmin()) for when in wanted)
-    return sorted(found)[:count]
+    moments = [float(times[0]), middle, phases.concentration, leaving, float(times[-1])]
+    states = dict.fromkeys(int(np.abs(times - when).argmin()) for when in moments)
+    return sorted(states)[:count]
 
 
 def _draw_angles(axes: Axes, run: MeanFieldRun) -> None:

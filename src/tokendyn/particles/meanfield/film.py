@@ -16,7 +16,7 @@ from tokendyn.show.axes import quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 
 _WIDTH, _HEIGHT, _DPI = 7.2, 3.6, 90
-#: Degrees by which the sphere turns over the film.
+#: Degrees by which the sphere turns during the film.
 _TURN = 80.0
 
 
@@ -29,8 +29,8 @@ def animate_run(run: MeanFieldRun, path: str | Path, *, seconds: float = 6.0, fp
         As :func:`tokendyn.show.animate`.
     """
     count = min(max(2, round(seconds * fps)), len(run.trajectory.times))
-    wanted = np.linspace(run.trajectory.times[0], run.trajectory.times[-1], count)
-    states = np.abs(run.trajectory.times[None, :] - wanted[:, None]).argmin(axis=1)
+    moments = np.linspace(run.trajectory.times[0], run.trajectory.times[-1], count)
+    states = np.abs(run.trajectory.times[None, :] - moments[:, None]).argmin(axis=1)
     write_film(_frames(run, np.unique(states)), path, fps, list(LEADER_COLOURS[:2]))
 
 

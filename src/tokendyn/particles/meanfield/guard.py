@@ -20,13 +20,14 @@ from tokendyn.words import counted
 #: Tokens needed in units of ``(beta b)^((d-1)/2)``: measured in dimensions 2 and 3 for even starts.
 NEEDED = {2: 2.5, 3: 7.0}
 
-#: Spacing, in kernel widths, that these numbers stand for in dimension 3; used in higher dimensions.
+#: Spacing in kernel widths to which these numbers correspond in dimension 3; used in higher dimensions.
 SPACING = 1.34
 
-#: Up to this many tokens the attention of all of them is looked at, beyond that of a sample of this size.
+#: Up to the first number of tokens the attention of all of them is measured, above it that of a sample of the second.
 ALL_ROWS, SAMPLED_ROWS = 5000, 500
 
-#: Largest distance, in kernel widths, from where a token looks to the nearest token: 95 % of the tokens must keep it.
+#: Largest distance, in kernel widths, from the direction of a token's query to the nearest token, for 95 % of the
+#: tokens.
 REACH = 1.25
 
 
@@ -41,7 +42,7 @@ class Resolution:
     tokens
         Number of tokens; with unequal weights their effective number ``1 / sum w^2``.
     needed
-        Tokens that would do, of a start of the same kind; infinite for hardmax.
+        Number of tokens of the same kind of start that would suffice; infinite for hardmax.
     spacing
         ``max_i`` over 95 % of the tokens of ``|u(x_i) - nearest token|``, in kernel widths ``1/sqrt(beta |B^T x_i|)``.
     effective_size
@@ -49,11 +50,11 @@ class Resolution:
     self_weight
         Median of ``p_ii``.
     reason
-        The status in a sentence, with the number of tokens that would do.
+        The status in a sentence, with the number of tokens that would suffice.
     shown
-        What was measured at the start, in words.
+        The measurements at the start, in words.
     other_tokens
-        Tokens of the run of another size that a run was compared with; 0 when there was none.
+        Number of tokens of the second run of another size; 0 without one.
     least_change, departure_change
         Relative changes of least distance and departure from that run to this one (of their logarithms); infinite when
         only one of the two comes near its projection, or leaves; NaN without a comparison.
@@ -99,12 +100,12 @@ def resolution(
 ) -> Resolution:
     """Return whether the tokens, as they are at the start, resolve the attention kernel.
 
-    A rule of thumb that costs little: it can ask for more tokens than the answer needs, and it cannot see the tail of
-    the law on which the answer may hang later. The verdict on a run is that of
-    :func:`~tokendyn.particles.meanfield.simulate`, which begins with this one and looks along the run.
+    A cheap rule of thumb: it can ask for more tokens than the answer needs, and it does not see the tail of the law, on
+    which the answer may depend later. :func:`~tokendyn.particles.meanfield.simulate` begins with this verdict and then
+    judges the whole run.
 
-    Two measures must hold: the number of tokens (:func:`needed_tokens`), and the distance from where each token looks,
-    ``u(x_i)``, to the nearest token. The second sees gaps of random and uneven starts.
+    Two conditions must hold: on the number of tokens (:func:`needed_tokens`), and on the distance from the direction of
+    each query, ``u(x_i)``, to the nearest token, which detects gaps of random and uneven starts.
 
     Examples
     --------
@@ -128,12 +129,14 @@ def resolution(
     if asking.any():
         from scipy.spatial import cKDTree
 
-        wanted = queries[asking] / norms[asking, None]
-        gaps = np.asarray(cKDTree(tokens).query(wanted)[0])
+        directions = queries[asking] / norms[asking, None]
+        gaps = np.asarray(cKDTree(tokens).query(directions)[0])
         widths[asking] = gaps * np.sqrt(flow.inverse_temperature * norms[asking])
+    # The 95 % quantile by weight; the factor keeps rounding of the sums from moving it to the next token.
     order = np.argsort(widths)
     reach = float(widths[order][np.searchsorted(np.cumsum(shares[order]), 0.95 * (1 - 1e-12))])
     expected = needed_tokens(flow.inverse_temperature * float(norms.max()), dim)
+    # Spacing falls like n^(-1/(d-1)): the number of tokens that would bring the measured reach down to REACH.
     denser = _exponential(math.log(count) + (dim - 1) * math.log(max(reach, 1e-300) / REACH))
     needed = float(np.ceil(max(expected, denser)))
     size, own = _attended(flow, queries, tokens, shares)
@@ -141,16 +144,25 @@ def resolution(
         f"{counted(round(count), 'token')} at beta = {flow.inverse_temperature:g}: {reach:.2g} kernel widths to the "
         f"nearest token, {size:.3g} {'token' if f'{size:.3g}' == '1' else 'tokens'} attended to"
     )
+    status: Literal["resolved", "unresolved"]
     if count * (1 + 1e-9) >= expected and reach <= REACH:
-        return Resolution("resolved", count, needed, reach, size, own, shown, shown)
+        status, reason = "resolved", shown
+    else:
+        status, reason = "unresolved", f"{shown}: too few for the mean field; use {enough(needed)}, or a smaller beta"
     return Resolution(
-        "unresolved", count, needed, reach, size, own,
-        f"{shown}: too few for the mean field; use {enough(needed)}, or a smaller beta", shown,
-    )  # fmt: skip
+        status=status,
+        tokens=count,
+        needed=needed,
+        spacing=reach,
+        effective_size=size,
+        self_weight=own,
+        reason=reason,
+        shown=shown,
+    )
 
 
 def enough(needed: float) -> str:
-    """Return how many tokens would do, in words."""
+    """Return the number of tokens that would suffice, in words."""
     return (
         f"at least {counted(round(needed), 'token')} of this kind"
         if needed < 1e9
@@ -170,8 +182,27 @@ def _attended(flow: TokenFlow, queries: np.ndarray, tokens: np.ndarray, shares: 
 
 
 def _cold(flow: TokenFlow, count: float) -> Resolution:
+    """Return the verdict at zero temperature, which depends on the limit and not on the number of tokens."""
     if flow.cold_limit == "full support":
         reason = "zero temperature with full support: tokens do not interact, any number resolves it"
-        return Resolution("resolved", count, 1.0, 0.0, math.inf, 0.0, reason, reason)
+        return Resolution(
+            status="resolved",
+            tokens=count,
+            needed=1.0,
+            spacing=0.0,
+            effective_size=math.inf,
+            self_weight=0.0,
+            reason=reason,
+            shown=reason,
+        )
     reason = "hardmax of finitely many tokens is the other limit: no number of tokens makes it the mean field"
-    return Resolution("unresolved", count, math.inf, math.inf, 1.0, 1.0, reason, reason)
+    return Resolution(
+        status="unresolved",
+        tokens=count,
+        needed=math.inf,
+        spacing=math.inf,
+        effective_size=1.0,
+        self_weight=1.0,
+        reason=reason,
+        shown=reason,
+    )

@@ -55,7 +55,7 @@ class HeadOptions:
     special_tokens: bool = True
 
     def read_head_weights(self) -> "HeadWeights | None":
-        """Return the head; None when none is asked for."""
+        """Return the head; None when none is requested."""
         from tokendyn.data.weights import read_head
 
         if self.weights is not None:
@@ -63,14 +63,14 @@ class HeadOptions:
                 self.weights, self.layer, self.head, heads=self.heads, key_value_heads=self.key_value_heads,
                 mapping=self.mapping, prefix=self.prefix,
             )  # fmt: skip
-        given = [name for name in ("layer", "head", "heads", "key_value_heads", "mapping", "prefix", "theory_only")
+        extra = [name for name in ("layer", "head", "heads", "key_value_heads", "mapping", "prefix", "theory_only")
                  if getattr(self, name) not in (None, 0, False, "")]  # fmt: skip
-        if given:
-            raise BadInputError(f"`{given[0]}` belongs to `weights`, which is missing")
+        if extra:
+            raise BadInputError(f"`{extra[0]}` belongs to `weights`, which is missing")
         return None
 
     def read_words(self, model: Path | None, head: "HeadWeights | None" = None) -> "Words | None":
-        """Return the embeddings of a text or of a vocabulary, not yet on the sphere; None when neither is meant."""
+        """Return the embeddings of a text or of a vocabulary, not yet on the sphere; None without either."""
         from tokendyn.data.model_text import read_text_tokens
         from tokendyn.data.placed_words import Words, holds_words, read_placed_words
 
@@ -85,8 +85,8 @@ class HeadOptions:
                 "`text` needs a model: the folder of a trained classifier as `tokens`, or `weights` with tokenizer.json"
             )
         text = self._written() or ""
-        found = read_text_tokens(self.weights, text, head, special=self.special_tokens, prefix=self.prefix)
-        return Words(points=found.positions, weights=None, names=found.names, notes=found.notes)
+        tokens = read_text_tokens(self.weights, text, head, special=self.special_tokens, prefix=self.prefix)
+        return Words(points=tokens.positions, weights=None, names=tokens.names, notes=tokens.notes)
 
     def _written(self) -> str | None:
         """Return the text itself."""

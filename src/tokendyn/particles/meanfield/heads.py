@@ -1,4 +1,4 @@
-"""What the theory of concentration says of one attention head of a trained model."""
+"""The theory of concentration for one attention head of a trained model."""
 
 import math
 from dataclasses import dataclass, replace
@@ -32,11 +32,11 @@ class HeadTheory:
     Attributes
     ----------
     projection
-        Of ``M = V B^T``, V through O.
+        Projection of ``M = V B^T``, where V includes O.
     terminal
-        What collapsed clusters do.
+        The motion of collapsed clusters.
     value_spectrum
-        Eigenvalues of V that are not zero for lack of rank, by decreasing real part.
+        Eigenvalues of V without the zeros that come from its low rank, by decreasing real part.
     interaction_sizes
         Singular values of B.
     symmetry
@@ -58,9 +58,9 @@ class HeadTheory:
         return predicted_times(inverse_temperature, self.projection, self.terminal)
 
     def rows(self, inverse_temperature: float) -> list[dict[str, Any]]:
-        """Return what the theory says, one quantity a row, as JSON values."""
+        """Return one row for each quantity of the theory, as JSON values."""
         projection = self.projection
-        found: dict[str, Any] = {
+        quantities: dict[str, Any] = {
             "eigenvalues of V B^T": _listed(projection.eigenvalues),
             "eigenvalues of V": _listed(self.value_spectrum),
             "singular values of B": ", ".join(f"{value:.4g}" for value in self.interaction_sizes[:6]) + ", …",
@@ -74,9 +74,9 @@ class HeadTheory:
         }
         if 1 < inverse_temperature < math.inf:
             times = self.times(inverse_temperature)
-            found["predicted concentration time"] = _finite(times.concentration)
-            found["predicted departure"] = _finite(times.departure)
-        return [{"quantity": name, "value": value} for name, value in found.items()]
+            quantities["predicted concentration time"] = _finite(times.concentration)
+            quantities["predicted departure"] = _finite(times.departure)
+        return [{"quantity": name, "value": value} for name, value in quantities.items()]
 
 
 def head_theory(
@@ -85,7 +85,7 @@ def head_theory(
     value: Float[np.ndarray, "head model"],
     output: Float[np.ndarray, "model head"],
 ) -> HeadTheory:
-    """Return what the theory says of a head with ``B = Q^T K`` and value matrix ``O V``.
+    """Return the theory of a head with ``B = Q^T K`` and value matrix ``O V``.
 
     ``M = O V K^T Q`` has rank at most that of the head: its nonzero eigenvalues and eigenvectors are those of the small
     matrix ``N = Q O V K^T`` (``M = L Q`` with ``L = O V K^T``, and ``N = Q L``), so a head of 64 in a model of 4,096
@@ -94,7 +94,7 @@ def head_theory(
     Raises
     ------
     BadInputError
-        For shapes that do not fit.
+        If the shapes do not fit.
     """
     if not query.shape == key.shape == value.shape == output.T.shape:
         shapes = ", ".join(str(matrix.shape) for matrix in (query, key, value, output))
@@ -109,7 +109,14 @@ def head_theory(
     symmetry = math.sqrt(max(0.0, (norm + float((small * small.T).sum())) / 2 / norm)) if norm > 0 else 0.0
     turn = _turn(value, output, projection)
     terminal = _terminal(value, output, projection, turn)
-    return HeadTheory(projection, terminal, values, sizes, symmetry, turn)
+    return HeadTheory(
+        projection=projection,
+        terminal=terminal,
+        value_spectrum=values,
+        interaction_sizes=sizes,
+        symmetry=symmetry,
+        turn=turn,
+    )
 
 
 def simulate_head(
@@ -122,7 +129,7 @@ def simulate_head(
     weights: Float[np.ndarray, " tokens"] | None = None,
     **settings: Any,
 ) -> MeanFieldRun:
-    """Run tokens under a head: :func:`~tokendyn.particles.meanfield.simulate`, in as few dimensions as there are.
+    """Run tokens under a head as :func:`~tokendyn.particles.meanfield.simulate` does, in the smallest dimension.
 
     ``xdot_i = O (V m_i) - <x_i, O V m_i> x_i`` never leaves the span of the start and of the columns of O. With n
     tokens and a head of h, the run takes n + h dimensions in place of the model's, and is exact.
@@ -130,9 +137,9 @@ def simulate_head(
     Parameters
     ----------
     flow, tokens, times, weights, settings
-        As there; without noise.
+        See :func:`~tokendyn.particles.meanfield.simulate`; without noise.
     theory
-        Of the head that the flow was made of.
+        Theory of the head of the flow.
     output
         O of that head.
     """
@@ -141,6 +148,7 @@ def simulate_head(
     if len(start) + output.shape[1] >= len(output) or flow.interaction is None or flow.value is None:
         trajectory = integrate(flow, start, times, weights=weights, **settings)
     else:
+        # An orthonormal basis of the invariant span: coordinates in it keep all inner products.
         frame = np.linalg.qr(np.hstack([start.T, output]))[0]
         inner = replace(
             flow,
@@ -149,10 +157,17 @@ def simulate_head(
             interaction=frame.T @ flow.interaction @ frame,
             value=frame.T @ flow.value @ frame,
         )
-        found = integrate(inner, start @ frame, times, weights=weights, normalise=True, **settings)
-        trajectory = replace(found, states=found.states @ frame.T)
+        inner_trajectory = integrate(inner, start @ frame, times, weights=weights, normalise=True, **settings)
+        trajectory = replace(inner_trajectory, states=inner_trajectory.states @ frame.T)
     guard = resolution(flow, start, weights)
-    return MeanFieldRun(trajectory, flow, theory.projection, theory.terminal, guard, targets)
+    return MeanFieldRun(
+        trajectory=trajectory,
+        flow=flow,
+        projection=theory.projection,
+        terminal=theory.terminal,
+        resolution=guard,
+        targets=targets,
+    )
 
 
 def low_rank_projection(
@@ -180,20 +195,21 @@ def low_rank_projection(
         return _kernel(left, right, key, padded)
     if inner.status == "defective":
         return _with_rate(project(left @ right, np.eye(dim)), right, key)
-    # N acts on its dominant block as left_in N basis_in; M's projector is L Z (that block)^-1 W R.
+    # With Z = inner.basis and W = inner.left, N acts on its dominant space as the block W N Z; the projector of M is
+    # L Z (W N Z)^-1 W R. A QR decomposition of L Z makes its basis orthonormal.
     block = inner.left @ small @ inner.basis
     image = left @ inner.basis
     basis, triangle = np.linalg.qr(image)
     lifted = triangle @ np.linalg.solve(block, inner.left @ right)
     rest = inner.eigenvalues[inner.dimension :].real
     beyond = max(0.0, float(rest.max())) if rest.size else 0.0
-    found = replace(
+    projection = replace(
         inner, status="eigenspace" if inner.status == "identity" else inner.status,
         reason=inner.reason.replace("nothing concentrates", "all others are zero"), eigenvalues=padded,
         projector=basis @ lifted, basis=basis, left=lifted,
         gap=top - beyond if inner.status in ("eigenspace", "tied", "rotating", "identity") else 0.0,
     )  # fmt: skip
-    return _with_rate(found, right, key)
+    return _with_rate(projection, right, key)
 
 
 def _kernel(left: np.ndarray, right: np.ndarray, key: np.ndarray, eigenvalues: np.ndarray) -> Projection:
@@ -207,14 +223,23 @@ def _kernel(left: np.ndarray, right: np.ndarray, key: np.ndarray, eigenvalues: n
     basis = np.linalg.qr(right.T, mode="complete")[0][:, rank:]
     gap = -float(eigenvalues[eigenvalues.real < 0].real.max())
     reason = f"no eigenvalue has a positive real part: E is the kernel of V B^T, of dimension {dim - rank}"
-    found = Projection("eigenspace", reason, eigenvalues, projector, basis, basis.T @ projector, gap, 0.0)
-    return _with_rate(found, right, key)
+    projection = Projection(
+        status="eigenspace",
+        reason=reason,
+        eigenvalues=eigenvalues,
+        projector=projector,
+        basis=basis,
+        left=basis.T @ projector,
+        gap=gap,
+        rate=0.0,
+    )
+    return _with_rate(projection, right, key)
 
 
 def _with_rate(projection: Projection, right: np.ndarray, key: np.ndarray) -> Projection:
     """Return a projection with the rate ``gap / max |B^T x|`` over unit x in E."""
-    asked = key.T @ (right @ projection.basis)
-    widest = float(np.linalg.norm(asked, 2))
+    queries = key.T @ (right @ projection.basis)
+    widest = float(np.linalg.norm(queries, 2))
     scale = float(np.linalg.norm(key, 2) * np.linalg.norm(right, 2))
     return replace(projection, rate=projection.gap / widest if widest > ZERO * scale else 0.0)
 
@@ -224,22 +249,22 @@ def _turn(value: np.ndarray, output: np.ndarray, projection: Projection) -> floa
     basis = projection.basis
     moved = output @ (value @ basis)
     inside = basis.T @ moved
-    size, kept = float(np.linalg.norm(moved)), float(np.linalg.norm(inside))
+    size, inside_size = float(np.linalg.norm(moved)), float(np.linalg.norm(inside))
     scale = float(np.linalg.norm(output, 2) * np.linalg.norm(value, 2))
     if size <= ZERO * scale:
         return math.nan
-    return math.degrees(math.atan2(float(np.linalg.norm(moved - basis @ inside)), kept))
+    return math.degrees(math.atan2(float(np.linalg.norm(moved - basis @ inside)), inside_size))
 
 
 def _terminal(value: np.ndarray, output: np.ndarray, projection: Projection, turn: float) -> TerminalPhase:
-    """Return what collapsed clusters do; E that V does not keep is seen without the model's full matrix."""
+    """Return the motion of collapsed clusters; the model's full matrix is formed only when V maps E into itself."""
     basis = projection.basis
     moved = output @ (value @ basis)
     outside = float(np.linalg.norm(moved - basis @ (basis.T @ moved), 2))
     scale = float(np.linalg.norm(output, 2) * np.linalg.norm(value, 2))
     if projection.dimension < len(basis) and outside > 1e-9 * scale:
         reason = f"V turns E by {turn:.3g} degrees out of itself: clusters leave E at speed up to {outside:.3g}"
-        return TerminalPhase(True, False, math.nan, reason)
+        return TerminalPhase(exists=True, invariant=False, rate=math.nan, reason=reason)
     return terminal_phase(output @ value, projection)
 
 

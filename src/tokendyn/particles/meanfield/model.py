@@ -1,6 +1,5 @@
 """Tokens at low temperature (arXiv 2605.10931): run them, measure how they concentrate, and say what to trust."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 
 _distance_table = function_at("tokendyn.particles.meanfield.report:distance_table")
 _save_run = function_at("tokendyn.particles.meanfield.report:save_run")
-_save_refinement = function_at("tokendyn.particles.meanfield.report:save_refinement")
 _write_figures = function_at("tokendyn.particles.meanfield.report:write_figures")
 _run_report = function_at("tokendyn.particles.meanfield.report:run_report")
 
@@ -61,20 +59,20 @@ _FEWEST = 3
 #: Tokens up to which the exact transport is solved by POT.
 EXACT_TOKENS = 2000
 
-#: From so many tokens on the attention's means are those of a fast backend, within this error.
+#: From this number of tokens on, a fast backend computes the attention's means, within this error.
 MANY, MANY_ERROR = 4000, 1e-9
 
 #: Mean of the tokens of each half of E off E, in units of their spread off E, below which a law counts as symmetric.
 _SYMMETRIC = 0.02
 
 #: What a run shows. ``stays``: concentrated until its end. ``leaves``: concentrated, then left. ``never``: the distance
-#: never fell below the level. ``unresolved``: too few tokens to say. ``nothing``: there is no projected law.
+#: never fell below the level. ``unresolved``: too few tokens to decide. ``nothing``: there is no projected law.
 Verdict = Literal["stays", "leaves", "never", "unresolved", "nothing"]
 
 
 @dataclass(frozen=True)
 class MeanFieldRun(Result):
-    """A run of tokens on the sphere with what the theory says of it.
+    """A run of tokens on the sphere with what the theory says about it.
 
     Attributes
     ----------
@@ -85,9 +83,9 @@ class MeanFieldRun(Result):
     projection
         The map Pi with its status and rate.
     terminal
-        What collapsed clusters do.
+        The motion of collapsed clusters.
     resolution
-        Whether the number of tokens resolves beta: judged along the run, and by a second run of another size.
+        Whether the number of tokens resolves beta, judged along the run and by a second run of another size.
     targets
         ``(tokens, dim)``: ``Pi(x_i(0))``; their law is the projected law.
     """
@@ -101,7 +99,7 @@ class MeanFieldRun(Result):
 
     @property
     def status(self) -> str:
-        """How the integration ended; what the run shows is :attr:`verdict`."""
+        """How the integration ended; :attr:`verdict` says what the run shows."""
         return self.trajectory.status
 
     @cached_property
@@ -119,14 +117,16 @@ class MeanFieldRun(Result):
     def distances_without_crossings(self) -> Float[np.ndarray, " states"]:
         """The coupling bound over the tokens that have not crossed the separatrix."""
         states, weights = self.trajectory.states, self.trajectory.weights
-        found = np.empty(len(states))
-        for place, state in enumerate(states):
-            kept = ~self.projection.crossed(states[0], state)
-            share = float(weights[kept].sum())
-            found[place] = (
-                coupling_distance(state[kept], self.targets[kept], weights[kept] / share) if share > 0 else math.nan
+        distances = np.empty(len(states))
+        for index, state in enumerate(states):
+            uncrossed = ~self.projection.crossed(states[0], state)
+            share = float(weights[uncrossed].sum())
+            distances[index] = (
+                coupling_distance(state[uncrossed], self.targets[uncrossed], weights[uncrossed] / share)
+                if share > 0
+                else math.nan
             )
-        return found
+        return distances
 
     @property
     def floors(self) -> Float[np.ndarray, " states"]:
@@ -142,7 +142,7 @@ class MeanFieldRun(Result):
 
     @property
     def asks(self) -> bool:
-        """Whether there is a projected law to come near: E is not the whole space, and limits do not turn in it."""
+        """Whether there is a projected law to approach: E is not the whole space, and limits do not rotate in it."""
         return self.projection.concentrates
 
     @property
@@ -164,19 +164,21 @@ class MeanFieldRun(Result):
 
     @cached_property
     def stragglers(self) -> Stragglers:
-        """Tokens that are left to themselves off E at the least distance, and what holds without them."""
+        """Tokens that are left to themselves off E at the least distance, and the phases without them."""
         state, weights = self.trajectory.states[self.best], self.trajectory.weights
         alone = lonely(self.flow, state, weights, np.linalg.norm(state - self.targets, axis=1))
-        kept, without = ~alone, None
-        if alone.any() and kept.any() and len(self.trajectory.times) >= _FEWEST:
-            shares = weights[kept] / weights[kept].sum()
-            curve = coupling_distance(np.ascontiguousarray(self.trajectory.states[:, kept]), self.targets[kept], shares)
+        others, without = ~alone, None
+        if alone.any() and others.any() and len(self.trajectory.times) >= _FEWEST:
+            shares = weights[others] / weights[others].sum()
+            curve = coupling_distance(
+                np.ascontiguousarray(self.trajectory.states[:, others]), self.targets[others], shares
+            )
             without = detect_phases(self.trajectory.times, curve)
-        return Stragglers(int(alone.sum()), float(weights[alone].sum()), without)
+        return Stragglers(count=int(alone.sum()), weight=float(weights[alone].sum()), phases=without)
 
     @cached_property
     def symmetric(self) -> bool:
-        """Whether the start is symmetric about E, which hides a terminal phase: it is left by rounding only."""
+        """Whether the start is symmetric about E, which hides a terminal phase: only rounding ends the symmetry."""
         start, weights, basis = self.trajectory.states[0], self.trajectory.weights, self.projection.basis
         if self.projection.dimension == start.shape[1]:
             return False
@@ -208,7 +210,7 @@ class MeanFieldRun(Result):
         Raises
         ------
         BadInputError
-            For more tokens and a larger E.
+            If E is larger than a line and there are more tokens.
         ConvergenceError
             See :func:`tokendyn.metrics.wasserstein`.
         """
@@ -237,26 +239,26 @@ class MeanFieldRun(Result):
 
     @property
     def warnings(self) -> list[str]:
-        """What keeps this run from showing the mean-field limit, in sentences; empty when nothing does."""
-        found = [] if self.resolution.status == "resolved" else [self.resolution.reason]
+        """Reasons why this run may not show the mean-field limit, in sentences; empty without any."""
+        warnings = [] if self.resolution.status == "resolved" else [self.resolution.reason]
         if self.projection.status != "eigenspace":
-            found.append(f"projection {self.projection.status}: {self.projection.reason}")
+            warnings.append(f"projection {self.projection.status}: {self.projection.reason}")
         if self.asks and self.terminal.exists and self.terminal.invariant and self.symmetric:
-            found.append(
+            warnings.append(
                 "the start is symmetric about E, which hides the terminal phase: clusters leave by rounding only; take "
                 "a start whose mean lies off E (push=0.2, or another density)"
             )
         if (self.trajectory.step_error or 0.0) > STEP_ERROR * (1 + 1e-9):
-            found.append(
+            warnings.append(
                 f"a step errs by up to {self.trajectory.step_error:.1e} by its estimate, more than {STEP_ERROR:.0e}: "
                 "the step is too long for this flow; leave it out, and it is chosen"
             )
         if self.trajectory.reason:
-            found.append(f"{self.trajectory.status}: {self.trajectory.reason}")
-        return found
+            warnings.append(f"{self.trajectory.status}: {self.trajectory.reason}")
+        return warnings
 
     def summary(self) -> dict[str, Any]:
-        """Return the run in numbers, as JSON values; what is infinite or undefined is None."""
+        """Return the run in numbers, as JSON values; infinite and undefined values are None."""
         prediction, trajectory, asks = self.prediction if self.asks else None, self.trajectory, self.asks
         phases = self.phases if asks else None
         near = phases if phases is not None and phases.least <= DEPARTED else None
@@ -295,22 +297,23 @@ class MeanFieldRun(Result):
 
     def describe(self) -> list[str]:
         """Return the run in a few sentences."""
-        facts = self.summary()
+        summary = self.summary()
         lines = [
-            f"{counted(facts['tokens'], 'token')} in {facts['dim']} dimensions at beta = "
-            f"{self.flow.inverse_temperature:g}, until t = {facts['time']:g}: "
-            f"{counted(facts['clusters'], 'cluster')} at the end",
+            f"{counted(summary['tokens'], 'token')} in {summary['dim']} dimensions at beta = "
+            f"{self.flow.inverse_temperature:g}, until t = {summary['time']:g}: "
+            f"{counted(summary['clusters'], 'cluster')} at the end",
             *self._course(),
         ]
-        if facts["crossings"]:
+        if summary["crossings"]:
             floor, without = self.floors[self.best], self.distances_without_crossings[self.best]
             lines.append(
-                f"{counted(facts['crossings'], 'token')} had crossed the separatrix by then, which puts a floor of "
+                f"{counted(summary['crossings'], 'token')} had crossed the separatrix by then, which puts a floor of "
                 f"{floor:.3g} under the distance; over the other tokens it is {without:.3g}"
             )
-        held = self.stragglers if self.asks else Stragglers(0, 0.0, None)
-        if held.phases is not None:
-            lines.append(f"{left_behind(held.count)} off E then; without {_them(held.count)}: {_told(held.phases)}")
+        stragglers = self.stragglers if self.asks else Stragglers(count=0, weight=0.0, phases=None)
+        if stragglers.phases is not None:
+            them, phases = _them(stragglers.count), _phases_sentence(stragglers.phases)
+            lines.append(f"{left_behind(stragglers.count)} off E then; without {them}: {phases}")
         if self.resolution.status == "resolved" and self.resolution.other_tokens:
             lines.append(f"resolved: {self.resolution.reason}")
         if self.flow.means is not None:
@@ -318,7 +321,7 @@ class MeanFieldRun(Result):
         return lines + [f"note: {warning}" for warning in self.warnings]
 
     def __repr__(self) -> str:
-        # Only what is there already: a summary measures distances and crossings, which takes seconds for many tokens.
+        # Only stored values: a summary measures distances and crossings, which takes seconds for many tokens.
         states, tokens, dim = self.trajectory.states.shape
         beta, until = self.flow.inverse_temperature, float(self.trajectory.times[-1])
         return (
@@ -327,18 +330,18 @@ class MeanFieldRun(Result):
         )
 
     def table(self) -> "pd.DataFrame":
-        """Return one row for each time: distances, crossings, clusters, what the attention is like."""
+        """Return one row for each time: distances, crossings, clusters, effective sizes of the attention."""
         table: pd.DataFrame = _distance_table(self)
         return table
 
     def picture(self) -> Curves:
-        """Return the distance to the projected law over time; to E itself where there is no such law."""
+        """Return the distance to the projected law over time, or to E itself where there is no such law."""
         times = self.trajectory.times
         if not self.asks:
             return Curves(times, {"distance to E": self.distances_to_e}, "time", "distance to E")
         marks = {"least distance": self.phases.concentration, "departure": self.phases.departure}
-        kept = marks if self.phases.least <= DEPARTED else {}
-        return Curves(times, {"all tokens": self.distances}, "time", "W2 to the projected law", log=True, marks=kept)
+        shown = marks if self.phases.least <= DEPARTED else {}
+        return Curves(times, {"all tokens": self.distances}, "time", "W2 to the projected law", log=True, marks=shown)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the run and its table into a new folder; ``tokendyn report FOLDER`` draws the page."""
@@ -350,7 +353,7 @@ class MeanFieldRun(Result):
         return report
 
     def _course(self) -> list[str]:
-        """Return what the law does, and why, in sentences."""
+        """Return sentences about the course of the law and its reason."""
         if self.projection.dimension == self.trajectory.states.shape[2]:
             return [f"E is the whole space ({self.projection.reason}): there is no projected law to come near or leave"]
         theory = f"contraction rate c = {self.projection.rate:.3g}; {self.terminal.reason}"
@@ -360,14 +363,14 @@ class MeanFieldRun(Result):
                 f"{self.projection.reason}, so there is no projected law to come near; least distance to E itself "
                 f"{self.distances_to_e[best]:.3g} at t = {self.trajectory.times[best]:.3g}; {theory}"
             ]
-        return [f"{_told(self.phases)}", f"{self.projection.reason}; {theory}"]
+        return [f"{_phases_sentence(self.phases)}", f"{self.projection.reason}; {theory}"]
 
 
 def _them(count: int) -> str:
     return "it" if count == 1 else "them"
 
 
-def _told(phases: Phases) -> str:
+def _phases_sentence(phases: Phases) -> str:
     """Return phases in a sentence."""
     if phases.least > DEPARTED:
         when = f"at t = {phases.concentration:.3g}"
@@ -398,34 +401,34 @@ def simulate(
 ) -> MeanFieldRun:
     """Run tokens on the sphere and compare their law with its projection.
 
-    The run is judged by a second one (:mod:`~tokendyn.particles.meanfield.check`). Up to 512 tokens it has four times
-    as many; else 0.7 times as many in the bulk and near the separatrix those of a start of four times as many, which
-    costs about as much as the run itself.
+    A second run judges it (:mod:`~tokendyn.particles.meanfield.check`). Up to 512 tokens, the second run has four times
+    as many. Above that it has 0.7 times as many tokens in the bulk, and near the separatrix the tokens of a start of
+    four times as many; it costs about as much as the run itself.
 
     Parameters
     ----------
     flow
         The vector field, on the sphere.
     tokens
-        ``(tokens, dim)`` on the sphere: an array, what :func:`tokendyn.data.tokens.read_tokens` returns, a DataFrame or
-        an xarray DataArray.
+        ``(tokens, dim)`` on the sphere: an array, the result of :func:`tokendyn.data.tokens.read_tokens`, a DataFrame
+        or an xarray DataArray.
     times, weights, method, step, tolerance, noise, seed, budget, normalise, config, progress, checkpoint
         See :func:`tokendyn.dynamics.integrate`.
     check
-        Make the second run. Without it the resolution is the rule for the start (:func:`resolution`), no more.
+        Make the second run. Without it the resolution is only that of the rule for the start (:func:`resolution`).
     start
-        Returns the start for another number of tokens, for the second run. Without it tokens on the circle are
-        interpolated; in higher dimensions some of them are left out, and those of the tail make room for others on the
-        way to their neighbours; independent tokens are told from even ones.
+        Returns the start for another number of tokens, for the second run. Without it, tokens on the circle are
+        interpolated. In higher dimensions some tokens are left out, and those of the tail are replaced by points on
+        the way to their neighbours; independent and even tokens are treated differently.
     error_tolerance
         Accept this error of the attention's means, from backends that are far faster for many tokens
-        (:func:`~tokendyn.dynamics.means_within`); 0 for the exact difference form. By default the exact form below
-        4,000 tokens and 1e-9 from there on, where a flow is full, normalised and has no means of its own.
+        (:func:`~tokendyn.dynamics.means_within`); 0 for the exact difference form. The default is the exact form below
+        4,000 tokens and 1e-9 from there on, for flows that are full, normalised and have no means of their own.
 
     Raises
     ------
     BadInputError
-        As :func:`tokendyn.dynamics.integrate`; for a flow that is not on the sphere; for tokens on the separatrix.
+        As :func:`tokendyn.dynamics.integrate`; also if the flow is not on the sphere, or tokens lie on the separatrix.
 
     Examples
     --------
@@ -443,26 +446,33 @@ def simulate(
         raise BadInputError(f"flow is {type(flow).__name__}, expected a TokenFlow: simulate(flow, tokens, times)")
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
-    begun = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
-    shares = checked_weights(weights, len(begun))
-    one = np.eye(begun.shape[1])
-    value = one if flow.value is None else flow.value
-    projection = project(value, one if flow.interaction is None else flow.interaction)
-    targets = projection.apply(begun)
-    followed = _with_means(flow, len(begun), error_tolerance)
+    initial = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)
+    masses = checked_weights(weights, len(initial))
+    identity = np.eye(initial.shape[1])
+    value = identity if flow.value is None else flow.value
+    projection = project(value, identity if flow.interaction is None else flow.interaction)
+    targets = projection.apply(initial)
+    moving = _with_means(flow, len(initial), error_tolerance)
     settings: dict[str, Any] = {
         "method": method, "step": step, "tolerance": tolerance, "noise": noise, "seed": seed, "budget": budget,
     }  # fmt: skip
     trajectory = integrate(
-        followed, begun, times, weights=shares, config=config, progress=progress, checkpoint=checkpoint, **settings
+        moving, initial, times, weights=masses, config=config, progress=progress, checkpoint=checkpoint, **settings
     )
-    guard = resolution(flow, begun, shares)
-    run = MeanFieldRun(trajectory, followed, projection, terminal_phase(value, projection), guard, targets)
+    guard = resolution(flow, initial, masses)
+    run = MeanFieldRun(
+        trajectory=trajectory,
+        flow=moving,
+        projection=projection,
+        terminal=terminal_phase(value, projection),
+        resolution=guard,
+        targets=targets,
+    )
     return replace(run, resolution=_judged(run, start, settings)) if check else run
 
 
 def _with_means(flow: TokenFlow, count: int, error_tolerance: float | None) -> TokenFlow:
-    """Return the flow with means of a fast backend, where these are asked for, or many tokens make them worth it."""
+    """Return the flow with the means of a fast backend when requested, or when there are many tokens."""
     plain = flow.means is None and flow.normalised and not flow.causal and 0 < flow.inverse_temperature < math.inf
     if error_tolerance is None:
         error_tolerance = MANY_ERROR if plain and count >= MANY else 0.0
@@ -479,111 +489,23 @@ def _judged(run: MeanFieldRun, start: Start | None, settings: dict[str, Any]) ->
         return unchecked(guard, "what tokens of a causal flow do depends on their order")
     if trajectory.status != "completed":
         return unchecked(guard, f"{trajectory.status}, at t = {trajectory.times[-1]:.3g}")
-    begun = other_start(trajectory.states[0], trajectory.weights, run.projection, start)
-    if begun is None:
+    other_tokens = other_start(trajectory.states[0], trajectory.weights, run.projection, start)
+    if other_tokens is None:
         return unchecked(guard, "there are too few tokens to compare with fewer")
-    moved = integrate(run.flow, begun[0], trajectory.times, weights=begun[1], normalise=True, **settings)
-    if moved.status != "completed":
-        return unchecked(guard, f"the run of another size ended early, {moved.status}")
-    targets = run.projection.apply(moved.states[0])
-    second = MeanFieldRun(moved, run.flow, run.projection, run.terminal, guard, targets)
+    second_trajectory = integrate(
+        run.flow, other_tokens[0], trajectory.times, weights=other_tokens[1], normalise=True, **settings
+    )
+    if second_trajectory.status != "completed":
+        return unchecked(guard, f"the run of another size ended early, {second_trajectory.status}")
+    targets = run.projection.apply(second_trajectory.states[0])
+    second = replace(run, trajectory=second_trajectory, targets=targets)
+    # The effective number of tokens that contribute to the squared distance, ``(sum c)^2 / sum c^2``.
     parts = trajectory.weights * ((trajectory.states[run.best] - run.targets) ** 2).sum(axis=1)
     shared = float(parts.sum() ** 2 / max(float((parts**2).sum()), np.finfo(float).tiny))
-    even = (start is not None and len(begun[1]) > len(trajectory.weights)) or evenly(trajectory.states[0])
-    even = even and not settings["noise"]  # which moves every token on its own
-    other = len(begun[1]), second.phases, second.stragglers
+    even = (start is not None and len(other_tokens[1]) > len(trajectory.weights)) or evenly(trajectory.states[0])
+    even = even and not settings["noise"]  # noise moves tokens independently
+    other = len(other_tokens[1]), second.phases, second.stragglers
     return judged(guard, run.phases, run.stragglers, other, shared, even, float(run.distances[-1]))
-
-
-@dataclass(frozen=True)
-class Refinement(Result):
-    """The same run with n, 2n and 4n tokens.
-
-    Attributes
-    ----------
-    counts
-        Numbers of tokens.
-    runs
-        One run for each.
-    changes
-        Largest change of the distance curve from each number to the next.
-    """
-
-    counts: tuple[int, ...]
-    runs: tuple[MeanFieldRun, ...]
-    changes: tuple[float, ...]
-
-    @classmethod
-    def of(cls, runs: tuple[MeanFieldRun, ...]) -> "Refinement":
-        """Return the comparison of runs with more and more tokens."""
-        changes = []
-        for coarse, fine in itertools.pairwise(runs):
-            shared = min(len(coarse.distances), len(fine.distances))
-            changes.append(float(np.abs(coarse.distances[:shared] - fine.distances[:shared]).max()))
-        return cls(tuple(len(run.trajectory.weights) for run in runs), runs, tuple(changes))
-
-    @property
-    def status(self) -> str:
-        """That of the first run that did not complete, else ``"completed"``."""
-        return next((run.status for run in self.runs if run.status != "completed"), "completed")
-
-    def describe(self) -> list[str]:
-        """Return how much the distances change."""
-        counts = ", ".join(map(str, self.counts))
-        changes = ", ".join(f"{change:.2g}" for change in self.changes)
-        return [f"the same start with {counts} tokens: the distances change by at most {changes}"]
-
-    def table(self) -> "pd.DataFrame":
-        """Return one row for each number of tokens."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows())
-
-    def picture(self) -> Curves:
-        """Return the distances over time for each number of tokens."""
-        shared = min(len(run.distances) for run in self.runs)  # a run may have ended early
-        curves = {
-            counted(count, "token"): run.distances[:shared] for count, run in zip(self.counts, self.runs, strict=True)
-        }
-        return Curves(self.runs[0].trajectory.times[:shared], curves, "time", "W2 to the projected law", log=True)
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write each run into a folder of its own in a new folder."""
-        _save_refinement(self, folder, overwrite=overwrite)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one row for each number of tokens, as JSON values."""
-        rows = []
-        for count, run, change in zip(self.counts, self.runs, (None, *self.changes), strict=True):
-            facts = run.summary()
-            names = ("resolution", "least_distance", "concentration_time", "departure_time", "crossings")
-            rows.append({"tokens": count, **{name: facts[name] for name in names}, "largest_change": change})
-        return rows
-
-
-def refine(
-    flow: TokenFlow, start: Start, count: int, times: Sequence[float] | Float[np.ndarray, " times"], **settings: Any
-) -> Refinement:
-    """Run n, 2n and 4n tokens of the same start and report how much the distances change.
-
-    Parameters
-    ----------
-    flow, times
-        As for :func:`simulate`.
-    start
-        Returns tokens, or tokens and weights, for a number of tokens.
-    count
-        The smallest number, n.
-    settings
-        Passed on to :func:`simulate`.
-    """
-    counts = (count, 2 * count, 4 * count)
-    runs = []
-    for size in counts:
-        made = start(size)
-        tokens, weights = made if isinstance(made, tuple) else (made, None)
-        runs.append(simulate(flow, tokens, times, weights=weights, **{"check": False, "start": start, **settings}))
-    return Refinement.of(tuple(runs))
 
 
 def _finite(value: float) -> float | None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 StartKind = Literal["quantile", "quadrature", "fibonacci", "sobol", "uniform", "vmf"]
 
-#: Starts that a seed changes.
+#: Starts that depend on the seed.
 RANDOM: tuple[StartKind, ...] = ("sobol", "uniform", "vmf")
 
 #: Tokens, or tokens and weights, for a number of tokens and a seed.
 Starter = Callable[[int, int], tuple[np.ndarray, np.ndarray | None]]
 
-#: Largest size of the kept states.
+#: Largest size of the recorded states.
 _MOST_BYTES = 2 * 2**30
 #: Length of the default push.
 _PUSH = 0.25
@@ -95,10 +95,10 @@ class FlowOptions:
 
     def matrices(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return V and B; None for the identity."""
-        given = [name for name in ("score", "interaction") if getattr(self, name) is not None]
-        given += ["query` and `key"] * (self.query is not None or self.key is not None)
-        if len(given) > 1:
-            raise BadInputError(f"`{'` and `'.join(given)}` say the same thing; give one of them")
+        names = [name for name in ("score", "interaction") if getattr(self, name) is not None]
+        names += ["query` and `key"] * (self.query is not None or self.key is not None)
+        if len(names) > 1:
+            raise BadInputError(f"`{'` and `'.join(names)}` say the same thing; give one of them")
         if (self.query is None) != (self.key is None):
             raise BadInputError("`query` and `key` come together: B = Q^T K")
         value = None if self.value is None else matrix_of(self.value, "value")
@@ -141,7 +141,7 @@ class StartOptions:
     start
         By default quantile on the circle, fibonacci on the sphere, sobol above; uniform tokens are independent.
     count
-        Number of tokens, 1000 by default (100 with ``weights``); of a file, so many of its rows by chance.
+        Number of tokens, 1000 by default (100 with ``weights``); of a file, the size of a random sample of its rows.
     dim
         Dimension, by default that of the matrices, else 2.
     density
@@ -188,12 +188,12 @@ class StartOptions:
 
     def dimension(self, *matrices: np.ndarray | None) -> int:
         """Return the dimension: that of the matrices, which must be square and agree, else ``dim``, else 2."""
-        found = {matrix.shape for matrix in matrices if matrix is not None}
-        sizes = {size for shape in found for size in shape} | ({self.dim} if self.dim is not None else set())
+        shapes = {matrix.shape for matrix in matrices if matrix is not None}
+        sizes = {size for shape in shapes for size in shape} | ({self.dim} if self.dim is not None else set())
         if len(sizes) > 1:
-            shown = " and ".join(f"{a} by {b}" for a, b in sorted(found))
-            wanted = "" if self.dim is None else f", `dim` is {self.dim}"
-            raise BadInputError(f"the matrices are {shown or 'absent'}{wanted}; expected square ones of one size")
+            shown = " and ".join(f"{a} by {b}" for a, b in sorted(shapes))
+            option = "" if self.dim is None else f", `dim` is {self.dim}"
+            raise BadInputError(f"the matrices are {shown or 'absent'}{option}; expected square ones of one size")
         dim = sizes.pop() if sizes else 2
         if dim < 2:
             raise BadInputError(f"the sphere needs at least 2 dimensions, got {dim}")
@@ -207,8 +207,8 @@ class StartOptions:
                 raise BadInputError(f"`{name}` must be finite, got {value}")
         kind = self.start or {2: "quantile", 3: "fibonacci"}.get(dim, "sobol")
         if (kind in ("quantile", "quadrature") and dim != 2) or (kind == "fibonacci" and dim != 3):
-            place = "the circle (dimension 2)" if kind != "fibonacci" else "the sphere (dimension 3)"
-            raise BadInputError(f'`start="{kind}"` is for {place}, not {dim}; use sobol, uniform or vmf')
+            sphere = "the circle (dimension 2)" if kind != "fibonacci" else "the sphere (dimension 3)"
+            raise BadInputError(f'`start="{kind}"` is for {sphere}, not {dim}; use sobol, uniform or vmf')
         return kind  # type: ignore[return-value]
 
     def starter(self, dim: int) -> Starter:
@@ -220,7 +220,7 @@ class StartOptions:
         push = self.pushed(dim)
         density = asymmetric_density if self.density == "asymmetric" else np.ones_like
 
-        def made(count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+        def start(count: int, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
             if kind == "quantile":
                 return starts.circle_quantiles(count, density), None
             if kind == "quadrature":
@@ -234,10 +234,10 @@ class StartOptions:
             centres = self._centres(dim)
             return starts.von_mises_fisher(count, centres, [self.concentration] * len(centres), seed=seed), None
 
-        return made
+        return start
 
     def pushed(self, dim: int) -> np.ndarray:
-        """Return by what the start is pushed, checked."""
+        """Return the push of the start, checked."""
         kind = self.start_kind(dim)
         if self.push is None:
             pushed = kind == "fibonacci" or (kind == "sobol" and dim > 3)
@@ -273,21 +273,21 @@ class StartOptions:
         return tokens, tuple(table.labels[row] for row in rows), table.name_column
 
     def on_sphere(self, tokens: np.ndarray, source: str, *, normalise: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``count`` of the rows of a table, by chance and in order, on the sphere, and their numbers."""
+        """Return a random sample of ``count`` rows of a table in their order, on the sphere, and their numbers."""
         from tokendyn.dynamics.sphere import ON_SPHERE
 
-        places = np.arange(len(tokens))
+        rows = np.arange(len(tokens))
         if self.count is not None:
             if not 1 <= self.count <= len(tokens):
                 raise BadInputError(f"{source} has {len(tokens)} rows; `count={self.count}` is out of range")
-            places = np.sort(np.random.default_rng(self.seed).choice(len(tokens), self.count, replace=False))
-        tokens = tokens[places]
+            rows = np.sort(np.random.default_rng(self.seed).choice(len(tokens), self.count, replace=False))
+        tokens = tokens[rows]
         norms = np.linalg.norm(tokens, axis=1)
-        _refuse(source, places[norms == 0], "are zero: they have no direction; remove them")
+        _refuse(source, rows[norms == 0], "are zero: they have no direction; remove them")
         if not normalise:
-            off = places[np.abs(norms - 1) > ON_SPHERE]
+            off = rows[np.abs(norms - 1) > ON_SPHERE]
             _refuse(source, off, "are off the unit sphere; add `normalise` to divide tokens by their norms")
-        return tokens / norms[:, None], places
+        return tokens / norms[:, None], rows
 
     def read_weights(self, count: int) -> np.ndarray | None:
         """Return the weights of the tokens of a file."""
@@ -332,7 +332,7 @@ class TimeOptions:
     noise
         Diffusivity of Brownian motion on the sphere; needs ``integrator="euler"``.
     budget
-        Stop after so long and keep what is there, such as 90s or 10m.
+        Time after which the run stops and keeps what it has, such as 90s or 10m.
     """
 
     time: float | None = None
@@ -345,7 +345,7 @@ class TimeOptions:
     budget: str | None = None
 
     def chosen_step(self) -> "Step":
-        """Return the step, checked, after the integrator that takes it."""
+        """Return the step, checked against the integrator."""
         if self.noise and self.integrator != "euler":
             raise BadInputError(f'`noise` needs `integrator="euler"`, not {self.integrator}')
         if self.step != "auto" and not (math.isfinite(self.step) and self.step > 0):
@@ -353,7 +353,7 @@ class TimeOptions:
         return self.step
 
     def grid(self, default: float, step: float) -> np.ndarray:
-        """Return the times of the kept states, for a default end and the step."""
+        """Return the output times, for a default end and the step."""
         if self.times is not None:
             if self.time is not None or self.every is not None:
                 raise BadInputError("`times` replaces `time` and `every`; give either")
@@ -370,9 +370,9 @@ class TimeOptions:
         ]
         if wrong:
             raise BadInputError.all_of("integration", wrong)
-        kept = until / every
-        if not 2 - 1e-9 <= kept <= 1e6:
-            raise BadInputError(f"`every={every:g}` keeps {kept:.3g} states of `time={until:g}`; keep 3 or more")
+        states = until / every
+        if not 2 - 1e-9 <= states <= 1e6:
+            raise BadInputError(f"`every={every:g}` keeps {states:.3g} states of `time={until:g}`; keep 3 or more")
         return np.linspace(0.0, until, round(until / every) + 1)
 
     def spent(self) -> "Budget | None":
@@ -383,7 +383,7 @@ class TimeOptions:
 
 
 def check_size(states: int, tokens: int, dim: int) -> None:
-    """Raise when the states would not fit into a sensible amount of memory."""
+    """Raise when the states would take more memory than the limit."""
     size = 8 * states * tokens * dim
     if size > _MOST_BYTES:
         raise BadInputError(

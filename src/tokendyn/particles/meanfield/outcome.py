@@ -1,4 +1,4 @@
-"""What came out of an experiment of the mean field: a run with its companions, or the facts about a head."""
+"""Results of the mean-field experiments: a run with its companions, or the facts about a head."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _FEWEST = 3
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class MeanFieldResult(Result):
-    """A run of the mean field, and what was run beside it.
+    """A run of the mean field with its companion runs.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class MeanFieldResult(Result):
 
     @property
     def is_short(self) -> bool:
-        """Whether it ended before anything can be said of it."""
+        """Whether it ended before its phases can be read."""
         return len(self.run.trajectory.times) < _FEWEST
 
     def table(self) -> "pd.DataFrame":
@@ -100,7 +100,7 @@ class MeanFieldResult(Result):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class HeadFacts(Result):
-    """What the theory says of an attention head, without a run.
+    """The theory of an attention head, without a run.
 
     Attributes
     ----------
@@ -140,7 +140,7 @@ class HeadFacts(Result):
         return {"inverse_temperature": self.beta if math.isfinite(self.beta) else None, "facts": self.facts}
 
     def describe(self) -> list[str]:
-        """Return what head it is; the outline of the experiment says the rest."""
+        """Return the name of the head; the outline of the experiment describes it."""
         return [f"the theory of {self.words}, V through O"]
 
     def save(

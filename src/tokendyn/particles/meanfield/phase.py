@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 BETAS = "10,30,100,300,1000"
 RATIOS = "0.5,1.25,1.5,2,2.5,3,3.5,5"
 _MOST_RUNS = 10_000
-#: Points of a diagram that are described one by one.
+#: Largest number of points of a diagram that are described one by one.
 _MOST_LINES = 20
-#: What a diagram's folder holds.
+#: The files of a diagram's folder.
 WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html", "runs/*.json")
 
 
@@ -41,7 +41,7 @@ WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", 
 class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     """A phase diagram of tokens at low temperature, over beta and time, or over beta and the spectrum of V.
 
-    Each run is written as soon as it is done: given a folder, :meth:`run` goes on where it was.
+    Each run is written as soon as it is done: given a folder, :meth:`run` resumes there.
 
     Parameters
     ----------
@@ -110,9 +110,9 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         Parameters
         ----------
         progress
-            Called with how many runs are done, and how many there are.
+            Called with the number of runs done and their total.
         checkpoint
-            Folder that holds each run as soon as it is done, and from which the diagram goes on.
+            Folder in which each run is written as soon as it is done, and from which the diagram resumes.
         budget
             Seconds after which no further run begins, in place of the option.
         """
@@ -121,7 +121,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         from tokendyn.particles.meanfield.diagram import fill, read_diagram
 
         if not isinstance(checkpoint, str | Path | None):
-            raise BadInputError("a phase diagram goes on from the folder of its runs: `checkpoint` is its path")
+            raise BadInputError("a phase diagram resumes from the folder of its runs: `checkpoint` must be its path")
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as elsewhere:
             runs = Path(checkpoint or elsewhere)
@@ -146,8 +146,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         command: str = "",
         overwrite: bool = False,
     ) -> "PhaseResult":
-        """Run into a folder, which a part of the same diagram may be in already, and write table, figures and page."""
-        # What no point can be run with is said before a folder is made.
+        """Run into a folder, which may hold a part of the same diagram, and write table, figures and page."""
+        # Errors in the settings are raised before a folder is made.
         self.check()
         self.check_free(folder, overwrite=overwrite)
         runs = self._open(folder, overwrite=overwrite)
@@ -162,11 +162,11 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return "diverged" if result.diverged else "completed"
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
-        """See that the folder is free, or may be replaced, or holds a part of the same diagram."""
+        """Check that the folder is free, may be replaced, or holds a part of the same diagram."""
         from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION
 
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not (folder / "phase.json").exists():
-            raise OutputError(f"{folder} exists already and holds no phase diagram; choose another place")
+            raise OutputError(f"{folder} exists already and holds no phase diagram; choose another folder")
         if overwrite:
             check_free(folder, overwrite=True)
         elif (folder / "phase.json").exists():
@@ -177,11 +177,11 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             if changed:
                 raise BadInputError(
                     f"{folder} holds a diagram with other settings ({', '.join(changed)} differ); choose another "
-                    "place, or begin anew with `overwrite=True`"
+                    "folder, or start again with `overwrite=True`"
                 )
 
     def _open(self, folder: Path, *, overwrite: bool) -> Path:
-        """Make the folder; one that may be replaced is. Return where the runs lie in it."""
+        """Make the folder, or replace it if allowed; return the folder of the runs in it."""
         from tokendyn.particles.meanfield.diagram import RUNS, SCHEMA, SCHEMA_VERSION
 
         if folder.exists() and overwrite:
@@ -208,7 +208,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     def _points(self) -> "list[Point]":
         """Return the points of the diagram, checked."""
         system = self._system
-        points, has_ratios = self._asked_points()
+        points, has_ratios = self._requested_points()
         if not any(system.projection(point).concentrates for point in points):
             raise BadInputError(
                 f"nothing to draw: {system.projection(points[0]).reason}. A phase diagram needs V and B for which "
@@ -218,15 +218,14 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         if len(points) > _MOST_RUNS:
             raise BadInputError(f"{len(points)} runs are too many; at most {_MOST_RUNS}")
         if not has_ratios:
-            # One axis of time for all.
-            latest = max(system.predicted(point) for point in points)
-            system.common = latest
+            # A diagram over time has one axis of time for all points.
+            system.common = max(system.predicted(point) for point in points)
         check_size(len(system.grid(points[-1])), system.count, system.dim)
         system.flow(points[0])
         return points
 
-    def _asked_points(self) -> "tuple[list[Point], bool]":
-        """Return the points that the options ask for, and whether they have ratios."""
+    def _requested_points(self) -> "tuple[list[Point], bool]":
+        """Return the points that the options describe, and whether they have ratios."""
         from tokendyn.particles.meanfield.diagram import Point
 
         system, problems = self._system, []
@@ -244,16 +243,16 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             problems.append(f"`start={kind}` is the same for every seed; for `seeds` take {', '.join(RANDOM)}")
         if problems:
             raise BadInputError.all_of("phase diagram", problems)
-        every: list[float | None] = [None] if stretches is None else sorted(set(stretches.tolist()))
+        axis: list[float | None] = [None] if stretches is None else sorted(set(stretches.tolist()))
         points = [
-            Point(beta, ratio, self.seed + k)
-            for k in range(self.seeds) for beta in sorted(set(temperatures.tolist())) for ratio in every
+            Point(beta=beta, ratio=ratio, seed=self.seed + k)
+            for k in range(self.seeds) for beta in sorted(set(temperatures.tolist())) for ratio in axis
         ]  # fmt: skip
         return points, stretches is not None
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
-        """Return what decides the runs, as JSON values."""
+        """Return the settings on which the runs depend, as JSON values."""
         points, system = self._points, self._system
         kind = self.start_kind(system.dim)
         matrices = {
@@ -272,12 +271,12 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
 
 
 class _System:
-    """What all points of a diagram share.
+    """The part of the settings that all points of a diagram share.
 
     Attributes
     ----------
     common
-        The default end of all points; None where each has its own.
+        The default end of the time for all points; None where each has its own.
     """
 
     def __init__(self, phase: Phase):
@@ -317,7 +316,7 @@ class _System:
         )  # fmt: skip
 
     def grid(self, point: "Point") -> "np.ndarray":
-        """Return the kept times of a point."""
+        """Return the output times of a point."""
         from tokendyn.dynamics.steps import longest_step
 
         until = self.predicted(point) if self.common is None else self.common
@@ -329,9 +328,9 @@ class _System:
 
         from tokendyn.particles.meanfield import project
 
-        one = np.eye(self.dim)
+        identity = np.eye(self.dim)
         value = self.matrix(point)
-        return project(one if value is None else value, one if self.interaction is None else self.interaction)
+        return project(identity if value is None else value, identity if self.interaction is None else self.interaction)
 
     def predicted(self, point: "Point") -> float:
         """Return until when to run a point: 1.5 times the predicted end and 2 more, 20 without, at most 60."""
@@ -356,11 +355,11 @@ class PhaseResult(Result):
     Attributes
     ----------
     diagram
-        What was run.
+        The completed runs.
     missing
-        How many runs are missing.
+        Number of missing runs.
     seconds
-        Wall time of the runs that were made now.
+        Wall time of the runs of this call.
     """
 
     diagram: "Diagram"
@@ -369,12 +368,12 @@ class PhaseResult(Result):
 
     @property
     def diverged(self) -> int:
-        """How many runs did not reach their end."""
+        """Number of runs that did not reach their end."""
         return sum(result.status != "completed" for result in self.diagram.results)
 
     @property
     def status(self) -> str:
-        """``"completed"``, ``"diverged"`` when runs did not end, or ``"partial"`` while some are missing."""
+        """``"partial"`` while runs are missing; ``"diverged"`` when runs did not reach their end; ``"completed"``."""
         return "partial" if self.missing else "diverged" if self.diverged else "completed"
 
     def table(self) -> "pd.DataFrame":
@@ -390,8 +389,12 @@ class PhaseResult(Result):
         runs, points = len(self.diagram.results), self.diagram.rows()
         return {"status": self.status, "runs": runs, "missing": self.missing, "points": points}
 
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the diagram; :func:`tokendyn.load` returns it as a :class:`tokendyn.Diagram`."""
+        self.diagram.save(folder, overwrite=overwrite)
+
     def describe(self) -> list[str]:
-        """Return what was found at each point, and what is missing."""
+        """Return the result at each point and the number of missing runs, in sentences."""
         rows, count = self.diagram.rows(), len(self.diagram.results)
         lines = [_line(self.diagram, row) for row in rows] if len(rows) <= _MOST_LINES else []
         unresolved = sum(result.verdict == "unresolved" for result in self.diagram.results)
@@ -401,26 +404,26 @@ class PhaseResult(Result):
             lines.append(f"{self.diverged} runs did not reach their end")
         if self.missing:
             lines.append(
-                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to go on"
+                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to resume"
             )
         return lines
 
 
 def _line(diagram: "Diagram", row: dict[str, Any]) -> str:
-    """Return what was found at one point, in words."""
+    """Return the result at one point, in words."""
     from tokendyn.particles.meanfield.phases import DEPARTED
     from tokendyn.particles.meanfield.scatter import PhaseScatter
 
     ratio = f", v2/v1 = {row['v2/v1']:g}" if "v2/v1" in row else ""
-    place = f"beta = {row['beta']:g}{ratio}"
+    point = f"beta = {row['beta']:g}{ratio}"
     if row["verdict"] == "nothing":
-        return f"{place}: nothing concentrates"
+        return f"{point}: nothing concentrates"
     scatter = PhaseScatter.of([run.phases for run in diagram.at(row["beta"], row.get("v2/v1"))])
     if not any(run.phases.least <= DEPARTED for run in diagram.at(row["beta"], row.get("v2/v1"))):
-        found = f"least distance {scatter.least}, never near"
+        course = f"least distance {scatter.least}, never near"
     else:
-        found = f"least distance {scatter.least} at t = {scatter.concentration}, departure {scatter.departure}"
+        course = f"least distance {scatter.least} at t = {scatter.concentration}, departure {scatter.departure}"
     change = row["least_change"]
     changed = "" if change is None else f"; another number of tokens changes the distance by {100 * change:.2g} %"
-    held = f"; {row['stragglers']:g} tokens left to themselves" if row["stragglers"] else ""
-    return f"{place}: {row['verdict']}; {found}{changed}{held}"
+    company = f"; {row['stragglers']:g} tokens left to themselves" if row["stragglers"] else ""
+    return f"{point}: {row['verdict']}; {course}{changed}{company}"

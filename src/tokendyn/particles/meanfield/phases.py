@@ -1,4 +1,4 @@
-"""Concentration, metastability and the terminal phase, read off a curve of distances."""
+"""Concentration, metastability and the terminal phase, from a curve of distances."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ DEPARTED = 0.5
 
 @dataclass(frozen=True)
 class Phases:
-    """When a law is concentrated on its projection.
+    """The times at which a law is concentrated on its projection.
 
     Attributes
     ----------
@@ -24,9 +24,9 @@ class Phases:
         Time of the smallest distance.
     metastable
         First and last time around it at which the distance is at most ``factor`` times the smallest; the last one is
-        infinite when the run ends before.
+        infinite when the run ends earlier.
     departure
-        First later time at which the distance exceeds the level; infinite when the run ends before, or when the
+        First later time at which the distance exceeds the level; infinite when the run ends earlier, or when the
         distance was never below the level.
     """
 
@@ -48,7 +48,7 @@ def detect_phases(
     Raises
     ------
     BadInputError
-        For arrays that do not match, fewer than three times, or a factor below 1.
+        If the arrays do not match, there are fewer than three times, or the factor is below 1.
     """
     if times.shape != distances.shape or len(times) < 3 or factor < 1 or not np.isfinite(distances).all():
         raise BadInputError(
@@ -61,15 +61,15 @@ def detect_phases(
     wide = factor * float(distances[best])
     start = -_first_above(*earlier, wide)
     return Phases(
-        float(distances[best]),
-        float(times[best]),
-        (float(times[0]) if math.isinf(start) else start, _first_above(*later, wide)),
-        _first_above(*later, level) if float(distances[best]) <= level else math.inf,
+        least=float(distances[best]),
+        concentration=float(times[best]),
+        metastable=(float(times[0]) if math.isinf(start) else start, _first_above(*later, wide)),
+        departure=_first_above(*later, level) if float(distances[best]) <= level else math.inf,
     )
 
 
 def _first_above(times: np.ndarray, distances: np.ndarray, level: float) -> float:
-    """Return when a curve first exceeds a level, ``inf`` when it does not."""
+    """Return the time at which a curve first exceeds a level, ``inf`` when it never does."""
     above = np.flatnonzero(distances > level)
     if not above.size:
         return math.inf

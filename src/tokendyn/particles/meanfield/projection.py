@@ -1,4 +1,4 @@
-"""Where a law of full support concentrates at low temperature: the spectral projection and its rates."""
+"""The projection on which a law of full support concentrates at low temperature, and its rates."""
 
 import math
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Complex, Float, Int
 from tokendyn.errors import BadInputError, listing
 from tokendyn.words import counted
 
-#: Eigenvalues whose real parts are nearer than this share of the norm of M are one group. A double defective
+#: Eigenvalues whose real parts are closer than this share of the norm of M form one group. A double defective
 #: eigenvalue splits by the square root of rounding, 1e-8; longer Jordan chains need more.
 TIE_TOLERANCE = 1e-7
 
-#: A nilpotent part above this share of the norm of M is real and not rounding.
+#: A nilpotent part above this share of the norm of M is not rounding.
 NILPOTENT = 1e-6
 
 ProjectionStatus = Literal["eigenspace", "tied", "rotating", "defective", "identity"]
@@ -30,14 +30,14 @@ class Projection:
     Attributes
     ----------
     status
-        ``"eigenspace"``: tokens converge to ``Pi(x)``. ``"tied"``: eigenvalues nearer than the tolerance are treated as
-        one. ``"rotating"``: complex dominant eigenvalues; tokens converge to E and turn in it, Pi is their phase at
-        ``s = 0``. ``"defective"``: Pi is the end of the longest Jordan chain, approached like ``1/s`` only.
+        ``"eigenspace"``: tokens converge to ``Pi(x)``. ``"tied"``: eigenvalues closer than the tolerance are treated as
+        one. ``"rotating"``: complex dominant eigenvalues; tokens converge to E and rotate in it, Pi is their phase at
+        ``s = 0``. ``"defective"``: Pi is the end of the longest Jordan chain, approached only like ``1/s``.
         ``"identity"``: E is the whole space, nothing concentrates.
     reason
         The status in a sentence.
     eigenvalues
-        Of M, by decreasing real part.
+        Eigenvalues of M, by decreasing real part.
     projector
         ``P_E``, ``(dim, dim)``; for defective M followed by the highest power of the nilpotent part.
     basis, left
@@ -64,7 +64,7 @@ class Projection:
 
     @property
     def concentrates(self) -> bool:
-        """Whether tokens come near a law on E: E is not the whole space, and limits do not turn in it."""
+        """Whether tokens approach a law on E: E is not the whole space, and limits do not rotate in it."""
         return self.status in ("eigenspace", "tied", "defective") and self.dimension < len(self.projector)
 
     def apply(self, tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "tokens dim"]:
@@ -73,7 +73,7 @@ class Projection:
         Raises
         ------
         BadInputError
-            For tokens on the separatrix, where ``P_E x = 0`` to rounding and Pi is not defined.
+            If tokens lie on the separatrix, where ``P_E x = 0`` up to rounding and Pi is not defined.
         """
         images = tokens @ self.projector.T
         sizes = np.linalg.norm(images, axis=1)
@@ -87,7 +87,7 @@ class Projection:
         return np.asarray(images / sizes[:, None])
 
     def sides(self, tokens: Float[np.ndarray, "tokens dim"]) -> Int[np.ndarray, " tokens"]:
-        """Return on which side of the separatrix each token lies, 1 or -1 (E is a line); 0 where E is larger."""
+        """Return the side of the separatrix on which each token lies, 1 or -1 (E is a line); 0 where E is larger."""
         if self.dimension > 1:
             return np.zeros(len(tokens), dtype=np.int64)
         return np.where(tokens @ self.left[0] >= 0, 1, -1).astype(np.int64)
@@ -116,7 +116,7 @@ def project(
     Raises
     ------
     BadInputError
-        For matrices that do not fit or are not finite.
+        If the matrices do not fit or are not finite.
 
     Examples
     --------
@@ -134,12 +134,14 @@ def project(
     if V.ndim != 2 or V.shape[0] != V.shape[1] or V.shape != B.shape or not np.isfinite([V, B]).all():
         raise BadInputError(f"V {V.shape} and B {B.shape} must be finite square matrices of the same size")
     M = V @ B.T
-    found = np.linalg.eigvals(M)
-    found = found[np.argsort(-found.real, kind="stable")].astype(np.complex128)
+    eigenvalues = np.linalg.eigvals(M)
+    eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")].astype(np.complex128)
     norm = float(np.linalg.norm(M, 2))
-    size = int((found.real >= found[0].real - tie_tolerance * norm).sum())
+    size = int((eigenvalues.real >= eigenvalues[0].real - tie_tolerance * norm).sum())
     if size < len(M):
-        middle = (found[size - 1].real + found[size].real) / 2
+        # The ordered Schur form puts the dominant block first; the Sylvester equation decouples the two blocks, which
+        # gives the oblique projector without eigenvectors, so that defective blocks do no harm.
+        middle = (eigenvalues[size - 1].real + eigenvalues[size].real) / 2
         dominates = cast("Any", lambda eigenvalue: eigenvalue.real > middle)
         T, Z, size = schur(M, output="complex", sort=dominates)
         Y = solve_sylvester(T[:size, :size], -T[size:, size:], -T[:size, size:])
@@ -148,14 +150,21 @@ def project(
         projector = np.eye(len(M))
     basis = np.linalg.svd(projector)[0][:, :size]
     left = basis.T @ projector
-    gap = float(found[0].real - found[size].real) if size < len(M) else 0.0
-    status, reason, chain = _classify(left @ M @ basis, found[:size], len(M), norm)
+    gap = float(eigenvalues[0].real - eigenvalues[size].real) if size < len(M) else 0.0
+    status, reason, chain = _classify(left @ M @ basis, eigenvalues[:size], len(M), norm)
     if chain is not None:
         projector, gap = basis @ chain @ left, 0.0
     widest = float(np.linalg.norm(B.T @ basis, 2))
     return Projection(
-        status, reason, found, projector, basis, left, gap, gap / widest if widest > 0 else 0.0
-    )  # fmt: skip
+        status=status,
+        reason=reason,
+        eigenvalues=eigenvalues,
+        projector=projector,
+        basis=basis,
+        left=left,
+        gap=gap,
+        rate=gap / widest if widest > 0 else 0.0,
+    )
 
 
 def _classify(
@@ -186,19 +195,19 @@ def _classify(
 
 @dataclass(frozen=True)
 class TerminalPhase:
-    """What collapsed clusters do after the metastable phase: each obeys ``xdot = P_x V x``.
+    """The motion of collapsed clusters after the metastable phase: each obeys ``xdot = P_x V x``.
 
     Attributes
     ----------
     exists
         Whether clusters leave the concentrated state.
     invariant
-        Whether V maps E into itself; if not, clusters leave at once and not after a time like ``log beta``.
+        Whether V maps E into itself; if not, clusters leave at once instead of after a time like ``log beta``.
     rate
         Growth of deviations from E: the largest real part of the eigenvalues of V on the quotient by E, minus that
         on E. Positive when clusters leave; NaN when E is not invariant.
     reason
-        In a sentence.
+        The result in a sentence.
     """
 
     exists: bool
@@ -212,18 +221,24 @@ def terminal_phase(value: Float[np.ndarray, "dim dim"], projection: Projection) 
     V = np.asarray(value, dtype=np.float64)
     basis = projection.basis
     if projection.dimension == len(V):
-        return TerminalPhase(False, True, 0.0, "E is the whole space: there is nothing to leave")
+        return TerminalPhase(
+            exists=False, invariant=True, rate=0.0, reason="E is the whole space: there is nothing to leave"
+        )
     moved = V @ basis
     outside = float(np.linalg.norm(moved - basis @ (basis.T @ moved), 2))
     if outside > 1e-9 * max(float(np.linalg.norm(V, 2)), np.finfo(float).tiny):
-        return TerminalPhase(True, False, math.nan, "E is not invariant under V: clusters leave it at once")
+        return TerminalPhase(
+            exists=True, invariant=False, rate=math.nan, reason="E is not invariant under V: clusters leave it at once"
+        )
     rest = np.linalg.svd(basis)[0][:, projection.dimension :]
     inner = float(np.linalg.eigvals(basis.T @ V @ basis).real.max())
     outer = float(np.linalg.eigvals(rest.T @ V @ rest).real.max())
     if outer > inner:
         reason = f"V grows by {outer:.6g} outside E and by {inner:.6g} inside: clusters leave E"
-        return TerminalPhase(True, True, outer - inner, reason)
-    return TerminalPhase(False, True, outer - inner, "the dominant directions of V lie in E: clusters stay")
+        return TerminalPhase(exists=True, invariant=True, rate=outer - inner, reason=reason)
+    return TerminalPhase(
+        exists=False, invariant=True, rate=outer - inner, reason="the dominant directions of V lie in E: clusters stay"
+    )
 
 
 @dataclass(frozen=True)
@@ -233,9 +248,9 @@ class PredictedTimes:
     Attributes
     ----------
     concentration
-        ``log(beta) / (2c)``: when the distance to the projected law is least; infinite when nothing concentrates.
+        ``log(beta) / (2c)``: time of the least distance to the projected law; infinite when nothing concentrates.
     departure
-        ``log(beta) (1/(2c) + 1/(2 rate))``: when the terminal phase begins; infinite without one.
+        ``log(beta) (1/(2c) + 1/(2 rate))``: beginning of the terminal phase; infinite without one.
     """
 
     concentration: float

@@ -17,9 +17,10 @@ from tokendyn.particles.meanfield.figures import distance_figure, spectrum_figur
 from tokendyn.particles.meanfield.film import animate_run
 from tokendyn.particles.meanfield.guard import Resolution, resolution
 from tokendyn.particles.meanfield.heads import HeadTheory
-from tokendyn.particles.meanfield.model import MeanFieldRun, Refinement
+from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.particles.meanfield.phases import DEPARTED, Phases
 from tokendyn.particles.meanfield.projection import project, terminal_phase
+from tokendyn.particles.meanfield.refinement import Refinement
 from tokendyn.particles.meanfield.scatter import PhaseScatter
 from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
@@ -36,7 +37,7 @@ Movie = Literal["gif", "mp4"]
 
 #: Matrices up to this dimension are shown in the record of the run; larger ones are in their file only.
 _SHOWN_DIM = 16
-#: Kept numbers of attention weights up to which effective sizes and energies are computed at every time.
+#: Number of attention weights over all states up to which effective sizes and energies are computed at every time.
 _MOST_PAIRS = 2 * 10**9
 
 _KEYS = (
@@ -45,21 +46,21 @@ _KEYS = (
 )  # fmt: skip
 
 
-#: Key figures that a run without a projected law has not; what a run that was not compared has not.
+#: Key figures that need a projected law, and those that need a second run.
 _DISTANCES = ("least_distance", "concentration_time", "departure_time")
 _COMPARED = ("other_tokens", "least_change", "departure_change", "stragglers")
 
 
 @dataclass(frozen=True)
 class Companions:
-    """What else was computed beside a run.
+    """Results that were computed in addition to a run.
 
     Attributes
     ----------
     refinement
-        Rows of :meth:`tokendyn.particles.meanfield.Refinement.rows`; empty when not asked for.
+        Rows of :meth:`tokendyn.particles.meanfield.Refinement.rows`; empty when not requested.
     seeds
-        Seed and phases of each run of the same system, the kept one first; empty when not asked for.
+        Seed and phases of each run of the same system, the saved run first; empty when not requested.
     facts
         Tables about where the matrices come from, by heading.
     names
@@ -72,29 +73,36 @@ class Companions:
     names: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return them as JSON values."""
+        """Return the companions as JSON values."""
         seeds = [
             {"seed": seed, **{name: _jsonable(value) for name, value in dataclasses.asdict(phases).items()}}
             for seed, phases in self.seeds
         ]
-        facts = {heading: [dict(row) for row in rows] for heading, rows in self.facts.items()}
+        tables = {heading: [dict(row) for row in rows] for heading, rows in self.facts.items()}
         refinement = [dict(row) for row in self.refinement]
-        return {"refinement": refinement, "seeds": seeds, "facts": facts, "names": list(self.names)}
+        return {"refinement": refinement, "seeds": seeds, "facts": tables, "names": list(self.names)}
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Companions":
-        """Return what :meth:`record` gave."""
+        """Read what :meth:`record` returned."""
         seeds = [
             (
                 int(row["seed"]),
                 Phases(
-                    float(row["least"]), float(row["concentration"]),
-                    (_number(row["metastable"][0]), _number(row["metastable"][1])), _number(row["departure"]),
+                    least=float(row["least"]),
+                    concentration=float(row["concentration"]),
+                    metastable=(_number(row["metastable"][0]), _number(row["metastable"][1])),
+                    departure=_number(row["departure"]),
                 ),
             )
             for row in record.get("seeds", [])
         ]  # fmt: skip
-        return cls(record.get("refinement", []), seeds, record.get("facts", {}), tuple(record.get("names", ())))
+        return cls(
+            refinement=record.get("refinement", []),
+            seeds=seeds,
+            facts=record.get("facts", {}),
+            names=tuple(record.get("names", ())),
+        )
 
 
 def save_run(
@@ -135,10 +143,10 @@ def save_run(
         If the folder exists or the disk refuses.
     """
     beside = companions or Companions()
-    with new_folder(folder, overwrite=overwrite) as place:
-        _slim(run.trajectory).write_into(place)
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        _slim(run.trajectory).write_into(temporary)
         matrices = {"value": run.flow.value, "interaction": run.flow.interaction}
-        write_tensors(place / "matrices.safetensors", {k: v for k, v in matrices.items() if v is not None})
+        write_tensors(temporary / "matrices.safetensors", {k: v for k, v in matrices.items() if v is not None})
         flow = {
             "inverse_temperature": _jsonable(run.flow.inverse_temperature),
             "matrices": [name for name, matrix in matrices.items() if matrix is not None],
@@ -148,21 +156,23 @@ def save_run(
         }
         guard = {name: _jsonable(value) for name, value in dataclasses.asdict(run.resolution).items()}
         write_json(
-            place / "run.json",
+            temporary / "run.json",
             {
                 "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command, "flow": flow,
                 "summary": run.summary(), "resolution": guard, "companions": beside.record(),
             },
         )  # fmt: skip
-        distance_table(run).to_csv(place / "distances.csv", index=False, lineterminator="\n")
+        distance_table(run).to_csv(temporary / "distances.csv", index=False, lineterminator="\n")
         if beside.names:
-            safe_frame(token_table(run, beside.names)).to_csv(place / "tokens.csv", index=False, lineterminator="\n")
+            safe_frame(token_table(run, beside.names)).to_csv(
+                temporary / "tokens.csv", index=False, lineterminator="\n"
+            )
         if animation is not None:
-            animate_run(run, place / f"animation.{animation}")
+            animate_run(run, temporary / f"animation.{animation}")
         if report:
-            write_figures(run, place)
-            page = run_report(run, title=title, pictures=place, companions=beside, command=command)
-            write_report(page, place / "report.html")
+            write_figures(run, temporary)
+            page = run_report(run, title=title, pictures=temporary, companions=beside, command=command)
+            write_report(page, temporary / "report.html")
 
 
 def write_figures(run: MeanFieldRun, folder: Path) -> None:
@@ -173,7 +183,7 @@ def write_figures(run: MeanFieldRun, folder: Path) -> None:
 
 
 def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
-    """Read what :func:`save_run` wrote; return the run, its title, its command and what was computed beside it.
+    """Read what :func:`save_run` wrote; return the run, its title, its command and its companions.
 
     Raises
     ------
@@ -184,13 +194,13 @@ def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
     record = read_json(folder / "run.json", schema=SCHEMA, version=SCHEMA_VERSION)
     trajectory = FlowTrajectory.load(folder)
     try:
-        kept = record["flow"]
-        matrices = read_tensors(folder / "matrices.safetensors", set(kept["matrices"]))
-        beta = _number(kept["inverse_temperature"])
+        flow_record = record["flow"]
+        matrices = read_tensors(folder / "matrices.safetensors", set(flow_record["matrices"]))
+        beta = _number(flow_record["inverse_temperature"])
         flow = TokenFlow(
             beta, interaction=matrices.get("interaction"), value=matrices.get("value"),
-            cold_limit=cast("ColdLimit | None", kept["cold_limit"]), normalised=bool(kept["normalised"]),
-            causal=bool(kept["causal"]),
+            cold_limit=cast("ColdLimit | None", flow_record["cold_limit"]), normalised=bool(flow_record["normalised"]),
+            causal=bool(flow_record["causal"]),
         )  # fmt: skip
         companions = Companions.read(record.get("companions", {}))
     except (KeyError, TypeError, AttributeError):
@@ -206,11 +216,11 @@ def load_run(folder: str | Path) -> tuple[MeanFieldRun, str, str, Companions]:
 def save_refinement(refinement: Refinement, folder: str | Path, *, overwrite: bool = False) -> None:
     """Write the runs of a refinement, each into a folder of its own in a new folder."""
     names = [f"{count}-tokens" for count in refinement.counts]
-    with new_folder(folder, overwrite=overwrite) as place:
+    with new_folder(folder, overwrite=overwrite) as temporary:
         for name, run in zip(names, refinement.runs, strict=True):
-            run.save(place / name)
+            run.save(temporary / name)
         record = {"schema": REFINEMENT_SCHEMA, "schema_version": SCHEMA_VERSION, "runs": names}
-        write_json(place / "refinement.json", {**record, "rows": refinement.rows()})
+        write_json(temporary / "refinement.json", {**record, "rows": refinement.rows()})
 
 
 def load_refinement(folder: str | Path) -> Refinement:
@@ -229,7 +239,7 @@ def load_refinement(folder: str | Path) -> Refinement:
 
 
 def distance_table(run: MeanFieldRun) -> pd.DataFrame:
-    """Return one row for each time: distances, crossings, clusters, and what the attention is like.
+    """Return one row for each time: distances, crossings, clusters, effective sizes of the attention.
 
     Distances to the projected law and crossings are left out where there is none, in favour of the distance to E.
 
@@ -279,14 +289,14 @@ def save_theory(
     command: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Write what the theory says of a head: ``theory.json``, ``spectrum.png`` and ``report.html``.
+    """Write the theory of a head: ``theory.json``, ``spectrum.png`` and ``report.html``.
 
     Raises
     ------
     OutputError
         If the folder exists or the disk refuses.
     """
-    with new_folder(folder, overwrite=overwrite) as place:
+    with new_folder(folder, overwrite=overwrite) as temporary:
         record = {
             "schema": THEORY_SCHEMA, "schema_version": SCHEMA_VERSION, "title": title, "command": command,
             "provenance": provenance({}, seed=None, seconds=0.0),
@@ -296,10 +306,10 @@ def save_theory(
             for name, values in (("product", theory.projection.eigenvalues), ("value", theory.value_spectrum))
         }
         record |= {"facts": {heading: list(rows) for heading, rows in facts.items()}, **spectra}
-        write_json(place / "theory.json", record)
+        write_json(temporary / "theory.json", record)
         figure = spectrum_figure(theory.projection.eigenvalues, theory.value_spectrum)
-        figure.savefig(place / "spectrum.png", dpi=130)
-        write_report(theory_report(record, place), place / "report.html")
+        figure.savefig(temporary / "spectrum.png", dpi=130)
+        write_report(theory_report(record, temporary), temporary / "report.html")
 
 
 def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
@@ -308,11 +318,11 @@ def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
     spectrum = kept_picture(pictures, "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra")
     sections.insert(1, spectrum)
     sections += closing(str(record["command"]), record.get("provenance", {}))
-    return Report(str(record["title"]), "What the theory says of an attention head", sections)
+    return Report(str(record["title"]), "The theory of an attention head", sections)
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved run, its figures and film drawn anew into the folder ``pictures``."""
+    """Return the page of a saved run; its figures and film are drawn again into the folder ``pictures``."""
     run, title, command, companions = load_run(folder)
     write_figures(run, pictures)
     animate_run(run, pictures / "animation.gif")
@@ -320,7 +330,7 @@ def saved_report(folder: Path, pictures: Path) -> Report:
 
 
 def saved_theory_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of saved theory; it shows the picture that lies beside it."""
+    """Return the page of saved theory, with the picture in its folder."""
     return theory_report(read_json(folder / "theory.json", schema=THEORY_SCHEMA, version=SCHEMA_VERSION), folder)
 
 
@@ -329,10 +339,10 @@ def run_report(
 ) -> Report:
     """Return the page of a run; ``pictures`` is the folder with its figures."""
     beside = companions or Companions()
-    facts = run.summary()
+    summary = run.summary()
     sections: list[Section] = [
         Text("\n\n".join(run.describe())),
-        KeyFigures({name.replace("_", " "): facts[name] for name in _KEYS if run.asks or name not in _DISTANCES}),
+        KeyFigures({name.replace("_", " "): summary[name] for name in _KEYS if run.asks or name not in _DISTANCES}),
     ]
     distances = [
         Picture(
@@ -367,7 +377,7 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
     model = closure_beside(run, beyond=10.0)
     left = phases.departure if phases.least <= DEPARTED else math.nan
     rows = []
-    for name, seen, closed, leading in (
+    for name, measured, closed, leading in (
         ("least distance", phases.least, model and model.phases.least, None),
         ("concentration time", phases.concentration, model and model.phases.concentration,
          prediction and prediction.concentration),
@@ -375,17 +385,17 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
         ("metastable to", phases.metastable[1], model and model.phases.metastable[1], None),
         ("departure", left, model and model.phases.departure, prediction and prediction.departure),
     ):  # fmt: skip
-        rows.append({"phase": name, "run": seen, "closure": closed, "leading order": leading})
+        rows.append({"phase": name, "run": measured, "closure": closed, "leading order": leading})
     note = (
         "inf: not before the end of the run; nan: it never came near. Leading order: known up to a constant that does "
         "not depend on beta."
     )
     tables: list[Section] = [Table(rows, "Phases", note=note)]
     if beside.seeds:
-        found = PhaseScatter.of([phases for _, phases in beside.seeds])
+        scatter = PhaseScatter.of([phases for _, phases in beside.seeds])
         seeds = ", ".join(str(seed) for seed, _ in beside.seeds)
         note = f"Seeds {seeds}; mean and standard deviation of one run, over the seeds in which it is reached."
-        tables.append(Table(found.rows(), "Phases over seeds", note=note))
+        tables.append(Table(scatter.rows(), "Phases over seeds", note=note))
     return tables
 
 
@@ -421,30 +431,37 @@ def _guard_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
     return tables
 
 
-def _completed(trajectory: FlowTrajectory, flow: TokenFlow, kept: Mapping[str, Any] | None) -> MeanFieldRun:
-    """Return the run that a trajectory belongs to, with the verdict that was kept."""
+def _completed(trajectory: FlowTrajectory, flow: TokenFlow, saved: Mapping[str, Any] | None) -> MeanFieldRun:
+    """Return the run of a trajectory, with the saved verdict."""
     start = trajectory.states[0]
-    one = np.eye(start.shape[1])
-    value = one if flow.value is None else flow.value
-    projection = project(value, one if flow.interaction is None else flow.interaction)
-    guard = _verdict(kept) if kept and "other_tokens" in kept else resolution(flow, start, trajectory.weights)
+    identity = np.eye(start.shape[1])
+    value = identity if flow.value is None else flow.value
+    projection = project(value, identity if flow.interaction is None else flow.interaction)
+    guard = _verdict(saved) if saved and "other_tokens" in saved else resolution(flow, start, trajectory.weights)
     terminal = terminal_phase(value, projection)
-    return MeanFieldRun(trajectory, flow, projection, terminal, guard, projection.apply(start))
+    return MeanFieldRun(
+        trajectory=trajectory,
+        flow=flow,
+        projection=projection,
+        terminal=terminal,
+        resolution=guard,
+        targets=projection.apply(start),
+    )
 
 
-def _verdict(kept: Mapping[str, Any]) -> Resolution:
-    """Return the verdict on a run as it was written down; what JSON has not is infinite, or undefined."""
-    values = dict(kept)
+def _verdict(saved: Mapping[str, Any]) -> Resolution:
+    """Return a saved verdict; null stands for infinite or undefined values, which JSON lacks."""
+    values = dict(saved)
     for name in ("needed", "spacing", "effective_size"):
         values[name] = _number(values[name])
     for name in ("least_change", "departure_change"):
-        given = values[name]
-        values[name] = (math.inf if values["other_tokens"] else math.nan) if given is None else float(given)
+        value = values[name]
+        values[name] = (math.inf if values["other_tokens"] else math.nan) if value is None else float(value)
     return Resolution(**values)
 
 
 def _slim(trajectory: FlowTrajectory) -> FlowTrajectory:
-    """Return a trajectory whose provenance names large matrices by their shape only."""
+    """Return a trajectory whose provenance holds only the shapes of large matrices."""
     config = dict(trajectory.provenance.get("config", {}))
     for name in ("interaction", "value"):
         matrix = config.get(name)
@@ -454,7 +471,7 @@ def _slim(trajectory: FlowTrajectory) -> FlowTrajectory:
 
 
 def _jsonable(value: Any) -> Any:
-    """Return a value with None for numbers that JSON has not."""
+    """Return a value with None for numbers that JSON lacks."""
     if isinstance(value, (tuple, list)):
         return [_jsonable(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""Phases over several seeds: means, scatter, and how often a phase came at all."""
+"""Phases over several seeds: means, scatter, and how often a phase was reached."""
 
 import math
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Estimate:
         finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
         mean = float(finite.mean()) if finite.size else math.nan
         deviation = float(finite.std(ddof=1)) if finite.size > 1 else math.nan
-        return cls(mean, deviation, int(finite.size), len(values))
+        return cls(mean=mean, deviation=deviation, found=int(finite.size), seeds=len(values))
 
     def __str__(self) -> str:
         if not self.found:
@@ -57,21 +57,21 @@ class PhaseScatter:
     def of(cls, phases: Sequence[Phases]) -> "PhaseScatter":
         """Return the scatter of phases, one for each seed."""
         return cls(
-            Estimate.of([one.least for one in phases]),
-            Estimate.of([one.concentration for one in phases]),
-            Estimate.of([one.metastable[0] for one in phases]),
-            Estimate.of([one.metastable[1] for one in phases]),
-            Estimate.of([one.departure for one in phases]),
+            least=Estimate.of([run.least for run in phases]),
+            concentration=Estimate.of([run.concentration for run in phases]),
+            metastable_from=Estimate.of([run.metastable[0] for run in phases]),
+            metastable_to=Estimate.of([run.metastable[1] for run in phases]),
+            departure=Estimate.of([run.departure for run in phases]),
         )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each quantity, as JSON values."""
         rows = []
         for name in self.__dataclass_fields__:
-            one: Estimate = getattr(self, name)
-            mean, deviation = (x if math.isfinite(x) else None for x in (one.mean, one.deviation))
+            estimate: Estimate = getattr(self, name)
+            mean, deviation = (x if math.isfinite(x) else None for x in (estimate.mean, estimate.deviation))
             rows.append(
-                {"quantity": name.replace("_", " "), "mean": mean, "deviation": deviation, "found": one.found,
-                 "seeds": one.seeds}
+                {"quantity": name.replace("_", " "), "mean": mean, "deviation": deviation, "found": estimate.found,
+                 "seeds": estimate.seeds}
             )  # fmt: skip
         return rows

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tokendyn.particles.meanfield.outcome import HeadFacts, MeanFieldResult
     from tokendyn.runs.checkpoint import Checkpoint
 
-#: Until when a run goes by default: times the predicted end, within bounds; and without a prediction.
+#: Default end of a run: factor on the predicted end, its least and largest value; and the end without a prediction.
 _BEYOND, _LEAST_TIME, _MOST_TIME, _PLAIN_TIME = 1.5, 4.0, 60.0, 10.0
-#: States that phases need.
+#: Least number of states from which phases can be read.
 _FEWEST = 3
-#: Tokens of a generated start under a head, and steps of its run.
+#: Number of tokens of a generated start under a head, and of steps of its run.
 _HEAD_TOKENS, _HEAD_STEPS = 100, 200
 
 
@@ -43,11 +43,11 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         Tokens in place of ``start``: a CSV, TSV, npy, npz or safetensors file, or the folder of a trained classifier.
     compare
         Compare with a second run of another size, which judges whether n resolves beta; without it only the start is
-        looked at.
+        judged.
     refine
         Run 2n and 4n tokens too, and say how much the distances change.
     seeds
-        Run so many seeds of a random start, for the scatter of the phases; the first is the run that is kept.
+        Number of seeds of a random start, for the scatter of the phases; the run of the first seed is kept.
     animation
         Write the animation.
     mp4
@@ -79,15 +79,15 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         from tokendyn.show.report import shown_value
 
         film_of(self.animation and self.report, self.mp4)
-        source, facts = self._source, self._source.facts()
+        source, tables = self._source, self._source.facts()
         if self.theory_only:
-            return [f"{row['quantity']}: {shown_value(row['value'])}" for rows in facts.values() for row in rows]
+            return [f"{row['quantity']}: {shown_value(row['value'])}" for rows in tables.values() for row in rows]
         plan, start = self._plan, self._plan.start
-        facts = {**facts, **start.facts()}
+        tables = {**tables, **start.facts()}
         guard = resolution(plan.flow, start.tokens, start.weights)
         return [
             *([f"{start.name_column} holds names"] if start.name_column else []),
-            *(f"{row['quantity']}: {shown_value(row['value'])}" for rows in facts.values() for row in rows),
+            *(f"{row['quantity']}: {shown_value(row['value'])}" for rows in tables.values() for row in rows),
             f"{start.words}, beta = {source.beta:g}, until t = {plan.times[-1]:.4g} ({len(plan.times)} states)",
             f"{guard.status} by the rule for starts: {guard.reason}",
         ]
@@ -103,7 +103,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "MeanFieldResult | HeadFacts":
-        """Run the tokens, and what is asked for beside them; with ``theory_only``, look at the head alone.
+        """Run the tokens and the requested companion runs; with ``theory_only``, compute only the theory of the head.
 
         Parameters
         ----------
@@ -127,8 +127,8 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         companions = Companions()
         if len(run.trajectory.times) >= _FEWEST:
             companions = self._companions(run, begin)
-            facts = {**source.facts(), **start.facts()}
-            companions = dataclasses.replace(companions, facts=facts, names=start.names)
+            tables = {**source.facts(), **start.facts()}
+            companions = dataclasses.replace(companions, facts=tables, names=start.names)
         return MeanFieldResult(run=run, companions=companions, title=title)
 
     def write(
@@ -142,7 +142,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         self, tokens: "np.ndarray", weights: "np.ndarray | None", seed: int, *,
         progress: ProgressCallback | None = None, checkpoint: "Checkpoint | None" = None, budget: float | None = None,
     ) -> "MeanFieldRun":  # fmt: skip
-        """Run some tokens of the start."""
+        """Run tokens of the start."""
         from tokendyn.dynamics import Budget, means_within
         from tokendyn.particles.meanfield import simulate
         from tokendyn.particles.meanfield.heads import simulate_head
@@ -166,7 +166,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         )  # fmt: skip
 
     def _companions(self, run: "MeanFieldRun", begin: Any) -> Any:
-        """Run what was asked for beside the run."""
+        """Run the refinement and the seeds that were requested."""
         from tokendyn.particles.meanfield import Refinement
         from tokendyn.particles.meanfield.report import Companions
 
@@ -196,9 +196,11 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
                 raise BadInputError("`theory_only` belongs to `weights`, which is missing")
             value, interaction = self.matrices()
             return Source(beta=self.chosen_temperature(), value=value, interaction=interaction)
-        given = [name for name in ("value", "score", "interaction", "query", "key") if getattr(self, name) is not None]
-        if given:
-            raise BadInputError(f"`weights` brings its own matrices; leave out `{'` and `'.join(given)}`")
+        options = [
+            name for name in ("value", "score", "interaction", "query", "key") if getattr(self, name) is not None
+        ]
+        if options:
+            raise BadInputError(f"`weights` brings its own matrices; leave out `{'` and `'.join(options)}`")
         theory = head_theory(head.query, head.key, head.value, head.outward)
         beta = self.chosen_temperature(head.own_temperature)
         return Source(beta=beta, value=head.value_matrix, interaction=head.interaction, head=head, theory=theory)
@@ -286,7 +288,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Start:
-    """The tokens of a run, how to make others of their kind, and the names of given ones."""
+    """The tokens of a run, a function for starts of other sizes, and the names of tokens from a file."""
 
     tokens: "np.ndarray"
     weights: "np.ndarray | None"
@@ -297,7 +299,7 @@ class Start:
     name_column: str | None = None
 
     def facts(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what the report says of the tokens of a text."""
+        """Return the tables of the report about the tokens of a text."""
         rows = [{"quantity": "note", "value": note} for note in self.notes]
         return {"Tokens of the text": rows} if rows else {}
 
@@ -319,7 +321,7 @@ class Source:
         return "" if head is None else f"layer {head.layer}, head {head.head} of {head.heads} ({head.scheme} names)"
 
     def facts(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what the report says of the head."""
+        """Return the tables of the report about the head."""
         if self.head is None or self.theory is None:
             return {}
         head = self.head
@@ -334,7 +336,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run starts with, and the times that it keeps."""
+    """The start of a run and its output times."""
 
     start: Start
     flow: "TokenFlow"
@@ -348,7 +350,7 @@ def sized(starter: Starter, seed: int, count: int) -> "tuple[np.ndarray, np.ndar
 
 
 def _default_time(flow: "TokenFlow", source: Source, dim: int, step: float) -> float:
-    """Return until when to run: beyond the predicted end, within bounds."""
+    """Return the default end of a run: beyond the predicted end, within bounds."""
     import numpy as np
 
     from tokendyn.particles.meanfield import predicted_times, project, terminal_phase
@@ -358,9 +360,9 @@ def _default_time(flow: "TokenFlow", source: Source, dim: int, step: float) -> f
         return _HEAD_STEPS * step
     if not 1 < beta < math.inf:
         return _PLAIN_TIME
-    one = np.eye(dim)
-    value = one if flow.value is None else flow.value
-    projection = project(value, one if flow.interaction is None else flow.interaction)
+    identity = np.eye(dim)
+    value = identity if flow.value is None else flow.value
+    projection = project(value, identity if flow.interaction is None else flow.interaction)
     times = predicted_times(beta, projection, terminal_phase(value, projection))
     ends = [end for end in (times.departure, times.concentration) if math.isfinite(end)]
     return float(np.clip(_BEYOND * ends[0], _LEAST_TIME, _MOST_TIME)) if ends else _PLAIN_TIME

@@ -1,4 +1,4 @@
-"""Where tokens of a mean-field run are drawn: the circle, the sphere, or the three directions that say most."""
+"""The coordinates in which a mean-field run is drawn: the circle, the sphere, or the three main directions."""
 
 import math
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from tokendyn.particles.meanfield.model import MeanFieldRun
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
-#: Tokens that are drawn one by one; of more, an even sample.
+#: Largest number of tokens that are all drawn; of more, an even sample.
 MOST_TOKENS = 3000
 #: Height of the eye above the horizontal plane, and its direction around the vertical, in degrees.
 ELEVATION, AZIMUTH = 24.0, -60.0
@@ -32,7 +32,7 @@ class Stage:
         Dimension of the tokens.
     axes
         ``(dim, 2 or 3)``.
-    places
+    drawn
         Numbers of the tokens that are drawn.
     colours
         ``(drawn, 4)``: two colours for the two sides of the separatrix, when E is a line; around a wheel by the angle
@@ -43,17 +43,17 @@ class Stage:
         self.run = run
         self.dim = run.trajectory.states.shape[2]
         count = len(run.trajectory.weights)
-        self.places = np.unique(np.linspace(0, count - 1, min(count, MOST_TOKENS)).round().astype(np.int64))
-        self.axes = np.eye(2) if self.dim == 2 else _directions(run, self.places)
+        self.drawn = np.unique(np.linspace(0, count - 1, min(count, MOST_TOKENS)).round().astype(np.int64))
+        self.axes = np.eye(2) if self.dim == 2 else _directions(run, self.drawn)
         self.colours = self._colours()
 
     def points(self, state: int) -> Float[np.ndarray, "drawn axes"]:
         """Return the drawn tokens of one state in the coordinates of the stage."""
-        return np.asarray(self.run.trajectory.states[state][self.places] @ self.axes)
+        return np.asarray(self.run.trajectory.states[state][self.drawn] @ self.axes)
 
     @property
     def note(self) -> str:
-        """What the axes are, above dimension 3."""
+        """The meaning of the axes above dimension 3, in words."""
         inside = min(self.run.projection.dimension, 3)
         return (
             f"{self.dim} dimensions, seen in three: {inside} of E, and {3 - inside} in which the tokens spread most; "
@@ -61,12 +61,12 @@ class Stage:
         )
 
     def _colours(self) -> np.ndarray:
-        projection, start = self.run.projection, self.run.trajectory.states[0][self.places]
+        projection, start = self.run.projection, self.run.trajectory.states[0][self.drawn]
         if projection.dimension == 1:
             pair = [mpl.colors.to_rgba(LEADER_COLOURS[1]), mpl.colors.to_rgba(LEADER_COLOURS[0])]
             return np.array(pair)[(projection.sides(start) > 0).astype(np.int64)]
         if projection.dimension == 2:
-            inside = self.run.targets[self.places] @ projection.basis
+            inside = self.run.targets[self.drawn] @ projection.basis
             turn = np.arctan2(inside[:, 1], inside[:, 0]) / (2 * math.pi) % 1.0
             wheel = np.asarray(mpl.colormaps["twilight_shifted"](0.12 + 0.76 * turn))
             wheel[:, :3] *= 0.85  # its palest part would vanish on the page
@@ -74,23 +74,23 @@ class Stage:
         return np.tile(mpl.colors.to_rgba(LEADER_COLOURS[0]), (len(start), 1))
 
 
-def _directions(run: MeanFieldRun, places: np.ndarray) -> np.ndarray:
+def _directions(run: MeanFieldRun, rows: np.ndarray) -> np.ndarray:
     """Return three orthonormal directions: of E first, then the principal ones of all states outside."""
     states = run.trajectory.states
     some = np.unique(np.linspace(0, len(states) - 1, min(len(states), 8)).round().astype(np.int64))
     basis = run.projection.basis[:, :3]
-    cloud = states[some][:, places[:: max(1, len(places) // 500)]].reshape(-1, states.shape[2])
+    cloud = states[some][:, rows[:: max(1, len(rows) // 500)]].reshape(-1, states.shape[2])
     cloud = cloud - (cloud @ basis) @ basis.T
     rest = np.linalg.svd(cloud, full_matrices=False)[2][: 3 - basis.shape[1]].T
-    found = np.hstack([basis, rest])
-    found *= np.where(found[np.abs(found).argmax(axis=0), range(found.shape[1])] < 0, -1.0, 1.0)
-    if len(found) == 3 and np.linalg.det(found) < 0:
-        found[:, -1] *= -1
-    return found
+    axes = np.hstack([basis, rest])
+    axes *= np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1.0, 1.0)
+    if len(axes) == 3 and np.linalg.det(axes) < 0:
+        axes[:, -1] *= -1
+    return axes
 
 
 def draw_moment(axes: Axes, stage: Stage, state: int, azimuth: float = AZIMUTH) -> None:
-    """Draw the tokens of one state: on the circle with a histogram around it, else as seen from a side."""
+    """Draw the tokens of one state: on the circle with a histogram around it, else the sphere seen from a side."""
     axes.set_aspect("equal")
     axes.set_axis_off()
     if stage.dim == 2:
@@ -143,10 +143,10 @@ def _draw_ball(axes: Axes, stage: Stage, state: int, azimuth: float) -> None:
     points = stage.points(state) @ eye.T
     front = points[:, 2] >= 0
     area = _area(len(points))
-    for seen, strength, layer in ((~front, 0.22, 2), (front, 0.95, 4)):
-        colours = stage.colours[seen].copy()
+    for side, strength, layer in ((~front, 0.22, 2), (front, 0.95, 4)):
+        colours = stage.colours[side].copy()
         colours[:, 3] = strength
-        axes.scatter(points[seen, 0], points[seen, 1], s=area, c=colours, linewidth=0, zorder=layer)
+        axes.scatter(points[side, 0], points[side, 1], s=area, c=colours, linewidth=0, zorder=layer)
     axes.set_xlim(-1.06, 1.06)
     axes.set_ylim(-1.06, 1.06)
 

@@ -1,6 +1,6 @@
-"""Where tokens start on the sphere: quantiles, lattices, low-discrepancy and random samples, files.
+"""Starts on the sphere: quantiles, lattices, low-discrepancy and random samples, files.
 
-Starts that are symmetric about E hide the terminal phase (they leave a symmetric state by rounding only): push them.
+Starts that are symmetric about E hide the terminal phase (only rounding ends the symmetry): push them.
 """
 
 import math
@@ -35,7 +35,7 @@ def circle_quantiles(count: int, density: Density | None = None) -> Float[np.nda
     Raises
     ------
     BadInputError
-        For a count below 1, or a density that is not positive and finite.
+        If the count is below 1, or the density is not positive and finite.
     """
     _check_count(count)
     levels = (np.arange(count) + 0.5) / count
@@ -50,6 +50,7 @@ def circle_quantiles(count: int, density: Density | None = None) -> Float[np.nda
     cumulative = spline.antiderivative()
     total = float(cumulative(grid[-1]))
     angles = np.interp(levels * total, cumulative(grid), grid)
+    # Newton's method from a linear interpolation within one cell converges to rounding in four steps.
     for _ in range(4):
         angles -= (cumulative(angles) - levels * total) / spline(angles)
     return on_circle(angles)
@@ -83,14 +84,14 @@ def fibonacci_sphere(
     count
         Number of tokens.
     tilt
-        Turn the lattice by so many radians about the axis (1, 1, 0). Its law stays uniform.
+        Angle in radians by which the lattice is turned about the axis (1, 1, 0). Its law stays uniform.
     push
         Make it uneven: ``x <- (x + push) / |x + push|``, shorter than 1. A uniform law is symmetric about every E.
 
     Raises
     ------
     BadInputError
-        For a count below 1, or a push of length 1 or more.
+        If the count is below 1, or the push has length 1 or more.
     """
     _check_count(count)
     heights = 1 - (2 * np.arange(count) + 1) / count
@@ -113,14 +114,14 @@ def pushed(
     Raises
     ------
     BadInputError
-        For a push of length 1 or more.
+        If the push has length 1 or more.
     """
-    way = np.asarray(push, dtype=np.float64)
-    if way.shape != tokens.shape[1:] or not np.linalg.norm(way) < 1:
+    shift = np.asarray(push, dtype=np.float64)
+    if shift.shape != tokens.shape[1:] or not np.linalg.norm(shift) < 1:
         raise BadInputError(f"push {push} must be {tokens.shape[1]} numbers, shorter than 1, or tokens fall together")
-    if not way.any():
+    if not shift.any():
         return tokens
-    moved = tokens + way
+    moved = tokens + shift
     return np.asarray(moved / np.linalg.norm(moved, axis=1)[:, None])
 
 
@@ -166,12 +167,12 @@ def von_mises_fisher(
     shares
         Probability of each component; equal by default.
     seed
-        Of the choice and of the samples.
+        Seed of the choice of components and of the samples.
 
     Raises
     ------
     BadInputError
-        For numbers of components that differ, or values out of range.
+        If the numbers of components differ, or values are out of range.
     """
     _check_count(count)
     from scipy.stats import vonmises_fisher
@@ -199,7 +200,7 @@ def from_file(path: str | Path, array: str | None = None) -> Float[np.ndarray, "
     Raises
     ------
     BadInputError
-        As the reader, and for rows of norm zero.
+        As the reader, and if a row has norm zero.
     """
     return sphere_tokens(read_tokens(path, array=array).tokens, normalise=True)
 

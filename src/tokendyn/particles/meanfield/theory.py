@@ -1,4 +1,4 @@
-"""The theory's curves beside a run: the Gaussian closure where it applies, and a bound of the theorem's form."""
+"""The curves of the theory for a run: the Gaussian closure where it applies, and a bound of the theorem's form."""
 
 import dataclasses
 import math
@@ -20,9 +20,9 @@ class Envelope:
     times, distances
         The curve.
     constant
-        ``K``: the smallest for which the curve lies above the distances of the run until its departure.
+        ``K``: the smallest constant for which the curve lies above the distances of the run until its departure.
     growth
-        ``C``. The theorem leaves it open; this is the smallest that agrees with the departure time of our closure,
+        ``C``. The theorem does not give it; this is the smallest that agrees with the departure time of our closure,
         ``log(beta) / (2C) = log(beta) (1/(2c) + 1/(2 rate))``, 0 without a terminal phase.
     decay
         ``c``, the contraction rate of the projection.
@@ -36,7 +36,7 @@ class Envelope:
 
 
 def envelope(run: MeanFieldRun) -> Envelope | None:
-    """Return the bound beside a run; None where the theorem says nothing (no rate, or beta not above 1)."""
+    """Return the bound for a run; None where the theorem does not apply (no rate, or beta not above 1)."""
     beta, decay = run.flow.inverse_temperature, run.projection.rate
     if not (run.asks and 1 < beta < math.inf and decay > 0):
         return None
@@ -44,9 +44,11 @@ def envelope(run: MeanFieldRun) -> Envelope | None:
     growth = decay * rate / (decay + rate) if run.terminal.exists and rate > 0 else 0.0
     times = run.trajectory.times - run.trajectory.times[0]
     shape = math.sqrt(math.log(beta + 1) / beta) * np.exp(growth * times) + np.exp(-decay * times)
-    held = run.trajectory.times <= run.phases.departure
-    constant = float((run.distances[held] / shape[held]).max())
-    return Envelope(run.trajectory.times, constant * shape, constant, growth, decay)
+    concentrated = run.trajectory.times <= run.phases.departure
+    constant = float((run.distances[concentrated] / shape[concentrated]).max())
+    return Envelope(
+        times=run.trajectory.times, distances=constant * shape, constant=constant, growth=growth, decay=decay
+    )
 
 
 def closure_beside(run: MeanFieldRun, beyond: float = 0.0) -> Closure | None:
@@ -69,8 +71,8 @@ def closure_beside(run: MeanFieldRun, beyond: float = 0.0) -> Closure | None:
         return None
     start = float(trajectory.times[0])
     until = float(trajectory.times[-1]) - start + beyond
-    made = gaussian_closure(v.tolist(), b.tolist(), flow.inverse_temperature, clusters, until)
-    return _later(made, start) if start else made
+    closure = gaussian_closure(v.tolist(), b.tolist(), flow.inverse_temperature, clusters, until)
+    return _later(closure, start) if start else closure
 
 
 def _later(curve: Closure, start: float) -> Closure:
@@ -81,4 +83,4 @@ def _later(curve: Closure, start: float) -> Closure:
         metastable=(curve.phases.metastable[0] + start, curve.phases.metastable[1] + start),
         departure=curve.phases.departure + start,
     )
-    return Closure(curve.times + start, curve.distances, phases)
+    return Closure(times=curve.times + start, distances=curve.distances, phases=phases)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress
-from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows, window_length
+from tokendyn.rivals.forecast.common import parameter_problems, set_normalisation
 
 if TYPE_CHECKING:
     import torch
@@ -64,11 +64,8 @@ class TorchEncoder(Forecaster):
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
-        names = ("delays", "stride", "width", "heads", "layers", "updates", "batch")
-        problems = [problem for name in names for problem in check_count(name, getattr(self, name))]
-        problems += check_number("noise", self.noise, 0.0) + check_number("learning_rate", self.learning_rate, 0.0)
-        if self.budget is not None:
-            problems += check_number("budget", self.budget, 0.0)
+        counts = ("delays", "stride", "width", "heads", "layers", "updates", "batch")
+        problems = parameter_problems(self, counts, ("noise", "learning_rate"))
         if not problems and self.width % self.heads:
             problems.append(f"width is {self.width}, expected a multiple of heads, {self.heads}")
         return problems
@@ -79,12 +76,10 @@ class TorchEncoder(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         from tokendyn.optional import torch
 
-        driven = np.concatenate(inputs)
-        self.mean_ = np.concatenate(series).mean(axis=0)
-        self.input_mean_, self.input_scale_ = driven.mean(axis=0), np.maximum(driven.std(axis=0), 1e-12)
-        long = [(one, push) for one, push in zip(series, inputs, strict=True) if len(one) > self.window_length_]
-        tokens = torch.from_numpy(np.concatenate([self._tokens(one, push) for one, push in long]))
-        following = np.concatenate([one[self.window_length_ :] for one, _ in long])
+        set_normalisation(self, series, inputs)
+        long = [pair for pair in zip(series, inputs, strict=True) if len(pair[0]) > self.window_length_]
+        tokens = torch.from_numpy(np.concatenate([self._tokens(*pair) for pair in long]))
+        following = np.concatenate([snapshots[self.window_length_ :] for snapshots, _ in long])
         targets = torch.from_numpy((following - self.mean_) / self.scale_)
         generator = torch.Generator().manual_seed(self.random_state)
         self._build(generator)
@@ -99,9 +94,10 @@ class TorchEncoder(Forecaster):
             optimiser.param_groups[0]["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
             rows = torch.randint(len(tokens), (min(self.batch, len(tokens)),), generator=generator)
             window = tokens[rows].clone()
-            seen = window[..., : self.n_features_]
-            seen += self.noise * torch.randn(seen.shape, generator=generator, dtype=torch.float64)
-            loss = ((self.network_(window) + seen[:, -1] - targets[rows]) ** 2).mean()
+            # A view: the noise goes into the window, and the increment counts from the noisy newest snapshot.
+            snapshots = window[..., : self.n_features_]
+            snapshots += self.noise * torch.randn(snapshots.shape, generator=generator, dtype=torch.float64)
+            loss = ((self.network_(window) + snapshots[:, -1] - targets[rows]) ** 2).mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -110,7 +106,7 @@ class TorchEncoder(Forecaster):
         self.network_.eval()
 
     def _build(self, generator: "torch.Generator") -> None:
-        """Make the network with weights from the generator, the global one left as it was."""
+        """Build the network with weights drawn from the generator; the global generator keeps its state."""
         from tokendyn.optional import torch
         from tokendyn.rivals.forecast.encoder_network import EncoderNetwork
 
@@ -141,10 +137,10 @@ class TorchEncoder(Forecaster):
         orbit = np.full((len(windows), span + steps, self.n_features_), np.nan)
         with np.errstate(over="ignore", invalid="ignore"):
             orbit[:, :span] = (windows - self.mean_) / self.scale_
-            pushes = (inputs - self.input_mean_) / self.input_scale_
+            driving = (inputs - self.input_mean_) / self.input_scale_
             for step in range(steps):
-                seen = np.concatenate([orbit[:, step : step + span], pushes[:, step + 1 : step + span + 1]], axis=2)
-                tokens = np.ascontiguousarray(seen[:, :: self.stride])
+                window = np.concatenate([orbit[:, step : step + span], driving[:, step + 1 : step + span + 1]], axis=2)
+                tokens = np.ascontiguousarray(window[:, :: self.stride])
                 orbit[:, step + span] = orbit[:, step + span - 1] + self._increments(tokens)
             return orbit[:, span:] * self.scale_ + self.mean_, None
 

@@ -10,13 +10,13 @@ from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster, Progress
-from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows, window_length
 from tokendyn.optional import library
+from tokendyn.rivals.forecast.common import parameter_problems, set_normalisation
 
 #: Most monomials of one model.
 MOST_TERMS = 20_000
-#: Operations a second that a budget counts with: those of one core, with something in hand.
+#: Operations a second that a budget assumes: fewer than one core does, so that the estimate is on the safe side.
 _SPEED = 5e9
 
 
@@ -61,36 +61,31 @@ class NVAR(Forecaster):
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
-        problems = check_count("delays", self.delays) + check_count("stride", self.stride)
-        problems += check_count("order", self.order)
-        if self.budget is not None:
-            problems += check_number("budget", self.budget, 0.0)
-        return problems + check_number("ridge", self.ridge, 0.0) + check_number("noise", self.noise, 0.0)
+        return parameter_problems(self, ("delays", "stride", "order"), ("ridge", "noise"))
 
     def _window_length(self) -> int:
         return window_length(self.delays, self.stride)
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
-        stacked, driven = np.concatenate(series), np.concatenate(inputs)
-        self.mean_ = stacked.mean(axis=0)
-        self.input_mean_, self.input_scale_ = driven.mean(axis=0), np.maximum(driven.std(axis=0), 1e-12)
+        set_normalisation(self, series, inputs)
         self.powers_ = monomials(self.delays * self.n_features_ + self.n_inputs_, self.order)
         rng, span = np.random.default_rng(self.random_state), self.window_length_
         size = len(self.powers_)
-        seconds = (2 * len(stacked) * size**2 + size**3) / _SPEED
+        seconds = (2 * sum(map(len, series)) * size**2 + size**3) / _SPEED
         if self.budget is not None and seconds > self.budget:
             raise BadInputError(
                 f"{size} terms take about {seconds:.3g} s, the budget is {self.budget:.3g} s; lower order"
             )
         gram, cross = np.zeros((size, size)), np.zeros((size, self.n_features_))
         count = 0
-        for one, push in zip(series, inputs, strict=True):
-            if len(one) <= span:
+        # Normal equations are summed series by series: all features at once would not fit into memory.
+        for snapshots, driving in zip(series, inputs, strict=True):
+            if len(snapshots) <= span:
                 continue
-            windows = self._windows(one[:-1])
+            windows = self._windows(snapshots[:-1])
             noisy = windows + self.noise * rng.normal(size=windows.shape)
-            features = self._features(noisy, push[span:])
-            steps = ((one[span:] - self.mean_) / self.scale_) - noisy[:, -1]
+            features = self._features(noisy, driving[span:])
+            steps = ((snapshots[span:] - self.mean_) / self.scale_) - noisy[:, -1]
             gram += features.T @ features
             cross += features.T @ steps
             count += len(steps)
@@ -104,8 +99,8 @@ class NVAR(Forecaster):
 
     def _features(self, windows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the monomials of normalised windows and of the inputs of the next snapshots."""
-        pushes = (inputs - self.input_mean_) / self.input_scale_
-        return evaluate(np.concatenate([windows.reshape(len(windows), -1), pushes], axis=1), self.powers_)
+        driving = (inputs - self.input_mean_) / self.input_scale_
+        return evaluate(np.concatenate([windows.reshape(len(windows), -1), driving], axis=1), self.powers_)
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         windows = self._windows(series[:-1])
@@ -133,7 +128,7 @@ class NVAR(Forecaster):
         if self.powers_.shape[1] != self.order or self.weights_.shape != (len(self.powers_), self.n_features_):
             raise ValueError(f"weights have shape {self.weights_.shape}")
         if self.powers_.max(initial=0) > columns or self.powers_.min(initial=0) < 0:
-            raise ValueError("a monomial asks for a column that is not there")
+            raise ValueError("a monomial names a column that does not exist")
 
 
 _NVAR = ("mean", "input_mean", "input_scale", "powers", "weights")
@@ -142,7 +137,7 @@ _NVAR = ("mean", "input_mean", "input_scale", "powers", "weights")
 class PySINDy(Forecaster):
     """Sparse identification of ``x' = Theta(x, u) Xi`` by PySINDy (Brunton, Proctor, Kutz 2016).
 
-    The forecast is by Runge-Kutta steps. All columns have to be seen: there are no delays. Snapshots are not
+    The forecast is by Runge-Kutta steps. It has no delays, so the columns must be the whole state. Snapshots are not
     normalised, so that equations stay sparse.
 
     Parameters
@@ -167,8 +162,7 @@ class PySINDy(Forecaster):
         self.substeps = substeps
 
     def _parameter_problems(self) -> list[str]:
-        problems = check_count("degree", self.degree) + check_count("substeps", self.substeps)
-        return problems + check_number("threshold", self.threshold, 0.0) + check_number("alpha", self.alpha, 0.0)
+        return parameter_problems(self, ("degree", "substeps"), ("threshold", "alpha"))
 
     def _window_length(self) -> int:
         return 1
@@ -180,9 +174,9 @@ class PySINDy(Forecaster):
             warnings.simplefilter("ignore")
             rule = sindy.SmoothedFiniteDifference() if self.smooth else sindy.FiniteDifference(order=4)
             # The library is ours, term by term, so that the forecast evaluates what was fitted.
-            columns = [np.concatenate([one, push], axis=1) for one, push in zip(series, inputs, strict=True)]
-            terms = np.concatenate([evaluate(one, self.powers_) for one in columns])
-            slopes = np.concatenate([np.asarray(rule(one, self.dt_ * np.arange(len(one)))) for one in series])
+            columns = [np.concatenate(pair, axis=1) for pair in zip(series, inputs, strict=True)]
+            terms = np.concatenate([evaluate(values, self.powers_) for values in columns])
+            slopes = np.concatenate([np.asarray(rule(part, self.dt_ * np.arange(len(part)))) for part in series])
             try:
                 solver = sindy.STLSQ(threshold=self.threshold, alpha=self.alpha).fit(terms, slopes)
             except (ValueError, np.linalg.LinAlgError) as error:
@@ -223,7 +217,7 @@ class PySINDy(Forecaster):
         if self.coefficients_.shape != (self.n_features_, len(self.powers_)):
             raise ValueError(f"coefficients have shape {self.coefficients_.shape}")
         if self.powers_.max(initial=0) > self.n_features_ + self.n_inputs_ or self.powers_.min(initial=0) < 0:
-            raise ValueError("a term asks for a column that is not there")
+            raise ValueError("a term names a column that does not exist")
 
 
 def monomials(columns: int, order: int) -> Int[np.ndarray, "terms order"]:

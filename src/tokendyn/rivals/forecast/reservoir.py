@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress
-from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.embedding import delay_windows
 from tokendyn.optional import library
+from tokendyn.rivals.forecast.common import parameter_problems, set_normalisation
 
 #: Numbers in the states that are held at once when many windows are warmed up.
 _HELD = 2_000_000
@@ -63,10 +63,8 @@ class ESN(Forecaster):
         self.random_state = random_state
 
     def _parameter_problems(self) -> list[str]:
-        problems = check_count("units", self.units) + check_count("warmup", self.warmup)
-        problems += check_number("spectral_radius", self.spectral_radius, 0.0)
-        problems += check_number("input_scaling", self.input_scaling, 0.0) + check_number("ridge", self.ridge, 0.0)
-        problems += check_number("noise", self.noise, 0.0) + check_number("bias", self.bias, 0.0)
+        numbers = ("spectral_radius", "input_scaling", "ridge", "noise", "bias")
+        problems = parameter_problems(self, ("units", "warmup"), numbers)
         if not 0 < self.leak <= 1:
             problems.append(f"leak is {self.leak!r}, expected above 0 and at most 1")
         return problems
@@ -77,9 +75,7 @@ class ESN(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         nodes = library("reservoirpy.nodes")
         rng = np.random.default_rng(self.random_state)
-        stacked, driven = np.concatenate(series), np.concatenate(inputs)
-        self.mean_ = stacked.mean(axis=0)
-        self.input_mean_, self.input_scale_ = driven.mean(axis=0), np.maximum(driven.std(axis=0), 1e-12)
+        set_normalisation(self, series, inputs)
         reservoir = nodes.Reservoir(
             units=self.units,
             lr=self.leak,
@@ -89,13 +85,14 @@ class ESN(Forecaster):
             seed=self.random_state,
         )
         states, targets = [], []
-        for one, push in zip(series, inputs, strict=True):
-            drive = self._drive(one[:-1], push[1:])
+        for snapshots, driving in zip(series, inputs, strict=True):
+            drive = self._drive(snapshots[:-1], driving[1:])
             drive[:, : self.n_features_] += self.noise * rng.normal(size=(len(drive), self.n_features_))
+            # Each series starts from rest, and the states that still remember the start are left out.
             reservoir.reset() if reservoir.initialized else None
             washout = min(self.warmup, len(drive) // 2)
             states.append(self._linear_and_squares(reservoir.run(drive)[washout:]))
-            targets.append(((one[1:] - self.mean_) / self.scale_)[washout:])
+            targets.append(((snapshots[1:] - self.mean_) / self.scale_)[washout:])
         readout = nodes.Ridge(ridge=self.ridge).fit(np.concatenate(states), np.concatenate(targets))
         self.recurrent_ = np.asarray(reservoir.W.todense(), np.float64)
         self.entry_ = np.asarray(reservoir.Win.todense(), np.float64)
@@ -109,16 +106,16 @@ class ESN(Forecaster):
         return np.concatenate(parts, axis=-1)
 
     def _linear_and_squares(self, states: np.ndarray) -> np.ndarray:
-        """Return what the read-out sees."""
+        """Return the features of the read-out."""
         if not self.squares:
             return states
-        seen = states.copy()
-        seen[..., ::2] **= 2
-        return seen
+        features = states.copy()
+        features[..., ::2] **= 2
+        return features
 
     def _step(self, states: np.ndarray, drive: np.ndarray) -> np.ndarray:
-        pushed = np.tanh(states @ self.recurrent_.T + drive @ self.entry_.T + self.offset_)
-        return (1 - self.leak) * states + self.leak * pushed
+        response = np.tanh(states @ self.recurrent_.T + drive @ self.entry_.T + self.offset_)
+        return (1 - self.leak) * states + self.leak * response
 
     def _predict(self, states: np.ndarray) -> np.ndarray:
         return (self.readout_[0] + self._linear_and_squares(states) @ self.readout_[1:]) * self.scale_ + self.mean_
@@ -133,11 +130,10 @@ class ESN(Forecaster):
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         windows = delay_windows(series[:-1], self.warmup, 1)
-        pushes = delay_windows(inputs[1:], self.warmup, 1) if self.n_inputs_ else np.empty((*windows.shape[:2], 0))
+        driving = delay_windows(inputs[1:], self.warmup, 1) if self.n_inputs_ else np.empty((*windows.shape[:2], 0))
         most = max(_HELD // (self.units + self.warmup * self.n_features_), 1)
-        parts = [
-            self._predict(self._warm(windows[i : i + most], pushes[i : i + most])) for i in range(0, len(windows), most)
-        ]
+        cuts = [slice(first, first + most) for first in range(0, len(windows), most)]
+        parts = [self._predict(self._warm(windows[cut], driving[cut])) for cut in cuts]
         return np.concatenate(parts)
 
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:

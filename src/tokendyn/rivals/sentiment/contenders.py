@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import hashed_kernels as kernels
 from tokendyn.rivals.sentiment.published import PublishedHardmax
-from tokendyn.sentiment.checks import _number, _whole, check_labels, check_texts
+from tokendyn.sentiment.checks import check_labels, check_texts, fraction_problems, positive_problems, whole_problems
 from tokendyn.sentiment.classifier import LeaderClassifier, split
 from tokendyn.sentiment.store import save
 from tokendyn.sentiment.tokenise import Lexicon
@@ -24,7 +24,7 @@ from tokendyn.sentiment.tokens import TokenRule, read_units
 
 #: Strengths of the linear models that are tried, the inverse of the L2 penalty.
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-_PAIR = 116_049_371  # spreads the pairs; below 2^31, so that a product of it and a 31-bit hash fits into int64
+_PAIR = 116_049_371  # a factor that spreads pairs; below 2^31, so that its product with a 31-bit hash fits into int64
 
 
 @runtime_checkable
@@ -45,7 +45,7 @@ class Contender:
     Attributes
     ----------
     name
-        How tables call it.
+        Its name in tables.
     make
         A new classifier for a seed.
     model_bytes
@@ -62,12 +62,19 @@ class Contender:
 
 def leader_model(name: str = "leaders", **parameters: Any) -> Contender:
     """Return :class:`LeaderClassifier` with some parameters; its size is that of the saved folder."""
-    return Contender(name, lambda seed: LeaderClassifier(**parameters, random_state=seed), _folder_bytes)
+    return Contender(
+        name=name, make=lambda seed: LeaderClassifier(**parameters, random_state=seed), model_bytes=_folder_bytes
+    )
 
 
 def published_model(name: str = "as published", **parameters: Any) -> Contender:
     """Return :class:`PublishedHardmax`; its size is that of words, embeddings and decoder."""
-    return Contender(name, lambda seed: PublishedHardmax(**parameters, random_state=seed), _published_bytes, 2)
+    return Contender(
+        name=name,
+        make=lambda seed: PublishedHardmax(**parameters, random_state=seed),
+        model_bytes=_published_bytes,
+        most_classes=2,
+    )
 
 
 def linear_model(name: str, ngrams: int = 1, *, tuned: bool = False) -> Contender:
@@ -76,7 +83,7 @@ def linear_model(name: str, ngrams: int = 1, *, tuned: bool = False) -> Contende
     Parameters
     ----------
     name
-        How tables call it.
+        Its name in tables.
     ngrams
         Longest run of adjacent words.
     tuned
@@ -87,12 +94,14 @@ def linear_model(name: str, ngrams: int = 1, *, tuned: bool = False) -> Contende
     -----
     The size is that of the vocabulary as JSON and of the float64 numbers.
     """
-    return Contender(name, lambda seed: _linear(seed, ngrams, tuned=tuned), _linear_bytes)
+    return Contender(name=name, make=lambda seed: _linear(seed, ngrams, tuned=tuned), model_bytes=_linear_bytes)
 
 
 def embedding_model(name: str = "fastText-like", **parameters: Any) -> Contender:
     """Return :class:`HashedEmbeddings`; its size is that of its table and decoder."""
-    return Contender(name, lambda seed: HashedEmbeddings(**parameters, random_state=seed), _table_bytes)
+    return Contender(
+        name=name, make=lambda seed: HashedEmbeddings(**parameters, random_state=seed), model_bytes=_table_bytes
+    )
 
 
 class HashedEmbeddings(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -166,13 +175,14 @@ class HashedEmbeddings(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             training, validation = split(
                 which, float(self.validation_fraction), np.random.default_rng(self.random_state)
             )
-            reached = []
+            accuracies = []
             for rate in rates:
                 probabilities = _judge(
                     indptr, tokens, validation, *self._learn(indptr, tokens, which, training, rate, len(classes))
                 )
-                reached.append(float(np.mean(probabilities.argmax(axis=1) == which[validation])))
-            rates = [rates[int(np.argmax(reached))]]
+                accuracies.append(float(np.mean(probabilities.argmax(axis=1) == which[validation])))
+            rates = [rates[int(np.argmax(accuracies))]]
+        # The chosen rate trains on all texts, those of the validation too.
         everything = np.arange(len(texts))
         self.table_, self.decoder_ = self._learn(indptr, tokens, which, everything, rates[0], len(classes))
         self.classes_, self.learning_rate_ = classes, rates[0]
@@ -186,8 +196,8 @@ class HashedEmbeddings(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, texts: Iterable[Any]) -> np.ndarray:
         """Return the label of each text."""
-        chosen: np.ndarray = self.classes_[self.predict_proba(texts).argmax(axis=1)]
-        return chosen
+        labels: np.ndarray = self.classes_[self.predict_proba(texts).argmax(axis=1)]
+        return labels
 
     def _tokens(self, texts: list[str]) -> tuple[Int[np.ndarray, " texts_and_one"], Int[np.ndarray, " tokens"]]:
         """Return the buckets of the words and pairs of every text."""
@@ -196,6 +206,7 @@ class HashedEmbeddings(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         single = numbers >= 0
         rows, hashes = [units.rows[single]], [numbers[single]]
         if self.ngrams == 2:
+            # A number below 0 stands between sentences, so no pair spans two of them.
             both = single[:-1] & single[1:]
             first, second = numbers[:-1][both], numbers[1:][both]
             rows.append(units.rows[:-1][both])
@@ -226,19 +237,14 @@ class HashedEmbeddings(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _check(self) -> None:
         """Raise one BadInputError for all parameters out of range."""
-        given = self.get_params()
-        problems = [
-            f"{name}={given[name]!r}; expected a whole number of at least {least}"
-            for name, least in {"dim": 1, "buckets": 1, "ngrams": 1, "epochs": 1, "random_state": 0}.items()
-            if not (_whole(given[name]) and given[name] >= least)
-        ]
-        if _whole(self.ngrams) and self.ngrams > 2:
+        values = self.get_params()
+        problems = whole_problems(values, {"dim": 1, "buckets": 1, "ngrams": 1, "epochs": 1, "random_state": 0})
+        if not whole_problems(values, {"ngrams": 1}) and self.ngrams > 2:
             problems.append(f"ngrams={self.ngrams}; expected 1 or 2")
-        rates = list(self.learning_rates)
-        if not rates or not all(_number(rate) and rate > 0 for rate in rates):
-            problems.append(f"learning_rates={rates}; expected one or more positive numbers")
-        if not (_number(self.validation_fraction) and 0 < self.validation_fraction < 1):
-            problems.append(f"validation_fraction={self.validation_fraction!r}; expected a number between 0 and 1")
+        rates = {str(number): rate for number, rate in enumerate(self.learning_rates)}
+        if not rates or positive_problems(rates, rates):
+            problems.append(f"learning_rates={list(rates.values())}; expected one or more positive numbers")
+        problems += fraction_problems(values, "validation_fraction")
         if problems:
             raise BadInputError.all_of("HashedEmbeddings", problems)
 
@@ -280,7 +286,7 @@ def _linear(seed: int, ngrams: int, *, tuned: bool) -> Any:
 
 
 def _folder_bytes(model: LeaderClassifier) -> int:
-    # Not the whole folder: its record holds seconds of the training, of another length each time.
+    # Not the whole folder: its record holds the seconds of the training, whose digits vary from run to run.
     with tempfile.TemporaryDirectory() as folder:
         save(model, Path(folder) / "model")
         tensors = (Path(folder) / "model" / "model.safetensors").stat().st_size

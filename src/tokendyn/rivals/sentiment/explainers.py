@@ -18,10 +18,10 @@ from tokendyn.optional import EXTRAS, library, missing
 from tokendyn.sentiment.explanation import Span
 from tokendyn.sentiment.tokenise import find_words
 
-#: At most so many characters go to the model in one call, so that a long text does not fill the memory.
+#: Most characters that go to the model in one call: all variants of a long text at once would fill the memory.
 _CHARACTERS_A_CALL = 2**23
 
-#: A score this small is no part of an explanation: it is rounding of probabilities.
+#: Scores below this are no part of an explanation: they come from the rounding of probabilities.
 NOTHING = 1e-9
 
 
@@ -59,11 +59,11 @@ class CutText:
     @classmethod
     def of(cls, text: str) -> "CutText":
         """Cut a text."""
-        number: dict[str, int] = {}
+        number_of: dict[str, int] = {}
         spans: list[list[Span]] = []
         owners, pieces, surfaces, last = [], [], [], 0
         for word, start, end in find_words(text):
-            owner = number.setdefault(word, len(number))
+            owner = number_of.setdefault(word, len(number_of))
             if owner == len(spans):
                 spans.append([])
             spans[owner].append((start, end))
@@ -72,42 +72,49 @@ class CutText:
             surfaces.append(text[start:end])
             last = end
         pieces.append(text[last:])
-        places = np.array(owners, dtype=np.int64)
-        return cls(text, tuple(number), tuple(map(tuple, spans)), tuple(pieces), tuple(surfaces), places)
+        return cls(
+            text=text,
+            words=tuple(number_of),
+            spans=tuple(map(tuple, spans)),
+            pieces=tuple(pieces),
+            surfaces=tuple(surfaces),
+            owners=np.array(owners, dtype=np.int64),
+        )
 
     def with_only(self, present: Bool[np.ndarray, " words"]) -> str:
         """Return the text with the present words; a space stands for each occurrence of another.
 
         Whatever is no word stays: punctuation, blanks, markup. The space keeps neighbours from joining.
         """
-        shown = present[self.owners].tolist()
+        kept = present[self.owners].tolist()
         parts = [self.pieces[0]]
-        for keep, surface, piece in zip(shown, self.surfaces, self.pieces[1:], strict=True):
+        for keep, surface, piece in zip(kept, self.surfaces, self.pieces[1:], strict=True):
             parts += (surface if keep else " ", piece)
         return "".join(parts)
 
     def share_out(self, parts: Sequence[tuple[Sequence[Span], float]]) -> Float[np.ndarray, " words"]:
-        """Return for each distinct word what contributions at spans of the text give it.
+        """Return the share of each distinct word in contributions at spans of the text.
 
         A contribution is split evenly over its spans, and at a span over the words that it covers (an n-gram
         covers several), so the sum is kept; what covers no word is left out.
         """
-        number = {spans: owner for owner, spans in enumerate(self.spans)}
-        given = np.zeros(len(self.words))
+        owner_of = {spans: owner for owner, spans in enumerate(self.spans)}
+        shares = np.zeros(len(self.words))
         for spans, amount in parts:
-            owner = number.get(tuple(spans))
+            owner = owner_of.get(tuple(spans))
             if owner is not None:
-                given[owner] += amount
+                shares[owner] += amount
                 continue
             for start, end in spans:
                 covered = self._covered(start, end)
-                np.add.at(given, covered, amount / len(spans) / max(1, len(covered)))
-        return given
+                # add.at, because a word may occur twice within one span.
+                np.add.at(shares, covered, amount / len(spans) / max(1, len(covered)))
+        return shares
 
     def _covered(self, start: int, end: int) -> Int[np.ndarray, " covered"]:
         """Return the numbers of the words that have letters between two places of the text."""
-        places = np.array(sorted(span for spans in self.spans for span in spans), dtype=np.int64)
-        return self.owners[(places[:, 0] < end) & (places[:, 1] > start)]
+        occurrences = np.array(sorted(span for spans in self.spans for span in spans), dtype=np.int64)
+        return self.owners[(occurrences[:, 0] < end) & (occurrences[:, 1] > start)]
 
 
 class Judge:
@@ -135,16 +142,16 @@ class Judge:
         """Return the probability of the verdict for each variant of the text with the present words only."""
         self.calls += len(present)
         at_once = max(1, _CHARACTERS_A_CALL // (len(self.cut.text) + 1))
-        found = [
+        parts = [
             _probabilities(self.model, [self.cut.with_only(row) for row in present[first : first + at_once]])
             for first in range(0, len(present), at_once)
         ]
-        return np.concatenate([*(part[:, self.verdict] for part in found), np.empty(0)])
+        return np.concatenate([*(part[:, self.verdict] for part in parts), np.empty(0)])
 
 
 @dataclass(frozen=True)
 class WordScores:
-    """What an explainer says of a text.
+    """Scores of the words of a text by an explainer.
 
     Attributes
     ----------
@@ -168,10 +175,11 @@ def leaders(judge: Judge, seed: int, samples: int) -> WordScores:
     their learned value towards the verdict, scaled into (-1, 1). The size is the number of leaders.
     """
     why = judge.model.explain(judge.cut.text)  # type: ignore[attr-defined]
-    places = {gone.spans: 1.0 + rank for rank, gone in enumerate(reversed(why.succession), start=1)}
+    ranks = {leader.spans: 1.0 + rank for rank, leader in enumerate(reversed(why.succession), start=1)}
     side = _side(judge)
+    # Ranks begin at 2: no value, scaled into (-1, 1), comes before a word of the succession.
     largest = 1.0 + max((abs(float(word.value)) for word in why.contributions), default=0.0)
-    parts = [(word.spans, places.get(word.spans, side * float(word.value) / largest)) for word in why.contributions]
+    parts = [(word.spans, ranks.get(word.spans, side * float(word.value) / largest)) for word in why.contributions]
     return WordScores(judge.cut.share_out(parts), len(why.leaders))
 
 
@@ -195,7 +203,7 @@ def loo(judge: Judge, seed: int, samples: int) -> WordScores:
 
 
 def random(judge: Judge, seed: int, samples: int) -> WordScores:
-    """Score words by independent normal numbers: what no explanation is worth."""
+    """Score words by independent normal numbers, which explain nothing: the base line."""
     return _sized(np.random.default_rng(seed).standard_normal(len(judge.cut.words)))
 
 
@@ -218,9 +226,9 @@ def lime(judge: Judge, seed: int, samples: int) -> WordScores:
 
     explainer = lime_text.LimeTextExplainer(split_expression=r"\s+", random_state=seed)
     named = " ".join(f"w{number}" for number in range(words))
-    found = explainer.explain_instance(named, classify, labels=(1,), num_features=words, num_samples=samples)
+    explanation = explainer.explain_instance(named, classify, labels=(1,), num_features=words, num_samples=samples)
     values = np.zeros(words)
-    for number, weight in found.local_exp[1]:
+    for number, weight in explanation.local_exp[1]:
         values[number] = weight
     return _sized(values)
 
@@ -234,11 +242,11 @@ def shap(judge: Judge, seed: int, samples: int) -> WordScores:
     explainers, maskers = library("shap.explainers"), library("shap.maskers")
 
     words = len(judge.cut.words)
-    with _global_generator_put_back():
+    with _global_generator_kept():
         masker = maskers.Independent(np.zeros((1, words)), max_samples=1)
         explainer = explainers.Permutation(lambda rows: judge.probabilities(rows > 0.5), masker, seed=seed)
-        found = explainer(np.ones((1, words)), max_evals=max(samples, 2 * words + 1), silent=True)
-    return _sized(np.asarray(found.values[0], dtype=np.float64))
+        explanation = explainer(np.ones((1, words)), max_evals=max(samples, 2 * words + 1), silent=True)
+    return _sized(np.asarray(explanation.values[0], dtype=np.float64))
 
 
 EXPLAINERS: dict[str, Explainer] = {
@@ -280,13 +288,13 @@ def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
 
 
 @contextmanager
-def _global_generator_put_back() -> Iterator[None]:
-    """Put numpy's global generator back: SHAP seeds it and draws from it."""
-    before = np.random.get_state()  # noqa: NPY002
+def _global_generator_kept() -> Iterator[None]:
+    """Restore the state of numpy's global generator: SHAP seeds it and draws from it."""
+    state = np.random.get_state()  # noqa: NPY002
     try:
         yield
     finally:
-        np.random.set_state(before)  # noqa: NPY002
+        np.random.set_state(state)  # noqa: NPY002
 
 
 def _side(judge: Judge) -> float:
@@ -301,13 +309,13 @@ def _sized(values: Float[np.ndarray, " words"]) -> WordScores:
 
 
 def _probabilities(model: TextModel, texts: list[str]) -> Float[np.ndarray, "texts classes"]:
-    """Ask the model, and check what it says."""
-    found = np.asarray(model.predict_proba(texts), dtype=np.float64)
-    if found.ndim != 2 or len(found) != len(texts) or found.shape[1] < 2:
+    """Return the probabilities that a model gives to texts, after a check of their shape and values."""
+    probabilities = np.asarray(model.predict_proba(texts), dtype=np.float64)
+    if probabilities.ndim != 2 or len(probabilities) != len(texts) or probabilities.shape[1] < 2:
         raise BadInputError(
-            f"predict_proba gave shape {found.shape} for {len(texts)} texts; expected ({len(texts)}, classes) with at "
-            "least two classes"
+            f"predict_proba gave shape {probabilities.shape} for {len(texts)} texts; expected ({len(texts)}, classes) "
+            "with at least two classes"
         )
-    if not math.isfinite(float(found.sum())):
-        raise BadInputError("predict_proba gave NaN or infinite probabilities; mend the model")
-    return found
+    if not math.isfinite(float(probabilities.sum())):
+        raise BadInputError("predict_proba gave NaN or infinite probabilities; repair the model")
+    return probabilities

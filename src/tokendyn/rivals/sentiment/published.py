@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import published_kernels as kernels
-from tokendyn.sentiment.checks import _number, _whole, check_labels, check_texts
+from tokendyn.sentiment.checks import check_labels, check_texts, fraction_problems, positive_problems, whole_problems
 from tokendyn.sentiment.classifier import split
 from tokendyn.sentiment.tokenise import Lexicon, find_words
 from tokendyn.sentiment.training import Progress
@@ -130,7 +130,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     inference
         "hardmax" (published), or "softmax" as in training. The epoch is chosen by what is used.
     max_tokens
-        A text is cut after so many words; then the words that the training part does not hold are left out.
+        Most words of a text that are read; of these, words that the training part does not hold are left out.
     epochs, learning_rate, batch_size
         Of Adam on the mean logistic loss.
     validation_fraction
@@ -240,8 +240,8 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, texts: Iterable[Any]) -> np.ndarray:
         """Return the label of each text."""
         positive = self.decision_function(texts) > 0
-        chosen: np.ndarray = self.classes_[positive.astype(np.int64)]
-        return chosen
+        labels: np.ndarray = self.classes_[positive.astype(np.int64)]
+        return labels
 
     def leader_counts(self, texts: Iterable[Any]) -> Int[np.ndarray, " texts"]:
         """Return how many distinct words of each text lead themselves at the last layer, at hardmax."""
@@ -265,10 +265,10 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return logits and numbers of leaders of new texts."""
         check_is_fitted(self)
         counted = merge_words(check_texts(texts, empty_allowed=True), self.max_tokens)
-        met = np.array([self._number_of.get(name, -1) for name in counted.names], dtype=np.int64)
-        known = np.flatnonzero(met >= 0)
+        number_of = np.array([self._number_of.get(name, -1) for name in counted.names], dtype=np.int64)
+        known = np.flatnonzero(number_of >= 0)
         ragged = with_active(counted, known)
-        numbers = met[known][ragged.words].astype(np.int32) if len(known) else ragged.words
+        numbers = number_of[known][ragged.words].astype(np.int32) if len(known) else ragged.words
         mapped = Ragged(ragged.indptr, numbers, ragged.counts, ragged.neutral, ragged.lengths)
         return run_texts(mapped, np.arange(len(mapped)), self.network_, temperature)
 
@@ -282,32 +282,34 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         rng: np.random.Generator,
         progress: Progress | None,
     ) -> tuple[Network, list[dict[str, float | int]], int]:
-        """Return the network of the best epoch (accuracy, then loss), the record, and the place of the best in it."""
+        """Return the network of the best epoch (accuracy, then loss), the record, and the index of the best in it."""
+        # All unknowns lie in one vector, so that Adam updates them in one pass; first and second are its moments.
         point, gradient, first, second = (np.zeros((words + 1) * self.dim + 1) for _ in range(4))
         point[: words * self.dim] = rng.normal(size=words * self.dim)
         point[words * self.dim :] = rng.uniform(-1.0, 1.0, self.dim + 1) / np.sqrt(self.dim)
         step, temperature = float(self.alpha) / (1.0 + float(self.alpha)), float(self.temperature)
         network, slopes = self._view(point), self._view(gradient)
         record: list[dict[str, float | int]] = []
-        least, best, taken = (-1.0, -np.inf), network, 0
+        least, best, updates = (-1.0, -np.inf), network, 0
         for epoch in range(1, self.epochs + 1):
             began = time.process_time()
             order, total = rng.permutation(training), 0.0
             for start in range(0, len(order), self.batch_size):
-                rows, taken = order[start : start + self.batch_size], taken + 1
+                rows, updates = order[start : start + self.batch_size], updates + 1
                 loss, gradient[-1] = kernels.add_gradient(
                     texts.indptr, texts.words, texts.counts, rows, positive, network.embedding, network.decoder,
                     point[-1], step, temperature, self.layers, slopes.embedding, slopes.decoder,
                 )  # fmt: skip
-                kernels.adam(point, gradient, first, second, float(self.learning_rate), taken)
+                kernels.adam(point, gradient, first, second, float(self.learning_rate), updates)
                 total += loss * len(rows)
             seconds = time.process_time() - began
-            candidate = self._view(point.copy())
+            candidate = self._view(point.copy())  # the vector changes with the next update
             entry = _judge(texts, positive, validation, candidate, self._temperature())
             record.append({"epoch": epoch, "loss": total / len(order), **entry, "cpu_seconds": round(seconds, 3)})
-            reached = (entry["validation_accuracy"], -entry["validation_loss"])
-            if reached > least:
-                least, best, which = reached, candidate, epoch - 1
+            score = (entry["validation_accuracy"], -entry["validation_loss"])
+            # The first of equal epochs wins: it has learned from fewer passes.
+            if score > least:
+                least, best, which = score, candidate, epoch - 1
             if progress is not None:
                 progress(epoch, self.epochs, entry["validation_accuracy"])
         return best, record, which
@@ -315,7 +317,13 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _view(self, point: Float[np.ndarray, " unknowns"]) -> Network:
         """Return one vector of all unknowns as a network that shares its memory."""
         embedding = point[: -self.dim - 1].reshape(-1, self.dim)
-        return Network(embedding, point[-self.dim - 1 : -1], float(point[-1]), float(self.alpha), self.layers)
+        return Network(
+            embedding=embedding,
+            decoder=point[-self.dim - 1 : -1],
+            bias=float(point[-1]),
+            alpha=float(self.alpha),
+            layers=self.layers,
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -366,22 +374,13 @@ def _judge(
     }
 
 
-def _check(given: dict[str, Any]) -> None:
+def _check(values: dict[str, Any]) -> None:
     """Raise one BadInputError for all parameters that are of the wrong kind or out of range."""
     least = {"dim": 1, "layers": 0, "max_tokens": 1, "epochs": 1, "batch_size": 1, "random_state": 0}
-    problems = [
-        f"{name}={given[name]!r}; expected a whole number of at least {lowest}"
-        for name, lowest in least.items()
-        if not (_whole(given[name]) and given[name] >= lowest)
-    ]
-    problems += [
-        f"{name}={given[name]!r}; expected a positive number"
-        for name in ("alpha", "temperature", "learning_rate")
-        if not (_number(given[name]) and given[name] > 0)
-    ]
-    if not (_number(given["validation_fraction"]) and 0 < given["validation_fraction"] < 1):
-        problems.append(f"validation_fraction={given['validation_fraction']!r}; expected a number between 0 and 1")
-    if given["inference"] not in ("hardmax", "softmax"):
-        problems.append(f"inference={given['inference']!r}; expected 'hardmax' or 'softmax'")
+    problems = whole_problems(values, least)
+    problems += positive_problems(values, ("alpha", "temperature", "learning_rate"))
+    problems += fraction_problems(values, "validation_fraction")
+    if values["inference"] not in ("hardmax", "softmax"):
+        problems.append(f"inference={values['inference']!r}; expected 'hardmax' or 'softmax'")
     if problems:
         raise BadInputError.all_of("PublishedHardmax", problems)

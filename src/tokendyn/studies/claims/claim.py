@@ -123,8 +123,8 @@ class Outcome:
         rows = []
         for name, bound in self.claim.bounds.items():
             value = self.finding.values.get(name, math.nan)
-            met = bound.met(value) if name in self.finding.values else None
-            rows.append({"measured": name, "value": value, "bound": str(bound), "met": met})
+            holds = bound.met(value) if name in self.finding.values else None
+            rows.append({"measured": name, "value": value, "bound": str(bound), "met": holds})
         return rows
 
     def record(self) -> dict[str, Any]:
@@ -159,4 +159,11 @@ def judge(claim: Claim, profile: Profile, seed: int) -> Outcome:
         finding = claim.check(profile, seed)
     except TokendynError as error:
         finding, failure = Finding({}, pd.DataFrame()), str(error)
-    return Outcome(claim, finding, time.process_time() - began, profile, seed, failure)
+    return Outcome(
+        claim=claim,
+        finding=finding,
+        seconds=time.process_time() - began,
+        profile=profile,
+        seed=seed,
+        failure=failure,
+    )

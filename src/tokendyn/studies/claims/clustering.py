@@ -56,7 +56,15 @@ def _cases(profile: Profile, seed: int, runner: Runner) -> Iterator[_Case]:
                 continue
             layers = prediction.layers + math.ceil(30 / math.log1p(alpha))
             trajectory = runner(tokens, alpha, score, layers)
-            yield _Case(number, dim, alpha, score, trajectory, prediction, limit_set(polytope, score))
+            yield _Case(
+                seed=number,
+                dim=dim,
+                alpha=alpha,
+                score=score,
+                trajectory=trajectory,
+                prediction=prediction,
+                limits=limit_set(polytope, score),
+            )
 
 
 def converges(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding:
@@ -71,7 +79,9 @@ def converges(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Findi
     table = pd.DataFrame(rows)
     figure = curves(paths, "layer", "distance to the limit set", bound=1e-9, logy=True)
     values = {"largest distance": float(table["largest distance"].max()), "runs": float(len(table))}
-    return Finding(values, table, figure, f"{len(table)} runs of 30 tokens in dimension 2 and 3.")
+    return Finding(
+        values=values, table=table, figure=figure, remark=f"{len(table)} runs of 30 tokens in dimension 2 and 3."
+    )
 
 
 def leaders(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding:
@@ -83,14 +93,14 @@ def leaders(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding
         leads = (trajectory.leaders[:, 0] == own) & (trajectory.tie_counts[:, 0] == 1)
         since = np.maximum.accumulate(leads, axis=0)
         moves = np.abs(np.diff(trajectory.states, axis=0)).max(axis=2) / scale
-        found = np.flatnonzero(leads.any(axis=0))
+        leaders = np.flatnonzero(leads.any(axis=0))
         gaps = np.linalg.norm(trajectory.states[-1] - case.prediction.limits, axis=1) / scale
         rows.append(
             case.row
             | {
-                "leaders": len(found),
+                "leaders": len(leaders),
                 "motion of a leader": float(np.where(since, moves, 0.0).max()),
-                "leaders not foreseen": len(set(case.prediction.leaders.tolist()) ^ set(found.tolist())),
+                "leaders not foreseen": len(set(case.prediction.leaders.tolist()) ^ set(leaders.tolist())),
                 "distance from the leaders' prediction": float(np.nanmax(gaps)),
             }
         )
@@ -100,7 +110,7 @@ def leaders(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding
     table = pd.DataFrame(rows)
     names = ("motion of a leader", "leaders not foreseen", "distance from the leaders' prediction")
     values = {name: float(table[name].max()) for name in names}
-    return Finding(values, table, curves(motion, "layer", "largest move of a follower", logy=True))
+    return Finding(values=values, table=table, figure=curves(motion, "layer", "largest move of a follower", logy=True))
 
 
 def rate(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding:
@@ -120,36 +130,42 @@ def rate(profile: Profile, seed: int, *, runner: Runner = hardmax) -> Finding:
             paths[f"alpha = {case.alpha:g}"] = (np.arange(len(gaps)), np.maximum(gaps.max(axis=1), 1e-17))
     table = pd.DataFrame(rows)
     values = {"relative error": float(table["relative error"].max()), "steps": float(table["steps"].sum())}
-    return Finding(values, table, curves(paths, "layer", "largest distance from the leader", logy=True))
+    return Finding(
+        values=values, table=table, figure=curves(paths, "layer", "largest distance from the leader", logy=True)
+    )
 
 
 CLAIMS = (
     Claim(
-        "clustering.converges",
-        "Tokens converge to a clustered equilibrium.",
-        f"{SOURCE}, main theorem",
-        "Largest distance of a token from the limit set S at the end of a run, over random tokens, alpha and A.",
-        {"largest distance": at_most(1e-9), "runs": at_least(10.0)},
-        converges,
+        id="clustering.converges",
+        statement="Tokens converge to a clustered equilibrium.",
+        source=f"{SOURCE}, main theorem",
+        how="Largest distance of a token from the limit set S at the end of a run, over random tokens, alpha and A.",
+        bounds={"largest distance": at_most(1e-9), "runs": at_least(10.0)},
+        check=converges,
     ),
     Claim(
-        "clustering.leaders",
-        "Special points, the leaders, determine the equilibrium; once a token leads itself it never moves again.",
-        f"{SOURCE}, leaders",
-        "Moves of leaders after they led; ends of all tokens against those that the leaders alone foretell.",
-        {
+        id="clustering.leaders",
+        statement=(
+            "Special points, the leaders, determine the equilibrium; once a token leads itself it never moves again."
+        ),
+        source=f"{SOURCE}, leaders",
+        how="Moves of leaders after they led; ends of all tokens against those that the leaders alone foretell.",
+        bounds={
             "motion of a leader": at_most(1e-12),
             "leaders not foreseen": at_most(0.0),
             "distance from the leaders' prediction": at_most(1e-9),
         },
-        leaders,
+        check=leaders,
     ),
     Claim(
-        "clustering.rate",
-        "While its leaders stay the same, a token approaches their mean by the factor 1 / (1 + alpha) a layer.",
-        f"{SOURCE}, equation of a layer",
-        "Ratio of distances before and after every layer in which a token has one leader, against 1 / (1 + alpha).",
-        {"relative error": at_most(1e-9), "steps": at_least(100.0)},
-        rate,
+        id="clustering.rate",
+        statement=(
+            "While its leaders stay the same, a token approaches their mean by the factor 1 / (1 + alpha) a layer."
+        ),
+        source=f"{SOURCE}, equation of a layer",
+        how="Ratio of distances before and after every layer in which a token has one leader, against 1 / (1 + alpha).",
+        bounds={"relative error": at_most(1e-9), "steps": at_least(100.0)},
+        check=rate,
     ),
 )

@@ -35,7 +35,12 @@ def classifies(profile: Profile, seed: int, *, builder: Builder = exact.compile)
         "largest |output - label|": float(table["largest difference"].max()),
     }
     figure = bars(table.groupby("family")["sequences"].sum().to_dict(), "sequences classified exactly")
-    return Finding(values, table, figure, "Random labels; a rational run of 40 sequences of each family.")
+    return Finding(
+        values=values,
+        table=table,
+        figure=figure,
+        remark="Random labels; a rational run of 40 sequences of each family.",
+    )
 
 
 def _verified(family: str, strategy: str, done: exact.Verification) -> dict[str, Any]:
@@ -102,7 +107,7 @@ def blocks(profile: Profile, seed: int, *, builder: Builder = exact.compile) -> 
     }
     growing = table[table["grows"] == "sequences"]
     paths = {str(name): (part["size"], part["blocks"]) for name, part in growing.groupby("strategy")}
-    return Finding(values, table, curves(paths, "sequences N", "blocks", logx=True, logy=True))
+    return Finding(values=values, table=table, figure=curves(paths, "sequences N", "blocks", logx=True, logy=True))
 
 
 def _slope(table: pd.DataFrame, kind: str, column: str) -> float:
@@ -130,7 +135,7 @@ def low_rank(profile: Profile, seed: int, *, builder: Builder = exact.compile) -
         "matrices": float(2 * len(table)),
     }
     largest = table.groupby("family")[["score rank", "value rank"]].max().max(axis=1)
-    return Finding(values, table, bars(largest.to_dict(), "largest rank"))
+    return Finding(values=values, table=table, figure=bars(largest.to_dict(), "largest rank"))
 
 
 def interpolates(profile: Profile, seed: int) -> Finding:
@@ -141,8 +146,8 @@ def interpolates(profile: Profile, seed: int) -> Finding:
         count = 20 if profile == "quick" else 200
         sequences = [rng.standard_normal((int(length), dim)) for length in rng.integers(3, 8, count)]
         outputs = [rng.standard_normal((int(rng.integers(1, 4)), 2)) for _ in sequences]
-        met = exact.compile_seq2seq(sequences, outputs, certify=False)
-        rows.append(_verified(f"outputs, d = {dim}", "seq2seq", met.certificate.verify()))
+        transformer = exact.compile_seq2seq(sequences, outputs, certify=False)
+        rows.append(_verified(f"outputs, d = {dim}", "seq2seq", transformer.certificate.verify()))
         labels = [int(label) for label in rng.integers(0, 3, count)]
         soft = exact.compile(sequences, labels, strategy="narrow", attention="softmax", certify=False)
         rows.append(_verified(f"softmax, d = {dim}", "narrow", soft.certificate.verify()))
@@ -153,58 +158,67 @@ def interpolates(profile: Profile, seed: int) -> Finding:
         "wrong labels by softmax": float(table.loc[soft_rows, "wrong"].sum()),
         "sequences": float(table["sequences"].sum()),
     }
-    return Finding(values, table, bars(table.set_index("family")["sequences"].to_dict(), "sequences met exactly"))
+    return Finding(
+        values=values,
+        table=table,
+        figure=bars(table.set_index("family")["sequences"].to_dict(), "sequences met exactly"),
+    )
 
 
 CLAIMS = (
     Claim(
-        "exact.classifies",
-        "Hardmax transformers classify N labelled sequences perfectly, in every dimension d >= 2.",
-        f"{SOURCE}, main theorem",
-        "Sequences whose output is not the label, over families of sequences, in float64 and in rational arithmetic.",
-        {
+        id="exact.classifies",
+        statement="Hardmax transformers classify N labelled sequences perfectly, in every dimension d >= 2.",
+        source=f"{SOURCE}, main theorem",
+        how=(
+            "Sequences whose output is not the label, over families of sequences, in float64 and in rational "
+            "arithmetic."
+        ),
+        bounds={
             "sequences classified": at_least(500.0),
             "sequences wrong": at_most(0.0),
             "largest |output - label|": at_most(0.0),
         },
-        classifies,
+        check=classifies,
     ),
     Claim(
-        "exact.blocks",
-        "O(N) blocks and O(N d) parameters are enough, whatever the length of the sequences.",
-        f"{SOURCE}, main theorem",
-        "Slopes of log counts against log N and log d; blocks when sequences grow longer.",
-        {
+        id="exact.blocks",
+        statement="O(N) blocks and O(N d) parameters are enough, whatever the length of the sequences.",
+        source=f"{SOURCE}, main theorem",
+        how="Slopes of log counts against log N and log d; blocks when sequences grow longer.",
+        bounds={
             "slope of blocks by sequences": at_most(1.05),
             "slope of parameters by sequences": at_most(1.05),
             "slope of parameters by dimension": at_most(1.05),
             "blocks more for longer sequences": at_most(0.0),
             "blocks by 2 N + 1": at_most(1.0),
         },
-        blocks,
+        check=blocks,
     ),
     Claim(
-        "exact.lowrank",
-        "The attention matrices have low rank: here one.",
-        f"{SOURCE}, construction",
-        "Rank of every score and value matrix of dense modules.",
-        {
+        id="exact.lowrank",
+        statement="The attention matrices have low rank: here one.",
+        source=f"{SOURCE}, construction",
+        how="Rank of every score and value matrix of dense modules.",
+        bounds={
             "largest rank of a score matrix": at_most(1.0),
             "largest rank of a value matrix": at_most(1.0),
             "matrices": at_least(100.0),
         },
-        low_rank,
+        check=low_rank,
     ),
     Claim(
-        "exact.interpolates",
-        "The construction extends to output sequences and to softmax attention.",
-        f"{SOURCE}, second version",
-        "Output sequences that are not met to the last bit; labels by softmax at the certified inverse temperature.",
-        {
+        id="exact.interpolates",
+        statement="The construction extends to output sequences and to softmax attention.",
+        source=f"{SOURCE}, second version",
+        how=(
+            "Output sequences that are not met to the last bit; labels by softmax at the certified inverse temperature."
+        ),
+        bounds={
             "wrong output sequences": at_most(0.0),
             "wrong labels by softmax": at_most(0.0),
             "sequences": at_least(80.0),
         },
-        interpolates,
+        check=interpolates,
     ),
 )

@@ -30,15 +30,17 @@ def generalises_dmd(profile: Profile, seed: int, *, activation: str = "identity"
         series = sinusoids(600, frequencies=(0.5, 0.9, 1.7), channels=2, noise=0.05, seed=seed).values
         linear = TDDMD(delays=delays, stride=stride).fit(series)
         same = TDTF(
-            delays=delays, stride=stride, units=2 * delays, attention=False, activation=activation, linear=False,
-            noise=0.0, ridge=0.0, gate=False, iterations=1, validation_fraction=0.0, random_state=seed,
+            delays=delays, stride=stride, units=2 * delays, rank=2 * delays, attention=False, activation=activation,
+            linear=False, noise=0.0, ridge=0.0, gate=False, iterations=1, validation_fraction=0.0, random_state=seed,
         ).fit(series)  # fmt: skip
         window = series[: linear.window_length_]
         gap = np.abs(same.forecast(window, 100).values - linear.forecast(window, 100).values).max() / series.std()
         rows.append({"delays": delays, "stride": stride, "difference": float(gap)})
     table = pd.DataFrame(rows)
     figure = curves({"difference": (table["delays"], table["difference"])}, "delays", "difference", logy=True)
-    return Finding({"largest difference over 100 steps": float(table["difference"].max())}, table, figure)
+    return Finding(
+        values={"largest difference over 100 steps": float(table["difference"].max())}, table=table, figure=figure
+    )
 
 
 def linear_cost(profile: Profile, seed: int) -> Finding:
@@ -60,7 +62,12 @@ def linear_cost(profile: Profile, seed: int) -> Finding:
         {"TD-TF": (table["delays"], table["microseconds a step"])}, "delays", "microseconds a step", logx=True,
         logy=True,
     )  # fmt: skip
-    return Finding({"slope of time by delays": float(slope)}, table, figure, "Logarithms; fastest of three runs.")
+    return Finding(
+        values={"slope of time by delays": float(slope)},
+        table=table,
+        figure=figure,
+        remark="Logarithms; fastest of three runs.",
+    )
 
 
 def near_linear(profile: Profile, seed: int) -> Finding:
@@ -72,7 +79,7 @@ def near_linear(profile: Profile, seed: int) -> Finding:
     drawn = {str(name): (errors.index, np.maximum(errors[name], 1e-16)) for name in errors}
     remark = f"Root mean squares over {draws} signals of closed loops of 500 steps; below 1e-9 they count as rounding."
     values = {"error by that of the best linear model": float(ratios.max())}
-    return Finding(values, table, curves(drawn, "noise", "error, sd", logy=True), remark)
+    return Finding(values=values, table=table, figure=curves(drawn, "noise", "error, sd", logy=True), remark=remark)
 
 
 def _near_linear(noise: float, seed: int) -> dict[str, float]:
@@ -145,9 +152,11 @@ def chaos(profile: Profile, seed: int, *, settings: Mapping[str, Any] | None = N
         "valid time in Lyapunov times": float(table["valid time"]["TD-TF"]),
         "histogram distance of a long run": float(table["histogram distance"]["TD-TF"]),
     }
-    drawn = {str(name): float(one) for name, one in table["valid time"].items()}
+    drawn = {str(name): float(time) for name, time in table["valid time"].items()}
     remark = f"{points:,} points of {columns} columns, {starts} starts on another orbit; medians."
-    return Finding(values, table.reset_index(), bars(drawn, "valid time in Lyapunov times"), remark)
+    return Finding(
+        values=values, table=table.reset_index(), figure=bars(drawn, "valid time in Lyapunov times"), remark=remark
+    )
 
 
 def interpretable(profile: Profile, seed: int) -> Finding:
@@ -161,14 +170,14 @@ def interpretable(profile: Profile, seed: int) -> Finding:
     rows, h = [], 1e-5 * float(series.std())
     for number, operators in enumerate(reading.operators):
         window = part[number : number + model.window_length_ + 1]
-        for delay, place in enumerate(range(0, model.window_length_, model.stride)):
+        for delay, place in enumerate(range(0, model.window_length_, model.stride_)):
             shift = np.zeros_like(window)
             shift[place] = h
             slope = (model.one_step(window + shift) - model.one_step(window - shift))[0, 0] / (2 * h)
             rows.append({"sample": number, "delay": delay, "read": operators[delay, 0, 0], "quotient": slope})
     table = pd.DataFrame(rows)
     gaps = (table["read"] - table["quotient"]).abs()
-    moduli = np.abs(local_eigenvalues(reading, model.stride)[:, 0])
+    moduli = np.abs(local_eigenvalues(reading, model.stride_)[:, 0])
     values = {
         "attention adds up to 1": float(np.abs(reading.attention.sum(axis=1) - 1).max()),
         "parts add up to the prediction": float(np.abs(predicted - model.one_step(part)).max() / series.std()),
@@ -176,57 +185,66 @@ def interpretable(profile: Profile, seed: int) -> Finding:
         "local expansion varies along the orbit": float(np.ptp(moduli)),
     }
     figure = curves({"local": (np.arange(len(moduli)), moduli)}, "snapshot", "largest local eigenvalue, modulus")
-    return Finding(values, table, figure, "Lorenz, x only.")
+    return Finding(values=values, table=table, figure=figure, remark="Lorenz, x only.")
 
 
 CLAIMS = (
     Claim(
-        "forecast.generalises-dmd",
-        "A one-layer, one-head transformer over delays is a nonlinear generalisation of TD-DMD.",
-        SOURCE,
-        "Closed loops of TD-TF with attention frozen and linear units, against TD-DMD, relative to the data's spread.",
-        {"largest difference over 100 steps": at_most(1e-8)},
-        generalises_dmd,
+        id="forecast.generalises-dmd",
+        statement="A one-layer, one-head transformer over delays is a nonlinear generalisation of TD-DMD.",
+        source=SOURCE,
+        how=(
+            "Closed loops of TD-TF with attention frozen and linear units, against TD-DMD, relative to the "
+            "data's spread."
+        ),
+        bounds={"largest difference over 100 steps": at_most(1e-8)},
+        check=generalises_dmd,
     ),
     Claim(
-        "forecast.linear-cost",
-        "The cost of a prediction is linear in the number of delays.",
-        SOURCE,
-        "Slope of log time of a step against log number of delays.",
-        {"slope of time by delays": at_most(1.1)},
-        linear_cost,
+        id="forecast.linear-cost",
+        statement="The cost of a prediction is linear in the number of delays.",
+        source=SOURCE,
+        how="Slope of log time of a step against log number of delays.",
+        bounds={"slope of time by delays": at_most(1.1)},
+        check=linear_cost,
     ),
     Claim(
-        "forecast.near-linear",
-        "On near-linear systems it matches strong linear baselines.",
-        SOURCE,
-        "Closed-loop errors on sums of sinusoids, clean and noisy, beside TD-DMD and PyDMD.",
-        {"error by that of the best linear model": at_most(1.1)},
-        near_linear,
+        id="forecast.near-linear",
+        statement="On near-linear systems it matches strong linear baselines.",
+        source=SOURCE,
+        how="Closed-loop errors on sums of sinusoids, clean and noisy, beside TD-DMD and PyDMD.",
+        bounds={"error by that of the best linear model": at_most(1.1)},
+        check=near_linear,
     ),
     Claim(
-        "forecast.chaos",
-        "On chaotic systems it is far better than linear models, and its long-term statistics are right.",
-        SOURCE,
-        "Valid prediction times on the Lorenz system (full profile: x alone), and the histogram of a long closed loop.",
-        {
+        id="forecast.chaos",
+        statement="On chaotic systems it is far better than linear models, and its long-term statistics are right.",
+        source=SOURCE,
+        how=(
+            "Valid prediction times on the Lorenz system (full profile: x alone), and the histogram of a long "
+            "closed loop."
+        ),
+        bounds={
             "valid time by that of the best linear model": at_least(2.0),
             "valid time in Lyapunov times": at_least(3.0),
             "histogram distance of a long run": at_most(0.1),
         },
-        chaos,
+        check=chaos,
     ),
     Claim(
-        "forecast.interpretable",
-        "It keeps the interpretability of linear models: attention over delays, a local linear operator, its spectrum.",
-        SOURCE,
-        "What is read off a model against its own predictions and difference quotients.",
-        {
+        id="forecast.interpretable",
+        statement=(
+            "It keeps the interpretability of linear models: attention over delays, a local linear operator, "
+            "its spectrum."
+        ),
+        source=SOURCE,
+        how="What is read off a model against its own predictions and difference quotients.",
+        bounds={
             "attention adds up to 1": at_most(1e-10),
             "parts add up to the prediction": at_most(1e-10),
             "local operators, relative error": at_most(1e-5),
             "local expansion varies along the orbit": at_least(1e-3),
         },
-        interpretable,
+        check=interpretable,
     ),
 )

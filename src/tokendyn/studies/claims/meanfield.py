@@ -61,7 +61,12 @@ def projection(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Findi
         "time of the least distance by ln(beta), relative error": abs(slope * 2 * _RATE - 1),
     }
     figure = _without_markers(curves(_paths(runs), "t", "W2 to the projected law", logy=True))
-    return Finding(values, _table(runs), figure, "Coupling bound of W2; slope against ln(beta) held against 1 / (2 c).")
+    return Finding(
+        values=values,
+        table=_table(runs),
+        figure=figure,
+        remark="Coupling bound of W2; slope against ln(beta) held against 1 / (2 c).",
+    )
 
 
 def rate(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Finding:
@@ -83,7 +88,12 @@ def rate(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Finding:
     }
     table = _table(runs).assign(exponent=exponent, early_decay=decay)
     figure = _without_markers(curves(excess, "t", "distance by the bound", bound=1.0))
-    return Finding(values, table, figure, "Constants of the bound: 2, C = v2 - v1 and c = v1 - v2 b2 / b1.")
+    return Finding(
+        values=values,
+        table=table,
+        figure=figure,
+        remark="Constants of the bound: 2, C = v2 - v1 and c = v1 - v2 b2 / b1.",
+    )
 
 
 def _bound(beta: float, times: np.ndarray) -> np.ndarray:
@@ -103,7 +113,10 @@ def metastable(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Findi
     }
     figure = curves({"measured": (_betas(runs), spans)}, "beta", "time with W2 <= 1/2", logx=True)
     return Finding(
-        values, _table(runs).assign(time_near=spans), figure, "Slope held against 1/(2 c) + 1/(2 (v2 - v1))."
+        values=values,
+        table=_table(runs).assign(time_near=spans),
+        figure=figure,
+        remark="Slope held against 1/(2 c) + 1/(2 (v2 - v1)).",
     )
 
 
@@ -135,7 +148,10 @@ def terminal(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Finding
     }
     figure = _without_markers(curves(paths, "t", "mean squared cosine with V's dominant direction"))
     return Finding(
-        values, table, figure, f"beta = {beta:g}, until t = 30; the control without tokens that crossed the separatrix."
+        values=values,
+        table=table,
+        figure=figure,
+        remark=f"beta = {beta:g}, until t = 30; the control without tokens that crossed the separatrix.",
     )
 
 
@@ -160,7 +176,10 @@ def laplace(profile: Profile, seed: int, *, flow: Flow = lined_flow) -> Finding:
     values = {"slope of the gap in beta": slope, "gap by sqrt(log(beta + 1) / beta)": scaled}
     figure = curves({"gap": (betas, table["largest gap"])}, "beta", "softmax mean to argmax", logx=True, logy=True)
     return Finding(
-        values, table, figure, "Twelve queries; density 1 + cos(t - 1)/2 + 3 cos(2 t - 1/2)/10 on the circle."
+        values=values,
+        table=table,
+        figure=figure,
+        remark="Twelve queries; density 1 + cos(t - 1)/2 + 3 cos(2 t - 1/2)/10 on the circle.",
     )
 
 
@@ -173,61 +192,64 @@ def _without_markers(figure: Figure) -> Figure:
 
 CLAIMS = (
     Claim(
-        "meanfield.projection",
-        "Rapid concentration onto the push-forward of the initial law under the projection map, at times of log(beta).",
-        SOURCE,
-        "W2 against time for growing beta; time of its minimum against ln(beta).",
-        {
+        id="meanfield.projection",
+        statement=(
+            "Rapid concentration onto the push-forward of the initial law under the projection map, at times "
+            "of log(beta)."
+        ),
+        source=SOURCE,
+        how="W2 against time for growing beta; time of its minimum against ln(beta).",
+        bounds={
             "least distance at the largest beta": at_most(0.03),
             "least distance by that at the start": at_most(0.05),
             "time of the least distance by ln(beta), relative error": at_most(0.1),
         },
-        projection,
+        check=projection,
     ),
     Claim(
-        "meanfield.rate",
-        "The distance scales like sqrt(log(beta + 1) / beta) exp(C t) + exp(-c t).",
-        SOURCE,
-        "Exponent of the least distance in beta, early decay against c, distances against the bound at all times.",
-        {
+        id="meanfield.rate",
+        statement="The distance scales like sqrt(log(beta + 1) / beta) exp(C t) + exp(-c t).",
+        source=SOURCE,
+        how="Exponent of the least distance in beta, early decay against c, distances against the bound at all times.",
+        bounds={
             "exponent of beta, distance from -1/2": at_most(0.06),
             "early decay by c, relative error": at_most(0.15),
             "largest distance by the bound": at_most(1.0),
         },
-        rate,
+        check=rate,
     ),
     Claim(
-        "meanfield.metastable",
-        "The concentrated law is metastable for moderate times.",
-        SOURCE,
-        "Time during which W2 is at most 1/2, against ln(beta).",
-        {
+        id="meanfield.metastable",
+        statement="The concentrated law is metastable for moderate times.",
+        source=SOURCE,
+        how="Time during which W2 is at most 1/2, against ln(beta).",
+        bounds={
             "time near the projection at the largest beta": at_least(8.0),
             "its slope against ln(beta), relative error": at_most(0.15),
         },
-        metastable,
+        check=metastable,
     ),
     Claim(
-        "meanfield.terminal",
-        "At finite beta and large times a different phase follows, dominated by the spectrum of V.",
-        SOURCE,
-        "Final directions against V's dominant direction; distance to the projected law in a control without it.",
-        {
+        id="meanfield.terminal",
+        statement="At finite beta and large times a different phase follows, dominated by the spectrum of V.",
+        source=SOURCE,
+        how="Final directions against V's dominant direction; distance to the projected law in a control without it.",
+        bounds={
             "share along V's dominant direction": at_least(0.99),
             "distance to the projected law then": at_least(0.9),
             "distance to the projected law in the control": at_most(0.05),
         },
-        terminal,
+        check=terminal,
     ),
     Claim(
-        "meanfield.laplace",
-        "A quantitative Laplace principle: the softmax mean tends to the argmax as beta grows.",
-        SOURCE,
-        "Distance of softmax means from the argmax over beta, on a known density.",
-        {
+        id="meanfield.laplace",
+        statement="A quantitative Laplace principle: the softmax mean tends to the argmax as beta grows.",
+        source=SOURCE,
+        how="Distance of softmax means from the argmax over beta, on a known density.",
+        bounds={
             "slope of the gap in beta": at_most(-0.5),
             "gap by sqrt(log(beta + 1) / beta)": at_most(1.0),
         },
-        laplace,
+        check=laplace,
     ),
 )

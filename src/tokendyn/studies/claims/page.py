@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.runs.files import read_json
 from tokendyn.runs.provenance import provenance
-from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
 from tokendyn.show.report import Section, shown_value
 from tokendyn.studies.claims.claim import Outcome
 
@@ -22,20 +22,17 @@ def write_outcomes(outcomes: Sequence[Outcome], folder: str | Path, *, command: 
     OutputError
         If the folder exists or the disk refuses.
     """
-    with new_folder(folder, overwrite=overwrite) as temporary:
-        for outcome in outcomes:
-            outcome.finding.table.to_csv(temporary / f"{outcome.claim.id}.csv", index=False, lineterminator="\n")
-            if outcome.finding.figure is not None:
-                outcome.finding.figure.savefig(temporary / f"{outcome.claim.id}.png", dpi=150)
-        record = outcomes_record(outcomes, command)
-        write_json(temporary / "claims.json", record)
-        write_report(outcomes_report(record, temporary), temporary / "report.html")
+    findings = {outcome.claim.id: outcome.finding for outcome in outcomes}
+    write_page_folder(
+        folder, "claims", outcomes_record(outcomes, command), outcomes_report, overwrite=overwrite,
+        tables={name: finding.table for name, finding in findings.items()},
+        figures={name: finding.figure for name, finding in findings.items() if finding.figure is not None},
+    )  # fmt: skip
 
 
 def outcomes_record(outcomes: Sequence[Outcome], command: str) -> dict[str, Any]:
     """Return the outcomes as JSON values."""
     seconds = sum(outcome.seconds for outcome in outcomes)
-    made = provenance({"profile": outcomes[0].profile}, seed=outcomes[0].seed, seconds=seconds)
     counts = {name: sum(outcome.verdict == name for outcome in outcomes) for name in VERDICTS}
     return {
         "schema": SCHEMA,
@@ -43,7 +40,7 @@ def outcomes_record(outcomes: Sequence[Outcome], command: str) -> dict[str, Any]
         "command": command,
         "counts": counts,
         "claims": [outcome.record() for outcome in outcomes],
-        "provenance": made,
+        "provenance": provenance({"profile": outcomes[0].profile}, seed=outcomes[0].seed, seconds=seconds),
     }
 
 
@@ -60,7 +57,11 @@ def outcomes_report(record: Mapping[str, Any], pictures: Path) -> Report:
     for claim in record["claims"]:
         sections += _sections(claim, pictures)
     sections += closing(record["command"], record["provenance"])
-    return Report("Claims", "Every claim: a number measured now, against a bound stated beforehand", sections)
+    return Report(
+        title="Claims",
+        subtitle="Every claim: a number measured now, against a bound stated beforehand",
+        sections=sections,
+    )
 
 
 def _sections(claim: Mapping[str, Any], pictures: Path) -> list[Section]:

@@ -48,7 +48,7 @@ def context(profile: Profile, seed: int, *, explainer: str = "leaders", rivals: 
     names = ", ".join(rivals)
     remark = f"{len(test)} held-out texts of the shipped corpus; rivals installed here: {names}; {samples} variants."
     figure = bars(measured.to_dict(), "probability lost (comprehensiveness)")
-    return Finding(values, report.table(), figure, remark)
+    return Finding(values=values, table=report.table(), figure=figure, remark=remark)
 
 
 def _weights_of(why: Explanation) -> dict[str, float]:
@@ -79,13 +79,13 @@ def interpretable(profile: Profile, seed: int, *, layers: int | None = None) -> 
         "verdicts": float(len(table)),
     }
     figure = curves({"verdicts": (table["logit"], table["by hand"])}, "logit of the model", "by hand", joined=False)
-    return Finding(values, table, figure, "Held-out texts of the shipped corpus.")
+    return Finding(values=values, table=table, figure=figure, remark="Held-out texts of the shipped corpus.")
 
 
 def _verdict_by_hand(model: LeaderClassifier, why: Explanation, layers: int) -> float:
     """Return the logit of a text by the published equations alone, in plain loops."""
-    places = {word: place for place, word in enumerate(model.words_)}
-    tokens = np.array([model.embedding_[places.get(word, -1)] for word in why.token_labels])
+    number_of = {word: number for number, word in enumerate(model.words_)}
+    tokens = np.array([model.embedding_[number_of.get(word, -1)] for word in why.token_labels])
     counts = np.asarray(why.token_weights)
     share = model.alpha / (1 + model.alpha)
     for _ in range(layers):
@@ -98,27 +98,30 @@ def _verdict_by_hand(model: LeaderClassifier, why: Explanation, layers: int) -> 
 
 CLAIMS = (
     Claim(
-        "sentiment.context",
-        "The model captures context: words of little meaning gather around leader words that carry the most.",
-        SOURCE,
-        "Values of leaders against other words; loss of the verdict's probability when words are taken out.",
-        {
+        id="sentiment.context",
+        statement="The model captures context: words of little meaning gather around leader words that carry the most.",
+        source=SOURCE,
+        how="Values of leaders against other words; loss of the verdict's probability when words are taken out.",
+        bounds={
             "value of a leader by that of another word": at_least(2.0),
             "lost without leaders, minus without random words": at_least(0.05),
             "lost without leaders, minus the best rival": at_least(-0.02),
         },
-        context,
+        check=context,
     ),
     Claim(
-        "sentiment.interpretable",
-        "The model is fully interpretable: encoder, attention and decoder are each read off.",
-        SOURCE,
-        "Verdicts rebuilt by hand from embedding, alpha, hyperplane and offset, and from the leaders' contributions.",
-        {
+        id="sentiment.interpretable",
+        statement="The model is fully interpretable: encoder, attention and decoder are each read off.",
+        source=SOURCE,
+        how=(
+            "Verdicts rebuilt by hand from embedding, alpha, hyperplane and offset, and from the leaders' "
+            "contributions."
+        ),
+        bounds={
             "logit, by hand": at_most(1e-9),
             "logit, sum of contributions": at_most(1e-9),
             "verdicts": at_least(20.0),
         },
-        interpretable,
+        check=interpretable,
     ),
 )

@@ -66,7 +66,7 @@ def cylinder_flow(
     TokendynError
         If the flow becomes unstable.
     """
-    grid = Grid(resolution, length, height, upstream, min(6.0, length / 5))
+    grid = Grid(resolution=resolution, length=length, height=height, upstream=upstream, sponge=min(6.0, length / 5))
     problems = grid.problems() + _sampling_problems(points, dt, discard)
     if not 20 <= reynolds <= 200:
         problems.append(f"reynolds is {reynolds}; expected 20 to 200, where the flow is plane")
@@ -135,7 +135,7 @@ def aerofoil_flow(
     TokendynError
         If the flow becomes unstable.
     """
-    grid = Grid(resolution, length, height, upstream, min(2.5, length / 4))
+    grid = Grid(resolution=resolution, length=length, height=height, upstream=upstream, sponge=min(2.5, length / 4))
     problems = grid.problems() + _sampling_problems(points, dt, discard)
     if not 50 <= reynolds <= 1000:
         problems.append(f"reynolds is {reynolds}; expected 50 to 1,000")

@@ -47,17 +47,17 @@ class Grid:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the sizes."""
-        found = []
+        faults = []
         if self.resolution < 6:
-            found.append(f"resolution is {self.resolution}; expected 6 cells or more")
+            faults.append(f"resolution is {self.resolution}; expected 6 cells or more")
         if self.upstream < 2 or self.length < self.upstream + self.sponge + 2 or self.height < 3 or self.sponge < 1:
-            found.append(
+            faults.append(
                 f"the domain is {self.length:g} by {self.height:g} with the body at {self.upstream:g} and a sponge of "
                 f"{self.sponge:g}; expected at least 2 up- and downstream of the body, height 3, sponge 1"
             )
         if self.resolution**2 * self.length * self.height > 2e7:
-            found.append("the grid has more than 20 million cells; choose a coarser one")
-        return found
+            faults.append("the grid has more than 20 million cells; choose a coarser one")
+        return faults
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -239,12 +239,20 @@ def record(
     times = dt * np.arange(points)
     values = np.concatenate([rows[:, [1, 0]], rows[:, 2:]], axis=1)
     driving = None if inputs is None else np.array([inputs(t) for t in times])
-    series = Snapshots(values, times, dt, ("lift", "drag", "torque", *names), driving, input_names, source)
+    series = Snapshots(
+        values=values,
+        times=times,
+        dt=dt,
+        names=("lift", "drag", "torque", *names),
+        inputs=driving,
+        input_names=input_names,
+        source=source,
+    )
     return Flow(
-        series,
-        np.array(frames) if frames else None,
-        times[:: every or points][: len(frames)],
-        tank.solid[1:-1, 1:-1].copy(),
-        reynolds,
-        1 / tank.grid.height,
+        series=series,
+        fields=np.array(frames) if frames else None,
+        frame_times=times[:: every or points][: len(frames)],
+        solid=tank.solid[1:-1, 1:-1].copy(),
+        reynolds=reynolds,
+        blockage=1 / tank.grid.height,
     )

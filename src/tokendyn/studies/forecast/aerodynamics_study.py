@@ -22,40 +22,12 @@ from tokendyn.studies.forecast.comparison import (
     validated,
 )
 
-#: What all settings share: the search validates, so that the whole of what it gives is learned.
-_LEARNED: dict[str, Any] = {"validation_fraction": 0.0, "gate": False, "attention": False}
-#: Loads by a linear part with a window of many periods, and units on its main directions; settled on another motion.
-LONG: tuple[dict[str, Any], ...] = tuple(
-    _LEARNED | {"rank": 12, "units": 40, "noise": 1e-5, "ridge": 1e-7, "iterations": 10} | one
-    for one in ({"delays": 125, "stride": 8}, {"delays": 188, "stride": 4}, {"delays": 250, "stride": 4})
-)
-#: Loads by windows of 75 to 150 snapshots, where the motion is told; long closed loops teach slow drifts. Where it is
-#: not told they are at times unstable.
-LOADS: tuple[dict[str, Any], ...] = tuple(
-    _LEARNED | {"units": 20, "rank": 10, "noise": 3e-3, "ridge": 1e-10, "iterations": 15, "finish": 6} | one
-    for one in (
-        {"delays": 16, "stride": 5, "finish_steps": 400},
-        {"delays": 30, "stride": 5, "finish_steps": 200},
-        {"delays": 16, "stride": 5, "finish_steps": 200, "attention": True},
-    )
-)
-#: Loads of a body whose motion is told: many sharp units on the few directions of the motion, which stay where they
-#: start. They see at which angles the body covers and uncovers cells.
-DRIVEN: dict[str, Any] = _LEARNED | {
-    "delays": 20, "stride": 4, "units": 600, "rank": 4, "unit_scale": 2.5, "noise": 1e-2, "ridge": 1e-3,
-    "iterations": 0,
-}  # fmt: skip
 #: Snapshots of the forced cylinder that are dropped, and run-in of the aerofoil in chords over speed. Behind the
 #: impulsive start loads drift for some hundred diameters over speed, and validation on the end of the training part
 #: would say little of what comes after it.
 DROPPED, RUN_IN = 3000, 125.0
 #: What is forecast of a flow, and the phases at which the rotation of the forced cylinder starts.
 LOAD_NAMES, PHASES = ["lift", "drag"], (2.0, 0.5)
-#: POD coefficients are the state itself: one snapshot, few directions, errors that count by energy.
-STATE: dict[str, Any] = _LEARNED | {
-    "delays": 1, "common_scale": True, "rank": 3, "units": 15, "unit_scale": 0.3, "ridge": 1e-6, "noise": 0.03,
-    "iterations": 15, "finish": 10, "finish_steps": 60,
-}  # fmt: skip
 
 
 def aerodynamics(
@@ -92,7 +64,7 @@ def aerodynamics(
         parts.append((task, *compare(task, load_contenders(task, models, quick=quick), budget, seed, progress)))
     wake = wake_task()
     if wake is not None and not quick:
-        chosen = contenders(models, partial=False, longest=wake.lead, ours=STATE, space=_states)
+        chosen = contenders(models, partial=False, longest=wake.lead)
         outcomes, failures = compare(wake, chosen, budget, seed, progress)
         for outcome in outcomes:
             outcome.row.update(cycle_errors(wake, outcome))
@@ -101,13 +73,9 @@ def aerodynamics(
 
 
 def load_contenders(task: Task, models: Sequence[str] | None = None, *, quick: bool = False) -> tuple[Contender, ...]:
-    """Return the models for lift and drag; TD-TF tries settings that suit whether the motion is told."""
+    """Return the models for lift and drag."""
     driven = task.train[0].inputs is not None
-    few = {"units": 10, "iterations": 6, "finish": 0} if quick else {}
-    tried = LOADS[:1] if quick else (DRIVEN, *LONG[:1], *LOADS) if driven else LONG
-    first, *also = [one | few for one in tried]
-    space = None if quick else _driven if driven else _loads
-    return contenders(models, inputs=driven, quick=quick, longest=task.lead, ours=first, also=also, space=space)
+    return contenders(models, inputs=driven, quick=quick, longest=task.lead)
 
 
 def flow_tasks(*, quick: bool, progress: Progress | None = None) -> list[Task]:
@@ -159,45 +127,6 @@ def _task(name: str, series: Snapshots, horizon: int) -> Task:
     cut = len(series) - horizon - horizon // 4
     lead = cut // 2
     return Task(name, (series[:cut],), (series[cut - lead :],), lead, horizon, 5, validated(cut, horizon))
-
-
-def _loads(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw settings of TD-TF for loads: a long linear window, units on its main directions."""
-    stride = int(rng.choice([4, 6, 8]))
-    return LONG[0] | {
-        "delays": int(rng.uniform(400, 1200)) // stride,
-        "stride": stride,
-        "rank": int(rng.choice([8, 12, 16, 20])),
-        "units": int(rng.choice([20, 40, 80])),
-        "noise": float(np.exp(rng.uniform(np.log(3e-6), np.log(3e-4)))),
-        "ridge": float(np.exp(rng.uniform(np.log(1e-9), np.log(1e-6)))),
-        "random_state": int(rng.integers(1000)),
-    }
-
-
-def _driven(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw settings of TD-TF for loads of a body whose motion is told."""
-    return DRIVEN | {
-        "delays": int(rng.choice([5, 10, 20, 40])),
-        "stride": int(rng.choice([2, 4, 8])),
-        "rank": int(rng.choice([3, 4, 5, 6])),
-        "units": int(rng.choice([300, 600])),
-        "unit_scale": float(np.exp(rng.uniform(np.log(0.5), np.log(5.0)))),
-        "noise": float(np.exp(rng.uniform(np.log(1e-3), np.log(1e-1)))),
-        "ridge": float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-2)))),
-        "random_state": int(rng.integers(1000)),
-    }
-
-
-def _states(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw settings of TD-TF for coefficients that are the state."""
-    return STATE | {
-        "rank": int(rng.choice([3, 4, 5, 6])),
-        "units": int(rng.choice([10, 15, 25])),
-        "noise": float(np.exp(rng.uniform(np.log(5e-3), np.log(5e-2)))),
-        "finish_steps": int(rng.choice([40, 60, 100])),
-        "random_state": int(rng.integers(1000)),
-    }
 
 
 def wake_task(folder: str | Path | None = None) -> Task | None:

@@ -23,35 +23,80 @@ if TYPE_CHECKING:
 SCHEMA, SCHEMA_VERSION = "tokendyn-forecast-study", 1
 
 
+#: Chooses settings on the training series of a task within processor seconds, by a seed, and fits them.
+Tuner = Callable[[Task, float, int], Tuned]
+
+
 @dataclass(frozen=True)
 class Contender:
-    """One kind of model and what is searched for it.
+    """One model of a comparison.
 
     Attributes
     ----------
     name
         For tables.
-    kind
-        The class.
-    space
-        Draws settings.
-    first
-        Settings that are tried before any that are drawn.
+    tuner
+        Chooses its settings and fits it.
     group
         "ours", "linear", or "peer".
     one_series
         It learns from one series only.
-    also
-        More settings that are tried after ``first``, before any that are drawn.
     """
 
     name: str
-    kind: Callable[..., Forecaster]
-    space: Space
-    first: dict[str, Any]
+    tuner: Tuner
     group: str
     one_series: bool = False
-    also: tuple[dict[str, Any], ...] = ()
+
+
+def tuned_by(
+    kind: Callable[..., Forecaster], space: Space, first: dict[str, Any], also: Sequence[dict[str, Any]] = ()
+) -> Tuner:
+    """Return the tuner of a peer: ``first`` and ``also``, then settings that ``space`` draws."""
+
+    def tuner(task: Task, budget: float, seed: int) -> Tuned:
+        values, dt, inputs = _learned(task)
+        return tune(
+            kind, space, values, dt, horizon=task.validate, budget=budget, inputs=inputs, longest=task.lead, seed=seed,
+            first=[first, *also],
+        )  # fmt: skip
+
+    return tuner
+
+
+def default_search(task: Task, budget: float, seed: int) -> Tuned:
+    """Return what :func:`tokendyn.forecast.auto_forecaster` chooses: what a user gets who names no model."""
+    from tokendyn.forecast import auto_forecaster
+
+    values, dt, inputs = _learned(task)
+    result = auto_forecaster(
+        values, dt=dt, inputs=inputs, horizon=task.validate, budget=budget, longest=task.lead, random_state=seed
+    )
+    best = result.trials[result.best]
+    return Tuned(
+        model=result.model, parameters=best.parameters, family=result.family, lost=best.score,
+        tried=len(result.trials), failed=0, seconds=result.seconds,
+    )  # fmt: skip
+
+
+def default_tdtf(task: Task, budget: float, seed: int) -> Tuned:
+    """Return ``TDTF()`` as it is by default, in the given time."""
+    from tokendyn.forecast import TDTF
+
+    values, dt, inputs = _learned(task)
+    began = time.process_time()
+    model = TDTF(horizon=task.validate, budget=budget, longest=task.lead, random_state=seed)
+    model.fit(values, dt=dt, inputs=inputs)
+    return Tuned(
+        model=model, parameters=model.chosen_, family=model.family, lost=model.training_["lost"],
+        tried=model.training_["tried"], failed=0, seconds=time.process_time() - began,
+    )  # fmt: skip
+
+
+def _learned(task: Task) -> tuple[list[np.ndarray], float, list[np.ndarray] | None]:
+    """Return the training series of a task, their step, and their inputs."""
+    inputs = [one.inputs for one in task.train if one.inputs is not None]
+    return [one.values for one in task.train], task.train[0].dt, inputs or None
 
 
 @dataclass(frozen=True)
@@ -140,11 +185,8 @@ def contenders(
     partial: bool = True,
     quick: bool = False,
     longest: int = 100,
-    ours: dict[str, Any] | None = None,
-    also: Sequence[dict[str, Any]] = (),
-    space: Space | None = None,
 ) -> tuple[Contender, ...]:
-    """Return the models of a study.
+    """Return the models of a study: the default search, TD-TF by default, the literal transformer, and the peers.
 
     Parameters
     ----------
@@ -158,81 +200,45 @@ def contenders(
         Small models only, and not the encoder.
     longest
         Longest window that the task allows.
-    ours
-        Settings of TD-TF that are tried first; by default :data:`EASY`, the linear ones, then five delays. Those that
-        the search does not draw are kept.
-    also
-        Settings of TD-TF that are tried after these and the linear ones.
-    space
-        Draws further settings of TD-TF; by default from a space for chaos with small windows.
 
     Raises
     ------
     BadInputError
         For a name that there is not.
     """
-    from tokendyn.forecast import TDDMD, TDTF
+    from tokendyn.forecast import TDDMD, PaperTDTF
     from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
 
-    small = {"units": 30, "iterations": 8} if quick else {"units": 100, "iterations": 40}
-    start = {"delays": 5, "stride": min(3, longest // 5)} if ours is None else ours
     linear = linear_sweep(longest, quick=quick)
-    ours_linear = tuple(LINEAR | one for one in linear)
-    rest = (start | small if quick else small | start, *ours_linear, *also)
-    # Without settings for the data: what takes a second goes first, then the linear ones.
-    given = rest if ours is not None else (*_easy(longest), *ours_linear, *rest[:1], *also)
-    theirs = tuple({"delays": one["delays"], "rank": one["rank"] or 0} for one in linear)
+    hankel = [{"delays": one["delays"], "rank": one["rank"] or 0} for one in linear]
     warmup = {"warmup": min(longest, 100)}
 
     def esn(rng: np.random.Generator) -> dict[str, Any]:
         return SPACES["ESN"](rng) | warmup
 
-    found = [
-        Contender(
-            "TD-TF",
-            TDTF,
-            space or _tdtf_space(small | start, longest),
-            given[0],
-            "ours",
-            also=given[1:],
-        ),
-        Contender("TD-DMD", TDDMD, _tddmd, linear[0], "linear", also=linear[1:]),
-        Contender("PyDMD", PyDMDHankel, SPACES["PyDMDHankel"], theirs[0], "linear", one_series=True, also=theirs[1:]),
-        Contender("ESN", ESN, esn, warmup | ({"units": 100} if quick else {}), "peer"),
-        Contender("NVAR", NVAR, SPACES["NVAR"], {"delays": 3, "stride": min(3, longest // 3)}, "peer"),
-        Contender("PySINDy", PySINDy, SPACES["PySINDy"], {}, "peer"),
-        Contender("encoder", TorchEncoder, SPACES["TorchEncoder"], {"delays": min(16, longest)}, "peer"),
+    reservoir = tuned_by(ESN, esn, warmup | ({"units": 100} if quick else {}))
+    polynomial = tuned_by(NVAR, SPACES["NVAR"], {"delays": 3, "stride": min(3, max(longest // 3, 1))})
+    models = [
+        Contender("search", default_search, "ours"),
+        Contender("TD-TF", default_tdtf, "ours"),
+        Contender("paper", tuned_by(PaperTDTF, SPACES["PaperTDTF"], {"delays": min(10, longest)}), "ours"),
+        Contender("TD-DMD", tuned_by(TDDMD, SPACES["TDDMD"], linear[0], linear[1:]), "linear"),
+        Contender("PyDMD", tuned_by(PyDMDHankel, SPACES["PyDMDHankel"], hankel[0], hankel[1:]), "linear", True),
+        Contender("ESN", reservoir, "peer"),
+        Contender("NVAR", polynomial, "peer"),
+        Contender("PySINDy", tuned_by(PySINDy, SPACES["PySINDy"], {}), "peer"),
+        Contender("encoder", tuned_by(TorchEncoder, SPACES["TorchEncoder"], {"delays": min(16, longest)}), "peer"),
     ]
-    known = [contender.name for contender in found]
+    known = [contender.name for contender in models]
     absent = [name for name in names or () if name not in known]
     if absent:
         raise BadInputError(f"no model {', '.join(map(repr, absent))}; there are {', '.join(known)}")
     out = ({"PyDMD"} if inputs else set()) | ({"PySINDy"} if partial else set()) | ({"encoder"} if quick else set())
-    return tuple(one for one in found if one.name not in out and (names is None or one.name in names))
+    return tuple(one for one in models if one.name not in out and (names is None or one.name in names))
 
 
 #: TD-TF without its nonlinear part: TD-DMD by least squares.
 LINEAR: dict[str, Any] = {"units": 0, "noise": 0.0, "ridge": 0.0, "validation_fraction": 0.0}
-
-
-#: TD-TF by settings that are fitted in about a second: many units that stay where they start, or few that move; and
-#: for noisy data a linear model of few delays, whose series and whose last snapshots are smoothed by itself.
-EASY: tuple[dict[str, Any], ...] = (
-    {"delays": 1, "units": 150, "attention": False, "iterations": 5, "noise": 1e-6},
-    {"delays": 2, "units": 150, "rank": 6, "attention": False, "iterations": 0, "noise": 1e-6},
-    {"delays": 5, "units": 40, "rank": 6, "iterations": 10, "noise": 1e-5},
-    LINEAR | {"delays": 6, "smoothing": 10, "history": 700},
-)
-
-
-def _easy(longest: int) -> tuple[dict[str, Any], ...]:
-    """Return these settings with strides and histories that fit the windows of a task."""
-    fitting = [one for one in EASY if one["delays"] <= longest]
-    strides = [max(min(3, (longest - 1) // max(one["delays"] - 1, 1)), 1) for one in fitting]
-    histories = [{"history": min(one["history"], longest)} if "history" in one else {} for one in fitting]
-    return tuple(
-        one | {"stride": stride} | history for one, stride, history in zip(fitting, strides, histories, strict=True)
-    )
 
 
 def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], ...]:
@@ -248,36 +254,6 @@ def linear_sweep(longest: int, *, quick: bool = False) -> tuple[dict[str, Any], 
 def validated(rows: int, horizon: int) -> int:
     """Return the steps of validation rollouts: the task's horizon, or most of the part that is held out of training."""
     return max(min(horizon, int(0.24 * rows)), 1)
-
-
-def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
-    return {
-        "delays": int(np.exp(rng.uniform(np.log(2), np.log(400)))),
-        "stride": int(rng.choice([1, 2, 4])),
-        "rank": [None, int(np.exp(rng.uniform(np.log(3), np.log(80))))][int(rng.integers(2))],
-        "ridge": [0.0, float(np.exp(rng.uniform(np.log(1e-13), np.log(1e-4))))][int(rng.integers(2))],
-    }
-
-
-def _tdtf_space(fixed: dict[str, Any], longest: int) -> Space:
-    """Return the space of TD-TF; one draw in three is TD-DMD, its linear part alone."""
-
-    def draw(rng: np.random.Generator) -> dict[str, Any]:
-        if rng.random() < 1 / 3:
-            linear = LINEAR | _tddmd(rng)
-            return linear | {"delays": min(linear["delays"], (longest - 1) // linear["stride"] + 1)}
-        delays = int(rng.choice([one for one in (1, 2, 3, 5, 8, 12, 20) if one <= longest]))
-        widest = max((longest - 1) // max(delays - 1, 1), 1)
-        return fixed | {
-            "delays": delays,
-            "stride": int(rng.choice([one for one in (1, 2, 3, 5, 8) if one <= widest])),
-            "rank": [None, int(rng.choice([6, 10, 16]))][int(rng.integers(2))],
-            "attention": bool(rng.random() < 0.7),
-            "noise": float(np.exp(rng.uniform(np.log(1e-6), np.log(3e-3)))),
-            "random_state": int(rng.integers(1000)),
-        }
-
-    return draw
 
 
 def compare(
@@ -304,9 +280,9 @@ def compare(
         If the tests are too short.
     """
     outcomes, failures = [], []
-    for place, contender in enumerate(models):
+    for number, contender in enumerate(models):
         if progress is not None:
-            progress(place / len(models), f"{task.name}: {contender.name}")
+            progress(number / len(models), f"{task.name}: {contender.name}")
         if contender.one_series and len(task.train) > 1:
             failures.append(f"{task.name}, {contender.name}: learns from one series only")
             continue
@@ -322,19 +298,7 @@ def compare(
 
 def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outcome:
     """Tune and measure one model."""
-    driving = [one.inputs for one in task.train]
-    tuned = tune(
-        contender.kind,
-        contender.space,
-        [one.values for one in task.train],
-        task.train[0].dt,
-        longest=task.lead,
-        horizon=task.validate,
-        budget=budget,
-        inputs=None if driving[0] is None else driving,
-        seed=seed,
-        first=[contender.first, *contender.also],
-    )
+    tuned = contender.tuner(task, budget, seed)
     began = time.process_time()
     forecasts, truths = rollouts(task, tuned.model)
     seconds = time.process_time() - began
@@ -343,6 +307,7 @@ def _outcome(task: Task, contender: Contender, budget: float, seed: int) -> Outc
     row = {
         "task": task.name,
         "model": contender.name,
+        "family": tuned.family,
         "group": contender.group,
         "nrmse": float(np.median(errors)),
         "worst": float(errors.max()),
@@ -365,15 +330,14 @@ def arrays_of(task: Task, outcomes: Sequence[Outcome], kept: int = 3) -> dict[st
     if not outcomes:
         return {}
     truths = rollouts(task, outcomes[0].tuned.model)[1]
-    found = {f"{task.name}/truth": truths[:kept], f"{task.name}/dt": np.array(task.train[0].dt)}
-    return found | {f"{task.name}/{outcome.contender.name}": outcome.forecasts[:kept] for outcome in outcomes}
+    arrays = {f"{task.name}/truth": truths[:kept], f"{task.name}/dt": np.array(task.train[0].dt)}
+    return arrays | {f"{task.name}/{outcome.contender.name}": outcome.forecasts[:kept] for outcome in outcomes}
 
 
 def chosen(task: Task, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return the settings that the search chose, by ``task/model``."""
     return {
-        f"{task.name}/{outcome.contender.name}": outcome.tuned.parameters
-        | {"validation_error": outcome.tuned.validation_error}
+        f"{task.name}/{outcome.contender.name}": outcome.tuned.parameters | {"lost": outcome.tuned.lost}
         for outcome in outcomes
     }
 

@@ -15,8 +15,6 @@ from tokendyn.forecast.reading import SeriesOptions, described, listed
 from tokendyn.optional import missing
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.forecast.tasks import Task
     from tokendyn.runs.checkpoint import Checkpoint
@@ -38,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison(SeriesOptions, Experiment["Study"]):
-    """Compare TD-TF, TD-DMD, the literal transformer and every peer that is installed, tuned alike, on a file.
+    """Compare the default search, TD-TF, TD-DMD, the literal transformer and every installed peer on a file.
 
     Writes a folder with the table, the forecasts, figures and report.html. Peers need tokendyn[bench].
 
@@ -53,7 +51,7 @@ class Comparison(SeriesOptions, Experiment["Study"]):
     budget
         Processor time of the search of each model: 30s, 2m.
     models
-        Only these, with commas between: TD-TF, TD-DMD, paper, PyDMD, ESN, NVAR, PySINDy, encoder, persistence,
+        Only these, with commas between: search, TD-TF, paper, TD-DMD, PyDMD, ESN, NVAR, PySINDy, encoder, persistence,
         seasonal.
     test_fraction
         Share that is held out, on which all are compared.
@@ -157,7 +155,7 @@ class Validation(Experiment["Study"]):
     budget
         Processor time of the search of each model on each task; the study's own by default.
     models
-        Only these, with commas between: TD-TF, TD-DMD, PyDMD, ESN, NVAR, PySINDy, encoder.
+        Only these, with commas between: search, TD-TF, paper, TD-DMD, PyDMD, ESN, NVAR, PySINDy, encoder.
     seed
         Seed of every random choice.
     """
@@ -270,18 +268,14 @@ def chosen_contenders(wished: list[str] | None, inputs: bool, longest: int) -> "
     BadInputError
         For a name that there is not.
     """
-    from tokendyn.forecast import PaperTDTF
     from tokendyn.forecast.naive import Persistence, SeasonalNaive
-    from tokendyn.studies.forecast.comparison import Contender, contenders
+    from tokendyn.studies.forecast.comparison import Contender, contenders, tuned_by
     from tokendyn.studies.forecast.tuning import SPACES
 
-    usual = contenders(inputs=inputs, partial=False, longest=longest)
     known = [
-        *usual[:2],
-        Contender("paper", PaperTDTF, _paper, {"delays": min(10, longest)}, "ours"),
-        *usual[2:],
-        Contender("persistence", Persistence, SPACES["Persistence"], {}, "peer"),
-        Contender("seasonal", SeasonalNaive, SPACES["SeasonalNaive"], {}, "peer"),
+        *contenders(inputs=inputs, partial=False, longest=longest),
+        Contender("persistence", tuned_by(Persistence, SPACES["Persistence"], {}), "peer"),
+        Contender("seasonal", tuned_by(SeasonalNaive, SPACES["SeasonalNaive"], {}), "peer"),
     ]
     names = [contender.name for contender in known]
     wrong = [name for name in wished or () if name not in names]
@@ -292,18 +286,3 @@ def chosen_contenders(wished: list[str] | None, inputs: bool, longest: int) -> "
     lacking = {name: reason for name, reason in reasons.items() if reason}
     absent = [f"{name}: {reason}" for name, reason in lacking.items()]
     return [contender for contender in chosen if contender.name not in lacking], absent
-
-
-def _paper(rng: "np.random.Generator") -> dict[str, Any]:
-    """Draw settings of the literal transformer."""
-    import numpy as np
-
-    return {
-        "delays": int(rng.choice([2, 5, 10, 20])),
-        "stride": int(rng.choice([1, 2, 4])),
-        "width": int(rng.choice([16, 32, 64])),
-        "learning_rate": float(np.exp(rng.uniform(np.log(5e-4), np.log(1e-2)))),
-        "noise": float(rng.choice([0.0, 1e-4, 1e-3, 1e-2])),
-        "epochs": int(rng.choice([60, 200])),
-        "random_state": int(rng.integers(1000)),
-    }

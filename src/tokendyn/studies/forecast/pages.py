@@ -21,6 +21,7 @@ MEASURES = {
     "largest over the starts",
     "valid_time, lower, upper": "time until the error first exceeds 0.4: median and quartiles over the starts",
     "diverged": "forecasts that left all bounds",
+    "family": "what the model is: the default search (`search`) chooses among several kinds",
     "tried, search_seconds": "settings that the search tried, and its processor seconds: the same budget for all",
     "fit_seconds": "wall time of the last fit",
     "microseconds_a_step": "processor time of one closed-loop step of one forecast",
@@ -43,7 +44,7 @@ def study_figures(study: Study, unit: str) -> dict[str, tuple[Figure, str]]:
         truth, dt = study.arrays[f"{task}/truth"][0], float(study.arrays[f"{task}/dt"])
         order = sorted((row for row in study.rows if row["task"] == task), key=lambda row: float(row["nrmse"]))
         best = [str(row["model"]) for row in order[:3]]
-        best += ["TD-TF"] if "TD-TF" not in best and any(row["model"] == "TD-TF" for row in order) else []
+        best += ["search"] if "search" not in best and any(row["model"] == "search" for row in order) else []
         forecasts = {name: study.arrays[f"{task}/{name}"][0] for name in best}
         forecasts = {name: one[np.isfinite(one).all(axis=1)] for name, one in forecasts.items()}
         names = study.settings.get("names") or [f"feature {place + 1}" for place in range(truth.shape[1])]
@@ -142,6 +143,7 @@ def _cell(value: Any) -> object:
 
 
 def _brief(settings: Mapping[str, Any]) -> dict[str, object]:
-    error = settings.get("validation_error")
-    rest = ", ".join(f"{name} {_cell(value)}" for name, value in settings.items() if name != "validation_error")
-    return {"settings": rest or "none", "validation error": _cell(error)}
+    # Folders of earlier versions hold a validation error in place of the share of the horizon that is lost.
+    measured = {name: settings[name] for name in ("lost", "validation_error") if name in settings}
+    rest = ", ".join(f"{name} {_cell(value)}" for name, value in settings.items() if name not in measured)
+    return {"settings": rest or "none"} | {name.replace("_", " "): _cell(value) for name, value in measured.items()}

@@ -1,7 +1,6 @@
 """Reaction-diffusion: spirals that grow or shrink to their limit, by a few POD modes, measured in the field."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,27 +18,6 @@ LEARNED, TESTED = (0.02, 0.3, 0.1, 1.5, 0.05, 0.7), (0.03, 0.2, 1.2)
 LEAD = 10
 #: The basis is that of every third field; neighbours say nearly the same.
 POD_EVERY = 3
-#: What TD-TF tries first. The coefficients are a state by themselves, so one delay is enough; more make closed
-#: loops less stable. Weak modes follow strong ones: errors count by energy, and the units see the three main
-#: directions alone. The end of each run is a steady rotation that a linear model continues: neither the gate nor
-#: the choice of the iteration may be left to it. Settled on spirals of sizes that are neither learned nor tested.
-FIRST: dict[str, Any] = {
-    "delays": 1,
-    "stride": 1,
-    "common_scale": True,
-    "rank": 3,
-    "attention": False,
-    "units": 40,
-    "unit_scale": 0.3,
-    "every": 4,
-    "noise": 1e-3,
-    "ridge": 1e-8,
-    "iterations": 20,
-    "gate": False,
-    "validation_fraction": 0.0,
-}
-#: Tried next, before any settings that are drawn.
-NEXT: tuple[dict[str, Any], ...] = (FIRST | {"rank": 4, "noise": 3e-3}, FIRST | {"rank": 4})
 
 
 def reaction_diffusion(
@@ -79,30 +57,12 @@ def reaction_diffusion(
         pod = POD.from_basis(whole.modes_[:modes], whole.mean_)
         energies[f"energies/{modes}"] = whole.energies_[:modes]
         task = _task(pod, runs, points)
-        chosen = contenders(
-            models,
-            partial=False,
-            quick=quick,
-            longest=LEAD,
-            ours=FIRST,
-            also=() if quick else NEXT,
-            space=None if quick else _states,
-        )
+        chosen = contenders(models, partial=False, quick=quick, longest=LEAD)
         outcomes, failures = compare(task, chosen, budget, seed, progress)
         for outcome in outcomes:
             outcome.row.update(field_errors(task, outcome, pod, runs))
         parts.append((task, outcomes, failures))
     return finished("reaction-diffusion", parts, {"quick": quick, "seed": seed, "budget": budget}, energies)
-
-
-def _states(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw settings of TD-TF for coefficients that are the state."""
-    return FIRST | {
-        "rank": int(rng.choice([2, 3, 4, 5])),
-        "units": int(rng.choice([20, 40, 60])),
-        "noise": float(np.exp(rng.uniform(np.log(5e-4), np.log(1e-2)))),
-        "random_state": int(rng.integers(1000)),
-    }
 
 
 def fields(size: float, points: int, grid: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""One rule that tunes every model, ours and the peers': random search on validation rollouts within a time budget."""
+"""The tuner of the peers: random search on held-out rollouts within the processor time that our own search gets."""
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,23 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
-
-#: Errors of single rollouts are cut here, so that one divergence does not decide alone.
-WORST = 2.0
+from tokendyn.forecast.forms import plain_inputs
+from tokendyn.forecast.scoring import Holdout, hold_out_for_search, score_model
 
 Space = Callable[[np.random.Generator], dict[str, Any]]
+
+#: Settings that may fail before the search gives up when none has worked.
+_PATIENCE = 20
+#: The best settings, so many at most, are scored again from so many times the starts, as our own search does.
+_CONFIRMED, _DENSER = 5, 3
+#: Share of the budget that is kept for the last fit at most.
+_LAST = 0.2
+#: Seconds that a bounded fit gets at least.
+_SHORTEST = 1e-3
+#: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
+_WORSE = 3.0
+#: Scores below this are rounding.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -27,19 +40,32 @@ class Tuned:
         Fitted with the best settings.
     parameters
         The settings.
-    validation_error
-        Mean over validation rollouts of their NRMSE, each cut at ``WORST``.
+    family
+        What the model is called.
+    lost
+        Share of the horizon that is lost on the held-out starts: :func:`tokendyn.forecast.scoring.score`.
     tried, failed
         Settings that were tried, and those of them that could not be fitted.
     seconds
-        CPU time of the search.
+        Processor time of the search, the last fit included.
     """
 
     model: Forecaster
     parameters: dict[str, Any]
-    validation_error: float
+    family: str
+    lost: float
     tried: int
     failed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Settings, the model that was fitted to what is learned, its score, and the seconds of the fit."""
+
+    parameters: dict[str, Any]
+    model: Forecaster
+    score: tuple[float, float]
     seconds: float
 
 
@@ -52,27 +78,21 @@ def tune(
     horizon: int,
     budget: float,
     inputs: Any = None,
-    rollouts: int = 8,
     longest: int | None = None,
     most: int = 1000,
     seed: int = 0,
     first: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
 ) -> Tuned:
-    """Search settings on held-out parts of the training data and fit the best to all of it.
+    """Search settings on what :func:`tokendyn.forecast.auto_forecaster` holds out, by its score and in its time.
 
-    Of one series the last part is for validation: long enough for ``rollouts`` spread starts of ``horizon`` steps but
-    at most 30 %. Of several, the last 30 % of the series are. Settings are drawn until the CPU time is spent; each is
-    fitted to the rest and rolled out from every start, and the best of them is fitted to everything. That last fit must
-    do about as well on the same starts, which it has learned, or what was validated is kept: an unstable fit is seen.
+    Settings are drawn until the processor time is spent; each is fitted to what is learned and rolled out from the
+    held-out starts. The best few are scored again from more starts, and the best of them is fitted to everything; where
+    that fit is three times worse on the same starts, which it has learned, what was validated is kept.
 
-    Of several series the last third of the time goes to cross-validation: the best few settings are fitted again with
-    other 30 % of the series held out, and the mean error decides among them. What holds for two series by luck is seen.
-
-    A model with a parameter ``budget`` (TDTF, PaperTDTF, TorchEncoder) is stopped in time and keeps the best that it
-    has: in the search after a third of the budget, or what is left of it; in the last fit after all of it. One that
-    can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
+    A model with a parameter ``budget`` is told to stop in time: after a third of the budget, or what is left of it. One
+    that can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
     overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
-    CPU time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
+    processor time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
 
     Parameters
     ----------
@@ -83,11 +103,9 @@ def tune(
     series, dt, inputs
         One training series ``(time, features)`` or a list of them, the step, and the inputs of each.
     horizon
-        Steps of a validation rollout: those of the task, or fewer.
+        Steps of the task; the rollouts are as long where what is held out allows it.
     budget
-        CPU seconds of the search; at least one setting is tried whatever it costs. The last fit comes on top.
-    rollouts
-        Starts in the validation part.
+        Processor seconds, the last fit included; at least one setting is tried whatever it costs.
     longest
         Longest window that the task allows.
     most
@@ -104,7 +122,10 @@ def tune(
     TokendynError
         If no setting could be fitted and rolled out.
     """
-    split, *others = _splits(series, inputs, horizon, rollouts, longest)
+    several = isinstance(series, list | tuple)
+    arrays = [np.asarray(one, dtype=np.float64) for one in (series if several else [series])]
+    driven = None if inputs is None else [np.asarray(plain_inputs(one)) for one in (inputs if several else [inputs])]
+    held = hold_out_for_search(arrays, driven or [np.empty((len(one), 0)) for one in arrays], horizon)
     given = [first] if isinstance(first, dict) else list(first or ())
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
@@ -112,14 +133,15 @@ def tune(
         rng = np.random.default_rng(seed)
         trials: list[_Trial] = []
         tried = failed = 0
-        while tried < most and (not trials or clock.spent() < (_SEARCH_SHARE if others else 1.0) * budget):
+        while tried < most and (not trials or clock.spent() + _reserve(trials, budget) < budget):
             parameters = dict(given[tried]) if tried < len(given) else space(rng)
             tried += 1
             try:
-                model = _bounded(kind, parameters, clock.wall(min(budget / 3, budget - clock.spent())))
-                model.fit(split.learned, dt=dt, inputs=split.pushes)
-                found = _Trial(parameters, model, [_validation_error(model, split, horizon, longest)])
-                trials = sorted([*trials, found], key=_Trial.error)[:_VALIDATED_AGAIN]
+                began = clock.spent()
+                model = _bounded(kind, parameters, clock.wall(min(budget / 3, budget - began)))
+                model.fit(held.learned, dt=dt, inputs=None if driven is None else held.inputs)
+                trials.append(_Trial(parameters, model, _scored(model, held, longest), clock.spent() - began))
+                trials = sorted(trials, key=lambda trial: trial.score)[:_CONFIRMED]
             except TokendynError:
                 failed += 1
                 if failed > _PATIENCE and not trials:
@@ -127,31 +149,31 @@ def tune(
         if not trials:
             name = getattr(kind, "__name__", "the model")
             raise TokendynError(f"none of {tried} settings of {name} could be fitted and rolled out")
-        crossed = 0
-        while others and crossed < len(trials) and (not crossed or clock.spent() < budget):
-            trials[crossed].cross(kind, others, dt, horizon, longest, clock.wall(budget / 3))
-            crossed += 1
-        best = min(trials[: max(crossed, 1)], key=_Trial.error)
-        model = _bounded(kind, best.parameters, clock.wall(budget)).fit(series, dt=dt, inputs=inputs)
-        if _validation_error(model, split, horizon, longest) > max(_WORSE * best.errors[0], _ROUNDING):
-            model = best.model
-    return Tuned(model, best.parameters, best.error(), tried, failed, clock.spent())
+        denser = held.denser(_DENSER)
+        scores = [_scored(trial.model, denser, longest) for trial in trials]
+        number = min(range(len(trials)), key=scores.__getitem__)
+        best, lost = trials[number], scores[number][0]
+        seconds = clock.wall(max(budget - clock.spent(), _LAST * budget))
+        model = best.model
+        with suppress(TokendynError):  # what the time left does not allow: the validated fit stands
+            whole = _bounded(kind, best.parameters, seconds).fit(series, dt=dt, inputs=inputs)
+            if _scored(whole, denser, longest)[0] <= max(_WORSE * lost, _ROUNDING):
+                model = whole
+    family = str(getattr(model, "family", type(model).__name__))
+    return Tuned(model, best.parameters, family, lost, tried, failed, clock.spent())
 
 
-#: Settings that may fail before the search gives up when none has worked.
-_PATIENCE = 20
-#: Share of the time that goes to the first validation when several series allow others.
-_SEARCH_SHARE = 2 / 3
-#: The best settings, so many at most, are validated again on the other splits.
-_VALIDATED_AGAIN = 5
-#: Splits of several series at most.
-_SPLITS = 3
-#: Seconds that a bounded fit gets at least.
-_SHORTEST = 1e-3
-#: The last fit is not kept when its error on the validation starts, which it has learned, is so many times what it was.
-_WORSE = 3.0
-#: Errors below this are rounding.
-_ROUNDING = 1e-6
+def _reserve(trials: list[_Trial], budget: float) -> float:
+    """Return the seconds that the last fit of the best will take: at most a fifth of all."""
+    return min(2 * trials[0].seconds, _LAST * budget)
+
+
+def _scored(model: Forecaster, held: Holdout, longest: int | None) -> tuple[float, float]:
+    """Return the score of a fitted model; BadInputError where its window does not suit the task."""
+    if longest is not None and model.window_length_ > longest:
+        raise BadInputError(f"a window of {model.window_length_} snapshots is longer than the task's {longest}")
+    lost, error = score_model(model, held)
+    return float(lost), float(error)
 
 
 class _Clock:
@@ -186,106 +208,6 @@ def _bounded(kind: Callable[..., Forecaster], parameters: dict[str, Any], second
     if "budget" in model.get_params(deep=False) and "budget" not in parameters:
         model.set_params(budget=max(seconds, _SHORTEST))
     return model
-
-
-@dataclass(frozen=True)
-class _Split:
-    """What is fitted, and where validation starts: series, its inputs, and rows of the first forecast snapshots."""
-
-    learned: list[np.ndarray]
-    pushes: list[np.ndarray] | None
-    held: list[tuple[np.ndarray, np.ndarray | None, np.ndarray]]
-
-
-@dataclass
-class _Trial:
-    """Settings, the model fitted to the first split, and the error on each split so far."""
-
-    parameters: dict[str, Any]
-    model: Forecaster
-    errors: list[float]
-
-    def error(self) -> float:
-        """Return the mean error."""
-        return float(np.mean(self.errors))
-
-    def cross(
-        self,
-        kind: Callable[..., Forecaster],
-        splits: Sequence[_Split],
-        dt: float,
-        horizon: int,
-        longest: int | None,
-        seconds: float,
-    ) -> None:
-        """Fit and validate on more splits; what cannot be fitted there counts as bad."""
-        for split in splits:
-            try:
-                model = _bounded(kind, self.parameters, seconds).fit(split.learned, dt=dt, inputs=split.pushes)
-                self.errors.append(_validation_error(model, split, horizon, longest))
-            except TokendynError:
-                self.errors.append(WORST)
-
-
-def _splits(series: Any, inputs: Any, horizon: int, rollouts: int, longest: int | None) -> list[_Split]:
-    """Hold out the last part of one series; of several the last of them, then those before."""
-    several = isinstance(series, list | tuple)
-    arrays = [np.asarray(one, dtype=np.float64) for one in (series if several else [series])]
-    pushes = None if inputs is None else [np.asarray(one) for one in (inputs if several else [inputs])]
-    if len(arrays) > 1:
-        count = max(round(0.3 * len(arrays)), 1)
-        groups = [range(end - count, end) for end in range(len(arrays), count - 1, -count)][:_SPLITS]
-        return [_held_series(arrays, pushes, group, horizon, -(-rollouts // count), longest) for group in groups]
-    one, push = arrays[0], None if pushes is None else pushes[0]
-    cut = len(one) - min(int(0.3 * len(one)), horizon * rollouts + horizon)
-    if len(one) - cut <= horizon + 1:
-        raise BadInputError(f"{len(one)} snapshots are too few to validate {horizon} steps; lower the horizon")
-    # Windows may reach into the learned part; what is forecast may not.
-    starts = np.unique(np.linspace(cut, len(one) - horizon, rollouts).astype(int))
-    return [_Split([one[:cut]], None if push is None else [push[:cut]], [(one, push, starts)])]
-
-
-def _held_series(
-    arrays: list[np.ndarray],
-    pushes: list[np.ndarray] | None,
-    group: range,
-    horizon: int,
-    rollouts: int,
-    longest: int | None,
-) -> _Split:
-    """Hold out some of several series; forecasts start where the longest window allows them first, and later."""
-    held = []
-    for place in group:
-        last = len(arrays[place]) - horizon
-        first = last // 10 if longest is None else min(longest, last)
-        starts = np.unique(np.linspace(first, last, rollouts).astype(int))
-        held.append((arrays[place], None if pushes is None else pushes[place], starts[starts > 0]))
-    rest = [place for place in range(len(arrays)) if place not in group]
-    learned = [arrays[place] for place in rest]
-    return _Split(learned, None if pushes is None else [pushes[place] for place in rest], held)
-
-
-def _validation_error(model: Forecaster, split: _Split, horizon: int, longest: int | None) -> float:
-    """Return the mean cut NRMSE of the rollouts over what is held out."""
-    span = model.window_length_
-    if longest is not None and span > longest:
-        raise BadInputError(f"a window of {span} snapshots is longer than the task's {longest}")
-    errors = []
-    for one, push, all_starts in split.held:
-        starts = all_starts[all_starts >= span]
-        if not len(starts):
-            continue
-        windows = np.stack([one[start - span : start] for start in starts])
-        driven = None if push is None else np.stack([push[start - span : start + horizon] for start in starts])
-        for start, forecast in zip(starts, model.forecast_many(windows, horizon, driven), strict=True):
-            if forecast.status != "completed":
-                errors.append(WORST)
-                continue
-            difference = (forecast.values - one[start : start + horizon]) / model.scale_
-            errors.append(min(float(np.sqrt((difference**2).mean())), WORST))
-    if not errors:
-        raise BadInputError(f"a window of {span} snapshots fits before no validation start")
-    return float(np.mean(errors))
 
 
 def _log(rng: np.random.Generator, low: float, high: float) -> float:
@@ -342,6 +264,27 @@ def _encoder(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def _tddmd(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(_log(rng, 2.0, 400.0)),
+        "stride": int(rng.choice([1, 2, 4])),
+        "rank": [None, int(_log(rng, 3.0, 80.0))][int(rng.integers(2))],
+        "ridge": [0.0, _log(rng, 1e-13, 1e-4)][int(rng.integers(2))],
+    }
+
+
+def _paper(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "delays": int(rng.choice([2, 5, 10, 20])),
+        "stride": int(rng.choice([1, 2, 4])),
+        "width": int(rng.choice([16, 32, 64])),
+        "learning_rate": _log(rng, 5e-4, 1e-2),
+        "noise": float(rng.choice([0.0, 1e-4, 1e-3, 1e-2])),
+        "epochs": int(rng.choice([60, 200])),
+        "random_state": int(rng.integers(1000)),
+    }
+
+
 def _seasonal(rng: np.random.Generator) -> dict[str, Any]:
     return {"period": int(rng.integers(2, 400))}
 
@@ -350,8 +293,10 @@ def _nothing(_: np.random.Generator) -> dict[str, Any]:
     return {}
 
 
-#: What is searched for each kind of peer.
+#: What is searched for each kind of model that has not a search of its own.
 SPACES: dict[str, Space] = {
+    "TDDMD": _tddmd,
+    "PaperTDTF": _paper,
     "ESN": _esn,
     "NVAR": _nvar,
     "PySINDy": _pysindy,

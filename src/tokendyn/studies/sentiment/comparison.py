@@ -37,7 +37,7 @@ MEASURES = {
     "worse": "test texts that only the first one labels right",
     "p_value": "exact two-sided sign test of better against worse (McNemar)",
 }
-_SHORTEST = 0.2  # predictions are repeated until they took so many seconds together
+_SHORTEST = 0.2  # seconds: predictions are repeated until they have taken as long together
 _MOST_REPEATS = 20
 
 
@@ -106,7 +106,7 @@ class Comparison(Result, kind="sentiment-comparison"):
     def picture(self) -> Bars:
         """Return the accuracy of each classifier."""
         names = [outcome.name for outcome in self.outcomes]
-        return Bars(names, [outcome.accuracy for outcome in self.outcomes], "accuracy")
+        return Bars(names=names, values=[outcome.accuracy for outcome in self.outcomes], xlabel="accuracy")
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row a classifier with the columns of ``MEASURES``."""
@@ -156,14 +156,15 @@ def usual_contenders(
         Of the leader classifier.
     """
     few = classes <= MOST_CLASSES
-    found = [
+    contenders = [
         leader_model("leaders", **parameters),
         *([leader_model("leaders decide (transfer 1)", **(parameters | {"transfer": 1.0}))] if few else []),
         linear_model("TF-IDF + LR, words", tuned=True),
         linear_model("TF-IDF + LR, words and pairs", 2, tuned=True),
         embedding_model("fastText-like"),
     ]
-    return [*found, published_model("as published, d = 16", dim=16, epochs=published_epochs)] if published else found
+    wide = [published_model("as published, d = 16", dim=16, epochs=published_epochs)] if published else []
+    return [*contenders, *wide]
 
 
 def compare_classifiers(
@@ -190,7 +191,7 @@ def compare_classifiers(
     Raises
     ------
     BadInputError
-        If a part has no labels or no text, nobody takes part, two have one name, or one cannot tell so many
+        If a part has no labels or no text, there is no contender, two have one name, or one cannot tell that many
         classes apart.
     """
     check_contenders(training, test, contenders)
@@ -199,7 +200,7 @@ def compare_classifiers(
         outcomes.append(measure(contender, training, test, seed))
         if progress is not None:
             progress(done, len(contenders))
-    return Comparison(tuple(outcomes), len(training), len(test))
+    return Comparison(outcomes=tuple(outcomes), training_texts=len(training), test_texts=len(test))
 
 
 def check_contenders(training: LabelledTexts, test: LabelledTexts, contenders: Sequence[Contender]) -> None:
@@ -236,12 +237,12 @@ def measure(contender: Contender, training: LabelledTexts, test: LabelledTexts, 
     predicted, seconds = _timed_prediction(model, held)
     counts = model.leader_counts(held) if hasattr(model, "leader_counts") else None
     return Outcome(
-        contender.name,
-        predicted == truth,
-        None if counts is None else float(np.mean(counts)),
-        trained,
-        len(held) / seconds,
-        contender.model_bytes(model),
+        name=contender.name,
+        right=predicted == truth,
+        leaders=None if counts is None else float(np.mean(counts)),
+        cpu_seconds=trained,
+        texts_a_second=len(held) / seconds,
+        model_bytes=contender.model_bytes(model),
     )
 
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from tokendyn.runs.files import new_folder, read_json, write_json
-from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.runs.files import read_json
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.studies.sentiment.comparison import MEASURES, Comparison
 
@@ -20,21 +20,22 @@ _ALT = (
 )
 
 
-def comparison_figure(found: Comparison) -> Figure:
+def comparison_figure(comparison: Comparison) -> Figure:
     """Draw accuracy with its interval, and accuracy against the processor time of training."""
-    figure = Figure(figsize=(10.0, 1.9 + 0.35 * len(found.outcomes)), dpi=100, facecolor="white", layout="constrained")
+    height = 1.9 + 0.35 * len(comparison.outcomes)
+    figure = Figure(figsize=(10.0, height), dpi=100, facecolor="white", layout="constrained")
     bars, cost = figure.subplots(1, 2, sharex=False, width_ratios=[3, 2])
-    rows = found.rows()
-    for place, row in enumerate(rows):
-        colour = LEADER_COLOURS[0] if place == 0 else NEUTRAL
+    rows = comparison.rows()
+    for number, row in enumerate(rows):
+        colour = LEADER_COLOURS[0] if number == 0 else NEUTRAL
         accuracy, low, high = (100 * row[name] for name in ("accuracy", "low", "high"))
-        reach = [[accuracy - low], [high - accuracy]]
-        bars.errorbar([accuracy], [place], xerr=reach, color=colour, marker="o" if place else "*", capsize=3)
+        interval = [[accuracy - low], [high - accuracy]]
+        bars.errorbar([accuracy], [number], xerr=interval, color=colour, marker="o" if number else "*", capsize=3)
         cost.errorbar(
-            [row["cpu_seconds"]], [accuracy], yerr=reach, color=colour, marker="o" if place else "*", capsize=3
+            [row["cpu_seconds"]], [accuracy], yerr=interval, color=colour, marker="o" if number else "*", capsize=3
         )
-        cost.annotate(str(place + 1), (row["cpu_seconds"], accuracy), xytext=(5, 4), textcoords="offset points")
-    names = [f"{place + 1}  {row['classifier']}" for place, row in enumerate(rows)]
+        cost.annotate(str(number + 1), (row["cpu_seconds"], accuracy), xytext=(5, 4), textcoords="offset points")
+    names = [f"{number + 1}  {row['classifier']}" for number, row in enumerate(rows)]
     bars.set_yticks(range(len(rows)), names)
     bars.invert_yaxis()
     cost.set_xscale("log")
@@ -57,9 +58,12 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
     best = max(rows, key=lambda row: float(row["accuracy"]))
     shown = [{name.replace("_", " "): _shown(name, value) for name, value in row.items()} for row in rows]
     return Report(
-        "Classifiers beside each other",
-        f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be measured on",
-        [
+        title="Classifiers beside each other",
+        subtitle=(
+            f"{record['source']}: {record['training_texts']} texts to learn from, {record['test_texts']} to be "
+            "measured on"
+        ),
+        sections=[
             KeyFigures(
                 {
                     "test texts": record["test_texts"],
@@ -82,7 +86,7 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
 
 
 def write_comparison(
-    found: Comparison,
+    comparison: Comparison,
     folder: str | Path,
     *,
     command: str,
@@ -93,7 +97,7 @@ def write_comparison(
 
     Parameters
     ----------
-    found
+    comparison
         What was measured.
     folder
         Folder that appears when it is whole.
@@ -109,21 +113,20 @@ def write_comparison(
     OutputError
         If the folder exists or the disk refuses.
     """
-    with new_folder(folder, overwrite=overwrite) as temporary:
-        found.table().to_csv(temporary / "table.csv", index=False, lineterminator="\n")
-        record = {
-            "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
-            "training_texts": found.training_texts,
-            "test_texts": found.test_texts,
-            "source": source,
-            "command": command,
-            "table": found.rows(),
-            "provenance": dict(found.provenance),
-        }
-        write_json(temporary / "comparison.json", record)
-        comparison_figure(found).savefig(temporary / "comparison.png", dpi=150)
-        write_report(comparison_report(record, temporary), temporary / "report.html")
+    record = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "training_texts": comparison.training_texts,
+        "test_texts": comparison.test_texts,
+        "source": source,
+        "command": command,
+        "table": comparison.rows(),
+        "provenance": dict(comparison.provenance),
+    }
+    write_page_folder(
+        folder, "comparison", record, comparison_report, overwrite=overwrite,
+        tables={"table": comparison.table()}, figures={"comparison": comparison_figure(comparison)},
+    )  # fmt: skip
 
 
 def _quiet(axes: Axes, label: str, title: str) -> None:

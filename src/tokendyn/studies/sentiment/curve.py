@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokendyn.results import Curves, Result
-from tokendyn.runs.folders import new_folder, read_json, write_json
-from tokendyn.show import KeyFigures, Report, Table, closing, kept_picture, write_report
+from tokendyn.runs.folders import read_json
+from tokendyn.show import KeyFigures, Report, Table, closing, kept_picture, write_page_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,13 +21,13 @@ SCHEMA, SCHEMA_VERSION = "tokendyn-curve", 1
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderCurve(Result, kind="leader-curve"):
-    """What models of the same texts reach that aim at different numbers of leaders.
+    """What models of the same texts reach, each of which aims at another number of leaders.
 
     Attributes
     ----------
     points
-        For each model, in the order of the wishes: ``leaders_wished``; ``leaders``, the mean number a validation text;
-        accuracy and loss on the ``validation_texts``; ``cpu_seconds`` of the training.
+        For each model, in the order of these numbers: ``leaders_wished``; ``leaders``, the mean number a validation
+        text; accuracy and loss on the ``validation_texts``; ``cpu_seconds`` of the training.
     provenance
         Versions, seed, settings, time.
     """
@@ -59,7 +59,8 @@ class LeaderCurve(Result, kind="leader-curve"):
         accuracy, error = _accuracy(table)
         name = "validation accuracy"
         return Curves(
-            table["leaders"].to_numpy(), {name: accuracy}, "leaders a text (mean over validation texts)", name,
+            x=table["leaders"].to_numpy(), curves={name: accuracy}, ylabel=name,
+            xlabel="leaders a text (mean over validation texts)",
             bands={name: (accuracy - error, accuracy + error)},
         )  # fmt: skip
 
@@ -98,15 +99,14 @@ def write_curve(curve: LeaderCurve, folder: str | Path, *, command: str, source:
     OutputError
         If the folder exists or the disk refuses.
     """
-    with new_folder(folder, overwrite=overwrite) as place:
-        curve.table().to_csv(place / "curve.csv", index=False)
-        curve_figure(curve).savefig(place / "curve.png", dpi=150)
-        record = {
-            "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "source": source, "points": list(curve.points),
-            "command": command, "provenance": curve.provenance,
-        }  # fmt: skip
-        write_json(place / "curve.json", record)
-        write_report(curve_report(record, place), place / "report.html")
+    record = {
+        "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "source": source, "points": list(curve.points),
+        "command": command, "provenance": curve.provenance,
+    }  # fmt: skip
+    write_page_folder(
+        folder, "curve", record, curve_report, overwrite=overwrite,
+        tables={"curve": curve.table()}, figures={"curve": curve_figure(curve)},
+    )  # fmt: skip
 
 
 def curve_figure(curve: LeaderCurve) -> "Figure":
@@ -134,9 +134,9 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
     points = record["points"]
     best = max(points, key=lambda row: float(row["validation_accuracy"]))
     return Report(
-        "Accuracy against leaders a text",
-        str(record["source"]),
-        [
+        title="Accuracy against leaders a text",
+        subtitle=str(record["source"]),
+        sections=[
             KeyFigures(
                 {
                     "models": len(points),

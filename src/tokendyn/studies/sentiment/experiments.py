@@ -133,7 +133,7 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Curve(ReviewOptions, Experiment["LeaderCurve"]):
-    """Draw accuracy against leaders a text: one model for each wish, judged on its validation texts.
+    """Draw accuracy against leaders a text: one model for each number that is aimed at, judged on its validation texts.
 
     The models are those of transfer 1, in which leaders decide: at transfer 0 accuracy does not depend on leaders.
 
@@ -150,9 +150,9 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Check the texts and the settings; return how many models would be trained."""
-        wishes = self._wishes
-        rehearse_fit(self.classifier(leaders=wishes[0], transfer=1.0), self.texts)
-        return (f"would train {len(wishes)} models on {len(self.texts)} texts",)
+        targets = self._targets
+        rehearse_fit(self.classifier(leaders=targets[0], transfer=1.0), self.texts)
+        return (f"would train {len(targets)} models on {len(self.texts)} texts",)
 
     def run(
         self,
@@ -161,7 +161,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "LeaderCurve":
-        """Train one model for each wish.
+        """Train one model for each number of leaders.
 
         Parameters
         ----------
@@ -175,11 +175,11 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
         began = time.perf_counter()
         points = []
-        for done, wish in enumerate(self._wishes, start=1):
-            model = self.classifier(leaders=wish, transfer=1.0).fit(self.texts.texts, self.texts.labels or ())
+        for done, target in enumerate(self._targets, start=1):
+            model = self.classifier(leaders=target, transfer=1.0).fit(self.texts.texts, self.texts.labels or ())
             points.append(point_of(model))
             if progress is not None:
-                progress(done, len(self._wishes))
+                progress(done, len(self._targets))
         config = {**self.token_settings(), "leaders": list(self.leaders)}
         origin = provenance(config, seed=self.seed, seconds=time.perf_counter() - began)
         return LeaderCurve(points=tuple(points), provenance=origin)
@@ -199,8 +199,8 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         return f"{super().advice(folder)}; train a point: tokendyn sentiment train --transfer 1 --leaders N"
 
     @cached_property
-    def _wishes(self) -> list[float]:
-        wrong = [wish for wish in self.leaders if not wish > 0]
+    def _targets(self) -> list[float]:
+        wrong = [target for target in self.leaders if not target > 0]
         if wrong or not self.leaders:
             raise BadInputError(f"`leaders` must be one or more positive numbers, got {wrong or 'none'}")
         return sorted(set(self.leaders))
@@ -220,13 +220,13 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         Names with commas between: leaders, value, lime, shap, loo, random. For lime and shap: pip install
         tokendyn[bench].
     texts
-        At most so many texts are drawn at random from those that have a word.
+        Most texts, drawn at random from those that have a word.
     text
         Name of the column of texts.
     samples
         Variants of a text that LIME and SHAP may each have judged.
     seeds
-        Explanations are made with so many seeds, to see how stable they are.
+        Number of seeds with which explanations are made, to see how stable they are.
     seed
         First of these seeds, and seed of the draw of texts.
     """

@@ -113,7 +113,7 @@ class FaithfulnessReport(Result, kind="faithfulness"):
     def picture(self) -> Bars:
         """Return the comprehensiveness of each explainer."""
         table = self.table()
-        return Bars(list(self.explainers), table["comprehensiveness"].tolist(), "comprehensiveness")
+        return Bars(names=list(self.explainers), values=table["comprehensiveness"].tolist(), xlabel="comprehensiveness")
 
     def difference(self, first: str, second: str, measure: str = "comprehensiveness") -> tuple[float, float]:
         """Return the mean of first minus second over the texts, text by text, and its standard error.
@@ -234,7 +234,9 @@ def evaluate_explanations(
         "packages": _versions(names),
     }
     record = provenance(config, seed=seed, seconds=time.perf_counter() - began)
-    return FaithfulnessReport(pd.DataFrame(rows), names, tuple(map(float, fractions)), record)
+    return FaithfulnessReport(
+        per_text=pd.DataFrame(rows), explainers=names, fractions=tuple(map(float, fractions)), provenance=record
+    )
 
 
 def drops(
@@ -246,8 +248,8 @@ def drops(
     for row, share in zip(present, fractions, strict=True):
         # 0.1 * 30 is a little above 3: the remainder must not cost a word.
         row[order[: max(1, math.ceil(share * len(values) - 1e-9))]] = False
-    found = judge.probability - judge.probabilities(np.concatenate([present, ~present]))
-    return found[: len(fractions)], found[len(fractions) :]
+    drops = judge.probability - judge.probabilities(np.concatenate([present, ~present]))
+    return drops[: len(fractions)], drops[len(fractions) :]
 
 
 def rank_agreement(values: Float[np.ndarray, " words"], reference: Float[np.ndarray, " words"]) -> float:

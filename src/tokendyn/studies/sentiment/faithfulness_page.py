@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tokendyn.runs.files import new_folder, read_json, write_json
-from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.runs.files import read_json
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.show.report import Section
 from tokendyn.studies.sentiment.faithfulness import MEASURES, FaithfulnessReport
@@ -82,7 +82,9 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         ),
         *closing(record["command"], record["provenance"]),
     ]
-    return Report("How faithful are the explanations?", "Words taken out, and words left alone", sections)
+    return Report(
+        title="How faithful are the explanations?", subtitle="Words taken out, and words left alone", sections=sections
+    )
 
 
 def write_evaluation(
@@ -108,14 +110,12 @@ def write_evaluation(
     OutputError
         If the folder exists or the disk refuses.
     """
-    with new_folder(folder, overwrite=overwrite) as temporary:
-        report.table().to_csv(temporary / "table.csv", index=False, lineterminator="\n")
-        report.per_text.to_csv(temporary / "texts.csv", index=False, lineterminator="\n")
-        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "command": command, "notes": notes}
-        record = head | report.to_dict()
-        write_json(temporary / "evaluation.json", record)
-        faithfulness_figure(report).savefig(temporary / "faithfulness.png", dpi=150)
-        write_report(evaluation_report(record, temporary), temporary / "report.html")
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "command": command, "notes": notes}
+    write_page_folder(
+        folder, "evaluation", head | report.to_dict(), evaluation_report, overwrite=overwrite,
+        tables={"table": report.table(), "texts": report.per_text},
+        figures={"faithfulness": faithfulness_figure(report)},
+    )  # fmt: skip
 
 
 def _draw_drops(axes: Axes, report: FaithfulnessReport, prefix: str) -> None:

@@ -1,0 +1,311 @@
+"""The one path from data to a forecast: what they are is found, models are searched, the best goes on with bands."""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tokendyn.errors import BadInputError
+from tokendyn.experiments import Experiment, ProgressCallback
+from tokendyn.experiments.fields import seconds_of
+from tokendyn.forecast.reading import TableOptions, described, future_inputs, listed, read_series
+
+if TYPE_CHECKING:
+    from tokendyn.data.snapshots import Snapshots
+    from tokendyn.forecast.continued import ForecastRun
+    from tokendyn.runs.checkpoint import Checkpoint
+
+#: Parts of a series that are forecast by default: without a season, and at most with one; and steps at most.
+_TENTH, _FIFTH, _MOST_STEPS = 10, 5, 500
+#: Share of the budget that the search gets; the rest is for the refit on all data, its bands and the spectrum.
+_SEARCH = 0.7
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Continuation(TableOptions, Experiment["ForecastRun"]):
+    """Go from a file to a forecast: find times, calendar, season, grid and mask, search a model, forecast, and report.
+
+    Parameters
+    ----------
+    data
+        CSV, TSV (both also .gz), Parquet, npz, npy, HDF5 or NetCDF: one row, or one field, for each time.
+    horizon
+        Steps to forecast; by default two seasons where there is a season, else a tenth of the data.
+    budget
+        Processor time: 90s, 2m, 1h.
+    future
+        Table with the inputs of the snapshots to come, for data with inputs: columns named as in the data.
+    test_fraction
+        Share that is held out to say how good the model is; it is then fitted anew to everything. 0 says nothing.
+    seed
+        Seed of every random choice.
+    """
+
+    command: ClassVar[str] = "forecast run"
+    unit: ClassVar[str] = "forecast"
+
+    data: Path = dataclasses.field(kw_only=False)
+    horizon: int | None = None
+    budget: str = "10s"
+    future: Path | None = None
+    test_fraction: float = 0.2
+    seed: int = 0
+
+    def folder(self) -> Path:
+        """Return a folder that is named after the data, where the command runs."""
+        return Path(f"{self.data.name.split('.')[0] or 'data'}-forecast")
+
+    def outline(self) -> list[str]:
+        """Return what was read."""
+        return [described([self._series])]
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "ForecastRun":
+        """Search, forecast and measure.
+
+        Parameters
+        ----------
+        progress
+            Called with how many hundredths are done, and with 100.
+        checkpoint
+            Not used: a run takes seconds.
+        budget
+            Processor seconds, in place of the option of this name.
+        """
+        series = self._series
+        horizon = self._horizon(series)
+        future = None
+        if series.inputs is not None:
+            if self.future is None:
+                named = ", ".join(series.input_names)
+                raise BadInputError(f"the data have inputs {named}; give those to come with `future`")
+            future = future_inputs(self.future, series.input_names, self.time, series, horizon)
+
+        def share(done: float, _line: str) -> None:
+            if progress is not None:
+                progress(round(100 * done), 100)
+
+        seconds = seconds_of(self.budget) if budget is None else budget
+        return continued(
+            series, horizon, budget=seconds, future=future, test_fraction=self.test_fraction, seed=self.seed,
+            progress=share, source=self.data.name,
+        )  # fmt: skip
+
+    def write(self, result: "ForecastRun", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write forecast, model, page and record."""
+        result.save(folder, command=command, overwrite=overwrite)
+
+    @cached_property
+    def _series(self) -> "Snapshots":
+        """The data, read once."""
+        (series,) = read_series(
+            self.data, self.time, listed(self.columns), listed(self.inputs) or (), series=None, fill=self.fill
+        )
+        return series
+
+    def _horizon(self, series: "Snapshots") -> int:
+        if self.horizon is not None and self.horizon < 1:
+            raise BadInputError(f"`horizon` is {self.horizon}; expected at least 1")
+        if not 0 <= self.test_fraction < 1:
+            raise BadInputError(f"`test_fraction` must be in [0, 1), got {self.test_fraction}")
+        return usual_horizon(series) if self.horizon is None else self.horizon
+
+
+def run(
+    data: Any,
+    horizon: int | None = None,
+    *,
+    budget: float = 10.0,
+    time: str | None = None,
+    columns: Any = None,
+    inputs: Any = (),
+    future: Any = None,
+    fill: str | None = None,
+    dt: float | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
+) -> "ForecastRun":
+    """Forecast data by the best model that a search finds; ``td.forecast(data)`` is this function.
+
+    What the data are is found: times and their calendar, a season, the grid of fields and the points that are masked.
+    Of more than 64 columns, and of fields, the coefficients of their modes are forecast.
+
+    Parameters
+    ----------
+    data
+        A path, an array (time, features) or ``(time, *space)``, a DataFrame, an object of xarray, or Snapshots.
+    horizon
+        Steps to forecast; by default two seasons where there is a season, else a tenth of the data.
+    budget
+        Processor seconds.
+    time, columns, inputs, fill, dt
+        As for :func:`tokendyn.read_series`.
+    future
+        Inputs of the horizon, ``(horizon, inputs)``, for data with inputs.
+    test_fraction
+        Share that is held out to say how good the model is; it is then fitted anew to everything. 0 says nothing.
+    seed
+        Seed of every random choice.
+    progress
+        Called with the share of the work that is done, and a line that says what is being done.
+
+    Returns
+    -------
+    The forecast as what the data were (``run.predicted()``), with the model, its errors beside those of simple models,
+    and a page (``run.report(path)``).
+
+    Raises
+    ------
+    BadInputError
+        If the data cannot be read, are too short, or have gaps.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> import tokendyn as td
+    >>> months = pd.date_range("2010-01-01", periods=120, freq="MS")
+    >>> sales = pd.DataFrame({"sold": 50 + np.arange(120) + 9 * np.sin(np.arange(120) * np.pi / 6)}, index=months)
+    >>> run = td.forecast(sales, budget=2.0)
+    >>> run.predicted().index[0], len(run.predicted()), run.season
+    (Timestamp('2020-01-01 00:00:00'), 24, 12)
+    """
+    import numpy as np
+
+    from tokendyn.data.snapshots import Snapshots, read_snapshots
+
+    if horizon is not None and (not isinstance(horizon, int | np.integer) or horizon < 1):
+        raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
+    if not 0 <= test_fraction < 1:
+        raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
+    names = None if columns is None else list(columns)
+    series = data if isinstance(data, Snapshots) else read_snapshots(data, time, names, list(inputs), fill, dt)
+    steps = usual_horizon(series) if horizon is None else int(horizon)
+    if series.inputs is not None and future is None:
+        raise BadInputError(f"the data have inputs {', '.join(series.input_names)}; give those to come with future")
+    source = Path(data).name if isinstance(data, str | Path) else series.source
+    found = continued(
+        series, steps, budget=budget, future=future, test_fraction=test_fraction, seed=seed,
+        progress=progress or _silent, source=source,
+    )  # fmt: skip
+    if isinstance(data, str | Path | Snapshots) or fill is not None or series.inputs is not None:
+        return found
+    # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates.
+    with suppress(BadInputError):
+        return dataclasses.replace(found, forecast=found.model.continue_from(data).forecast(steps))
+    return found
+
+
+def continued(
+    series: "Snapshots",
+    horizon: int,
+    *,
+    budget: float,
+    future: Any = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    progress: Callable[[float, str], None],
+    source: str,
+) -> "ForecastRun":
+    """Search on what is not held out, measure on what is, fit the same settings to everything, and forecast.
+
+    Parameters
+    ----------
+    series
+        The data.
+    horizon, budget, future, test_fraction, seed, progress
+        As for :func:`run`.
+    source
+        Where the data come from, for the record.
+    """
+    import time
+
+    from sklearn.base import clone
+
+    from tokendyn.forecast.continued import ForecastRun, linear_spectrum
+    from tokendyn.forecast.fitted import simple_errors
+    from tokendyn.forecast.held_out import measure
+    from tokendyn.forecast.search import auto_forecaster
+    from tokendyn.runs.provenance import provenance
+
+    began = time.perf_counter()
+    task, note = _task(series, horizon, test_fraction)
+    learned = series if task is None else task.train[0]
+    progress(0.0, "search")
+    search = auto_forecaster(
+        learned, horizon=horizon, budget=_SEARCH * budget, random_state=seed,
+        progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
+    )  # fmt: skip
+    notes = [*search.notes(), *([note] if note else [])]
+    held_out = None if task is None else measure(task, search.model)
+    season = season_of(series)
+    errors = {} if task is None else simple_errors(task, season)
+    model = search.model
+    if task is not None:
+        progress(_SEARCH, "fit to all data")
+        model = clone(search.model).fit(series)
+        if hasattr(model, "calibrate"):
+            with suppress(BadInputError):  # too short for a window and a forecast of the past
+                model.calibrate(series, horizon=horizon, budget=0.2 * budget)
+    progress(0.9, "spectrum")
+    spectrum, mapped = linear_spectrum(series, season)
+    progress(1.0, "done")
+    return ForecastRun(
+        model=model, forecast=model.forecast(horizon) if future is None else model.forecast(None, horizon, future),
+        past=series[-max(3 * horizon, 2 * (season or 0), model.window_length_) :], family=search.family,
+        account=str(search), rows=len(series), held_out=held_out, errors=errors, season=season, spectrum=spectrum,
+        maps=mapped, notes=tuple(notes), source=source,
+        provenance=provenance({"horizon": horizon, "budget": budget}, seed=seed, seconds=time.perf_counter() - began),
+    )  # fmt: skip
+
+
+def _task(series: "Snapshots", horizon: int, share: float) -> tuple[Any, str]:
+    """Return what is held out, over fewer steps where the series is short, and a note; None where nothing can be."""
+    from tokendyn.forecast.held_out import hold_out
+
+    if not share:
+        return None, ""
+    for steps in dict.fromkeys((horizon, max(len(series) // 4, 1))):
+        if steps <= horizon:
+            with suppress(BadInputError):
+                task = hold_out([series], steps, share, name=series.source)
+                note = (
+                    ""
+                    if steps == horizon
+                    else f"the errors are those of forecasts of {steps} steps: the data are short"
+                )
+                return task, note
+    return None, "the data are too short to hold a part out: nothing says how good the model is"
+
+
+def season_of(series: "Snapshots") -> int | None:
+    """Return the season of a series: that of its calendar, else the one that a column shows, if there is one.
+
+    The column is the first that changes, of fields the point that changes most.
+    """
+    from tokendyn.forecast.candidates import season_length
+
+    calendar = [season for season in series.seasons if 2 * season <= len(series)]
+    if calendar:
+        return calendar[0]
+    changes = series.values.std(axis=0)
+    column = int(changes.argmax()) if series.grid is not None else int((changes > 0).argmax())
+    return season_length(series.values[:, column])
+
+
+def usual_horizon(series: "Snapshots") -> int:
+    """Return the default horizon: two seasons, at most a fifth of the data; without a season a tenth."""
+    rows, season = len(series), season_of(series)
+    steps = min(2 * season, rows // _FIFTH) if season and season > 1 else rows // _TENTH
+    return max(min(steps, _MOST_STEPS), 1)
+
+
+def _silent(share: float, line: str) -> None:
+    """Ignore progress."""

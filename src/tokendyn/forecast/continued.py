@@ -1,0 +1,209 @@
+"""What the one path from data to a forecast returns: forecast, model, errors, spectrum; and the folder of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokendyn.data.snapshots import Snapshots
+from tokendyn.errors import TokendynError
+from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
+from tokendyn.forecast.forecasts import Forecasts, stamps
+from tokendyn.forecast.forms import open_series
+from tokendyn.forecast.held_out import HeldOut
+from tokendyn.forecast.ranks import AUTO
+from tokendyn.forecast.spectra import Spectrum
+from tokendyn.forecast.store import plain
+from tokendyn.forecast.tddmd import TDDMD
+from tokendyn.results import Curves, Result
+from tokendyn.runs.files import new_folder, write_json
+from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tokendyn.show.report import Report
+
+RUN_SCHEMA, RUN_SCHEMA_VERSION = "tokendyn-forecast-run", 1
+#: Columns of the least-squares problem whose spectrum is shown, at most; and delays of a series without a season.
+_SPECTRUM_COLUMNS, _SPECTRUM_DELAYS = 240, 20
+
+
+@dataclass(frozen=True)
+class ForecastRun(Result):
+    """A forecast of data, and what it is worth.
+
+    Attributes
+    ----------
+    model
+        Fitted to all data.
+    forecast
+        What comes after the data, with bands where the model has some.
+    past
+        The end of the data.
+    family
+        What the model is, in the words of the search.
+    account
+        What the search tried, and why it chose this model.
+    rows
+        Snapshots of the data.
+    held_out
+        How a model of the same settings, fitted without the last part of the data, forecasts that part.
+    errors
+        Closed-loop errors of simple models on the same part, by name.
+    season
+        Steps of the season; None without one.
+    spectrum
+        Of a linear model with delays; its modes are on the features of the data.
+    maps
+        Whether the features are fields, and the modes maps.
+    notes
+        What to know before relying on the forecast.
+    source
+        Where the data come from.
+    provenance
+        Versions, machine kind, wall time.
+    """
+
+    model: Forecaster
+    forecast: Forecast
+    past: Snapshots
+    family: str
+    account: str
+    rows: int
+    held_out: HeldOut | None = None
+    errors: Mapping[str, float] = field(default_factory=dict)
+    season: int | None = None
+    spectrum: Spectrum | None = None
+    maps: bool = False
+    notes: tuple[str, ...] = ()
+    source: str = "data"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """How the forecast ended."""
+        return self.forecast.status
+
+    def predicted(self) -> Any:
+        """Return the forecast as what the data were: array, DataFrame, xarray object or Snapshots."""
+        return self.forecast.as_given()
+
+    def skill(self) -> "pd.DataFrame":
+        """Return the closed-loop errors of the model and of simple ones, the best first, in standard deviations."""
+        import pandas as pd
+
+        own = {} if self.held_out is None else {self.family: self.held_out.nrmse}
+        rows = sorted({**self.errors, **own}.items(), key=lambda row: row[1])
+        return pd.DataFrame(rows, columns=["model", "error"])
+
+    def summary(self) -> dict[str, Any]:
+        """Return the run in numbers and words."""
+        held_out = None if self.held_out is None else plain(self.held_out.numbers())
+        facts = {"status": self.status, "family": self.family, "model": type(self.model).__name__, "rows": self.rows}
+        facts |= {"steps": len(self.forecast.values), "season": self.season, "held_out": held_out}
+        return {**facts, "errors": dict(self.errors), "notes": list(self.notes), "source": self.source}
+
+    def describe(self) -> list[str]:
+        """Return what was forecast by what, how good that model is, and what to know before relying on it."""
+        grid = self.past.grid
+        what = counted(len(self.past.names), "column") if grid is None else grid.described()
+        lines = [f"{counted(self.rows, 'snapshot')} at dt = {self.past.step_words} of {what}"]
+        if self.season:
+            lines[0] += f", season of {self.past.in_words(self.season * self.past.dt)}"
+        steps = len(self.forecast.values)
+        end = f", until {self._stamp(steps - 1)}" if steps else ""
+        lines.append(f"forecast of {self.past.in_words(steps * self.past.dt)} by {self.family}{end}")
+        if isinstance(self.model, FieldForecaster):
+            modes = counted(len(self.model.pod_.modes_), "mode")
+            lines.append(f"the field by {modes}, {100 * self.model.kept_:.4g} % of its variance")
+        if self.held_out is not None:
+            lines.append(self.held_out.line())
+        if self.errors:
+            lines.append("beside it: " + ", ".join(f"{name} {error:.3g}" for name, error in self.errors.items()))
+            if self.held_out is not None and self.held_out.nrmse >= min(self.errors.values()):
+                lines.append("warning: the model is no better than the best of these; do not rely on its forecasts")
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def table(self) -> "pd.DataFrame":
+        """Return the forecast, one row for each step."""
+        return self.forecast.table()
+
+    def picture(self) -> Curves:
+        """Return the forecast over time."""
+        return self.forecast.picture()
+
+    def save(self, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write forecast (``forecast.csv``, of fields ``forecast.nc``), ``model``, ``report.html`` and ``run.json``.
+
+        Parameters
+        ----------
+        folder
+            Folder that appears when it is whole; ``tokendyn.load(folder / "model")`` reads the model.
+        command
+            The command that repeats it, for the record.
+        overwrite
+            Replace an existing folder.
+
+        Raises
+        ------
+        OutputError
+            If the folder exists and ``overwrite`` is not set, or cannot be written.
+        """
+        from tokendyn.show import write_report
+
+        record = {"schema": RUN_SCHEMA, "schema_version": RUN_SCHEMA_VERSION, **plain(self.summary())}
+        record |= {"account": self.account, "command": command, "provenance": plain(dict(self.provenance))}
+        with new_folder(folder, overwrite=overwrite) as place:
+            self.model.save(place / "model")
+            if self.past.grid is None:
+                self._forecasts().to_csv(place / "forecast.csv")
+            else:
+                self._forecasts().to_netcdf(place / "forecast.nc")
+            write_report(self.page(place, command=command), place / "report.html")
+            write_json(place / "run.json", record)
+
+    def page(self, pictures: Path, *, title: str = "", command: str = "") -> "Report":
+        """Return the page of the run."""
+        from tokendyn.forecast.run_page import run_report
+
+        return run_report(self, title=title or f"Forecast of {self.source}", command=command)
+
+    def _forecasts(self) -> Forecasts:
+        """Return the forecast as files hold it."""
+        steps = len(self.forecast.values)
+        return Forecasts((self.forecast,), (self.past,), steps, self.source, self.past.time_name)
+
+    def _stamp(self, step: int) -> str:
+        """Return the time of a step of the forecast as it is written."""
+        return stamps(self.past.times[-1] + self.past.dt * np.array([step + 1.0]), self.past)[0]
+
+
+def linear_spectrum(series: Snapshots, season: int | None) -> tuple[Spectrum | None, bool]:
+    """Return the spectrum of TD-DMD of the data, of many columns by their coefficients, and whether its modes are maps.
+
+    The delays are a season and one, or twenty, as far as the columns allow; the rank is that of Gavish and Donoho.
+    """
+    wide = series.values.shape[1] > WIDE
+    rows = len(series)
+    try:
+        if not wide:
+            delays = _spectrum_delays(rows, series.values.shape[1], season)
+            linear: Any = TDDMD(delays=delays, rank=AUTO).fit(replace(series, inputs=None, input_names=()))
+            return linear.spectrum(linear.last_window_), series.grid is not None
+        field_model = FieldForecaster(modes=AUTO, most_modes=20)
+        arrays, none = [series.values], [np.empty((rows, 0))]
+        coefficients = field_model.reduce(arrays, none, series.dt, open_series(series).form)
+        delays = _spectrum_delays(rows, coefficients[0].shape[1], season)
+        member = TDDMD(delays=delays, rank=AUTO).fit(coefficients[0], dt=series.dt)
+        return field_model.adopt(member, arrays, none).spectrum(), series.grid is not None
+    except (TokendynError, np.linalg.LinAlgError):
+        return None, False
+
+
+def _spectrum_delays(rows: int, columns: int, season: int | None) -> int:
+    wanted = season + 1 if season else _SPECTRUM_DELAYS
+    return max(1, min(wanted, rows // 4, _SPECTRUM_COLUMNS // columns))

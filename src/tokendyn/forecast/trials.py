@@ -1,0 +1,260 @@
+"""The trials of a search, and its result: which model was chosen, why, and how it is kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.intervals import LEVEL
+from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.scoring import LOST
+from tokendyn.results import Bars, Result
+from tokendyn.results.fields import check_fields
+from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "tokendyn-forecast-search"
+SCHEMA_VERSION = 2
+#: A finished search with its model.
+RESULT_SCHEMA = "tokendyn-forecaster-search"
+#: Candidates that the sentences list.
+_LISTED = 12
+_RECORDED = ("family", "best", "status", "horizon", "naive_score", "seconds")
+#: Warn when fewer candidates than this were tried.
+FEW = 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate: what it is, how it scored, what it cost.
+
+    Attributes
+    ----------
+    kind, parameters
+        Class of the model and its parameters.
+    family
+        What the model is called: naive, TD-DMD, polynomial map, fixed units, TD-TF.
+    score, error
+        Share of the horizon that is lost, and the mean error cut at 1: see :func:`tokendyn.forecast.scoring.score`.
+    weights
+        Numbers that training set.
+    residual
+        One-step residual in training in standard deviations; NaN where it was not measured.
+    seconds
+        Processor time.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    family: str
+    score: float
+    error: float
+    weights: int
+    residual: float
+    seconds: float
+
+    @property
+    def key(self) -> tuple[float, float]:
+        """What candidates are ranked by; less is better."""
+        return self.score, self.error
+
+    def build(self) -> Forecaster:
+        """Return the model, not fitted."""
+        return kind_of(self.kind)(**self.parameters)
+
+
+@dataclass(frozen=True)
+class SearchResult(Result, kind="forecast-search"):
+    """The chosen model and why.
+
+    Attributes
+    ----------
+    model
+        Fitted to the whole series.
+    family
+        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model, or several combined.
+    trials
+        All candidates in the order they were tried.
+    best
+        Index of the chosen one.
+    status
+        "completed" when the list of candidates was tried to its end within the budget, else "budget".
+    horizon
+        Steps of the rollouts that were scored.
+    naive_score
+        Score of the best model that learns nothing.
+    seconds
+        Processor time of the search, the last fit included.
+    """
+
+    model: Forecaster
+    family: str
+    trials: tuple[Trial, ...]
+    best: int
+    status: str
+    horizon: int
+    naive_score: float
+    seconds: float = 0.0
+
+    @property
+    def skill(self) -> float:
+        """One minus the share of the horizon that is lost relative to the best naive model: 1 perfect, 0 as naive."""
+        return 1.0 - self.trials[self.best].score / self.naive_score if self.naive_score else 0.0
+
+    def notes(self) -> list[str]:
+        """Return what a user should know before trusting the model."""
+        notes = []
+        if len(self.trials) < FEW:
+            notes.append(f"only {len(self.trials)} candidates were tried; give more time")
+        if self.skill <= 0.05:
+            notes.append("no candidate forecasts the held-out part clearly better than a naive model")
+        return notes
+
+    def forecast(
+        self, window: Any = None, steps: int | None = None, inputs: Any = None, *, level: float | None = None
+    ) -> Forecast:
+        """Forecast with the chosen model; see :meth:`tokendyn.forecast.Forecaster.forecast`."""
+        return self.model.forecast(window, steps, inputs, level=level)
+
+    def predict(self, steps: int, window: Any = None, inputs: Any = None) -> Any:
+        """Predict with the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict`."""
+        return self.model.predict(steps, window, inputs)
+
+    def predict_interval(
+        self, steps: int, window: Any = None, inputs: Any = None, *, level: float = LEVEL
+    ) -> tuple[Any, Any]:
+        """Return the bands of the chosen model; see :meth:`tokendyn.forecast.Forecaster.predict_interval`."""
+        return self.model.predict_interval(steps, window, inputs, level=level)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the search in numbers and words."""
+        return {
+            "status": self.status, "family": self.family, "trials": len(self.trials), "horizon": self.horizon,
+            "skill": self.skill, "seconds": self.seconds,
+        }  # fmt: skip
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each candidate, the best first; ``lost`` is the share of the horizon that is lost."""
+        import pandas as pd
+
+        rows = [
+            {
+                "family": trial.family, "chosen": number == self.best, "lost": trial.score, "error": trial.error,
+                "weights": trial.weights, "residual": trial.residual, "seconds": trial.seconds, "kind": trial.kind,
+                "parameters": str(trial.parameters),
+            }
+            for number, trial in sorted(enumerate(self.trials), key=lambda pair: pair[1].key)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def picture(self) -> Bars:
+        """Return what the best of each family lost of the horizon."""
+        best: dict[str, float] = {}
+        for trial in sorted(self.trials, key=lambda trial: trial.key):
+            best.setdefault(trial.family, trial.score)
+        return Bars(list(best), list(best.values()), "share of the horizon that is lost", f"chosen: {self.family}")
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model, and the trials beside it, into a new folder."""
+        with new_folder(folder, overwrite=overwrite) as temporary:
+            self.model.save(temporary / "model")
+            values = {name: getattr(self, name) for name in _RECORDED}
+            record = {"schema": RESULT_SCHEMA, "schema_version": 1, **values, "trials": _rows(self.trials)}
+            write_json(temporary / "search.json", record)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SearchResult":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        BadInputError
+            If a file is missing, damaged or of a newer schema.
+        """
+        folder = Path(folder)
+        record = read_json(folder / "search.json", schema=RESULT_SCHEMA, version=1)
+        model = Forecaster.load(folder / "model")
+        try:
+            trials = _trials_of(record)
+            values = {name: record[name] for name in _RECORDED if name != "seconds" or name in record}
+            check_fields(cls, values, folder / "search.json")
+            if not 0 <= values["best"] < len(trials):
+                raise KeyError(f"no trial {values['best']}")
+            return cls(model, trials=tuple(trials), **values)
+        except (KeyError, TypeError) as error:
+            raise BadInputError(f"{folder / 'search.json'} is not a whole record of a search ({error})") from None
+
+    def describe(self) -> list[str]:
+        """Return the best candidates as lines, and the reason of the choice."""
+        most = _LISTED
+        order = sorted(range(len(self.trials)), key=lambda number: self.trials[number].key)
+        shown = order[:most] if self.best in order[:most] else [*order[: most - 1], self.best]
+        lines = [f"{'':2}{'model':<34}{'window':>8}{'ridge':>9}{'noise':>9}{'lost':>11}{'weights':>9}{'seconds':>9}"]
+        for number in shown:
+            trial, p = self.trials[number], self.trials[number].parameters
+            window = f"{p['delays']}x{p.get('stride', 1)}" if "delays" in p else ""
+            size = f" of order {p['order']}" if p.get("order", 1) > 1 else f", {p['units']}" if p.get("units") else ""
+            ridge, noise = (f"{p[name]:.0e}" if p.get(name) else "" for name in ("ridge", "noise"))
+            smoothed = " smoothed" if p.get("smoothing") else ""
+            lines.append(
+                f"{'*' if number == self.best else '':2}{trial.family + size + smoothed:<34}{window:>8}{ridge:>9}"
+                f"{noise:>9}{trial.score:11.3e}{trial.weights:9d}{trial.seconds:9.2f}"
+            )
+        if len(self.trials) > len(shown):
+            lines.append(f"  and {len(self.trials) - len(shown)} more")
+        lines.append(
+            f"Chosen (*): {self.family}. Tried {len(self.trials)} candidates ({self.status}); each was rolled out "
+            f"{counted(self.horizon, 'step')} from several starts in the held-out part. 'lost' is the share of "
+            "that horizon on "
+            f"which a forecast no longer holds, averaged over all thresholds up to {LOST:g} standard deviations."
+        )
+        if self.best != order[0]:
+            lines.append(
+                "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
+                "fewer weights."
+            )
+        if self.model.residuals_ is not None:
+            lines.append(self.model.residuals_.line())
+        return lines + self.notes()
+
+
+def read_trials(path: str | Path | None, data: list[float]) -> list[Trial]:
+    """Return the trials of a file, none without one."""
+    if path is None or not Path(path).exists():
+        return []
+    record = read_json(path, schema=SCHEMA, version=SCHEMA_VERSION)
+    if record.get("data") != data:
+        raise BadInputError(f"{path} belongs to other data or another seed; give another file, or remove it")
+    try:
+        return _trials_of(record)
+    except (KeyError, TypeError) as error:
+        raise BadInputError(f"{path} is not a whole record of a search ({error}); remove it") from None
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def write_trials(path: str | Path, data: list[float], trials: list[Trial]) -> None:
+    """Write all trials so far."""
+    write_json(path, {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "data": data, "trials": _rows(trials)})
+
+
+def _rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return trials as JSON values."""
+    return [{**vars(trial), "residual": trial.residual if np.isfinite(trial.residual) else None} for trial in trials]
+
+
+def _trials_of(record: Mapping[str, Any]) -> list[Trial]:
+    """Return what :func:`_rows` gave; KeyError or TypeError where it does not fit."""
+    rows = [{**trial, "residual": _number(trial["residual"])} for trial in record["trials"]]
+    for row in rows:
+        check_fields(Trial, row, "search.json")
+    return [Trial(**row) for row in rows]

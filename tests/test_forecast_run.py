@@ -1,0 +1,111 @@
+"""From data to a forecast in one call and in one command: what is found, what is written, what comes back."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import tokendyn as td
+from tokendyn.cli import run
+from tokendyn.data.snapshots import read_snapshots
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.continuation import season_of, usual_horizon
+
+ROWS = 120
+STEPS = np.arange(ROWS)
+SOLD = 50 + STEPS + 9 * np.sin(np.pi * STEPS / 6)
+MONTHS = pd.date_range("2010-01-01", periods=ROWS, freq="MS")
+NEXT = 50 + np.arange(ROWS, ROWS + 24) + 9 * np.sin(np.pi * np.arange(ROWS, ROWS + 24) / 6)
+
+
+def sea(rows=ROWS):
+    """A sea of 9 x 12 points with two waves and an island."""
+    time, space = np.arange(rows)[:, None, None], np.arange(108.0).reshape(9, 12)
+    field = 10 + np.cos(np.pi * time / 6 - space / 9) + 0.3 * np.sin(0.3 * time + space / 17)
+    field[:, 2:4, 3:6] = np.nan
+    coords = {"time": pd.date_range("2010-01-01", periods=rows, freq="MS"), "lat": np.linspace(-40, 40, 9)}
+    return xr.DataArray(field, dims=("time", "lat", "lon"), coords=coords, name="sst", attrs={"units": "K"})
+
+
+def test_months_go_on_as_what_they_were_and_the_model_is_better_than_naive_ones():
+    frame = pd.DataFrame({"sold": SOLD}, index=MONTHS)
+    result = td.forecast(frame, budget=0.5)
+    assert (result.season, result.status, result.rows) == (12, "completed", ROWS)
+    table = result.predicted()
+    assert list(table.index) == list(pd.date_range("2020-01-01", periods=24, freq="MS"))
+    np.testing.assert_allclose(table["sold"], NEXT, rtol=1e-3)
+    skill = result.skill()
+    errors = dict(zip(skill["model"], skill["error"], strict=True))
+    assert all(errors[result.family] < 1e-6 * error for name, error in errors.items() if "TD-DMD" not in name)
+    assert skill["error"].is_monotonic_increasing
+    assert "24 months" in str(result)
+    named = td.forecast.run(frame.rename_axis("ds").reset_index(), 3, budget=0.5).predicted()
+    assert (named.index.name, named.index[-1]) == ("ds", pd.Timestamp("2020-03-01"))
+
+
+def test_fields_come_back_with_coordinates_and_land():
+    field = sea(144)
+    result = td.forecast(field[:ROWS], 24, budget=0.5)
+    predicted = result.predicted()
+    assert (predicted.dims, predicted.name, predicted.attrs) == (field.dims, "sst", {"units": "K"})
+    np.testing.assert_array_equal(predicted["time"], field["time"][ROWS:])
+    np.testing.assert_allclose(predicted, field[ROWS:], atol=0.02)
+    assert result.model.kept_ > 0.999
+    period = 1 / result.spectrum.frequencies[np.abs(result.spectrum.frequencies) > 0.07][0]
+    assert abs(period) == pytest.approx(12, rel=1e-3)
+    assert result.maps
+    array = td.forecast(np.nan_to_num(field.values[:ROWS]), 3, budget=0.5).predicted()
+    assert array.shape == (3, 9, 12)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_command_writes_forecast_model_page_and_record(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"month": MONTHS, "sold": SOLD}).to_csv("sales.csv", index=False)
+    sea().to_dataset().to_netcdf("sea.nc", engine="h5netcdf")
+    assert run(["forecast", "run", "sales.csv", "--horizon", "6", "--budget", "0.5s", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["steps"] == 6
+    assert "season of 12 months" in printed.err
+    table = pd.read_csv(tmp_path / "sales-forecast" / "forecast.csv")
+    assert list(table["month"])[:2] == ["2020-01-01", "2020-02-01"]
+    page = (tmp_path / "sales-forecast" / "report.html").read_text(encoding="utf-8")
+    assert "Why this model" in page
+    assert "tokendyn forecast run sales.csv" in page
+    predict = ["forecast", "predict", "sales-forecast/model", "--steps", "6"]
+    assert run(predict) == 0
+    np.testing.assert_allclose(float(capsys.readouterr().out.splitlines()[1].split(",")[1]), table["sold"][0])
+    assert run(["forecast", "run", "sea.nc", "--horizon", "6", "--budget", "0.5s", "--out", "sea"]) == 0
+    with xr.open_dataset(tmp_path / "sea" / "forecast.nc", engine="h5netcdf") as dataset:
+        assert dataset["sst"].shape == (6, 9, 12)
+        assert np.isnan(dataset["sst"].values[:, 2:4, 3:6]).all()
+    assert (tmp_path / "sea" / "report.html").read_text(encoding="utf-8").count("data:image/png") == 5
+    assert run(["forecast", "run", "sea.nc", "--out", "sea"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_what_is_not_told_is_found_from_the_data():
+    table = pd.DataFrame({"date": MONTHS, "sold": SOLD, "flat": 1.0})
+    series = read_snapshots(table)
+    assert (season_of(series), usual_horizon(series)) == (12, 24)
+    plain = read_snapshots(np.cumsum(np.random.default_rng(0).normal(size=90)))
+    assert usual_horizon(plain) == (9 if season_of(plain) is None else 18)
+    short = td.forecast(SOLD[:14], 5, budget=0.3)
+    assert short.predicted().shape == (5, 1)
+    assert any("short" in note for note in short.notes)
+
+
+def test_bad_requests_are_one_message():
+    for options, message in (
+        ({"horizon": 0}, "horizon is 0"), ({"test_fraction": 1.0}, "test_fraction is 1"),
+        ({"columns": ["none"]}, "no column 'none'"),
+    ):  # fmt: skip
+        with pytest.raises(BadInputError, match=message):
+            td.forecast(pd.DataFrame({"sold": SOLD}), **{"budget": 0.3, **options})
+    driven = pd.DataFrame({"sold": SOLD, "price": np.cos(STEPS)})
+    with pytest.raises(BadInputError, match="inputs price; give those to come with future"):
+        td.forecast(driven, 3, inputs=["price"], budget=0.3)
+    future = np.cos(np.arange(ROWS, ROWS + 3))[:, None]
+    assert td.forecast(driven, 3, inputs=["price"], future=future, budget=0.3).predicted().values.shape == (3, 1)
