@@ -20,6 +20,9 @@ _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
 _FOLDS, _FEW = 5, 2_500
 #: Above so many entries, tokens of fewer texts than _RARE are left out of the search: they hardly move its losses.
 _MANY_ENTRIES, _RARE = 1_000_000, 5
+#: Up to so many texts the strength is searched for. Of more texts the held-out losses hardly depend on it, and a
+#: stronger prior than the guess makes probabilities of texts of other kinds too small.
+_SEARCHED = 5_000
 #: Gradient at which a fit of the search ends.
 _ROUGH = 5e-5
 #: And the most iterations; each fit begins where that of the setting before ended.
@@ -81,7 +84,8 @@ def choose_prior(
         return losses[prior]
 
     grids = {"phantom": [p for p in _PHANTOMS if p <= 4 * usual], "floor": _FLOORS, "strength": _STRENGTHS}
-    for name in ("phantom", "floor", "strength", "phantom"):
+    strength = ("strength",) if len(sample) <= _SEARCHED else ()
+    for name in ("phantom", "floor", *strength, "phantom"):
         if name not in fixed:
             best = _descend(best, name, list(grids[name]), loss)
     loss(best)
