@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
-from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
 from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
 from tokendyn.sentiment.explanation import Explanation, Span
 from tokendyn.sentiment.heads import log_softmax, make_head
@@ -204,7 +204,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         progress: Progress | None = None,
         budget: float = math.inf,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: AnyCheckpoint | None = None,
     ) -> "LeaderClassifier":
         """Learn from texts and their labels.
 
@@ -248,11 +248,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ragged = with_active(counted, active)
         recipe = self._recipe(len(training))
         head = make_head(which, len(classes), recipe.gain, importance)
-        if checkpoint is not None:
-            checkpoint.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
+        saved_at = Checkpoint.at(checkpoint)
+        if saved_at is not None:
+            saved_at.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
         result = train(
             ragged, head, training, validation, len(active), recipe, rng, progress,
-            deadline=time.monotonic() + budget, checkpoint=checkpoint,
+            deadline=time.monotonic() + budget, checkpoint=saved_at,
         )  # fmt: skip
         points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
