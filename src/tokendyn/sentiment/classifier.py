@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
-from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
 from tokendyn.sentiment.checks import (
     MOST_CLASSES,
     check_labels,
@@ -245,7 +245,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         progress: Progress | None = None,
         budget: float = math.inf,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: AnyCheckpoint | None = None,
     ) -> "LeaderClassifier":
         """Learn from texts and their labels.
 
@@ -360,11 +360,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ragged = with_active(counted, active)
         recipe = self._recipe(len(training))
         head = make_head(which, len(classes), recipe.gain, importance)
-        if checkpoint is not None:
-            checkpoint.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
+        saved_at = Checkpoint.at(checkpoint)
+        if saved_at is not None:
+            saved_at.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
         result = train(
             ragged, head, training, validation, len(active), recipe, rng, progress,
-            deadline=time.monotonic() + budget, checkpoint=checkpoint,
+            deadline=time.monotonic() + budget, checkpoint=saved_at,
         )  # fmt: skip
         points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
