@@ -68,8 +68,10 @@ SIMPLE = ("naive", "TD-DMD")
 _FIXED: dict[str, type[BasisMap] | type[VectorField]] = {"BasisMap": BasisMap, "VectorField": VectorField}
 #: Smoothing is tried when the best one-step residual is above this share of a deviation, and for so many columns.
 _NOISY, _NARROW = 1e-3, 200
-#: Seconds that a round of smoothing takes for each number of the series, until one was measured.
-_SMOOTHING_A_NUMBER = 7e-6
+#: Seconds that a round of smoothing takes for each number of the series, and more for each function of the model.
+_SMOOTHING_A_NUMBER, _SMOOTHING_A_TERM = 2e-6, 7e-8
+#: Stages of Runge-Kutta make the derivatives of units dearer, so many times more.
+_STAGES = 1.5
 #: Seconds of a product in the factors of its banded equations.
 _BAND = 8e-9
 #: Rounds where the time allows no more.
@@ -306,12 +308,16 @@ class Exploration:
 
     def _cost(self, settings: dict[str, Any]) -> float:
         """Return the seconds that a fit takes, by the operations of its factorisation."""
-        width = width_of(settings, self.features, self.driven)
-        terms = 1 + width + monomial_count(settings.get("directions") or width, settings.get("order", 1))
         rows = sum(map(len, self.held.learned))
         if settings.get("reach"):
             rows = min(rows * self.features, MOST_LOCAL)
-        return float(6 * rows * (terms + settings.get("units", 0)) ** 2 / _SPEED)
+        return float(6 * rows * self._terms(settings) ** 2 / _SPEED)
+
+    def _terms(self, settings: dict[str, Any]) -> int:
+        """Count the functions of a model."""
+        width = width_of(settings, self.features, self.driven)
+        monomials = monomial_count(settings.get("directions") or width, settings.get("order", 1))
+        return int(1 + width + monomials + settings.get("units", 0))
 
     def _smooth(self) -> None:
         """Try the best few of a noisy series with smoothing."""
@@ -321,11 +327,13 @@ class Exploration:
         fields = [trial for trial in best if trial.kind == "VectorField"][:3]
         maps = [trial for trial in best if trial.kind != "VectorField"][:6]
         until = self.spent() + _SMOOTHING_SHARE
-        # A vector field has few coefficients: one that is mediocre on noisy rows is often best on smoothed ones.
-        for trial in sorted(fields + maps, key=lambda trial: trial.key):
-            for ridge in (1e-8, 1e-5):
+        # A vector field of few coefficients that is mediocre on noisy rows is often best on smoothed ones.
+        first = sorted(fields, key=lambda trial: trial.weights)[:1]
+        rest = [trial for trial in fields + maps if trial not in first]
+        for trial in first + sorted(rest, key=lambda trial: trial.key):
+            for ridge in (1e-8, 1e-5)[: 1 if trial in first else 2]:
                 settings = trial.parameters | _SMOOTHING | {"ridge": ridge}
-                if self._smoothing_cost(trial.kind, settings) > _SMOOTHING_SHARE:
+                if self._smoothing_cost(trial.kind, settings) > min(_SMOOTHING_SHARE, (1.0 - self.spent()) / (1 + _REFIT)):
                     settings["smoothing"] = _HURRIED
                 if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
                     break
@@ -342,12 +350,15 @@ class Exploration:
         """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
+        terms = self._terms(settings) + (_STAGES * settings.get("units", 0) if kind == "VectorField" else 0)
         # The normal equations have a band as wide as a window of all columns: wide series are dear.
         span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
-        band = _BAND * size * (span * self.features) ** 2
-        a_round = max(
-            (one.seconds / one.parameters["smoothing"] for one in alike), default=_SMOOTHING_A_NUMBER * size + band
+        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + _BAND * (span * self.features) ** 2)
+        measured = (
+            one.seconds / one.parameters["smoothing"] * min(terms * self.features / max(one.weights, 1), 1.0)
+            for one in alike
         )
+        a_round = max([guess, *measured])
         return settings["smoothing"] * max(a_round, self._cost(settings)) / max(self.budget, 1e-9)
 
     def _train(self) -> None:
