@@ -166,6 +166,9 @@ RESULTS = {
     "eigenvalue-intervals": lambda: linear().eigenvalue_intervals(draws=10),
     "forecast-with-bands": lambda: linear().calibrate(waves(100, seed=1), horizon=8, refit=False).forecast(9),
     "orbit-reading": lambda: nonlinear().explain(),
+    "forecast-run": lambda: td.forecast.run(
+        pd.DataFrame(waves(90), index=pd.date_range("2020", periods=90, freq="D"), columns=["<a>", "b"]), 6, budget=0.3
+    ),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
 }  # fmt: skip
 
