@@ -248,9 +248,9 @@ def wanted_layers(record: Record, layers: int) -> set[int]:
     return chosen | {0, layers}
 
 
-def _layer_numbers(record: Sequence[int]) -> set[int]:
+def _layer_numbers(record: Any) -> set[int]:
     """Return the layers to record, or raise when they are no list of whole numbers."""
-    numbers: Any = record.tolist() if isinstance(record, np.ndarray) else record
+    numbers = record.tolist() if isinstance(record, np.ndarray) else record
     if not isinstance(numbers, Iterable) or not all(isinstance(number, int | np.integer) for number in numbers):
         raise BadInputError(f'record must be "all", "last" or whole numbers of layers, such as [0, 10], got {record!r}')
     return set(map(int, numbers))

@@ -328,7 +328,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         values = learned.values
         intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
         self._settle_values(classes, learned.words, values.table, intercept, values.phantom, learned.grouping)
-        self.training_ = {
+        self.training_: dict[str, Any] = {
             "texts": len(texts),
             "active_words": len(learned.words),
             **learned.record,
@@ -344,7 +344,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         began: float,
         progress: Progress | None,
         budget: float,
-        checkpoint: Checkpoint | None,
+        checkpoint: AnyCheckpoint | None,
     ) -> "LeaderClassifier":
         """Train the published model, through the hardmax layers."""
         rng = generator_of(self.random_state)
@@ -371,7 +371,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         words = tuple(counted.names[number] for number in active)
         phantom = 0.0 if self.phantom is None else float(self.phantom)
         self._settle(classes, words, points, *head.decoder(result.unknowns), phantom)
-        self.training_: dict[str, Any] = {
+        self.training_ = {
             "texts": len(texts),
             "training_texts": len(training),
             "validation_texts": len(validation),
