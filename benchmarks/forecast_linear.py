@@ -2,7 +2,7 @@
 
     python benchmarks/forecast_linear.py [--rows 100000] [--columns 50] [--delays 5] [--rank 20]
 
-The series is a sum of ten damped tones, mixed into the columns, with noise of some .1 %. Both models fit the same Hankel
+The series is a sum of ten damped tones, mixed into the columns, with some .1 % of noise. Both models fit the same Hankel
 matrix at the same rank and forecast 100 steps, whose error against the clean signal is printed beside. Memory is the
 peak of the process less that of one that only makes the series and imports the model. One JSON object a line.
 """
@@ -48,7 +48,12 @@ def measure(model, rows, columns, delays, rank):
     seconds = time.process_time() - began
     forecast = forecaster.predict(STEPS, learned[-max(delays, 2) :])
     error = np.sqrt(((forecast - truth) ** 2).mean()) / learned.std()
-    row = {"model": model, "fit_seconds": round(seconds, 2), "megabytes": round(_peak() - before), "error": float(error)}
+    row = {
+        "model": model,
+        "fit_seconds": round(seconds, 2),
+        "megabytes": round(_peak() - before),
+        "error": float(error),
+    }
     print(json.dumps(row), flush=True)
 
 

@@ -333,7 +333,9 @@ class Exploration:
         for trial in first + sorted(rest, key=lambda trial: trial.key):
             for ridge in (1e-8, 1e-5)[: 1 if trial in first else 2]:
                 settings = trial.parameters | _SMOOTHING | {"ridge": ridge}
-                if self._smoothing_cost(trial.kind, settings) > min(_SMOOTHING_SHARE, (1.0 - self.spent()) / (1 + _REFIT)):
+                if self._smoothing_cost(trial.kind, settings) > min(
+                    _SMOOTHING_SHARE, (1.0 - self.spent()) / (1 + _REFIT)
+                ):
                     settings["smoothing"] = _HURRIED
                 if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
                     break
