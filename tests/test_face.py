@@ -166,6 +166,9 @@ RESULTS = {
     "eigenvalue-intervals": lambda: linear().eigenvalue_intervals(draws=10),
     "forecast-with-bands": lambda: linear().calibrate(waves(100, seed=1), horizon=8, refit=False).forecast(9),
     "orbit-reading": lambda: nonlinear().explain(),
+    "forecast-run": lambda: td.forecast.run(
+        pd.DataFrame(waves(90), index=pd.date_range("2020", periods=90, freq="D"), columns=["<a>", "b"]), 6, budget=0.3
+    ),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
 }  # fmt: skip
 
@@ -723,7 +726,7 @@ def test_what_does_not_fit_is_said():
         model.forecast(table)
     with pytest.raises(BadInputError, match="no one series to continue"):
         td.TDDMD(delays=4).fit([waves(60), waves(60, seed=1)]).forecast(3)
-    with pytest.raises(BadInputError, match="time steps of the series run from"):
+    with pytest.raises(BadInputError, match="time step of 3600, expected 86400"):
         td.TDDMD().fit([table, table.set_index(pd.date_range("2024-01-01", periods=60, freq="h"))])
 
 

@@ -28,6 +28,7 @@ FOLDERS: dict[str, tuple[str, str, str]] = {
     "tokendyn-result": ("result.json", "a result", "loading:_load_result"),
     "tokendyn-refinement": ("refinement.json", "a refinement", "particles.meanfield.report:load_refinement"),
     "tokendyn-forecaster-search": ("search.json", "a search for a forecaster", "forecast.trials:SearchResult.load"),
+    "tokendyn-forecast-run": ("run.json", "a forecast run", "forecast.continued:ForecastRun.load"),
     "tokendyn-certificate": ("certificate.json", "a certificate", "loading:_load_certificate"),
     "tokendyn-exact-classifier": ("classifier.json", "an ExactClassifier", "exact.store:load_classifier"),
     "tokendyn-clustering": ("run.json", "a clustering run", "loading:_load_clustering"),
@@ -55,7 +56,11 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-forecast-prediction": ("", "a prediction"),
     "tokendyn-explanation": ("", "an explanation"),
     "tokendyn-sweep": ("sweep.json", "a sweep"),
+    "tokendyn-forecast-run": ("run.json", "a forecast run"),
 }
+
+#: The table that lies beside a record.
+_TABLES = {"tokendyn-sweep": "table.csv", "tokendyn-forecast-run": "forecast.csv"}
 
 #: Modules that define the kinds of results, imported when a file holds one of them.
 KINDS: dict[str, str] = {
@@ -77,11 +82,12 @@ KINDS: dict[str, str] = {
     "faithfulness": "studies.sentiment.faithfulness",
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",
-    "forecast": "forecast.base",
+    "forecast": "forecast.closed_loop",
     "eigenvalue-intervals": "forecast.eigenvalue_bars",
+    "forecast-run": "forecast.continued",
     "forecasts": "forecast.forecasts",
     "forecast-study": "studies.forecast.comparison",
-    "backtest": "forecast.base",
+    "backtest": "forecast.backtests",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",
     "orbit-reading": "forecast.orbit_reading",
@@ -129,11 +135,11 @@ class Record(Result):
         return {"what": self.what, **facts}
 
     def table(self) -> "pd.DataFrame":
-        """Return the table of a sweep; else the first list of rows in the record, or its numbers and words."""
+        """Return the table of a sweep or a forecast run; else the first rows of the record, or its numbers and words."""
         import pandas as pd
 
-        beside = self.source.parent / "table.csv"
-        if self.values.get("schema") == "tokendyn-sweep" and beside.is_file():
+        beside = self.source.parent / _TABLES.get(str(self.values.get("schema")), "")
+        if beside.is_file():
             return pd.read_csv(beside)
         for value in self.values.values():
             if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):

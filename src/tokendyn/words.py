@@ -16,6 +16,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def unit_below(seconds: float) -> tuple[str, float]:
+    """Return the longest unit that is no longer than a time, and its seconds; the second for shorter times."""
+    length, noun = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])
+    return noun, length
+
+
 def duration(seconds: float) -> str:
     """Return a time in days, hours, minutes or seconds: the longest of which it holds one.
 

@@ -1,6 +1,7 @@
 """The one path from data to a forecast: what they are is found, models are searched, the best goes on with bands."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -122,7 +123,7 @@ def run(
     data: Any,
     horizon: int | None = None,
     *,
-    budget: float = 10.0,
+    budget: float | str = 10.0,
     time: str | None = None,
     columns: Any = None,
     inputs: Any = (),
@@ -141,11 +142,11 @@ def run(
     Parameters
     ----------
     data
-        A path, an array (time, features) or (time, *space), a DataFrame, an object of xarray, or Snapshots.
+        A path, an array (time, features) or ``(time, *space)``, a DataFrame, an object of xarray, or Snapshots.
     horizon
         Steps to forecast; by default two seasons where there is a season, else a tenth of the data.
     budget
-        Processor seconds.
+        Processor seconds, or text: ``"30s"``, ``"2m"``.
     time, columns, inputs, fill, dt
         As for :func:`tokendyn.read_series`.
     future
@@ -180,26 +181,37 @@ def run(
     import numpy as np
 
     from tokendyn.data.snapshots import Snapshots, read_snapshots
+    from tokendyn.forecast.likeness import like
 
-    if horizon is not None and (not isinstance(horizon, int | np.integer) or horizon < 1):
+    whole_number = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
+    if horizon is not None and (not whole_number or horizon < 1):
         raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
     if not 0 <= test_fraction < 1:
         raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
-    names = None if columns is None else list(columns)
+    seconds = seconds_of(budget) if isinstance(budget, str) else budget
+    if not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0):
+        raise BadInputError(
+            f"budget is {budget!r}, expected a number of processor seconds, or text such as '30s' or '2m'"
+        )
+    names = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
     series = data if isinstance(data, Snapshots) else read_snapshots(data, time, names, list(inputs), fill, dt)
     steps = usual_horizon(series) if horizon is None else int(horizon)
     if series.inputs is not None and future is None:
         raise BadInputError(f"the data have inputs {', '.join(series.input_names)}; give those to come with future")
     source = Path(data).name if isinstance(data, str | Path) else series.source
     found = continued(
-        series, steps, budget=budget, future=future, test_fraction=test_fraction, seed=seed,
+        series, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
         progress=progress or _silent, source=source,
     )  # fmt: skip
-    if isinstance(data, str | Path | Snapshots) or fill is not None or series.inputs is not None:
+    if isinstance(data, str | Path | Snapshots):
         return found
-    # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates.
-    with suppress(BadInputError):
-        return dataclasses.replace(found, forecast=found.model.continue_from(data).forecast(steps))
+    # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates. Data
+    # that are whole and tell their times go on as they are, with the zone and frequency of their index; others as read.
+    whole = fill is None and time is None and series.inputs is None
+    for given in ([data] if whole else []) + [like(series, data)]:
+        with suppress(BadInputError):
+            model = found.model.continue_from(given, series.inputs)
+            return dataclasses.replace(found, forecast=model.forecast(None, steps, future))
     return found
 
 
@@ -238,6 +250,12 @@ def continued(
     began = time.perf_counter()
     task, note = _task(series, horizon, test_fraction)
     learned = series if task is None else task.train[0]
+    if not learned.values.std(axis=0).any():
+        raise BadInputError(
+            f"{series.source}: nothing changes in the first {len(learned)} of {len(series)} snapshots, which a model "
+            "would "
+            "learn from; give a longer series"
+        )
     progress(0.0, "search")
     search = auto_forecaster(
         learned, horizon=horizon, budget=_SEARCH * budget, random_state=seed,

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
-from tokendyn.errors import TokendynError
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
+from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forecasts import Forecasts, stamps
-from tokendyn.forecast.forms import open_series
+from tokendyn.forecast.forms import Form, TimeAxis, open_series
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.ranks import AUTO
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.forecast.store import plain
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.results import Curves, Result
-from tokendyn.runs.files import new_folder, write_json
+from tokendyn.results.fields import check_fields
+from tokendyn.results.files import pack, unpack
+from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
@@ -28,12 +32,19 @@ if TYPE_CHECKING:
     from tokendyn.show.report import Report
 
 RUN_SCHEMA, RUN_SCHEMA_VERSION = "tokendyn-forecast-run", 1
+RECORD, TENSORS, _PACKED = "run.json", "run.safetensors", "run"
+#: Fields of a run that its record holds; the model has a folder of its own.
+_FIELDS = (
+    "forecast", "past", "family", "account", "rows", "held_out", "errors", "season", "spectrum", "maps", "notes",
+    "source", "provenance",
+)  # fmt: skip
+_PARTS = (Snapshots, Form, TimeAxis, Grid, Variable, Coordinate)
 #: Columns of the least-squares problem whose spectrum is shown, at most; and delays of a series without a season.
 _SPECTRUM_COLUMNS, _SPECTRUM_DELAYS = 240, 20
 
 
 @dataclass(frozen=True)
-class ForecastRun(Result):
+class ForecastRun(Result, kind="forecast-run"):
     """A forecast of data, and what it is worth.
 
     Attributes
@@ -142,7 +153,8 @@ class ForecastRun(Result):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder / "model")`` reads the model.
+            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads the run, and of ``folder / "model"``
+            the model.
         command
             The command that repeats it, for the record.
         overwrite
@@ -157,6 +169,7 @@ class ForecastRun(Result):
 
         record = {"schema": RUN_SCHEMA, "schema_version": RUN_SCHEMA_VERSION, **plain(self.summary())}
         record |= {"account": self.account, "command": command, "provenance": plain(dict(self.provenance))}
+        record[_PACKED], tensors = pack({name: getattr(self, name) for name in _FIELDS}, _PARTS)
         with new_folder(folder, overwrite=overwrite) as place:
             self.model.save(place / "model")
             if self.past.grid is None:
@@ -164,7 +177,35 @@ class ForecastRun(Result):
             else:
                 self._forecasts().to_netcdf(place / "forecast.nc")
             write_report(self.page(place, command=command), place / "report.html")
-            write_json(place / "run.json", record)
+            write_json(place / RECORD, record)
+            write_tensors(place / TENSORS, tensors)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "ForecastRun":
+        """Read what :meth:`save` or ``tokendyn forecast run`` wrote; ``tokendyn.load`` is the same.
+
+        Raises
+        ------
+        BadInputError
+            If a file is missing, damaged, of a newer schema, or of a version that kept no whole runs.
+        """
+        folder = Path(folder)
+        record = read_json(folder / RECORD, schema=RUN_SCHEMA, version=RUN_SCHEMA_VERSION)
+        if _PACKED not in record:
+            raise BadInputError(
+                f"{folder} is of an earlier version, which kept no whole run; read its model: load({folder.name!r} + "
+                "'/model')"
+            )
+        tensors = read_tensors(folder / TENSORS)
+        try:
+            values = unpack(record[_PACKED], tensors, _PARTS, folder)
+            run = cls(model=Forecaster.load(folder / "model"), **values)
+            check_fields(cls, values, folder / RECORD)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            if isinstance(error, BadInputError):
+                raise
+            raise BadInputError(f"{folder} is damaged: its parts do not fit together ({error})") from None
+        return run
 
     def page(self, pictures: Path, *, title: str = "", command: str = "") -> "Report":
         """Return the page of the run."""

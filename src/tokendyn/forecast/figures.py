@@ -113,10 +113,13 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
     return figure
 
 
-def spectrum_figure(spectrum: Spectrum, intervals: EigenvalueIntervals | None = None) -> Figure:
+def spectrum_figure(
+    spectrum: Spectrum, intervals: EigenvalueIntervals | None = None, *, unit: str | None = None
+) -> Figure:
     """Draw the eigenvalues beside the unit circle, and growth rates over frequencies; areas are contributions.
 
     Error bars are drawn where there are ``intervals``, of :meth:`tokendyn.forecast.TDDMD.eigenvalue_intervals`.
+    ``unit`` is the unit of the time step, as ``"month"``; by default times are seconds or have no unit.
     """
     figure = new_figure(9.5, 4.3)
     circle, rates = figure.subplots(1, 2, width_ratios=[1, 1.35])
@@ -143,7 +146,7 @@ def spectrum_figure(spectrum: Spectrum, intervals: EigenvalueIntervals | None = 
     labelled = places[weights[places] > _NEGLIGIBLE * weights.max()][:3]
     for place, above in zip(labelled, (10, -18, 24), strict=False):
         rates.annotate(
-            f"{spectrum.frequencies[place]:.4g} Hz",
+            _frequency(spectrum.frequencies[place], unit),
             (spectrum.frequencies[place], spectrum.growth_rates[place]),
             xytext=(0, above),
             textcoords="offset points",
@@ -152,13 +155,17 @@ def spectrum_figure(spectrum: Spectrum, intervals: EigenvalueIntervals | None = 
             color=INK,
         )
     rates.margins(x=0.12, y=0.2)
-    quiet(rates, "frequency, Hz (cycles per unit of time)", "growth rate, 1 per unit of time")
+    cycles = "Hz (cycles per unit of time)" if unit is None else f"cycles per {unit}"
+    quiet(rates, f"frequency, {cycles}", f"growth rate, 1 per {unit or 'unit of time'}")
     rates.set_title(f"the {len(places)} modes that contribute most", fontsize=9.5, color=INK)
     return figure
 
 
-def modes_figure(spectrum: Spectrum, names: Sequence[str]) -> Figure:
-    """Draw size and phase of the modes that contribute most: bars for few features, lines for many."""
+def modes_figure(spectrum: Spectrum, names: Sequence[str], *, unit: str | None = None) -> Figure:
+    """Draw size and phase of the modes that contribute most: bars for few features, lines for many.
+
+    ``unit`` is that of :func:`spectrum_figure`.
+    """
     weights = spectrum.contributions
     places = np.flatnonzero((spectrum.frequencies >= 0) & (weights >= _NEGLIGIBLE * weights.max()))[:MOST_PANELS]
     figure = new_figure(9.5, 1.0 + 1.5 * len(places))
@@ -174,7 +181,9 @@ def modes_figure(spectrum: Spectrum, names: Sequence[str]) -> Figure:
         axes.axhline(0.0, color=INK, linewidth=0.8)
         quiet(axes)
         axes.set_title(
-            f"{spectrum.frequencies[place]:.4g} Hz, growth {spectrum.growth_rates[place]:.3g}", fontsize=9, color=INK
+            f"{_frequency(spectrum.frequencies[place], unit)}, growth {spectrum.growth_rates[place]:.3g}",
+            fontsize=9,
+            color=INK,
         )
     if len(names) <= 40:
         axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=90 if len(names) > 10 else 0)
@@ -316,6 +325,11 @@ def _draw_bars(circle: Axes, rates: Axes, intervals: EigenvalueIntervals) -> Non
         sound = shown & np.isfinite(across).all(axis=1) & np.isfinite(along).all(axis=1)
         axes.hlines(along[sound].mean(axis=1), *across[sound].T, color=INK, linewidth=1.0)
         axes.vlines(across[sound].mean(axis=1), *along[sound].T, color=INK, linewidth=1.0)
+
+
+def _frequency(frequency: float, unit: str | None) -> str:
+    """Return a frequency with its unit: Hz, or cycles per unit of a calendar."""
+    return f"{frequency:.4g} Hz" if unit is None else f"{frequency:.4g} per {unit}"
 
 
 def _draw_circle(axes: Axes) -> None:

@@ -87,6 +87,8 @@ class FittedForecaster(Result):
         """Return why this model, how long the fit took, and its error beside that of simple models."""
         lines = self.account.splitlines()
         lines.append(f"fitted {type(self.model).__name__} in {self.model.fit_seconds_:.1f} s{self._validation()}")
+        if getattr(self.model, "hint_", ""):
+            lines.append(f"note: {self.model.hint_}")
         if self.held_out is not None:
             lines += self.held_out.describe()
         if self.held_out is not None and self.simple:

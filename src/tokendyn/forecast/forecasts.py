@@ -9,8 +9,9 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import RANGES, Forecast
+from tokendyn.forecast.closed_loop import RANGES, Forecast
 from tokendyn.forecast.intervals import band_names
 from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
 from tokendyn.results import Curves, Result
@@ -49,7 +50,7 @@ class Forecasts(Result, kind="forecasts"):
         Versions, machine kind, wall time.
     """
 
-    parts: ClassVar = (Snapshots,)
+    parts: ClassVar = (Snapshots, Grid, Variable, Coordinate)
 
     forecasts: tuple[Forecast, ...]
     past: tuple[Snapshots, ...]

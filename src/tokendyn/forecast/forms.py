@@ -285,7 +285,8 @@ def _open(series: Any, what: str, *, masking: bool = True) -> Opened:
 def _open_frame(table: Any, what: str) -> Opened:
     """Open a DataFrame or a Series of pandas."""
     column = not hasattr(table, "columns")
-    frame = table.to_frame() if column else table
+    frame = table if not column else table.to_frame("x" if table.name is None else table.name)
+    frame = frame.infer_objects()
     marked = [name for name in frame.columns if str(name).lower() in TIME_NAMES] or _likely_times(frame)
     if marked and len(frame.columns) > 1:
         # As in the readers; dates that are text become dates.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tokendyn.data.snapshots import Snapshots
+from tokendyn.data.snapshots.calendars import time_unit
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
@@ -78,8 +80,18 @@ def model_figures(
         bars = _bars(model)
         crosses = "" if bars is None else f" Crosses are intervals of {100 * bars.level:g} % for measurement noise."
         what = f"Eigenvalues, frequencies and growth rates.{crosses}"
-        found["spectrum"] = (spectrum_figure(spectrum, bars), what)
-        found["modes"] = (modes_figure(spectrum, names), "The modes that contribute most to the last window.")
+        unit, length = test.time_unit or (None, 1.0)
+        spectrum = replace(spectrum, dt=spectrum.dt / length)
+        if bars is not None:
+            bars = replace(
+                bars, dt=bars.dt / length, frequencies=bars.frequencies * length,
+                growth_rates=bars.growth_rates * length,
+            )  # fmt: skip
+        found["spectrum"] = (spectrum_figure(spectrum, bars, unit=unit), what)
+        found["modes"] = (
+            modes_figure(spectrum, names, unit=unit),
+            "The modes that contribute most to the last window.",
+        )
     if isinstance(model, TDTF):
         found |= _orbit_figures(model, test, first)
     return found
@@ -159,7 +171,10 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     sections += figures
     if not figures and isinstance(model, TDDMD):
         what = "Eigenvalues, frequencies and growth rates."
-        sections.append(Picture(spectrum_figure(model.spectrum()), what, what))
+        said = model.form_.extra
+        unit, length = time_unit(said.get("calendar"), said.get("epoch"), model.dt_) or (None, 1.0)
+        spectrum = replace(model.spectrum(), dt=model.dt_ / length)
+        sections.append(Picture(spectrum_figure(spectrum, unit=unit), what, what))
     elif not figures:
         sections.append(Text("No figures were kept: fit again with --figures to see forecasts and attention."))
     record = getattr(model, "training_", None) or {}

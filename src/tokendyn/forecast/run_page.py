@@ -1,6 +1,7 @@
 """The page of a forecast run: what comes, how sure that is, and which modes make it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -8,9 +9,11 @@ from matplotlib.figure import Figure
 
 from tokendyn.data.snapshots import Snapshots, index_after
 from tokendyn.data.snapshots.grids import Grid
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import FieldForecaster
 from tokendyn.forecast.figures import MOST_PANELS, energy_figure, modes_figure, spectrum_figure
+from tokendyn.forecast.forecasts import stamps
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.spectra import Spectrum
 from tokendyn.show import KeyFigures, Report, Table, Text, closing
@@ -108,8 +111,8 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
             "best simple model, sd": min(run.errors.values(), default=None),
         }
     what = "The end of the data, and the forecast"
-    bands = "; shaded: the band that is meant to hold " if _level(run) else ""
-    caption = f"{what}{bands}{_level(run)}"
+    shaded = _level(run) and not isinstance(run.model, FieldForecaster)  # of fields the coefficients are drawn
+    caption = f"{what}; shaded: the band that is meant to hold {_level(run)}" if shaded else what
     sections: list[Section] = [
         KeyFigures(facts), Text("\n\n".join(run.describe())), Picture(forecast_picture(run), what, f"{caption}.")
     ]  # fmt: skip
@@ -122,7 +125,9 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
         )
     sections += _spectral(run)
     if run.past.grid is None:
-        sections.append(Table(run.table().reset_index(), "The forecast", most_rows=_ROWS))
+        table = run.table().reset_index()
+        dates = stamps(past.times[-1] + run.forecast.times, past)
+        sections.append(Table(table.assign(**{str(table.columns[0]): dates}), "The forecast", most_rows=_ROWS))
     sections.append(Text(run.account, "Why this model"))
     sections += closing(command, run.provenance)
     return Report(title, f"by {run.family}", sections)
@@ -139,27 +144,28 @@ def _spectral(run: Run) -> list[Section]:
     if run.spectrum is None:
         return []
     what = "Eigenvalues, frequencies and growth rates of the linear model with delays"
-    sections: list[Section] = [Picture(spectrum_figure(run.spectrum), what, f"{what}.", "Spectrum")]
-    table = run.spectrum.table()
+    unit, length = run.past.time_unit or (None, 1.0)
+    spectrum = replace(run.spectrum, dt=run.spectrum.dt / length)
+    sections: list[Section] = [Picture(spectrum_figure(spectrum, unit=unit), what, f"{what}.", "Spectrum")]
+    table = spectrum.table()
     table = table[table["frequency"] >= 0].head(_LISTED)
-    sections.append(
-        Table(_with_periods(table, run.past), "Modes", note="The largest contributions to the end of the data.")
-    )
+    note = f"The largest contributions to the end of the data; frequency and growth rate per {unit or 'unit of time'}."
+    sections.append(Table(_with_periods(table, run.past, length), "Modes", note=note))
     if run.maps and run.past.grid is not None:
         shown = "The modes that contribute most, as maps: real part, at the phase in which it is largest"
         sections.append(Picture(maps_figure(run.spectrum, run.past.grid, run.past), shown, f"{shown}.", "Mode maps"))
-    else:
+    elif len(run.past.names) > 1:  # one bar says no more than the table
         shown = "The modes that contribute most, on the columns"
-        sections.append(Picture(modes_figure(run.spectrum, run.past.names), shown, f"{shown}."))
+        sections.append(Picture(modes_figure(spectrum, run.past.names, unit=unit), shown, f"{shown}."))
     if isinstance(run.model, FieldForecaster):
         held = "What each POD mode holds of the variance, and what the modes up to it leave"
         sections.append(Picture(energy_figure(run.model.pod_.energies_), held, f"{held}.", "POD"))
     return sections
 
 
-def _with_periods(table: Any, past: Snapshots) -> Any:
-    """Return the table of a spectrum with the period of each mode in words."""
-    periods = ["" if f <= 0 else past.in_words(float(f"{1 / f:.4g}")) for f in table["frequency"]]
+def _with_periods(table: Any, past: Snapshots, length: float) -> Any:
+    """Return the table of a spectrum, whose unit of time has a length, with the period of each mode in words."""
+    periods = ["" if f <= 0 else past.in_words(float(f"{length / f:.4g}")) for f in table["frequency"]]
     columns = ["frequency", "growth_rate", "contribution", "modulus"]
     return table[columns].assign(period=periods)
 

@@ -35,6 +35,8 @@ class Spectrum(Result, kind="spectrum"):
         The snapshot that the recursion leaves at rest.
     dt
         Time of one step.
+    hint
+        What to change in the model, in words; empty where nothing is to be said.
     """
 
     eigenvalues: Complex[np.ndarray, " modes"]
@@ -42,6 +44,7 @@ class Spectrum(Result, kind="spectrum"):
     amplitudes: Complex[np.ndarray, " modes"]
     rest: Float[np.ndarray, " features"]
     dt: float
+    hint: str = ""
 
     @property
     def frequencies(self) -> Float[np.ndarray, " modes"]:
@@ -98,7 +101,7 @@ class Spectrum(Result, kind="spectrum"):
             f"{self.contributions[k]:.3g}"
             for k in shown
         ]
-        return lines
+        return lines + ([self.hint] if self.hint else [])
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each mode, the largest contribution first."""

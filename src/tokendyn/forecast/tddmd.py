@@ -114,10 +114,10 @@ class TDDMD(Forecaster):
             )
         space = self._space or self._companion_space()
         state = space.encode(array[None, -self.window_length_ :])[0]
-        identity = np.eye(len(space.operator))
-        rest = np.linalg.lstsq(identity - space.operator, space.offset, rcond=None)[0]
+        rest = _window_at_rest(space, self.training_rows_)
         resting = space.centre + space.decoder @ rest
-        return spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
+        spectrum = spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
+        return replace(spectrum, hint=self.hint_)
 
     def reconstruct(self, steps: int | None = None, modes: Any = None) -> Float[np.ndarray, "steps features"]:
         """Return the training series as the model makes it from its first window, the errors of no step corrected.
@@ -210,7 +210,7 @@ class TDDMD(Forecaster):
         right, left = vectors[:, places], np.linalg.pinv(vectors)[places]
         basis = np.linalg.svd(np.hstack([right.real, right.imag]), full_matrices=False)[0][:, : len(places)]
         onto = basis.T @ (right @ left).real
-        rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
+        rest = _window_at_rest(space, self.training_rows_)
         # The window at rest becomes the centre: the selected modes are deviations from it.
         left_over = space.offset - rest + space.operator @ rest
         selected: TDDMD = copy.copy(self)
@@ -328,8 +328,28 @@ class TDDMD(Forecaster):
         self.first_window_ = series[0][: self.window_length_].copy()
         self.training_rows_ = len(series[0])
         self._series = series[0] if len(series) == 1 else None
+        self.hint_ = self._delays_hint(series, inputs, targets - columns @ solved.matrix - solved.intercept)
         self._space = self._make_space(series, solved)
         progress(1.0, f"rank {self.rank_}")
+
+    def _delays_hint(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], residual: np.ndarray) -> str:
+        """Say that delays are missing, where one snapshot does not tell how the series goes on and two do.
+
+        One column has one real eigenvalue and cannot oscillate; nor can a standing wave (J. H. Tu et al., J. Comput.
+        Dyn. 1, 391 (2014)).
+        """
+        if self.delays > 1 or self.n_features_ > _HINTED or min(map(len, series)) < 4 * self.n_features_ + 4:
+            return ""
+        columns, targets = regression(series, inputs, 2, 1)
+        solved = truncated_least_squares(columns, targets, rank=None, ridge=0.0, intercept=True, scale=True)
+        error = float(np.sqrt(((targets - columns @ solved.matrix - solved.intercept) ** 2).mean()))
+        own = float(np.sqrt((residual**2).mean()))
+        if own <= _EXACT * float(np.sqrt((targets**2).mean())) or error >= _CLEARLY * own:
+            return ""
+        return (
+            f"one snapshot does not tell how this series goes on: with delays=2 the error of one step is "
+            f"{error / own:.2g} of that; give more delays, such as TDDMD(delays=12)"
+        )
 
     def _make_space(self, series: Sequence[np.ndarray], solved: "LeastSquares") -> "StateSpace | None":
         """Return the state space to propagate in, or None for the plain recursion."""
@@ -391,7 +411,7 @@ class TDDMD(Forecaster):
         tensors = {name: getattr(self, f"{name}_") for name in _TENSORS}
         if self._space is not None:
             tensors |= {f"space_{name}": getattr(self._space, name) for name in StateSpace.__dataclass_fields__}
-        return {"rank": self.rank_, "rows": self.training_rows_}, tensors
+        return {"rank": self.rank_, "rows": self.training_rows_, "hint": self.hint_}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set coefficients and state space."""
@@ -410,6 +430,7 @@ class TDDMD(Forecaster):
         self.rank_ = int(record["rank"])
         # Folders of 0.1 do not hold the length of the training series.
         self.training_rows_ = int(record.get("rows", self.window_length_))
+        self.hint_ = str(record.get("hint", ""))
         self._space = None
         if self.reduced or self.stable or "space_operator" in tensors:
             self._space = StateSpace(*(tensors[f"space_{name}"] for name in StateSpace.__dataclass_fields__))
@@ -419,6 +440,8 @@ class TDDMD(Forecaster):
 _LASTING = 0.1
 #: Rows that are factored at a time.
 _BLOCK = 8192
+#: The hint on delays: columns at most, share of the error of one step that is clearly less, and one that is rounding.
+_HINTED, _CLEARLY, _EXACT = 32, 1 / 3, 1e-10
 _TENSORS = ("coefficients", "input_coefficients", "intercept", "singular_values", "first_window")
 
 
@@ -591,3 +614,17 @@ def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: i
     encoder = solved.basis.T / solved.units
     decoder = (solved.basis * solved.units[:, None])[-features:]
     return StateSpace(encoder, operator, decoder, np.zeros((len(operator), 0)), offset, centre)
+
+
+def _window_at_rest(space: "StateSpace", rows: int) -> np.ndarray:
+    """Return the state that one step leaves as it is, as far as the data can tell where it lies.
+
+    A mode slower than the data are long, such as a trend, would come to rest far outside of them or nowhere; along it
+    the state at rest is the mean of the data.
+    """
+    rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
+    values, vectors = np.linalg.eig(space.operator)
+    slow = np.abs(1.0 - values) < 1.0 / rows
+    if slow.any():
+        rest = rest - (vectors[:, slow] @ (np.linalg.pinv(vectors)[slow] @ rest)).real
+    return np.asarray(rest)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST
@@ -154,6 +155,18 @@ class SearchResult(Result, kind="forecast-search"):
         ]  # fmt: skip
         return pd.DataFrame(rows)
 
+    def skills(self) -> "pd.DataFrame":
+        """Return the best candidate of each family: what it lost of the horizon, and its skill against a naive model.
+
+        The skill is ``1 - lost / lost of the best naive model``: 1 is perfect, 0 as good as naive; NaN where the naive
+        model lost nothing.
+        """
+        import pandas as pd
+
+        lost = self.table().groupby("family", sort=False)["lost"].min().sort_values(kind="stable")
+        skill = 1 - lost / self.naive_score if self.naive_score else lost * np.nan
+        return pd.DataFrame({"lost": lost, "skill": skill}).reset_index()
+
     def picture(self) -> Bars:
         """Return what the best of each family lost of the horizon."""
         best: dict[str, float] = {}
@@ -220,6 +233,8 @@ class SearchResult(Result, kind="forecast-search"):
                 "Those above it were not kept: they lost more from other starts, or gain too little over a model of "
                 "fewer weights."
             )
+        lines.append(f"{'the best of each family':<36}{'lost':>11}{'skill against naive':>22}")
+        lines += [f"  {row.family:<34}{row.lost:11.3e}{row.skill:>22.2g}" for row in self.skills().itertuples()]
         if self.model.residuals_ is not None:
             lines.append(self.model.residuals_.line())
         return lines + self.notes()

@@ -4,7 +4,7 @@ The file names kinds, never modules or functions: what a kind is, only the code 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ def load(folder: str | Path) -> Result:
             raise
         raise BadInputError(f"{folder} is damaged: {RECORD} and {TENSORS} do not fit together ({error})") from None
     return result
+
+
+def pack(values: Mapping[str, Any], parts: tuple[type, ...]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return some values of a result as JSON values and named arrays, for a class that writes a folder of its own."""
+    writer = _Writer()
+    return {name: writer.value(value, parts) for name, value in values.items()}, writer.tensors
+
+
+def unpack(
+    record: Mapping[str, Any], tensors: dict[str, np.ndarray], parts: tuple[type, ...], folder: Path
+) -> dict[str, Any]:
+    """Return what :func:`pack` was given; KeyError, TypeError or ValueError where it does not fit together."""
+    reader = _Reader(folder, tensors)
+    return {name: reader.value(value, parts) for name, value in record.items()}
 
 
 class _Writer:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
-from tokendyn.words import counted, duration
+from tokendyn.words import counted, duration, unit_below
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,6 +261,22 @@ def described_time(calendar: str | None, epoch: str | None, time: float) -> str:
     if epoch is None:
         return counted(int(time), "unit") + " of time" if time == int(time) else f"{time:.4g} units of time"
     return duration(time) if calendar is None else in_words(calendar, time)
+
+
+def time_unit(calendar: str | None, epoch: str | None, dt: float) -> tuple[str, float] | None:
+    """Return the unit of the rates of dated series, and its length in the times; None where times are numbers.
+
+    Examples
+    --------
+    >>> from tokendyn.data.snapshots.calendars import time_unit
+    >>> time_unit("MS", "2020-01-01", 1.0), time_unit(None, "2020-01-01", 7200.0), time_unit(None, None, 0.1)
+    (('month', 1.0), ('hour', 3600.0), None)
+    """
+    if epoch is None:
+        return None
+    if calendar is None or calendar in MODEL_CALENDARS:
+        return unit_below(dt)
+    return in_words(calendar, 1.0).removeprefix("1 "), 1.0
 
 
 def _split(calendar: str) -> tuple[int, str]:

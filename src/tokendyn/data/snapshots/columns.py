@@ -124,20 +124,49 @@ def _columns_of(table: Any) -> Columns:
 
 
 def _with_index(table: Any) -> Any:
-    """Return a DataFrame whose index, if it has a name or holds dates, is a column; a Series is one column."""
+    """Return a DataFrame whose index is a column where it has a name or holds times; a Series is one column."""
     import pandas as pd
 
     frame = table if hasattr(table, "columns") else table.to_frame("x" if table.name is None else table.name)
     index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
-    if index.name is None and isinstance(index, pd.DatetimeIndex):
+    if index.name is None and "time" not in frame.columns and tells_times(index):
         index = index.rename("time")
     return frame.set_axis(index).reset_index() if index.name is not None else frame
 
 
+def tells_times(index: Any) -> bool:
+    """Return whether an index without a name is one of times: dates, durations, or numbers that grow."""
+    import pandas as pd
+
+    if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
+        return True
+    counted = isinstance(index, pd.RangeIndex) or index.dtype.kind not in "iuf"
+    return not counted and index.is_monotonic_increasing and index.is_unique
+
+
+def _plain_column(column: Any) -> np.ndarray:
+    """Return a column of a DataFrame as an array; dates of a time zone as times in UTC, or on the clock of the zone.
+
+    Days and months are equal steps on the clock of the zone, and hours in UTC, where summer time begins or ends.
+    """
+    import pandas as pd
+
+    if not isinstance(column.dtype, pd.DatetimeTZDtype):
+        return np.asarray(column.infer_objects().to_numpy())
+    utc, local = column.dt.tz_convert("UTC"), column.dt.tz_localize(None)
+    if utc.diff().iloc[1:].nunique() > 1:
+        return np.asarray(local.to_numpy())
+    return np.asarray([None if date is pd.NaT else date.isoformat() for date in utc], dtype=object)
+
+
 def _of_frame(frame: Any, source: str) -> Columns:
     _refuse_twice(source, map(str, frame.columns))
-    shapes = {str(name): (len(frame),) for name in frame.columns}
-    return Columns(shapes=shapes, get=lambda name: frame.iloc[:, list(shapes).index(name)].to_numpy(), source=source)
+    names = [str(name) for name in frame.columns]
+    return Columns(
+        shapes=dict.fromkeys(names, (len(frame),)),
+        get=lambda name: _plain_column(frame.iloc[:, names.index(name)]),
+        source=source,
+    )
 
 
 @contextmanager
@@ -156,7 +185,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
     except pd.errors.ParserError as error:
         raise BadInputError(f"{path}: {str(error).strip()}; every row must have as many fields as the header") from None
     if not isinstance(frame.index, pd.RangeIndex):
-        raise BadInputError(f"{path}: rows have more fields than the header; name every column")
+        raise BadInputError(f"{path}: rows have more fields than the header; {_more_fields(header)}")
     if not len(frame):
         raise BadInputError(f"{path} holds a header row and no rows of numbers")
     # pandas fills short rows up, and passes over blank lines: those of one column may be gaps.
@@ -168,6 +197,13 @@ def _open_text(path: Path) -> Iterator[Columns]:
         frame = frame.iloc[:, 1:]
     frame.columns = [str(name).strip() for name in frame.columns]
     yield _of_frame(frame, str(path))
+
+
+def _more_fields(header: list[str]) -> str:
+    """Say why rows may have more fields than the header: decimal commas, or a column without a name."""
+    if len(header) == 1 and ";" in header[0]:
+        return "columns are apart by ';' and numbers have decimal commas: write ',' between columns and '.' in numbers"
+    return "name every column"
 
 
 def _refuse_twice(source: str, names: Iterable[str]) -> None:

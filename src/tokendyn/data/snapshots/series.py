@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tokendyn.data.snapshots.calendars import described_step, described_time, seasons_of
+from tokendyn.data.snapshots.calendars import described_step, described_time, seasons_of, time_unit
 from tokendyn.data.snapshots.grids import Grid
 from tokendyn.errors import LISTED, BadInputError, listing
 from tokendyn.shown import ShortRepr
@@ -92,6 +92,11 @@ class Snapshots(ShortRepr):
     def in_words(self, time: float) -> str:
         """Return a time span in words: ``24 months``, ``1.5 hours``, ``3.2 units of time``."""
         return described_time(self.calendar, self.epoch, time)
+
+    @property
+    def time_unit(self) -> tuple[str, float] | None:
+        """The unit in which rates are told, ``("month", 1.0)``, and its length in the times; None for numbers."""
+        return time_unit(self.calendar, self.epoch, self.dt)
 
     @property
     def seasons(self) -> tuple[int, ...]:
@@ -241,7 +246,7 @@ def check_times(
         return times, np.arange(len(times)), 1.0, [f"times are not finite in {listed(~np.isfinite(times))}"]
     problems, steps = [], np.diff(times)
     if (steps < 0).any():
-        problems.append(f"times run backwards in {listed(np.flatnonzero(steps < 0) + 1)}; sort the rows by time")
+        problems.append(f"times run backwards in {listed(np.flatnonzero(steps < 0) + 1)}; {_sorting(steps)}")
     if (steps == 0).any():
         problems.append(f"times occur twice in {listed(np.flatnonzero(steps == 0) + 1)}; keep one row for each time")
     if problems:
@@ -276,6 +281,14 @@ def check_times(
         times_are = "time is" if missing == 1 else "times are"
         problems.append(f"{missing} {times_are} missing before {listed(rows)}; {remedy}")
     return times[0] + step * np.arange(slots[-1] + 1), slots, step, problems
+
+
+def _sorting(steps: np.ndarray) -> str:
+    """Say what to do about times that run backwards: once or twice, several series lie one after the other."""
+    back = int((steps < 0).sum())
+    several = back < len(steps) / 10
+    also = "; or are these several series? then name the column that tells them apart (series)" if several else ""
+    return f"sort the rows by time{also}"
 
 
 def _checked(
