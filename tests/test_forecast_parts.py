@@ -84,10 +84,13 @@ def test_ranks_are_a_count_a_share_of_the_energy_or_all_above_rounding():
     assert kept_rank(np.array([0.0, 0.0]), None, (30, 4)) == 1
 
 
-def test_truncated_least_squares_is_the_pseudo_inverse_of_the_low_rank_columns(rng):
+@pytest.mark.parametrize("block", [8192, 16, 3])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_truncated_least_squares_is_the_pseudo_inverse_of_the_low_rank_columns(rng, monkeypatch, block, inverted):
+    monkeypatch.setattr("tokendyn.forecast.tddmd._BLOCK", block)
     columns, targets = rng.normal(size=(40, 5)) * [1, 2, 3, 4, 5] + 3, rng.normal(size=(40, 2))
     columns[:, 3] = 7.0  # constant: its unit is 1
-    solved = truncated_least_squares(columns, targets, rank=3, ridge=0.0, intercept=True, scale=True)
+    solved = truncated_least_squares(columns, targets, rank=3, ridge=0.0, intercept=True, scale=True, inverted=inverted)
     centred = columns - columns.mean(axis=0)
     units = np.where(columns.std(axis=0) > 0, columns.std(axis=0), 1.0)
     left, values, right = np.linalg.svd(centred / units, full_matrices=False)

@@ -1,6 +1,7 @@
 """The search: how it scores, what it takes from a series, that it names what it chose, and that it resumes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,15 @@ import pytest
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD, Blend, Forecaster, auto_forecaster
-from tokendyn.forecast.candidates import correlation_time, monomial_count, mutation, season_length
-from tokendyn.forecast.scoring import errors_of, hold_out_for_search, score
+from tokendyn.forecast.candidates import (
+    averaging_candidates,
+    correlation_time,
+    monomial_count,
+    mutation,
+    richer_candidates,
+    season_length,
+)
+from tokendyn.forecast.scoring import errors_of, hold_out_for_search, score, score_model
 from tokendyn.testing import driven, waves
 
 
@@ -41,6 +49,30 @@ def test_the_last_quarter_is_held_out_and_its_last_row_is_forecast():
     np.testing.assert_array_equal(truths[-1, :, 0], np.arange(90, 100))
     denser = held.denser(2).starts[0]
     assert (denser[0], denser[-1], len(denser)) == (75, 90, 16)
+
+
+def test_shorter_rollouts_of_the_second_scores_leave_room_and_keep_the_score_of_what_is_lost_before():
+    values = np.random.default_rng(0).standard_normal((400, 1)).cumsum(axis=0)
+    held = hold_out_for_search([values], [np.empty((400, 0))], 80)
+    second = held.denser(3, 0.8)
+    assert (second.horizon, second.share) == (32, 0.4)
+    assert (second.starts[0][0], second.starts[0][-1]) == (300, 400 - 32)
+    model = TDDMD(delays=2).fit(1e3 + values[:300])  # far from the series at once
+    same_starts = replace(second, starts=held.starts)
+    np.testing.assert_allclose(score_model(model, same_starts)[0], score_model(model, held)[0])
+
+
+def test_noisy_series_of_one_column_get_monomials_of_few_directions_of_many_delays():
+    settings = [one for _, one in averaging_candidates(1, 20, 1e-6, 1000)]
+    assert {(one["delays"], one["stride"]) for one in settings} == {(24, 3), (24, 6), (12, 10), (16, 5), (12, 5)}
+    assert {(one["directions"], one["order"]) for one in settings} == {(8, 3), (5, 5)}
+    assert not list(averaging_candidates(3, 20, 0.0, 1000))
+    assert all((one["delays"] - 1) * one["stride"] < 70 for _, one in averaging_candidates(1, 20, 1e-6, 70))
+
+
+def test_noise_far_below_the_residual_is_not_tried():
+    noises = {one["noise"] for _, one in richer_candidates(1000, 1, 0, [(5, 2)], 1e-6, residual=0.02)}
+    assert noises == {1e-6, 1e-2}
 
 
 def test_of_several_series_the_last_quarter_is_held_out_whole():

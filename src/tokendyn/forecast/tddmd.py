@@ -316,8 +316,9 @@ class TDDMD(Forecaster):
         progress(0.0, "least squares")
         columns, targets = regression(series, inputs, self.delays, self.stride)
         solved = truncated_least_squares(
-            columns, targets, rank=self.rank, ridge=self.ridge, intercept=self.intercept, scale=self.scale
-        )
+            columns, targets, rank=self.rank, ridge=self.ridge, intercept=self.intercept, scale=self.scale,
+            inverted=self.reduced,
+        )  # fmt: skip
         states = self.delays * self.n_features_
         self.coefficients_ = np.ascontiguousarray(
             solved.matrix[:states].reshape(self.delays, self.n_features_, -1).transpose(0, 2, 1)
@@ -437,6 +438,8 @@ class TDDMD(Forecaster):
 
 #: Share of its size that a mode must keep over a window to be run backwards.
 _LASTING = 0.1
+#: Rows that are factored at a time.
+_BLOCK = 8192
 #: The hint on delays: columns at most, share of the error of one step that is clearly less, and one that is rounding.
 _HINTED, _CLEARLY, _EXACT = 32, 1 / 3, 1e-10
 _TENSORS = ("coefficients", "input_coefficients", "intercept", "singular_values", "first_window")
@@ -459,7 +462,7 @@ class LeastSquares:
     basis
         The kept right singular vectors, (columns, rank).
     pseudo_inverse
-        (rank, samples): ``S^+ U^T``.
+        (rank, samples): ``S^+ U^T``; None where it was not asked for.
     centre, units
         What was subtracted from the columns, and what they were divided by.
     """
@@ -469,7 +472,7 @@ class LeastSquares:
     rank: int
     singular_values: Float[np.ndarray, " values"]
     basis: Float[np.ndarray, "columns rank"]
-    pseudo_inverse: Float[np.ndarray, "rank samples"]
+    pseudo_inverse: Float[np.ndarray, "rank samples"] | None
     centre: Float[np.ndarray, " columns"]
     units: Float[np.ndarray, " columns"]
 
@@ -508,8 +511,10 @@ def regression(
     for one, driven in zip(series, inputs, strict=True):
         states = hankel(one[:-1], delays, stride)
         drive = input_windows(driven, delays, stride).reshape(len(states), -1)
-        rows.append(np.concatenate([states, drive], axis=1))
+        rows.append(np.concatenate([states, drive], axis=1) if drive.shape[1] else states)
         targets.append(one[window_length(delays, stride) :])
+    if len(rows) == 1:  # a long series is not copied once more
+        return rows[0], targets[0]
     return np.concatenate(rows), np.concatenate(targets)
 
 
@@ -521,20 +526,51 @@ def truncated_least_squares(
     ridge: float,
     intercept: bool,
     scale: bool,
+    inverted: bool = False,
 ) -> LeastSquares:
-    """Solve least squares by the SVD of the columns, truncated and with a ridge; see :class:`TDDMD`."""
+    """Solve least squares by the SVD of the columns, truncated and with a ridge; see :class:`TDDMD`.
+
+    The SVD is that of the triangle of a QR factorisation, whose rows are taken in blocks: a tenth of the operations of
+    the SVD of a tall matrix, and no more memory than a block. With ``inverted`` the pseudo-inverse is returned as well.
+    """
     width = columns.shape[1]
     centre = columns.mean(axis=0) if intercept else np.zeros(width)
     target_centre = targets.mean(axis=0) if intercept else np.zeros(targets.shape[1])
-    units = columns.std(axis=0) if scale else np.ones(width)
+    blocks = [slice(first, first + _BLOCK) for first in range(0, len(columns), _BLOCK)]
+    units = np.ones(width)
+    if scale:
+        mean = columns.mean(axis=0)
+        units = np.sqrt(sum(((columns[block] - mean) ** 2).sum(axis=0) for block in blocks) / len(columns))
     units[units == 0.0] = 1.0
-    left, values, right = np.linalg.svd((columns - centre) / units, full_matrices=False)
+    if inverted:
+        rows, onto = (columns - centre) / units, targets - target_centre
+    else:
+        rows, onto = _triangle(columns, targets, centre, units, target_centre, blocks)
+    left, values, right = np.linalg.svd(rows, full_matrices=False)
     kept = kept_rank(values, rank, columns.shape)
     inverse = values[:kept] / (values[:kept] ** 2 + ridge * len(columns))
     pseudo_inverse = inverse[:, None] * left[:, :kept].T
     basis = np.ascontiguousarray(right[:kept].T)
-    matrix = basis @ (pseudo_inverse @ (targets - target_centre)) / units[:, None]
+    matrix = basis @ (pseudo_inverse @ onto) / units[:, None]
+    pseudo_inverse = pseudo_inverse if inverted else None
     return LeastSquares(matrix, target_centre - centre @ matrix, kept, values, basis, pseudo_inverse, centre, units)
+
+
+def _triangle(
+    columns: np.ndarray,
+    targets: np.ndarray,
+    centre: np.ndarray,
+    units: np.ndarray,
+    target_centre: np.ndarray,
+    blocks: Sequence[slice],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return R of ``columns = Q R``, centred and in their units, and ``Q^T targets``, by one block after another."""
+    width = columns.shape[1]
+    both = np.empty((0, width + targets.shape[1]))
+    for block in blocks:
+        rows = np.concatenate([(columns[block] - centre) / units, targets[block] - target_centre], axis=1)
+        both = np.linalg.qr(np.concatenate([both, rows]), mode="r")
+    return both[:width, :width], both[:width, width:]
 
 
 def kept_rank(values: Float[np.ndarray, " values"], rank: int | float | str | None, shape: tuple[int, int]) -> int:
@@ -570,6 +606,7 @@ def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: i
     centre = solved.centre[-features:]
     stacked = np.tile(centre, delays)
     later = (following - following.mean(axis=0) if solved.centre.any() else following) / solved.units
+    assert solved.pseudo_inverse is not None  # _fit asks for it
     operator = (solved.pseudo_inverse @ later @ solved.basis).T
     means = (following.mean(axis=0) - stacked) / solved.units if solved.centre.any() else np.zeros(len(stacked))
     before = (solved.centre - stacked) / solved.units
