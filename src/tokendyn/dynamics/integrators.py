@@ -99,7 +99,8 @@ def integrate(
     progress
         Called with the number of times reached and their total.
     checkpoint
-        Where the state is saved, a path or a :class:`~tokendyn.Checkpoint`; a stopped integration resumes from it, to the same bits.
+        Where the state is saved, a path or a :class:`~tokendyn.Checkpoint`; a stopped integration resumes from it, to
+        the same bits.
 
     Raises
     ------
