@@ -7,7 +7,8 @@ from scipy.optimize import least_squares
 from tokendyn.data.snapshots import snapshots
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import TDTF, EnsembleTDTF
-from tokendyn.forecast.base import DIVERGENCE, Backtest, Forecaster
+from tokendyn.forecast.backtests import Backtest
+from tokendyn.forecast.base import DIVERGENCE, Forecaster
 from tokendyn.forecast.checks import check_count, check_number, check_series, check_training, check_window_inputs
 from tokendyn.forecast.embedding import delay_windows, hankel, input_windows, window_length
 from tokendyn.forecast.finish import closed_loop_cost, closed_loop_equations, pack, segments_of, unpack

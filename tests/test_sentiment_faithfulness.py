@@ -162,7 +162,7 @@ def test_progress_counts_texts_times_explainers_and_calls_are_counted():
     ("texts", "explainers", "settings", "said"),
     [
         ([], ("loo",), {}, "texts is empty"),
-        (["good", "", "?!"], ("loo",), {}, r"2 problems:\n.*texts\[1\] has no word"),
+        (["good", "", "?!"], ("loo",), {}, r"2 problems\n.*texts\[1\] has no word"),
         ("good film", ("loo",), {}, "one string"),
         (["good", 3], ("loo",), {}, r"texts\[1\] is int"),
         (["good"], ("leader",), {}, "no explainer 'leader'; did you mean 'leaders'"),

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
-    from tokendyn.forecast.base import Backtest, Forecast, Forecaster
+    from tokendyn.forecast.backtests import Backtest
+    from tokendyn.forecast.base import Forecaster
     from tokendyn.forecast.basis import BasisMap
     from tokendyn.forecast.blend import Blend
+    from tokendyn.forecast.closed_loop import Forecast
     from tokendyn.forecast.continuation import Continuation, run
     from tokendyn.forecast.continued import ForecastRun
     from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.field_forecaster import FieldForecaster
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
     from tokendyn.forecast.intervals import Residuals
+    from tokendyn.forecast.logarithm import Logarithm
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
     from tokendyn.forecast.search import auto_forecaster
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "TDDMD": "tokendyn.forecast.tddmd",
     "TDTF": "tokendyn.forecast.tdtf",
-    "Backtest": "tokendyn.forecast.base",
+    "Backtest": "tokendyn.forecast.backtests",
     "BasisMap": "tokendyn.forecast.basis",
     "VectorField": "tokendyn.forecast.vector_field",
     "Blend": "tokendyn.forecast.blend",
@@ -45,9 +48,10 @@ _HOMES = {
     "EigenvalueIntervals": "tokendyn.forecast.eigenvalue_bars",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
     "FieldForecaster": "tokendyn.forecast.field_forecaster",
-    "Forecast": "tokendyn.forecast.base",
+    "Forecast": "tokendyn.forecast.closed_loop",
     "ForecastRun": "tokendyn.forecast.continued",
     "Forecaster": "tokendyn.forecast.base",
+    "Logarithm": "tokendyn.forecast.logarithm",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
     "Residuals": "tokendyn.forecast.intervals",
@@ -73,6 +77,7 @@ __all__ = [
     "Forecast",
     "ForecastRun",
     "Forecaster",
+    "Logarithm",
     "OrbitReading",
     "PaperTDTF",
     "Residuals",

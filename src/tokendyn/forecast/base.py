@@ -3,19 +3,19 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import store
+from tokendyn.forecast.backtests import Backtest
 from tokendyn.forecast.checks import (
     check_count,
     check_number,
@@ -24,24 +24,20 @@ from tokendyn.forecast.checks import (
     check_window_inputs,
     deviations,
 )
-from tokendyn.forecast.forms import Form, TimeAxis, joined_inputs, names_of, open_series, open_window, plain_inputs
+from tokendyn.forecast.closed_loop import RANGES, Forecast, Status
+from tokendyn.forecast.forms import Form, joined_inputs, open_series, open_window, plain_inputs
 from tokendyn.forecast.intervals import (
     LEVEL,
     MOST_ORIGINS,
     Residuals,
-    band_names,
     calibration_horizon,
     check_level,
     rolling_residuals,
 )
 from tokendyn.forecast.kinds import KINDS, add_kind
-from tokendyn.results import Curves, Result
+from tokendyn.results import Result
 from tokendyn.words import counted
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-Status = Literal["completed", "left range", "diverged"]
 #: Told the share of the work that is done, from 0 to 1, and what is being done.
 Progress = Callable[[float, str], None]
 
@@ -50,228 +46,6 @@ Model = TypeVar("Model", bound="Forecaster")
 #: A rollout has diverged when a feature leaves its training range by so many times the width of that range; nothing
 #: behind that is kept.
 DIVERGENCE = 1e6
-#: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
-RANGES = 10.0
-
-
-@dataclass(frozen=True)
-class Forecast(Result, kind="forecast"):
-    """A closed-loop forecast.
-
-    Attributes
-    ----------
-    values
-        Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
-    status
-        "completed"; "left range" when a feature left its training range by ten widths of it, after ``inside_steps``; or
-        "diverged" when the rollout left all bounds before the last step.
-    finite_steps
-        Steps before the rollout diverged; all steps when it did not.
-    dt
-        Time between snapshots.
-    spread
-        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the
-        seed matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper``
-        are for.
-    form
-        What the series was that is continued: its names, index and coordinates.
-    lower, upper
-        Band that is meant to hold the truth at each step and feature with probability ``level``, shaped as ``values``;
-        NaN behind the horizon that was calibrated. None for a model that was not calibrated: see
-        :meth:`Forecaster.calibrate`.
-    level
-        That probability; None without bands.
-    inside_steps
-        Steps before a feature left its training range by ten widths of it; all steps when none did.
-    """
-
-    parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
-
-    values: Float[np.ndarray, "finite_steps features"]
-    status: Status
-    finite_steps: int
-    dt: float
-    spread: Float[np.ndarray, "finite_steps features"] | None = None
-    form: Form = field(default_factory=lambda: Form("array"))
-    lower: Float[np.ndarray, "finite_steps features"] | None = None
-    upper: Float[np.ndarray, "finite_steps features"] | None = None
-    level: float | None = None
-    inside_steps: int | None = None
-
-    @property
-    def times(self) -> Float[np.ndarray, " finite_steps"]:
-        """Time of each snapshot, counted from the last one of the window."""
-        return self.dt * np.arange(1, self.finite_steps + 1)
-
-    @property
-    def index(self) -> "pd.Index[Any]":
-        """The index of the series, continued: dates, numbers or periods; :attr:`times` where it had none."""
-        return self.form.index(self.times)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the features."""
-        return tuple(names_of(self.form, self.values.shape[1]))
-
-    def as_given(self) -> Any:
-        """Return the values as what the series was: array, DataFrame, xarray object or Snapshots."""
-        return self.form.given_back(self.values, self.times)
-
-    def bands_as_given(self) -> tuple[Any, Any]:
-        """Return the lower and the upper end of the bands as what the series was.
-
-        Raises
-        ------
-        BadInputError
-            If the model was not calibrated.
-        """
-        if self.lower is None or self.upper is None:
-            raise BadInputError("the forecast has no bands; calibrate the model first: model.calibrate(series)")
-        return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
-
-    def to_xarray(self) -> Any:
-        """Return the values as the fields that the series was, else a DataArray; bands are its coordinates."""
-        if self.form.grid is not None:
-            return self.form.fields(self.values, self.times)
-        import xarray
-
-        coords: dict[str, Any] = {"time": ("time", self.index), "feature": list(self.names)}
-        if self.lower is not None:
-            coords |= {"lower": (("time", "feature"), self.lower), "upper": (("time", "feature"), self.upper)}
-        return xarray.DataArray(self.values, dims=("time", "feature"), coords=coords, name="forecast")
-
-    def summary(self) -> dict[str, Any]:
-        """Return the forecast in numbers and words."""
-        steps, features = self.values.shape
-        facts = {"status": self.status, "steps": steps, "features": features, "dt": self.dt}
-        return facts if self.level is None else facts | {"level": self.level}
-
-    def describe(self) -> list[str]:
-        """Return the forecast in a few sentences."""
-        steps, features = self.values.shape
-        until = f", until {self.index[-1]}" if steps else ""
-        lines = [f"forecast of {counted(features, 'feature')} over {counted(steps, 'step')}{until}"]
-        if self.status == "diverged":
-            lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
-        if self.status != "completed" and self.inside_steps is not None:
-            inside = counted(self.inside_steps, "step")
-            lines.append(
-                f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it"
-            )
-        if self.level is not None and self.lower is not None:
-            known = int(np.isfinite(self.lower).all(axis=1).sum())
-            ends = "" if known == steps else f", of the first {counted(known, 'step')}: longer ones were not calibrated"
-            lines.append(f"with bands that are meant to hold {100 * self.level:g} % of the truth{ends}")
-        if self.spread is not None and steps:
-            lines.append(f"the members of the ensemble differ by {self.spread[-1].mean():.3g} at the end, on average")
-        return lines
-
-    def table(self) -> "pd.DataFrame":
-        """Return one row for each step and one column for each feature, with its band and spread where there are some.
-
-        The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
-        """
-        import pandas as pd
-
-        table = pd.DataFrame(self.values, index=self.index, columns=list(self.names))
-        if self.lower is not None and self.upper is not None:
-            pairs = zip(band_names(self.names), self.lower.T, self.upper.T, strict=True)
-            table = table.assign(**{name: end for names, *ends in pairs for name, end in zip(names, ends, strict=True)})
-        if self.spread is not None:
-            table = table.assign(**{f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)})
-        return table
-
-    def picture(self) -> Curves:
-        """Return the features over time, each with its band where there is one."""
-        index = self.index.to_timestamp() if hasattr(self.index, "to_timestamp") else self.index
-        curves = {name: self.values[:, k] for k, name in enumerate(self.names)}
-        bands = {}
-        if self.lower is not None and self.upper is not None:
-            bands = {name: (self.lower[:, k], self.upper[:, k]) for k, name in enumerate(self.names)}
-        return Curves(index.to_numpy(), curves, str(self.index.name or "time"), bands=bands)
-
-
-@dataclass(frozen=True)
-class Backtest(Result, kind="backtest"):
-    """Closed-loop forecasts from many origins of one series, compared with what followed.
-
-    Attributes
-    ----------
-    origins
-        Row of the last snapshot of each window.
-    errors
-        Root mean square over the features of ``(forecast - truth) / scale`` for each origin and lead; infinite
-        from where a rollout had diverged.
-    scale
-        Standard deviation of each feature of the training data.
-    dt
-        Time between snapshots.
-    """
-
-    origins: Int[np.ndarray, " origins"]
-    errors: Float[np.ndarray, "origins horizon"]
-    scale: Float[np.ndarray, " features"]
-    dt: float
-
-    @property
-    def nrmse(self) -> Float[np.ndarray, " origins"]:
-        """Root of the mean squared error over the horizon, for each origin."""
-        return np.sqrt((self.errors**2).mean(axis=1))
-
-    def valid_steps(self, threshold: float = 0.4) -> Int[np.ndarray, " origins"]:
-        """Return the number of steps before the error first exceeds ``threshold``, for each origin."""
-        over = self.errors > threshold
-        return np.where(over.any(axis=1), over.argmax(axis=1), self.errors.shape[1])
-
-    @property
-    def status(self) -> Status:
-        """``"diverged"`` when a rollout had, else ``"completed"``."""
-        return "completed" if np.isfinite(self.errors).all() else "diverged"
-
-    def summary(self) -> dict[str, Any]:
-        """Return the backtest in numbers."""
-        origins, horizon = self.errors.shape
-        return {
-            "status": self.status, "origins": origins, "horizon": horizon, "dt": self.dt,
-            "median_nrmse": float(np.median(self.nrmse)),
-        }  # fmt: skip
-
-    def describe(self) -> list[str]:
-        """Return the errors in a sentence."""
-        facts, valid = self.summary(), float(np.median(self.valid_steps()))
-        lines = [
-            f"{facts['origins']} forecasts of {facts['horizon']} steps: median error {facts['median_nrmse']:.3g} "
-            f"standard deviations, valid for {valid:g} steps (median, error up to 0.4)"
-        ]
-        if self.status == "diverged":
-            lines.append(f"{int((~np.isfinite(self.errors)).any(axis=1).sum())} forecasts diverged")
-        return lines
-
-    def table(self, threshold: float = 0.4) -> "pd.DataFrame":
-        """Return one row for each origin: nrmse, error at the last step, time for which the error is small."""
-        import pandas as pd
-
-        return pd.DataFrame(self.rows(threshold))
-
-    def picture(self) -> Curves:
-        """Return the error over the lead: median and quartiles over the origins."""
-        # Rollouts that had diverged count as the largest: a percentile among infinite ones is infinite, and not drawn.
-        low, middle, high = np.percentile(self.errors, (25, 50, 75), axis=0, method="nearest")
-        leads = self.dt * np.arange(1, self.errors.shape[1] + 1)
-        return Curves(leads, {"median": middle}, "lead", "error (standard deviations)", bands={"median": (low, high)})
-
-    def rows(self, threshold: float = 0.4) -> list[dict[str, float | int]]:
-        """Return the table, one row an origin: origin, nrmse, final_error, valid_time."""
-        valid = self.valid_steps(threshold) * self.dt
-        return [
-            {
-                "origin": int(origin),
-                "nrmse": float(nrmse),
-                "final_error": float(errors[-1]),
-                "valid_time": float(time),
-            }
-            for origin, nrmse, errors, time in zip(self.origins, self.nrmse, self.errors, valid, strict=True)
-        ]
 
 
 class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
@@ -338,8 +112,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), or (time, *space) for a field; a DataFrame, an xarray object, or
-            what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
+            Snapshots: a real array (time, features), or ``(time, *space)`` for a field; a DataFrame, an xarray object
+            or what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
             every time are left out, and are NaN in what :meth:`predict` returns.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.

@@ -9,7 +9,8 @@ import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import TokendynError
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forecasts import Forecasts, stamps
 from tokendyn.forecast.forms import open_series

@@ -17,6 +17,7 @@ from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
     RIDGES,
     Candidate,
+    averaging_candidates,
     correlation_time,
     first_candidates,
     linear_candidates,
@@ -172,7 +173,9 @@ class Exploration:
             yield from vector_fields(self.features)
         yield from neighbour_candidates(self.features, time_scale)
         yield from first_candidates(*sizes, windows, noise)
-        yield from richer_candidates(*sizes, self._best_windows(2), noise)
+        if self.noisy:
+            yield from averaging_candidates(self.features, time_scale, noise, self.longest)
+        yield from richer_candidates(*sizes, self._best_windows(2), noise, self.residual)
         self.listed = True
         misses = 0
         while misses < _MISSES:
@@ -207,9 +210,14 @@ class Exploration:
         ]
 
     @property
+    def residual(self) -> float:
+        """The least one-step residual of what was tried."""
+        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+
+    @property
     def noisy(self) -> bool:
         """Whether even the best one-step residual says that there is noise."""
-        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0) > _NOISY
+        return self.residual > _NOISY
 
     def _best_windows(self, most: int) -> list[tuple[int, int]]:
         """Return the windows of the best maps that see all columns."""
@@ -363,6 +371,7 @@ class Exploration:
         """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in SIMPLE]
+        self.confirming = self.held.denser(DENSER, ranked[0].score)
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
         rich = self._rescored([trial for trial in ranked if trial.family not in SIMPLE][:confirmed])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
@@ -374,13 +383,12 @@ class Exploration:
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
-        denser = self.held.denser(DENSER)
         rescored: list[Trial] = []
         for trial in trials:
             if len(rescored) > 1 and self.spent() > 1.0 - _REFIT * trials[0].seconds / max(self.budget, 1e-9):
                 break
             with suppress(TokendynError):
-                lost, error = score_model(self.validated(trial), denser)
+                lost, error = score_model(self.validated(trial), self.confirming)
                 again = replace(trial, score=float(lost), error=float(error))
                 self.trials[self.trials.index(trial)] = again
                 rescored.append(again)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import RANGES, Forecast
+from tokendyn.forecast.closed_loop import RANGES, Forecast
 from tokendyn.forecast.intervals import band_names
 from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
 from tokendyn.results import Curves, Result

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from tokendyn.data.snapshots import Snapshots, index_after
 from tokendyn.data.snapshots.grids import Grid
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import FieldForecaster
 from tokendyn.forecast.figures import MOST_PANELS, energy_figure, modes_figure, spectrum_figure
 from tokendyn.forecast.held_out import HeldOut

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.base import Forecast, Forecaster
+from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.intervals import LEVEL
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import LOST

@@ -1,0 +1,159 @@
+"""A closed-loop forecast: its values, how it ended, its bands, and the form in which it goes back to the user."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
+from tokendyn.errors import BadInputError
+from tokendyn.forecast.forms import Form, TimeAxis, names_of
+from tokendyn.forecast.intervals import band_names
+from tokendyn.results import Curves, Result
+from tokendyn.words import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["completed", "left range", "diverged"]
+
+#: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
+RANGES = 10.0
+
+
+@dataclass(frozen=True)
+class Forecast(Result, kind="forecast"):
+    """A closed-loop forecast.
+
+    Attributes
+    ----------
+    values
+        Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
+    status
+        "completed"; "left range" when a feature left its training range by ten widths of it, after ``inside_steps``; or
+        "diverged" when the rollout left all bounds before the last step.
+    finite_steps
+        Steps before the rollout diverged; all steps when it did not.
+    dt
+        Time between snapshots.
+    spread
+        For ensembles, the standard deviation over the members, shaped as ``values``; else None. It says how much the
+        seed matters, and nothing of how far the truth may lie from the forecast: that is what ``lower`` and ``upper``
+        are for.
+    form
+        What the series was that is continued: its names, index and coordinates.
+    lower, upper
+        Band that is meant to hold the truth at each step and feature with probability ``level``, shaped as ``values``;
+        NaN behind the horizon that was calibrated. None for a model that was not calibrated: see
+        :meth:`Forecaster.calibrate`.
+    level
+        That probability; None without bands.
+    inside_steps
+        Steps before a feature left its training range by ten widths of it; all steps when none did.
+    """
+
+    parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
+
+    values: Float[np.ndarray, "finite_steps features"]
+    status: Status
+    finite_steps: int
+    dt: float
+    spread: Float[np.ndarray, "finite_steps features"] | None = None
+    form: Form = field(default_factory=lambda: Form("array"))
+    lower: Float[np.ndarray, "finite_steps features"] | None = None
+    upper: Float[np.ndarray, "finite_steps features"] | None = None
+    level: float | None = None
+    inside_steps: int | None = None
+
+    @property
+    def times(self) -> Float[np.ndarray, " finite_steps"]:
+        """Time of each snapshot, counted from the last one of the window."""
+        return self.dt * np.arange(1, self.finite_steps + 1)
+
+    @property
+    def index(self) -> "pd.Index[Any]":
+        """The index of the series, continued: dates, numbers or periods; :attr:`times` where it had none."""
+        return self.form.index(self.times)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(names_of(self.form, self.values.shape[1]))
+
+    def as_given(self) -> Any:
+        """Return the values as what the series was: array, DataFrame, xarray object or Snapshots."""
+        return self.form.given_back(self.values, self.times)
+
+    def bands_as_given(self) -> tuple[Any, Any]:
+        """Return the lower and the upper end of the bands as what the series was.
+
+        Raises
+        ------
+        BadInputError
+            If the model was not calibrated.
+        """
+        if self.lower is None or self.upper is None:
+            raise BadInputError("the forecast has no bands; calibrate the model first: model.calibrate(series)")
+        return self.form.given_back(self.lower, self.times), self.form.given_back(self.upper, self.times)
+
+    def to_xarray(self) -> Any:
+        """Return the values as the fields that the series was, else a DataArray; bands are its coordinates."""
+        if self.form.grid is not None:
+            return self.form.fields(self.values, self.times)
+        import xarray
+
+        coords: dict[str, Any] = {"time": ("time", self.index), "feature": list(self.names)}
+        if self.lower is not None:
+            coords |= {"lower": (("time", "feature"), self.lower), "upper": (("time", "feature"), self.upper)}
+        return xarray.DataArray(self.values, dims=("time", "feature"), coords=coords, name="forecast")
+
+    def summary(self) -> dict[str, Any]:
+        """Return the forecast in numbers and words."""
+        steps, features = self.values.shape
+        facts = {"status": self.status, "steps": steps, "features": features, "dt": self.dt}
+        return facts if self.level is None else facts | {"level": self.level}
+
+    def describe(self) -> list[str]:
+        """Return the forecast in a few sentences."""
+        steps, features = self.values.shape
+        until = f", until {self.index[-1]}" if steps else ""
+        lines = [f"forecast of {counted(features, 'feature')} over {counted(steps, 'step')}{until}"]
+        if self.status == "diverged":
+            lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
+        if self.status != "completed" and self.inside_steps is not None:
+            inside = counted(self.inside_steps, "step")
+            lines.append(
+                f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it"
+            )
+        if self.level is not None and self.lower is not None:
+            known = int(np.isfinite(self.lower).all(axis=1).sum())
+            ends = "" if known == steps else f", of the first {counted(known, 'step')}: longer ones were not calibrated"
+            lines.append(f"with bands that are meant to hold {100 * self.level:g} % of the truth{ends}")
+        if self.spread is not None and steps:
+            lines.append(f"the members of the ensemble differ by {self.spread[-1].mean():.3g} at the end, on average")
+        return lines
+
+    def table(self) -> "pd.DataFrame":
+        """Return one row for each step and one column for each feature, with its band and spread where there are some.
+
+        The columns of the bands are ``NAME_lower`` and ``NAME_upper``, or ``lower`` and ``upper`` with one feature.
+        """
+        import pandas as pd
+
+        table = pd.DataFrame(self.values, index=self.index, columns=list(self.names))
+        if self.lower is not None and self.upper is not None:
+            pairs = zip(band_names(self.names), self.lower.T, self.upper.T, strict=True)
+            table = table.assign(**{name: end for names, *ends in pairs for name, end in zip(names, ends, strict=True)})
+        if self.spread is not None:
+            table = table.assign(**{f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)})
+        return table
+
+    def picture(self) -> Curves:
+        """Return the features over time, each with its band where there is one."""
+        index = self.index.to_timestamp() if hasattr(self.index, "to_timestamp") else self.index
+        curves = {name: self.values[:, k] for k, name in enumerate(self.names)}
+        bands = {}
+        if self.lower is not None and self.upper is not None:
+            bands = {name: (self.lower[:, k], self.upper[:, k]) for k, name in enumerate(self.names)}
+        return Curves(index.to_numpy(), curves, str(self.index.name or "time"), bands=bands)
