@@ -1,6 +1,8 @@
 """What a new user gets wrong on the first try: each slip is one message that says what to write instead."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 import tokendyn as td
+from tokendyn.attention.dispatch import SOFTMAX
+from tokendyn.attention.problem import Offer
 
 POINTS = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
 DAYS = pd.date_range("2024-01-01", periods=60)
@@ -20,6 +24,26 @@ TEXTS = pd.DataFrame({"text": ["warm", "dull"], "label": ["good", "bad"]})
 
 def fitted(series=WAVES):
     return td.TDDMD(delays=4).fit(series)
+
+
+class OfferOfANumber:
+    def offer(self, problem):
+        return 3
+
+    def softmax(self, problem):
+        return None
+
+    def attend(self):
+        td.register_attention("slip", self)
+        try:
+            return td.attend(POINTS, POINTS, POINTS, inverse_temperature=2.0, error_tolerance=1e-3, backend="slip")
+        finally:
+            del SOFTMAX["slip"]
+
+
+class MeansOfNothing(OfferOfANumber):
+    def offer(self, problem):
+        return Offer(seconds=0.0, reason="a test")
 
 
 SLIPS = {
@@ -98,6 +122,19 @@ SLIPS = {
         r"expected \(starts, time, features\); one forecast is given as forecast\[None\]",
     ),
     "one feature as a list": (lambda: td.nrmse([1.0, 2.0], [1.0, 2.5]), r"given as series\[:, None\]"),
+    "a number for the name of a backend": (
+        lambda: td.register_attention(3, OfferOfANumber()),
+        r"the name 3 is taken, or is not an identifier",
+    ),
+    "a backend that offers a number": (
+        lambda: OfferOfANumber().attend(),
+        r"offer\(problem\) returned int, expected an Offer",
+    ),
+    "a backend that returns nothing": (
+        lambda: MeansOfNothing().attend(),
+        r"softmax\(problem\) returned NoneType, expected a Softmax",
+    ),
+    "a word for a family": (lambda: td.register_family("llama"), r"scheme is str, expected a .*Scheme"),
     "a day that is missing": (lambda: fitted(TABLE.drop(DAYS[20])), r"1 time is missing .* in pandas by asfreq"),
 }
 
@@ -136,3 +173,14 @@ def test_the_record_of_a_sweep_has_the_table_and_the_status_of_the_sweep(tmp_pat
     again = td.load(tmp_path)
     assert again.status == "failed"
     assert again.table()["alpha"].tolist() == [0.5, -1.0]
+
+
+def test_the_kind_of_a_result_of_the_library_is_refused_also_before_its_module_is_imported():
+    program = (
+        "import tokendyn as td\n"
+        "try:\n    class Mine(td.Result, kind='transport'): pass\n"
+        "except TypeError as error: print(error)\n"
+        "print(td.wasserstein([[0.0]], [[1.0]]).value)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "Mine: the kind 'transport' belongs to tokendyn.metrics.transport; choose another\n1.0\n"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.results.face import STATUSES, Result, result_class
+from tokendyn.results.kinds import KINDS
 from tokendyn.results.pictures import Bars
 from tokendyn.runs.folders import read_json, schema_of
 from tokendyn.runs.store import MANIFEST, OUTPUT
@@ -61,38 +62,6 @@ RECORDS: dict[str, tuple[str, str]] = {
 
 #: The table that lies beside a record.
 _TABLES = {"tokendyn-sweep": "table.csv", "tokendyn-forecast-run": "forecast.csv"}
-
-#: Modules that define the kinds of results, imported when a file holds one of them.
-KINDS: dict[str, str] = {
-    "attention-step": "attention.step",
-    "ragged-trajectory": "dynamics.ragged",
-    "limit-set": "particles.limits",
-    "limit-prediction": "particles.limits",
-    "lemma-report": "particles.lemmas",
-    "transport": "metrics.transport",
-    "valid-times": "metrics.series",
-    "exponent": "metrics.series",
-    "calibration": "metrics.series",
-    "exact-input-report": "exact.checking",
-    "exact-verification": "exact.certificate",
-    "exact-explanation": "exact.explanation",
-    "exact-trace": "exact.explanation",
-    "exact-loss-curves": "exact.regularised",
-    "sentiment-explanation": "sentiment.explanation",
-    "faithfulness": "studies.sentiment.faithfulness",
-    "leader-curve": "studies.sentiment.curve",
-    "sentiment-comparison": "studies.sentiment.comparison",
-    "forecast": "forecast.closed_loop",
-    "eigenvalue-intervals": "forecast.eigenvalue_bars",
-    "forecast-run": "forecast.continued",
-    "forecasts": "forecast.forecasts",
-    "forecast-study": "studies.forecast.comparison",
-    "backtest": "forecast.backtests",
-    "held-out": "forecast.held_out",
-    "spectrum": "forecast.spectra",
-    "orbit-reading": "forecast.orbit_reading",
-}
-
 
 #: What a reader raises when a whole JSON file lacks a key or holds a value of another kind.
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)

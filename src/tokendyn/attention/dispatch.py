@@ -20,7 +20,7 @@ import importlib
 import math
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -92,11 +92,28 @@ def register_attention(name: str, backend: SoftmaxBackend) -> None:
     problems = [
         f"it has no {part}(problem)" for part in ("offer", "softmax") if not callable(getattr(backend, part, None))
     ]
-    if not name.isidentifier() or name == "auto" or name in HARDMAX or isinstance(SOFTMAX.get(name), str):
+    if (
+        not isinstance(name, str)
+        or not name.isidentifier()
+        or name == "auto"
+        or name in HARDMAX
+        or isinstance(SOFTMAX.get(name), str)
+    ):
         problems.append(f"the name {name!r} is taken, or is not an identifier")
     if problems:
         raise BadInputError.all_of(f"attention backend {name!r}", problems)
     SOFTMAX[name] = backend
+
+
+def _offer(name: str, problem: Problem) -> Offer | str:
+    """Return the offer of a backend; raise when one of the user returns something else."""
+    offer: Any = _module(name).offer(problem)
+    if not isinstance(offer, Offer | str):
+        raise BadInputError(
+            f"attention backend {name!r}: offer(problem) returned {type(offer).__name__}, expected an Offer, or a text "
+            "that says why it does not apply"
+        )
+    return offer
 
 
 @dataclass(frozen=True)
@@ -289,14 +306,14 @@ def _cheapest(problem: Problem) -> tuple[str, str]:
     """Return the name of the backend with the lowest estimate, and the reason."""
     best, reason, seconds = "fused", "no other backend is estimated to be faster", problem.direct_seconds
     for name in SOFTMAX:
-        offer = _module(name).offer(problem)
+        offer = _offer(name, problem)
         if isinstance(offer, Offer) and offer.seconds < seconds:
             best, reason, seconds = name, offer.reason, offer.seconds
     return best, reason
 
 
 def _requested(name: str, problem: Problem) -> tuple[str, str]:
-    offer = _module(name).offer(problem)
+    offer = _offer(name, problem)
     if isinstance(offer, str):
         raise BadInputError(f"backend {name!r} does not apply: {offer}")
     return name, f"selected by name; {offer.reason}"
@@ -306,7 +323,11 @@ def _with_leaders(
     request: Request, problem: Problem, asking: np.ndarray, name: str, reason: str
 ) -> tuple[tuple[np.ndarray, ...], Choice]:
     """Compute one item by a softmax backend, and its leaders, if requested, by a hardmax backend."""
-    result: Softmax = _module(name).softmax(problem)
+    result: Any = _module(name).softmax(problem)
+    if not isinstance(result, Softmax):
+        raise BadInputError(
+            f"attention backend {name!r}: softmax(problem) returned {type(result).__name__}, expected a Softmax"
+        )
     if request.find_leaders:
         hard = replace(request, inverse_temperature=math.inf, backend="auto")
         means, leaders, counts, spreads, tops, masses = _hardmax(hard)[0]

@@ -265,6 +265,8 @@ def register_family(scheme: Scheme) -> None:
     BadInputError
         If the name is that of a family of the library, or ``{layer}`` is not in the name of a matrix.
     """
+    if not isinstance(scheme, Scheme):
+        raise BadInputError(f"scheme is {type(scheme).__name__}, expected a tokendyn.data.families.Scheme")
     problems = ["the library has a family of this name"] if any(scheme.name == known.name for known in SCHEMES) else []
     problems += [f"{name!r} has no {{layer}} in it" for name in scheme.inputs if "{layer}" not in name]
     if problems:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
+from tokendyn.results.kinds import KINDS
 from tokendyn.results.pictures import Bars, Picture, new_axes
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class Result(ABC):
             cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
         if not kind:
             return
+        home = f"tokendyn.{KINDS[kind]}" if kind in KINDS else cls.__module__
+        if cls.__module__ != home:
+            raise TypeError(f"{cls.__qualname__}: the kind {kind!r} belongs to {home}; choose another")
         known = _CLASSES.get(kind)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"{cls.__qualname__}: the kind {kind!r} belongs to {known.__module__}.{known.__qualname__}")
