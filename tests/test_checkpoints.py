@@ -184,7 +184,7 @@ KEEPING = {
     "hardmax": ["simulate", "{0}/tokens.csv", "--layers", "2", "--no-report"],
     "softmax": ["simulate", "{0}/tokens.csv", "--layers", "2", "--softmax", "3", "--no-report"],
     "flow": ["simulate", "{0}/tokens.csv", "--model", "meanfield", "--beta", "5", "--time", "0.2", "--no-report"],
-    "training": ["sentiment", "train", "{0}/texts.csv"],
+    "training": ["sentiment", "train", "{0}/texts.csv", "--transfer", "1", "--ngrams", "1"],
 }
 
 

@@ -344,7 +344,8 @@ def test_frames_go_on_while_five_hundred_tokens_are_computed_and_played(page):
         page.evaluate("(() => { const s = tokendynExplorer.state; s.frames.length = 0; s.works.length = 0; })()")
         page.click("#x-play")
         # Until frames have come and the run has moved, however slow the machine is: there is no other claim on time.
-        page.wait_for_function("(s => s.frames.length > 5 && s.position > 0)(tokendynExplorer.state)")
+        while not page.evaluate("(s => s.frames.length > 5 && s.position > 0)(tokendynExplorer.state)"):
+            page.wait_for_timeout(50)
         frames, works = page.evaluate("(s => [s.frames, s.works])(tokendynExplorer.state)")
         page.click("#x-play")
         measured[model] = {"frame": np.percentile(frames, [50, 95]), "work": np.percentile(works, [50, 95])}

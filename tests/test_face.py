@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
+from published_leaders import published
 from sklearn.exceptions import NotFittedError
 
 import tokendyn as td
@@ -59,9 +60,14 @@ def transformer():
 
 
 @cache
+def published_classifier():
+    return published(epochs=2, start_epochs=2, random_state=0).fit(td.small_reviews())
+
+
+@cache
 def classifier():
     reviews = td.small_reviews()
-    return td.LeaderClassifier(epochs=2, start_epochs=2, random_state=0).fit(reviews)
+    return td.LeaderClassifier().fit(reviews)
 
 
 @cache
@@ -147,7 +153,7 @@ RESULTS = {
     "faithfulness": lambda: td.evaluate_explanations(
         classifier(), ["A warm and funny film.", "A dull, lazy mess."], ("leaders", "random")
     ),
-    "leader-curve": lambda: LeaderCurve(points=(point_of(classifier()),)),
+    "leader-curve": lambda: LeaderCurve(points=(point_of(published_classifier()),)),
     "sentiment-comparison": comparison,
     "forecast": lambda: linear().forecast(7),
     "forecast-with-spread": lambda: td.EnsembleTDTF(

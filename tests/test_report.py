@@ -52,6 +52,7 @@ def runs(tmp_path_factory):
         "tokendyn-curve": ("sentiment", "curve", reviews, "--leaders", "3"),
         "tokendyn-exact": ("classify", "build", sequences, "--strategy", "fused"),
         "tokendyn-forecast": ("forecast", "fit", flow, "--model", "tddmd", "--delays", "4", "--horizon", "20"),
+        "tokendyn-forecast-run": ("forecast", "run", flow, "--time", "t", "--budget", "50ms", "--horizon", "20"),
         "tokendyn-forecast-study": (
             "forecast", "compare", flow, "--models", "persistence", "--budget", "50ms", "--horizon", "20",
         ),

@@ -376,7 +376,7 @@ class BasisMap(Forecaster):
         model.rank_, model.singular_values_ = delays * features, np.empty(0)
         model.training_rows_ = self.training_rows_
         model.first_window_ = self.first_window_
-        model._space = None
+        model._space, model.hint_ = None, ""
         return model
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

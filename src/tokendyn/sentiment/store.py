@@ -129,7 +129,9 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     if not folder.is_dir():
         raise BadInputError(f"{folder} is not a folder; give one that `tokendyn sentiment train` wrote")
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
-    parameters = {"transfer": 1.0, **record.get("parameters", {})} if record.get("parameters") else {}
+    given = record.get("parameters")
+    # Folders of 0.1 hold the published model, and no parameter that says so.
+    parameters = {"transfer": 1.0, **given} if given and isinstance(given, dict) else given or {}
     linear = parameters.get("transfer") == 0
     tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
