@@ -250,7 +250,7 @@ def wanted_layers(record: Record, layers: int) -> set[int]:
 
 def _layer_numbers(record: Sequence[int]) -> set[int]:
     """Return the layers to record, or raise when they are no list of whole numbers."""
-    numbers: Any = record.tolist() if isinstance(record, np.ndarray) else record
+    numbers: Any = record
     if not isinstance(numbers, Iterable) or not all(isinstance(number, int | np.integer) for number in numbers):
         raise BadInputError(f'record must be "all", "last" or whole numbers of layers, such as [0, 10], got {record!r}')
     return set(map(int, numbers))
