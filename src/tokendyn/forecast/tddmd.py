@@ -569,7 +569,7 @@ def _triangle(
     both = np.empty((0, width + targets.shape[1]))
     for block in blocks:
         rows = np.concatenate([(columns[block] - centre) / units, targets[block] - target_centre], axis=1)
-        both = np.linalg.qr(np.concatenate([both, rows]), mode="r")
+        both = np.asarray(np.linalg.qr(np.concatenate([both, rows]), mode="r"))
     return both[:width, :width], both[:width, width:]
 
 
