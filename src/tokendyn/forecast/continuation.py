@@ -252,8 +252,8 @@ def continued(
     learned = series if task is None else task.train[0]
     if not learned.values.std(axis=0).any():
         raise BadInputError(
-            f"{series.source}: nothing changes in the first {len(learned)} of {len(series)} snapshots, which a model would "
-            "learn from; give a longer series"
+            f"{series.source}: nothing changes in the first {len(learned)} of {len(series)} snapshots, which a model "
+            "would learn from; give a longer series"
         )
     progress(0.0, "search")
     search = auto_forecaster(
