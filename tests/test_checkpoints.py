@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn import dynamics
 from tokendyn.attention import Head
@@ -16,7 +17,6 @@ from tokendyn.forecast import TDTF
 from tokendyn.particles import simulate
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.files import read_tensors, write_tensors
-from tokendyn.sentiment.classifier import LeaderClassifier
 
 TIMES = np.linspace(0.0, 4.0, 9)
 TEXTS = ["fine moving film", "dull slow film", "fine and bright", "dull and false", "bright film", "false, slow"] * 6
@@ -104,7 +104,7 @@ def test_a_resumed_softmax_simulation_is_the_uninterrupted_one(rng, tmp_path):
 @pytest.mark.parametrize("count", [1, 3, 5, 8])
 def test_a_resumed_training_is_the_uninterrupted_one(count, tmp_path):
     def classifier():
-        return LeaderClassifier(epochs=5, random_state=4, patience=4)
+        return published(epochs=5, random_state=4, patience=4)
 
     whole = classifier().fit(TEXTS, LABELS)
     path = tmp_path / "training.safetensors"
@@ -118,11 +118,11 @@ def test_a_resumed_training_is_the_uninterrupted_one(count, tmp_path):
 
 def test_a_training_out_of_time_gives_the_best_so_far_and_goes_on_later(tmp_path):
     path = tmp_path / "training.safetensors"
-    short = LeaderClassifier(epochs=4, random_state=4).fit(TEXTS, LABELS, budget=0.0, checkpoint=Checkpoint(path))
+    short = published(epochs=4, random_state=4).fit(TEXTS, LABELS, budget=0.0, checkpoint=Checkpoint(path))
     assert short.training_["status"] == "budget"
     assert short.predict(TEXTS[:2]).tolist() == LABELS[:2]
-    whole = LeaderClassifier(epochs=4, random_state=4).fit(TEXTS, LABELS)
-    resumed = LeaderClassifier(epochs=4, random_state=4).fit(TEXTS, LABELS, checkpoint=Checkpoint(path))
+    whole = published(epochs=4, random_state=4).fit(TEXTS, LABELS)
+    resumed = published(epochs=4, random_state=4).fit(TEXTS, LABELS, checkpoint=Checkpoint(path))
     np.testing.assert_array_equal(resumed.embedding_, whole.embedding_)
 
 

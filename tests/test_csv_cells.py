@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.cli.output import printable
 from tokendyn.data.texts import read_texts, stream_texts
 from tokendyn.runs.table import safe_cell, safe_frame, write_csv
-from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.store import save
 
 FORMULAS = ["=1+1", "+cmd|x", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1"]
@@ -38,7 +38,7 @@ def test_tables_are_written_with_safe_texts(tmp_path):
 
 def test_predictions_carry_the_id_and_hold_no_formula(tmp_path, capsys):
     texts = ["a fine and moving film", "dull and false", "fine film", "dull", "moving", "false"] * 3
-    model = LeaderClassifier(epochs=1, random_state=0).fit(texts, ["=good", "bad\nnews"] * 9)
+    model = published(epochs=1, random_state=0).fit(texts, ["=good", "bad\nnews"] * 9)
     save(model, tmp_path / "model")
     rows = [("7", "=fine film", "x"), ("=8", "- dull", "y"), ("9", "moving", "z")]
     pd.DataFrame(rows, columns=["id", "text", "other"]).to_csv(tmp_path / "new.csv", index=False)

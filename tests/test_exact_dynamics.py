@@ -102,7 +102,13 @@ def test_texts_shards_and_runs_have_the_same_bits_on_ties_too():
 
 def test_many_texts_with_ties_agree_with_one_at_a_time():
     points = np.array([[-2, -1], [-1, -2], [1, 2], [2, 1], [0, 0]], dtype=float)
-    texts = Ragged(np.array([0, 4, 6]), np.array([0, 1, 2, 3, 0, 2], np.int32), np.ones(6), np.array([1.0, 0.0]))
+    texts = Ragged(
+        np.array([0, 4, 6]),
+        np.array([0, 1, 2, 3, 0, 2], np.int32),
+        np.ones(6),
+        np.array([1.0, 0.0]),
+        np.array([5.0, 2.0]),
+    )
     shares, leads = route_all(texts, points, 1.0, 5)
     alone = route(points, np.ones(5), 1.0, 5)
     np.testing.assert_array_equal(alone.states[-1][4], [0, 0])

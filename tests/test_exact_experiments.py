@@ -42,7 +42,7 @@ def test_what_was_built_has_the_face_of_a_result(sequences, tmp_path):
     assert "all 6 sequences have their label, to the last bit" in str(built)
     assert built.table()["sequences"].tolist() == [6]
     assert built.status == "completed"
-    assert repr(built).startswith("BuiltModel(strategy='fused'")
+    assert repr(built).startswith("BuiltModel(status='completed', strategy='fused'")
     assert built.plot().axes
     built.report(tmp_path / "page.html")
     assert "fused" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -172,6 +172,13 @@ def test_a_sweep_from_python_is_the_sweep_of_the_command_line_to_the_byte(tokens
     assert again.ran == 1
 
 
+def test_a_range_of_python_is_a_list_of_values(tokens, tmp_path):
+    result = sweep(Clustering(tokens), {"layers": range(2, 5)}, store=tmp_path / "runs", workers=1)
+    assert result.table()["layers"].tolist() == [2, 3, 4]
+    again = sweep(Clustering(tokens), {"layers": [2, 3, 4]}, store=tmp_path / "runs", workers=1)
+    assert (again.ids, again.ran) == (result.ids, 0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Halves:
     end: float

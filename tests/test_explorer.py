@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn.attention import Head
 from tokendyn.cli import run as tokendyn
@@ -425,10 +426,9 @@ def test_explore_starts_from_runs_tokens_exports_and_explanations(tmp_path, caps
 
 
 def test_an_explanation_in_the_plane_brings_its_words():
-    from tokendyn.sentiment import LeaderClassifier
 
     texts = ["a wonderful film", "a dull film", "wonderful and warm", "dull and cold"] * 6
-    model = LeaderClassifier(active_words=20).fit(texts, ["good", "bad"] * 12)
+    model = published(active_words=20).fit(texts, ["good", "bad"] * 12)
     why = model.explain("a wonderful cold film")
     given = explored_from(why.to_dict()["explorer"])
     np.testing.assert_array_equal(given.tokens, why.states[0])

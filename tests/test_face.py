@@ -726,7 +726,7 @@ def test_what_does_not_fit_is_said():
         model.forecast(table)
     with pytest.raises(BadInputError, match="no one series to continue"):
         td.TDDMD(delays=4).fit([waves(60), waves(60, seed=1)]).forecast(3)
-    with pytest.raises(BadInputError, match="time steps of the series run from"):
+    with pytest.raises(BadInputError, match="time step of 3600, expected 86400"):
         td.TDDMD().fit([table, table.set_index(pd.date_range("2024-01-01", periods=60, freq="h"))])
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from published_leaders import published
 from stores import child, more_room, read_only, six_tokens, small_disk
 
 from tokendyn.cli import run
@@ -22,7 +23,6 @@ from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.files import read_tensors
 from tokendyn.runs.index import Index
 from tokendyn.runs.store import Store
-from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.heads import Logistic
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -219,20 +219,20 @@ def test_a_training_in_which_nan_appears_gives_the_best_model_before_it_and_says
     data = small_reviews()
     texts, labels = data.texts[:200], data.labels[:200]
     calls = nan_in_training(monkeypatch, -1)
-    LeaderClassifier(epochs=2, start_epochs=2, random_state=0).fit(texts, labels)
+    published(epochs=2, start_epochs=2, random_state=0).fit(texts, labels)
     for call in (len(calls) // 2 - 1, len(calls) - 1):
         monkeypatch.undo()
         nan_in_training(monkeypatch, call)
         path = tmp_path / f"{call}.safetensors"
         kept = Checkpoint(path, 0.0)
-        model = LeaderClassifier(epochs=2, start_epochs=2, random_state=0).fit(texts, labels, checkpoint=kept)
+        model = published(epochs=2, start_epochs=2, random_state=0).fit(texts, labels, checkpoint=kept)
         assert model.training_["status"] == "diverged"
         assert np.isfinite(model.embedding_).all()
         assert np.isfinite(read_tensors(path)["point"]).all()
     monkeypatch.undo()
     nan_in_training(monkeypatch, 0)
     with pytest.raises(ConvergenceError, match="learning rate"):
-        LeaderClassifier(epochs=2, random_state=0).fit(texts, labels)
+        published(epochs=2, random_state=0).fit(texts, labels)
 
 
 def test_a_sweep_on_a_disk_that_fills_up_says_so_and_goes_on_when_there_is_room(tokens, tmp_path, capsys):

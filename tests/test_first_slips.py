@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 import tokendyn as td
 
@@ -66,6 +68,36 @@ SLIPS = {
         lambda: fitted(TABLE.rename_axis("when").reset_index()),
         r"dates make the index: series\.set_index\('when'\)",
     ),
+    "a number in place of sets": (lambda: td.run_ragged(5, [td.Layer()]), r"sets is int, expected a list of"),
+    "one layer to record": (lambda: td.run(POINTS, [td.Layer()] * 4, record=3), r"whole numbers of layers.*, got 3$"),
+    "half a layer to record": (lambda: td.run(POINTS, [td.Layer()] * 4, record=[1.5]), r"got \[1\.5\]$"),
+    "a word for labels": (lambda: td.run(POINTS, [td.Layer()], labels="abc"), r"labels is str, expected a list"),
+    "a number for a checkpoint": (
+        lambda: td.run_ragged([POINTS], [td.Layer()], checkpoint=3),
+        r"checkpoint is int, expected the path of a file or a Checkpoint",
+    ),
+    "pyplot in place of axes": (lambda: td.simulate(POINTS, layers=2).plot(pyplot), r"expected the axes of a figure"),
+    "a figure in place of axes": (
+        lambda: td.simulate(POINTS, layers=2).plot(Figure()),
+        r"expected the axes of a figure",
+    ),
+    "a number in place of a folder": (lambda: td.simulate(POINTS, layers=2).save(3), r"'3' is int, expected the path"),
+    "a number in place of a page": (lambda: td.simulate(POINTS, layers=2).report(3), r"'3' is int, expected the path"),
+    "a number in place of a model's folder": (lambda: fitted().save(3), r"'3' is int, expected the path"),
+    "a number in place of an option": (lambda: td.sweep(td.Clustering, {3: [1]}), r"over holds 3, expected names"),
+    "a list of fixed options": (
+        lambda: td.sweep(td.Clustering, {"alpha": [0.1]}, fixed=["layers"]),
+        r"fixed is list, expected a dict by option",
+    ),
+    "a number in place of a store": (
+        lambda: td.sweep(td.Clustering, {"alpha": [0.1]}, store=3),
+        r"store is int, expected the path of a folder",
+    ),
+    "one forecast among starts": (
+        lambda: td.valid_prediction_times(WAVES, WAVES, 0.1),
+        r"expected \(starts, time, features\); one forecast is given as forecast\[None\]",
+    ),
+    "one feature as a list": (lambda: td.nrmse([1.0, 2.0], [1.0, 2.5]), r"given as series\[:, None\]"),
     "a day that is missing": (lambda: fitted(TABLE.drop(DAYS[20])), r"1 time is missing .* in pandas by asfreq"),
 }
 

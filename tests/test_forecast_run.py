@@ -97,6 +97,17 @@ def test_what_is_not_told_is_found_from_the_data():
     assert any("short" in note for note in short.notes)
 
 
+def test_a_saved_run_loads_as_the_run_and_its_model(tmp_path):
+    result = td.forecast(pd.DataFrame({"sold": SOLD}, index=MONTHS), 6, budget=0.5)
+    result.save(tmp_path / "run")
+    again = td.load(tmp_path / "run")
+    assert (again.status, again.family, len(again.forecast.values)) == (result.status, result.family, 6)
+    np.testing.assert_array_equal(again.predicted()["sold"], result.predicted()["sold"])
+    np.testing.assert_array_equal(
+        td.load(tmp_path / "run" / "model").predict(6)["sold"], result.model.predict(6)["sold"]
+    )
+
+
 def test_bad_requests_are_one_message():
     for options, message in (
         ({"horizon": 0}, "horizon is 0"), ({"test_fraction": 1.0}, "test_fraction is 1"),

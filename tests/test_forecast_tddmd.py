@@ -159,7 +159,7 @@ def test_a_share_of_the_energy_chooses_the_rank():
     [
         ({"delays": 0}, "delays is 0"),
         ({"stride": 1.5}, "stride is 1.5"),
-        ({"rank": 0}, "rank is 0"),
+        ({"rank": -1}, "rank is -1"),
         ({"rank": 1.5}, "rank is 1.5"),
         ({"ridge": -1.0}, "ridge is -1.0"),
         ({"reduced": True, "stride": 2}, "expected stride 1"),

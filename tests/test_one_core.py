@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from exact_data import gauss, vocabulary
+from published_leaders import published
 
 from tokendyn import exact
 from tokendyn.attention import Head, attend, attention_weights, softmax_weights
@@ -11,7 +12,6 @@ from tokendyn.dynamics import Layer, RaggedTokens, run, run_ragged
 from tokendyn.exact import ragged as exact_ragged
 from tokendyn.forecast.network import Network, forward
 from tokendyn.forecast.rollout_kernels import attend as rolled_attention
-from tokendyn.sentiment import LeaderClassifier
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -77,7 +77,7 @@ def test_exact_softmax_blocks_are_softmax_layers_of_the_core():
 
 def test_a_classifier_is_words_a_ragged_run_and_a_linear_read_out():
     corpus = small_reviews()
-    model = LeaderClassifier(start_epochs=1, epochs=1).fit(corpus.texts, corpus.labels)
+    model = published(start_epochs=1, epochs=1).fit(corpus.texts, corpus.labels)
     tokens = [model.tokens_of(text) for text in corpus.texts[:150]]
     sets = RaggedTokens.of([each.positions for each in tokens])
     weights = np.concatenate([each.weights for each in tokens])

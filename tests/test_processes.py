@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published_leaders import published
 from workers import run_together
 
 from tokendyn.forecast import TDTF, PaperTDTF
 from tokendyn.runs.processes import Processes
-from tokendyn.sentiment.classifier import LeaderClassifier
 
 _WORKER = """
 import sys
@@ -35,7 +35,7 @@ def trained():
     texts = [" ".join(rng.choice(WORDS, 5, p=_shares(kind))) for kind in classes]
     transformer = TDTF(delays=3, units=4, iterations=6, random_state=1).fit(series, dt=0.1)
     paper = PaperTDTF(delays=3, width=4, hidden=5, epochs=3, batch_size=64, random_state=1).fit(series, dt=0.1)
-    classifier = LeaderClassifier(epochs=2, random_state=1).fit(texts, classes.tolist())
+    classifier = published(epochs=2, random_state=1).fit(texts, classes.tolist())
     return {
         "tdtf_losses": [row["one_step"] for row in transformer.training_["history"]],
         "tdtf_forecast": transformer.forecast(series[: transformer.window_length_], 5).values,

@@ -161,7 +161,7 @@ def test_a_batch_that_was_stopped_goes_on_to_the_same_bits(rng, monkeypatch, tmp
     with pytest.raises(KeyboardInterrupt):
         run_ragged(sets, layers, progress=stop, checkpoint=Checkpoint(path, seconds=0.0))
     again = []
-    rest = run_ragged(sets, layers, progress=lambda n, _: again.append(n), checkpoint=Checkpoint(path, seconds=0.0))
+    rest = run_ragged(sets, layers, progress=lambda n, _: again.append(n), checkpoint=path)
     assert again[0] > done[0]
     for name in ("states", "leaders", "ends", "last_layers"):
         assert getattr(rest, name).tobytes() == getattr(whole, name).tobytes()

@@ -9,11 +9,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import LeaderClassifier, load, save
+from tokendyn.sentiment import load, save
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -25,7 +26,7 @@ GOOD = "text,label\n" + ROWS
 def folder(tmp_path_factory):
     corpus = small_reviews()
     path = tmp_path_factory.mktemp("models") / "model"
-    save(LeaderClassifier(start_epochs=2, epochs=1).fit(corpus.texts, corpus.labels), path)
+    save(published(start_epochs=2, epochs=1).fit(corpus.texts, corpus.labels), path)
     return path
 
 
@@ -56,12 +57,6 @@ def refused(capsys, *arguments):
         ("a.csv", gzip.compress(GOOD.encode()), ["compressed by gzip", "end in .gz"]),
         ("a.csv.gz", GOOD.encode(), ["not a gzip file", "take .gz from its name"]),
         ("a.csv", GOOD + "nice,Pos\nweak,nge\n", ["row 61", "'Pos'", "mean 'pos'", "row 62", "'nge'", "mean 'neg'"]),
-        ("a.csv", "text,label\n" + "".join(f"x{n},{n % 20}\n" for n in range(80)), ["20 classes", "2 to 15"]),
-        (
-            "a.csv",
-            "text,label\n" + "".join(f"of the {n},{n % 2}\n" for n in range(60)),
-            ["no word tells the classes apart"],
-        ),
         ("a.csv", "text,label\n" + '"",pos\n"",neg\n' * 30, ["60 texts hold only 1 that differ", "hold out none"]),
     ],
 )
@@ -74,6 +69,20 @@ def test_a_file_that_cannot_be_learned_from_is_refused_with_the_place_and_the_re
     for word in words:
         assert word in said
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([f"x{n},{n % 20}" for n in range(80)], ["20 classes", "2 to 15", "transfer=0.0"]),
+        ([f"of the {n},{n % 2}" for n in range(60)], ["no word tells the classes apart"]),
+    ],
+)
+def test_what_the_published_model_cannot_learn_from_is_refused(tmp_path, capsys, rows, words):
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *rows]))
+    said = refused(capsys, "train", tmp_path / "a.csv", "--transfer", "1", "--out", tmp_path / "model")
+    for word in words:
+        assert word in said
 
 
 @pytest.mark.parametrize(
@@ -163,7 +172,7 @@ LABELS = ["x", "y", "x", "y"]
 )
 def test_texts_and_labels_that_are_none_are_named_by_place(texts, labels, words):
     with pytest.raises(BadInputError) as caught:
-        LeaderClassifier().fit(texts, labels)
+        published().fit(texts, labels)
     for word in words:
         assert word in str(caught.value)
 

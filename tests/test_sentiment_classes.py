@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from published_leaders import published
 
-from tokendyn.sentiment import LeaderClassifier, load, save
+from tokendyn.sentiment import load, save
 from tokendyn.sentiment.heads import Softmax
 from tokendyn.sentiment.report import explained_text, write_explanation
 from tokendyn.sentiment.routing import route_all
@@ -33,7 +34,7 @@ def corpus(seed, count, topics=TOPICS):
 
 @pytest.fixture(scope="module")
 def model():
-    return LeaderClassifier().fit(*corpus(0, 400))
+    return published().fit(*corpus(0, 400))
 
 
 def test_three_classes_are_told_apart_by_few_leaders(model):
@@ -101,7 +102,9 @@ def test_a_model_of_several_classes_can_be_saved_and_shown(model, tmp_path):
 def test_the_gradient_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     sizes, words = [3, 2, 4], np.array([0, 2, 4, 1, 3, 0, 1, 2, 4], dtype=np.int32)
-    texts = Ragged(np.concatenate([[0], np.cumsum(sizes)]), words, np.ones(9), np.array([1.0, 0.0, 2.0]))
+    texts = Ragged(
+        np.concatenate([[0], np.cumsum(sizes)]), words, np.ones(9), np.array([1.0, 0.0, 2.0]), np.array([4.0, 2.0, 6.0])
+    )
     head = Softmax(np.array([0, 2, 1]), 3, 5.0, np.array([1.0, 2.0, 0.5]))
     rows, point = np.arange(3), rng.normal(size=18)
 
@@ -121,6 +124,6 @@ def test_the_gradient_agrees_with_finite_differences():
 def test_fifteen_classes_fit_and_two_of_numbers_stay_binary():
     words = {f"class{c}": [f"w{c}x{k}" for k in range(6)] for c in range(15)}
     texts, labels = corpus(6, 600, words)
-    model = LeaderClassifier(epochs=4).fit(texts, labels)
+    model = published(epochs=4).fit(texts, labels)
     assert model.embedding_.shape[1] == 16
     assert model.score(texts, labels) > 0.9

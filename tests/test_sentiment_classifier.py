@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from published_leaders import published
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -13,7 +14,6 @@ from sklearn.pipeline import make_pipeline
 
 from tokendyn.data.texts import imdb_reviews, small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import LeaderClassifier
 
 GOOD = ["a fine warm film", "warm and fine acting", "fine plot", "a warm story", "fine and bright", "bright film"]
 BAD = ["a dull cold film", "cold and dull acting", "dull plot", "a cold story", "dull and grey", "grey film"]
@@ -26,11 +26,11 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier().fit(corpus.texts, corpus.labels)
+    return published().fit(corpus.texts, corpus.labels)
 
 
 def test_it_learns_words_that_separate_the_classes():
-    model = LeaderClassifier().fit(GOOD + BAD, ["yes"] * 6 + ["no"] * 6)
+    model = published().fit(GOOD + BAD, ["yes"] * 6 + ["no"] * 6)
     assert model.classes_.tolist() == ["no", "yes"]
     assert model.predict(["warm and bright", "grey and cold"]).tolist() == ["yes", "no"]
     assert model.score(GOOD + BAD, ["yes"] * 6 + ["no"] * 6) >= 0.9
@@ -38,12 +38,12 @@ def test_it_learns_words_that_separate_the_classes():
 
 def test_held_out_reviews_of_the_small_corpus_are_mostly_right(corpus):
     texts, labels = np.array(corpus.texts, dtype=object), np.array(corpus.labels)
-    scores = cross_val_score(LeaderClassifier(), texts, labels, cv=5)
+    scores = cross_val_score(published(), texts, labels, cv=5)
     assert np.mean(scores) > 0.8
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(corpus):
-    first, again, other = (LeaderClassifier(random_state=seed).fit(corpus.texts, corpus.labels) for seed in (3, 3, 4))
+    first, again, other = (published(random_state=seed).fit(corpus.texts, corpus.labels) for seed in (3, 3, 4))
     assert np.array_equal(first.embedding_, again.embedding_)
     assert first.words_ == again.words_
     assert first.explain(corpus.texts[0]).to_dict() == again.explain(corpus.texts[0]).to_dict()
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(corpus):
 
 def test_the_mean_number_of_leaders_follows_the_wish(corpus):
     counts = [
-        np.mean(LeaderClassifier(leaders=wish).fit(corpus.texts, corpus.labels).leader_counts(corpus.texts))
+        np.mean(published(leaders=wish).fit(corpus.texts, corpus.labels).leader_counts(corpus.texts))
         for wish in (2.0, 4.0, 6.0)
     ]
     assert counts[0] < counts[1] < counts[2]
@@ -121,7 +121,7 @@ def test_probabilities_sum_to_one_and_agree_with_the_labels(model, corpus):
 
 
 def test_without_layers_every_word_leads_itself(corpus):
-    model = LeaderClassifier(layers=0).fit(corpus.texts, corpus.labels)
+    model = published(layers=0).fit(corpus.texts, corpus.labels)
     why = model.explain(corpus.texts[0])
     assert len(why.leaders) == len(why.contributions) == model.leader_counts(corpus.texts[:1])[0]
     assert why.residual == 0
@@ -129,14 +129,14 @@ def test_without_layers_every_word_leads_itself(corpus):
 
 def test_scikit_learn_can_clone_search_and_chain_it(corpus):
     texts, labels = np.array(corpus.texts[:200], dtype=object), np.array(corpus.labels[:200])
-    assert clone(LeaderClassifier(leaders=3.0)).get_params()["leaders"] == 3.0
-    search = GridSearchCV(make_pipeline(LeaderClassifier(epochs=1)), {"leaderclassifier__layers": [0, 4]}, cv=2)
+    assert clone(published(leaders=3.0)).get_params()["leaders"] == 3.0
+    search = GridSearchCV(make_pipeline(published(epochs=1)), {"leaderclassifier__layers": [0, 4]}, cv=2)
     assert 0.5 < search.fit(texts, labels).best_score_ <= 1.0
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Series])
 def test_texts_and_labels_may_come_in_any_sequence(kind):
-    model = LeaderClassifier().fit(kind(GOOD + BAD), kind([True] * 6 + [False] * 6))
+    model = published().fit(kind(GOOD + BAD), kind([True] * 6 + [False] * 6))
     assert model.predict(kind(["warm"])).tolist() == [True]
 
 
@@ -161,7 +161,7 @@ def test_texts_and_labels_may_come_in_any_sequence(kind):
 )
 @pytest.mark.usefixtures("unchecked")
 def test_unusable_texts_and_labels_are_one_error(texts, labels, words):
-    model = LeaderClassifier()
+    model = published()
     with pytest.raises(BadInputError) as caught:
         model.fit(texts, labels)
     for word in words:
@@ -171,7 +171,7 @@ def test_unusable_texts_and_labels_are_one_error(texts, labels, words):
 
 @pytest.mark.usefixtures("unchecked")
 def test_all_bad_parameters_are_named_at_once():
-    model = LeaderClassifier(layers=-1, alpha=float("nan"), batch_size=0, word_dropout=1, validation_fraction=0)
+    model = published(layers=-1, alpha=float("nan"), batch_size=0, word_dropout=1, validation_fraction=0)
     with pytest.raises(BadInputError, match="5 problems") as caught:
         model.fit(GOOD + BAD, [1] * 6 + [0] * 6)
     for name in ("layers=-1", "alpha=nan", "batch_size=0", "word_dropout=1", "validation_fraction=0"):
@@ -180,12 +180,12 @@ def test_all_bad_parameters_are_named_at_once():
 
 def test_an_unfitted_classifier_says_so():
     with pytest.raises(NotFittedError):
-        LeaderClassifier().predict(["a"])
+        published().predict(["a"])
 
 
 def test_progress_is_told_of_every_epoch_and_an_interrupt_leaves_nothing():
     seen = []
-    LeaderClassifier(start_epochs=2, epochs=3).fit(
+    published(start_epochs=2, epochs=3).fit(
         GOOD + BAD, [1] * 6 + [0] * 6, progress=lambda epoch, of, accuracy: seen.append((epoch, of, accuracy <= 1))
     )
     assert seen == [(epoch, 5, True) for epoch in range(1, 6)]
@@ -193,7 +193,7 @@ def test_progress_is_told_of_every_epoch_and_an_interrupt_leaves_nothing():
     def interrupt(epoch, of, accuracy):
         raise KeyboardInterrupt
 
-    model = LeaderClassifier()
+    model = published()
     with pytest.raises(KeyboardInterrupt):
         model.fit(GOOD + BAD, [1] * 6 + [0] * 6, progress=interrupt)
     assert not hasattr(model, "embedding_")
@@ -216,7 +216,7 @@ def test_importing_the_package_loads_no_heavy_module():
 def test_imdb_reviews_are_told_apart_by_few_leaders():
     corpus = imdb_reviews()
     texts, labels = list(corpus.texts), np.array(corpus.labels)
-    model = LeaderClassifier().fit(texts[:20_000], labels[:20_000])
+    model = published().fit(texts[:20_000], labels[:20_000])
     held = texts[20_000:]
     assert np.mean(model.predict(held) == labels[20_000:]) >= 0.86
     assert np.mean(model.leader_counts(held)) <= 8

@@ -154,6 +154,7 @@ def test_a_comparison_is_a_table_a_figure_and_a_page(reviews, tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)["table"]
     assert [row["classifier"] for row in rows] == [
         "leaders",
+        "leaders decide (transfer 1)",
         "TF-IDF + LR, words",
         "TF-IDF + LR, words and pairs",
         "fastText-like",

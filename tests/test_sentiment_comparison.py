@@ -91,13 +91,13 @@ def test_every_contender_is_measured_on_the_same_texts(parts):
     heard = []
     result = compare_classifiers(training, test, found, seed=1, progress=lambda done, of: heard.append((done, of)))
     table = result.table()
-    assert heard == [(n, 5) for n in range(1, 6)]
+    assert heard == [(n, 6) for n in range(1, 7)]
     assert table["classifier"].tolist() == [contender.name for contender in found]
     assert set(table.columns) == {"classifier", *MEASURES}
     assert table.loc[0, ["better", "worse", "p_value"]].tolist() == [0, 0, 1.0]
-    assert (table["accuracy"].iloc[:4] > 0.75).all()
+    assert (table["accuracy"].iloc[:5] > 0.75).all()
     assert ((table["low"] < table["accuracy"]) & (table["accuracy"] < table["high"])).all()
-    assert table["leaders"].isna().tolist() == [False, True, True, True, False]
+    assert table["leaders"].isna().tolist() == [False, False, True, True, True, False]
     assert (table[["cpu_seconds", "texts_a_second", "model_bytes"]] > 0).all().all()
 
 

@@ -46,14 +46,14 @@ def test_python_and_the_command_line_train_the_same_classifier(reviews, model, t
 
 
 def test_a_training_that_its_budget_ends_is_used_by_the_command_and_goes_on_in_a_store(reviews, tmp_path, capsys):
-    trained = Training(reviews, epochs=3).run(budget=1e-9)
+    trained = Training(reviews, transfer=1.0, epochs=3).run(budget=1e-9)
     assert trained.status == "budget"
     assert trained.describe()[0] == "the budget ended the training; the model is the best so far"
     assert Training(reviews).ended(trained) == "stopped"
     assert len(trained.table()) == len(trained.model.training_["epochs"])
     words = ["sentiment", "train", str(reviews), "--budget", "1ms", "--out", str(tmp_path / "model")]
     assert run(words) == 0
-    assert "the budget ended the training" in capsys.readouterr().err
+    assert "the budget ended the search for settings" in capsys.readouterr().err
     job = kind_of(Training).job({"reviews": reviews})
     assert kind_of(Training).job({"reviews": reviews, "budget": "1m"}).question == job.question
 

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment.explainers import CutText, Judge
-from tokendyn.sentiment import LeaderClassifier, find_words, save
+from tokendyn.sentiment import find_words, save
 from tokendyn.studies.sentiment import evaluate_explanations
 from tokendyn.studies.sentiment.faithfulness import drops, rank_agreement, top_overlap
 
@@ -162,7 +163,7 @@ def test_progress_counts_texts_times_explainers_and_calls_are_counted():
     ("texts", "explainers", "settings", "said"),
     [
         ([], ("loo",), {}, "texts is empty"),
-        (["good", "", "?!"], ("loo",), {}, r"2 problems:\n.*texts\[1\] has no word"),
+        (["good", "", "?!"], ("loo",), {}, r"2 problems\n.*texts\[1\] has no word"),
         ("good film", ("loo",), {}, "one string"),
         (["good", 3], ("loo",), {}, r"texts\[1\] is int"),
         (["good"], ("leader",), {}, "no explainer 'leader'; did you mean 'leaders'"),
@@ -231,7 +232,7 @@ def skip_without(name):
 @pytest.fixture(scope="module")
 def trained():
     data = small_reviews()
-    return LeaderClassifier(epochs=2).fit(data.texts[:500], data.labels[:500])
+    return published(epochs=2).fit(data.texts[:500], data.labels[:500])
 
 
 def test_contributions_add_up_and_leaders_rank_by_succession(trained):

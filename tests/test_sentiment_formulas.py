@@ -77,7 +77,7 @@ class TestRecord:
     """An explanation as JSON values: every field stands there, parts by class only where there are some."""
 
     def record(self, by_class):
-        leader = LeaderWord("good", ((0, 4),), 0.0, 0.0, 0.0, (), by_class)
+        leader = LeaderWord("good", ((0, 4),), 0.0, 0.0, 0.0, 0.0, (), by_class)
         word = WordContribution("good", ((0, 4),), 0.0, 0.0, 0.0, None, by_class)
         tokens = {"token_labels": ("good",), "token_weights": np.ones(1), "token_spans": (((0, 4),),)}
         return Explanation(
@@ -90,7 +90,7 @@ class TestRecord:
     def test_parts_by_class_are_left_out_where_there_are_none(self):
         record = self.record(())
         numbers = {"word": "good", "spans": [[0, 4]], "mass": 0.0, "value": 0.0, "contribution": 0.0}
-        assert record["leaders"] == [numbers | {"followers": []}]
+        assert record["leaders"] == [numbers | {"own": 0.0, "followers": []}]
         assert record["contributions"] == [numbers | {"leader": None}]
         assert record["neutral"] == {"mass": 0.0, "words": 0, "followers": [], "follows": None}
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
-from tokendyn.sentiment import LeaderClassifier, find_words
+from tokendyn.sentiment import find_words
 from tokendyn.sentiment.routing import route, route_all
 from tokendyn.sentiment.training import place
 from tokendyn.sentiment.vocabulary import Ragged
@@ -20,7 +21,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier().fit(corpus.texts, corpus.labels)
+    return published().fit(corpus.texts, corpus.labels)
 
 
 def plain_layers(tokens, alpha, layers):
@@ -113,7 +114,8 @@ def test_many_texts_at_once_agree_with_one_at_a_time(rng):
     words = np.concatenate([np.sort(rng.permutation(40)[:size]) for size in sizes]).astype(np.int32)
     counts = rng.integers(1, 4, size=len(words)).astype(np.float64)
     neutral = rng.integers(0, 3, size=30).astype(np.float64)
-    ragged = Ragged(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), words, counts, neutral)
+    bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    ragged = Ragged(bounds, words, counts, neutral, neutral + sizes)
     shares, leads = route_all(ragged, points, 1.0, 8)
     for row in range(30):
         own = slice(ragged.indptr[row], ragged.indptr[row + 1])

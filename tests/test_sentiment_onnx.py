@@ -3,11 +3,12 @@ import sys
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError, MissingLibraryError
-from tokendyn.sentiment import LeaderClassifier, export_onnx, onnx_inputs, save
+from tokendyn.sentiment import export_onnx, onnx_inputs, save
 
 pytest.importorskip("onnx", reason="install the [onnx] extra to export")
 onnxruntime = pytest.importorskip("onnxruntime", reason="install the [test] extra to run exported graphs")
@@ -26,12 +27,12 @@ def three_classes():
     labels = [list(TOPICS)[n % 3] for n in range(150)]
     plain = ["the", "a", "was", "and", "of", "it", "very", "there"]
     texts = [" ".join([*rng.choice(TOPICS[label].split(), 3), *rng.choice(plain, 5)]) for label in labels]
-    return LeaderClassifier(epochs=2).fit(texts, labels), texts
+    return published(epochs=2).fit(texts, labels), texts
 
 
 def two_classes(**parameters):
     corpus = small_reviews()
-    return LeaderClassifier(epochs=2, **parameters).fit(corpus.texts, corpus.labels), list(corpus.texts)
+    return published(epochs=2, **parameters).fit(corpus.texts, corpus.labels), list(corpus.texts)
 
 
 CASES = {
@@ -88,7 +89,7 @@ def test_padding_changes_nothing(case):
 
 def test_tied_leaders_are_averaged_by_their_counts(tmp_path):
     texts = ["good fine film", "bad dull film"] * 4
-    model = LeaderClassifier(epochs=1, layers=4, min_score=0.0).fit(texts, [1, 0] * 4)
+    model = published(epochs=1, layers=4, min_score=0.0).fit(texts, [1, 0] * 4)
     # Mirror images: each leads itself and both lead the pole between them, and equal norms tie twice.
     points = np.zeros_like(model.embedding_)
     names = list(model.words_)
@@ -136,7 +137,7 @@ def test_the_command_writes_the_file_once(tmp_path, capsys):
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
     with pytest.raises(BadInputError, match="not fitted"):
-        export_onnx(LeaderClassifier(), tmp_path / "model.onnx")
+        export_onnx(published(), tmp_path / "model.onnx")
     model, _ = two_classes()
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingLibraryError, match=r'pip install "tokendyn\[onnx\]"'):

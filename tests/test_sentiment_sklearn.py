@@ -10,6 +10,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from published_leaders import published
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -34,7 +35,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier(**QUICK).fit(*corpus)
+    return published(**QUICK).fit(*corpus)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def model(corpus):
 )
 @pytest.mark.usefixtures("unchecked")
 def test_checks_of_scikit_learn_that_apply(check):
-    check("LeaderClassifier", LeaderClassifier(**QUICK))
+    check("LeaderClassifier", published(**QUICK))
 
 
 class OnNumbers(LeaderClassifier):
@@ -102,28 +103,28 @@ def test_all_checks_of_scikit_learn_pass_behind_a_front_for_numbers():
 
 def test_scikit_learn_declines_to_check_an_estimator_of_texts():
     with pytest.warns(UserWarning, match="Can't test estimator"):
-        results = checks.check_estimator(LeaderClassifier(**QUICK))
+        results = checks.check_estimator(published(**QUICK))
     assert [result["check_name"] for result in results] == ["check_estimator_cloneable"]
 
 
 def test_tags_say_that_it_reads_strings():
-    tags = get_tags(LeaderClassifier())
-    assert is_classifier(LeaderClassifier())
+    tags = get_tags(published())
+    assert is_classifier(published())
     assert tags.input_tags.string
     assert tags.input_tags.one_d_array
     assert not tags.input_tags.two_d_array
-    assert not hasattr(LeaderClassifier(), "n_features_in_")
+    assert not hasattr(published(), "n_features_in_")
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function", "leader_counts", "explain_many"])
 def test_an_unfitted_classifier_says_so(method):
     with pytest.raises(NotFittedError):
-        list(getattr(LeaderClassifier(), method)(["a"]))
+        list(getattr(published(), method)(["a"]))
 
 
 def test_fit_changes_no_parameter_and_no_input_and_returns_itself(corpus):
     texts, labels = corpus[0].copy(), corpus[1].copy()
-    model = LeaderClassifier(**QUICK, class_weight={"pos": 2.0})
+    model = published(**QUICK, class_weight={"pos": 2.0})
     before = dict(model.get_params())
     assert model.fit(texts, labels) is model
     assert model.get_params() == before
@@ -151,7 +152,7 @@ def test_it_can_be_pickled(corpus, model):
 @pytest.mark.parametrize("kinds", [[0, 1], [False, True], ["no", "yes"], [-1.5, 2.5]])
 def test_labels_may_be_of_any_kind(corpus, kinds):
     labels = [kinds[label == "pos"] for label in corpus[1]]
-    model = LeaderClassifier(**QUICK).fit(corpus[0], labels)
+    model = published(**QUICK).fit(corpus[0], labels)
     assert model.classes_.tolist() == kinds
     assert np.mean(model.predict(corpus[0]) == np.array(labels)) > 0.8
     assert type(next(model.explain_many(corpus[0])).label) is type(kinds[0])
@@ -160,23 +161,23 @@ def test_labels_may_be_of_any_kind(corpus, kinds):
 @pytest.mark.usefixtures("unchecked")
 def test_mixed_labels_and_missing_texts_are_named_with_their_rows(corpus):
     with pytest.raises(BadInputError, match=r"mixes strings and numbers.*row 2"):
-        LeaderClassifier().fit(["a", "b", "c"], ["x", "x", 1])
+        published().fit(["a", "b", "c"], ["x", "x", 1])
     frame = pd.DataFrame({"text": ["a", None, float("nan"), "b"], "label": [0, 0, 1, 1]})
     with pytest.raises(BadInputError, match=r"texts\[1\](.|\n)*texts\[2\]"):
-        LeaderClassifier().fit(frame["text"], frame["label"])
+        published().fit(frame["text"], frame["label"])
 
 
 def test_it_can_be_searched_chained_and_cross_validated(corpus):
     texts, labels = corpus[0][:200], corpus[1][:200]
     grid = {"leaderclassifier__ngrams": [1, 2], "leaderclassifier__class_weight": [None, "balanced"]}
-    search = GridSearchCV(make_pipeline(LeaderClassifier(**QUICK)), grid, cv=2, error_score="raise").fit(texts, labels)
+    search = GridSearchCV(make_pipeline(published(**QUICK)), grid, cv=2, error_score="raise").fit(texts, labels)
     assert set(search.best_params_) == set(grid)
-    assert np.mean(cross_val_score(LeaderClassifier(**QUICK), texts, labels, cv=2, scoring="roc_auc")) > 0.5
+    assert np.mean(cross_val_score(published(**QUICK), texts, labels, cv=2, scoring="roc_auc")) > 0.5
 
 
 def test_class_weights_move_verdicts_towards_a_class(corpus):
     shares = [
-        np.mean(LeaderClassifier(**QUICK, class_weight=weight).fit(*corpus).predict(corpus[0]) == "pos")
+        np.mean(published(**QUICK, class_weight=weight).fit(*corpus).predict(corpus[0]) == "pos")
         for weight in ({"neg": 30.0}, None, {"pos": 30.0})
     ]
     assert shares[0] < shares[1] < shares[2]
@@ -186,7 +187,7 @@ def test_balanced_weights_are_those_of_scikit_learn(corpus):
     rows = np.r_[np.flatnonzero(corpus[1] == "pos"), np.flatnonzero(corpus[1] == "neg")[:75]]
     texts, labels = corpus[0][rows], corpus[1][rows]
     balanced, named = (
-        LeaderClassifier(**QUICK, class_weight=weight).fit(texts, labels)
+        published(**QUICK, class_weight=weight).fit(texts, labels)
         for weight in ("balanced", {"neg": 375 / 150, "pos": 375 / 600})
     )
     assert np.array_equal(balanced.embedding_, named.embedding_)
@@ -196,11 +197,11 @@ def test_balanced_weights_are_those_of_scikit_learn(corpus):
 @pytest.mark.parametrize("weight", [{"good": 1.0}, {"pos": -1.0}, {"pos": None}, "even", 3])
 def test_unusable_class_weights_are_an_error(corpus, weight):
     with pytest.raises(BadInputError, match="class_weight"):
-        LeaderClassifier(class_weight=weight).fit(*corpus)
+        published(class_weight=weight).fit(*corpus)
 
 
 def test_patience_ends_a_stage_early(corpus):
-    long, short = (LeaderClassifier(start_epochs=12, epochs=1, patience=p).fit(*corpus) for p in (None, 1))
+    long, short = (published(start_epochs=12, epochs=1, patience=p).fit(*corpus) for p in (None, 1))
     assert len(short.training_["epochs"]) < len(long.training_["epochs"])
     with pytest.raises(BadInputError, match="patience=0"):
-        LeaderClassifier(patience=0).fit(*corpus)
+        published(patience=0).fit(*corpus)

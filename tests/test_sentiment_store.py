@@ -2,11 +2,12 @@ import json
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError, OutputError
 from tokendyn.runs.files import read_tensors, write_tensors
-from tokendyn.sentiment import LeaderClassifier, load, save
+from tokendyn.sentiment import load, save
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier(epochs=2).fit(corpus.texts, corpus.labels)
+    return published(epochs=2).fit(corpus.texts, corpus.labels)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_loaded_model_gives_the_same_verdicts_and_explanations(model, folder, 
 @pytest.mark.parametrize("labels", [[0, 1], [-1, 1], [1.5, 2.5], [False, True]])
 def test_labels_of_any_kind_survive(tmp_path, corpus, labels):
     given = [labels[label == "pos"] for label in corpus.labels]
-    model = LeaderClassifier(epochs=1).fit(corpus.texts, given)
+    model = published(epochs=1).fit(corpus.texts, given)
     save(model, tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert loaded.classes_.tolist() == labels
@@ -54,7 +55,7 @@ def test_an_existing_folder_is_replaced_only_when_asked(model, folder):
 
 def test_an_unfitted_classifier_is_not_saved(tmp_path):
     with pytest.raises(BadInputError, match="not fitted"):
-        save(LeaderClassifier(), tmp_path / "model")
+        save(published(), tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -73,7 +74,7 @@ def change_tensors(folder, **changes):
     write_tensors(folder / "model.safetensors", {name: array for name, array in tensors.items() if array is not None})
 
 
-OLD = {name: value for name, value in LeaderClassifier().get_params().items() if name != "tokeniser"}
+OLD = {name: value for name, value in published().get_params().items() if name != "tokeniser"}
 NAN = np.full(2, np.nan)
 
 
@@ -86,7 +87,7 @@ NAN = np.full(2, np.nan)
         (lambda f: (f / "model.json").write_text("[]"), "tokendyn-sentiment"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "not a whole"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "not a whole"),
-        (lambda f: change_json(f, schema_version=2), "update"),
+        (lambda f: change_json(f, schema_version=3), "update"),
         (lambda f: change_json(f, words=["a", "b"]), "for 2 words"),
         (lambda f: change_json(f, words=["a", "a"]), "occurs twice"),
         (lambda f: change_json(f, words="ab"), "list of strings"),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
 from tokendyn.dynamics import Layer
-from tokendyn.sentiment import LeaderClassifier, find_words, succession
+from tokendyn.sentiment import find_words, succession
 from tokendyn.sentiment.routing import route
 from tokendyn.sentiment.succession import take_out
 
@@ -21,7 +22,7 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def model(corpus):
-    return LeaderClassifier().fit(corpus.texts, corpus.labels)
+    return published().fit(corpus.texts, corpus.labels)
 
 
 def margin(positions, weights, layers, gain, bias, verdict):

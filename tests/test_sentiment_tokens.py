@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
-from tokendyn.sentiment import LeaderClassifier, TokenRule, find_words, load, save
+from tokendyn.sentiment import TokenRule, find_words, load, save
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.tokens import find_tokens
 from tokendyn.sentiment.vocabulary import count_words
@@ -104,7 +105,7 @@ def test_pairs_of_one_text_only_are_counted_but_not_named():
 
 @pytest.mark.parametrize("parameters", [{"ngrams": 2}, {"negation": True}, {"ngrams": 2, "tokeniser": by_blanks}])
 def test_verdicts_over_such_tokens_add_up(corpus, parameters):
-    model = LeaderClassifier(epochs=2, **parameters).fit(corpus.texts, corpus.labels)
+    model = published(epochs=2, **parameters).fit(corpus.texts, corpus.labels)
     texts = corpus.texts[:50]
     assert model.score(corpus.texts, np.array(corpus.labels)) > 0.9
     for text, logit, leads in zip(texts, model.decision_function(texts), model.leader_counts(texts), strict=True):
@@ -115,9 +116,7 @@ def test_verdicts_over_such_tokens_add_up(corpus, parameters):
 
 
 def test_the_built_in_words_given_as_a_tokeniser_give_the_same_model(corpus):
-    plain, given = (
-        LeaderClassifier(epochs=1, tokeniser=t).fit(corpus.texts, corpus.labels) for t in (None, find_words)
-    )
+    plain, given = (published(epochs=1, tokeniser=t).fit(corpus.texts, corpus.labels) for t in (None, find_words))
     assert plain.words_ == given.words_
     assert np.array_equal(plain.embedding_, given.embedding_)
 
@@ -136,26 +135,26 @@ def test_the_built_in_words_given_as_a_tokeniser_give_the_same_model(corpus):
 )
 def test_what_a_tokeniser_gives_is_checked(tokeniser, words):
     with pytest.raises(BadInputError) as caught:
-        LeaderClassifier(tokeniser=tokeniser, ngrams=2).fit(["ab cd"] * 4, [0, 0, 1, 1])
+        published(tokeniser=tokeniser, ngrams=2).fit(["ab cd"] * 4, [0, 0, 1, 1])
     for word in words:
         assert word in str(caught.value)
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_token_parameters_are_checked():
-    model = LeaderClassifier(ngrams=0, negation="yes", tokeniser="words")
+    model = published(ngrams=0, negation="yes", tokeniser="words")
     with pytest.raises(BadInputError, match="3 problems"):
         model.fit(["a", "b"], [0, 1])
 
 
 def test_a_folder_says_that_it_needs_its_tokeniser(corpus, tmp_path):
-    model = LeaderClassifier(epochs=1, tokeniser=by_blanks, ngrams=2).fit(corpus.texts, corpus.labels)
+    model = published(epochs=1, tokeniser=by_blanks, ngrams=2).fit(corpus.texts, corpus.labels)
     save(model, tmp_path / "own")
     with pytest.raises(BadInputError, match="by_blanks"):
         load(tmp_path / "own")
     loaded = load(tmp_path / "own", tokeniser=by_blanks)
     assert np.array_equal(loaded.decision_function(corpus.texts), model.decision_function(corpus.texts))
-    save(LeaderClassifier(epochs=1).fit(corpus.texts, corpus.labels), tmp_path / "built-in")
+    save(published(epochs=1).fit(corpus.texts, corpus.labels), tmp_path / "built-in")
     with pytest.raises(BadInputError, match="without a tokeniser"):
         load(tmp_path / "built-in", tokeniser=by_blanks)
 
@@ -182,7 +181,7 @@ def test_a_tokeniser_of_hugging_face_works(corpus):
     tokeniser = tokenizers.Tokenizer(tokenizers.models.WordLevel(known, unk_token="[UNK]"))
     tokeniser.normalizer = tokenizers.normalizers.Lowercase()
     tokeniser.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    model = LeaderClassifier(epochs=1, tokeniser=tokeniser, min_score=0.1).fit(corpus.texts, corpus.labels)
+    model = published(epochs=1, tokeniser=tokeniser, min_score=0.1).fit(corpus.texts, corpus.labels)
     why = model.explain("The EXCELLENT, excellent")
     (excellent,) = [word for word in why.contributions if word.word == "excellent"]
     assert excellent.spans == ((4, 13), (15, 24))

@@ -21,7 +21,8 @@ def texts(seed, count=14, words=9):
     numbers = np.concatenate([np.sort(rng.permutation(words)[:size]) for size in sizes]).astype(np.int32)
     counts = rng.integers(1, 4, size=len(numbers)).astype(np.float64)
     bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return Ragged(bounds, numbers, counts, rng.integers(0, 3, size=count).astype(np.float64))
+    neutral = rng.integers(0, 3, size=count).astype(np.float64)
+    return Ragged(bounds, numbers, counts, neutral, neutral + np.diff(np.append(0, np.cumsum(counts))[bounds]))
 
 
 def bag(ragged, keep=None):

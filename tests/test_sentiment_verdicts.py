@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from published_leaders import published
 
 from tokendyn.data.texts import small_reviews
-from tokendyn.sentiment import LeaderClassifier
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def corpus():
 
 @pytest.fixture(scope="module", params=[{}, {"ngrams": 2, "negation": True}, {"layers": 0}])
 def model(request, corpus):
-    return LeaderClassifier(epochs=2, **request.param).fit(corpus.texts, corpus.labels)
+    return published(epochs=2, **request.param).fit(corpus.texts, corpus.labels)
 
 
 ODD = ("", "zzqx", "<br/>", "Not excellent. <b>Excellent</b> and not awful, awful")

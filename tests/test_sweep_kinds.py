@@ -33,6 +33,7 @@ JOBS = {
     "sentiment curve": {"reviews": "{reviews}", "leaders": [3]},
     "forecast fit": {"data": "{flow}", "time": "t", "model": "tddmd", "delays": 4, "horizon": 20},
     "forecast predict": {"model": "{forecast fit}", "data": "{flow}", "steps": 9},
+    "forecast run": {"data": "{flow}", "time": "t", "horizon": 20, "budget": "20ms"},
     "forecast compare": {"data": "{flow}", "models": "persistence", "budget": "20ms", "horizon": 20},
 }
 #: Results that show that a job did its work.

@@ -58,6 +58,9 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-sweep": ("sweep.json", "a sweep"),
 }
 
+#: The table that lies beside a record.
+_TABLES = {"tokendyn-sweep": "table.csv"}
+
 #: Modules that define the kinds of results, imported when a file holds one of them.
 KINDS: dict[str, str] = {
     "attention-step": "attention.step",
@@ -131,11 +134,11 @@ class Record(Result):
         return {"what": self.what, **facts}
 
     def table(self) -> "pd.DataFrame":
-        """Return the table of a sweep; else the first list of rows in the record, or its numbers and words."""
+        """Return the table of a sweep or a forecast run; else the first rows of the record, or its numbers and words."""
         import pandas as pd
 
-        beside = self.source.parent / "table.csv"
-        if self.values.get("schema") == "tokendyn-sweep" and beside.is_file():
+        beside = self.source.parent / _TABLES.get(str(self.values.get("schema")), "")
+        if beside.is_file():
             return pd.read_csv(beside)
         for value in self.values.values():
             if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):

@@ -22,7 +22,7 @@ from tokendyn.dynamics.run import Progress
 from tokendyn.dynamics.sphere import sphere_tokens
 from tokendyn.dynamics.steps import STEP_ERROR, STEPS, longest_step
 from tokendyn.errors import BadInputError, ScaleError, SingularError
-from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
 from tokendyn.runs.provenance import provenance
 
 Method = Literal["layers", "euler", "heun", "rk4", "adaptive"]
@@ -54,7 +54,7 @@ def integrate(
     device: str | None = None,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
 ) -> FlowTrajectory:
     """Let tokens flow and keep them at the given times.
 
@@ -99,7 +99,8 @@ def integrate(
     progress
         Called with the number of times reached and their total.
     checkpoint
-        Where the state is saved; a stopped integration resumes from it, to the same bits.
+        Where the state is saved, a path or a :class:`~tokendyn.Checkpoint`; a stopped integration resumes from it, to
+        the same bits.
 
     Raises
     ------
@@ -130,8 +131,9 @@ def integrate(
     rng = np.random.default_rng(seed) if noise else None
     settings = _settings(flow) | {"method": method, "step": step, "tolerance": tolerance, "noise": noise, "seed": seed}
     settings["checkpoint"] = _CHECKPOINT
-    if checkpoint is not None:
-        run.checkpoint = checkpoint.of(state, masses, grid, settings, [event.name for event in events])
+    saved_at = Checkpoint.at(checkpoint)
+    if saved_at is not None:
+        run.checkpoint = saved_at.of(state, masses, grid, settings, [event.name for event in events])
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"), run.checkpointed_when_stopped():
             saved = run.begin(state, rng)

@@ -18,7 +18,7 @@ from tokendyn.dynamics.ragged_hardmax import HardmaxStack
 from tokendyn.dynamics.ragged_tokens import RaggedTokens, checked_sets, checked_weights, in_pieces
 from tokendyn.dynamics.ragged_trajectory import RaggedTrajectory
 from tokendyn.dynamics.run import Progress, Record, check_run, run, wanted_layers
-from tokendyn.runs.checkpoint import Checkpoint, State
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
 
@@ -34,7 +34,7 @@ def run_ragged(
     workers: int = 1,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
 ) -> RaggedTrajectory:
     """Send many sets of tokens through the same layers, each on its own, in one call.
 
@@ -55,7 +55,8 @@ def run_ragged(
     progress
         Called with the number of sets done and their number.
     checkpoint
-        Where the sets that are done are kept; a call that was stopped goes on from there, to the same bits.
+        Where the sets that are done are kept, a path or a :class:`~tokendyn.Checkpoint`; a call that was stopped
+        resumes from it, to the same bits.
 
     Raises
     ------
@@ -81,15 +82,16 @@ def run_ragged(
     _check_backend(backend, layers)
     batch = _Batch(sets, given, layers, record, freeze, backend)
     done = 0
-    if checkpoint is not None:
-        checkpoint.of(sets.tokens, sets.offsets, given, batch.recorded, freeze, tuple(layers), backend)
-        found = checkpoint.read()
+    saved_at = Checkpoint.at(checkpoint)
+    if saved_at is not None:
+        saved_at.of(sets.tokens, sets.offsets, given, batch.recorded, freeze, tuple(layers), backend)
+        found = saved_at.read()
         done = 0 if found is None else batch.take_up(found)
     for last in in_pieces(batch.run, sets, done, workers):
         if progress is not None:
             progress(last, len(sets))
-        if checkpoint is not None:
-            checkpoint.offer(partial(batch.state, last))
+        if saved_at is not None:
+            saved_at.offer(partial(batch.state, last))
     return batch.trajectory(provenance(config or {}, seed=None, seconds=time.perf_counter() - started))
 
 

@@ -69,6 +69,8 @@ class RaggedTokens(ShortRepr):
         """
         if isinstance(sets, RaggedTokens):
             return sets
+        if not isinstance(sets, Iterable):
+            raise BadInputError(f"sets is {type(sets).__name__}, expected a list of (tokens, dim) arrays")
         parts, problems = [], []
         for number, given in enumerate(sets):
             array = as_array(given)

@@ -1,7 +1,7 @@
 """Sending tokens through layers."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -15,7 +15,7 @@ from tokendyn.dynamics.layers import AnyLayer, Layer, checked_tokens
 from tokendyn.dynamics.rational import bits, rational
 from tokendyn.dynamics.trajectory import Trajectory
 from tokendyn.errors import BadInputError, ScaleError, listing
-from tokendyn.runs.checkpoint import Checkpoint, State
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint, State
 from tokendyn.runs.memory import check_memory
 from tokendyn.runs.provenance import provenance
 from tokendyn.words import counted
@@ -41,7 +41,7 @@ def run(
     processes: int = 1,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
 ) -> Trajectory:
     """Send one set of tokens through layers and record the trajectory.
 
@@ -80,8 +80,9 @@ def run(
     progress
         Called after each layer.
     checkpoint
-        Where the state of a run that does not freeze is saved; a stopped run resumes from it, to the same bits, with
-        the same backend or device. (Hardmax runs that freeze take seconds and start again.)
+        Where the state of a run that does not freeze is saved, a path or a :class:`~tokendyn.Checkpoint`; a stopped
+        run resumes from it, to the same bits, with the same backend or device. (Hardmax runs that freeze take seconds
+        and start again.)
 
     Raises
     ------
@@ -103,6 +104,7 @@ def run(
     >>> trajectory.status
     'completed'
     """
+    saved_at = Checkpoint.at(checkpoint)
     state, names = check_run(tokens, layers, labels=labels, record=record, arithmetic=arithmetic, freeze=freeze)
     backend = on_device(device, backend)
     started = time.perf_counter()
@@ -113,9 +115,9 @@ def run(
     elif freeze and may_freeze(layers):
         status = _run_frozen(state, layers, weights, backend, arithmetic, recording, progress)
     else:
-        if checkpoint is not None:
-            checkpoint.of(state, weights, sorted(recording.selected), tuple(layers), backend)
-        status = _run_layers(state, layers, weights, backend, recording, progress, checkpoint)
+        if saved_at is not None:
+            saved_at.of(state, weights, sorted(recording.selected), tuple(layers), backend)
+        status = _run_layers(state, layers, weights, backend, recording, progress, saved_at)
     seconds = time.perf_counter() - started
     return recording.trajectory(names, status, provenance(config or {}, seed=None, seconds=seconds))
 
@@ -131,6 +133,8 @@ def check_run(
 ) -> tuple[Float[np.ndarray, "tokens dim"], tuple[str, ...]]:
     """Return tokens and labels, or raise what :func:`run` raises before it starts."""
     state = checked_tokens(tokens)
+    if labels is not None and (isinstance(labels, str) or not isinstance(labels, Iterable)):
+        raise BadInputError(f"labels is {type(labels).__name__}, expected a list with a name for each token")
     names = tuple(map(str, range(len(state)))) if labels is None else tuple(map(str, labels))
     if len(names) != len(state):
         raise BadInputError(f"{counted(len(names), 'label')} for {counted(len(state), 'token')}")
@@ -235,13 +239,21 @@ def wanted_layers(record: Record, layers: int) -> set[int]:
     """Return the numbers of the layers to record, always with the first and the last."""
     if isinstance(record, str) and record not in ("all", "last"):
         raise BadInputError(f'record must be "all", "last" or numbers of layers, got {record!r}')
-    if record == "all":
+    if isinstance(record, str) and record == "all":
         return set(range(layers + 1))
-    chosen = {layers - 1} if record == "last" else set(map(int, record))
+    chosen = {layers - 1} if isinstance(record, str) else _layer_numbers(record)
     wrong = sorted(number for number in chosen if not 0 <= number <= layers)
     if wrong:
         raise BadInputError(f"layers to record must be between 0 and {layers}, got {listing(wrong)}")
     return chosen | {0, layers}
+
+
+def _layer_numbers(record: Any) -> set[int]:
+    """Return the layers to record, or raise when they are no list of whole numbers."""
+    numbers = record.tolist() if isinstance(record, np.ndarray) else record
+    if not isinstance(numbers, Iterable) or not all(isinstance(number, int | np.integer) for number in numbers):
+        raise BadInputError(f'record must be "all", "last" or whole numbers of layers, such as [0, 10], got {record!r}')
+    return set(map(int, numbers))
 
 
 def _run_layers(

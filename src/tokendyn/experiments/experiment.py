@@ -224,7 +224,7 @@ def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0)
     """
     from tokendyn.runs.checkpoint import Checkpoint
 
-    return Checkpoint(path, seconds=seconds) if isinstance(path, str | Path) else path
+    return Checkpoint.at(path, seconds)
 
 
 class _BegunError(BaseException):

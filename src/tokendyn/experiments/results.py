@@ -9,6 +9,8 @@ _LONGEST_TEXT = 200
 _MOST_ROWS = 100
 #: Parts of a summary that are no results: paths, what the manifest says already, the course of a training.
 _NO_RESULTS = frozenset({"out", "command", "path", "provenance", "schema", "schema_version", "epochs"})
+#: Texts of a row that describe it and do not name it.
+_DESCRIPTIONS = frozenset({"family"})
 #: Words in the names of what depends on the clock and the load of the machine.
 _TIMES = {"seconds", "second", "milliseconds", "microseconds"}
 
@@ -51,12 +53,17 @@ def _leaves(record: Mapping[str, Any], before: str) -> Iterable[tuple[str, Any]]
 
 def _row_leaves(rows: list[Mapping[str, Any]], before: str, table: str) -> Iterable[tuple[str, Any]]:
     """Yield the numbers of a table; its rows are named by their texts where these differ."""
-    labels = [".".join(value for value in row.values() if isinstance(value, str)) for row in rows]
+    labels = [
+        ".".join(value for name, value in row.items() if isinstance(value, str) and name not in _DESCRIPTIONS)
+        for row in rows
+    ]
     if "" in labels or len(set(labels)) < len(labels):
         labels = [f"{table}.{number}" for number in range(len(rows))]
     for label, row in zip(labels, rows, strict=True):
-        numbers = {name: value for name, value in row.items() if not isinstance(value, str | list)}
-        yield from _leaves(numbers, f"{before}{label}.")
+        values = {
+            name: value for name, value in row.items() if name in _DESCRIPTIONS or not isinstance(value, str | list)
+        }
+        yield from _leaves(values, f"{before}{label}.")
 
 
 def _finite(value: Any) -> Any:

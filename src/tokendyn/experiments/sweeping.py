@@ -116,7 +116,9 @@ def sweep(
     >>> once = Clustering(folder / "tokens.csv", layers=4)
     >>> result = sweep(once, {"alpha": [0.2, 0.5]}, store=folder / "runs", workers=1)  # doctest: +SKIP
     """
-    _check_call(experiment, over=over or {}, together=together or {})
+    _check_call(experiment, {"over": over, "together": together}, {"fixed": fixed, "random": random, "latin": latin})
+    if not isinstance(store, str | Path | None):
+        raise BadInputError(f"store is {type(store).__name__}, expected the path of a folder")
     crew = crew_of(workers, threads, memory, scheduler, retries, announce or _silent)
     kind = kind_of(type(experiment) if isinstance(experiment, Experiment) else experiment)
     asked_for = {"fixed": fixed, "grid": over, "list": together, "random": random, "latin": latin}
@@ -134,16 +136,24 @@ def sweep(
     )
 
 
-def _check_call(experiment: Any, **parts: Any) -> None:
+def _check_call(experiment: Any, lists: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     """Raise with names of Python arguments; the plan would raise with the words of a TOML file."""
     kind = experiment if isinstance(experiment, type) else type(experiment)
     if not issubclass(kind, Experiment):
         shown = getattr(experiment, "__name__", kind.__name__)
         raise BadInputError(f"experiment is {shown}, expected an experiment or its class, such as tokendyn.Clustering")
-    for part, values in parts.items():
+    for part, values in {**lists, **others}.items():
+        if values is None:
+            continue
         if not isinstance(values, Mapping):
             kind_of_part = type(values).__name__
-            raise BadInputError(f"{part} is {kind_of_part}, expected lists by option, such as {{'alpha': [0.1, 0.5]}}")
+            what = "lists by option, such as {'alpha': [0.1, 0.5]}" if part in lists else "a dict by option"
+            raise BadInputError(f"{part} is {kind_of_part}, expected {what}")
+        wrong = [repr(name) for name in values if not isinstance(name, str)]
+        if wrong:
+            raise BadInputError(f"{part} holds {', '.join(wrong)}, expected names of options")
+        if part not in lists:
+            continue
         single = [f"{name!r}: {value!r}" for name, value in values.items() if isinstance(value, str | Real)]
         if single:
             raise BadInputError(
@@ -364,7 +374,7 @@ def _json(part: Any) -> Any:
     """Return a part of a sweep as JSON values: a matrix is the text of its rows, any other array a list."""
     if isinstance(part, Mapping):
         return {str(name): _json(value) for name, value in part.items()}
-    if isinstance(part, list | tuple):
+    if isinstance(part, list | tuple | range):
         return [_json(value) for value in part]
     if getattr(part, "ndim", 0) == 2:
         return rows_of(part)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.field_forecaster import FieldForecaster
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
     from tokendyn.forecast.intervals import Residuals
+    from tokendyn.forecast.logarithm import Logarithm
     from tokendyn.forecast.orbit_reading import OrbitReading
     from tokendyn.forecast.paper import PaperTDTF
     from tokendyn.forecast.search import auto_forecaster
@@ -50,6 +51,7 @@ _HOMES = {
     "Forecast": "tokendyn.forecast.closed_loop",
     "ForecastRun": "tokendyn.forecast.continued",
     "Forecaster": "tokendyn.forecast.base",
+    "Logarithm": "tokendyn.forecast.logarithm",
     "OrbitReading": "tokendyn.forecast.orbit_reading",
     "PaperTDTF": "tokendyn.forecast.paper",
     "Residuals": "tokendyn.forecast.intervals",
@@ -75,6 +77,7 @@ __all__ = [
     "Forecast",
     "ForecastRun",
     "Forecaster",
+    "Logarithm",
     "OrbitReading",
     "PaperTDTF",
     "Residuals",

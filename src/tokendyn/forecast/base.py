@@ -112,8 +112,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         series
-            Snapshots: a real array (time, features), or (time, *space) for a field; a DataFrame, an xarray object, or
-            what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
+            Snapshots: a real array (time, features), or ``(time, *space)`` for a field; a DataFrame, an xarray object
+            or what a reader returns; or a list of such, which may differ in length. Points of a field that are NaN at
             every time are left out, and are NaN in what :meth:`predict` returns.
         dt
             Time between snapshots; by default the step of the index (of dates in seconds), or 1.

@@ -160,6 +160,7 @@ class BasisMap(Forecaster):
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Solve; with smoothing alternately with the smoothing of the series."""
+        self.training_rows_, self.first_window_ = len(series[0]), series[0][: self.window_length_].copy()
         self._normalise(series, inputs)
         z, w = self._normalised(series, inputs)
         noisy = z
@@ -373,7 +374,8 @@ class BasisMap(Forecaster):
             else resting
         )
         model.rank_, model.singular_values_ = delays * features, np.empty(0)
-        model.first_window_ = np.zeros((self.window_length_, features))
+        model.training_rows_ = self.training_rows_
+        model.first_window_ = self.first_window_
         model._space = None
         return model
 
@@ -383,7 +385,8 @@ class BasisMap(Forecaster):
         tensors |= {"weights": self.basis_.weights, "bias": self.basis_.bias}
         if self.basis_.projection is not None:
             tensors["projection"] = np.ascontiguousarray(self.basis_.projection)
-        return {"residual": self.residual_}, tensors
+        tensors["first_window"] = self.first_window_
+        return {"residual": self.residual_, "rows": self.training_rows_}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the basis and the units; ValueError where shapes do not fit."""
@@ -409,6 +412,8 @@ class BasisMap(Forecaster):
         monomials = Monomials.graded(columns, self.order)
         self.basis_ = Basis(projection, monomials, tensors["weights"], tensors["bias"], self.activation)
         self.residual_ = float(record["residual"])
+        self.training_rows_ = int(record.get("rows", self.window_length_))
+        self.first_window_ = tensors.get("first_window", np.zeros((self.window_length_, self.n_features_)))
 
 
 _TENSORS = ("coefficients", "centre", "width", "input_centre", "input_width")

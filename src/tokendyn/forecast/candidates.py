@@ -21,6 +21,11 @@ _FEW, _MANY = 250, 720
 _WIDE = 600
 #: Principal directions that monomials see when the window is too wide for them.
 _DIRECTIONS = 6
+#: For noisy series of few columns: delays, and their stride in correlation times; and directions with an order.
+_AVERAGING_WINDOWS = ((24, 0.15), (24, 0.3), (12, 0.5), (16, 0.25), (12, 0.25))
+_AVERAGING_BASES = ((8, 3), (5, 5))
+#: Noise on the windows below this share of the residual changes nothing.
+_UNSEEN = 0.1
 _HIGHEST_ORDER = 7
 #: Columns from which on they may be the sites of a grid.
 _SITES = 6
@@ -119,6 +124,20 @@ def first_candidates(
         yield "BasisMap", {"delays": delays, "stride": stride, "units": min(100, samples), "noise": 1e-6}
 
 
+def averaging_candidates(features: int, time: int, noise: float, longest: int) -> Iterator[Candidate]:
+    """Yield for a noisy series of one or two columns monomials of few principal directions of many delays.
+
+    The directions average the noise over the window: what they leave out is mostly noise (D. S. Broomhead, G. P. King,
+    Physica D 20, 217 (1986)).
+    """
+    for delays, share in _AVERAGING_WINDOWS if features <= 2 else ():
+        stride = max(1, round(share * time))
+        if (delays - 1) * stride < longest:
+            for directions, order in _AVERAGING_BASES:
+                settings = {"delays": delays, "stride": stride, "order": order, "directions": directions}
+                yield "BasisMap", settings | {"noise": noise}
+
+
 def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
     """Yield maps that all sites of a grid share, in case that the columns are one: near first, periodic first."""
     if features < _SITES:
@@ -152,10 +171,13 @@ def width_of(settings: dict[str, Any], features: int, driven: int) -> int:
 
 
 def richer_candidates(
-    samples: int, features: int, driven: int, windows: list[tuple[int, int]], noise: float
+    samples: int, features: int, driven: int, windows: list[tuple[int, int]], noise: float, residual: float
 ) -> Iterator[Candidate]:
-    """Yield for the best windows the highest orders that fit and three hundred units, with several noises."""
-    noises = list(dict.fromkeys((noise, 1e-6, 1e-4, 1e-2)))
+    """Yield for the best windows the highest orders that fit and three hundred units, with several noises.
+
+    ``residual`` is the least one-step residual of what was tried: noise far below it changes nothing.
+    """
+    noises = [noise, *(size for size in (1e-6, 1e-4, 1e-2) if size > max(noise, _UNSEEN * residual))]
     for delays, stride in windows:
         width = delays * features + 2 * driven
         orders = [order for order in range(2, _HIGHEST_ORDER + 1) if monomial_count(width, order) <= _MANY]
@@ -174,12 +196,13 @@ def mutation(
     changed = dict(settings)
     names = ["stride", "delays", "noise", "size"] if kind == "BasisMap" else ["interval", "size"]
     names += ["reach"] if changed.get("reach") else []
+    names += ["directions"] if changed.get("directions") else []
     for _ in range(int(rng.integers(1, 3))):
         # Without units or noise nothing is random, and another seed is the same model.
         random = bool(changed.get("units") or changed.get("noise"))
         _change(changed, str(rng.choice([*names, "seed"] if random else names)), features, rng)
-    width = width_of(changed, features, driven)
-    while not changed.get("directions") and changed.get("order", 1) > 1:
+    width = changed.get("directions") or width_of(changed, features, driven)
+    while changed.get("order", 1) > 1:
         if monomial_count(width, changed["order"]) <= _MANY:
             break
         changed["order"] -= 1
@@ -198,6 +221,8 @@ def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Ge
         changed["interval"] = int(rng.choice([1, 2, 4, 8]))
     elif name == "reach":
         changed["reach"] = int(np.clip(changed["reach"] + rng.choice([-1, 1]), 1, max((features - 2) // 2, 1)))
+    elif name == "directions":
+        changed["directions"] = max(2, changed["directions"] + int(rng.choice([-1, 1])))
     elif name == "seed":
         changed["random_state"] = int(rng.integers(1, 10_000))
     elif changed.get("units"):

@@ -142,7 +142,7 @@ def run(
     Parameters
     ----------
     data
-        A path, an array (time, features) or (time, *space), a DataFrame, an object of xarray, or Snapshots.
+        A path, an array (time, features) or ``(time, *space)``, a DataFrame, an object of xarray, or Snapshots.
     horizon
         Steps to forecast; by default two seasons where there is a season, else a tenth of the data.
     budget

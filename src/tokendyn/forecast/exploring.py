@@ -17,6 +17,7 @@ from tokendyn.forecast.candidates import (
     LINEAR_RIDGES,
     RIDGES,
     Candidate,
+    averaging_candidates,
     correlation_time,
     first_candidates,
     linear_candidates,
@@ -67,8 +68,10 @@ SIMPLE = ("naive", "TD-DMD")
 _FIXED: dict[str, type[BasisMap] | type[VectorField]] = {"BasisMap": BasisMap, "VectorField": VectorField}
 #: Smoothing is tried when the best one-step residual is above this share of a deviation, and for so many columns.
 _NOISY, _NARROW = 1e-3, 200
-#: Seconds that a round of smoothing takes for each number of the series, until one was measured.
-_SMOOTHING_A_NUMBER = 7e-6
+#: Seconds that a round of smoothing takes for each number of the series, and more for each function of the model.
+_SMOOTHING_A_NUMBER, _SMOOTHING_A_TERM = 2e-6, 7e-8
+#: Stages of Runge-Kutta make the derivatives of units dearer, so many times more.
+_STAGES = 1.5
 #: Seconds of a product in the factors of its banded equations.
 _BAND = 8e-9
 #: Rounds where the time allows no more.
@@ -172,7 +175,9 @@ class Exploration:
             yield from vector_fields(self.features)
         yield from neighbour_candidates(self.features, time_scale)
         yield from first_candidates(*sizes, windows, noise)
-        yield from richer_candidates(*sizes, self._best_windows(2), noise)
+        if self.noisy:
+            yield from averaging_candidates(self.features, time_scale, noise, self.longest)
+        yield from richer_candidates(*sizes, self._best_windows(2), noise, self.residual)
         self.listed = True
         misses = 0
         while misses < _MISSES:
@@ -207,9 +212,14 @@ class Exploration:
         ]
 
     @property
+    def residual(self) -> float:
+        """The least one-step residual of what was tried."""
+        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+
+    @property
     def noisy(self) -> bool:
         """Whether even the best one-step residual says that there is noise."""
-        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0) > _NOISY
+        return self.residual > _NOISY
 
     def _best_windows(self, most: int) -> list[tuple[int, int]]:
         """Return the windows of the best maps that see all columns."""
@@ -298,12 +308,16 @@ class Exploration:
 
     def _cost(self, settings: dict[str, Any]) -> float:
         """Return the seconds that a fit takes, by the operations of its factorisation."""
-        width = width_of(settings, self.features, self.driven)
-        terms = 1 + width + monomial_count(settings.get("directions") or width, settings.get("order", 1))
         rows = sum(map(len, self.held.learned))
         if settings.get("reach"):
             rows = min(rows * self.features, MOST_LOCAL)
-        return float(6 * rows * (terms + settings.get("units", 0)) ** 2 / _SPEED)
+        return float(6 * rows * self._terms(settings) ** 2 / _SPEED)
+
+    def _terms(self, settings: dict[str, Any]) -> int:
+        """Count the functions of a model."""
+        width = width_of(settings, self.features, self.driven)
+        monomials = monomial_count(settings.get("directions") or width, settings.get("order", 1))
+        return int(1 + width + monomials + settings.get("units", 0))
 
     def _smooth(self) -> None:
         """Try the best few of a noisy series with smoothing."""
@@ -313,11 +327,15 @@ class Exploration:
         fields = [trial for trial in best if trial.kind == "VectorField"][:3]
         maps = [trial for trial in best if trial.kind != "VectorField"][:6]
         until = self.spent() + _SMOOTHING_SHARE
-        # A vector field has few coefficients: one that is mediocre on noisy rows is often best on smoothed ones.
-        for trial in sorted(fields + maps, key=lambda trial: trial.key):
-            for ridge in (1e-8, 1e-5):
+        # A vector field of few coefficients that is mediocre on noisy rows is often best on smoothed ones.
+        first = sorted(fields, key=lambda trial: trial.weights)[:1]
+        rest = [trial for trial in fields + maps if trial not in first]
+        for trial in first + sorted(rest, key=lambda trial: trial.key):
+            for ridge in (1e-8, 1e-5)[: 1 if trial in first else 2]:
                 settings = trial.parameters | _SMOOTHING | {"ridge": ridge}
-                if self._smoothing_cost(trial.kind, settings) > _SMOOTHING_SHARE:
+                if self._smoothing_cost(trial.kind, settings) > min(
+                    _SMOOTHING_SHARE, (1.0 - self.spent()) / (1 + _REFIT)
+                ):
                     settings["smoothing"] = _HURRIED
                 if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
                     break
@@ -334,12 +352,15 @@ class Exploration:
         """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
+        terms = self._terms(settings) + (_STAGES * settings.get("units", 0) if kind == "VectorField" else 0)
         # The normal equations have a band as wide as a window of all columns: wide series are dear.
         span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
-        band = _BAND * size * (span * self.features) ** 2
-        a_round = max(
-            (one.seconds / one.parameters["smoothing"] for one in alike), default=_SMOOTHING_A_NUMBER * size + band
+        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + _BAND * (span * self.features) ** 2)
+        measured = (
+            one.seconds / one.parameters["smoothing"] * min(terms * self.features / max(one.weights, 1), 1.0)
+            for one in alike
         )
+        a_round = max([guess, *measured])
         return settings["smoothing"] * max(a_round, self._cost(settings)) / max(self.budget, 1e-9)
 
     def _train(self) -> None:
@@ -363,6 +384,7 @@ class Exploration:
         """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in SIMPLE]
+        self.confirming = self.held.denser(DENSER, ranked[0].score)
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
         rich = self._rescored([trial for trial in ranked if trial.family not in SIMPLE][:confirmed])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
@@ -374,13 +396,12 @@ class Exploration:
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
-        denser = self.held.denser(DENSER)
         rescored: list[Trial] = []
         for trial in trials:
             if len(rescored) > 1 and self.spent() > 1.0 - _REFIT * trials[0].seconds / max(self.budget, 1e-9):
                 break
             with suppress(TokendynError):
-                lost, error = score_model(self.validated(trial), denser)
+                lost, error = score_model(self.validated(trial), self.confirming)
                 again = replace(trial, score=float(lost), error=float(error))
                 self.trials[self.trials.index(trial)] = again
                 rescored.append(again)

@@ -39,6 +39,7 @@ _HOMES = {
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
     "FieldForecaster": "field_forecaster",
+    "Logarithm": "logarithm",
     "Mean": "naive",
     "PaperTDTF": "paper",
     "Persistence": "naive",

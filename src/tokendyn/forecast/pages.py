@@ -83,8 +83,10 @@ def model_figures(
         unit, length = test.time_unit or (None, 1.0)
         spectrum = replace(spectrum, dt=spectrum.dt / length)
         if bars is not None:
-            rates = {"frequencies": bars.frequencies * length, "growth_rates": bars.growth_rates * length}
-            bars = replace(bars, dt=bars.dt / length, **rates)
+            bars = replace(
+                bars, dt=bars.dt / length, frequencies=bars.frequencies * length,
+                growth_rates=bars.growth_rates * length,
+            )  # fmt: skip
         found["spectrum"] = (spectrum_figure(spectrum, bars, unit=unit), what)
         found["modes"] = (
             modes_figure(spectrum, names, unit=unit),

@@ -1,5 +1,6 @@
 """How a search judges a forecaster: rollouts over what is held out, scored by how long they hold."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ LOST = 0.8
 _HELD, _STARTS = 0.25, 8
 #: Share of the held-out part that a horizon may take, so that the starts differ.
 _LONGEST = 0.8
+#: Rollouts of the second scores, by the steps that the best model holds on the average.
+_ENOUGH = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Holdout:
         Steps of a rollout.
     scale
         Standard deviation of each feature.
+    share
+        Steps of a rollout by those of the horizon that scores are shares of; what follows counts as lost.
     """
 
     learned: list[np.ndarray]
@@ -43,11 +48,18 @@ class Holdout:
     starts: list[Int[np.ndarray, " starts"]]
     horizon: int
     scale: Float[np.ndarray, " features"]
+    share: float = 1.0
 
-    def denser(self, times: int) -> "Holdout":
-        """Return the same with so many times the starts, between the first and the last of each series."""
-        starts = [np.unique(np.linspace(one[0], one[-1], times * len(one)).astype(int)) for one in self.starts]
-        return replace(self, starts=starts)
+    def denser(self, times: int, best: float = 0.0) -> "Holdout":
+        """Return the same with so many times the starts, between the first and the last of each series.
+
+        ``best`` is the score of the best model: twice the steps that it holds are enough to tell models apart, and
+        shorter rollouts leave room for starts that are further from each other.
+        """
+        steps = min(max(math.ceil(_ENOUGH * (1.0 - best) * self.horizon), 1), self.horizon)
+        room = self.horizon - steps
+        starts = [np.unique(np.linspace(one[0], one[-1] + room, times * len(one)).astype(int)) for one in self.starts]
+        return replace(self, starts=starts, horizon=steps, share=steps / self.horizon)
 
     def cases(self, span: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return windows of ``span`` snapshots, what follows each, and the inputs of both.
@@ -126,4 +138,4 @@ def score_model(model: Forecaster, held: Holdout) -> Float[np.ndarray, " two"]:
     """Return the score of a fitted forecaster; see :func:`score`."""
     windows, truths, drives = held.cases(model.window_length_)
     values, _ = model._rollout(windows, held.horizon, drives)
-    return score(errors_of(values, truths, held.scale))
+    return held.share * score(errors_of(values, truths, held.scale)) + (1.0 - held.share)

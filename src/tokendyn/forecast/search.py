@@ -15,7 +15,7 @@ from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.basis import BasisMap
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.checks import check_count, check_number, check_training
-from tokendyn.forecast.exploring import DENSER, EQUAL, SIMPLE, Exploration
+from tokendyn.forecast.exploring import EQUAL, SIMPLE, Exploration
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
@@ -137,7 +137,7 @@ def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, st
     search.progress(min(search.spent(), 1.0), f"last fit: {family}")
     model.fit(search.series, dt=search.dt, inputs=given)
     # A nonlinear fit to more data, scored on data that it has learned, must not be worse: it then is less stable.
-    lost, worse = float(score_model(model, search.held.denser(DENSER))[0]), _WORSE if best.family in SIMPLE else 1.0
+    lost, worse = float(score_model(model, search.confirming)[0]), _WORSE if best.family in SIMPLE else 1.0
     if lost > worse * best.score + EQUAL:
         model, family = search.validated(best), best.family
     _calibrate(search, model)

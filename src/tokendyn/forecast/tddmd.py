@@ -114,8 +114,7 @@ class TDDMD(Forecaster):
             )
         space = self._space or self._companion_space()
         state = space.encode(array[None, -self.window_length_ :])[0]
-        identity = np.eye(len(space.operator))
-        rest = np.linalg.lstsq(identity - space.operator, space.offset, rcond=None)[0]
+        rest = _window_at_rest(space, self.training_rows_)
         resting = space.centre + space.decoder @ rest
         spectrum = spectrum_of(space.operator, space.decoder, state - rest, resting, self.dt_)
         return replace(spectrum, hint=self.hint_)
@@ -211,7 +210,7 @@ class TDDMD(Forecaster):
         right, left = vectors[:, places], np.linalg.pinv(vectors)[places]
         basis = np.linalg.svd(np.hstack([right.real, right.imag]), full_matrices=False)[0][:, : len(places)]
         onto = basis.T @ (right @ left).real
-        rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
+        rest = _window_at_rest(space, self.training_rows_)
         # The window at rest becomes the centre: the selected modes are deviations from it.
         left_over = space.offset - rest + space.operator @ rest
         selected: TDDMD = copy.copy(self)
@@ -578,3 +577,17 @@ def _reduced_space(series: Sequence[np.ndarray], solved: LeastSquares, delays: i
     encoder = solved.basis.T / solved.units
     decoder = (solved.basis * solved.units[:, None])[-features:]
     return StateSpace(encoder, operator, decoder, np.zeros((len(operator), 0)), offset, centre)
+
+
+def _window_at_rest(space: "StateSpace", rows: int) -> np.ndarray:
+    """Return the state that one step leaves as it is, as far as the data can tell where it lies.
+
+    A mode slower than the data are long, such as a trend, would come to rest far outside of them or nowhere; along it
+    the state at rest is the mean of the data.
+    """
+    rest = np.linalg.lstsq(np.eye(len(space.operator)) - space.operator, space.offset, rcond=None)[0]
+    values, vectors = np.linalg.eig(space.operator)
+    slow = np.abs(1.0 - values) < 1.0 / rows
+    if slow.any():
+        rest = rest - (vectors[:, slow] @ (np.linalg.pinv(vectors)[slow] @ rest)).real
+    return np.asarray(rest)

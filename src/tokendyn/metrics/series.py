@@ -96,8 +96,13 @@ def normalised_error(
     BadInputError
         If the shapes differ, or a feature has no spread.
     """
+    forecast, truth = np.asarray(forecast, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if forecast.shape != truth.shape:
         raise BadInputError(f"forecast has shape {forecast.shape}, truth {truth.shape}; expected the same")
+    if truth.ndim < 2 or not truth.size:
+        raise BadInputError(
+            f"got shape {truth.shape}, expected (time, features); one feature is given as series[:, None]"
+        )
     if scale is None:
         scale = truth.reshape(-1, truth.shape[-1]).std(axis=0)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
@@ -152,6 +157,11 @@ def valid_prediction_times(
     """
     if min(dt, exponent, threshold) <= 0:
         raise BadInputError(f"dt {dt}, exponent {exponent}, threshold {threshold}; expected numbers above 0")
+    if np.ndim(forecasts) != 3:
+        raise BadInputError(
+            f"forecasts have shape {np.shape(forecasts)}, expected (starts, time, features); one forecast is given as "
+            "forecast[None]"
+        )
     beyond = normalised_error(forecasts, truths, scale) > threshold
     broken = beyond.any(axis=1)
     rows = np.where(broken, beyond.argmax(axis=1), beyond.shape[1])
@@ -276,8 +286,8 @@ def largest_exponent(
     """
     if steps < 10:
         raise BadInputError(f"{steps} steps; expected at least 10, and many more for a converged mean")
-    direction = np.random.default_rng(seed).normal(size=start.shape)
     state = np.array(start, dtype=np.float64)
+    direction = np.random.default_rng(seed).normal(size=state.shape)
     other = state + separation * direction / np.linalg.norm(direction)
     rates = np.empty(steps)
     for n in range(-discard, steps):
@@ -357,9 +367,11 @@ def ensemble_calibration(
     BadInputError
         If there are fewer than two members, or shapes do not fit.
     """
-    if len(ensemble) < 2 or ensemble.shape[1:] != truth.shape:
+    ensemble, truth = np.asarray(ensemble, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    if ensemble.ndim != 3 or len(ensemble) < 2 or ensemble.shape[1:] != truth.shape:
         raise BadInputError(
-            f"ensemble {ensemble.shape}, truth {truth.shape}; expected two members or more of its shape"
+            f"ensemble {ensemble.shape}, truth {truth.shape}; expected two members or more, (members, time, features), "
+            "of its shape"
         )
     from scipy.stats import spearmanr
 

@@ -29,7 +29,7 @@ from tokendyn.particles.limits import (
     predict_limits,
 )
 from tokendyn.results import Paths, Result
-from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint
 from tokendyn.runs.memory import check_memory
 from tokendyn.show.scene import TokenScene
 from tokendyn.words import counted
@@ -341,7 +341,7 @@ def simulate(
     device: str | None = None,
     processes: int = 1,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
 ) -> ClusteringRun:
     """Run ``z_i <- z_i + alpha/(1+alpha) (mean over C_i of z_j - z_i)`` (arXiv 2407.01602) and explain it.
 

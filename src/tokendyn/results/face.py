@@ -131,7 +131,10 @@ class Result(ABC):
         BadInputError
             If ``ax`` is no axes, such as the name of a file.
         """
-        if ax is not None and not hasattr(ax, "figure"):
+        from matplotlib.axes import Axes
+
+        # pyplot and a figure have an attribute ``figure`` too.
+        if ax is not None and not isinstance(ax, Axes):
             raise BadInputError(
                 f"ax is {str(ax)[:60]!r}, expected the axes of a figure; a file is written by "
                 "result.plot().savefig('result.png')"

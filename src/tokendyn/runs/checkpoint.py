@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -59,6 +59,28 @@ class Checkpoint:
         self.print_ = b""
         self._written = time.monotonic()
 
+    @classmethod
+    def at(cls, checkpoint: "AnyCheckpoint | None", seconds: float = 30.0) -> "Checkpoint | None":
+        """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
+
+        Parameters
+        ----------
+        checkpoint
+            The checkpoint, or the path of its file.
+        seconds
+            Of one that is given by its path.
+
+        Raises
+        ------
+        BadInputError
+            If something else is given.
+        """
+        if checkpoint is None or isinstance(checkpoint, Checkpoint):
+            return checkpoint
+        if isinstance(checkpoint, str | Path):
+            return cls(checkpoint, seconds=seconds)
+        raise BadInputError(f"checkpoint is {type(checkpoint).__name__}, expected the path of a file or a Checkpoint")
+
     def of(self, *identity: Any) -> "Checkpoint":
         """Bind the file to a run, by its input and settings: arrays, plain values, and collections of them.
 
@@ -105,6 +127,10 @@ class Checkpoint:
         """Remove the file: the run is complete and saved. A file that is not this run's own stays."""
         if self.print_ and self.read() is not None:
             self.path.unlink()
+
+
+#: What functions take as ``checkpoint``: one with an interval of its own, or the path of its file.
+AnyCheckpoint: TypeAlias = Checkpoint | Path | str
 
 
 def check_checkpoint(path: Path | None, out: Path) -> None:

@@ -58,7 +58,7 @@ def check_free(
     inputs
         Files and folders that are read; None stands for one that was not given.
     """
-    target = Path(target)
+    target = _as_path(target)
     try:
         if any(len(os.fsencode(part)) > _LONGEST for part in target.parts):
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
@@ -96,11 +96,18 @@ def check_page(target: str | Path, *, overwrite: bool) -> None:
     overwrite
         Whether any file may be replaced.
     """
-    target = Path(target)
+    target = _as_path(target)
     if target.is_dir():
         raise OutputError(f"{target} is a folder; name a file, such as {target / 'report.html'}")
     if not (target.is_file() and (overwrite or _is_signed(target))):
         check_free(target, overwrite=False)
+
+
+def _as_path(target: Any) -> Path:
+    """Return where to write, or raise when it is no path."""
+    if not isinstance(target, str | os.PathLike):
+        raise BadInputError(f"{str(target)[:60]!r} is {type(target).__name__}, expected the path of what is written")
+    return Path(target)
 
 
 def _check_parent(target: Path) -> None:
@@ -184,7 +191,7 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
     OutputError
         If the target exists, or the disk refuses; the temporary folder is removed.
     """
-    target = Path(target)
+    target = _as_path(target)
     if listed or not overwrite:
         check_free(target, overwrite=overwrite)
     temporary, final = None, _followed(target)
@@ -232,7 +239,7 @@ def _followed(target: Path) -> Path:
 @contextmanager
 def new_file(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that is renamed to it when the block ends without an error."""
-    target = Path(target)
+    target = _as_path(target)
     temporary, final = None, _followed(target)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,9 @@ def plan_of(record: Mapping[str, Any], name: str = "the sweep") -> Plan:
         problems.append('command is missing; give the words of one, such as command = "simulate"')
     samples, seed = record.get("samples"), record.get("seed", 0)
     problems += [
-        f"{key} must be a whole number, got {record[key]!r}" for key in ("samples", "seed") if _odd(record, key)
+        f"{key} must be a whole number of at least 0, got {record[key]!r}"
+        for key in ("samples", "seed")
+        if _odd(record, key)
     ]
     if problems:
         raise BadInputError.all_of(name, problems)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier, TokenSet
+    from tokendyn.sentiment.classifier import LeaderClassifier
     from tokendyn.sentiment.experiments import Export, Training
     from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
     from tokendyn.sentiment.tokens import TokenRule
+    from tokendyn.sentiment.tokensets import TokenSet
     from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
@@ -48,7 +49,7 @@ _HOME = {
     "NeutralPole": "explanation",
     "OnnxScoring": "outcome",
     "TokenRule": "tokens",
-    "TokenSet": "classifier",
+    "TokenSet": "tokensets",
     "Training": "experiments",
     "TrainedModel": "outcome",
     "LedBy": "verdicts",

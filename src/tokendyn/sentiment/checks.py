@@ -1,6 +1,7 @@
 """Checks of what users give to the classifier: every problem at once, with its row."""
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from numbers import Integral, Real
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.exceptions import DataConversionWarning
 
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError, did_you_mean, listing
@@ -61,17 +63,29 @@ def labels_of(texts: Any) -> Any:
     return labels
 
 
-def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.ndarray, " texts"]]:
+def check_labels(
+    labels: Iterable[Any], texts: int, *, at_most: int | None = MOST_CLASSES
+) -> tuple[np.ndarray, Int[np.ndarray, " texts"]]:
     """Return the classes, sorted, and the number of each text's class.
+
+    Labels of shape (texts, 1) are taken as a column, with the warning of scikit-learn.
 
     Raises
     ------
     BadInputError
         If the labels are not as many as the texts, some are missing, kinds are mixed, there is one class
-        or more than 15, or one has fewer than two texts.
+        or more than ``at_most`` (None for any number), or one has fewer than two texts.
     """
     if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
         raise BadInputError("labels must be a sequence of one label a text")
+    shape: tuple[int, ...] = tuple(getattr(labels, "shape", ()))
+    if len(shape) == 2 and shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected; its one column is taken",
+            DataConversionWarning,
+            stacklevel=3,
+        )
+        labels = np.asarray(labels).ravel()
     listed = [label.item() if isinstance(label, np.generic) else label for label in labels]
     if len(listed) != texts:
         raise BadInputError(f"got {counted(texts, 'text')} and {counted(len(listed), 'label')}; give one label a text")
@@ -85,13 +99,17 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
         raise BadInputError(
             f"labels mixes strings and numbers: row 0 has {listed[0]!r}, row {odd} has {listed[odd]!r}; use one kind"
         )
-    numbers = Counter(listed)
-    counts = {label: numbers[label] for label in sorted(numbers)}
-    if not 2 <= len(counts) <= MOST_CLASSES:
-        listed_classes = listing([f"{label!r} ({count})" for label, count in counts.items()])
+    met = Counter(listed)
+    counts = {label: met[label] for label in sorted(met)}
+    if len(counts) < 2 or (at_most is not None and len(counts) > at_most):
+        found = listing([f"{label!r} ({count})" for label, count in counts.items()])
         raise BadInputError(
-            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {listed_classes}"
-            f"; this classifier tells 2 to {MOST_CLASSES} classes apart"
+            f"labels holds {'one class only' if len(counts) == 1 else f'{len(counts)} classes'}: {found}"
+            + (
+                "; give texts of two classes at least"
+                if len(counts) == 1
+                else f"; at transfer 1 there are 2 to {at_most}: use transfer=0.0, which takes any number"
+            )
         )
     kept = [str(label) for label, count in counts.items() if count > 1]
     few = [
@@ -107,18 +125,66 @@ def check_labels(labels: Iterable[Any], texts: int) -> tuple[np.ndarray, Int[np.
 
 
 def text_weights(
-    class_weight: dict[Any, float] | str | None, classes: np.ndarray, which: Int[np.ndarray, " texts"]
+    class_weight: dict[Any, float] | str | None,
+    classes: np.ndarray,
+    which: Int[np.ndarray, " texts"],
+    sample_weight: Iterable[Any] | None = None,
 ) -> Float[np.ndarray, " texts"] | None:
     """Return the weight of each text; None when all weigh the same.
 
     "balanced" weighs a class by ``texts / (classes * texts of the class)``; a dictionary names weights by
-    label, 1 for labels that it leaves out.
+    label, 1 for labels that it leaves out. Weights of texts multiply those of classes.
 
     Raises
     ------
     BadInputError
-        If the dictionary names a label that does not occur, or a weight is not a positive number.
+        If the dictionary names a label that does not occur, or a weight is not a positive number, or the weights of
+        texts are not as many as the texts, finite, not negative, and positive for a text of each class.
     """
+    of_classes = _class_weights(class_weight, classes, which)
+    if sample_weight is None:
+        return of_classes
+    own = _sample_weights(sample_weight, classes, which)
+    return own if of_classes is None else own * of_classes
+
+
+def _sample_weights(
+    sample_weight: Iterable[Any], classes: np.ndarray, which: Int[np.ndarray, " texts"]
+) -> Float[np.ndarray, " texts"]:
+    """Return the checked weights of texts."""
+    try:
+        weights = np.asarray(
+            sample_weight if hasattr(sample_weight, "__len__") else list(sample_weight), dtype=np.float64
+        )
+    except (TypeError, ValueError):
+        raise BadInputError("sample_weight must be one number a text") from None
+    if weights.ndim == 0:
+        weights = np.full(len(which), float(weights))
+    if weights.shape != which.shape:
+        raise BadInputError(
+            f"sample_weight has shape {weights.shape}, expected one number for each of {len(which)} texts"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0.0)))
+    if len(wrong):
+        raise BadInputError.first_of(
+            "sample_weight",
+            [f"sample_weight[{row}] is {weights[row]}, expected a finite number of at least 0" for row in wrong],
+            "sample_weight",
+        )
+    without = [
+        repr(label) for label, part in zip(classes.tolist(), np.bincount(which, weights), strict=True) if not part
+    ]
+    if without:
+        raise BadInputError(
+            f"sample_weight is 0 for all texts of {listing(without)}; every class needs a text that counts"
+        )
+    return weights
+
+
+def _class_weights(
+    class_weight: dict[Any, float] | str | None, classes: np.ndarray, which: Int[np.ndarray, " texts"]
+) -> Float[np.ndarray, " texts"] | None:
+    """Return what the weights of classes make of each text; None when all weigh the same."""
     if class_weight is None:
         return None
     if isinstance(class_weight, str):
@@ -143,6 +209,12 @@ def check_parameters(values: dict[str, Any]) -> None:
     problems += whole_problems(values, {"batch_size": 1, "patience": 1}, none_allowed=True)
     positive = ("alpha", "leaders", "radius", "gain", "start_learning_rate", "learning_rate")
     problems += positive_problems(values, positive) + fraction_problems(values, "validation_fraction")
+    problems += _sum_problems(values)
+    if not is_random_state(values["random_state"]):
+        problems.append(
+            f"random_state={values['random_state']!r}; expected None, a whole number of at least 0, a RandomState or a "
+            "Generator"
+        )
     if not (_number(values["min_score"]) and values["min_score"] >= 0):
         problems.append(f"min_score={values['min_score']!r}; expected a number of at least 0")
     if not (_number(values["word_dropout"]) and 0 <= values["word_dropout"] < 1):
@@ -156,6 +228,29 @@ def check_parameters(values: dict[str, Any]) -> None:
         problems.append(f"tokeniser={values['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:
         raise BadInputError.all_of("LeaderClassifier", problems)
+
+
+def _sum_problems(given: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the parameters of transfer, prior and groups."""
+    problems = []
+    if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
+        problems.append(
+            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
+            "followers: between the two a number would be neither what a word does nor what its leader says"
+        )
+    problems += [
+        f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
+        for name, least in (("phantom", 0), ("floor", 0), ("prior_strength", 0))
+        if given[name] is not None and not (_number(given[name]) and given[name] >= least)
+    ]
+    if given["floor"] == 0 or given["prior_strength"] == 0:
+        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+    if given["groups"] not in ("topics", "sign"):
+        problems.append(f"groups={given['groups']!r}; expected 'topics' or 'sign'")
+    share = given["strong_share"]
+    if share is not None and not (_number(share) and 0 < share <= 1):
+        problems.append(f"strong_share={share!r}; expected None or a number above 0, at most 1")
+    return problems
 
 
 def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
@@ -189,8 +284,39 @@ _WHOLE = {
     "ngrams": 1,
     "start_epochs": 1,
     "epochs": 0,
-    "random_state": 0,
+    "dimensions": 0,
 }
+
+
+def is_random_state(value: Any) -> bool:
+    """Return whether a value can seed random choices."""
+    return (
+        value is None
+        or (_whole(value) and value >= 0)
+        or isinstance(value, np.random.RandomState | np.random.Generator)
+    )
+
+
+def generator_of(random_state: Any) -> np.random.Generator:
+    """Return the generator for what scikit-learn takes as a random state, or for a generator itself."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    return np.random.default_rng(random_state)
+
+
+def warn_of_empty(texts: list[str]) -> None:
+    """Warn of texts that hold nothing, or what a table writes for nothing."""
+    empty = [row for row, text in enumerate(texts) if text.strip() in _EMPTY]
+    if empty:
+        shown = listing([f"texts[{row}] {texts[row]!r}" for row in empty])
+        warnings.warn(
+            f"{counted(len(empty), 'text')} without content: {shown}; remove the rows if they are no texts",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+_EMPTY = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"})
 
 
 def _whole(value: Any) -> bool:

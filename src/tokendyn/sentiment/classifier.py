@@ -1,28 +1,43 @@
 """The classifier that decides at hardmax and knows its leaders."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
-from tokendyn.runs.checkpoint import Checkpoint
-from tokendyn.sentiment.checks import check_labels, check_parameters, check_texts, labels_of, text_weights
-from tokendyn.sentiment.explanation import Explanation, Span
+from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
+from tokendyn.sentiment.checks import (
+    MOST_CLASSES,
+    check_labels,
+    check_parameters,
+    check_texts,
+    generator_of,
+    labels_of,
+    text_weights,
+    warn_of_empty,
+)
+from tokendyn.sentiment.explanation import Explanation
+from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
+from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax, make_head
+from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
-from tokendyn.sentiment.tokens import TokenRule
+from tokendyn.sentiment.tokens import TokenRule, find_tokens
+from tokendyn.sentiment.tokensets import TokenSet
 from tokendyn.sentiment.training import Progress, Recipe, place, train
 from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
 from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, with_active
@@ -38,87 +53,88 @@ Logits = Float[np.ndarray, "texts *classes"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
 _BATCH = 1024
-
-
-@dataclass(frozen=True)
-class TokenSet:
-    """A text as tokens: its distinct words with a value, and one token for all other words.
-
-    Attributes
-    ----------
-    positions
-        Float64 places before the first layer.
-    words
-        The words in the order of the vocabulary; the last is "neutral" when there is such a token.
-    weights
-        Float64, how many words of the text each token stands for. A token of weight m acts as m equal tokens.
-    spans
-        For each token, the places of its words in the original text.
-    has_neutral
-        Whether the last token is the neutral pole.
-    """
-
-    positions: Float[np.ndarray, "tokens dim"]
-    words: tuple[str, ...]
-    weights: Float[np.ndarray, " tokens"]
-    spans: tuple[tuple[Span, ...], ...]
-    has_neutral: bool
+#: Steps that a progress shows at transfer 0: the settings that are tried at most, and what is around them.
+_STEPS = 24
 
 
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Text classifier whose verdict is the exact sum of what a few leader words contribute.
+    """Text classifier whose verdict is an exact sum, with its terms grouped by a few leader words.
 
-    Every word is a token in the plane; layers of hardmax attention (arXiv 2407.01602, A = I) move each token
-    towards its leader; the verdict is ``gain * (mean first coordinate) + bias``, through a logistic function.
-    Words that are not among the active ones stand at the neutral pole and contribute nothing. The published
-    architecture: a matrix of embeddings, alpha, a decoder and a bias reproduce every verdict.
+    At transfer 0 a token is a value beside a place, ``z_j = (v_j, e_j)``. The verdict is linear in the words:
+    ``logit = b + sum_j m_j v_j / (n + phantom)``, m_j how often word or n-gram j occurs and n how many words the text
+    has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
+    find leaders among the places; values do not move. So **attention explains and does not decide**: a leader stands
+    for the group of strong words that end with it, and groups, other words and bias add up to the logit. The values are
+    those of a logistic regression whose prior knows how far each word tells the classes apart
+    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
+    in place of the logistic function; the margin of the two best is explained.
 
-    With C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles,
-    which sum to 0, and the last coordinate is that of the neutral pole. The scores are
-    ``gain * (mean of the first C) + biases``, through a softmax; each is as exact a sum over the words.
+    At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
+    its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
+    ``gain * (mean first coordinate) + bias``; a matrix of embeddings, alpha, a decoder and a bias reproduce it. With
+    C > 2 classes (at most 15) tokens have C + 1 coordinates: a word has one value a class, its poles, which sum to 0,
+    and the last coordinate is that of the neutral pole. It takes words alone best: ``ngrams=1, active_words=8000``.
 
     Parameters
     ----------
+    transfer
+        0 or 1: how much of its value a word hands to its leader.
     layers
-        Number of hardmax layers; 0 is a bag of words.
+        Number of hardmax layers; 0 is a bag of words, in which every strong word leads.
     alpha
         Step size of a layer, positive.
     active_words
-        Most words that carry a value: those of largest ``|log-odds| sqrt(df)`` in the training part.
-        With ``ngrams``, words and n-grams together.
+        At most so many words and n-grams carry a value: those of largest ``|v| sqrt(df)`` of the fit, at transfer 1 of
+        largest ``|log-odds| sqrt(df)`` in the training part.
     ngrams
-        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too, and 20,000 ``active_words``
-        are enough.
+        Runs of up to so many adjacent words are tokens too, such as "not bad".
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
     min_score
-        A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of one
-        text has .7, one of two texts of the same class 1.55.
+        Transfer 1. A word of a smaller ``|log-odds| sqrt(df)`` carries no value, however few words remain. A word of
+        one text has .7, one of two texts of the same class 1.55.
     leaders
-        Mean number of leaders a text to aim at: fewer make shorter explanations, more a better accuracy.
+        Mean number of leaders a text to aim at: fewer make shorter explanations; at transfer 1, more make a better
+        accuracy.
+    phantom
+        Words of value 0 that every text has beside its own. None for the number of least log-loss on held-out texts
+        and on pieces of them; at transfer 1, None is 0.
+    floor, prior_strength
+        Transfer 0. Least scale of a word's value and weight of the prior, see
+        :class:`tokendyn.sentiment.values.Prior`; None to choose them on held-out texts.
+    groups
+        Transfer 0. "topics": a leader leads strong words of its side that occur in like texts; "sign": one leader for
+        each side, which changes least from one training to another.
+    strong_share
+        Transfer 0. The words of largest ``|v|`` that make up this share of all words of the training texts may lead;
+        all others are "other words". None for the share that gives a text of mean length twice as many strong words as
+        ``leaders``, at least .05.
+    dimensions
+        Transfer 0. Singular vectors of the counts that places are made of.
     radius
-        Where words stand: see :func:`tokendyn.sentiment.training.place`.
+        Transfer 1. Where words stand: see :func:`tokendyn.sentiment.training.place`.
     gain
-        First coordinate of the decoder.
+        Transfer 1. First coordinate of the decoder.
     start_epochs, start_learning_rate
-        First stage of the training, without layers.
+        Transfer 1. First stage of the training, without layers.
     epochs, learning_rate
-        Second stage, through the hardmax layers; the rate falls to 0.
+        Transfer 1. Second stage, through the hardmax layers; the rate falls to 0.
     batch_size
-        Texts a step; None is a seventieth of the training part, from 8 to 256.
+        Transfer 1. Texts a step; None is a seventieth of the training part, from 8 to 256.
     word_dropout
-        Chance that a word is left out of a text for one epoch.
+        Transfer 1. Chance that a word is left out of a text for one epoch.
     validation_fraction
-        Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
+        Transfer 1. Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
     patience
-        A stage of the training ends after this many epochs without a better one; None for all epochs.
+        Transfer 1. A stage of the training ends after so many epochs without a better one; None for all epochs.
     class_weight
         None, "balanced", or a dictionary from label to weight: what an error on a text of the class costs.
     random_state
-        Seed of the split, the order and the dropout; the same seed gives the same model.
+        Transfer 1. Seed of the split, the order and the dropout, or None, a RandomState or a Generator; the same seed
+        gives the same model. At transfer 0 nothing is random.
 
     Attributes
     ----------
@@ -126,23 +142,30 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The labels, sorted; of two, ``classes_[1]`` is the positive side.
     words_
         The active words, sorted by their first occurrence in the training texts.
-    embedding_
-        Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
-    decoder_
-        Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
+    values_
+        Float64 (words, 1), what each word speaks for ``classes_[1]``; (words, C) for C > 2 classes.
     intercept_
         The bias, or an array of C.
+    phantom_
+        Phantom words of every text.
+    grouping_
+        Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
+    embedding_
+        Transfer 1. Float64 (words + 1, 2), the last row the neutral pole; (words + 1, C + 1) for C > 2 classes.
+    decoder_
+        Transfer 1. Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
     training_
-        Record of the training: ``texts``, ``training_texts``, ``validation_texts``, ``distinct_words``,
-        ``active_words``, ``batch_size``, ``epochs`` (what each epoch reached), ``best`` (the chosen one of
-        them) and ``cpu_seconds``.
+        Record of the training: ``texts``, ``distinct_words``, ``active_words``, ``status`` and ``cpu_seconds``. At
+        transfer 0 also ``crops``, the chosen ``phantom``, ``floor`` and ``prior_strength``, and ``tried``, all settings
+        with their losses on held-out texts; at transfer 1 ``training_texts``, ``validation_texts``, ``batch_size``,
+        ``epochs`` (what each epoch reached) and ``best`` (the chosen one of them).
 
     Examples
     --------
     >>> from tokendyn.data.texts import small_reviews
     >>> from tokendyn.sentiment import LeaderClassifier
     >>> reviews = small_reviews()
-    >>> model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    >>> model = LeaderClassifier().fit(reviews.texts, reviews.labels)
     >>> model.predict(["A dull, lazy mess.", "A warm and funny film."])
     array(['neg', 'pos'], dtype='<U3')
     >>> why = model.explain("A warm and funny film.")
@@ -152,17 +175,27 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    # What steers a training is no metadata of the texts.
+    __metadata_request__fit: ClassVar = {"progress": UNUSED, "budget": UNUSED, "checkpoint": UNUSED}
+
     def __init__(
         self,
         *,
+        transfer: float = 0.0,
         layers: int = 8,
         alpha: float = 1.0,
-        active_words: int = 8000,
-        ngrams: int = 1,
+        active_words: int = 100_000,
+        ngrams: int = 2,
         negation: bool = False,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
+        phantom: float | None = None,
+        floor: float | None = None,
+        prior_strength: float | None = None,
+        groups: str = "topics",
+        strong_share: float | None = None,
+        dimensions: int = 64,
         radius: float = 2.0,
         gain: float = 20.0,
         start_epochs: int = 5,
@@ -174,8 +207,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.1,
         patience: int | None = None,
         class_weight: dict[Any, float] | str | None = None,
-        random_state: int = 0,
+        random_state: Any = 0,
     ) -> None:
+        self.transfer = transfer
         self.layers = layers
         self.alpha = alpha
         self.active_words = active_words
@@ -184,6 +218,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
+        self.phantom = phantom
+        self.floor = floor
+        self.prior_strength = prior_strength
+        self.groups = groups
+        self.strong_share = strong_share
+        self.dimensions = dimensions
         self.radius = radius
         self.gain = gain
         self.start_epochs = start_epochs
@@ -199,30 +239,35 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(
         self,
-        texts: Texts,
-        labels: Iterable[Any] | None = None,
+        X: Texts,
+        y: Iterable[Any] | None = None,
+        sample_weight: Iterable[Any] | None = None,
         *,
         progress: Progress | None = None,
         budget: float = math.inf,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: AnyCheckpoint | None = None,
     ) -> "LeaderClassifier":
         """Learn from texts and their labels.
 
         Parameters
         ----------
-        texts
+        X
             Strings: a list, tuple, array or pandas Series; or what :func:`tokendyn.data.texts.read_texts` returns, with
             its labels.
-        labels
+        y
             One label a text, all strings or all numbers. May be left out for texts that were read with labels.
+        sample_weight
+            What an error on each text costs; 1 by default.
         progress
-            Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it.
+            Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it; at
+            transfer 0 with steps done, how many there are at most, and 0.
         budget
             Seconds of wall time after which no further epoch begins; the best so far is the result, and
             ``training_["status"]`` is "budget" in place of "completed". It is "diverged" when a number left the finite
-            ones in an epoch; the result is the best one before that.
+            ones in an epoch; the result is the best one before that. At transfer 0 no further setting is tried then.
         checkpoint
-            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits.
+            Where the training is kept after epochs; one that was stopped goes on from there, to the same bits. At
+            transfer 0 a training takes seconds, and nothing is kept.
 
         Raises
         ------
@@ -231,11 +276,78 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         began = time.process_time()
         check_parameters(self.get_params())
-        labels = labels_of(texts) if labels is None else labels
-        texts = check_texts(texts)
-        classes, which = check_labels(labels, len(texts))
-        importance = text_weights(self.class_weight, classes, which)
-        rng = np.random.default_rng(self.random_state)
+        labels = labels_of(X) if y is None else y
+        texts = check_texts(X)
+        linear = self.transfer == 0
+        classes, which = check_labels(labels, len(texts), at_most=None if linear else MOST_CLASSES)
+        importance = text_weights(self.class_weight, classes, which, sample_weight)
+        if linear:
+            warn_of_empty(texts)
+            one = np.ones(len(texts)) if importance is None else importance
+            if not any(map(self._has_word, texts)):
+                raise BadInputError("no text has a word to learn from")
+            self._learn(texts, classes, _targets(which, len(classes)), one, began, progress, budget)
+            return self
+        return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
+
+    def _has_word(self, text: str) -> bool:
+        """Return whether a text has a token at all."""
+        return bool(find_tokens(text, self._rule()))
+
+    def _learn(
+        self,
+        texts: list[str],
+        classes: np.ndarray,
+        targets: Float[np.ndarray, "texts columns"],
+        importance: Float[np.ndarray, " texts"],
+        began: float,
+        progress: Progress | None,
+        budget: float,
+    ) -> None:
+        """Learn at transfer 0: one convex fit, with settings of the prior by cross-validation."""
+        steps = itertools.count(1)
+        settings = Settings(
+            rule=self._rule(),
+            active_words=self.active_words,
+            phantom=self.phantom,
+            floor=self.floor,
+            prior_strength=self.prior_strength,
+            leaders=float(self.leaders),
+            strong_share=self.strong_share,
+            dimensions=self.dimensions if self.groups == "topics" else 0,
+            layers=self.layers,
+            alpha=float(self.alpha),
+        )
+        tell = (lambda _: None) if progress is None else (lambda _: progress(min(next(steps), _STEPS), _STEPS, 0.0))
+        # The vectors of the fit are too short for threads of BLAS, which cost a hundred times more than they bring on a
+        # busy machine.
+        with threadpool_limits(1, user_api="blas"):
+            learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
+        if progress is not None:
+            progress(_STEPS, _STEPS, 0.0)
+        values = learned.values
+        intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
+        self._settle_values(classes, learned.words, values.table, intercept, values.phantom, learned.grouping)
+        self.training_: dict[str, Any] = {
+            "texts": len(texts),
+            "active_words": len(learned.words),
+            **learned.record,
+            "cpu_seconds": round(time.process_time() - began, 3),
+        }
+
+    def _train(
+        self,
+        texts: list[str],
+        classes: np.ndarray,
+        which: Int[np.ndarray, " texts"],
+        importance: Float[np.ndarray, " texts"] | None,
+        began: float,
+        progress: Progress | None,
+        budget: float,
+        checkpoint: AnyCheckpoint | None,
+    ) -> "LeaderClassifier":
+        """Train the published model, through the hardmax layers."""
+        rng = generator_of(self.random_state)
         training, validation = split(which, self.validation_fraction, rng)
         rule = self._rule()
         counted = count_words(texts, rule)
@@ -248,16 +360,18 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ragged = with_active(counted, active)
         recipe = self._recipe(len(training))
         head = make_head(which, len(classes), recipe.gain, importance)
-        if checkpoint is not None:
-            checkpoint.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
+        saved_at = Checkpoint.at(checkpoint)
+        if saved_at is not None:
+            saved_at.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
         result = train(
             ragged, head, training, validation, len(active), recipe, rng, progress,
-            deadline=time.monotonic() + budget, checkpoint=checkpoint,
+            deadline=time.monotonic() + budget, checkpoint=saved_at,
         )  # fmt: skip
         points = place(head.values(result.unknowns), recipe.radius, result.jitter)
         words = tuple(counted.names[number] for number in active)
-        self._settle(classes, words, points, *head.decoder(result.unknowns))
-        self.training_: dict[str, Any] = {
+        phantom = 0.0 if self.phantom is None else float(self.phantom)
+        self._settle(classes, words, points, *head.decoder(result.unknowns), phantom)
+        self.training_ = {
             "texts": len(texts),
             "training_texts": len(training),
             "validation_texts": len(validation),
@@ -271,25 +385,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
         return self
 
-    def score(self, texts: Any, labels: Any = None, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
-        labels = labels_of(texts) if labels is None else labels
-        return float(super().score(texts, labels, sample_weight))
+        labels = labels_of(X) if y is None else y
+        return float(super().score(X, labels, sample_weight))
 
-    def decision_function(self, texts: Texts) -> Logits:
+    def decision_function(self, X: Texts) -> Logits:
         """Return the logit of ``classes_[1]`` for each text; a text without known words has the bias.
 
         With more than two classes, the score of each.
         """
-        return self._judge(texts)[0]
+        return self._judge(X, leaders=False)[0]
 
-    def predict_proba(self, texts: Texts) -> Float[np.ndarray, "texts classes"]:
+    def predict_proba(self, X: Texts) -> Float[np.ndarray, "texts classes"]:
         """Return the probabilities of the classes, in the order of ``classes_``."""
-        return self._probabilities(self.decision_function(texts))
+        return self._probabilities(self.decision_function(X))
 
-    def predict(self, texts: Texts) -> np.ndarray:
+    def predict(self, X: Texts) -> np.ndarray:
         """Return the label of each text."""
-        return self._labels(self.decision_function(texts))
+        return self._labels(self.decision_function(X))
 
     def leader_counts(self, texts: Texts) -> Int[np.ndarray, " texts"]:
         """Return how many leaders each text has: the words in ``explain(text).leaders``."""
@@ -306,6 +420,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a text as the weighted tokens that the layers move."""
         check_is_fitted(self)
         (text,) = check_texts([text])
+        if self._linear:
+            return grouped_tokens(self, text)
         ragged, places = self._lookup.encode_with_places([text])
         has_neutral = bool(ragged.neutral[0] > 0)
         pole = [len(self.words_)] * has_neutral
@@ -319,17 +435,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def explain(self, text: str) -> Explanation:
         """Return why a text is classified as it is: leaders, spans, contributions that add up, what would turn it."""
+        check_is_fitted(self)
+        if self._linear:
+            (text,) = check_texts([text])
+            return grouped_explanation(self, text)
         tokens = self.tokens_of(text)
+        of_text = 1.0
+        if self.phantom_ and tokens.words:
+            of_text = float(self._of_text(self._lookup.encode([text]))[0])
         passage = route(tokens.positions, tokens.weights, float(self.alpha), self.layers)
         return read_verdict(
             text, tokens.words, tokens.weights, tokens.spans, tokens.has_neutral, passage, alpha=float(self.alpha),
-            gain=float(self.decoder_.flat[0]), bias=self.intercept_, classes=tuple(self.classes_),
+            gain=self._gain, bias=self.intercept_, classes=tuple(self.classes_),
+            of_text=of_text,
         )  # fmt: skip
 
     def explain_many(self, texts: Texts) -> Iterator[Verdict]:
         """Yield for each text what ``explain`` says of verdict and leaders, thousands of texts a second."""
         for part in self._parts(texts, _BATCH):
-            yield from verdicts(self, part)
+            yield from grouped_verdicts(self, part) if self._linear else verdicts(self, part)
 
     def explain_jsonl(self, texts: Texts, path: str | Path) -> int:
         """Write one JSON object a text, as ``explain_many`` yields them, and return how many.
@@ -398,10 +522,29 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         embedding: Float[np.ndarray, "words_and_pole dim"],
         decoder: Decoder,
         intercept: float | Float[np.ndarray, " classes"],
+        phantom: float = 0.0,
     ) -> None:
-        """Take over a fitted state."""
+        """Take over the fitted state of the published model."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
-        self.decoder_, self.intercept_ = decoder, intercept
+        self.decoder_, self.intercept_, self.phantom_ = decoder, intercept, phantom
+        self.values_ = np.ascontiguousarray(embedding[:-1, :-1])
+        self._gain, self._linear = float(decoder.flat[0]), False
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
+
+    def _settle_values(
+        self,
+        classes: np.ndarray,
+        words: tuple[str, ...],
+        values: Float[np.ndarray, "words columns"],
+        intercept: float | Float[np.ndarray, " classes"],
+        phantom: float,
+        grouping: Grouping,
+    ) -> None:
+        """Take over the fitted state at transfer 0."""
+        self.classes_, self.words_, self.values_ = classes, words, values
+        self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
+        self._gain, self._linear = float(self.ngrams), True
+        self._views = Views(values, grouping)
         self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
@@ -410,9 +553,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
 
-    def _judge(self, texts: Texts) -> tuple[Logits, Int[np.ndarray, " texts"]]:
-        """Return logits and numbers of leaders of any number of texts."""
-        runs = [self._run(part) for part in self._parts(texts)]
+    def _judge(self, texts: Texts, *, leaders: bool = True) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+        """Return logits and numbers of leaders (0 if they are not wanted) of any number of texts."""
+        runs = [self._run(part, leaders) for part in self._parts(texts)]
         logits = np.concatenate([*(run[0] for run in runs), np.empty((0, *np.shape(self.intercept_)))])
         return logits, np.concatenate([*(run[1] for run in runs), np.empty(0, np.int64)])
 
@@ -426,18 +569,33 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.exp(log_softmax(logits)) if len(logits) else logits
         return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
 
-    def _run(self, texts: list[str]) -> tuple[Logits, Int[np.ndarray, " texts"]]:
+    def _run(self, texts: list[str], leaders: bool) -> tuple[Logits, Int[np.ndarray, " texts"]]:
         """Return logits and numbers of leaders."""
         ragged: Ragged = self._lookup.encode(texts)
-        shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
-        return self._decode(ragged, shares), leads
+        if not self._linear:
+            shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
+            return self._decode(ragged, shares * self._of_text(ragged)), leads
+        scores = self._decode(ragged, self._shares(ragged))
+        if not leaders:
+            return scores, np.zeros(len(texts), dtype=np.int64)
+        best, second = best_two(scores if scores.ndim == 2 else scores[:, None])
+        return scores, lead(ragged, self._views, best, second, self.layers, float(self.alpha)).counts
+
+    def _shares(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of each entry at transfer 0, ``m / (ngrams (words + phantom))``."""
+        mass = self._gain * (ragged.lengths + self.phantom_)
+        return ragged.counts / np.repeat(mass, np.diff(ragged.indptr))
+
+    def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of the words of the text, beside the phantom ones, for each entry."""
+        part = ragged.lengths / np.maximum(ragged.lengths + self.phantom_, 1.0)
+        return np.repeat(part, np.diff(ragged.indptr))
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Logits:
         """Return the logits, or the scores of several classes, for the shares of the words."""
-        values, gain = np.ascontiguousarray(self.embedding_[:, :-1]), float(self.decoder_.flat[0])
         if isinstance(self.intercept_, np.ndarray):
-            return sum_scores(ragged, shares, values, gain, self.intercept_)
-        return sum_values(ragged, shares, values[:, 0], gain, self.intercept_)
+            return sum_scores(ragged, shares, self.values_, self._gain, self.intercept_)
+        return sum_values(ragged, shares, self.values_[:, 0], self._gain, self.intercept_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -445,6 +603,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.one_d_array = True
         tags.input_tags.string = True
         return tags
+
+
+def _targets(which: Int[np.ndarray, " texts"], classes: int) -> Float[np.ndarray, "texts columns"]:
+    """Return the class of each text as a probability of each class; of two, of the second."""
+    if classes == 2:
+        return which[:, None].astype(np.float64)
+    return (which[:, None] == np.arange(classes)).astype(np.float64)
 
 
 def split(

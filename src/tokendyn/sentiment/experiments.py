@@ -30,7 +30,7 @@ class ReviewOptions:
     text, label
         Names of the columns.
     active_words
-        Most words that carry a value; all others stand at the neutral pole. 20000 suit `ngrams=2`.
+        At most so many words and n-grams carry a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
     ngrams
         Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
     negation
@@ -42,8 +42,8 @@ class ReviewOptions:
     reviews: Path = dataclasses.field(kw_only=False)
     text: str = "text"
     label: str = "label"
-    active_words: int = 8000
-    ngrams: int = 1
+    active_words: int = 100_000
+    ngrams: int = 2
     negation: bool = False
     seed: int = 0
 
@@ -78,12 +78,17 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
 
     Parameters
     ----------
+    transfer
+        0: the verdict is the sum of all words, and leaders group its terms. 1: the published model, in which leaders
+        speak for the words that follow them.
+    groups
+        At transfer 0, by what words follow their leaders: topics, or sign for two groups, for and against.
     class_weight
         "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
     leaders
         Mean number of leaders a text to aim at.
     patience
-        End a stage of the training after this many epochs without a better one.
+        End a stage of the training after so many epochs without a better one; at transfer 1, as `epochs`.
     layers, alpha
         Depth and step parameter of the attention.
     epochs
@@ -100,6 +105,8 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
     resumes: ClassVar[bool] = True
     keeps_best: ClassVar[bool] = True
 
+    transfer: float = 0.0
+    groups: str = "topics"
     class_weight: str | None = None
     leaders: float = 5.0
     patience: int | None = None
@@ -161,6 +168,7 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
 
     def _model(self) -> "LeaderClassifier":
         return self.classifier(
+            transfer=self.transfer, groups=self.groups,
             layers=self.layers, alpha=self.alpha, class_weight=self.class_weight, leaders=self.leaders,
             patience=self.patience, epochs=self.epochs,
         )  # fmt: skip

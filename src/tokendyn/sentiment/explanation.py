@@ -35,12 +35,17 @@ class LeaderWord:
     value
         Its learned value s; the sign names the class.
     contribution
-        ``gain mass value``, its exact part of the logit.
+        Its exact part of the logit. At transfer 0, the sum over it and the words that it leads; at transfer 1,
+        ``gain mass value``.
+    own
+        What the word does itself: at transfer 0 by how much the logit falls when all its occurrences are taken out of
+        the text, with the n-grams that vanish and form; at transfer 1 ``gain value`` times the share of its own
+        occurrences.
     followers
-        Words that ended with it.
+        Words that ended with it; at transfer 0, those of largest effect first.
     by_class
         With more than two classes, its contribution to the score of each; else empty. ``value`` and
-        ``contribution`` are then those towards the predicted class.
+        ``contribution`` are then those towards the predicted class: at transfer 0, against the second best.
     """
 
     word: str
@@ -48,6 +53,7 @@ class LeaderWord:
     mass: float
     value: float
     contribution: float
+    own: float
     followers: tuple[str, ...]
     by_class: tuple[float, ...] = ()
 
@@ -117,17 +123,24 @@ class Explanation(Result, kind="sentiment-explanation"):
         The text and the predicted class.
     probability, logit, bias
         Probability of ``classes[1]``, its logit, and the logit of a text without words.
-        With more than two classes, those of the predicted class, and its score for the logit.
+        With more than two classes, those of the predicted class, and for the logit its score; at transfer 0, its
+        score less that of ``rival``.
     classes
         The classes; of two, ``classes[1]`` is the positive side.
+    rival
+        With more than two classes at transfer 0, the second best class; else None.
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
-        Words that are among their own leaders at the last layer, largest ``|contribution|`` first.
+        Words that are among their own leaders at the last layer, largest ``|contribution|`` first; at transfer 0,
+        largest ``|own|`` first.
     neutral
         The pole of the words without a value.
     residual
-        The contributions of all words that are not leaders, together.
+        The contributions of all words that are not leaders, together; at transfer 0, of all words that are neither
+        leaders nor led.
+    others
+        The residual as its negative and its positive part.
     contributions
         Every distinct word with a value, largest ``|contribution|`` first.
     succession
@@ -147,6 +160,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         Int64 (layers, tokens): whom each token follows at each layer (the lowest index if several).
     alpha
         Step parameter of the layers.
+    transfer
+        0 where the verdict is the sum of all words and leaders group its terms, 1 where leaders speak for the words
+        that follow them.
     """
 
     parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure)
@@ -171,9 +187,17 @@ class Explanation(Result, kind="sentiment-explanation"):
     states: Float[np.ndarray, "layers_and_one tokens dim"] = field(repr=False)
     token_leaders: Int[np.ndarray, "layers tokens"] = field(repr=False)
     alpha: float
+    transfer: float = 1.0
+    others: tuple[float, float] = (0.0, 0.0)
+    rival: Any = None
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
+
+    @property
+    def summed(self) -> bool:
+        """Whether every word adds its own part, so that the contribution of a leader is the sum of its group."""
+        return self.transfer == 0
 
     @property
     def turns(self) -> bool:
@@ -185,6 +209,8 @@ class Explanation(Result, kind="sentiment-explanation"):
         """What a negative and a positive contribution speak for."""
         if len(self.classes) == 2:
             return self.classes[0], self.classes[1]
+        if self.rival is not None:
+            return self.rival, self.label
         return f"not {self.label}", self.label
 
     @property
@@ -201,13 +227,13 @@ class Explanation(Result, kind="sentiment-explanation"):
 
     def describe(self) -> list[str]:
         """Return the verdict, the words that led, and what would turn it, in a few sentences."""
-        led = ", ".join(f"{leader.word} ({leader.contribution:+.3g})" for leader in self.leaders[:8])
+        led = ", ".join(map(self._led, self.leaders[:8]))
         more = f" and {len(self.leaders) - 8} more" if len(self.leaders) > 8 else ""
         of = f" of {self.classes[1]}" if len(self.classes) == 2 else ""
         lines = [
             f"{self.label}: probability{of} {self.probability:.3g}, logit {self.logit:.3g}",
             f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
-            f"all other words together {self.residual:+.3g}, a text without words {self.bias:+.3g}",
+            f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
         ]
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
@@ -215,6 +241,17 @@ class Explanation(Result, kind="sentiment-explanation"):
                 f"without {', '.join(gone.word for gone in self.succession[:count][:8])} the verdict would turn"
             )
         return [*lines, self.note] if self.note else lines
+
+    def _led(self, leader: LeaderWord) -> str:
+        """Return a leader with its numbers: what it brings alone and, with the words that it leads, together."""
+        if not (self.summed and leader.followers):
+            return f"{leader.word} ({leader.contribution:+.3g})"
+        names = ", ".join(leader.followers[:4]) + (", …" if len(leader.followers) > 4 else "")
+        return f"{leader.word} ({leader.own:+.3g}; with {names}: {leader.contribution:+.3g})"
+
+    def _split(self) -> str:
+        """Return the residual as its two parts, where words have parts of their own."""
+        return f" ({self.others[1]:+.3g}, {self.others[0]:+.3g})" if self.summed else ""
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each distinct word with a value, the largest contribution first."""
@@ -270,7 +307,8 @@ class Explanation(Result, kind="sentiment-explanation"):
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the trajectory as JSON values.
 
-        With tokens in the plane, ``"explorer"`` is their start, for ``tokendyn explore``.
+        With tokens in the plane, ``"explorer"`` is their start, for ``tokendyn explore``; at transfer 0, the side of
+        each word beside the pole.
         """
         several = {"probabilities": self.probabilities, "scores": self.scores, "biases": self.biases}
         return {
@@ -282,22 +320,27 @@ class Explanation(Result, kind="sentiment-explanation"):
             "classes": [_plain(label) for label in self.classes],
             "leaders": [_json(leader) for leader in self.leaders],
             "neutral": _json(self.neutral),
+            "transfer": self.transfer,
             "residual": self.residual,
+            "others": list(self.others),
             "contributions": [_json(word) for word in self.contributions],
             "succession": [_json(gone) for gone in self.succession],
             "known_words": self.known_words,
             "unknown_words": self.unknown_words,
             "note": self.note,
+            **({} if self.rival is None else {"rival": _plain(self.rival)}),
             **{name: list(numbers) for name, numbers in several.items() if numbers},
             **self._explorer(),
         }
 
     def _explorer(self) -> dict[str, Any]:
         layers, tokens, dim = self.states.shape
-        if dim != 2 or not 0 < tokens <= MOST_TOKENS or not 1 < layers <= MOST_STEPS:
+        if not (dim == 2 or self.summed) or not 0 < tokens <= MOST_TOKENS or not 1 < layers <= MOST_STEPS:
             return {}
+        # At transfer 0 the plane is that of the two sides and the pole; topics stand across it.
         words = Explored(
-            self.states[0], labels=self.token_labels, weights=self.token_weights, alpha=self.alpha, layers=layers - 1,
+            np.ascontiguousarray(self.states[0][:, [0, -1]]),
+            labels=self.token_labels, weights=self.token_weights, alpha=self.alpha, layers=layers - 1,
             title=f"Words of a text: {self.label}", note=self.text[:160] + ("…" if len(self.text) > 160 else ""),
         )  # fmt: skip
         return {"explorer": words.to_dict()}

@@ -5,12 +5,13 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.sentiment.groups import Views
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.vocabulary import Ragged
 
 #: Of the record in a folder or an export.
 SCHEMA = "tokendyn-sentiment"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class FrozenModel(Protocol):
@@ -21,12 +22,27 @@ class FrozenModel(Protocol):
     ngrams: int
     negation: bool
     tokeniser: Any
+    transfer: float
     classes_: np.ndarray
     words_: tuple[str, ...]
+    values_: Float[np.ndarray, "words columns"]
     embedding_: Float[np.ndarray, "words_and_pole dim"]
     decoder_: Float[np.ndarray, "*classes dim"]
     intercept_: Any
+    phantom_: float
+    _gain: float
+    _linear: bool
     _lookup: Lookup
+    _views: Views
+
+    def _shares(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of each entry at transfer 0."""
+
+    def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
+        """Return the share of the words of the text, beside the phantom ones, for each entry."""
+
+    def _probabilities(self, logits: Float[np.ndarray, "*scores"]) -> Float[np.ndarray, "texts number"]:
+        """Return the probabilities of the classes."""
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Float[np.ndarray, "*scores"]:
         """Return the logits, or the scores of several classes, for the shares of the words."""

@@ -15,6 +15,8 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 _WORDS = TokenRule()
 _MOST_FORMS = 2**17
+#: Words back from an occurrence in which a negator is looked for when the occurrence is taken out.
+_NEGATED_REACH = 40
 Ints = Int[np.ndarray, " _"]
 
 
@@ -32,6 +34,8 @@ class Places:
         First and last word of all tokens that are no entries, and their text.
     spans
         Character places of all words of all texts.
+    units
+        The words themselves, by the numbers of the lookup; -1 ends a sentence, and each text.
     """
 
     indptr: Int[np.ndarray, " entries_and_one"]
@@ -39,6 +43,7 @@ class Places:
     last: Int[np.ndarray, " occurrences"]
     unknown: Int[np.ndarray, "others 3"]
     spans: Int[np.ndarray, "words 2"]
+    units: Ints
 
     def of(self, entries: Ints) -> list[tuple[Span, ...]]:
         """Return the character places of each of some entries in its text."""
@@ -109,7 +114,7 @@ class Lookup:
 
     def _read(self, texts: Sequence[str], *, spans: bool) -> tuple[Ragged, Places | None]:
         units = self._units(texts, spans=spans)
-        numbers, first, length = self._find(units)
+        numbers, first, length = self._find(units.numbers)
         sizes = np.bincount(units.rows[first], minlength=len(texts))
         unknown = numbers < 0
         others = (first[unknown], length[unknown])
@@ -129,13 +134,52 @@ class Lookup:
             words=numbers[starts].astype(np.int32),
             counts=np.diff(ends).astype(np.float64),
             neutral=(sizes - known).astype(np.float64),
+            lengths=np.bincount(units.rows[units.numbers >= 0], minlength=len(texts)).astype(np.float64),
         )
         if units.spans is None:
             return ragged, None
         without = np.stack([others[0], others[0] + others[1] - 1, units.rows[others[0]]], axis=1)
-        return ragged, Places(
-            indptr=ends, first=first[order], last=(first + length - 1)[order], unknown=without, spans=units.spans
-        )
+        return ragged, Places(ends, first[order], (first + length - 1)[order], without, units.spans, units.numbers)
+
+    def taken_out(self, places: Places, occurrences: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return which tokens a text loses and gains, each with its sign, when an occurrence is taken out of it.
+
+        Tokens over the gap are gained: without "very", "not very good" has "not good".
+
+        Parameters
+        ----------
+        places
+            Of texts that were read.
+        occurrences
+            Numbers of occurrences there, each to be taken out alone.
+
+        Returns
+        -------
+        which
+            For each token, which of the occurrences it is about.
+        tokens, signs
+            The tokens, and 1 for one that goes, -1 for one that comes.
+        """
+        # Around the gap, so many words matter; a negator may stand anywhere before it in the sentence.
+        reach = max(self.rule.ngrams - 1, _NEGATED_REACH if self.rule.negation else 0)
+        first, last = places.first[occurrences], places.last[occurrences]
+        found = []
+        for gap, sign in ((0, 1), (1, -1)):
+            sizes = 2 * reach + (last - first + 1) * (1 - gap) + 1
+            bounds = np.cumsum(sizes)
+            starts = bounds - sizes
+            which = np.repeat(np.arange(len(sizes)), sizes)
+            at = np.arange(int(bounds[-1]) if len(bounds) else 0) - starts[which] + (first - reach)[which]
+            if gap:
+                at += (last - first + 1)[which] * (at >= first[which])
+            # One place more for each, and all outside the texts: -1, the end of the last text.
+            outside = (at < 0) | (at >= len(places.units))
+            outside[bounds - 1] = True
+            numbers, where, _ = self._find(np.where(outside, -1, places.units[np.where(outside, 0, at)]))
+            known = numbers >= 0
+            found.append((which[where[known]], numbers[known], np.full(int(known.sum()), sign)))
+        columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+        return columns[0], columns[1], columns[2]
 
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
         if self.rule.tokeniser is not None:
@@ -148,9 +192,8 @@ class Lookup:
             self._forms = _Known(self.units)
         return self._forms
 
-    def _find(self, units: Units) -> tuple[Ints, Ints, Ints]:
-        """Return all tokens: number (-1 of one that is not known), first word, length in words."""
-        words = units.numbers
+    def _find(self, words: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return all tokens of a run of words: number (-1 of one that is not known), first word, length in words."""
         single = np.append(self.words, -1)[words]
         if self.rule.negation:
             after = negated(words, self.negator)

@@ -15,6 +15,12 @@ from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
 
+_DECIDES = (
+    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Attention "
+    "explains and does not decide: its leaders gather the strong words into groups, and the groups, the other words "
+    "and the bias add up to the logit."
+)
+_LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for those that follow them."
 #: Words of each class that a page shows.
 _WORDS = 15
 
@@ -24,12 +30,12 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     classifier = load(folder)
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     training, measured = record["training"], record.get("measured", {})
-    best = training["best"]
+    linear = classifier.transfer == 0
     numbers: dict[str, object] = {
         "texts": training["texts"],
         "classes": ", ".join(map(str, classifier.classes_[:4])),
         "words with a value": training["active_words"],
-        "validation accuracy": f"{best['validation_accuracy']:.1%}",
+        **_reached(training),
         "processor seconds": training["cpu_seconds"],
     }
     if "test_accuracy" in measured:
@@ -40,12 +46,8 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         }
     sections: list[Section] = [
         KeyFigures(numbers),
-        Picture(
-            picture=training_figure(training["epochs"]),
-            alt="Loss and accuracy on the validation texts over the epochs",
-            caption="Two judgements an epoch of the start, then of the training through the hardmax layers.",
-            heading="Training",
-        ),
+        Text(_DECIDES if linear else _LEADS, "What decides"),
+        _settings_table(training) if linear else _training_picture(training),
     ]
     if len(classifier.classes_) == 2:
         sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
@@ -59,16 +61,42 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     )
 
 
+def _reached(training: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a training came to: its best epoch, or its chosen settings."""
+    if "best" in training:
+        return {"validation accuracy": f"{training['best']['validation_accuracy']:.1%}"}
+    chosen = {name: training[name] for name in ("phantom", "floor", "prior_strength")}
+    loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
+    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}"}
+
+
+def _settings_table(training: Mapping[str, Any]) -> Table:
+    """Return the settings that were tried, with their losses on texts held out."""
+    return Table(training["tried"], "Settings that were tried", note="Log-loss on texts that a fit did not see.")
+
+
+def _training_picture(training: Mapping[str, Any]) -> Picture:
+    """Return how the training of the published model went."""
+    return Picture(
+        training_figure(training["epochs"]),
+        "Loss and accuracy on the validation texts over the epochs",
+        "Two judgements an epoch of the start, then of the training through the hardmax layers.",
+        "Training",
+    )
+
+
 def strongest_words(classifier: LeaderClassifier) -> list[dict[str, object]]:
     """Return the words of the largest value for each of two classes, strongest first."""
-    values = classifier.embedding_[:-1] @ classifier.decoder_
+    values, what = classifier._gain * classifier.values_[:, 0], "value"
+    if classifier.transfer == 0:  # a rare word may have a large value that no text shows
+        values, what = classifier.values_[:, 0] * np.sqrt(classifier.grouping_.frequencies), "evidence"
     order = np.argsort(values, kind="stable")
     low, high = map(str, classifier.classes_)
     count = min(_WORDS, len(order) // 2)
     return [
         {
-            high: classifier.words_[up], f"value, {high}": float(values[up]),
-            low: classifier.words_[down], f"value, {low}": float(values[down]),
+            high: classifier.words_[up], f"{what}, {high}": float(values[up]),
+            low: classifier.words_[down], f"{what}, {low}": float(values[down]),
         }
         for up, down in zip(order[::-1][:count], order[:count], strict=True)
     ]  # fmt: skip
@@ -94,7 +122,7 @@ def training_figure(epochs: list[dict[str, Any]]) -> Figure:
 def explanation_report(record: Mapping[str, Any]) -> Report:
     """Return the page of what ``tokendyn sentiment explain --json`` wrote: verdict, leaders, contributions."""
     leaders = [
-        {name: row[name] for name in ("word", "mass", "value", "contribution", "followers")}
+        {name: row[name] for name in ("word", "own", "contribution", "followers", "mass", "value") if name in row}
         for row in record["leaders"]
     ]
     words = [{name: row[name] for name in ("word", "contribution")} for row in record["contributions"]]

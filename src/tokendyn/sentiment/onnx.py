@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
-    "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0."
+    "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
+    "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted."
 )
 
 
@@ -31,6 +32,9 @@ def export_onnx(model: "FrozenModel", path: str | Path) -> None:
     ``probabilities`` (texts, classes) and ``logits``, (texts,) for two classes and (texts, classes) for more. The
     graph runs the K layers with the canonical tie rule (products summed left to right, unfused; all tokens of the
     largest score lead), takes the mean over tokens, and decodes. A text without a token has the bias as logit.
+
+    With phantom words, and at transfer 0, there is a third input, ``lengths`` float64 (texts,), how many words each
+    text has. At transfer 0 the verdict is a sum over the tokens, and the graph has no layer.
 
     The tokeniser is not in the graph; the metadata hold the tokens, the classes, the rule of the tokeniser and how
     the inputs are made. :func:`onnx_inputs` makes them. One layer takes memory of texts x tokens x tokens numbers.
@@ -56,15 +60,15 @@ def export_onnx(model: "FrozenModel", path: str | Path) -> None:
 
 def onnx_model(model: "FrozenModel") -> Any:
     """Return the model that :func:`export_onnx` writes; see there."""
-    if not hasattr(model, "embedding_"):
+    if not hasattr(model, "words_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before exporting it")
     return _Graph().classifier(model)
 
 
 def onnx_inputs(
     model: "FrozenModel", texts: Iterable[Any]
-) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"]]:
-    """Return ``words`` and ``counts`` of some texts for the graph of :func:`export_onnx`.
+) -> dict[str, Int[np.ndarray, "texts tokens"] | Float[np.ndarray, "texts tokens"] | Float[np.ndarray, " texts"]]:
+    """Return ``words`` and ``counts`` (and ``lengths``) of some texts for the graph of :func:`export_onnx`.
 
     Tokens ascend and the neutral pole comes last, as in the classifier itself; the widest text sets the width.
     """
@@ -78,7 +82,12 @@ def onnx_inputs(
     words[filled], counts[filled] = ragged.words, ragged.counts
     unknown = np.flatnonzero(ragged.neutral > 0)
     counts[unknown, sizes[unknown]] = ragged.neutral[unknown]
-    return {"words": words, "counts": counts}
+    return {"words": words, "counts": counts, **({"lengths": ragged.lengths} if _needs_lengths(model) else {})}
+
+
+def _needs_lengths(model: "FrozenModel") -> bool:
+    """Return whether the verdict depends on how many words a text has."""
+    return bool(model._linear or model.phantom_)
 
 
 class _Graph(OnnxGraph):
@@ -94,7 +103,11 @@ class _Graph(OnnxGraph):
         self._score(classifier, several=several)
         return self.model(
             "tokendyn_sentiment",
-            {"words": (whole, ["texts", "tokens"]), "counts": (double, ["texts", "tokens"])},
+            {
+                "words": (whole, ["texts", "tokens"]),
+                "counts": (double, ["texts", "tokens"]),
+                **({"lengths": (double, ["texts"])} if _needs_lengths(classifier) else {}),
+            },
             {
                 "probabilities": (double, ["texts", classes]),
                 "logits": (double, ["texts", classes] if several else ["texts"]),
@@ -111,6 +124,9 @@ class _Graph(OnnxGraph):
         # Padding reads the pole, which exists, and has weight 0: an index outside the table would be an error.
         there = self.add("Greater", "counts", self.constant(0.0))
         pole = self.constant(len(classifier.words_))
+        if classifier._linear:
+            self._sum(classifier, there, pole, several=several)
+            return
         tokens = self.add(
             "Gather", self.constant(classifier.embedding_, "embedding"), self.add("Where", there, "words", pole)
         )
@@ -121,8 +137,26 @@ class _Graph(OnnxGraph):
         p = self.add("Div", counts, self.add("Max", whole, self.constant(np.finfo(np.float64).tiny)))
         for _ in range(classifier.layers):
             z = self._layer(z, p, there, float(classifier.alpha))
-        means = [self.total(self.add("Mul", p, coordinate), 1) for coordinate in z[:-1]]
+        means = [self.total(self.add("Mul", p, one), 1) for one in z[:-1]]
+        if classifier.phantom_:
+            of_text = self.add("Div", "lengths", self._mass(classifier))
+            means = [self.add("Mul", of_text, mean) for mean in means]
         self._decode(means, classifier, several=several)
+
+    def _mass(self, classifier: "FrozenModel") -> str:
+        """Add the words of each text and the phantom ones, at least the smallest number."""
+        mass = self.add("Add", "lengths", self.constant(float(classifier.phantom_)))
+        return self.add("Max", mass, self.constant(np.finfo(np.float64).tiny))
+
+    def _sum(self, classifier: "FrozenModel", there: str, pole: str, *, several: bool) -> None:
+        """Add ``sum_j m_j v_j / (n + phantom) + b``; values stand in the table, a row of 0 for all other tokens."""
+        table = np.concatenate([classifier.values_, np.zeros((1, classifier.values_.shape[1]))])
+        values = self.add("Gather", self.constant(table, "values"), self.add("Where", there, "words", pole))
+        counts = self.add("Where", there, "counts", self.constant(0.0))
+        whole = self.total(self.add("Mul", values, self.add("Unsqueeze", counts, self.constant([2]))), 1)
+        mean = self.add("Div", whole, self.add("Unsqueeze", self._mass(classifier), self.constant([1])))
+        columns = [self.add("Gather", mean, self.constant(k), axis=1) for k in range(table.shape[1])]
+        self._decode(columns, classifier, several=several)
 
     def _layer(self, z: list[str], p: str, there: str, alpha: float) -> list[str]:
         """Add ``z_i <- z_i + (1-c) (mean_{C_i} z - z_i)``, ``C_i = {j : <z_i,z_j> = max_l <z_i,z_l>}``."""
@@ -152,7 +186,10 @@ class _Graph(OnnxGraph):
 
     def _decode(self, means: list[str], classifier: "FrozenModel", *, several: bool) -> None:
         """Add ``logit = gain mean + bias`` and its probabilities."""
-        gain, bias = self.constant(float(classifier.decoder_.flat[0])), self.constant(classifier.intercept_, "bias")
+        gain, bias = (
+            self.constant(1.0 if classifier._linear else classifier._gain),
+            self.constant(classifier.intercept_, "bias"),
+        )
         if several:
             stacked = [self.add("Unsqueeze", mean, self.constant([1])) for mean in means]
             joined = self.add("Concat", *stacked, axis=1)

@@ -49,31 +49,58 @@ class TrainedModel(Result):
 
     def describe(self) -> list[str]:
         """Return how the training ended, and how many texts are labelled right."""
-        training, measured = self.model.training_, self.measured
+        training = self.model.training_
         ends = {
             "budget": ["the budget ended the training; the model is the best so far"],
             "diverged": ["the training left the finite numbers; the model is the best one before that"],
         }
+        if "epochs" not in training:
+            lines = self._describe_fit(training)
+            return lines + self._describe_test()
         lines = [
             *ends.get(self.status, []),
             f"trained on {training['training_texts']} texts in {training['cpu_seconds']:.1f} s of processor time; "
             f"{training['best']['validation_accuracy']:.1%} of {training['validation_texts']} validation texts right",
         ]
-        if "test_accuracy" in measured:
-            lines.append(
-                f"accuracy on {measured['test_texts']} texts held out: {measured['test_accuracy']:.1%}, "
-                f"with {measured['mean_leaders']:.1f} leaders a text"
-            )
+        return lines + self._describe_test()
+
+    def _describe_fit(self, training: Mapping[str, Any]) -> list[str]:
+        """Return what a fit at transfer 0 did."""
+        chosen = f"phantom {training['phantom']:g}, floor {training['floor']:g}, prior {training['prior_strength']:g}"
+        lines = [
+            f"learned {training['active_words']} words and n-grams from {training['texts']} texts in "
+            f"{training['cpu_seconds']:.1f} s of processor time",
+            f"{chosen}, by held-out losses of {len(training['tried'])} settings",
+        ]
+        if training["status"] == "budget":
+            lines.insert(0, "the budget ended the search for settings; all texts were learned from all the same")
         return lines
 
+    def _describe_test(self) -> list[str]:
+        """Return what was measured on texts held out, if any were."""
+        measured = self.measured
+        if "test_accuracy" not in measured:
+            return []
+        return [
+            f"accuracy on {measured['test_texts']} texts held out: {measured['test_accuracy']:.1%}, "
+            f"with {measured['mean_leaders']:.1f} leaders a text"
+        ]
+
     def table(self) -> "pd.DataFrame":
-        """Return two rows an epoch: loss and accuracy on the validation texts."""
+        """Return two rows an epoch, loss and accuracy on the validation texts; at transfer 0 one for each setting."""
         import pandas as pd
 
-        return pd.DataFrame(self.model.training_["epochs"])
+        training = self.model.training_
+        return pd.DataFrame(training["epochs"] if "epochs" in training else training["tried"])
 
     def picture(self) -> Curves:
-        """Return the accuracy on the validation texts over the epochs."""
+        """Return the accuracy on the validation texts over the epochs; at transfer 0 the loss over the settings."""
+        if "epochs" not in self.model.training_:
+            losses = np.array([row["loss"] for row in self.model.training_["tried"]])
+            return Curves(
+                np.arange(1.0, len(losses) + 1), {"held-out loss": losses}, "setting, in the order of the search",
+                "log-loss on texts held out",
+            )  # fmt: skip
         accuracy = np.array([row["validation_accuracy"] for row in self.model.training_["epochs"]])
         return Curves(
             x=np.arange(1.0, len(accuracy) + 1), curves={"validation accuracy": accuracy},

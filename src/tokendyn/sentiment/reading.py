@@ -22,6 +22,7 @@ def read_verdict(
     gain: float,
     bias: float | Float[np.ndarray, " classes"],
     classes: tuple[Any, ...],
+    of_text: float = 1.0,
 ) -> Explanation:
     """Return the explanation of the verdict ``gain sum_j w_j s_j + bias``, s the first coordinate.
 
@@ -39,8 +40,11 @@ def read_verdict(
         Step size of the layers.
     gain, bias, classes
         The decoder.
+    of_text
+        Share of the verdict that the words of the text have beside phantom ones.
     """
     words = len(labels) - has_neutral
+    gain = gain * of_text
     biases = np.atleast_1d(np.asarray(bias, dtype=np.float64))
     all_parts = gain * passage.shares[:words, None] * passage.states[0, :words, : len(biases)]
     scores = np.array([float(np.sum(column)) for column in np.ascontiguousarray(all_parts.T)]) + biases
@@ -52,7 +56,9 @@ def read_verdict(
     self_led = passage.self_led.tolist()
     final = passage.leaders[-1].tolist() if len(passage.leaders) else list(range(len(labels)))
     followers = _followers(labels, words, final, self_led)
-    mass, value, part = passage.shares.tolist(), passage.states[0, :, chosen].tolist(), parts.tolist()
+    counted = weights[:words] / weights.sum() if words else weights[:0]
+    own = (gain * counted * passage.states[0, :words, chosen]).tolist()
+    mass, value, part = (of_text * passage.shares).tolist(), passage.states[0, :, chosen].tolist(), parts.tolist()
     order = np.argsort(-np.abs(parts), kind="stable").tolist()
     leaders = tuple(
         LeaderWord(
@@ -61,6 +67,7 @@ def read_verdict(
             mass=mass[j],
             value=value[j],
             contribution=part[j],
+            own=own[j],
             followers=followers[j],
             by_class=by_class[j],
         )
@@ -80,6 +87,7 @@ def read_verdict(
         Departure(labels[j], spans[j], margin) for j, margin in zip(removed.tolist(), margins.tolist(), strict=True)
     )
     unknown = int(weights[-1]) if has_neutral else 0
+    others = parts[~passage.self_led[:words]]
     return Explanation(
         text=text,
         label=classes[verdict],
@@ -88,8 +96,9 @@ def read_verdict(
         bias=float(biases[chosen]),
         classes=classes,
         leaders=leaders,
-        neutral=_neutral(labels, has_neutral, unknown, passage, final, self_led, followers),
-        residual=float(np.sum(parts[~passage.self_led[:words]])),
+        neutral=_neutral(labels, has_neutral, unknown, mass, final, self_led, followers),
+        residual=float(np.sum(others)),
+        others=(float(others[others < 0.0].sum()), float(others[others > 0.0].sum())),
         contributions=contributions,
         succession=succession,
         known_words=int(np.sum(weights[:words])),
@@ -120,7 +129,7 @@ def _neutral(
     labels: tuple[str, ...],
     has_neutral: bool,
     unknown: int,
-    passage: Passage,
+    mass: list[float],
     final: list[int],
     self_led: list[bool],
     followers: list[tuple[str, ...]],
@@ -129,7 +138,7 @@ def _neutral(
     if not has_neutral:
         return NeutralPole(mass=0.0, words=0, followers=(), follows=None)
     follows = None if self_led[-1] else labels[final[-1]]
-    return NeutralPole(mass=float(passage.shares[-1]), words=unknown, followers=followers[-1], follows=follows)
+    return NeutralPole(mass[-1], unknown, followers[-1], follows)
 
 
 def _note(words: int, unknown: int) -> str:

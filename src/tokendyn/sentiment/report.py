@@ -37,6 +37,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
                 value=word.value,
                 contribution=word.contribution,
                 followers=word.followers,
+                own=word.own if explanation.summed else None,
             )
             for word in explanation.leaders
         ],
@@ -45,7 +46,8 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         neutral_mass=explanation.neutral.mass,
         neutral_words=explanation.neutral.words,
         note=explanation.note,
-        succession=[(leader.word, leader.margin) for leader in explanation.succession],
+        succession=[(gone.word, gone.margin) for gone in explanation.succession],
+        others=explanation.others if explanation.summed else None,
     )
 
 
@@ -75,7 +77,7 @@ def scene(explanation: Explanation, title: str = "") -> TokenScene | None:
 
 def _ends(explanation: Explanation) -> tuple[str, str]:
     """Return what the two ends of the first coordinate mean: the classes, when it is the decoder's axis."""
-    if len(explanation.classes) > 2:
+    if len(explanation.classes) > 2 and explanation.rival is None:
         return ("", "")
     negative, positive = explanation.sides
     return str(negative), str(positive)

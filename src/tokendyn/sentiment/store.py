@@ -10,13 +10,20 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
-from tokendyn.sentiment.checks import MOST_CLASSES, check_parameters
+from tokendyn.sentiment.checks import check_parameters
 from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.groups import Grouping, members_of
 from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
-_LATER = {"ngrams", "negation", "patience", "class_weight"}  # parameters that older folders lack
+#: At transfer 0: the words that have a topic are listed, for most have none.
+_VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
+#: Parameters that older folders lack; without a transfer they hold the published model.
+_LATER = {
+    "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
+    "strong_share", "dimensions",
+}  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
 
@@ -50,15 +57,18 @@ def save(
     OutputError
         If the folder exists, or cannot be written.
     """
-    if not hasattr(classifier, "embedding_"):
+    if not hasattr(classifier, "words_"):
         raise BadInputError("the classifier is not fitted; call fit(texts, labels) before saving it")
     parameters = {name: _plain(value) for name, value in classifier.get_params().items() if name != "tokeniser"}
+    if not isinstance(parameters["random_state"], int):
+        parameters["random_state"] = None  # the state of a generator is not kept
     record = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
         "classes": [_plain(label) for label in classifier.classes_],
         "words": list(classifier.words_),
         "parameters": parameters,
+        "fitted": _fitted(classifier),
         "tokeniser": None if classifier.tokeniser is None else _kind(classifier.tokeniser),
         "training": classifier.training_,
         "measured": dict(measured or {}),
@@ -67,14 +77,34 @@ def save(
             parameters, seed=parameters["random_state"], seconds=classifier.training_["cpu_seconds"]
         ),
     }
-    tensors = {
-        "embedding": classifier.embedding_,
-        "decoder": classifier.decoder_,
-        "intercept": np.atleast_1d(classifier.intercept_),
+    tensors = _tensors(classifier)
+    with new_folder(folder, overwrite=overwrite) as place:
+        write_json(place / "model.json", record)
+        write_tensors(place / "model.safetensors", tensors)
+
+
+def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
+    """Return the fitted numbers that are no tensors."""
+    fitted = {"phantom": float(classifier.phantom_)}
+    return fitted | (
+        {"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {}
+    )
+
+
+def _tensors(classifier: LeaderClassifier) -> dict[str, np.ndarray]:
+    """Return the fitted arrays."""
+    intercept = np.atleast_1d(classifier.intercept_)
+    if not classifier._linear:
+        return {"embedding": classifier.embedding_, "decoder": classifier.decoder_, "intercept": intercept}
+    grouping = classifier.grouping_
+    chosen = np.flatnonzero(grouping.topics.any(axis=1))
+    return {
+        "values": classifier.values_,
+        "intercept": intercept,
+        "frequencies": grouping.frequencies.astype(np.int64),
+        "topics": grouping.topics[chosen].astype(np.float32),
+        "with_topic": chosen.astype(np.int64),
     }
-    with new_folder(folder, overwrite=overwrite) as temporary:
-        write_json(temporary / "model.json", record)
-        write_tensors(temporary / "model.safetensors", tensors)
 
 
 def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
@@ -99,21 +129,32 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     if not folder.is_dir():
         raise BadInputError(f"{folder} is not a folder; give one that `tokendyn sentiment train` wrote")
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
-    tensors = read_tensors(folder / "model.safetensors", _TENSORS)
+    parameters = {"transfer": 1.0, **record.get("parameters", {})} if record.get("parameters") else {}
+    linear = parameters.get("transfer") == 0
+    tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
-    problems = problems or _record_problems(record) + _tensor_problems(record, tensors)
+    problems = problems or _record_problems(record) + (_value_problems if linear else _tensor_problems)(record, tensors)
     if problems:
         problems[-1] += "; train and save the model anew"
         raise BadInputError.all_of(str(folder), problems)
     _check_tokeniser(folder, record.get("tokeniser"), tokeniser)
-    classifier = LeaderClassifier(**record["parameters"], tokeniser=tokeniser)
-    classifier._settle(
-        np.array(record["classes"]),
-        tuple(record["words"]),
-        tensors["embedding"],
-        tensors["decoder"],
-        tensors["intercept"] if len(record["classes"]) > 2 else float(tensors["intercept"][0]),
-    )
+    classifier = LeaderClassifier(**parameters, tokeniser=tokeniser)
+    classes, words, fitted = np.array(record["classes"]), tuple(record["words"]), record.get("fitted", {})
+    intercept = tensors["intercept"] if len(record["classes"]) > 2 else float(tensors["intercept"][0])
+    if linear:
+        topics = np.zeros((len(words), tensors["topics"].shape[1]))
+        topics[tensors["with_topic"]] = tensors["topics"]
+        grouping = Grouping(
+            frequencies=tensors["frequencies"],
+            members=members_of(words, int(parameters["ngrams"])),
+            topics=topics,
+            share=float(fitted["share"]),
+            spread=float(fitted["spread"]),
+        )
+        classifier._settle_values(classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping)
+    else:
+        phantom = float(fitted.get("phantom", 0.0))
+        classifier._settle(classes, words, tensors["embedding"], tensors["decoder"], intercept, phantom)
     classifier.training_ = record["training"]
     return classifier
 
@@ -156,9 +197,18 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
         problems.append("model.json: parameters are not those of this classifier")
     else:
         try:
-            check_parameters(defaults | parameters)
+            check_parameters(defaults | {"transfer": 1.0} | parameters)
         except BadInputError as error:
             problems.append(f"model.json: {error}")
+    fitted = record.get("fitted", {})
+    if not isinstance(fitted, dict) or not all(isinstance(number, int | float) for number in fitted.values()):
+        problems.append("model.json: fitted is not an object of numbers")
+    elif (
+        isinstance(parameters, dict)
+        and parameters.get("transfer") == 0
+        and not {"phantom", "share", "spread"} <= set(fitted)
+    ):
+        problems.append("model.json: fitted lacks phantom, share or spread")
     if not isinstance(record["training"], dict):
         problems.append("model.json: training is not an object")
     return problems
@@ -166,7 +216,7 @@ def _record_problems(record: dict[str, Any]) -> list[str]:
 
 def _plain_labels(classes: list[Any]) -> bool:
     """Return whether these can be the labels of a classifier."""
-    return 2 <= len(classes) <= MOST_CLASSES and all(isinstance(label, str | int | float) for label in classes)
+    return len(classes) >= 2 and all(isinstance(label, str | int | float) for label in classes)
 
 
 def _tensor_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
@@ -188,6 +238,38 @@ def _tensor_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> 
             problems.append(f"model.safetensors: {name} holds NaN or infinite values")
     if not problems and (np.any(tensors["embedding"][-1, :-1]) or not _straight(tensors["decoder"])):
         problems.append("model.safetensors: the neutral pole or the decoder is not as the classifier builds it")
+    return problems
+
+
+def _value_problems(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> list[str]:
+    """Return what is wrong with the tensors at transfer 0, alone and beside the words."""
+    words = len(record["words"]) if isinstance(record["words"], list) else 0
+    classes = len(record["classes"]) if isinstance(record["classes"], list) else 2
+    columns = classes if classes > 2 else 1
+    listed = tensors["with_topic"]
+    shapes = {"values": (words, columns), "intercept": (columns,), "frequencies": (words,)}
+    dtypes = {"values": "f8", "intercept": "f8", "frequencies": "i8", "topics": "f4", "with_topic": "i8"}
+    problems = [
+        f"model.safetensors: {name} has shape {tensors[name].shape}, expected {shape}, for {words} words"
+        for name, shape in shapes.items()
+        if tensors[name].shape != shape
+    ]
+    problems += [
+        f"model.safetensors: {name} is {tensors[name].dtype}, expected {np.dtype(kind)}"
+        for name, kind in dtypes.items()
+        if tensors[name].dtype != np.dtype(kind)
+    ]
+    problems += [
+        f"model.safetensors: {name} holds NaN or infinite values"
+        for name in ("values", "intercept", "topics")
+        if not np.isfinite(tensors[name]).all()
+    ]
+    if tensors["topics"].ndim != 2 or listed.shape != tensors["topics"].shape[:1]:
+        problems.append("model.safetensors: topics and with_topic do not fit together")
+    elif len(listed) and not (listed.min() >= 0 and listed.max() < words and (np.diff(listed) > 0).all()):
+        problems.append("model.safetensors: with_topic does not name words in their order")
+    if (tensors["frequencies"] < 0).any():
+        problems.append("model.safetensors: frequencies holds negative numbers")
     return problems
 
 

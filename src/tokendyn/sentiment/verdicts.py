@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LedBy:
-    """A leader word of a text: the same fields as in :class:`LeaderWord`, without its followers."""
+    """A leader word of a text: the same fields as in :class:`LeaderWord`; followers are named at transfer 0 only."""
 
     word: str
     spans: tuple[Span, ...]
     mass: float
     value: float
     contribution: float
+    own: float
+    followers: tuple[str, ...] = ()
     by_class: tuple[float, ...] = ()
 
 
@@ -44,6 +46,7 @@ class Verdict:
     bias: float
     leaders: tuple[LedBy, ...]
     residual: float
+    rival: Any = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as JSON values."""
@@ -54,6 +57,7 @@ class Verdict:
             "bias": self.bias,
             "leaders": [_leader(led) for led in self.leaders],
             "residual": self.residual,
+            **({} if self.rival is None else {"rival": self.rival}),
         }
 
 
@@ -62,12 +66,14 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     ragged, places = model._lookup.encode_with_places(texts)
     led = np.zeros(len(ragged.words), dtype=bool)
     shares, _ = route_all(ragged, model.embedding_, float(model.alpha), model.layers, led=led)
+    of_text = model._of_text(ragged)
+    shares *= of_text
     scores = model._decode(ragged, shares)
     rows = np.repeat(np.arange(len(texts)), np.diff(ragged.indptr))
     several = scores.ndim == 2
     pole = scores.argmax(axis=1) if several else np.zeros(len(texts), dtype=np.int64)
     logits = scores[np.arange(len(texts)), pole] if several else scores
-    gain, biases = float(model.decoder_.flat[0]), np.atleast_1d(model.intercept_)
+    gain, biases = model._gain, np.atleast_1d(model.intercept_)
     entry_values = model.embedding_[ragged.words, pole[rows]]
     parts = gain * shares * entry_values
     residuals = np.bincount(rows, weights=np.where(led, 0.0, parts), minlength=len(texts)).tolist()
@@ -75,14 +81,19 @@ def verdicts(model: "FrozenModel", texts: list[str]) -> Iterator[Verdict]:
     # By text, then by strength: the leaders of a text are one slice, the strongest first.
     chosen = chosen[np.lexsort((-np.abs(parts[chosen]), rows[chosen]))]
     bounds = np.searchsorted(rows[chosen], np.arange(len(texts) + 1)).tolist()
-    columns = (ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen])
+    # A word that leads nobody keeps m of the n words of its text.
+    sizes = np.add.reduceat(np.append(ragged.counts, 0.0), ragged.indptr[:-1]) * (np.diff(ragged.indptr) > 0)
+    own = gain * of_text * ragged.counts / (sizes + ragged.neutral)[rows] * entry_values
+    columns = (ragged.words[chosen], shares[chosen], entry_values[chosen], parts[chosen], own[chosen])
     by_class: Iterable[tuple[float, ...]] = repeat((), len(chosen))
     if several:
         whole = gain * shares[chosen, None] * model.embedding_[ragged.words[chosen], :-1]
         by_class = map(tuple, whole.tolist())
     leaders = [
-        LedBy(word=model.words_[number], spans=spans, mass=mass, value=value, contribution=part, by_class=each)
-        for spans, number, mass, value, part, each in zip(
+        LedBy(
+            word=model.words_[number], spans=spans, mass=mass, value=value, contribution=part, own=alone, by_class=each
+        )
+        for spans, number, mass, value, part, alone, each in zip(
             places.of(chosen), *(column.tolist() for column in columns), by_class, strict=True
         )
     ]
@@ -121,7 +132,10 @@ def _leader(led: LedBy) -> dict[str, Any]:
         "mass": led.mass,
         "value": led.value,
         "contribution": led.contribution,
+        "own": led.own,
     }
+    if led.followers:
+        record["followers"] = list(led.followers)
     if led.by_class:
         record["by_class"] = list(led.by_class)
     return record

@@ -1,11 +1,12 @@
 """Texts as weighted tokens: counting, and the choice of the words that carry a value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from tokendyn.sentiment.crops import with_crops
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, TokenRule, is_negator, negated, read_units
 
@@ -27,13 +28,16 @@ class Ragged:
     counts
         Float64, how often the word occurs in the text.
     neutral
-        Float64, how many words of each text are not active.
+        Float64, how many tokens of each text are not active.
+    lengths
+        Float64, how many words each text has, active or not, n-grams not counted.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
     words: Int[np.ndarray, " entries"]
     counts: Float[np.ndarray, " entries"]
     neutral: Float[np.ndarray, " texts"]
+    lengths: Float[np.ndarray, " texts"]
 
     def __len__(self) -> int:
         return len(self.neutral)
@@ -51,6 +55,10 @@ class CountedTexts:
         The tokens by number.
     sizes
         How many tokens each text has, those included that were not numbered.
+    lengths
+        How many words each text has, n-grams not counted.
+    parents
+        With crops, of which text each is; they are the last of the counted texts.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -58,6 +66,8 @@ class CountedTexts:
     counts: Float[np.ndarray, " entries"]
     names: tuple[str, ...]
     sizes: Int[np.ndarray, " texts"]
+    lengths: Int[np.ndarray, " texts"]
+    parents: Int[np.ndarray, " crops"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -67,35 +77,61 @@ class CountedTexts:
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
 
 
-def count_words(texts: Sequence[str], rule: TokenRule = _WORDS) -> CountedTexts:
+def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool = False) -> CountedTexts:
     """Tokenise and count every token of every text.
 
     Single words are numbered first, by first occurrence, then negated words, then n-grams; n-grams that only
     one text holds are counted in ``sizes`` alone, since nothing can be learned from them.
+
+    Parameters
+    ----------
+    texts
+        The texts.
+    rule
+        How they become tokens.
+    crops
+        Count pieces of long texts too, as further texts: see :func:`tokendyn.sentiment.crops.with_crops`. They bring
+        no token that the texts lack.
     """
     lexicon = Lexicon()
     units = read_units(texts, rule, lexicon)
+    parents = np.empty(0, dtype=np.int64)
+    if crops:
+        units, parents = with_crops(units, texts)
+    count = len(texts) + len(parents)
     words, numbers = len(lexicon.numbers), units.numbers
     marked = numbers
     if rule.negation:
         marked = _mark(numbers, lexicon)
     names = list(lexicon.numbers)
-    sizes = np.bincount(units.rows[numbers >= 0], minlength=len(texts))
+    lengths = sizes = np.bincount(units.rows[numbers >= 0], minlength=count)
     parts = [_tally(marked, units.rows, len(names))]
     base, runs, spelled = len(names), numbers, names
     for length in range(2, rule.ngrams + 1):
         keys, runs = _extend(runs, numbers[length - 1 :], words)
         rows = units.rows[: len(runs)]
-        sizes = sizes + np.bincount(rows[runs >= 0], minlength=len(texts))
-        row, run, count = _tally(runs, rows, len(keys))
-        kept = np.bincount(run, minlength=len(keys)) > 1  # each text counts a run once, so this is its number of texts
+        sizes = sizes + np.bincount(rows[runs >= 0], minlength=count)
+        row, run, times = _tally(runs, rows, len(keys))
+        kept = np.bincount(run[row < len(texts)], minlength=len(keys)) > 1
         renamed = np.cumsum(kept) - 1 + base
         inside = kept[run]
-        parts.append((row[inside], renamed[run[inside]], count[inside]))
+        parts.append((row[inside], renamed[run[inside]], times[inside]))
         base += int(np.sum(kept))
         spelled = _spell(keys, spelled, names, words, kept if length == rule.ngrams else None)
         names += spelled if length == rule.ngrams else [name for name, keep in zip(spelled, kept, strict=True) if keep]
-    return _counted(parts, names, sizes)
+    rows, tokens, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    if len(parts) > 1:
+        order = np.argsort(rows, kind="stable")
+        rows, tokens, counts = rows[order], tokens[order], counts[order]
+    return CountedTexts(
+        indptr=np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64),
+        words=tokens.astype(np.int32),
+        counts=counts.astype(np.float64),
+        names=tuple(names),
+        sizes=sizes,
+        lengths=lengths,
+        parents=parents,
+    )
 
 
 def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:
@@ -141,23 +177,6 @@ def _spell(
     chosen = keys if kept is None else keys[kept]
     first, last = np.divmod(chosen, max(words, 1))
     return [f"{shorter[a]} {names[b]}" for a, b in zip(first.tolist(), last.tolist(), strict=True)]
-
-
-def _counted(
-    parts: list[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
-    names: list[str],
-    sizes: Int[np.ndarray, " texts"],
-) -> CountedTexts:
-    """Join the tallies of words and n-grams."""
-    rows, numbers, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    if len(parts) > 1:
-        # The stable sort keeps words before n-grams in each text, so entries ascend by number.
-        order = np.argsort(rows, kind="stable")
-        rows, numbers, counts = rows[order], numbers[order], counts[order]
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(sizes)))]).astype(np.int64)
-    return CountedTexts(
-        indptr=indptr, words=numbers.astype(np.int32), counts=counts.astype(np.float64), names=tuple(names), sizes=sizes
-    )
 
 
 def choose_active(
@@ -219,5 +238,9 @@ def with_active(counted: CountedTexts, active: Int[np.ndarray, " active"]) -> Ra
     indptr = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     order = np.lexsort((new[kept], rows[kept]))
     return Ragged(
-        indptr=indptr, words=new[kept][order], counts=counted.counts[kept][order], neutral=neutral.astype(np.float64)
+        indptr=indptr,
+        words=new[kept][order],
+        counts=counted.counts[kept][order],
+        neutral=neutral.astype(np.float64),
+        lengths=counted.lengths.astype(np.float64),
     )

@@ -26,6 +26,8 @@ class ExplainedLeader:
         What its cluster adds to the logit.
     followers
         Words that end with it, without itself.
+    own
+        What the word itself adds, where its cluster is a sum over words; None where the leader speaks for all of them.
     """
 
     word: str
@@ -34,6 +36,7 @@ class ExplainedLeader:
     value: float
     contribution: float
     followers: Sequence[str] = ()
+    own: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class ExplainedText:
         Anything the reader must know, in words.
     succession
         Words taken out one after the other, and by how much the verdict leads without this and those before it.
+    others
+        The residual as its negative and its positive part, where every word adds a part of its own; else None.
     """
 
     text: str
@@ -89,6 +94,7 @@ class ExplainedText:
     neutral_words: int = 0
     note: str = ""
     succession: Sequence[tuple[str, float]] = ()
+    others: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         problems = []

@@ -114,6 +114,7 @@ class _Row:
     word: str
     mass: str
     value: str
+    own: str
     contribution: str
     times: str
     followers: str
@@ -138,6 +139,7 @@ class _Page:
     neutral_line: str
     pictures: Sequence[Picture]
     motion: Motion | None
+    summed: bool
 
 
 def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence[Picture]) -> _Page:
@@ -162,6 +164,7 @@ def _page(explained: ExplainedText, scene: TokenScene | None, pictures: Sequence
         neutral_line=neutral_line(explained),
         pictures=pictures,
         motion=moving,
+        summed=explained.others is not None,
     )
 
 
@@ -203,6 +206,14 @@ def _summary(explained: ExplainedText) -> str:
             f"No word of the text speaks for either class: the verdict comes from the bias ({signed(explained.bias)})."
         )
     best = explained.leaders[explained.by_contribution[0]]
+    if explained.others is not None:
+        alone = "" if best.own is None else f" (without “{best.word}” the logit moves by {signed(-best.own)})"
+        group = f"“{best.word}” with the words that it leads" if best.followers else f"“{best.word}”"
+        return (
+            f"The verdict is the sum of all words; {count} {'leader groups' if count == 1 else 'leaders group'} the "
+            f"strong ones. Most comes from {group}: {signed(best.contribution)}{alone}. "
+            f"The logit is {signed(explained.logit)}; above zero it means {explained.classes[1]}."
+        )
     leads = "One leader decides:" if count == 1 else f"{count} leaders decide; the strongest is"
     return (
         f"{leads} “{best.word}” with {signed(best.contribution)}. "
@@ -212,6 +223,9 @@ def _summary(explained: ExplainedText) -> str:
 
 def neutral_line(explained: ExplainedText) -> str:
     """Return what the neutral pole holds, in words."""
+    if explained.others is not None:
+        low, high = explained.others
+        return f"All other words and n-grams add {signed(high)} and {signed(low)}: {signed(explained.residual)}."
     if not explained.neutral_words:
         return "The neutral pole is empty: every known word follows a leader."
     words = "1 word" if explained.neutral_words == 1 else f"{explained.neutral_words:,} words"
@@ -220,7 +234,8 @@ def neutral_line(explained: ExplainedText) -> str:
 
 def sum_line(explained: ExplainedText) -> str:
     """Return the sum of all parts and the logit, in words; it says so when they differ."""
-    parts = f"Bias, contributions and residual add up to {explained.sum:+.6f}".replace("-", "−")
+    rest = "residual" if explained.others is None else "other words"
+    parts = f"Bias, contributions and {rest} add up to {explained.sum:+.6f}".replace("-", "−")
     if explained.adds_up:
         return f"{parts}, the logit; its logistic function is the probability of {explained.classes[1]}."
     return f"{parts}, but the logit is {signed(explained.logit, 6)}: the parts do not account for all of it."
@@ -275,7 +290,8 @@ def _shown(
     share = math.sqrt(leader.mass / heaviest) if heaviest > 0 else 1.0
     tip = (
         f"“{token.word}” leads: mass {short(leader.mass)}, value {signed(leader.value)}\n"
-        f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
+        + ("" if leader.own is None else f"without it the logit moves by {signed(-leader.own, 4)}\n")
+        + f"its cluster adds {signed(leader.contribution, 4)}, {towards}"
     )
     sign = "+" if part > 0 else "−" if part < 0 else ""
     star = f"{max(0.5, 1.45 * share):.2f}"
@@ -303,7 +319,8 @@ def contribution_lines(explained: ExplainedText, most: int = _MOST_BARS) -> list
     rest = order[most:]
     if rest:
         lines.append((f"{len(rest)} weaker leaders", math.fsum(explained.leaders[i].contribution for i in rest), -1))
-    return [*lines, ("residual", explained.residual, -1), ("bias", explained.bias, -1)]
+    rest_of_text = "residual" if explained.others is None else "other words"
+    return [*lines, (rest_of_text, explained.residual, -1), ("bias", explained.bias, -1)]
 
 
 def _bars(explained: ExplainedText, colours: list[str]) -> list[_Bar]:
@@ -342,30 +359,24 @@ def _rows(explained: ExplainedText, colours: list[str]) -> list[_Row]:
         left = len(leader.followers) - _MOST_FOLLOWERS
         rows.append(
             _Row(
-                colour=colours[index],
-                number=str(number),
-                word=leader.word,
-                mass=short(leader.mass),
-                value=signed(leader.value),
-                contribution=signed(leader.contribution, 4),
-                times=f"{len(leader.spans):,}",
-                followers=(names + (f" and {left} more" if left > 0 else "")) or "–",
+                colours[index],
+                str(number),
+                leader.word,
+                short(leader.mass),
+                signed(leader.value),
+                "–" if leader.own is None else signed(leader.own, 4),
+                signed(leader.contribution, 4),
+                f"{len(leader.spans):,}",
+                (names + (f" and {left} more" if left > 0 else "")) or "–",
             )
         )
     if explained.neutral_words:
         followers = f"{explained.neutral_words:,} words"
-        rows.append(
-            _Row(
-                colour=NEUTRAL,
-                number="0",
-                word="(neutral pole)",
-                mass=short(explained.neutral_mass),
-                value="–",
-                contribution="0",
-                times="–",
-                followers=followers,
-            )
+        name, part = (
+            ("(neutral pole)", "0") if explained.others is None else ("(other words)", signed(explained.residual, 4))
         )
+        mass = short(explained.neutral_mass)
+        rows.append(_Row(NEUTRAL, "0", name, mass, "–", "–", part, "–", followers))
     return rows
 
 

@@ -25,6 +25,8 @@ from tokendyn.show.palette import NEUTRAL
 MOST_CHARACTERS = 900
 
 _BAR = 24
+#: Characters of the words that a leader leads.
+_LED = 36
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -79,22 +81,42 @@ def _excerpt(explained: ExplainedText, colours: list[str]) -> Text:
 def _table(explained: ExplainedText, colours: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, show_footer=True, header_style="dim", footer_style="bold")
     table.add_column("leader", footer="= logit", overflow="ellipsis", max_width=24, no_wrap=True)
-    table.add_column("mass", justify="right")
-    table.add_column("adds", justify="right", footer=signed(explained.sum))
+    summed = explained.others is not None
+    table.add_column("alone" if summed else "mass", justify="right")
+    table.add_column("with its words" if summed else "adds", justify="right", footer=signed(explained.sum))
     negative, positive = (_clean(name)[: _BAR // 2] for name in explained.classes)
     table.add_column(f"{negative:>{_BAR // 2}}│{positive}", no_wrap=True)
+    if summed:
+        table.add_column("its words", no_wrap=True, overflow="ellipsis")
     lines = contribution_lines(explained, 10)
     widest = max((abs(part) for _, part, _ in lines), default=0.0) or 1.0
-    for name, part, leader in lines:
-        colour = colours[leader] if leader >= 0 else NEUTRAL
-        mass = short(explained.leaders[leader].mass) if leader >= 0 else ""
+    for name, part, place in lines:
+        colour = colours[place] if place >= 0 else NEUTRAL
         table.add_row(
-            Text(_clean(name), style=Style(color=colour, bold=leader >= 0)),
-            mass,
+            Text(_clean(name), style=Style(color=colour, bold=place >= 0)),
+            _first_number(explained, place),
             signed(part),
             _bar(part / widest, colour),
+            *([Text(_clean(_led(explained, place)), style="dim")] if summed else []),
         )
     return table
+
+
+def _first_number(explained: ExplainedText, place: int) -> str:
+    """Return what a leader adds alone, or its mass; nothing on the lines that are no leader."""
+    if place < 0:
+        return ""
+    leader = explained.leaders[place]
+    return short(leader.mass) if leader.own is None else signed(leader.own)
+
+
+def _led(explained: ExplainedText, place: int) -> str:
+    """Return the words that a leader leads, as many as a line holds."""
+    names = list(explained.leaders[place].followers) if place >= 0 else []
+    shown: list[str] = []
+    while names and len(", ".join([*shown, names[0]])) <= _LED:
+        shown.append(names.pop(0))
+    return ", ".join(shown) + (f" and {len(names)} more" if names and shown else "")
 
 
 def _bar(share: float, colour: str) -> Text:

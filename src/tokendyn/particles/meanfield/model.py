@@ -40,7 +40,7 @@ from tokendyn.particles.meanfield.projection import (
     terminal_phase,
 )
 from tokendyn.results import Curves, Result
-from tokendyn.runs.checkpoint import Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint
 from tokendyn.words import counted
 
 if TYPE_CHECKING:
@@ -394,7 +394,7 @@ def simulate(
     normalise: bool = False,
     config: dict[str, Any] | None = None,
     progress: Progress | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: AnyCheckpoint | None = None,
     check: bool = True,
     start: Start | None = None,
     error_tolerance: float | None = None,

@@ -268,9 +268,8 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         number_of = np.array([self._number_of.get(name, -1) for name in counted.names], dtype=np.int64)
         known = np.flatnonzero(number_of >= 0)
         ragged = with_active(counted, known)
-        # Words are numbered by these texts; the network knows them by the numbers of its own vocabulary.
         numbers = number_of[known][ragged.words].astype(np.int32) if len(known) else ragged.words
-        mapped = Ragged(indptr=ragged.indptr, words=numbers, counts=ragged.counts, neutral=ragged.neutral)
+        mapped = Ragged(ragged.indptr, numbers, ragged.counts, ragged.neutral, ragged.lengths)
         return run_texts(mapped, np.arange(len(mapped)), self.network_, temperature)
 
     def _train(
@@ -347,11 +346,12 @@ def merge_words(texts: Sequence[str], at_most: int) -> CountedTexts:
         distinct.append(len(numbers))
         sizes.append(len(first))
     return CountedTexts(
-        indptr=np.cumsum(np.array(distinct, dtype=np.int64)),
-        words=np.concatenate([*words, np.empty(0, np.int32)]),
-        counts=np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
-        names=tuple(lexicon.numbers),
-        sizes=np.array(sizes, dtype=np.int64),
+        np.cumsum(np.array(distinct, dtype=np.int64)),
+        np.concatenate([*words, np.empty(0, np.int32)]),
+        np.concatenate([*counts, np.empty(0, np.int64)]).astype(np.float64),
+        tuple(lexicon.numbers),
+        np.array(sizes, dtype=np.int64),
+        np.array(sizes, dtype=np.int64),
     )
 
 

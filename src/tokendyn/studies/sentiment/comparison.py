@@ -19,6 +19,7 @@ from tokendyn.rivals.sentiment.contenders import (
     linear_model,
     published_model,
 )
+from tokendyn.sentiment.checks import MOST_CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,11 +139,15 @@ class Comparison(Result, kind="sentiment-comparison"):
         return pd.DataFrame(self.rows())
 
 
-def usual_contenders(*, published: bool = False, published_epochs: int = 4, **parameters: Any) -> list[Contender]:
+def usual_contenders(
+    *, classes: int = 2, published: bool = False, published_epochs: int = 4, **parameters: Any
+) -> list[Contender]:
     """Return the classifiers that people choose between, the leader classifier first.
 
     Parameters
     ----------
+    classes
+        How many classes there are: of more than 15, transfer 1 takes no part.
     published
         Whether the model as published takes part too (d = 16, hardmax at inference; two classes only).
     published_epochs
@@ -150,8 +155,10 @@ def usual_contenders(*, published: bool = False, published_epochs: int = 4, **pa
     **parameters
         Of the leader classifier.
     """
+    few = classes <= MOST_CLASSES
     contenders = [
         leader_model("leaders", **parameters),
+        *([leader_model("leaders decide (transfer 1)", **(parameters | {"transfer": 1.0}))] if few else []),
         linear_model("TF-IDF + LR, words", tuned=True),
         linear_model("TF-IDF + LR, words and pairs", 2, tuned=True),
         embedding_model("fastText-like"),

@@ -118,7 +118,8 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
         from tokendyn.studies.sentiment.comparison import usual_contenders
 
         return usual_contenders(
-            published=self.published, published_epochs=self.published_epochs, **self._parameters()
+            classes=len(set(self.texts.labels or ())), published=self.published,
+            published_epochs=self.published_epochs, **self._parameters(),
         )  # fmt: skip
 
     @cached_property
@@ -134,6 +135,8 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
 class Curve(ReviewOptions, Experiment["LeaderCurve"]):
     """Draw accuracy against leaders a text: one model for each number that is aimed at, judged on its validation texts.
 
+    The models are those of transfer 1, in which leaders decide: at transfer 0 accuracy does not depend on leaders.
+
     Parameters
     ----------
     leaders
@@ -148,7 +151,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Check the texts and the settings; return how many models would be trained."""
         targets = self._targets
-        rehearse_fit(self.classifier(leaders=targets[0]), self.texts)
+        rehearse_fit(self.classifier(leaders=targets[0], transfer=1.0), self.texts)
         return (f"would train {len(targets)} models on {len(self.texts)} texts",)
 
     def run(
@@ -173,7 +176,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
         began = time.perf_counter()
         points = []
         for done, target in enumerate(self._targets, start=1):
-            model = self.classifier(leaders=target).fit(self.texts.texts, self.texts.labels or ())
+            model = self.classifier(leaders=target, transfer=1.0).fit(self.texts.texts, self.texts.labels or ())
             points.append(point_of(model))
             if progress is not None:
                 progress(done, len(self._targets))
@@ -193,7 +196,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
     def advice(self, folder: Path) -> str:
         """Return where the page is, and how to train one of the models."""
-        return f"{super().advice(folder)}; train a point: tokendyn sentiment train --leaders N"
+        return f"{super().advice(folder)}; train a point: tokendyn sentiment train --transfer 1 --leaders N"
 
     @cached_property
     def _targets(self) -> list[float]:

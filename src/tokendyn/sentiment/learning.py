@@ -1,0 +1,177 @@
+"""From texts and what they mean to the values and the places of words, without chance."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+
+from tokendyn.sentiment.groups import Grouping, members_of, topics_of, with_leaders
+from tokendyn.sentiment.selection import choose_prior, join
+from tokendyn.sentiment.tokens import TokenRule
+from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
+from tokendyn.sentiment.vocabulary import CountedTexts, count_words
+
+#: What an error on a crop costs, beside 1 on a text.
+_CROP_IMPORTANCE = 0.1
+#: Tokens of one text are learned from, up to so many texts; above it, those of two.
+_FEW_TEXTS = 1_000
+#: Least part of all words that may lead, where it is not given.
+_LEAST_SHARE = 0.05
+#: Numbers that the fit may hold at once: values times classes.
+_MOST_UNKNOWNS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is given to a fit; the attributes are parameters of :class:`tokendyn.sentiment.LeaderClassifier`."""
+
+    rule: TokenRule
+    active_words: int
+    phantom: float | None
+    floor: float | None
+    prior_strength: float | None
+    leaders: float
+    strong_share: float | None
+    dimensions: int
+    layers: int
+    alpha: float
+
+    def fixed(self) -> dict[str, float]:
+        """Return the settings of the prior that are not searched for."""
+        named = {"phantom": self.phantom, "floor": self.floor, "strength": self.prior_strength}
+        return {name: float(value) for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a fit found.
+
+    Attributes
+    ----------
+    words
+        The tokens with a value.
+    values
+        Their values, the biases and the phantom mass.
+    grouping
+        Where they stand.
+    prior
+        The settings of the fit.
+    record
+        Which settings were tried with which held-out loss, and how many tokens and crops there were.
+    """
+
+    words: tuple[str, ...]
+    values: Values
+    grouping: Grouping
+    prior: Prior
+    record: dict[str, object]
+
+
+def learn(
+    texts: Sequence[str],
+    targets: Float[np.ndarray, "texts columns"],
+    importance: Float[np.ndarray, " texts"],
+    settings: Settings,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    deadline: float = math.inf,
+) -> Learned:
+    """Learn the values of words, and find their places.
+
+    Parameters
+    ----------
+    texts
+        The texts.
+    targets, importance
+        As in :class:`tokendyn.sentiment.values.Sample`.
+    settings
+        The settings; those of the prior that are None are chosen by held-out losses, then all texts are learned from.
+    progress
+        Called with what is done next; what it raises ends the fit.
+    deadline
+        When no further setting is tried, by :func:`time.monotonic`.
+    """
+    progress("counting words")
+    counted = count_words(texts, settings.rule, crops=True)
+    tokens, sample, crops = _samples(counted, targets, importance)
+    choice = choose_prior(sample, crops, counted.parents, fixed=settings.fixed(), progress=progress, deadline=deadline)
+    progress("values of words")
+    presence = sparse.csr_matrix(
+        (np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape
+    )
+    scale = prior_scale(presence, sample.targets, choice.prior.floor)
+    whole = fit_values(
+        sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress)
+    )
+    frequencies = np.bincount(sample.counts.indices, minlength=len(tokens))
+    # The weakest tokens go without a second fit: their values are small, and the losses stay the same.
+    evidence = np.linalg.norm(whole.table, axis=1) * np.sqrt(frequencies)
+    active = np.sort(np.argsort(-evidence, kind="stable")[: settings.active_words])
+    active = active[evidence[active] > 0.0] if evidence.any() else active
+    values = Values(table=np.ascontiguousarray(whole.table[active]), biases=whole.biases, phantom=whole.phantom)
+    progress("places of words")
+    words = tuple(counted.names[number] for number in tokens[active].tolist())
+    sample = sample.tokens(active)
+    share = settings.strong_share
+    if share is None:
+        share = min(1.0, max(_LEAST_SHARE, 2.0 * settings.leaders / max(float(sample.sizes.mean()), 1.0)))
+    grouping = topics_of(
+        sample, values, frequencies[active], members_of(words, settings.rule.ngrams),
+        share=share, dimensions=settings.dimensions,
+    )  # fmt: skip
+    grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)
+    record: dict[str, object] = {
+        "distinct_words": len(counted.names),
+        "crops": len(counted.parents),
+        "status": "completed" if choice.completed else "budget",
+        "phantom": choice.prior.phantom,
+        "floor": choice.prior.floor,
+        "prior_strength": choice.prior.strength,
+        "tried": [
+            {"phantom": prior.phantom, "floor": prior.floor, "prior_strength": prior.strength, "loss": loss}
+            for prior, loss in choice.tried
+        ],
+    }
+    return Learned(words=words, values=values, grouping=grouping, prior=choice.prior, record=record)
+
+
+def _tell(progress: Callable[[str], None]) -> Callable[[int], None]:
+    """Return a callback of the fit that names its iteration."""
+    return lambda iteration: progress(f"values of words, iteration {iteration}")
+
+
+def _samples(
+    counted: CountedTexts, targets: Float[np.ndarray, "texts columns"], importance: Float[np.ndarray, " texts"]
+) -> tuple[Int[np.ndarray, " tokens"], Sample, Sample | None]:
+    """Return which tokens can be learned from, the texts and their crops (None for none)."""
+    texts = len(targets)
+    entries = int(counted.indptr[texts])
+    frequency = np.bincount(counted.words[:entries], minlength=len(counted.names))
+    tokens = np.flatnonzero(frequency >= (1 if texts <= _FEW_TEXTS else 2))
+    most = _MOST_UNKNOWNS // targets.shape[1]
+    if len(tokens) > most:
+        warnings.warn(
+            f"{len(tokens)} tokens with {targets.shape[1]} classes are more than are learned at once; "
+            f"the {most} of most texts are kept",
+            UserWarning,
+            stacklevel=5,
+        )
+        tokens = np.sort(tokens[np.argsort(-frequency[tokens], kind="stable")[:most]])
+    counts = sparse.csr_matrix(
+        (counted.counts, counted.words, counted.indptr), shape=(len(counted), len(counted.names))
+    )[:, tokens]
+    lengths = counted.lengths.astype(np.float64)
+    sample = Sample(counts=counts[:texts], sizes=lengths[:texts], targets=targets, importance=importance)
+    if not len(counted.parents):
+        return tokens, sample, None
+    crops = Sample(
+        counts=counts[texts:],
+        sizes=lengths[texts:],
+        targets=targets[counted.parents],
+        importance=_CROP_IMPORTANCE * importance[counted.parents],
+    )
+    return tokens, sample, crops

@@ -1,0 +1,223 @@
+"""Values of words by one convex fit: a logistic regression whose prior knows how far each word tells classes apart."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import sparse
+from scipy.optimize import minimize
+
+from tokendyn.sentiment.heads import log_softmax
+
+#: Words that a text of ordinary length has, so that a unit of every scaled value means about as much as a unit of u.
+_USUAL_WORDS = 200.0
+#: Iterations and gradient at which the fit ends: log-losses differ by less than 1e-4 from those of a longer one.
+_MOST_ITERATIONS, _GRADIENT = 300, 3e-5
+#: Divisor of the inverse document frequency in the floor of the prior scale: about that of a word in 50 of 3,000 texts.
+_USUAL_IDF = 5.0
+#: Exponent of the scale: above 1, the fit trusts words that tell the classes apart alone still more. Of .7, 1, 1.3, 1.6
+#: and 2, it gave the best accuracy on the development splits of IMDb.
+_SHARPNESS = 1.3
+
+Tokens = Int[np.ndarray, " tokens"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Texts to learn values from.
+
+    Attributes
+    ----------
+    counts
+        (texts, tokens): how often each token occurs in each text.
+    sizes
+        Float64, how many words each text has, known or not.
+    targets
+        Probability of each class: one column for two classes, the second class; else one for each class. A label is 0
+        or 1.
+    importance
+        Float64, what an error on each text costs.
+    """
+
+    counts: sparse.csr_matrix
+    sizes: Float[np.ndarray, " texts"]
+    targets: Float[np.ndarray, "texts columns"]
+    importance: Float[np.ndarray, " texts"]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def rows(self, rows: Int[np.ndarray, " rows"]) -> "Sample":
+        """Return some of the texts."""
+        return Sample(
+            counts=self.counts[rows],
+            sizes=self.sizes[rows],
+            targets=self.targets[rows],
+            importance=self.importance[rows],
+        )
+
+    def tokens(self, tokens: Tokens) -> "Sample":
+        """Return all texts over some of the tokens."""
+        return Sample(counts=self.counts[:, tokens], sizes=self.sizes, targets=self.targets, importance=self.importance)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of values before the fit.
+
+    Attributes
+    ----------
+    phantom
+        Words of value 0 that every text has beside its own.
+    floor
+        Least scale of a word of usual frequency.
+    strength
+        Weight of the prior, in texts: the penalty is ``strength |u|^2 / (2 sum of importance)``.
+    """
+
+    phantom: float
+    floor: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class Values:
+    """Fitted values: ``scores = sum_j m_j values_j / (n + phantom) + biases``.
+
+    Attributes
+    ----------
+    table
+        Float64 (tokens, columns): one column for two classes, the logit of the second; else one for each class, with
+        sum 0 over the classes.
+    biases
+        Float64 (columns,).
+    phantom
+        As in :class:`Prior`.
+    """
+
+    table: Float[np.ndarray, "tokens columns"]
+    biases: Float[np.ndarray, " columns"]
+    phantom: float
+
+    def scores(self, sample: Sample) -> Float[np.ndarray, "texts columns"]:
+        """Return the logit, or the scores of the classes, of each text."""
+        return sample.counts @ self.table / (sample.sizes + self.phantom)[:, None] + self.biases
+
+    def losses(self, sample: Sample) -> Float[np.ndarray, " texts"]:
+        """Return the log-loss of each text, a cross-entropy where targets are no labels."""
+        return losses_and_slopes(self.scores(sample), sample.targets)[0]
+
+
+def losses_and_slopes(
+    scores: Float[np.ndarray, "texts columns"], targets: Float[np.ndarray, "texts columns"]
+) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, "texts columns"]]:
+    """Return ``-sum_c t_c log p_c`` of each text, and its derivatives by the scores, ``p_c - t_c``."""
+    if scores.shape[1] == 1:
+        above = np.logaddexp(0.0, scores)
+        return (above - targets * scores)[:, 0], np.exp(scores - above) - targets
+    logs = log_softmax(scores)
+    return -np.einsum("tc,tc->t", targets, logs), np.exp(logs) - targets
+
+
+def prior_scale(
+    presence: sparse.csr_matrix, targets: Float[np.ndarray, "texts columns"], floor: float
+) -> Float[np.ndarray, "tokens columns"]:
+    """Return the standard deviation that the prior gives to the value of each token.
+
+    ``s_j^(2/1.3) = (floor idf_j / 5)^2 + max(r_j^2 - 1/p_j - 1/q_j, 0)``, ``r_j = log(p_j / sum p) - log(q_j / sum q)``
+    and p_j, q_j one more than the (expected) number of texts with the token that are of the class, or of another. The
+    second term is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps
+    tokens whose marginal effect vanishes but not their effect beside others, such as "good" in reviews of films; with
+    the inverse document frequency ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
+
+    Parameters
+    ----------
+    presence
+        (texts, tokens): 1 where a text has a token.
+    targets
+        As in :class:`Sample`; the columns of the result are theirs.
+    floor
+        Factor of the first term.
+    """
+    frequency = np.asarray(presence.sum(axis=0)).ravel()
+    idf = 1.0 + np.log(presence.shape[0] / np.maximum(frequency, 1.0))
+    scale = np.empty((presence.shape[1], targets.shape[1]))
+    for column, inside in enumerate((presence.T @ targets).T):
+        p, q = 1.0 + inside, 1.0 + frequency - inside
+        r = np.log(p / p.sum()) - np.log(q / q.sum())
+        scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0))
+    return scale**_SHARPNESS
+
+
+def fit_values(
+    sample: Sample,
+    scale: Float[np.ndarray, "tokens columns"],
+    prior: Prior,
+    *,
+    start: Values | None = None,
+    gradient: float = _GRADIENT,
+    iterations: int = _MOST_ITERATIONS,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Values:
+    """Return the values of largest posterior: a convex problem with one minimum, whatever the start.
+
+    ``v_j = s_j u_j`` minimises ``sum_t c_t loss_t / sum c + strength |u|^2 / (2 sum c)`` with the logistic loss of
+    ``logit_t = b + sum_j m_tj v_j / (n_t + phantom)``, or that of the softmax for several classes; biases are free.
+    L-BFGS on u.
+
+    Parameters
+    ----------
+    sample
+        The texts.
+    scale
+        From :func:`prior_scale`.
+    prior
+        The settings.
+    start
+        Values to start from, such as those of other settings.
+    gradient
+        Largest entry of the gradient at the end.
+    iterations
+        Iterations at most.
+    progress
+        Called after each iteration with its number; what it raises ends the fit.
+    """
+    tokens, columns = scale.shape
+    counts = sample.counts
+    # CSR columns of the transpose: two passes in row order are faster than one in the order of columns.
+    transpose = counts.T.tocsr() if counts.nnz < 2_000_000 else counts.T
+    density = ((_USUAL_WORDS + prior.phantom) / (sample.sizes + prior.phantom))[:, None]
+    total = float(sample.importance.sum())
+    shares = (sample.importance / total)[:, None]
+    penalty = prior.strength / total
+    unit = _USUAL_WORDS + prior.phantom
+
+    def objective(unknowns: np.ndarray) -> tuple[float, np.ndarray]:
+        table = unknowns.reshape(tokens + 1, columns)
+        scores = density * (counts @ (scale * table[:-1])) + table[-1]
+        losses, slopes = losses_and_slopes(scores, sample.targets)
+        slopes *= shares
+        slope = np.empty_like(table)
+        slope[:-1] = scale * (transpose @ (density * slopes)) + penalty * table[:-1]
+        slope[-1] = slopes.sum(axis=0)
+        value = float(shares[:, 0] @ losses) + 0.5 * penalty * float(np.vdot(table[:-1], table[:-1]))
+        return value, slope.ravel()
+
+    unknowns = np.zeros((tokens + 1, columns))
+    if start is not None:
+        unknowns[:-1], unknowns[-1] = start.table / (unit * scale), start.biases
+    done = itertools.count(1)
+    found = minimize(
+        objective, unknowns.ravel(), jac=True, method="L-BFGS-B",
+        options={"maxiter": iterations, "gtol": gradient, "ftol": 0.0, "maxcor": 10},
+        callback=lambda _: progress(next(done)),
+    )  # fmt: skip
+    table = found.x.reshape(tokens + 1, columns)
+    values, biases = unit * scale * table[:-1], table[-1].copy()
+    if columns > 1:
+        # Scores that differ by the same amount for all classes are the same verdict; with sum 0 values are unique.
+        values -= values.mean(axis=1, keepdims=True)
+        biases -= biases.mean()
+    return Values(table=values, biases=biases, phantom=prior.phantom)

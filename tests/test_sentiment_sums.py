@@ -1,0 +1,259 @@
+"""The classifier at transfer 0: a verdict that is a sum over words, grouped by leaders."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import DataConversionWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from tokendyn.data.texts import small_reviews
+from tokendyn.errors import BadInputError
+from tokendyn.sentiment import LeaderClassifier, find_words, load
+
+SPOKEN = "A warm and funny film, not bad at all. The ending is lazy; the plot is weak and dull, a waste of time."
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return small_reviews()
+
+
+@pytest.fixture(
+    scope="module", params=[{}, {"ngrams": 1}, {"ngrams": 3, "groups": "sign"}, {"negation": True}], ids=str
+)
+def model(corpus, request):
+    return LeaderClassifier(**request.param).fit(corpus.texts, corpus.labels)
+
+
+def several(seed=0, classes=4, texts=200):
+    """Return texts of several classes, each with words of its own among common ones."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, size=texts)
+    words = [
+        [f"of{label}n{rng.integers(6)}" for _ in range(3)] + [f"common{rng.integers(20)}" for _ in range(9)]
+        for label in labels
+    ]
+    return [" ".join(rng.permutation(row)) for row in words], labels.tolist()
+
+
+def by_hand(model, text):
+    """Return the logit of a text by the formula alone, tokens counted in plain loops."""
+    number = {word: place for place, word in enumerate(model.words_)}
+    words = [word for word, _, _ in find_words(text)]
+    total = sum(model.values_[number[word], 0] for word in words if word in number)
+    return total / (len(words) + model.phantom_) + model.intercept_
+
+
+def test_the_verdict_is_the_sum_of_the_values_of_all_words(corpus):
+    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
+    texts = [*corpus.texts[:20], SPOKEN, "", "zzz qqq"]
+    np.testing.assert_allclose(model.decision_function(texts), [by_hand(model, text) for text in texts], atol=1e-12)
+
+
+def test_leaders_other_words_and_the_bias_add_up_to_the_logit(model, corpus):
+    for text in [*corpus.texts[:40], SPOKEN]:
+        why = model.explain(text)
+        total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
+        assert total == pytest.approx(why.logit, abs=1e-12)
+        assert sum(why.others) == pytest.approx(why.residual, abs=1e-12)
+        assert why.bias + sum(word.contribution for word in why.contributions) == pytest.approx(why.logit, abs=1e-12)
+        assert why.logit == pytest.approx(model.decision_function([text])[0], abs=1e-12)
+
+
+def test_a_group_is_the_leader_its_followers_and_their_ngrams(model):
+    why = model.explain(SPOKEN)
+    parts = {word.word: word.contribution for word in why.contributions}
+    led = {word.word: word.leader for word in why.contributions}
+    for leader in why.leaders:
+        members = {leader.word, *(word for word, by in led.items() if by == leader.word)}
+        assert set(leader.followers) <= members
+        assert leader.contribution == pytest.approx(sum(parts[word] for word in members), abs=1e-12)
+        named = {word for follower in (leader.word, *leader.followers) for word in follower.split(" ")}
+        assert all(set(word.split(" ")) & named for word in members)
+
+
+def test_the_own_number_of_a_leader_is_what_the_logit_loses_without_it(model, corpus):
+    ratios = []
+    for text in corpus.texts[:80]:
+        for leader in model.explain(text).leaders:
+            kept, end = "", 0
+            for first, last in leader.spans:
+                kept, end = kept + text[end:first], last
+            without = model.decision_function([kept + text[end:]])[0]
+            ratios.append(abs(model.decision_function([text])[0] - without - leader.own))
+    # A word that occurs twice side by side is the exception: each occurrence goes as if the other stayed.
+    assert np.quantile(ratios, 0.98) < 1e-9
+
+
+def test_many_texts_at_once_say_what_one_at_a_time_says(model, corpus):
+    for text, verdict in zip(corpus.texts[:60], model.explain_many(corpus.texts[:60]), strict=True):
+        why = model.explain(text)
+        assert [(led.word, led.spans, led.followers) for led in verdict.leaders] == [
+            (led.word, led.spans, led.followers) for led in why.leaders
+        ]
+        np.testing.assert_allclose([led.own for led in verdict.leaders], [led.own for led in why.leaders], atol=1e-12)
+        assert (verdict.label, verdict.residual) == (why.label, pytest.approx(why.residual, abs=1e-12))
+    assert model.leader_counts(corpus.texts[:60]).tolist() == [
+        len(verdict.leaders) for verdict in model.explain_many(corpus.texts[:60])
+    ]
+
+
+def test_the_layers_that_are_shown_end_at_the_leaders_that_are_named(model):
+    why = model.explain(SPOKEN)
+    last = why.token_leaders[-1]
+    leading = {why.token_labels[token] for token in np.flatnonzero(last == np.arange(len(last)))}
+    assert leading - {"neutral"} == {leader.word for leader in why.leaders}
+    tokens = model.tokens_of(SPOKEN)
+    assert np.array_equal(tokens.positions, why.states[0])
+
+
+def test_the_succession_names_exact_margins(corpus):
+    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
+    for text in corpus.texts[:30]:
+        why = model.explain(text)
+        side = 1.0 if why.label == model.classes_[1] else -1.0
+        spans = []
+        for gone in why.succession:
+            spans += gone.spans
+            kept, end = "", 0
+            for first, last in sorted(spans):
+                kept, end = kept + text[end:first], last
+            assert side * model.decision_function([kept + text[end:]])[0] == pytest.approx(gone.margin, abs=1e-9)
+
+
+def test_a_text_is_surer_the_longer_it_is(corpus):
+    model = LeaderClassifier(ngrams=1, phantom=50.0).fit(corpus.texts, corpus.labels)
+    texts = [" ".join(["excellent"] * count) for count in (1, 2, 5, 20, 100)]
+    assert (np.diff(model.decision_function(texts)) > 0).all()
+
+
+def test_nothing_is_random(corpus):
+    first, again = (LeaderClassifier(random_state=seed).fit(corpus.texts, corpus.labels) for seed in (1, None))
+    assert np.array_equal(first.values_, again.values_)
+    order = np.random.default_rng(0).permutation(len(corpus.texts))
+    moved = LeaderClassifier(random_state=np.random.default_rng(3))
+    settings = {"phantom": first.phantom_, "floor": first.training_["floor"], "prior_strength": 4.0}
+    first, moved = (clone(model).set_params(**settings) for model in (first, moved))
+    first.fit(corpus.texts, corpus.labels)
+    moved.fit([corpus.texts[row] for row in order], [corpus.labels[row] for row in order])
+    np.testing.assert_allclose(moved.decision_function(corpus.texts), first.decision_function(corpus.texts), atol=0.01)
+
+
+def test_a_saved_model_explains_to_the_same_bits(model, tmp_path):
+    model.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert again.explain(SPOKEN).to_dict() == model.explain(SPOKEN).to_dict()
+    assert pickle.loads(pickle.dumps(model)).explain(SPOKEN).to_dict() == model.explain(SPOKEN).to_dict()
+
+
+def test_many_classes_are_told_apart_and_the_margin_of_the_two_best_is_explained(tmp_path):
+    texts, labels = several(classes=20, texts=600)
+    model = LeaderClassifier().fit(texts, labels)
+    assert model.score(*several(1, 20, 200)) > 0.9
+    assert model.leader_counts(texts).mean() < 8
+    scores = model.decision_function(texts[:30])
+    np.testing.assert_allclose(scores.sum(axis=1), scores[0].sum(), atol=1e-9)
+    for row, verdict in enumerate(model.explain_many(texts[:30])):
+        second, best = np.sort(scores[row])[-2:]
+        assert verdict.logit == pytest.approx(best - second, abs=1e-12)
+        assert verdict.rival == model.classes_[np.argsort(scores[row])[-2]]
+        total = verdict.bias + verdict.residual + sum(led.contribution for led in verdict.leaders)
+        assert total == pytest.approx(verdict.logit, abs=1e-12)
+        assert verdict.probability == pytest.approx(model.predict_proba([texts[row]]).max())
+    why = model.explain(texts[0])
+    assert why.sides == (why.rival, why.label)
+    assert all(len(leader.by_class) == 20 for leader in why.leaders)
+    why.report(tmp_path / "why.html")
+    model.save(tmp_path / "model")
+    assert load(tmp_path / "model").explain(texts[0]).to_dict() == why.to_dict()
+
+
+def test_four_texts_are_learned_from():
+    model = LeaderClassifier().fit(["good film", "great film", "bad film", "awful film"], [1, 1, 0, 0])
+    assert model.predict(["a good one", "an awful one"]).tolist() == [1, 0]
+    assert 0.5 < model.predict_proba(["good"])[0, 1] < 0.95
+
+
+def test_weights_of_texts_are_repetitions_of_them():
+    texts, labels = several(classes=2, texts=60)
+    rng = np.random.default_rng(0)
+    times = rng.integers(1, 3, size=60)
+    settings = {"phantom": 10.0, "floor": 0.4, "prior_strength": 4.0, "ngrams": 1}
+    weighted = LeaderClassifier(**settings).fit(texts, labels, sample_weight=times)
+    plain = LeaderClassifier(**settings).fit(texts, labels)
+    assert not np.allclose(weighted.decision_function(texts), plain.decision_function(texts))
+    heavy = LeaderClassifier(**settings).fit(texts, labels, sample_weight=np.where(np.array(labels) == 1, 9.0, 1.0))
+    assert heavy.predict_proba(["common1"])[0, 1] > plain.predict_proba(["common1"])[0, 1]
+    named = LeaderClassifier(**settings, class_weight={1: 9.0}).fit(texts, labels)
+    np.testing.assert_array_equal(named.values_, heavy.values_)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0] * 3, "expected one number"),
+        ([-1.0] + [1.0] * 59, "sample_weight[0]"),
+        (["a"] * 60, "one number a text"),
+        ([0.0] * 60, "0 for all texts"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused(weights, words):
+    texts, labels = several(classes=2, texts=60)
+    with pytest.raises(BadInputError) as caught:
+        LeaderClassifier().fit(texts, labels, sample_weight=weights)
+    assert words in str(caught.value)
+
+
+def test_a_column_of_labels_is_taken_with_the_warning_of_scikit_learn():
+    texts, labels = several(classes=2, texts=60)
+    with pytest.warns(DataConversionWarning):
+        model = LeaderClassifier().fit(texts, np.array(labels)[:, None])
+    assert model.predict(texts).shape == (60,)
+
+
+def test_texts_without_content_are_named_in_a_warning():
+    texts, labels = several(classes=2, texts=60)
+    with pytest.warns(UserWarning, match=r"2 texts without content.*texts\[3\] 'NA'.*texts\[7\] ''"):
+        LeaderClassifier().fit([{3: "NA", 7: ""}.get(row, text) for row, text in enumerate(texts)], labels)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"transfer": 0.5}, "expected 0.0, words keep their values, or 1.0"),
+        ({"phantom": -1.0}, "phantom=-1.0"),
+        ({"floor": 0.0}, "must be positive"),
+        ({"groups": "tree"}, "'topics' or 'sign'"),
+        ({"strong_share": 0.0}, "strong_share=0.0"),
+        ({"dimensions": -1}, "dimensions=-1"),
+        ({"random_state": "seed"}, "RandomState"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(parameters, words):
+    with pytest.raises(BadInputError) as caught:
+        LeaderClassifier(**parameters).fit(["a b", "c d", "a", "c"], [0, 1, 0, 1])
+    assert words in str(caught.value)
+
+
+def test_a_budget_ends_the_search_and_all_texts_are_learned_from(corpus):
+    model = LeaderClassifier().fit(corpus.texts, corpus.labels, budget=0.0)
+    assert (model.training_["status"], model.training_["tried"]) == ("budget", [])
+    assert model.score(corpus.texts, corpus.labels) > 0.9
+
+
+def test_progress_comes_to_its_end(corpus):
+    steps = []
+    LeaderClassifier().fit(corpus.texts[:100], corpus.labels[:100], progress=lambda *step: steps.append(step[:2]))
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+    assert steps[-1][0] == steps[-1][1] == 24
+
+
+def test_it_is_an_estimator_of_scikit_learn():
+    texts, labels = several(classes=3, texts=120)
+    search = GridSearchCV(make_pipeline(LeaderClassifier()), {"leaderclassifier__ngrams": [1, 2]}, cv=2)
+    assert search.fit(texts, labels).best_score_ > 0.7
+    assert cross_val_score(LeaderClassifier(), texts, labels, cv=3).mean() > 0.7
+    assert LeaderClassifier().get_metadata_routing().fit.requests == {"sample_weight": None}
