@@ -57,11 +57,10 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-forecast-prediction": ("", "a prediction"),
     "tokendyn-explanation": ("", "an explanation"),
     "tokendyn-sweep": ("sweep.json", "a sweep"),
-    "tokendyn-forecast-run": ("run.json", "a forecast run"),
 }
 
 #: The table that lies beside a record.
-_TABLES = {"tokendyn-sweep": "table.csv", "tokendyn-forecast-run": "forecast.csv"}
+_TABLES = {"tokendyn-sweep": "table.csv"}
 
 #: What a reader raises when a whole JSON file lacks a key or holds a value of another kind.
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)

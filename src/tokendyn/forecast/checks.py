@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tokendyn.data.snapshots.series import scale_problems
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.words import counted
 
@@ -81,11 +82,17 @@ def check_training(
         raise BadInputError("series is empty; give at least one array (time, features)")
     names = ["series"] if len(listed) == 1 else [f"series[{i}]" for i in range(len(listed))]
     arrays = _check_all(listed, names)
-    problems = _width_problems(arrays, names) or _constant_columns(arrays)
+    problems = _width_problems(arrays, names) or _constant_columns(arrays) or _scale_problems(arrays)
     problems += _length_problems(arrays, names, window, least)
     if problems:
         raise BadInputError.first_of("the training data", problems, "problems")
     return arrays, _check_inputs(inputs, arrays, names)
+
+
+def _scale_problems(arrays: Sequence[np.ndarray]) -> list[str]:
+    """Return which columns leave the range in which squares are numbers."""
+    ends = np.stack([end(array, axis=0) for array in arrays if len(array) for end in (np.min, np.max)])
+    return scale_problems(ends, [f"column {number}" for number in range(ends.shape[1])])
 
 
 def check_window_inputs(inputs: Any, rows: int, columns: int) -> np.ndarray:

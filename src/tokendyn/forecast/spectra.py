@@ -9,6 +9,7 @@ from jaxtyping import Complex, Float, Int
 
 from tokendyn.errors import BadInputError
 from tokendyn.results import Points, Result
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ class Spectrum(Result, kind="spectrum"):
     def describe(self) -> list[str]:
         """Return the modes of the largest contributions."""
         facts = self.summary()
-        lines = [f"{facts['modes']} modes, {facts['growing']} of them growing"]
+        lines = [f"{counted(facts['modes'], 'mode')}, {facts['growing']} of them growing"]
         shown = np.flatnonzero(self.frequencies >= 0)[:5]
         lines += [
             f"frequency {self.frequencies[k]:.4g}, growth {self.growth_rates[k]:.3g}, contribution "

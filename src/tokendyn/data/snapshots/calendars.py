@@ -264,7 +264,7 @@ def described_time(calendar: str | None, epoch: str | None, time: float) -> str:
 
 
 def time_unit(calendar: str | None, epoch: str | None, dt: float) -> tuple[str, float] | None:
-    """Return the unit of the rates of dated series, and its length in the times; None where times are numbers.
+    """Return the unit of rates of dated series, and its length in the times; None where times are numbers.
 
     Examples
     --------

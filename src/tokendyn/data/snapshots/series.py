@@ -194,6 +194,9 @@ def snapshots(
 
 FILLS = ("linear", "previous")
 
+#: Beyond these, squares of values and of their changes, which every model sums, leave float64.
+MOST_SIZE, LEAST_CHANGE = 1e150, 1e-150
+
 #: Most grid points for each row that is given: gaps that fill more are not filled but refused.
 MOST_GRID = 1000
 
@@ -283,6 +286,21 @@ def check_times(
     return times[0] + step * np.arange(slots[-1] + 1), slots, step, problems
 
 
+def scale_problems(table: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Return which columns are too large, or change too little, for float64 to hold their squares; NaN is no value."""
+    lows, highs = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+    reach = np.maximum(np.abs(lows), np.abs(highs))
+    small = (highs > lows) & (highs / 2 - lows / 2 < LEAST_CHANGE)
+    problems = [
+        f"{names[k]!r} reaches {reach[k]:.3g}, and squares of it are no numbers; give it in a larger unit"
+        for k in np.flatnonzero(reach > MOST_SIZE)
+    ]
+    return problems + [
+        f"{names[k]!r} changes by {highs[k] - lows[k]:.3g}, and squares of it are 0; give it in a smaller unit"
+        for k in np.flatnonzero(small & (reach <= MOST_SIZE))
+    ]
+
+
 def _sorting(steps: np.ndarray) -> str:
     """Say what to do about times that run backwards: once or twice, several series lie one after the other."""
     back = int((steps < 0).sum())
@@ -313,6 +331,8 @@ def _checked(
             problems.append(
                 f'{name!r} is NaN in {listed(empty[:, column])}; fill gaps with fill="linear" (or previous)'
             )
+    if not problems:
+        problems += scale_problems(table, names)
     if not (problems or constant_allowed) and (np.nanmin(table, axis=0) == np.nanmax(table, axis=0)).all():
         constant = listing([repr(name) for name in names])
         problems.append(f"{constant} is constant; a forecast needs a column that changes")
