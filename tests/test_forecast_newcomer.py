@@ -124,7 +124,7 @@ def test_a_run_comes_back_from_its_folder(tmp_path, monkeypatch, capsys):
     assert run(["forecast", "run", "sales.csv", "--horizon", "6", "--budget", "0.3s", "--out", "sales"]) == 0
     said = capsys.readouterr().err
     again = td.load("sales")
-    assert isinstance(again, td.ForecastRun)
+    assert isinstance(again, td.forecast.ForecastRun)
     assert str(again).splitlines()[0] in said
     table = pd.read_csv("sales/forecast.csv")
     np.testing.assert_array_equal(again.table()["sold"], table["sold"])

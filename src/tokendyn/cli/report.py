@@ -29,7 +29,7 @@ FOLDERS = {
         "evaluation.json", "sentiment evaluate", "studies.sentiment.faithfulness_page:saved_report",
     ),
     "tokendyn-curve": ("curve.json", "sentiment curve", "studies.sentiment.curve:saved_report"),
-    "tokendyn-forecast-run": ("run.json", "forecast run", "loading:saved_report"),
+    "tokendyn-forecast-run": ("run.json", "forecast run", "forecast.continued:saved_report"),
     "tokendyn-forecast-study": ("study.json", "forecast compare or study", "studies.forecast.pages:saved_study_report"),
     "tokendyn-sentiment": ("model.json", "sentiment train", "sentiment.model_page:saved_model_report"),
     "tokendyn-exact": ("model.json", "classify build", "exact.model_page:saved_report"),

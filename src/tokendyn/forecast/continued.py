@@ -248,3 +248,9 @@ def linear_spectrum(series: Snapshots, season: int | None) -> tuple[Spectrum | N
 def _spectrum_delays(rows: int, columns: int, season: int | None) -> int:
     wanted = season + 1 if season else _SPECTRUM_DELAYS
     return max(1, min(wanted, rows // 4, _SPECTRUM_COLUMNS // columns))
+
+
+def saved_report(folder: Path, pictures: Path) -> "Report":
+    """Return the page of a saved run, its pictures drawn anew into the folder ``pictures``."""
+    record = read_json(folder / RECORD, schema=RUN_SCHEMA, version=RUN_SCHEMA_VERSION)
+    return ForecastRun.load(folder).page(pictures, command=str(record.get("command", "")))

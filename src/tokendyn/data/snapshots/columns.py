@@ -135,13 +135,19 @@ def _with_index(table: Any) -> Any:
 
 
 def tells_times(index: Any) -> bool:
-    """Return whether an index without a name is one of times: dates, durations, or numbers that grow."""
+    """Return whether an index without a name is one of times: dates, durations, or numbers that grow.
+
+    Whole numbers must grow by equal steps: where they do not, rows were dropped from a table that counts its rows.
+    """
     import pandas as pd
 
     if isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex):
         return True
-    counted = isinstance(index, pd.RangeIndex) or index.dtype.kind not in "iuf"
-    return not counted and index.is_monotonic_increasing and index.is_unique
+    if isinstance(index, pd.RangeIndex) or index.dtype.kind not in "iuf":
+        return False
+    if index.dtype.kind in "iu" and len(np.unique(np.diff(index.to_numpy()))) > 1:
+        return False
+    return bool(index.is_monotonic_increasing and index.is_unique)
 
 
 def _plain_column(column: Any) -> np.ndarray:
