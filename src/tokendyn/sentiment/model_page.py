@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tokendyn.results import Bars
 from tokendyn.runs.files import read_json
 from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
@@ -49,13 +50,15 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         Text(_DECIDES if linear else _LEADS, "What decides"),
         _settings_table(training) if linear else _training_picture(training),
     ]
+    if linear and len(classifier.words_):
+        sections.append(_words_picture(classifier))
     if len(classifier.classes_) == 2:
         sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
     rest = {name: value for name, value in measured.items() if name != "source"}
     sections.append(Table([{"quantity": name, "value": value} for name, value in rest.items()], "Measured"))
     sections += closing(record.get("command", ""), record["provenance"])
     return Report(
-        title="A classifier that decides at hardmax",
+        title="A classifier with leaders for reasons" if linear else "A classifier that decides at hardmax",
         subtitle=str(measured.get("source", folder.name)),
         sections=sections,
     )
@@ -82,6 +85,27 @@ def _training_picture(training: Mapping[str, Any]) -> Picture:
         "Loss and accuracy on the validation texts over the epochs",
         "Two judgements an epoch of the start, then of the training through the hardmax layers.",
         "Training",
+    )
+
+
+def _words_picture(classifier: LeaderClassifier) -> Picture:
+    """Return the words that weigh most in all texts together, each beside the class that it speaks for."""
+    values = classifier.values_
+    strength = np.abs(values).max(axis=1) * np.sqrt(classifier.grouping_.frequencies)
+    order = np.argsort(-strength, kind="stable")[:_WORDS]
+    two = values.shape[1] == 1
+    towards = (values[order, 0] > 0).astype(int) if two else np.abs(values[order]).argmax(axis=1)
+    sign = np.where(values[order, 0] > 0, 1.0, -1.0) if two else np.sign(values[order, towards])
+    pairs = zip(order.tolist(), towards.tolist(), strict=True)
+    names = [f"{classifier.words_[word]} ({classifier.classes_[side]})" for word, side in pairs]
+    figure = Figure(figsize=(7.0, 0.6 + 0.26 * len(order)), facecolor="white", layout="constrained")
+    bars = Bars(names, (sign * strength[order]).tolist(), "value times the root of the number of texts", "")
+    bars.draw(figure.subplots())
+    return Picture(
+        figure,
+        "The words and n-grams that weigh most in all texts together",
+        "Bars to the left speak against the class in brackets, or for the first of two classes.",
+        "Strongest words",
     )
 
 

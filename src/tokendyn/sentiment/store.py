@@ -131,7 +131,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     given = record.get("parameters")
     # Folders of 0.1 hold the published model, and no parameter that says so.
-    parameters = {"transfer": 1.0, **given} if given and isinstance(given, dict) else given or {}
+    parameters = {"transfer": 1.0, **given} if isinstance(given, dict) and given else {}
     linear = parameters.get("transfer") == 0
     tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
