@@ -84,6 +84,15 @@ def test_a_named_column_of_times_and_inputs_keep_the_frame():
     assert (table.index[0], list(table.columns)) == (pd.Timestamp("2024-01-01"), ["y"])
 
 
+def test_an_index_is_no_time_beside_a_column_of_times():
+    frame = pd.DataFrame({"ds": MONTHS, "y": WAVE}).iloc[10:]
+    assert read_snapshots(frame).time_name == "ds"
+    numbered = pd.DataFrame({"when": 0.5 * STEPS, "y": WAVE}, index=STEPS + 7)
+    assert read_snapshots(numbered, time="when").names == ("y",)
+    with pytest.raises(BadInputError, match="missing before row 31"):
+        read_snapshots(pd.DataFrame({"y": WAVE}).drop(30))
+
+
 def test_numbers_in_a_column_of_objects_are_numbers():
     frame = pd.DataFrame({"y": WAVE.astype(object)}, index=MONTHS)
     np.testing.assert_array_equal(read_snapshots(frame).values[:, 0], WAVE)

@@ -103,7 +103,7 @@ class Record(Result):
         return {"what": self.what, **facts}
 
     def table(self) -> "pd.DataFrame":
-        """Return the table of a sweep or forecast run; else the first rows of the record, or its numbers and words."""
+        """Return the table of a sweep; else the first rows of the record, or its numbers and words."""
         import pandas as pd
 
         beside = self.source.parent / _TABLES.get(str(self.values.get("schema")), "")

@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots, index_after
 from tokendyn.data.snapshots.calendars import calendar_of, dates_on, infer, seasons_of, seasons_of_frequency
-from tokendyn.data.snapshots.clocks import LIKELY_TIME_NAMES, TIME_NAMES, is_clock
-from tokendyn.data.snapshots.columns import time_dimension
+from tokendyn.data.snapshots.clocks import is_clock
+from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, time_dimension
 from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import check_times
 from tokendyn.errors import BadInputError, listing

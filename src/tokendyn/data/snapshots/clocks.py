@@ -8,17 +8,12 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from tokendyn.data.snapshots.calendars import calendar_of, counts_on, dates_on, model_times
-from tokendyn.data.snapshots.columns import Columns
+from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, Columns
 from tokendyn.data.snapshots.series import listed, wrong_numbers
 from tokendyn.errors import BadInputError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Names of columns that are times, whatever they hold; and of columns that are when they hold dates, or numbers that
-#: grow: a month may also be a number from 1 to 12. All in lower case.
-TIME_NAMES = ("time", "t")
-LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
 
+#: Names of columns that are times, whatever they hold; and of columns that are when they hold dates, or numbers that
+#: grow: a month may also be a number from 1 to 12. All in lower case.
+TIME_NAMES = ("time", "t")
+LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
 #: Attributes that name the bounds of a coordinate.
 _BOUNDS = ("bounds", "climatology")
 _CELLS = 2**22  # of a text table that are parsed at a time
@@ -75,8 +79,15 @@ class Columns:
 
 
 @contextmanager
-def open_columns(table: Any) -> Iterator[Columns]:
+def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     """Yield the columns of a path or a table; errors of the formats become one message with a remedy.
+
+    Parameters
+    ----------
+    table
+        A path, or an object in memory.
+    counting
+        Take the numbers of an index without a name for times, where no column of a DataFrame is likely to hold them.
 
     Raises
     ------
@@ -84,7 +95,7 @@ def open_columns(table: Any) -> Iterator[Columns]:
         If the file is missing, empty, truncated, of unknown kind or too large, or the object is no table.
     """
     if not isinstance(table, str | Path):
-        yield _columns_of(table)
+        yield _columns_of(table, counting=counting)
         return
     path = Path(table)
     name = path.name.lower()
@@ -103,11 +114,11 @@ def open_columns(table: Any) -> Iterator[Columns]:
         raise BadInputError(f"{path} cannot be read whole ({what}); is it truncated or of another kind?") from None
 
 
-def _columns_of(table: Any) -> Columns:
+def _columns_of(table: Any, *, counting: bool) -> Columns:
     """Return the columns of an object in memory."""
     kind = type(table).__module__.split(".")[0]
     if kind == "pandas":
-        return _of_frame(_with_index(table), "the DataFrame")
+        return _of_frame(_with_index(table, counting=counting), "the DataFrame")
     if kind == "xarray":
         dataset = table if hasattr(table, "data_vars") else table.to_dataset(name=table.name or "x")
         return _of_dataset(dataset, "the xarray object")
@@ -123,13 +134,15 @@ def _columns_of(table: Any) -> Columns:
     )
 
 
-def _with_index(table: Any) -> Any:
+def _with_index(table: Any, *, counting: bool) -> Any:
     """Return a DataFrame whose index is a column where it has a name or holds times; a Series is one column."""
     import pandas as pd
 
     frame = table if hasattr(table, "columns") else table.to_frame("x" if table.name is None else table.name)
     index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
-    if index.name is None and "time" not in frame.columns and tells_times(index):
+    timed = {str(name).strip().lower() for name in frame.columns} & {*TIME_NAMES, *LIKELY_TIME_NAMES}
+    dated = isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex)
+    if index.name is None and not ("time" in timed or ((timed or not counting) and not dated)) and tells_times(index):
         index = index.rename("time")
     return frame.set_axis(index).reset_index() if index.name is not None else frame
 

@@ -57,7 +57,7 @@ def read_snapshots(
         infinite or missing numbers, columns that are all constant, and times that are unsorted, duplicate, missing
         or not uniform; rows are named, the first row of data is 1.
     """
-    with open_columns(table) as available:
+    with open_columns(table, counting=time is None) as available:
         chosen = _choose(available, time, columns, inputs, None)
         return chosen.series(slice(None), fill, dt, available.source)
 

@@ -292,12 +292,12 @@ def scale_problems(table: np.ndarray, names: Sequence[str]) -> list[str]:
     reach = np.maximum(np.abs(lows), np.abs(highs))
     small = (highs > lows) & (highs / 2 - lows / 2 < LEAST_CHANGE)
     problems = [
-        f"{names[int(k)]!r} reaches {reach[k]:.3g}, and squares of it are no numbers; give it in a larger unit"
-        for k in np.flatnonzero(reach > MOST_SIZE)
+        f"{names[k]!r} reaches {reach[k]:.3g}, and squares of it are no numbers; give it in a larger unit"
+        for k in np.flatnonzero(reach > MOST_SIZE).tolist()
     ]
     return problems + [
-        f"{names[int(k)]!r} changes by {highs[k] - lows[k]:.3g}, and squares of it are 0; give it in a smaller unit"
-        for k in np.flatnonzero(small & (reach <= MOST_SIZE))
+        f"{names[k]!r} changes by {highs[k] - lows[k]:.3g}, and squares of it are 0; give it in a smaller unit"
+        for k in np.flatnonzero(small & (reach <= MOST_SIZE)).tolist()
     ]
 
 
