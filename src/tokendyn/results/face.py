@@ -76,7 +76,8 @@ class Result(ABC):
             cls.__repr__ = Result.__repr__  # type: ignore[method-assign]
         if not kind:
             return
-        home = f"tokendyn.{KINDS[kind]}" if kind in KINDS else cls.__module__
+        # Not as one text: a text that begins with the package names modules that whoever imports this may load.
+        home = ".".join(("tokendyn", KINDS[kind])) if kind in KINDS else cls.__module__
         if cls.__module__ != home:
             raise TypeError(f"{cls.__qualname__}: the kind {kind!r} belongs to {home}; choose another")
         known = _CLASSES.get(kind)
