@@ -122,21 +122,15 @@ def _step(
         means, leaders, counts, spreads, tops, masses = gemm.hardmax(queries, slack, keys, values, weights)
         if not math.isinf(inverse_temperature):
             means, masses = _softmax(queries, keys, values, weights, tops, inverse_temperature)
-        return TensorStep(
-            means=means,
-            leaders=leaders,
-            tie_counts=counts,
-            tie_spreads=spreads,
-            top_scores=tops,
-            log_masses=masses.log(),
-            choice=choice,
-        )
-    result, note = triton_step.hardmax(queries, slack, keys, values, weights)
-    means, leaders, counts, spreads, tops, masses = result
-    bound = 0.0
-    if not math.isinf(inverse_temperature):
-        means, masses, bound = triton_step.softmax(queries, keys, values, weights, tops, inverse_temperature, precision)
-    choice = replace(choice, reason=f"{choice.reason}; {note}", error_bound=bound)
+    else:
+        result, note = triton_step.hardmax(queries, slack, keys, values, weights)
+        means, leaders, counts, spreads, tops, masses = result
+        bound = 0.0
+        if not math.isinf(inverse_temperature):
+            means, masses, bound = triton_step.softmax(
+                queries, keys, values, weights, tops, inverse_temperature, precision
+            )
+        choice = replace(choice, reason=f"{choice.reason}; {note}", error_bound=bound)
     return TensorStep(
         means=means,
         leaders=leaders,

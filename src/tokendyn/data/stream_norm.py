@@ -1,7 +1,7 @@
 """The normalisation whose output an attention layer reads, and what it says of the norm of tokens."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -52,22 +52,15 @@ def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> Stre
     BadInputError
         If its tensors hold NaN or are quantised.
     """
-    ones, zeros = np.ones(dim), np.zeros(dim)
+    zeros = np.zeros(dim)
     plain = StreamNorm(
-        gain=ones, inside_bias=zeros, length=float(np.sqrt(dim)), formula="d", centred=False,
+        gain=np.ones(dim), inside_bias=zeros, length=float(np.sqrt(dim)), formula="d", centred=False,
         note="no normalisation in front of the layer is known from the file: tokens of squared norm d are assumed",
     )  # fmt: skip
     for norm in _norms(model):
         if not norm.stem:
             note = "the normalisation in front of the attention has no gain: a token is a unit vector"
-            return StreamNorm(
-                gain=ones,
-                inside_bias=zeros,
-                length=float(np.sqrt(dim)),
-                formula="d",
-                centred=norm.centred,
-                note=note + _mean_zero(norm),
-            )
+            return replace(plain, centred=norm.centred, note=note + _mean_zero(norm))
         stem, before = _stem(tensors, model, norm, layer)
         names = [name for name in (stem + ".weight", stem + ".gamma") if name in tensors.files] if stem else []
         if not names:
@@ -79,19 +72,10 @@ def read_norm(tensors: Tensors, model: Recognised, layer: int, dim: int) -> Stre
             continue
         if before:
             note = f"the gain of {stem}, in front of the attention, is folded into Q, K and V: a token is a unit vector"
-            return StreamNorm(
-                gain=gain,
-                inside_bias=bias,
-                length=float(np.sqrt(dim)),
-                formula="d",
-                centred=norm.centred,
-                note=note + _mean_zero(norm),
-            )
+            return replace(plain, gain=gain, inside_bias=bias, centred=norm.centred, note=note + _mean_zero(norm))
         size = float(np.sqrt((gain**2).sum() + (bias**2).sum()))
         note = f"states have the norm that {stem} gives in the mean, {size:.4g}; that of single tokens differs"
-        return StreamNorm(
-            gain=ones, inside_bias=zeros, length=size, formula="(|gain|^2 + |bias|^2)", centred=False, note=note
-        )
+        return replace(plain, length=size, formula="(|gain|^2 + |bias|^2)", note=note)
     return plain
 
 
