@@ -120,3 +120,70 @@ def test_bad_requests_are_one_message():
         td.forecast(driven, 3, inputs=["price"], budget=0.3)
     future = np.cos(np.arange(ROWS, ROWS + 3))[:, None]
     assert td.forecast(driven, 3, inputs=["price"], future=future, budget=0.3).predicted().values.shape == (3, 1)
+
+
+def runs(rows=120):
+    """Three tables of one motion, begun at other phases."""
+    steps = np.arange(rows)
+    phases = {"a": 0.0, "b": 1.0, "c": 2.5}
+    return {name: pd.DataFrame({"t": 0.5 * steps, "x": np.sin(0.3 * steps + at)}) for name, at in phases.items()}
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_several_series_share_a_model_and_each_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pd.concat([table.assign(run=name) for name, table in runs().items()]).to_csv("runs.csv", index=False)
+    assert run(["forecast", "run", "runs.csv", "--series", "run", "--horizon", "4", "--budget", "0.3s"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("snapshots in 3 series") == 1
+    assert "skill" in said
+    table = pd.read_csv(tmp_path / "runs-forecast" / "forecast.csv")
+    assert list(table["run"]) == [name for name in "abc" for _ in range(4)]
+    truth = np.concatenate([t["x"] for t in runs(124).values()]).reshape(3, -1)[:, 120:]
+    np.testing.assert_allclose(table["x"].to_numpy().reshape(3, 4), truth, atol=1e-6)
+    again = td.load(tmp_path / "runs-forecast")
+    pd.testing.assert_frame_equal(again.table(), table, check_exact=False)
+    page = (tmp_path / "runs-forecast" / "report.html").read_text(encoding="utf-8")
+    assert page.count("The end of the data, and the forecast") >= 3
+
+
+def test_a_list_of_tables_gives_a_list_of_tables():
+    tables = [table.set_index("t") for table in runs().values()]
+    result = td.forecast(tables, 2, budget=0.3)
+    assert [list(table.index) for table in result.predicted()] == [[60.0, 60.5]] * 3
+    assert [part.past.label for part in result.parts()] == ["0", "1", "2"]
+    driven = [table.assign(u=np.cos(table["x"])) for table in tables]
+    with pytest.raises(BadInputError, match="3 series with inputs; forecast one at a time"):
+        td.forecast(driven, 2, inputs=["u"], budget=0.3)
+
+
+def test_fields_of_several_series_are_written_one_by_one(tmp_path):
+    field = np.nan_to_num(sea(60).values)
+    td.forecast([field, field[::-1]], 2, budget=0.3).save(tmp_path / "seas")
+    assert sorted(file.name for file in (tmp_path / "seas").glob("*.nc")) == ["forecast-1.nc", "forecast-2.nc"]
+    assert td.load(tmp_path / "seas").predicted()[1].shape == (2, 9, 12)
+
+
+@pytest.mark.parametrize(("rows", "period"), [(400, 130), (1000, 300), (90, 9)])
+def test_spikes_that_repeat_are_told_as_a_season_also_where_few_periods_are_seen(rows, period):
+    spikes = (np.arange(rows + 2 * period) % period == 0).astype(float)
+    result = td.forecast(spikes[:rows], 2 * period, budget=0.5)
+    assert f"seasonal naive of {period} steps" in result.family
+    np.testing.assert_allclose(result.predicted()[:, 0], spikes[rows:], atol=1e-9)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_run_that_is_stopped_goes_on_from_what_its_search_had_tried(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    steps = np.arange(400)
+    pd.DataFrame({"x": np.sin(0.3 * steps) + np.sin(0.41 * steps)}).to_csv("beats.csv", index=False)
+    command = ["forecast", "run", "beats.csv", "--horizon", "9", "--budget", "0.3s", "--out", "beats"]
+    monkeypatch.setattr("tokendyn.forecast.held_out.measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert run(command) == 130
+    assert "the same command goes on from there" in capsys.readouterr().err
+    assert json.loads((tmp_path / "beats.search.json").read_text(encoding="utf-8"))["trials"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run(command) == 0
+    assert "going on from beats.search.json" in capsys.readouterr().err
+    assert not (tmp_path / "beats.search.json").exists()

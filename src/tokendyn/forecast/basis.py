@@ -195,10 +195,8 @@ class BasisMap(Forecaster):
         """Set centre and scale of what is learned: the series or its differences."""
         learned = np.concatenate([np.diff(one, axis=0) if self.difference else one for one in series])
         driven = np.concatenate(list(inputs))
-        self.centre_, self.width_ = learned.mean(axis=0), learned.std(axis=0)
-        self.width_[self.width_ == 0] = 1.0
-        self.input_centre_, self.input_width_ = driven.mean(axis=0), driven.std(axis=0)
-        self.input_width_[self.input_width_ == 0] = 1.0
+        self.centre_, self.width_ = learned.mean(axis=0), deviations(learned)
+        self.input_centre_, self.input_width_ = driven.mean(axis=0), deviations(driven)
         if self.reach:  # sites that share a map share their scale
             self.width_ = np.full_like(self.width_, learned.std() or 1.0)
             self.centre_ = np.full_like(self.centre_, learned.mean())

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tokendyn.errors import BadInputError
 from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
-from tokendyn.forecast.reading import TableOptions, described, future_inputs, listed, read_series
+from tokendyn.forecast.kept_search import check_state, kept_search, path_of
+from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, series_of
 
 if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
+    from tokendyn.forecast.base import Forecaster
+    from tokendyn.forecast.closed_loop import Forecast
     from tokendyn.forecast.continued import ForecastRun
+    from tokendyn.forecast.tasks import Task
     from tokendyn.runs.checkpoint import Checkpoint
 
 #: Parts of a series that are forecast by default: without a season, and at most with one; and steps at most.
@@ -25,8 +29,10 @@ _SEARCH = 0.7
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Continuation(TableOptions, Experiment["ForecastRun"]):
+class Continuation(SeriesOptions, Experiment["ForecastRun"]):
     """Go from a file to a forecast: find times, calendar, season, grid and mask, search a model, forecast, and report.
+
+    Several series in one file are told apart by a column (``series``): one model learns from all, and each goes on.
 
     Parameters
     ----------
@@ -60,7 +66,18 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
 
     def outline(self) -> list[str]:
         """Return what was read."""
-        return [described([self._series])]
+        first = self._series[0]
+        season = season_of(first)
+        return [described(self._series) + (f", season of {first.in_words(season * first.dt)}" if season else "")]
+
+    def describe(self, result: "ForecastRun") -> list[str]:
+        """Return the forecast and its model in sentences; what was read was said before the search."""
+        return result.describe()[1:]
+
+    def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
+        """See that the folder can be written, and that an interrupted search beside it is one of these data."""
+        super().check_free(folder, overwrite=overwrite, checkpoint=checkpoint)
+        check_state(folder, lambda state, begun: self.run(progress=begun, checkpoint=state))
 
     def run(
         self,
@@ -76,18 +93,20 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
         progress
             Called with how many hundredths are done, and with 100.
         checkpoint
-            Not used: a run takes seconds.
+            JSON file in which the search keeps what it has tried, and from which it goes on.
         budget
             Processor seconds, in place of the option of this name.
         """
-        series = self._series
-        horizon = self._horizon(series)
+        series, first = self._series, self._series[0]
+        horizon = self._horizon(first)
         future = None
-        if series.inputs is not None:
+        if first.inputs is not None:
+            if len(series) > 1:
+                raise BadInputError(f"{self.data} has {len(series)} series with inputs; forecast one at a time")
             if self.future is None:
-                named = ", ".join(series.input_names)
+                named = ", ".join(first.input_names)
                 raise BadInputError(f"the data have inputs {named}; give those to come with `future`")
-            future = future_inputs(self.future, series.input_names, self.time, series, horizon)
+            future = future_inputs(self.future, first.input_names, self.time, first, horizon)
 
         def share(done: float, _line: str) -> None:
             if progress is not None:
@@ -96,20 +115,33 @@ class Continuation(TableOptions, Experiment["ForecastRun"]):
         seconds = seconds_of(self.budget) if budget is None else budget
         return continued(
             series, horizon, budget=seconds, future=future, test_fraction=self.test_fraction, seed=self.seed,
-            progress=share, source=self.data.name,
+            progress=share, source=self.data.name, labelled=self.series, resume=path_of(checkpoint),
         )  # fmt: skip
+
+    def into(
+        self,
+        folder: Path,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+        command: str = "",
+        overwrite: bool = False,
+    ) -> "ForecastRun":
+        """Run and write; what the search has tried is kept beside the folder until that is written."""
+        with kept_search(folder) as state:
+            result = self.run(progress=progress, checkpoint=checkpoint or state, budget=budget)
+            self.write(result, folder, command=command, overwrite=overwrite)
+            return result
 
     def write(self, result: "ForecastRun", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write forecast, model, page and record."""
         result.save(folder, command=command, overwrite=overwrite)
 
     @cached_property
-    def _series(self) -> "Snapshots":
+    def _series(self) -> "list[Snapshots]":
         """The data, read once."""
-        (series,) = read_series(
-            self.data, self.time, listed(self.columns), listed(self.inputs) or (), series=None, fill=self.fill
-        )
-        return series
+        return self.read(self.data)
 
     def _horizon(self, series: "Snapshots") -> int:
         if self.horizon is not None and self.horizon < 1:
@@ -127,6 +159,7 @@ def run(
     time: str | None = None,
     columns: Any = None,
     inputs: Any = (),
+    series: str | None = None,
     future: Any = None,
     fill: str | None = None,
     dt: float | None = None,
@@ -142,15 +175,18 @@ def run(
     Parameters
     ----------
     data
-        A path, an array (time, features) or ``(time, *space)``, a DataFrame, an object of xarray, or Snapshots.
+        A path, an array (time, features) or ``(time, *space)``, a DataFrame, an object of xarray, or Snapshots; or a
+        list of such: one model learns from all, and each goes on.
     horizon
         Steps to forecast; by default two seasons where there is a season, else a tenth of the data.
     budget
         Processor seconds, or text: ``"30s"``, ``"2m"``.
     time, columns, inputs, fill, dt
         As for :func:`tokendyn.read_series`.
+    series
+        Column of a table that tells several series apart.
     future
-        Inputs of the horizon, ``(horizon, inputs)``, for data with inputs.
+        Inputs of the horizon, ``(horizon, inputs)``, for one series with inputs.
     test_fraction
         Share that is held out to say how good the model is; it is then fitted anew to everything. 0 says nothing.
     seed
@@ -180,7 +216,7 @@ def run(
     """
     import numpy as np
 
-    from tokendyn.data.snapshots import Snapshots, read_snapshots
+    from tokendyn.data.snapshots import Snapshots, read_snapshots, read_trajectories
     from tokendyn.forecast.likeness import like
 
     whole_number = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
@@ -194,29 +230,55 @@ def run(
             f"budget is {budget!r}, expected a number of processor seconds, or text such as '30s' or '2m'"
         )
     names = None if columns is None else [columns] if isinstance(columns, str) else list(columns)
-    series = data if isinstance(data, Snapshots) else read_snapshots(data, time, names, list(inputs), fill, dt)
-    steps = usual_horizon(series) if horizon is None else int(horizon)
-    if series.inputs is not None and future is None:
-        raise BadInputError(f"the data have inputs {', '.join(series.input_names)}; give those to come with future")
-    source = Path(data).name if isinstance(data, str | Path) else series.source
+    listed = _as_list(data)
+    if series is not None:
+        if len(listed) > 1:
+            raise BadInputError("series is a column of one table; data is a list of series already")
+        arrays = read_trajectories(data, series, time, names, list(inputs), fill, dt)
+    else:
+        arrays = [
+            one if isinstance(one, Snapshots) else read_snapshots(one, time, names, list(inputs), fill, dt)
+            for one in listed
+        ]
+    first = arrays[0]
+    steps = usual_horizon(first) if horizon is None else int(horizon)
+    if first.inputs is not None and len(arrays) > 1:
+        raise BadInputError(f"there are {len(arrays)} series with inputs; forecast one at a time")
+    if first.inputs is not None and future is None:
+        raise BadInputError(f"the data have inputs {', '.join(first.input_names)}; give those to come with future")
+    source = Path(data).name if isinstance(data, str | Path) else first.source
     found = continued(
-        series, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
-        progress=progress or _silent, source=source,
+        arrays, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
+        progress=progress or _silent, source=source, labelled=series,
     )  # fmt: skip
-    if isinstance(data, str | Path | Snapshots):
+    if isinstance(data, str | Path | Snapshots) or series is not None:
         return found
     # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates. Data
     # that are whole and tell their times go on as they are, with the zone and frequency of their index; others as read.
-    whole = fill is None and time is None and series.inputs is None
-    for given in ([data] if whole else []) + [like(series, data)]:
-        with suppress(BadInputError):
-            model = found.model.continue_from(given, series.inputs)
-            return dataclasses.replace(found, forecast=model.forecast(None, steps, future))
-    return found
+    whole = fill is None and time is None and first.inputs is None
+    forecasts = []
+    for one, part, forecast in zip(listed, arrays, found.forecasts, strict=True):
+        forecasts.append(forecast)
+        for given in ([one] if whole else []) + [like(part, one)]:
+            with suppress(BadInputError):
+                model = found.model.continue_from(given, part.inputs)
+                forecasts[-1] = model.forecast(None, steps, future)
+                break
+    return dataclasses.replace(found, forecast=forecasts[0], further=tuple(forecasts[1:]))
+
+
+def _as_list(data: Any) -> list[Any]:
+    """Return a list of series: what is no list of arrays, tables or paths is one."""
+    from tokendyn.data.snapshots import Snapshots
+
+    listed = isinstance(data, list | tuple) and all(
+        isinstance(one, str | Path | Snapshots) or getattr(one, "shape", ()) for one in data
+    )
+    return list(data) if listed and data else [data]
 
 
 def continued(
-    series: "Snapshots",
+    series: "Sequence[Snapshots]",
     horizon: int,
     *,
     budget: float,
@@ -225,17 +287,23 @@ def continued(
     seed: int = 0,
     progress: Callable[[float, str], None],
     source: str,
+    labelled: str | None = None,
+    resume: Path | None = None,
 ) -> "ForecastRun":
     """Search on what is not held out, measure on what is, fit the same settings to everything, and forecast.
 
     Parameters
     ----------
     series
-        The data.
+        One series or several.
     horizon, budget, future, test_fraction, seed, progress
         As for :func:`run`.
     source
         Where the data come from, for the record.
+    labelled
+        Column that tells several series apart.
+    resume
+        File of the trials of the search; see :func:`tokendyn.forecast.auto_forecaster`.
     """
     import time
 
@@ -248,58 +316,77 @@ def continued(
     from tokendyn.runs.provenance import provenance
 
     began = time.perf_counter()
-    task, note = _task(series, horizon, test_fraction)
-    learned = series if task is None else task.train[0]
-    if not learned.values.std(axis=0).any():
+    first, season = series[0], season_of(series[0])
+    task, note = _task(series, horizon, test_fraction, season)
+    learned = list(series) if task is None else list(task.train)
+    if not any((one.values != one.values[0]).any() for one in learned):
         raise BadInputError(
-            f"{series.source}: nothing changes in the first {len(learned)} of {len(series)} snapshots, "
-            "which a model would learn from; give a longer series"
+            f"{first.source}: nothing changes in the first {sum(map(len, learned))} of {sum(map(len, series))} "
+            "snapshots, which a model would learn from; give a longer series"
         )
     progress(0.0, "search")
     search = auto_forecaster(
-        learned, horizon=horizon, budget=_SEARCH * budget, random_state=seed,
+        series_of(learned), horizon=horizon, budget=_SEARCH * budget, random_state=seed, resume=resume,
+        longest=None if task is None else task.lead, seasons=() if season is None else (season,),
         progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
     )  # fmt: skip
     notes = [*search.notes(), *([note] if note else [])]
     held_out = None if task is None else measure(task, search.model)
-    season = season_of(series)
     errors = {} if task is None else simple_errors(task, season)
     model = search.model
     if task is not None:
         progress(_SEARCH, "fit to all data")
-        model = clone(search.model).fit(series)
-        if hasattr(model, "calibrate"):
-            with suppress(BadInputError):  # too short for a window and a forecast of the past
-                model.calibrate(series, horizon=horizon, budget=0.2 * budget)
+        model = clone(search.model).fit(series_of(series))
+        with suppress(BadInputError):  # too short for a window and a forecast of the past
+            model.calibrate(series_of(series), horizon=horizon, budget=0.2 * budget)
     progress(0.9, "spectrum")
-    spectrum, mapped = linear_spectrum(series, season)
+    spectrum, mapped = linear_spectrum(first, season)
     progress(1.0, "done")
+    window = max(3 * horizon, 2 * (season or 0), model.window_length_)
+    forecast, *further = _forecasts(model, series, horizon, future)
+    past, *further_past = [one[-window:] for one in _labelled(series)]
     return ForecastRun(
-        model=model, forecast=model.forecast(horizon) if future is None else model.forecast(None, horizon, future),
-        past=series[-max(3 * horizon, 2 * (season or 0), model.window_length_) :], family=search.family,
-        account=str(search), rows=len(series), held_out=held_out, errors=errors, season=season, spectrum=spectrum,
-        maps=mapped, notes=tuple(notes), source=source,
+        model=model, forecast=forecast, past=past, family=search.family, account=str(search),
+        rows=sum(map(len, series)), held_out=held_out, errors=errors, season=season, spectrum=spectrum, maps=mapped,
+        notes=tuple(notes), source=source, further=tuple(further), further_past=tuple(further_past),
+        series=labelled or ("series" if further else None),
         provenance=provenance({"horizon": horizon, "budget": budget}, seed=seed, seconds=time.perf_counter() - began),
     )  # fmt: skip
 
 
-def _task(series: "Snapshots", horizon: int, share: float) -> tuple[Any, str]:
-    """Return what is held out, over fewer steps where the series is short, and a note; None where nothing can be."""
+def _forecasts(model: "Forecaster", series: "Sequence[Snapshots]", horizon: int, future: Any) -> "list[Forecast]":
+    """Return the forecast of each series from its end."""
+    if len(series) > 1:
+        return [model.forecast(one, horizon) for one in series]
+    return [model.forecast(horizon) if future is None else model.forecast(None, horizon, future)]
+
+
+def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int | None) -> "tuple[Task | None, str]":
+    """Return what is held out, over fewer steps where series are short, and a note; None where nothing can be.
+
+    Too few steps are preferred to a part to learn from that does not show the season twice.
+    """
     from tokendyn.forecast.held_out import hold_out
 
     if not share:
         return None, ""
-    for steps in dict.fromkeys((horizon, max(len(series) // 4, 1))):
+    tasks = []
+    for steps in dict.fromkeys((horizon, max(min(map(len, series)) // 4, 1))):
         if steps <= horizon:
             with suppress(BadInputError):
-                task = hold_out([series], steps, share, name=series.source)
-                note = (
-                    ""
-                    if steps == horizon
-                    else f"the errors are those of forecasts of {steps} steps: the data are short"
-                )
-                return task, note
-    return None, "the data are too short to hold a part out: nothing says how good the model is"
+                tasks.append(hold_out(series, steps, share, name=series[0].source))
+    if not tasks:
+        return None, "the data are too short to hold a part out: nothing says how good the model is"
+    task = next((task for task in tasks if len(task.train[0]) > 2 * (season or 0)), tasks[0])
+    shorter = f"the errors are those of forecasts of {task.horizon} steps: the data are short"
+    return task, "" if task.horizon == horizon else shorter
+
+
+def _labelled(series: "Sequence[Snapshots]") -> "list[Snapshots]":
+    """Return several series with labels: their numbers where they have none."""
+    if len(series) == 1:
+        return list(series)
+    return [dataclasses.replace(one, label=one.label or str(number)) for number, one in enumerate(series)]
 
 
 def season_of(series: "Snapshots") -> int | None:
@@ -312,8 +399,8 @@ def season_of(series: "Snapshots") -> int | None:
     calendar = [season for season in series.seasons if 2 * season <= len(series)]
     if calendar:
         return calendar[0]
-    changes = series.values.std(axis=0)
-    column = int(changes.argmax()) if series.grid is not None else int((changes > 0).argmax())
+    values = series.values
+    column = int(values.std(axis=0).argmax() if series.grid is not None else (values != values[0]).any(axis=0).argmax())
     return season_length(series.values[:, column])
 
 

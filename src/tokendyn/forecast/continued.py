@@ -13,6 +13,7 @@ from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
+from tokendyn.forecast.fitted import shown, skill
 from tokendyn.forecast.forecasts import Forecasts, stamps
 from tokendyn.forecast.forms import Form, TimeAxis, open_series
 from tokendyn.forecast.held_out import HeldOut
@@ -36,7 +37,7 @@ RECORD, TENSORS, _PACKED = "run.json", "run.safetensors", "run"
 #: Fields of a run that its record holds; the model has a folder of its own.
 _FIELDS = (
     "forecast", "past", "family", "account", "rows", "held_out", "errors", "season", "spectrum", "maps", "notes",
-    "source", "provenance",
+    "source", "provenance", "further", "further_past", "series",
 )  # fmt: skip
 _PARTS = (Snapshots, Form, TimeAxis, Grid, Variable, Coordinate)
 #: Columns of the least-squares problem whose spectrum is shown, at most; and delays of a series without a season.
@@ -45,16 +46,16 @@ _SPECTRUM_COLUMNS, _SPECTRUM_DELAYS = 240, 20
 
 @dataclass(frozen=True)
 class ForecastRun(Result, kind="forecast-run"):
-    """A forecast of data, and what it is worth.
+    """A forecast of data, of one series or several, and what it is worth.
 
     Attributes
     ----------
     model
         Fitted to all data.
     forecast
-        What comes after the data, with bands where the model has some.
+        What comes after the data, with bands where the model has some; of several series after the first.
     past
-        The end of the data.
+        The end of the data, of several series that of the first.
     family
         What the model is, in the words of the search.
     account
@@ -68,7 +69,7 @@ class ForecastRun(Result, kind="forecast-run"):
     season
         Steps of the season; None without one.
     spectrum
-        Of a linear model with delays; its modes are on the features of the data.
+        Of a linear model with delays of the first series; its modes are on the features of the data.
     maps
         Whether the features are fields, and the modes maps.
     notes
@@ -77,6 +78,10 @@ class ForecastRun(Result, kind="forecast-run"):
         Where the data come from.
     provenance
         Versions, machine kind, wall time.
+    further, further_past
+        Of several series forecast and end of the others; :attr:`forecasts` has all.
+    series
+        What tells several series apart; None for one.
     """
 
     model: Forecaster
@@ -93,15 +98,29 @@ class ForecastRun(Result, kind="forecast-run"):
     notes: tuple[str, ...] = ()
     source: str = "data"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[Forecast, ...] = ()
+    further_past: tuple[Snapshots, ...] = ()
+    series: str | None = None
+
+    @property
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """The forecast of every series."""
+        return (self.forecast, *self.further)
+
+    def parts(self) -> "tuple[ForecastRun, ...]":
+        """Return the run of each series alone, with the model that they share."""
+        pairs = zip(self.forecasts, (self.past, *self.further_past), strict=True)
+        return tuple(replace(self, forecast=one, past=past, further=(), further_past=()) for one, past in pairs)
 
     @property
     def status(self) -> str:
-        """How the forecast ended."""
-        return self.forecast.status
+        """How the forecast ended, of several series the worst of them."""
+        return self._forecasts().status
 
     def predicted(self) -> Any:
-        """Return the forecast as what the data were: array, DataFrame, xarray object or Snapshots."""
-        return self.forecast.as_given()
+        """Return the forecast as what the data were: array, DataFrame, xarray object or Snapshots, or a list of such."""
+        given = [forecast.as_given() for forecast in self.forecasts]
+        return given if self.further else given[0]
 
     def skill(self) -> "pd.DataFrame":
         """Return the closed-loop errors of the model and of simple ones, the best first, in standard deviations."""
@@ -116,17 +135,19 @@ class ForecastRun(Result, kind="forecast-run"):
         held_out = None if self.held_out is None else plain(self.held_out.numbers())
         facts = {"status": self.status, "family": self.family, "model": type(self.model).__name__, "rows": self.rows}
         facts |= {"steps": len(self.forecast.values), "season": self.season, "held_out": held_out}
-        return {**facts, "errors": dict(self.errors), "notes": list(self.notes), "source": self.source}
+        facts |= {"errors": dict(self.errors), "notes": list(self.notes), "source": self.source}
+        return facts | ({"series": len(self.forecasts)} if self.further else {})
 
     def describe(self) -> list[str]:
         """Return what was forecast by what, how good that model is, and what to know before relying on it."""
         grid = self.past.grid
         what = counted(len(self.past.names), "column") if grid is None else grid.described()
-        lines = [f"{counted(self.rows, 'snapshot')} at dt = {self.past.step_words} of {what}"]
+        parts = f" in {len(self.forecasts)} series" if self.further else ""
+        lines = [f"{counted(self.rows, 'snapshot')}{parts} at dt = {self.past.step_words} of {what}"]
         if self.season:
             lines[0] += f", season of {self.past.in_words(self.season * self.past.dt)}"
         steps = len(self.forecast.values)
-        end = f", until {self._stamp(steps - 1)}" if steps else ""
+        end = f", until {self._stamp(steps - 1)}" if steps and not self.further else ""
         lines.append(f"forecast of {self.past.in_words(steps * self.past.dt)} by {self.family}{end}")
         if isinstance(self.model, FieldForecaster):
             modes = counted(len(self.model.pod_.modes_), "mode")
@@ -134,21 +155,31 @@ class ForecastRun(Result, kind="forecast-run"):
         if self.held_out is not None:
             lines.append(self.held_out.line())
         if self.errors:
-            lines.append("beside it: " + ", ".join(f"{name} {error:.3g}" for name, error in self.errors.items()))
+            lines += self._skills()
             if self.held_out is not None and self.held_out.nrmse >= min(self.errors.values()):
                 lines.append("warning: the model is no better than the best of these; do not rely on its forecasts")
         return lines + [f"note: {note}" for note in self.notes]
 
+    def _skills(self) -> list[str]:
+        """Return the errors of simple models, and the skill of the model against each."""
+        if self.held_out is None:
+            return []
+        own = self.held_out.nrmse
+        beside = [f"{name} {error:.3g} (skill {shown(skill(own, error))})" for name, error in self.errors.items()]
+        return ["beside it: " + ", ".join(beside)]
+
     def table(self) -> "pd.DataFrame":
-        """Return the forecast, one row for each step."""
-        return self.forecast.table()
+        """Return the forecast, one row for each step; of several series one after the other, with their labels."""
+        return self._forecasts().table() if self.further else self.forecast.table()
 
     def picture(self) -> Curves:
-        """Return the forecast over time."""
+        """Return the forecast over time, of several series that of the first."""
         return self.forecast.picture()
 
     def save(self, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write forecast (``forecast.csv``, of fields ``forecast.nc``), ``model``, ``report.html`` and ``run.json``.
+
+        Of several series one CSV holds all, and each field has a file of its own (``forecast-1.nc``).
 
         Parameters
         ----------
@@ -175,7 +206,8 @@ class ForecastRun(Result, kind="forecast-run"):
             if self.past.grid is None:
                 self._forecasts().to_csv(place / "forecast.csv")
             else:
-                self._forecasts().to_netcdf(place / "forecast.nc")
+                for part, name in zip(self.parts(), self._field_files(), strict=True):
+                    part._forecasts().to_netcdf(place / name)
             write_report(self.page(place, command=command), place / "report.html")
             write_json(place / RECORD, record)
             write_tensors(place / TENSORS, tensors)
@@ -216,7 +248,14 @@ class ForecastRun(Result, kind="forecast-run"):
     def _forecasts(self) -> Forecasts:
         """Return the forecast as files hold it."""
         steps = len(self.forecast.values)
-        return Forecasts((self.forecast,), (self.past,), steps, self.source, self.past.time_name)
+        pasts = (self.past, *self.further_past)
+        return Forecasts(
+            self.forecasts, pasts, steps, self.source, self.past.time_name, self.series if self.further else None
+        )
+
+    def _field_files(self) -> list[str]:
+        """Return the name of the file of each forecast of fields."""
+        return [f"forecast-{k}.nc" for k in range(1, len(self.forecasts) + 1)] if self.further else ["forecast.nc"]
 
     def _stamp(self, step: int) -> str:
         """Return the time of a step of the forecast as it is written."""

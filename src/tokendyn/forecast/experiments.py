@@ -1,17 +1,17 @@
 """What ``tokendyn forecast fit`` and ``predict`` do, as experiments: a series to a model, a model to a forecast."""
 
 import dataclasses
-import logging
 import time as clock
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tokendyn.errors import BadInputError
-from tokendyn.experiments import STANDARD_OUTPUT, Experiment, ProgressCallback, rehearse
+from tokendyn.experiments import STANDARD_OUTPUT, Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
+from tokendyn.forecast.kept_search import check_state, kept_search, path_of
 from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, listed, read_series, series_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _CALIBRATION = 10.0
 _SETTINGS = (
     "delays", "stride", "rank", "units", "noise", "smoothing", "history", "finish", "iterations", "members",
 )  # fmt: skip
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,9 +111,8 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
         """See that the folder can be written, and that an interrupted search beside it is one of these data."""
         super().check_free(folder, overwrite=overwrite, checkpoint=checkpoint)
-        state = search_state(folder)
-        if state.exists() and self._unfitted(None) is None:
-            rehearse(lambda begun: self.run(progress=begun, checkpoint=state))
+        if self._unfitted(None) is None:
+            check_state(folder, lambda state, begun: self.run(progress=begun, checkpoint=state))
 
     def run(
         self,
@@ -144,7 +142,7 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         model, account = self._unfitted(budget), ""
         _, learned, task = self._split
         if model is None:
-            model, account = self._search(share, _path_of(checkpoint), self._seconds(budget))
+            model, account = self._search(share, path_of(checkpoint), self._seconds(budget))
         else:
             model.fit(series_of(learned), progress=share)
         if not self.intervals:
@@ -199,22 +197,11 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
         overwrite: bool = False,
     ) -> "FittedForecaster":
         """Run and write; what a search has tried is kept beside the folder until the model is written."""
-        state = search_state(folder)
-        if self._unfitted(budget) is not None or checkpoint is not None:
-            result = self.run(progress=progress, checkpoint=checkpoint, budget=budget)
-        else:
-            state.parent.mkdir(parents=True, exist_ok=True)
-            if state.exists():
-                _log.info("going on from %s", state)
-            try:
-                result = self.run(progress=progress, checkpoint=state, budget=budget)
-            except KeyboardInterrupt:
-                if state.exists():
-                    _log.info("what was tried so far is in %s; the same command goes on from there", state)
-                raise
-        self.write(result, folder, command=command, overwrite=overwrite)
-        state.unlink(missing_ok=True)
-        return result
+        searches = self._unfitted(budget) is None and checkpoint is None
+        with kept_search(folder) if searches else nullcontext(checkpoint) as state:
+            result = self.run(progress=progress, checkpoint=state, budget=budget)
+            self.write(result, folder, command=command, overwrite=overwrite)
+            return result
 
     def summary(self, result: "FittedForecaster") -> dict[str, Any]:
         """Return model, training, series and error on what was held out."""
@@ -448,17 +435,6 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         assert series.inputs is not None  # as many as the model has
         to_come = future_inputs(self.future, self._driving, self._time, series, self.steps)
         return [np.concatenate([series.inputs, to_come])]
-
-
-def search_state(folder: Path) -> Path:
-    """Return where a search keeps what it has tried until its model is written."""
-    return folder.with_name(f"{folder.name}.search.json")
-
-
-def _path_of(checkpoint: "Checkpoint | Path | str | None") -> Path | None:
-    if checkpoint is None or isinstance(checkpoint, str | Path):
-        return None if checkpoint is None else Path(checkpoint)
-    return checkpoint.path
 
 
 def _quoted(names: "Sequence[str] | dict[str, Any]") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.errors import TokendynError
+from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.basis import MOST_LOCAL, BasisMap
 from tokendyn.forecast.candidates import (
@@ -123,6 +123,17 @@ class Exploration:
         #: Models that took iterations to fit, by the number of their trial.
         self.fitted: dict[int, Forecaster] = {}
         self.tried: list[tuple[str, dict[str, Any]]] = []
+        self._check_changes()
+
+    def _check_changes(self) -> None:
+        """Raise a BadInputError where a search would learn from a part in which nothing changes."""
+        if self.short or any((one != one[0]).any() for one in self.held.learned):
+            return
+        rows, whole = sum(map(len, self.held.learned)), sum(map(len, self.series))
+        raise BadInputError(
+            f"nothing changes in the first {rows} of {whole} snapshots, which a search learns from; leave out the "
+            "constant beginning"
+        )
 
     def spent(self) -> float:
         """Return the share of the budget that is spent."""
@@ -230,7 +241,7 @@ class Exploration:
     def try_naive(self) -> None:
         """Try what learns nothing."""
         seasons = {season_length(column) for column in max(self.held.learned, key=len).T[:20]} - {None}
-        seasons |= {season for season in self.seasons if season < self.samples / 2}
+        seasons |= {season for season in self.seasons if season < self.samples}
         candidates: list[tuple[str, dict[str, Any]]] = [("Mean", {}), ("Persistence", {})]
         candidates += [("SeasonalNaive", {"period": season}) for season in sorted(seasons)]  # type: ignore[type-var]
         for kind, parameters in candidates:

@@ -100,7 +100,7 @@ class FittedForecaster(Result):
         width = max(map(len, self.simple)) + 2
         lines = [f"{'from the same starts':<{width}} {'error':>9}  skill of the model against it"]
         lines += [
-            f"  {name:<{width}}{error:9.3g}  {_shown(skill(own, error)):>7}" for name, error in self.simple.items()
+            f"  {name:<{width}}{error:9.3g}  {shown(skill(own, error)):>7}" for name, error in self.simple.items()
         ]
         naive = [error for name, error in self.simple.items() if not name.startswith(_LINEAR)]
         better = [name for name, error in self.simple.items() if error < _CLEARLY * own and own > _EXACT]
@@ -196,7 +196,7 @@ def skill(own: float, other: float) -> float:
     return 1.0 - own / other if other else float(own == 0.0)
 
 
-def _shown(value: float) -> str:
+def shown(value: float) -> str:
     """Return a skill for a table; against a model that is exact it would fill the line."""
     return f"{value:.3f}" if value > _LEAST_SHOWN else f"< {_LEAST_SHOWN}"
 

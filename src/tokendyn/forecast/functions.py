@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
+from tokendyn.errors import BadInputError
 from tokendyn.forecast.monomials import Monomials
 
 #: Principal directions of the windows that units see at most.
@@ -174,11 +175,19 @@ def solve_ridges(
     Returns
     -------
     The solutions, and the root mean square of what each misses.
+
+    Raises
+    ------
+    BadInputError
+        If a function is not finite at a window.
     """
     samples, terms = columns.shape
     scale = np.sqrt((columns**2).mean(axis=0))
     scale[scale == 0] = 1.0
     columns /= scale
+    # LAPACK prints to the terminal of its own where a number is not finite.
+    if not (np.isfinite(columns).all() and np.isfinite(targets).all()):
+        raise BadInputError("functions of the windows are too large to be numbers; use a lower order")
     total = float((targets**2).sum())
     if samples > terms:
         q, columns = scipy.linalg.qr(columns, mode="economic", check_finite=False, overwrite_a=True)

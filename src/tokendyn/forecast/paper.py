@@ -8,7 +8,7 @@ import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.cell import Units, tokens_of
-from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.checks import check_count, check_number, deviations
 from tokendyn.forecast.embedding import window_length
 from tokendyn.runs.processes import Processes
 
@@ -109,9 +109,7 @@ class PaperTDTF(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Minimise the one-step error by AdamW."""
         columns = np.concatenate([np.concatenate(pair, axis=1) for pair in zip(series, inputs, strict=True)])
-        scale = columns.std(axis=0)
-        scale[scale == 0.0] = 1.0
-        self.units_ = Units(columns.mean(axis=0), scale, self.n_features_)
+        self.units_ = Units(columns.mean(axis=0), deviations(columns), self.n_features_)
         learned, held = [], []
         for one, driven in zip(series, inputs, strict=True):
             tokens, target = self._pairs(one, driven)

@@ -1,6 +1,6 @@
 """The page of a forecast run: what comes, how sure that is, and which modes make it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -87,6 +87,9 @@ class Run(Protocol):
     def table(self) -> "pd.DataFrame":
         """Return the forecast."""
 
+    def parts(self) -> "Sequence[Run]":
+        """Return the run of each series alone."""
+
 
 #: Modes of a spectrum that are drawn as maps, and listed.
 _MAPS, _LISTED = 4, 10
@@ -113,24 +116,35 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
     what = "The end of the data, and the forecast"
     shaded = _level(run) and not isinstance(run.model, FieldForecaster)  # of fields the coefficients are drawn
     caption = f"{what}; shaded: the band that is meant to hold {_level(run)}" if shaded else what
-    sections: list[Section] = [
-        KeyFigures(facts), Text("\n\n".join(run.describe())), Picture(forecast_picture(run), what, f"{caption}.")
-    ]  # fmt: skip
-    if run.past.grid is not None:
-        shown = "The last snapshot, the last one of the forecast, and their difference"
-        sections.append(Picture(field_figure(run), shown, f"{shown}."))
+    sections: list[Section] = [KeyFigures(facts), Text("\n\n".join(run.describe()))]
+    parts = run.parts()
+    if len(parts) > MOST_PANELS:
+        caption = f"{caption}, of the first {MOST_PANELS} of {len(parts)} series"
+    for part in parts[:MOST_PANELS]:
+        heading = part.past.label if len(parts) > 1 else ""
+        sections.append(Picture(forecast_picture(part), what, f"{caption}.", heading))
+        if part.past.grid is not None:
+            shown = "The last snapshot, the last one of the forecast, and their difference"
+            sections.append(Picture(field_figure(part), shown, f"{shown}."))
     if run.errors:
         sections.append(
             Table(run.skill(), "Errors on what was held out", note="Median closed-loop error, standard deviations.")
         )
     sections += _spectral(run)
     if run.past.grid is None:
-        table = run.table().reset_index()
-        dates = stamps(past.times[-1] + run.forecast.times, past)
-        sections.append(Table(table.assign(**{str(table.columns[0]): dates}), "The forecast", most_rows=_ROWS))
+        sections.append(Table(_dated(run), "The forecast", most_rows=_ROWS))
     sections.append(Text(run.account, "Why this model"))
     sections += closing(command, run.provenance)
     return Report(title, f"by {run.family}", sections)
+
+
+def _dated(run: Run) -> "pd.DataFrame":
+    """Return the table of the forecast with its times as they are written."""
+    if len(run.parts()) > 1:
+        return run.table()
+    table = run.table().reset_index()
+    dates = stamps(run.past.times[-1] + run.forecast.times, run.past)
+    return table.assign(**{str(table.columns[0]): dates})
 
 
 def _level(run: Run) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster
+from tokendyn.forecast.checks import deviations
 from tokendyn.words import counted
 
 #: An error of so many standard deviations is a forecast that no longer holds; nothing after it counts.
@@ -91,8 +92,7 @@ def hold_out_for_search(series: Sequence[np.ndarray], inputs: Sequence[np.ndarra
     BadInputError
         If fewer than two snapshots would be held out.
     """
-    scale = np.concatenate(list(series)).std(axis=0)
-    scale[scale == 0] = 1.0
+    scale = deviations(np.concatenate(list(series)))
     if len(series) > 1:
         held = max(round(_HELD * len(series)), 1)
         learned, driven = list(series[:-held]), list(inputs[:-held])

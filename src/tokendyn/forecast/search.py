@@ -1,7 +1,7 @@
 """One search for the forecaster of a series: naive, linear, polynomial, fixed units and TD-TF, by rollouts held out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,7 @@ def auto_forecaster(
     horizon: int | None = None,
     budget: float = 10.0,
     longest: int | None = None,
+    seasons: Sequence[int] = (),
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -66,6 +67,8 @@ def auto_forecaster(
         are always tried.
     longest
         Longest window, in snapshots, that a model may look back at; None for any.
+    seasons
+        Steps of seasons to try beside those of the data's own and of its calendar.
     random_state
         Seed of every candidate.
     resume
@@ -91,6 +94,7 @@ def auto_forecaster(
     dt = (opened.form.dt or 1.0) if dt is None else dt
     problems = check_number("budget", budget) + check_number("dt", dt, np.finfo(float).tiny)
     problems += [] if longest is None else check_count("longest", longest)
+    problems += [problem for season in seasons for problem in check_count("a season", season, 2)]
     if problems:
         raise BadInputError.all_of("the search", problems)
     known = opened.inputs if inputs is None else plain_inputs(inputs)
@@ -104,7 +108,7 @@ def auto_forecaster(
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
         search = Exploration(
-            searched, driven, dt, horizon=horizon, budget=budget, longest=longest, seasons=opened.form.seasons,
+            searched, driven, dt, horizon=horizon, budget=budget, longest=longest, seasons=tuple(dict.fromkeys((*opened.form.seasons, *seasons))),
             seed=random_state, resume=resume, progress=progress,
         )  # fmt: skip
         if search.short:
@@ -126,9 +130,9 @@ def _chosen(search: Exploration, status: str) -> SearchResult:
     if best.score > _CLEAN and len(near) > 1:
         members = [[one.kind, one.parameters] for one in near]
         blend = Blend(members=members, combine="median", clip=None)
-        names = ", ".join(sorted({one.family for one in near}))
+        names = ", ".join(sorted({one.title for one in near}))
         return _fitted(search, blend, best, f"median of {len(near)} ({names})", status)
-    return _fitted(search, best.build(), best, best.family, status)
+    return _fitted(search, best.build(), best, best.title, status)
 
 
 def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, status: str) -> SearchResult:
@@ -139,7 +143,7 @@ def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, st
     # A nonlinear fit to more data, scored on data that it has learned, must not be worse: it then is less stable.
     lost, worse = float(score_model(model, search.confirming)[0]), _WORSE if best.family in SIMPLE else 1.0
     if lost > worse * best.score + EQUAL:
-        model, family = search.validated(best), best.family
+        model, family = search.validated(best), best.title
     _calibrate(search, model)
     if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
         residuals, model = model.residuals_, model.linear_model()
@@ -174,6 +178,6 @@ def _of_backtests(search: Exploration) -> SearchResult:
     ]
     best = min(range(len(trials)), key=lambda number: trials[number].score)
     naive = min(trial.score for trial in trials if trial.family == "naive")
-    families = ", ".join(dict.fromkeys(trials[number].family for number in backtests.chosen))
+    families = ", ".join(dict.fromkeys(trials[number].title for number in backtests.chosen))
     family = f"weighted mean of {len(backtests.chosen)} ({families})"
     return SearchResult(backtests.model, family, tuple(trials), best, "completed", backtests.horizon, naive)

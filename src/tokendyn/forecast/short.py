@@ -10,6 +10,7 @@ import numpy as np
 from tokendyn.errors import TokendynError
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import correlation_time, season_length
+from tokendyn.forecast.checks import deviations
 from tokendyn.forecast.kinds import kind_of
 
 #: Series of at most so many snapshots are short.
@@ -81,8 +82,7 @@ def short_forecaster(
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
     first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS)
     origins = np.unique(np.linspace(min(first, samples - ahead), samples - ahead, _ORIGINS).astype(int))
-    scale = series.std(axis=0)
-    scale[scale == 0] = 1.0
+    scale = deviations(series)
     candidates = []
     for kind, parameters, family in _candidates(series, seed, seasons):
         if kind_of(kind)(**parameters)._window_length() > (longest or samples):

@@ -541,7 +541,7 @@ def truncated_least_squares(
     if scale:
         mean = columns.mean(axis=0)
         units = np.sqrt(sum(((columns[block] - mean) ** 2).sum(axis=0) for block in blocks) / len(columns))
-    units[units == 0.0] = 1.0
+    units[columns.min(axis=0) == columns.max(axis=0)] = 1.0
     if inverted:
         rows, onto = (columns - centre) / units, targets - target_centre
     else:

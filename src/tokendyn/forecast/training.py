@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tokendyn.forecast.cell import Cell, Units, tokens_of
+from tokendyn.forecast.checks import deviations
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.finish import finish, segments_of
 from tokendyn.forecast.functions import DIRECTIONS, principal_directions, unit_scales
@@ -104,8 +105,7 @@ def normalise(series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], settin
     """Return normalised series, the last ``validation_fraction`` of each long enough one held out."""
     columns = [np.concatenate([one, driven], axis=1) for one, driven in zip(series, inputs, strict=True)]
     stacked = np.concatenate(columns)
-    scale = stacked.std(axis=0)
-    scale[scale == 0.0] = 1.0
+    scale = deviations(stacked)
     features = series[0].shape[1]
     if settings.common_scale:
         scale[:features] = np.sqrt((scale[:features] ** 2).mean())

@@ -28,6 +28,8 @@ RESULT_SCHEMA = "tokendyn-forecaster-search"
 #: Candidates that the sentences list.
 _LISTED = 12
 _RECORDED = ("family", "best", "status", "horizon", "naive_score", "seconds")
+#: What naive models are called.
+_NAIVE = {"Mean": "mean", "Persistence": "persistence", "Drift": "drift", "SeasonalNaive": "seasonal naive"}
 #: Warn when fewer candidates than this were tried.
 FEW = 10
 
@@ -66,6 +68,12 @@ class Trial:
         """What candidates are ranked by; less is better."""
         return self.score, self.error
 
+    @property
+    def title(self) -> str:
+        """The family; of naive models which one it is."""
+        period = self.parameters.get("period")
+        return _NAIVE.get(self.kind, self.family) + (f" of {counted(period, 'step')}" if period else "")
+
     def build(self) -> Forecaster:
         """Return the model, not fitted."""
         return kind_of(self.kind)(**self.parameters)
@@ -80,7 +88,8 @@ class SearchResult(Result, kind="forecast-search"):
     model
         Fitted to the whole series.
     family
-        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model, or several combined.
+        What it is: "TD-DMD", "polynomial map", "fixed units", "TD-TF", a naive model ("seasonal naive of 12 steps"), or
+        several combined.
     trials
         All candidates in the order they were tried.
     best
@@ -217,7 +226,7 @@ class SearchResult(Result, kind="forecast-search"):
             ridge, noise = (f"{p[name]:.0e}" if p.get(name) else "" for name in ("ridge", "noise"))
             smoothed = " smoothed" if p.get("smoothing") else ""
             lines.append(
-                f"{'*' if number == self.best else '':2}{trial.family + size + smoothed:<34}{window:>8}{ridge:>9}"
+                f"{'*' if number == self.best else '':2}{trial.title + size + smoothed:<34}{window:>8}{ridge:>9}"
                 f"{noise:>9}{trial.score:11.3e}{trial.weights:9d}{trial.seconds:9.2f}"
             )
         if len(self.trials) > len(shown):

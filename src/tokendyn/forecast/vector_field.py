@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
-from tokendyn.forecast.checks import check_count, check_number
+from tokendyn.forecast.checks import check_count, check_number, deviations
 from tokendyn.forecast.flow_kernels import flow
 from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
@@ -175,7 +175,7 @@ class VectorField(Forecaster):
         stacked = np.concatenate(list(series))
         self.n_features_, self.n_inputs_ = stacked.shape[1], 0
         self.window_length_ = self._window_length()
-        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), stacked.std(axis=0)
+        self.low_, self.high_, self.scale_ = stacked.min(axis=0), stacked.max(axis=0), deviations(stacked)
         z = self._normalise(series)
         fits = self._solve(z, ridges)
         self._set(fits, int(np.argmin(fits.residuals)), z)
@@ -184,8 +184,7 @@ class VectorField(Forecaster):
     def _normalise(self, series: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Set centre and scale, and return the series in them."""
         stacked = np.concatenate(list(series))
-        self.centre_, self.width_ = stacked.mean(axis=0), stacked.std(axis=0)
-        self.width_[self.width_ == 0] = 1.0
+        self.centre_, self.width_ = stacked.mean(axis=0), deviations(stacked)
         if self.reach:  # sites that share a field share their scale
             self.width_ = np.full_like(self.width_, stacked.std() or 1.0)
             self.centre_ = np.full_like(self.centre_, stacked.mean())
