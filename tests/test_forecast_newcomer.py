@@ -134,7 +134,7 @@ def test_a_run_comes_back_from_its_folder(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     again = td.load("sales")
     assert isinstance(again, td.forecast.ForecastRun)
-    assert str(again).splitlines()[0] in said
+    assert str(again).splitlines()[1] in said
     table = pd.read_csv("sales/forecast.csv")
     np.testing.assert_array_equal(again.table()["sold"], table["sold"])
     np.testing.assert_array_equal(again.model.predict(6).values[:, 0], table["sold"])
@@ -215,11 +215,37 @@ def test_a_search_says_the_skill_of_each_family():
     assert "skill against naive" in str(search)
 
 
+def test_semicolons_between_columns_and_commas_in_numbers_are_read_and_dotted_dates_begin_with_the_day(tmp_path):
+    file = tmp_path / "s.csv"
+    file.write_text("Datum;Wert\n01.01.2016;1,5\n01.02.2016;-2,5\n01.03.2016;3,25e1\n", encoding="utf-8")
+    series = read_snapshots(file, "Datum")
+    np.testing.assert_array_equal(series.values[:, 0], [1.5, -2.5, 32.5])
+    assert (series.names, series.step_words) == (("Wert",), "1 month")
+    file.write_text("x;y\n1.5;2\n3.5;4\n", encoding="utf-8")
+    np.testing.assert_array_equal(read_snapshots(file).values, [[1.5, 2], [3.5, 4]])
+
+
+def test_a_gap_in_a_field_is_named_by_field_and_cell():
+    field = np.random.default_rng(0).normal(size=(30, 5, 8))
+    field[7, 3, 6] = np.nan
+    with pytest.raises(BadInputError, match=r"'x\[3, 6\]' is NaN in row 8"):
+        read_snapshots(field)
+    field[:, 0, 0] = np.nan  # a masked point is no feature, and shifts none of the names
+    sea = xr.DataArray(field, dims=("time", "lat", "lon"), coords={"lat": np.arange(5.0)}, name="sst").to_dataset()
+    with pytest.raises(BadInputError, match=r"'sst\[lat=3, lon=6\]' is NaN in row 8"):
+        read_snapshots(sea.assign(ssh=sea["sst"].fillna(0.0)))
+
+
 def test_messages_of_files_say_what_they_may_be(tmp_path):
-    semicolons = tmp_path / "s.csv"
-    semicolons.write_text("Datum;Wert\n01.01.2016;1,5\n01.02.2016;2,5\n", encoding="utf-8")
-    with pytest.raises(BadInputError, match="decimal commas"):
-        read_snapshots(semicolons)
+    mixed = tmp_path / "s.csv"
+    for text, message in (
+        ("x;y\n1,5;2.5\n3,5;4\n", "holds '1,5' and line 2 '2.5'"),
+        ("x;y\n1,500;2\n3,500;4\n", "may stand for a point or part thousands"),
+        ("x;y\n1.500,25;2,25\n3,5;4\n", r"'x' is text, '1\.500,25'"),
+    ):
+        mixed.write_text(text, encoding="utf-8")
+        with pytest.raises(BadInputError, match=message):
+            read_snapshots(mixed)
     two = {"t": np.tile(0.1 * np.arange(20), 2), "y": np.sin(np.arange(40))}
     with pytest.raises(BadInputError, match="several series"):
         read_snapshots(two)

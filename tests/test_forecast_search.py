@@ -193,3 +193,20 @@ def test_a_broken_record_of_a_search_is_refused(tmp_path):
     file.write_text("{")
     with pytest.raises(BadInputError, match="cannot be read"):
         auto_forecaster(waves(400), budget=0.1, resume=file)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_series_that_begins_constant_is_refused_and_one_with_a_constant_part_is_searched_in_silence(columns, capfd):
+    wave = np.sin(0.1 * np.arange(900)[:, None] + np.arange(columns))
+    still = np.where(np.arange(900)[:, None] < 700, 0.3, wave)
+    with pytest.raises(BadInputError, match="nothing changes in the first 675 of 900 snapshots"):
+        auto_forecaster(still, budget=0.3)
+    parts = np.where(np.arange(900)[:, None] < 400, 0.3, wave)
+    assert auto_forecaster(parts, budget=0.3).trials
+    assert capfd.readouterr() == ("", "")  # LAPACK writes past Python
+
+
+def test_a_linear_model_of_a_search_has_error_bars():
+    model = auto_forecaster(waves(600, noise=0.0), budget=0.3).model
+    assert isinstance(model, TDDMD)
+    assert model.eigenvalue_intervals(draws=10).draws == 10

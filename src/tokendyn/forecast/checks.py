@@ -92,7 +92,7 @@ def check_training(
 def _scale_problems(arrays: Sequence[np.ndarray]) -> list[str]:
     """Return which columns leave the range in which squares are numbers."""
     ends = np.stack([end(array, axis=0) for array in arrays if len(array) for end in (np.min, np.max)])
-    return scale_problems(ends, [f"column {number}" for number in range(ends.shape[1])])
+    return scale_problems(ends, "column {}".format)
 
 
 def check_window_inputs(inputs: Any, rows: int, columns: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots, index_after
 from tokendyn.data.snapshots.calendars import calendar_of, dates_on, infer, seasons_of, seasons_of_frequency
-from tokendyn.data.snapshots.clocks import is_clock
+from tokendyn.data.snapshots.clocks import day_first, is_clock
 from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, time_dimension
 from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import check_times
@@ -323,7 +323,7 @@ def _dates(index: Any, what: str, name: str) -> Any:
     import pandas as pd
 
     try:
-        return pd.DatetimeIndex(pd.to_datetime(index), name=name)
+        return pd.DatetimeIndex(pd.to_datetime(index, dayfirst=day_first(index)), name=name)
     except (ValueError, TypeError) as error:
         raise BadInputError(f"{what}: column {name!r} holds neither numbers nor dates ({error})") from None
 

@@ -148,6 +148,7 @@ def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, st
     if isinstance(model, BasisMap) and model.family == "TD-DMD" and not model.history:
         residuals, model = model.residuals_, model.linear_model()
         model.residuals_ = residuals
+        model._series = search.series[0] if len(search.series) == 1 else None  # for error bars
     naive = min(trial.score for trial in search.trials if trial.family == "naive")
     return SearchResult(
         model, family, tuple(search.trials), search.trials.index(best), status, search.held.horizon, naive

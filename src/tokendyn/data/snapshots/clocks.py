@@ -1,5 +1,6 @@
 """The times of a table: which column holds them, and what they are: numbers, dates, or steps of a calendar."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,9 @@ def is_clock(values: np.ndarray) -> bool:
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=UserWarning)
-        return hasattr(values[0], "calendar") or pd.notna(pd.to_datetime(first, errors="coerce"))
+        return hasattr(values[0], "calendar") or pd.notna(
+            pd.to_datetime(first, errors="coerce", dayfirst=day_first([first]))
+        )
 
 
 def read_clock(times: np.ndarray, length: int, source: str) -> Clock:
@@ -126,7 +129,9 @@ def read_clock(times: np.ndarray, length: int, source: str) -> Clock:
         numbers = pd.to_numeric(pd.Series(times), errors="coerce").notna()
         if 2 * numbers.sum() > length:
             raise BadInputError(f"{source} {wrong_numbers(times)}; write numbers or dates")
-    epoch = None if times.dtype.kind in "bc" or not length else pd.to_datetime(times[0], errors="coerce")
+    epoch = None
+    if times.dtype.kind not in "bc" and length:
+        epoch = pd.to_datetime(times[0], errors="coerce", dayfirst=day_first(times))
     if epoch is None or epoch is pd.NaT:
         raise BadInputError(f"{source} is neither number nor date in row 1")
     return Clock(seconds_since(times, epoch.isoformat(), source), epoch.isoformat())
@@ -161,7 +166,12 @@ def _dates(dates: Shaped[np.ndarray, " rows"]) -> "pd.Series[Any]":
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Could not infer format", category=UserWarning)
-        return pd.to_datetime(pd.Series(dates), errors="coerce", utc=True)
+        return pd.to_datetime(pd.Series(dates), errors="coerce", utc=True, dayfirst=day_first(dates))
+
+
+def day_first(dates: Any) -> bool:
+    """Return whether dates are written as 31.12.2025: with points the day comes first, in every country."""
+    return len(dates) > 0 and re.match(r"\s*\d{1,2}\.\d{1,2}\.\d{2,4}\b", str(dates[0])) is not None
 
 
 def _seconds(dates: "pd.Series[Any]", epoch: str) -> Float[np.ndarray, " rows"]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.delimited import check_header, is_index, shape_problems, split_header
+from tokendyn.data.cells import number_in
+from tokendyn.data.delimited import check_header, filled_rows, is_index, shape_problems, split_header
 from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
-from tokendyn.data.text_files import DELIMITERS, ending, no_column, readable
+from tokendyn.data.text_files import DELIMITERS, ending, no_column, open_text, readable
 from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.optional import library, missing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
@@ -30,6 +31,10 @@ TIME_NAMES = ("time", "t")
 LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
 #: Attributes that name the bounds of a coordinate.
 _BOUNDS = ("bounds", "climatology")
+#: A number with a comma, and one whose comma may part thousands.
+_COMMA_NUMBER, _THOUSANDS = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?"), re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+#: Lines by which it is judged what a comma in a number is.
+_JUDGED = 1000
 _CELLS = 2**22  # of a text table that are parsed at a time
 
 KINDS = ".csv, .tsv, .parquet, .npz, .npy, .h5, .hdf5, .nc (.csv and .tsv also as .gz)"
@@ -189,17 +194,21 @@ def _open_text(path: Path) -> Iterator[Columns]:
 
     delimiter = DELIMITERS[ending(path)]
     header = split_header(path, delimiter)
+    if delimiter == "," and len(header) == 1 and ";" in header[0]:
+        delimiter = ";"
+        header = split_header(path, delimiter)
+    decimal = "," if delimiter == ";" and _decimal_commas(path, delimiter) else "."
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))
     try:
         with readable(path), open_bytes(path) as stream:
-            frame = _read_frame(stream, path, delimiter, max(_CELLS // max(len(header), 1), 1))
+            frame = _read_frame(stream, path, delimiter, decimal, max(_CELLS // max(len(header), 1), 1))
     except pd.errors.EmptyDataError:
         raise BadInputError(f"{path} is empty; expected a header row and rows of numbers") from None
     except pd.errors.ParserError as error:
         raise BadInputError(f"{path}: {str(error).strip()}; every row must have as many fields as the header") from None
     if not isinstance(frame.index, pd.RangeIndex):
-        raise BadInputError(f"{path}: rows have more fields than the header; {_more_fields(header)}")
+        raise BadInputError(f"{path}: rows have more fields than the header; name every column")
     if not len(frame):
         raise BadInputError(f"{path} holds a header row and no rows of numbers")
     # pandas fills short rows up, and passes over blank lines: those of one column may be gaps.
@@ -213,11 +222,38 @@ def _open_text(path: Path) -> Iterator[Columns]:
     yield _of_frame(frame, str(path))
 
 
-def _more_fields(header: list[str]) -> str:
-    """Say why rows may have more fields than the header: decimal commas, or a column without a name."""
-    if len(header) == 1 and ";" in header[0]:
-        return "columns are apart by ';' and numbers have decimal commas: write ',' between columns and '.' in numbers"
-    return "name every column"
+def _decimal_commas(path: Path, delimiter: str) -> bool:
+    """Return whether the numbers of a table without commas between columns have commas in place of points.
+
+    Raises
+    ------
+    BadInputError
+        If some have points too, or every comma stands before three digits, so that it may part thousands.
+    """
+    commas, decided, points = None, False, None
+    with open_text(path) as file:
+        for line, cells in filled_rows(file.rows(delimiter, strict=False)):
+            for cell in cells:
+                if _COMMA_NUMBER.fullmatch(cell):
+                    commas = commas or (line, cell)
+                    decided = decided or not _THOUSANDS.fullmatch(cell)
+                elif "." in cell and number_in(cell) is not None:
+                    points = points or (line, cell)
+            if decided and line > _JUDGED:
+                break  # a number with a point behind is text to pandas, and is refused as such
+    if commas is None:
+        return False
+    if points is not None:
+        raise BadInputError(
+            f"{path}: line {commas[0]} holds {commas[1]!r} and line {points[0]} {points[1]!r}; write all numbers with a "
+            "point"
+        )
+    if not decided:
+        raise BadInputError(
+            f"{path}: line {commas[0]} holds {commas[1]!r}, whose comma may stand for a point or part thousands; write "
+            "all numbers with a point"
+        )
+    return True
 
 
 def _refuse_twice(source: str, names: Iterable[str]) -> None:
@@ -228,13 +264,14 @@ def _refuse_twice(source: str, names: Iterable[str]) -> None:
         raise BadInputError(f"{source}: the column name {twice[0][:40]!r} occurs twice; rename one of them")
 
 
-def _read_frame(stream: Any, path: Path, delimiter: str, rows: int) -> Any:
+def _read_frame(stream: Any, path: Path, delimiter: str, decimal: str, rows: int) -> Any:
     """Read a table part by part, so that it is refused before it fills the memory."""
     import pandas as pd
 
     parts, held = [], 0
     with pd.read_csv(
-        stream, sep=delimiter, encoding="utf-8-sig", skipinitialspace=True, low_memory=False, chunksize=rows,
+        stream, sep=delimiter, decimal=decimal, encoding="utf-8-sig", skipinitialspace=True, low_memory=False,
+        chunksize=rows,
     ) as reader:  # fmt: skip
         for part in reader:
             held += int(part.memory_usage(deep=True).sum())

@@ -104,6 +104,18 @@ class Grid:
             every += [f"{stem}{number}" for number in range(variable.points)] if variable.shape else [stem]
         return tuple(every) if self.kept is None else tuple(np.array(every, dtype=object)[self.kept])
 
+    def cell(self, feature: int) -> str:
+        """Return where a feature lies: its field, and the place in it as xarray's ``isel`` takes it."""
+        number = int(feature if self.kept is None else np.flatnonzero(self.kept)[feature])
+        for variable in self.variables:
+            if number < variable.points:
+                break
+            number -= variable.points
+        places = [str(place) for place in np.unravel_index(number, variable.shape)] if variable.shape else []
+        if self.coords:
+            places = [f"{dim}={place}" for dim, place in zip(variable.dims, places, strict=True)]
+        return (variable.name or "x") + (f"[{', '.join(places)}]" if places else "")
+
     def described(self) -> str:
         """Return the fields with their sizes, and how many points are masked."""
         shown = [f"{v.name or 'x'} ({' x '.join(map(str, v.shape))})" for v in self.variables if v.shape]

@@ -135,10 +135,11 @@ class _Chosen:
             fill,
             source,
             constant_allowed=constant,
+            grid=self.grid,
         )
         if clock is None:
-            return replace(checked, grid=self.grid)
-        return replace(checked, epoch=clock.epoch, calendar=clock.calendar, grid=self.grid, time_name=self.time_name)
+            return checked
+        return replace(checked, epoch=clock.epoch, calendar=clock.calendar, time_name=self.time_name)
 
 
 def _choose(

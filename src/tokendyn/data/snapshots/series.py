@@ -1,6 +1,6 @@
 """A uniformly sampled series of snapshots, and what has to hold of one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,6 +127,7 @@ def snapshots(
     source: str = "snapshots",
     *,
     constant_allowed: bool = False,
+    grid: Grid | None = None,
 ) -> Snapshots:
     """Check numbers and return them as :class:`Snapshots`.
 
@@ -146,6 +147,8 @@ def snapshots(
         Where the numbers come from, for messages.
     constant_allowed
         Accept that all features are constant: in one of several series, say.
+    grid
+        The fields that the features are points of: messages then name field and cell.
 
     Raises
     ------
@@ -180,15 +183,23 @@ def snapshots(
         slots = np.arange(len(table))
     else:
         at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    table, more = _checked(table, labels, slots, len(at), fill, constant_allowed)
+    told = labels.__getitem__ if grid is None else grid.cell
+    table, more = _checked(table, told, slots, len(at), fill, constant_allowed)
     problems += more
     if driving is not None:
-        driving, more = _checked(driving, input_labels, slots, len(at), fill, constant_allowed=True)
+        driving, more = _checked(driving, input_labels.__getitem__, slots, len(at), fill, constant_allowed=True)
         problems += more
     if problems:
         raise BadInputError.first_of(source, problems, "problems")
     return Snapshots(
-        values=table, times=at, dt=step, names=labels, inputs=driving, input_names=input_labels, source=source
+        values=table,
+        times=at,
+        dt=step,
+        names=labels,
+        inputs=driving,
+        input_names=input_labels,
+        source=source,
+        grid=grid,
     )
 
 
@@ -286,17 +297,17 @@ def check_times(
     return times[0] + step * np.arange(slots[-1] + 1), slots, step, problems
 
 
-def scale_problems(table: np.ndarray, names: Sequence[str]) -> list[str]:
+def scale_problems(table: np.ndarray, name_of: Callable[[int], str]) -> list[str]:
     """Return which columns are too large, or change too little, for float64 to hold their squares; NaN is no value."""
     lows, highs = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
     reach = np.maximum(np.abs(lows), np.abs(highs))
     small = (highs > lows) & (highs / 2 - lows / 2 < LEAST_CHANGE)
     problems = [
-        f"{names[k]!r} reaches {reach[k]:.3g}, and squares of it are no numbers; give it in a larger unit"
+        f"{name_of(k)!r} reaches {reach[k]:.3g}, and squares of it are no numbers; give it in a larger unit"
         for k in np.flatnonzero(reach > MOST_SIZE).tolist()
     ]
     return problems + [
-        f"{names[k]!r} changes by {highs[k] - lows[k]:.3g}, and squares of it are 0; give it in a smaller unit"
+        f"{name_of(k)!r} changes by {highs[k] - lows[k]:.3g}, and squares of it are 0; give it in a smaller unit"
         for k in np.flatnonzero(small & (reach <= MOST_SIZE)).tolist()
     ]
 
@@ -311,7 +322,7 @@ def _sorting(steps: np.ndarray) -> str:
 
 def _checked(
     table: np.ndarray,
-    names: tuple[str, ...],
+    name_of: Callable[[int], str],
     places: np.ndarray,
     length: int,
     fill: str | None,
@@ -320,8 +331,8 @@ def _checked(
     """Return the table on the whole grid, gaps filled when asked, and what is wrong."""
     problems = []
     infinite, empty = np.isinf(table), np.isnan(table)
-    for column in np.flatnonzero((infinite | empty).any(axis=0)):
-        name = names[int(column)]
+    for column in np.flatnonzero((infinite | empty).any(axis=0)).tolist():
+        name = name_of(column)
         if infinite[:, column].any():
             problems.append(f"{name!r} is infinite in {listed(infinite[:, column])}; remove or repair the rows")
             continue
@@ -332,10 +343,11 @@ def _checked(
                 f'{name!r} is NaN in {listed(empty[:, column])}; fill gaps with fill="linear" (or previous)'
             )
     if not problems:
-        problems += scale_problems(table, names)
+        problems += scale_problems(table, name_of)
     if not (problems or constant_allowed) and (np.nanmin(table, axis=0) == np.nanmax(table, axis=0)).all():
-        constant = listing([repr(name) for name in names])
-        problems.append(f"{constant} is constant; a forecast needs a column that changes")
+        shown = ", ".join(repr(name_of(column)) for column in range(min(table.shape[1], LISTED)))
+        more = f" and {table.shape[1] - LISTED} more" if table.shape[1] > LISTED else ""
+        problems.append(f"{shown}{more} is constant; a forecast needs a column that changes")
     if problems or (length != len(places) and fill is None):
         return table, problems
     if length == len(places) and not empty.any():
