@@ -120,6 +120,16 @@ class Cell:
         return local
 
 
+def warm_up() -> None:
+    """Compile the closed loop: the first call on a machine takes some seconds, which no search should pay."""
+    network = Network(
+        query=np.zeros((0, 1)), query_bias=np.zeros(0), key=np.zeros((0, 1)), position=np.zeros((1, 0)),
+        values=np.zeros((1, 1, 1)), weights=np.zeros((1, 1)), bias=np.zeros(1), activation="sin",
+    )  # fmt: skip
+    cell = Cell(1, np.zeros((1, 1, 1)), np.zeros(1), network, np.zeros((1, 1)))
+    cell.roll(np.zeros((1, 1)), 1, np.zeros((1, 1, 0)))
+
+
 def unit_operators(
     network: Network, tokens: Tokens, readout: Float[np.ndarray, "features units"]
 ) -> Float[np.ndarray, "samples delays features width"]:

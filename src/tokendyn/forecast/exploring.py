@@ -52,14 +52,17 @@ EQUAL = 1e-9
 _LINEAR, _LAST = 0.35, 0.5
 #: Share of the budget that is kept for the calibration of the bands, and that one linear window may take.
 _BANDS, _LONG = 0.1, 0.1
-#: Seconds of the last fit, which has a third more snapshots, and of a score from more starts, by those of the trial.
-_REFIT, _RESCORED = 1.4, 0.6
+#: Seconds of the last fit, which has a third more snapshots, of a score from more starts, and of a refit and forecasts
+#: for the bands, by those of the trial.
+_REFIT, _RESCORED, _CALIBRATED = 1.4, 0.6, 1.5
+#: Seconds of a fit that is tried whatever is left of the time.
+_AT_LEAST = 0.1
 #: Shares of the budget: when the best of a noisy series are smoothed, how long that may take, and when TD-TF is tried.
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.45, 0.3, 0.75
 #: TD-TF is trained for this share of the budget, for at least so many iterations and of at least so many units.
 _TRAINING_SHARE, _ITERATIONS, _FEWEST = 0.1, 20, 20
 #: Settings of fixed units that a TD-TF takes over.
-_SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
+SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
 #: Seconds of a budget below which nothing is trained by iterations.
 _TRAINS_FROM = 8.0
 #: Families that need no more than least squares on the snapshots themselves.
@@ -161,7 +164,7 @@ class Exploration:
         for kind, settings in self._candidates(rng):
             if self.spent() > 1.0 - self._reserve():
                 break
-            if self.units_only and "units" not in settings:
+            if self.units_only and not (kind == "BasisMap" and "units" in settings):
                 continue
             if not self.units_only and not smoothed and (self.spent() > _SMOOTHING_FROM or self.listed):
                 smoothed = True
@@ -206,8 +209,10 @@ class Exploration:
     def _reserve(self) -> float:
         """Return the share that the last fit and the scores from more starts take, at most a half, and the bands."""
         again = sum(trial.seconds for trial in self._nonlinear_trials()[:_CONFIRMED])
-        last = _REFIT * self._ranked()[0].seconds + _RESCORED * again
-        return min(last / max(self.budget, 1e-9), _LAST) + _BANDS
+        dearest = max(trial.seconds for trial in self._ranked()[:2])  # more starts may turn the first two round
+        last = _REFIT * dearest + _RESCORED * again
+        budget = max(self.budget, 1e-9)
+        return min(last / budget, _LAST) + min(max(_BANDS, _CALIBRATED * dearest / budget), _LAST / 2)
 
     def _ranked(self) -> list[Trial]:
         return sorted(self.trials, key=lambda trial: trial.key)
@@ -291,8 +296,10 @@ class Exploration:
         settings = _changed(model)
         if model._window_length() > self.longest or self._known(kind, settings):
             return
-        if self.trials and self._cost(settings) > max(self.budget * (1.0 - self.spent()), 0.1):
-            return
+        if self.trials:
+            left = self.budget * (1.0 - self._reserve() - self.spent())
+            if self._cost(settings) > max(left, _AT_LEAST):
+                return
         began = time.process_time()
         try:
             windows, truths, drives = self.held.cases(model._window_length())
@@ -356,7 +363,8 @@ class Exploration:
 
     def _smoothed(self, kind: str, settings: dict[str, Any]) -> None:
         """Try one model that smooths, if the time allows it and the last fit to all snapshots."""
-        if self.spent() + (1.0 + _REFIT) * self._smoothing_cost(kind, settings) <= 1.0:
+        ahead = 1.0 + _RESCORED + _REFIT + _CALIBRATED
+        if self.spent() + ahead * self._smoothing_cost(kind, settings) <= 1.0:
             self._model(kind, settings, _FIXED[kind](**settings).family, 0)
 
     def _smoothing_cost(self, kind: str, settings: dict[str, Any]) -> float:
@@ -379,7 +387,7 @@ class Exploration:
         units = [trial for trial in self._nonlinear_trials() if trial.family == "fixed units"]
         if not units:
             return
-        settings = {name: value for name, value in units[0].parameters.items() if name in _SHARED}
+        settings = shared_settings(units[0].kind, units[0].parameters)
         seconds = self.budget * min(_TRAINING_SHARE, (1.0 - self.spent()) / 2)
         width = settings["delays"] * (self.features + 2 * self.driven)
         count = affordable_units(
@@ -409,7 +417,8 @@ class Exploration:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""
         rescored: list[Trial] = []
         for trial in trials:
-            if len(rescored) > 1 and self.spent() > 1.0 - _REFIT * trials[0].seconds / max(self.budget, 1e-9):
+            ahead = (_REFIT + _CALIBRATED) * trials[0].seconds + _RESCORED * trial.seconds
+            if len(rescored) > 1 and self.spent() > 1.0 - ahead / max(self.budget, 1e-9):
                 break
             with suppress(TokendynError):
                 lost, error = score_model(self.validated(trial), self.confirming)
@@ -425,6 +434,12 @@ class Exploration:
             model = trial.build()
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
         return model
+
+
+def shared_settings(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what a TD-TF takes over from a fixed basis, also where that is a default: the two have others."""
+    model = kind_of(kind)(**parameters)
+    return {name: getattr(model, name) for name in SHARED}
 
 
 def _changed(model: BasisMap | VectorField) -> dict[str, Any]:

@@ -9,11 +9,13 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast.exploring import Exploration
+from tokendyn.forecast.cell import warm_up
+from tokendyn.forecast.exploring import SHARED, Exploration, shared_settings
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import score_model
-from tokendyn.forecast.short import short_forecaster
+from tokendyn.forecast.short import Candidate, short_forecaster
 from tokendyn.forecast.training import affordable_units
+from tokendyn.forecast.trials import Trial
 
 if TYPE_CHECKING:
     from tokendyn.forecast.base import Forecaster, Progress
@@ -29,8 +31,6 @@ _ITERATIONS, _FEWEST = 30, 20
 _WORTH = 0.8
 #: A fit to everything is not kept when it scores so many times worse on starts that it has learned.
 _WORSE = 3.0
-#: Settings of a fixed basis that a TD-TF takes over.
-_SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
 #: What holds for all candidates: the search validates, so that a fit learns from all that it is given.
 _FIXED: dict[str, Any] = {"iterations": 0, "gate": False, "validation_fraction": 0.0, "attention": False}
 _LINEAR: dict[str, Any] = _FIXED | {"units": 0, "noise": 0.0}
@@ -64,6 +64,7 @@ def searched(
     kept only where it lowers the score. A refit solves the output layer alone: inner weights stay as they were
     validated.
     """
+    warm_up()
     budget = SECONDS if budget is None else budget
     trains = budget >= _TRAINS_FROM
     share = _SEARCH if trains else 0.85
@@ -79,7 +80,7 @@ def searched(
         if best.family != "fixed units":
             linear = [trial for trial in search.trials if trial.family == "TD-DMD"]
             best = min(linear, key=lambda trial: trial.key)
-        settings = _settings_of(best.family, best.parameters)
+        settings = _settings_of(best)
         model = _fitted(settings, search, everything=False)
         lost, trained, tried = float(score_model(model, search.held)[0]), None, len(search.trials)
         for attention in (True, False) if trains and settings["units"] else ():
@@ -94,16 +95,16 @@ def searched(
                 model = trained = candidate
                 lost = candidate_lost
         if trained is not None:
-            settings = {name: getattr(trained, name) for name in (*_SHARED, *_FIXED)}
+            settings = {name: getattr(trained, name) for name in (*SHARED, *_FIXED)}
         progress(0.9, "last fit")
         return Choice(_last(settings, search, model, trained, lost), settings, lost, tried)
 
 
-def _settings_of(family: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _settings_of(fixed: Trial | Candidate) -> dict[str, Any]:
     """Return the settings of the TD-TF that a fixed basis is."""
-    if family == "TD-DMD":
-        return _LINEAR | {name: parameters[name] for name in ("delays", "stride", "ridge") if name in parameters}
-    return _FIXED | {name: parameters[name] for name in _SHARED if name in parameters}
+    linear = fixed.family == "TD-DMD"
+    shared = shared_settings(fixed.kind, fixed.parameters)
+    return _LINEAR | {name: shared[name] for name in ("delays", "stride", "ridge")} if linear else _FIXED | shared
 
 
 def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) -> "Forecaster":
@@ -152,7 +153,7 @@ def _short(search: Exploration, progress: "Progress") -> Choice:
     kinds: dict[str, tuple[float, dict[str, Any]]] = {}
     for candidate in backtests.candidates:
         if candidate.family in ("TD-DMD", "fixed units"):
-            settings = _settings_of(candidate.family, candidate.parameters)
+            settings = _settings_of(candidate)
             if candidate.family not in kinds or candidate.score < kinds[candidate.family][0]:
                 kinds[candidate.family] = candidate.score, settings
     if "TD-DMD" not in kinds:

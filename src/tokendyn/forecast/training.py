@@ -14,7 +14,7 @@ from tokendyn.forecast.finish import finish, segments_of
 from tokendyn.forecast.functions import DIRECTIONS, principal_directions, unit_scales
 from tokendyn.forecast.network import Network, Tokens
 from tokendyn.forecast.tddmd import kept_rank, truncated_least_squares
-from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt
+from tokendyn.forecast.varpro import Problem, Solved, levenberg_marquardt, sharpened
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.processes import Processes
 
@@ -193,12 +193,12 @@ def train(
         record.status, settings = "budget", replace(settings, iterations=0)
     processes = Processes()
     bound = _bound(checkpoint, data, settings)
-    search = _Search(data, settings, record, progress, began, bound, processes)
+    own = processes.part(len(tokens))
+    problem = Problem(tokens[own], targets[own], settings.ridge, settings.linear, processes)
+    search = _Search(data, settings, record, progress, began, bound, processes, problem)
     if settings.linear and settings.gate and record.linear_error is not None:
         search.best = best
         search.bar = record.linear_error * np.exp(-_WORTH)
-    own = processes.part(len(tokens))
-    problem = Problem(tokens[own], targets[own], settings.ridge, settings.linear, processes)
     network, damping, done = search.resume(network)
     network, solved = levenberg_marquardt(
         problem,
@@ -323,6 +323,7 @@ class _Search:
     began: float
     checkpoint: Checkpoint | None
     processes: Processes
+    problem: Problem
     best: Cell | None = None
     bar: float = np.inf
     every: int = 5
@@ -352,6 +353,7 @@ class _Search:
         if self.measured == self.record.iterations:
             return
         self.measured = self.record.iterations
+        solved = sharpened(self.problem, solved)
         cell = cell_of(network, solved, self.settings)
         error = validation_error(cell, self.data)
         row = {"iteration": self.record.iterations, "one_step": solved.one_step}
