@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SECONDS = 3.0
 #: Shares of the budget: the search of fixed units, and each training after it; and the seconds below which there is no
 #: training, and all goes to the search.
-_SEARCH, _TRAINING, _TRAINS_FROM = 0.5, 0.2, 8.0
+_SEARCH, _TRAINING, _TRAINS_FROM = 0.7, 0.1, 8.0
 #: Iterations that a training should have time for, or fewer units are trained; and the fewest units that are worth it.
 _ITERATIONS, _FEWEST = 30, 20
 #: A short series gets fixed units only where they err less than this share of the best linear window.
