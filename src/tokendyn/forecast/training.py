@@ -206,6 +206,7 @@ def train(
         iterations=settings.iterations - done,
         accept=search.accept,
         damping=damping,
+        expired=search.expired,
     )
     search.measure(network, solved)
     if settings.finish and record.status == "completed":
@@ -332,6 +333,13 @@ class _Search:
     nonlinear_bar: float = np.inf
     nonlinear_at: int = 0
 
+    def expired(self) -> bool:
+        """Return whether the budget is spent, and note it."""
+        limit = self.settings.budget
+        over = limit is not None and self.processes.agree(time.process_time() - self.began >= limit)
+        self.record.status = "budget" if over else self.record.status
+        return over
+
     def accept(self, network: Network, solved: Solved, damping: float) -> bool:
         """Take note of an iteration; say whether to go on."""
         self.record.iterations += 1
@@ -342,9 +350,7 @@ class _Search:
         if self.record.iterations % self.every == 0:
             self.measure(network, solved)
             self.write(network, damping)
-        spent = time.process_time() - self.began
-        if self.settings.budget is not None and self.processes.agree(spent >= self.settings.budget):
-            self.record.status = "budget"
+        if self.expired():
             return False
         return True
 

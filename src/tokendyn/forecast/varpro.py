@@ -176,6 +176,7 @@ def levenberg_marquardt(
     iterations: int,
     accept: Callable[[Network, Solved, float], bool],
     damping: float = 1e-2,
+    expired: Callable[[], bool] = lambda: False,
 ) -> tuple[Network, Solved]:
     """Minimise the projected cost.
 
@@ -190,13 +191,15 @@ def levenberg_marquardt(
     damping
         Of the first step, relative to a tenth of the mean diagonal of the normal equations; the same for every weight,
         as the windows are whitened.
+    expired
+        Asked between attempts at a step, each of which factors a matrix of all weights; True ends the search.
     """
     solved = solve_output(problem, network)
     for _ in range(iterations):
         matrix, gradient = normal_equations(problem, network, solved)
         scale = np.full(len(matrix), 0.1 * np.trace(matrix) / len(matrix))
         growth, found = 2.0, False
-        while not found and damping < _LARGEST_DAMPING:
+        while not found and damping < _LARGEST_DAMPING and not expired():
             step = _damped_step(matrix, gradient, damping * scale)
             if step is not None:
                 trial = network.unpack(network.pack() + step)
