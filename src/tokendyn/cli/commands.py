@@ -96,6 +96,15 @@ _command(
 )
 _command(
     sentiment,
+    "distil",
+    "sentiment:distil",
+    "Train a classifier on the probabilities that another model gives to texts, and say how close it comes.",
+    "tokendyn sentiment distil judged.csv --out copy/",
+    "tokendyn sentiment distil texts.csv --probabilities theirs.csv --classes neg,pos --out copy/",
+    "tokendyn sentiment distil judged.jsonl --columns score --classes neg,pos --test-fraction 0.1 --out copy/",
+)
+_command(
+    sentiment,
     "predict",
     "sentiment:predict",
     "Label every text of a file: CSV in, CSV out, with probability and number of leaders.",

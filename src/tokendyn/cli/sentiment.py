@@ -1,4 +1,4 @@
-"""``tokendyn sentiment``: train, predict, explain."""
+"""``tokendyn sentiment``: train, distil, predict, explain."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ from tokendyn.cli.repeat import repeated
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import heading_of, safe_cell
-from tokendyn.sentiment.experiments import Export, Training
+from tokendyn.sentiment.experiments import Distillation, Export, Training
 
 #: Of what ``explain --json`` writes.
 EXPLANATION_SCHEMA = "tokendyn-explanation"
@@ -37,6 +37,7 @@ train = command_of(
         "json": "Write the training record as one JSON object to standard output.",
     },
 )
+distil = command_of(Distillation, out="Folder to write the model to. It must not exist.")
 export = command_of(Export, out="ONNX file to write. It must not exist.")
 
 

@@ -9,7 +9,8 @@ from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier
-    from tokendyn.sentiment.experiments import Export, Training
+    from tokendyn.sentiment.distilling import Fidelity, fidelity
+    from tokendyn.sentiment.experiments import Distillation, Export, Training
     from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Departure",
+    "Distillation",
     "Explanation",
     "Export",
+    "Fidelity",
     "LeaderClassifier",
     "LeaderWord",
     "LedBy",
@@ -35,6 +38,7 @@ __all__ = [
     "Verdict",
     "WordContribution",
     "export_onnx",
+    "fidelity",
     "find_words",
     "load",
     "onnx_inputs",
@@ -42,8 +46,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "Distillation": "experiments",
     "Explanation": "explanation",
     "Export": "experiments",
+    "Fidelity": "distilling",
+    "fidelity": "distilling",
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
     "NeutralPole": "explanation",

@@ -28,6 +28,7 @@ from tokendyn.sentiment.checks import (
     text_weights,
     warn_of_empty,
 )
+from tokendyn.sentiment.distilling import compared, source_of, split_for
 from tokendyn.sentiment.explanation import Explanation
 from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
 from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
@@ -289,6 +290,83 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._learn(texts, classes, _targets(which, len(classes)), one, began, progress, budget)
             return self
         return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
+
+    @classmethod
+    def distil(
+        cls,
+        predict_proba: Any,
+        texts: Texts,
+        *,
+        classes: Iterable[Any] | None = None,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        progress: Progress | None = None,
+        budget: float = math.inf,
+        **parameters: Any,
+    ) -> "LeaderClassifier":
+        """Return a classifier that has learned what another model says of texts: its account, for a whole corpus.
+
+        The values minimise the cross-entropy against the probabilities of the model, in place of labels; the fit is
+        that of ``transfer=0.0`` in all else. ``training_["fidelity"]`` says how close it comes on texts held out
+        (:class:`tokendyn.sentiment.Fidelity`). An explanation is then exact for the classifier, and for the model as
+        far as the two agree.
+
+        Parameters
+        ----------
+        predict_proba
+            A model with ``predict_proba``, such as a pipeline of scikit-learn, or its method; any callable from a list
+            of strings to probabilities, (texts,) of the second of two classes or (texts, classes); or an array of the
+            probabilities of these texts.
+        texts
+            Strings, with or without labels, which are not looked at. More texts make a closer copy, also those that the
+            model has not learned from.
+        classes
+            The labels, in the order of the probabilities. By default those of the model (``classes_``), else 0, 1, ...
+        test_fraction
+            Share of the texts that is held out to measure the fidelity; with 0 it is not measured.
+        seed
+            Seed of the draw of these texts.
+        progress, budget
+            As in :meth:`fit`.
+        **parameters
+            Of the classifier.
+
+        Raises
+        ------
+        BadInputError
+            If texts, probabilities, labels or parameters cannot be used.
+
+        Examples
+        --------
+        >>> from sklearn.feature_extraction.text import TfidfVectorizer
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from tokendyn.data.texts import small_reviews
+        >>> from tokendyn.sentiment import LeaderClassifier
+        >>> reviews = small_reviews()
+        >>> theirs = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(reviews.texts, reviews.labels)
+        >>> ours = LeaderClassifier.distil(theirs, reviews.texts)
+        >>> ours.training_["fidelity"]["same_verdict"] > 0.9
+        True
+        """
+        began = time.process_time()
+        model = cls(**parameters)
+        check_parameters(model.get_params())
+        if model.transfer != 0 or model.class_weight is not None:
+            raise BadInputError("distil learns from probabilities: give transfer=0.0 and class_weight=None")
+        learned, held = split_for(texts, test_fraction, seed)
+        source = source_of(predict_proba, check_texts(texts), classes)
+        if not any(map(model._has_word, learned)):
+            raise BadInputError("no text has a word to learn from")
+        targets = source.judge(learned)
+        two = len(source.classes) == 2
+        model._learn(
+            learned, source.classes, targets[:, 1:] if two else targets, np.ones(len(learned)), began, progress, budget
+        )
+        model.training_["distilled_from"] = source.name
+        if held:
+            model.training_["fidelity"] = compared(model.predict_proba(held), source.judge(held)).to_dict()
+        return model
 
     def _has_word(self, text: str) -> bool:
         """Return whether a text has a token at all."""

@@ -45,6 +45,14 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
             "held-out texts": measured["test_texts"],
             "leaders a text": f"{measured['mean_leaders']:.1f}",
         }
+    if "fidelity" in training:
+        close = training["fidelity"]
+        numbers |= {
+            "same verdict as the model distilled": f"{close['same_verdict']:.1%}",
+            "texts held out": close["texts"],
+            "divergence, nats": f"{close['divergence']:.3g}",
+            "calibration error": f"{close['calibration_error']:.3g}",
+        }
     sections: list[Section] = [
         KeyFigures(numbers),
         Text(_DECIDES if linear else _LEADS, "What decides"),
