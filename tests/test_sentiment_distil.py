@@ -199,7 +199,9 @@ def test_what_predict_writes_can_be_distilled(tmp_path, capsys):
     (tmp_path / "new.jsonl").write_text("\n".join(records), encoding="utf-8")
     labelled = str(tmp_path / "labelled.csv")
     assert (
-        run(["sentiment", "predict", str(tmp_path / "new.jsonl"), "--model", str(tmp_path / "model"), "--out", labelled])
+        run(
+            ["sentiment", "predict", str(tmp_path / "new.jsonl"), "--model", str(tmp_path / "model"), "--out", labelled]
+        )
         == 0
     )
     assert run(["sentiment", "distil", labelled, "--classes", "neg,pos", "--out", str(tmp_path / "copy")]) == 0

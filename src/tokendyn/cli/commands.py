@@ -122,6 +122,14 @@ _command(
 )
 _command(
     sentiment,
+    "check",
+    "sentiment:check",
+    "Try a classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.",
+    "tokendyn sentiment check model/",
+    "tokendyn sentiment check model/ --cases mine.csv --out check/",
+)
+_command(
+    sentiment,
     "evaluate",
     "sentiment_studies:evaluate",
     "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"

@@ -165,6 +165,56 @@ def explain(
     return 0
 
 
+def check(
+    model: Path,
+    /,
+    *,
+    cases: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Try a classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
+
+    Parameters
+    ----------
+    model
+        Folder that train or distil wrote.
+    cases
+        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the suite that ships, on
+        films that are pos or neg. Expected is a label: without a reference it must be the verdict on the text, with one
+        it must be more likely for the text than for the reference. The word same in its place: both must have the same
+        verdict.
+    out
+        Folder to write: kinds.csv, cases.csv, behaviour.json, behaviour.png, report.html.
+    overwrite
+        Replace the folder when tokendyn wrote it.
+    dry_run
+        Read model and cases, say what would be tried, and stop.
+    json
+        Write the counts by kind and all cases as one JSON object to standard output.
+    """
+    from tokendyn.sentiment import check_behaviour, load
+
+    if out is not None:
+        check_free(out, overwrite=overwrite, inputs=[model, cases])
+    report = check_behaviour(load(model), cases)
+    if dry_run:
+        announce(f"would try {len(report.cases)} cases of {report.source}, and write {out or 'nothing'}")
+        return 0
+    command = repeated()
+    if out is not None:
+        report.write(out, command=command, overwrite=overwrite)
+    if json:
+        write_json({**report.to_dict(), "out": None if out is None else str(out), "command": command})
+    for line in report.describe():
+        announce(line)
+    if out is not None:
+        announce(f"wrote {out}; open {out / 'report.html'}")
+    return 0
+
+
 def explain_all(
     reviews: Annotated[Path, _Source],
     /,

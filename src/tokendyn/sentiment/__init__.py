@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
+    from tokendyn.sentiment.behaviour import BehaviourReport, Case, check_behaviour, read_cases
     from tokendyn.sentiment.classifier import LeaderClassifier
     from tokendyn.sentiment.distilling import Fidelity, fidelity
     from tokendyn.sentiment.experiments import Distillation, Export, Training
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
+    "BehaviourReport",
+    "Case",
     "Departure",
     "Distillation",
     "Explanation",
@@ -37,15 +40,21 @@ __all__ = [
     "Training",
     "Verdict",
     "WordContribution",
+    "check_behaviour",
     "export_onnx",
     "fidelity",
     "find_words",
     "load",
     "onnx_inputs",
+    "read_cases",
     "save",
 ]
 
 _HOME = {
+    "BehaviourReport": "behaviour",
+    "Case": "behaviour",
+    "check_behaviour": "behaviour",
+    "read_cases": "behaviour",
     "Distillation": "experiments",
     "Explanation": "explanation",
     "Export": "experiments",

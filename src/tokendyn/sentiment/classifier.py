@@ -46,6 +46,8 @@ from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, wi
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tokendyn.sentiment.behaviour import BehaviourReport
+
 _save = function_at("tokendyn.sentiment.store:save")
 
 #: Strings, or texts that were read.
@@ -560,6 +562,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``|total|``.
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
+
+    def check(self, cases: Any = None) -> "BehaviourReport":
+        """Try the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
+
+        Parameters
+        ----------
+        cases
+            Cases, or a CSV file of them; None for those that ship, on films that are pos or neg. See
+            :func:`tokendyn.sentiment.check_behaviour`.
+
+        Raises
+        ------
+        BadInputError
+            If the cases do not suit the classes of the classifier.
+        """
+        from tokendyn.sentiment.behaviour import check_behaviour
+
+        check_is_fitted(self)
+        return check_behaviour(self, cases)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted classifier into a new folder; ``tokendyn.load`` reads it."""
