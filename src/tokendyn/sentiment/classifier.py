@@ -35,6 +35,7 @@ from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax, make_head
 from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.lookup import Lookup
+from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.tokens import TokenRule, find_tokens
@@ -93,6 +94,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Runs of up to so many adjacent words are tokens too, such as "not bad".
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
+    modifiers
+        Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
+        these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
@@ -151,6 +155,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The bias, or an array of C.
     phantom_
         Phantom words of every text.
+    modifiers_
+        Transfer 0. How far negators and intensifiers scale the words behind them,
+        :class:`tokendyn.sentiment.modifiers.Modifiers`.
     grouping_
         Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_
@@ -190,6 +197,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         active_words: int = 100_000,
         ngrams: int = 2,
         negation: bool = False,
+        modifiers: bool = True,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
@@ -218,6 +226,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.active_words = active_words
         self.ngrams = ngrams
         self.negation = negation
+        self.modifiers = modifiers
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
@@ -407,7 +416,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress(_STEPS, _STEPS, 0.0)
         values = learned.values
         intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
-        self._settle_values(classes, learned.words, values.table, intercept, values.phantom, learned.grouping)
+        self._settle_values(
+            classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers
+        )
         self.training_: dict[str, Any] = {
             "texts": len(texts),
             "active_words": len(learned.words),
@@ -594,7 +605,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _rule(self) -> TokenRule:
         """Return how texts become tokens."""
-        return TokenRule(ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser)
+        modifiers = bool(self.modifiers) and self.transfer == 0 and not self.negation
+        return TokenRule(
+            ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser, modifiers=modifiers
+        )
 
     def _recipe(self, training_texts: int) -> Recipe:
         """Return the settings of the training for a number of texts."""
@@ -638,13 +652,14 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         intercept: float | Float[np.ndarray, " classes"],
         phantom: float,
         grouping: Grouping,
+        modifiers: Modifiers,
     ) -> None:
         """Take over the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
         self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
         self._gain, self._linear = float(self.ngrams), True
-        self._views = Views(values, grouping)
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
+        self._views, self.modifiers_ = Views(values, grouping), modifiers
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""

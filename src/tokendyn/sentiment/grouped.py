@@ -239,7 +239,7 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
         others=(float(others[others < 0.0].sum()), float(others[others > 0.0].sum())),
         contributions=_contributions(model, reading, labels, spans),
         succession=_succession(model, reading, number, labels, spans),
-        known_words=int(ragged.counts.sum()),
+        known_words=len(reading.places.first),
         unknown_words=int(ragged.neutral[0]),
         note="" if labels else f"no {'known ' if known else ''}word: the probability is that of the bias alone",
         token_labels=tokens.words,
@@ -322,7 +322,8 @@ def _succession(
     """Return the words whose going lowers the margin of the verdict most, one after the other.
 
     A word goes with all its occurrences and all n-grams over them, and the text is so much shorter; the margins are
-    exact but for n-grams that would form anew across the gap. Only the words of largest effect alone are tried.
+    exact but for n-grams that would form anew across the gap, and for words behind a modifier that goes, which keep
+    their weight. Only the words of largest effect alone are tried.
     """
     texts, places = reading.texts, reading.places
     values = model.values_[texts.words]
@@ -333,7 +334,7 @@ def _succession(
     sums, length = texts.counts @ values, float(texts.lengths[0])
     alive = np.ones(len(places.first), dtype=bool)
     mark, stamp = np.full(len(places.spans), -1, dtype=np.int64), 0
-    occurrences = places.indptr, places.first, places.last, alive
+    occurrences = places.indptr, places.first, places.last, alive, places.weights
     # n-grams go with their words.
     alone = [entry for entry, label in enumerate(labels) if model.ngrams == 1 or " " not in label]
     candidates, taken = np.array(alone, dtype=np.int64), list[Departure]()
