@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.classifier import LeaderClassifier
     from tokendyn.sentiment.distilling import Fidelity, fidelity
     from tokendyn.sentiment.experiments import Distillation, Export, Training
-    from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.explanation import (
+        Departure,
+        Explanation,
+        LeaderWord,
+        Modified,
+        NeutralPole,
+        WordContribution,
+    )
+    from tokendyn.sentiment.modifiers import Modifiers
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
     from tokendyn.sentiment.store import load, save
@@ -32,6 +40,8 @@ __all__ = [
     "LeaderClassifier",
     "LeaderWord",
     "LedBy",
+    "Modified",
+    "Modifiers",
     "NeutralPole",
     "OnnxScoring",
     "TokenRule",
@@ -62,6 +72,8 @@ _HOME = {
     "fidelity": "distilling",
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
+    "Modified": "explanation",
+    "Modifiers": "modifiers",
     "NeutralPole": "explanation",
     "OnnxScoring": "outcome",
     "TokenRule": "tokens",

@@ -67,9 +67,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     At transfer 0 a token is a value beside a place, ``z_j = (v_j, e_j)``. The verdict is linear in the words:
     ``logit = b + sum_j m_j v_j / (n + phantom)``, m_j how often word or n-gram j occurs and n how many words the text
     has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
-    find leaders among the places; values do not move. So **attention explains and does not decide**: a leader stands
-    for the group of strong words that end with it, and groups, other words and bias add up to the logit. The values are
-    those of a logistic regression whose prior knows how far each word tells the classes apart
+    find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
+    stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
+    attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
+    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression whose prior knows how far each word tells the classes apart
     (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
     in place of the logistic function; the margin of the two best is explained.
 

@@ -1,8 +1,8 @@
 """Compiled passes over the occurrences of words and n-grams in a text.
 
-Symbols: ``first``, ``last`` the words that an occurrence begins and ends with, ``alive`` whether it is still there;
-``weights`` what it counts; the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` says that word u goes. Plain
-Python outside numba: the functions below carry no annotations because numba compiles them.
+Symbols: ``first``, ``last`` the words that an occurrence begins and ends with, ``alive`` whether it is still there,
+``weights`` what it counts; the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` says
+that word u goes. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
 """
 
 import numba

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,9 @@ def learn(
     modifiers = Modifiers()
     if led:
         progress("modifiers")
-        modifiers = _modifiers(sample, crops, counted.parents, led, choice.prior)
+        # By the text itself, so that neither chance nor the order of the texts matters.
+        side = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) & 1 for text in texts])
+        modifiers = _modifiers(sample, crops, counted.parents, led, choice.prior, side)
         sample = scaled(sample, [part[: len(sample)] for part in led], modifiers)
         crops = None if crops is None else scaled(crops, [part[len(sample) :] for part in led], modifiers)
     progress("values of words")
@@ -173,15 +176,15 @@ def _modifiers(
     parents: Int[np.ndarray, " crops"],
     led: list[sparse.csr_matrix],
     prior: Prior,
+    side: Int[np.ndarray, " texts"],
 ) -> Modifiers:
     """Return how far modifiers scale their followers: either half of the texts by values of the other."""
     found = []
-    classes = sample.targets[:, 0] > 0.5 if sample.targets.shape[1] == 1 else sample.targets.argmax(axis=1)
-    turn = np.empty(len(sample), dtype=np.int64)
-    turn[np.argsort(classes, kind="stable")] = np.arange(len(sample))
     for half in (0, 1):
-        out = turn % 2 == half
+        out = side == half
         held = np.flatnonzero(out)
+        if len(held) in (0, len(out)):
+            continue
         learned = [sample.rows(np.flatnonzero(~out))]
         looked_at = [(sample.rows(held), held)]
         if crops is not None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.explanation import Span
-from tokendyn.sentiment.modifiers import INTENSIFIERS, NEGATOR_REACH, Modifiers
+from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH, Modifiers
 from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, NEGATORS, TokenRule, Units, is_negator, negated, read_units
@@ -204,6 +204,34 @@ class Lookup:
             found.append((which[where[known]], numbers[known], sign * self._weights(around, where, length)[known]))
         columns = [np.concatenate(column) for column in zip(*found, strict=True)]
         return columns[0], columns[1], columns[2]
+
+    def modifiers_before(self, places: Places, at: int) -> list[int]:
+        """Return the numbers of the modifiers that a word follows: the nearest negator, the intensifier before it."""
+        found = []
+        for modifier, reach in ((self.negator, NEGATOR_REACH), (self.intensifier, INTENSIFIER_REACH)):
+            before = places.units[max(at - reach, 0) : at][::-1]
+            ends = np.flatnonzero(before < 0)
+            inside = before[: ends[0]] if len(ends) else before
+            own = inside[modifier[inside]]
+            if len(own) and not modifier[places.units[at]]:
+                found.append(int(own[0]))
+        return found
+
+    def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
+        """Return what each occurrence counts when some words are gone; those of occurrences over such words are idle.
+
+        Parameters
+        ----------
+        places
+            Of texts that were read.
+        gone
+            Which of their words are gone.
+        """
+        if self.modifiers.idle:
+            return places.weights
+        weights = np.ones(len(gone))
+        weights[~gone] = self.modifiers.weights(places.units[~gone], self.negator, self.intensifier)
+        return np.where(places.first == places.last, weights[places.first], 1.0)
 
     def _weights(self, words: Ints, first: Ints, length: Ints) -> Float[np.ndarray, " _"]:
         """Return what each token of a run of words counts: a single word what a modifier before it says, else 1."""
