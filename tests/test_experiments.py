@@ -23,15 +23,15 @@ from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
 from tokendyn.runs.store import Store
-from tokendyn.sentiment.experiments import Export, Training
+from tokendyn.sentiment.experiments import Distillation, Export, Training
 from tokendyn.studies.forecast.experiments import Comparison, Validation
 from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
-    Clustering, MeanField, Phase, Compilation, Training, Export, ClassifierComparison, Curve, Evaluation, Continuation,
-    Fitting, Forecasting, Comparison, Validation,
+    Clustering, MeanField, Phase, Compilation, Training, Distillation, Export, ClassifierComparison, Curve, Evaluation,
+    Continuation, Fitting, Forecasting, Comparison, Validation,
 ]  # fmt: skip
 
 

@@ -63,7 +63,12 @@ def runs(tmp_path_factory):
         assert run([*map(str, words), "--out", str(found[schema])]) == 0
     model, out = found["tokendyn-sentiment"], place / f"{EVIL_NAME}tokendyn-faithfulness"
     assert run(["sentiment", "evaluate", str(reviews), "--model", str(model), "--texts", "3", "--out", str(out)]) == 0
-    return found | {"tokendyn-faithfulness": out, "flow": flow, "sequences": sequences}
+    cases, tried = place / f"{EVIL_NAME}cases.csv", place / f"{EVIL_NAME}tokendyn-behaviour"
+    rows = [("kind", "text", "expected"), *((f"{EVIL}k", f"A warm film. {EVIL}", f"{EVIL}{y}") for y in ("pos", "neg"))]
+    with cases.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    assert run(["sentiment", "check", str(model), "--cases", str(cases), "--out", str(tried)]) == 0
+    return found | {"tokendyn-faithfulness": out, "tokendyn-behaviour": tried, "flow": flow, "sequences": sequences}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The classifier at transfer 0: a verdict that is a sum over words, grouped by leaders."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from sklearn.pipeline import make_pipeline
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment import LeaderClassifier, find_words, load
+from tokendyn.sentiment.modifiers import INTENSIFIERS
+from tokendyn.sentiment.tokens import is_negator
 
 SPOKEN = "A warm and funny film, not bad at all. The ending is lazy; the plot is weak and dull, a waste of time."
 
@@ -40,11 +43,21 @@ def several(seed=0, classes=4, texts=200):
 
 
 def by_hand(model, text):
-    """Return the logit of a text by the formula alone, tokens counted in plain loops."""
+    """Return the logit of a text by the formula alone, tokens counted and modifiers looked for in plain loops."""
     number = {word: place for place, word in enumerate(model.words_)}
-    words = [word for word, _, _ in find_words(text)]
-    total = sum(model.values_[number[word], 0] for word in words if word in number)
-    return total / (len(words) + model.phantom_) + model.intercept_
+    total, length = 0.0, 0
+    for sentence in re.split(r"[.!?;:]|<[^>]*>", text):
+        words = [word for word, _, _ in find_words(sentence)]
+        length += len(words)
+        for at, word in enumerate(words):
+            weight = 1.0
+            if not is_negator(word) and any(map(is_negator, words[max(at - 4, 0) : at])):
+                weight += model.modifiers_.negator
+            if word not in INTENSIFIERS and words[max(at - 1, 0) : at] and words[at - 1] in INTENSIFIERS:
+                weight += model.modifiers_.intensifier
+            if word in number:
+                total += weight * model.values_[number[word], 0]
+    return total / (length + model.phantom_) + model.intercept_
 
 
 def test_the_verdict_is_the_sum_of_the_values_of_all_words(corpus):

@@ -27,6 +27,7 @@ JOBS = {
     "phase": {"betas": "5,9", **FIELD},
     "classify build": {"sequences": "{sequences}", "strategy": "fused"},
     "sentiment train": {"reviews": "{reviews}", "epochs": 1, "test-fraction": 0.3},
+    "sentiment distil": {"reviews": "{judged}", "classes": "neg,pos"},
     "sentiment evaluate": {"reviews": "{reviews}", "model": "{sentiment train}", "texts": 2, "explainers": "leaders"},
     "sentiment export": {"model": "{sentiment train}"},
     "sentiment compare": {"reviews": "{reviews}"},
@@ -39,7 +40,8 @@ JOBS = {
 #: Results that show that a job did its work.
 TELLING = {
     "simulate": "clusters", "simulate-meanfield": "least_distance", "phase": "points.0.least",
-    "classify build": "nonzeros", "sentiment train": "test_accuracy", "sentiment evaluate": "leaders.size",
+    "classify build": "nonzeros", "sentiment train": "test_accuracy",
+    "sentiment distil": "fidelity.same_verdict", "sentiment evaluate": "leaders.size",
     "sentiment export": "bytes", "forecast fit": "held_out.nrmse", "forecast predict": "finite_steps",
     "forecast compare": "flow.persistence.peer.nrmse",
 }  # fmt: skip
@@ -69,10 +71,19 @@ def places(tmp_path_factory):
     np.savetxt(place / "flow.csv", np.c_[turn, np.sin(turn)], delimiter=",", header="t,x", comments="")
     with (place / "reviews.csv").open("w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([("text", "label"), *zip(data.texts[:120], data.labels[:120], strict=True)])
+    with (place / "judged.csv").open("w", encoding="utf-8", newline="") as stream:
+        judged = zip(data.texts[:120], (0.9 * (label == "pos") + 0.05 for label in data.labels), strict=False)
+        csv.writer(stream).writerows([("text", "probability_pos"), *judged])
     with (place / "sequences.jsonl").open("w", encoding="utf-8") as stream:
         for k in range(4):
             stream.write(json.dumps({"id": str(k), "tokens": rng.normal(size=(2, 2)).tolist(), "label": k % 2}) + "\n")
-    names = {"tokens": "tokens.csv", "flow": "flow.csv", "reviews": "reviews.csv", "sequences": "sequences.jsonl"}
+    names = {
+        "tokens": "tokens.csv",
+        "flow": "flow.csv",
+        "reviews": "reviews.csv",
+        "judged": "judged.csv",
+        "sequences": "sequences.jsonl",
+    }
     return Places({"store": place / "runs", **{name: str(place / file) for name, file in names.items()}})
 
 

@@ -50,6 +50,7 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-claims": ("claims.json", "outcomes of claims"),
     "tokendyn-comparison": ("comparison.json", "a comparison of classifiers"),
     "tokendyn-faithfulness": ("evaluation.json", "an evaluation of explanations"),
+    "tokendyn-behaviour": ("behaviour.json", "a behavioural suite"),
     "tokendyn-curve": ("curve.json", "accuracy against leaders a text"),
     "tokendyn-forecast-study": ("study.json", "a study of forecasters"),
     "tokendyn-verification": ("", "a verification"),

@@ -96,6 +96,15 @@ _command(
 )
 _command(
     sentiment,
+    "distil",
+    "sentiment:distil",
+    "Train a classifier on the probabilities that another model gives to texts, and say how close it comes.",
+    "tokendyn sentiment distil judged.csv --out copy/",
+    "tokendyn sentiment distil texts.csv --probabilities theirs.csv --classes neg,pos --out copy/",
+    "tokendyn sentiment distil judged.jsonl --columns score --classes neg,pos --test-fraction 0.1 --out copy/",
+)
+_command(
+    sentiment,
     "predict",
     "sentiment:predict",
     "Label every text of a file: CSV in, CSV out, with probability and number of leaders.",
@@ -110,6 +119,14 @@ _command(
     'tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/',
     "tokendyn sentiment explain --file review.txt --model model/ --html why.html",
     "cat review.txt | tokendyn sentiment explain - --model model/ --json",
+)
+_command(
+    sentiment,
+    "check",
+    "sentiment:check",
+    "Try a classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.",
+    "tokendyn sentiment check model/",
+    "tokendyn sentiment check model/ --cases mine.csv --out check/",
 )
 _command(
     sentiment,

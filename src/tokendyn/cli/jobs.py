@@ -14,8 +14,8 @@ from tokendyn.experiments.options import MISSING, Option
 
 #: Commands that run an experiment: what they write and say, a store can keep.
 COMMANDS = (
-    "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment compare",
-    "sentiment curve", "sentiment evaluate", "sentiment export", "forecast run", "forecast fit",
+    "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment distil",
+    "sentiment compare", "sentiment curve", "sentiment evaluate", "sentiment export", "forecast run", "forecast fit",
     "forecast predict", "forecast compare", "forecast study",
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ FOLDERS = {
     "tokendyn-faithfulness": (
         "evaluation.json", "sentiment evaluate", "studies.sentiment.faithfulness_page:saved_report",
     ),
+    "tokendyn-behaviour": ("behaviour.json", "sentiment check", "sentiment.behaviour:saved_report"),
     "tokendyn-curve": ("curve.json", "sentiment curve", "studies.sentiment.curve:saved_report"),
     "tokendyn-forecast-run": ("run.json", "forecast run", "forecast.continued:saved_report"),
     "tokendyn-forecast-study": ("study.json", "forecast compare or study", "studies.forecast.pages:saved_study_report"),

@@ -1,4 +1,4 @@
-"""``tokendyn sentiment``: train, predict, explain."""
+"""``tokendyn sentiment``: train, distil, predict, explain."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ from tokendyn.cli.repeat import repeated
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, new_file
 from tokendyn.runs.table import heading_of, safe_cell
-from tokendyn.sentiment.experiments import Export, Training
+from tokendyn.sentiment.experiments import Distillation, Export, Training
 
 #: Of what ``explain --json`` writes.
 EXPLANATION_SCHEMA = "tokendyn-explanation"
@@ -37,6 +37,7 @@ train = command_of(
         "json": "Write the training record as one JSON object to standard output.",
     },
 )
+distil = command_of(Distillation, out="Folder to write the model to. It must not exist.")
 export = command_of(Export, out="ONNX file to write. It must not exist.")
 
 
@@ -161,6 +162,56 @@ def explain(
     if html is not None:
         write_explanation(explanation, html)
         announce(f"wrote {html}")
+    return 0
+
+
+def check(
+    model: Path,
+    /,
+    *,
+    cases: Path | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Try a classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
+
+    Parameters
+    ----------
+    model
+        Folder that train or distil wrote.
+    cases
+        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the suite that ships, on
+        films that are pos or neg. Expected is a label: without a reference it must be the verdict on the text, with one
+        it must be more likely for the text than for the reference. The word same in its place: both must have the same
+        verdict.
+    out
+        Folder to write: kinds.csv, cases.csv, behaviour.json, behaviour.png, report.html.
+    overwrite
+        Replace the folder when tokendyn wrote it.
+    dry_run
+        Read model and cases, say what would be tried, and stop.
+    json
+        Write the counts by kind and all cases as one JSON object to standard output.
+    """
+    from tokendyn.sentiment import check_behaviour, load
+
+    if out is not None:
+        check_free(out, overwrite=overwrite, inputs=[model, cases])
+    report = check_behaviour(load(model), cases)
+    if dry_run:
+        announce(f"would try {len(report.cases)} cases of {report.source}, and write {out or 'nothing'}")
+        return 0
+    command = repeated()
+    if out is not None:
+        report.write(out, command=command, overwrite=overwrite)
+    if json:
+        write_json({**report.to_dict(), "out": None if out is None else str(out), "command": command})
+    for line in report.describe():
+        announce(line)
+    if out is not None:
+        announce(f"wrote {out}; open {out / 'report.html'}")
     return 0
 
 

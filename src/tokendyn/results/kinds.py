@@ -18,6 +18,7 @@ KINDS: dict[str, str] = {
     "exact-trace": "exact.explanation",
     "exact-loss-curves": "exact.regularised",
     "sentiment-explanation": "sentiment.explanation",
+    "behaviour": "sentiment.behaviour",
     "faithfulness": "studies.sentiment.faithfulness",
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
+    from tokendyn.sentiment.behaviour import BehaviourReport, Case, check_behaviour, read_cases
     from tokendyn.sentiment.classifier import LeaderClassifier
-    from tokendyn.sentiment.experiments import Export, Training
-    from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, WordContribution
+    from tokendyn.sentiment.distilling import Fidelity, fidelity
+    from tokendyn.sentiment.experiments import Distillation, Export, Training
+    from tokendyn.sentiment.explanation import (
+        Departure,
+        Explanation,
+        LeaderWord,
+        Modified,
+        NeutralPole,
+        WordContribution,
+    )
+    from tokendyn.sentiment.modifiers import Modifiers
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
     from tokendyn.sentiment.store import load, save
@@ -20,12 +30,18 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.verdicts import LedBy, Verdict
 
 __all__ = [
+    "BehaviourReport",
+    "Case",
     "Departure",
+    "Distillation",
     "Explanation",
     "Export",
+    "Fidelity",
     "LeaderClassifier",
     "LeaderWord",
     "LedBy",
+    "Modified",
+    "Modifiers",
     "NeutralPole",
     "OnnxScoring",
     "TokenRule",
@@ -34,18 +50,30 @@ __all__ = [
     "Training",
     "Verdict",
     "WordContribution",
+    "check_behaviour",
     "export_onnx",
+    "fidelity",
     "find_words",
     "load",
     "onnx_inputs",
+    "read_cases",
     "save",
 ]
 
 _HOME = {
+    "BehaviourReport": "behaviour",
+    "Case": "behaviour",
+    "check_behaviour": "behaviour",
+    "read_cases": "behaviour",
+    "Distillation": "experiments",
     "Explanation": "explanation",
     "Export": "experiments",
+    "Fidelity": "distilling",
+    "fidelity": "distilling",
     "LeaderClassifier": "classifier",
     "LeaderWord": "explanation",
+    "Modified": "explanation",
+    "Modifiers": "modifiers",
     "NeutralPole": "explanation",
     "OnnxScoring": "outcome",
     "TokenRule": "tokens",

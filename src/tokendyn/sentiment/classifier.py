@@ -28,12 +28,14 @@ from tokendyn.sentiment.checks import (
     text_weights,
     warn_of_empty,
 )
+from tokendyn.sentiment.distilling import compared, source_of, split_for
 from tokendyn.sentiment.explanation import Explanation
 from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
 from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
 from tokendyn.sentiment.heads import log_softmax, make_head
 from tokendyn.sentiment.learning import Settings, learn
 from tokendyn.sentiment.lookup import Lookup
+from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.tokens import TokenRule, find_tokens
@@ -44,6 +46,8 @@ from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, wi
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tokendyn.sentiment.behaviour import BehaviourReport
 
 _save = function_at("tokendyn.sentiment.store:save")
 
@@ -63,9 +67,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     At transfer 0 a token is a value beside a place, ``z_j = (v_j, e_j)``. The verdict is linear in the words:
     ``logit = b + sum_j m_j v_j / (n + phantom)``, m_j how often word or n-gram j occurs and n how many words the text
     has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
-    find leaders among the places; values do not move. So **attention explains and does not decide**: a leader stands
-    for the group of strong words that end with it, and groups, other words and bias add up to the logit. The values are
-    those of a logistic regression whose prior knows how far each word tells the classes apart
+    find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
+    stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
+    attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
+    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression whose prior knows how far each word tells the classes apart
     (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
     in place of the logistic function; the margin of the two best is explained.
 
@@ -90,6 +95,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Runs of up to so many adjacent words are tokens too, such as "not bad".
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
+    modifiers
+        Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
+        these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
@@ -148,6 +156,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The bias, or an array of C.
     phantom_
         Phantom words of every text.
+    modifiers_
+        Transfer 0. How far negators and intensifiers scale the words behind them,
+        :class:`tokendyn.sentiment.modifiers.Modifiers`.
     grouping_
         Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
     embedding_
@@ -187,6 +198,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         active_words: int = 100_000,
         ngrams: int = 2,
         negation: bool = False,
+        modifiers: bool = True,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
@@ -215,6 +227,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.active_words = active_words
         self.ngrams = ngrams
         self.negation = negation
+        self.modifiers = modifiers
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
@@ -290,6 +303,83 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return self
         return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
 
+    @classmethod
+    def distil(
+        cls,
+        predict_proba: Any,
+        texts: Texts,
+        *,
+        classes: Iterable[Any] | None = None,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        progress: Progress | None = None,
+        budget: float = math.inf,
+        **parameters: Any,
+    ) -> "LeaderClassifier":
+        """Return a classifier that has learned what another model says of texts: its account, for a whole corpus.
+
+        The values minimise the cross-entropy against the probabilities of the model, in place of labels; the fit is
+        that of ``transfer=0.0`` in all else. ``training_["fidelity"]`` says how close it comes on texts held out
+        (:class:`tokendyn.sentiment.Fidelity`). An explanation is then exact for the classifier, and for the model as
+        far as the two agree.
+
+        Parameters
+        ----------
+        predict_proba
+            A model with ``predict_proba``, such as a pipeline of scikit-learn, or its method; any callable from a list
+            of strings to probabilities, (texts,) of the second of two classes or (texts, classes); or an array of the
+            probabilities of these texts.
+        texts
+            Strings, with or without labels, which are not looked at. More texts make a closer copy, also those that the
+            model has not learned from.
+        classes
+            The labels, in the order of the probabilities. By default those of the model (``classes_``), else 0, 1, ...
+        test_fraction
+            Share of the texts that is held out to measure the fidelity; with 0 it is not measured.
+        seed
+            Seed of the draw of these texts.
+        progress, budget
+            As in :meth:`fit`.
+        **parameters
+            Of the classifier.
+
+        Raises
+        ------
+        BadInputError
+            If texts, probabilities, labels or parameters cannot be used.
+
+        Examples
+        --------
+        >>> from sklearn.feature_extraction.text import TfidfVectorizer
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from tokendyn.data.texts import small_reviews
+        >>> from tokendyn.sentiment import LeaderClassifier
+        >>> reviews = small_reviews()
+        >>> theirs = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(reviews.texts, reviews.labels)
+        >>> ours = LeaderClassifier.distil(theirs, reviews.texts)
+        >>> ours.training_["fidelity"]["same_verdict"] > 0.9
+        True
+        """
+        began = time.process_time()
+        model = cls(**parameters)
+        check_parameters(model.get_params())
+        if model.transfer != 0 or model.class_weight is not None:
+            raise BadInputError("distil learns from probabilities: give transfer=0.0 and class_weight=None")
+        learned, held = split_for(texts, test_fraction, seed)
+        source = source_of(predict_proba, check_texts(texts), classes)
+        if not any(map(model._has_word, learned)):
+            raise BadInputError("no text has a word to learn from")
+        targets = source.judge(learned)
+        two = len(source.classes) == 2
+        model._learn(
+            learned, source.classes, targets[:, 1:] if two else targets, np.ones(len(learned)), began, progress, budget
+        )
+        model.training_["distilled_from"] = source.name
+        if held:
+            model.training_["fidelity"] = compared(model.predict_proba(held), source.judge(held)).to_dict()
+        return model
+
     def _has_word(self, text: str) -> bool:
         """Return whether a text has a token at all."""
         return bool(find_tokens(text, self._rule()))
@@ -327,7 +417,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress(_STEPS, _STEPS, 0.0)
         values = learned.values
         intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
-        self._settle_values(classes, learned.words, values.table, intercept, values.phantom, learned.grouping)
+        self._settle_values(
+            classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers
+        )
         self.training_: dict[str, Any] = {
             "texts": len(texts),
             "active_words": len(learned.words),
@@ -483,6 +575,25 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
 
+    def check(self, cases: Any = None) -> "BehaviourReport":
+        """Try the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
+
+        Parameters
+        ----------
+        cases
+            Cases, or a CSV file of them; None for those that ship, on films that are pos or neg. See
+            :func:`tokendyn.sentiment.check_behaviour`.
+
+        Raises
+        ------
+        BadInputError
+            If the cases do not suit the classes of the classifier.
+        """
+        from tokendyn.sentiment.behaviour import check_behaviour
+
+        check_is_fitted(self)
+        return check_behaviour(self, cases)
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the fitted classifier into a new folder; ``tokendyn.load`` reads it."""
         _save(self, folder, overwrite=overwrite)
@@ -495,7 +606,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _rule(self) -> TokenRule:
         """Return how texts become tokens."""
-        return TokenRule(ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser)
+        modifiers = bool(self.modifiers) and self.transfer == 0 and not self.negation
+        return TokenRule(
+            ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser, modifiers=modifiers
+        )
 
     def _recipe(self, training_texts: int) -> Recipe:
         """Return the settings of the training for a number of texts."""
@@ -539,13 +653,14 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         intercept: float | Float[np.ndarray, " classes"],
         phantom: float,
         grouping: Grouping,
+        modifiers: Modifiers,
     ) -> None:
         """Take over the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
         self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
         self._gain, self._linear = float(self.ngrams), True
-        self._views = Views(values, grouping)
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
+        self._views, self.modifiers_ = Views(values, grouping), modifiers
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""

@@ -1,4 +1,4 @@
-"""What ``tokendyn sentiment train`` and ``export`` do, as experiments."""
+"""What ``tokendyn sentiment train``, ``distil`` and ``export`` do, as experiments."""
 
 import dataclasses
 import math
@@ -12,6 +12,8 @@ from tokendyn.experiments import Experiment, ProgressCallback, checkpoint_of, re
 from tokendyn.experiments.fields import seconds_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tokendyn.data.collections import Split
     from tokendyn.data.labelled_texts import LabelledTexts
     from tokendyn.runs.checkpoint import Checkpoint
@@ -185,6 +187,133 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         if not 0 <= self.test_fraction < 1:
             raise BadInputError(f"`test_fraction` must be in [0, 1), got {self.test_fraction}")
         return split_texts(self.texts, self.test_fraction, self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation(Experiment["TrainedModel"]):
+    """Train a classifier on what another model says of texts, and write it as a model folder.
+
+    Says on how many texts that are held out it has the verdict of the model, and how close its probabilities are.
+
+    Parameters
+    ----------
+    reviews
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and columns of probabilities, such as `tokendyn
+        sentiment predict` writes.
+    text
+        Name of the column of texts.
+    probabilities
+        File of the same kinds with the columns of probabilities, a row for each text in the same order; by default they
+        stand beside the texts.
+    columns
+        Names of the columns of probabilities with commas between, one for each class; of two classes the second alone
+        is enough. By default all that begin with "probability_".
+    classes
+        Labels with commas between, in the order of the columns; by default what follows "probability_" in their names.
+        One column needs two labels, such as "neg,pos".
+    active_words, ngrams, negation, leaders, groups
+        As in `train`.
+    test_fraction
+        Share of the texts that is held out to measure how close the classifier comes.
+    seed
+        Seed of the draw of these texts.
+    """
+
+    command: ClassVar[str] = "sentiment distil"
+    unit: ClassVar[str] = "steps"
+
+    reviews: Path = dataclasses.field(kw_only=False)
+    text: str = "text"
+    probabilities: Path | None = None
+    columns: str = ""
+    classes: str = ""
+    active_words: int = 100_000
+    ngrams: int = 2
+    negation: bool = False
+    leaders: float = 5.0
+    groups: str = "topics"
+    test_fraction: float = 0.2
+    seed: int = 0
+
+    def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
+        """Check everything that the run would check; return what would be learned."""
+        rehearse(lambda begun: self.run(progress=begun))
+        labels, table = self._given
+        return (f"would learn {', '.join(labels)} from the probabilities of {len(table)} texts",)
+
+    def run(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        checkpoint: "Checkpoint | Path | str | None" = None,
+        budget: float | None = None,
+    ) -> "TrainedModel":
+        """Learn the probabilities, and measure how close the classifier comes on the texts that are held out.
+
+        Parameters
+        ----------
+        progress
+            Called with steps done, and how many there are at most.
+        checkpoint
+            Not used.
+        budget
+            Seconds after which no further setting is tried.
+        """
+        from tokendyn.sentiment.classifier import LeaderClassifier
+        from tokendyn.sentiment.outcome import TrainedModel
+
+        labels, table = self._given
+        model = LeaderClassifier.distil(
+            table, self._texts.texts, classes=labels, test_fraction=self.test_fraction, seed=self.seed,
+            progress=None if progress is None else lambda step, steps, _: progress(step, steps),
+            budget=math.inf if budget is None else budget, active_words=self.active_words, ngrams=self.ngrams,
+            negation=self.negation, leaders=self.leaders, groups=self.groups, random_state=self.seed,
+        )  # fmt: skip
+        return TrainedModel(model=model, measured={}, source=self.reviews.name)
+
+    def write(self, result: "TrainedModel", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
+        """Write the classifier as a model folder; see :func:`tokendyn.sentiment.save`."""
+        result.save(folder, command=command, overwrite=overwrite)
+
+    def advice(self, folder: Path) -> str:
+        """Return how to ask the classifier."""
+        return f'ask it: tokendyn sentiment explain "a text" --model {folder}'
+
+    @cached_property
+    def _texts(self) -> "LabelledTexts":
+        from tokendyn.data.texts import read_texts
+
+        return read_texts(self.reviews, text=self.text, label=None)
+
+    @cached_property
+    def _given(self) -> "tuple[list[str], np.ndarray]":
+        """The labels, and the probabilities of the texts."""
+        from tokendyn.data.probabilities import read_probabilities
+
+        source = self.probabilities or self.reviews
+        names, table = read_probabilities(source, _listed(self.columns))
+        if len(table) != len(self._texts):
+            raise BadInputError(
+                f"{source} holds probabilities in {len(table)} rows, and {self.reviews} {len(self._texts)} texts; give "
+                "one row for each text, in the same order"
+            )
+        labels = _listed(self.classes) or [name.removeprefix("probability_") for name in names]
+        if len(names) == 1 and len(labels) == 1:
+            raise BadInputError(
+                f"{source} holds one column of probabilities, {names[0]!r}; name the two labels by `classes`, such as "
+                f'`classes="neg,{labels[0]}"`'
+            )
+        if len(labels) != max(len(names), 2):
+            raise BadInputError(
+                f"`classes` names {len(labels)} labels, {', '.join(labels)}, and there are {len(names)} columns of "
+                f"probabilities, {', '.join(names)}; give one label for each column, or two for one column"
+            )
+        return labels, table
+
+
+def _listed(names: str) -> list[str]:
+    """Return names that stand with commas between them."""
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,25 @@ class Departure(NamedTuple):
     margin: float
 
 
+class Modified(NamedTuple):
+    """A word that counts more or less than once, because it follows a negator or an intensifier.
+
+    Attributes
+    ----------
+    word, span
+        The word and its place.
+    by
+        The modifiers that it follows.
+    weight
+        What it counts in place of 1.
+    """
+
+    word: str
+    span: Span
+    by: tuple[str, ...]
+    weight: float
+
+
 @dataclass(frozen=True)
 class Explanation(Result, kind="sentiment-explanation"):
     """The verdict on one text and its exact decomposition.
@@ -129,6 +148,8 @@ class Explanation(Result, kind="sentiment-explanation"):
         The classes; of two, ``classes[1]`` is the positive side.
     rival
         With more than two classes at transfer 0, the second best class; else None.
+    modified
+        At transfer 0, the words that a modifier before them scales, in the order of the text.
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
@@ -165,7 +186,7 @@ class Explanation(Result, kind="sentiment-explanation"):
         that follow them.
     """
 
-    parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure)
+    parts: ClassVar = (LeaderWord, NeutralPole, WordContribution, Departure, Modified)
 
     text: str
     label: Any
@@ -190,6 +211,7 @@ class Explanation(Result, kind="sentiment-explanation"):
     transfer: float = 1.0
     others: tuple[float, float] = (0.0, 0.0)
     rival: Any = None
+    modified: tuple[Modified, ...] = ()
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
@@ -235,6 +257,9 @@ class Explanation(Result, kind="sentiment-explanation"):
             f"leaders: {led}{more}" if self.leaders else "no word of the text has a value",
             f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
         ]
+        if self.modified:
+            shown = [f"{gone.word} ({gone.weight:.2f}, behind {' and '.join(gone.by)})" for gone in self.modified[:8]]
+            lines.append(f"words that count more or less than once: {', '.join(shown)}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(
@@ -329,6 +354,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             "unknown_words": self.unknown_words,
             "note": self.note,
             **({} if self.rival is None else {"rival": _plain(self.rival)}),
+            **({"modified": [_json(word) for word in self.modified]} if self.modified else {}),
             **{name: list(numbers) for name, numbers in several.items() if numbers},
             **self._explorer(),
         }

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from tokendyn.sentiment.groups import Views
 from tokendyn.sentiment.lookup import Lookup
+from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.vocabulary import Ragged
 
 #: Of the record in a folder or an export.
@@ -30,6 +31,7 @@ class FrozenModel(Protocol):
     decoder_: Float[np.ndarray, "*classes dim"]
     intercept_: Any
     phantom_: float
+    modifiers_: Modifiers
     _gain: float
     _linear: bool
     _lookup: Lookup

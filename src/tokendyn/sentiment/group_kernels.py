@@ -1,8 +1,8 @@
 """Compiled passes over the occurrences of words and n-grams in a text.
 
-Symbols: ``first``, ``last`` the words that an occurrence begins and ends with, ``alive`` whether it is still there;
-the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` says that word u goes. Plain
-Python outside numba: the functions below carry no annotations because numba compiles them.
+Symbols: ``first``, ``last`` the words that an occurrence begins and ends with, ``alive`` whether it is still there,
+``weights`` what it counts; the occurrences of entry e are ``indptr[e]`` to ``indptr[e + 1]``. ``mark[u] == stamp`` says
+that word u goes. Plain Python outside numba: the functions below carry no annotations because numba compiles them.
 """
 
 import numba
@@ -34,7 +34,7 @@ def touched(first, last, o, mark, stamp):
 
 @_compiled
 def margins_without(
-    indptr, first, last, alive, candidates, values, sums, length, phantom, biases, verdict, mark, base, out
+    indptr, first, last, alive, weights, candidates, values, sums, length, phantom, biases, verdict, mark, base, out
 ):
     """Write the margin of the verdict without each candidate; return the next unused stamp.
 
@@ -49,7 +49,7 @@ def margins_without(
             for o in range(indptr[e], indptr[e + 1]):
                 if alive[o] and touched(first, last, o, mark, stamp):
                     for c in range(columns):
-                        left[c] -= values[e, c]
+                        left[c] -= weights[o] * values[e, c]
         out[k] = margin(left, length - gone, phantom, biases, verdict)
     return base + len(candidates)
 
@@ -69,7 +69,7 @@ def margin(sums, length, phantom, biases, verdict):
 
 
 @_compiled
-def take_out(indptr, first, last, alive, entry, values, sums, mark, stamp):
+def take_out(indptr, first, last, alive, weights, entry, values, sums, mark, stamp):
     """Take an entry out with all n-grams that hold a word of it; return how many words go."""
     gone = mark_words(indptr, first, last, alive, entry, mark, stamp)
     for e in range(len(indptr) - 1):
@@ -77,5 +77,5 @@ def take_out(indptr, first, last, alive, entry, values, sums, mark, stamp):
             if alive[o] and touched(first, last, o, mark, stamp):
                 alive[o] = False
                 for c in range(values.shape[1]):
-                    sums[c] -= values[e, c]
+                    sums[c] -= weights[o] * values[e, c]
     return gone

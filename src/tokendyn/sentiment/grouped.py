@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.sentiment import group_kernels as kernels
-from tokendyn.sentiment.explanation import Departure, Explanation, LeaderWord, NeutralPole, Span, WordContribution
+from tokendyn.sentiment.explanation import (
+    Departure,
+    Explanation,
+    LeaderWord,
+    Modified,
+    NeutralPole,
+    Span,
+    WordContribution,
+)
 from tokendyn.sentiment.groups import Lead, best_two, lead
 from tokendyn.sentiment.lookup import Places
 from tokendyn.sentiment.routing import route
@@ -239,7 +247,7 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
         others=(float(others[others < 0.0].sum()), float(others[others > 0.0].sum())),
         contributions=_contributions(model, reading, labels, spans),
         succession=_succession(model, reading, number, labels, spans),
-        known_words=int(ragged.counts.sum()),
+        known_words=len(reading.places.first),
         unknown_words=int(ragged.neutral[0]),
         note="" if labels else f"no {'known ' if known else ''}word: the probability is that of the bias alone",
         token_labels=tokens.words,
@@ -249,6 +257,7 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
         token_leaders=passage.leaders,
         alpha=float(model.alpha),
         transfer=0.0,
+        modified=_modified(model, reading, labels),
         probabilities=tuple(model._probabilities(reading.scores)[0].tolist()) if several else (),
         scores=tuple(scores.tolist()) if several else (),
         biases=tuple(np.asarray(model.intercept_).tolist()) if several else (),
@@ -286,6 +295,25 @@ def _tokens(
         spans=(*(spans[e] for e in strong.tolist()), *([tuple(of_pole)] * pole)),
         has_neutral=pole,
     )
+
+
+def _modified(model: "FrozenModel", reading: _Reading, labels: tuple[str, ...]) -> tuple[Modified, ...]:
+    """Return the words of one text that a modifier scales, in the order of the text."""
+    places = reading.places
+    changed = np.flatnonzero(places.weights != 1.0)
+    changed = changed[np.argsort(places.first[changed], kind="stable")]
+    if not len(changed):
+        return ()
+    names = list(model._lookup.units)
+    entries = np.searchsorted(places.indptr, changed, side="right") - 1
+    found = []
+    for entry, occurrence in zip(entries.tolist(), changed.tolist(), strict=True):
+        at = int(places.first[occurrence])
+        by = model._lookup.modifiers_before(places, at)
+        start, end = places.spans[at].tolist()
+        spelled = tuple(names[number] if number < len(names) else "not" for number in by)
+        found.append(Modified(labels[entry], (start, end), spelled, float(places.weights[occurrence])))
+    return tuple(found)
 
 
 def _contributions(
@@ -331,9 +359,10 @@ def _succession(
         values, biases = -values, -biases
     values = np.ascontiguousarray(values)
     sums, length = texts.counts @ values, float(texts.lengths[0])
-    alive = np.ones(len(places.first), dtype=bool)
+    alive, gone = np.ones(len(places.first), dtype=bool), np.zeros(len(places.units), dtype=bool)
     mark, stamp = np.full(len(places.spans), -1, dtype=np.int64), 0
     occurrences = places.indptr, places.first, places.last, alive
+    weights, entry_of = places.weights, np.repeat(np.arange(len(labels)), np.diff(places.indptr))
     # n-grams go with their words.
     alone = [entry for entry, label in enumerate(labels) if model.ngrams == 1 or " " not in label]
     candidates, taken = np.array(alone, dtype=np.int64), list[Departure]()
@@ -341,14 +370,22 @@ def _succession(
     while len(candidates) and len(taken) < _AT_MOST and last >= _TURNED:
         without = np.empty(len(candidates))
         stamp = kernels.margins_without(
-            *occurrences, candidates, values, sums, length, model.phantom_, biases, verdict, mark, stamp, without
-        )
+            *occurrences, weights, candidates, values, sums, length, model.phantom_, biases, verdict, mark, stamp,
+            without,
+        )  # fmt: skip
         at = int(without.argmin())
-        if without[at] >= last:
+        entry = int(candidates[at])
+        length -= kernels.take_out(*occurrences, weights, entry, values, sums, mark, stamp)
+        gone |= mark == stamp
+        # A modifier that goes, or a word between it and others, changes what these count.
+        weights = model._lookup.weights_without(places, gone)
+        kept = np.flatnonzero(alive)
+        sums = np.bincount(entry_of[kept], weights=weights[kept], minlength=len(labels)) @ values
+        margin = float(kernels.margin(sums, length, model.phantom_, biases, verdict))
+        if margin >= last:
             break
-        entry, last = int(candidates[at]), float(without[at])
+        last = margin
         taken.append(Departure(labels[entry], spans[entry], last))
-        length -= kernels.take_out(*occurrences, entry, values, sums, mark, stamp)
         stamp += 1
         order = np.argsort(without, kind="stable")[:_TRIED]
         candidates = candidates[order[candidates[order] != entry]]

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from tokendyn.sentiment.groups import Grouping, members_of, topics_of, with_leaders
+from tokendyn.sentiment.modifier_fit import fit_modifiers, scaled
+from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.selection import choose_prior, join
 from tokendyn.sentiment.tokens import TokenRule
 from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_scale
@@ -21,6 +24,8 @@ _CROP_IMPORTANCE = 0.1
 _FEW_TEXTS = 1_000
 #: Least part of all words that may lead, where it is not given.
 _LEAST_SHARE = 0.05
+#: Iterations of the fits that the modifiers are learned beside.
+_ROUGH_ITERATIONS = 80
 #: Numbers that the fit may hold at once: values times classes.
 _MOST_UNKNOWNS = 4_000_000
 
@@ -60,6 +65,8 @@ class Learned:
         Where they stand.
     prior
         The settings of the fit.
+    modifiers
+        How far negators and intensifiers scale the words behind them.
     record
         Which settings were tried with which held-out loss, and how many tokens and crops there were.
     """
@@ -68,6 +75,7 @@ class Learned:
     values: Values
     grouping: Grouping
     prior: Prior
+    modifiers: Modifiers
     record: dict[str, object]
 
 
@@ -98,7 +106,16 @@ def learn(
     progress("counting words")
     counted = count_words(texts, settings.rule, crops=True)
     tokens, sample, crops = _samples(counted, targets, importance)
+    led = _led(counted, tokens)
     choice = choose_prior(sample, crops, counted.parents, fixed=settings.fixed(), progress=progress, deadline=deadline)
+    modifiers = Modifiers()
+    if led:
+        progress("modifiers")
+        # By the text itself, so that neither chance nor the order of the texts matters.
+        side = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) & 1 for text in texts])
+        modifiers = _modifiers(sample, crops, counted.parents, led, choice.prior, side)
+        sample = scaled(sample, [part[: len(sample)] for part in led], modifiers)
+        crops = None if crops is None else scaled(crops, [part[len(sample) :] for part in led], modifiers)
     progress("values of words")
     presence = sparse.csr_matrix(
         (np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape
@@ -125,6 +142,7 @@ def learn(
     )  # fmt: skip
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)
     record: dict[str, object] = {
+        "modifiers": {"negator": modifiers.negator, "intensifier": modifiers.intensifier},
         "distinct_words": len(counted.names),
         "crops": len(counted.parents),
         "status": "completed" if choice.completed else "budget",
@@ -136,7 +154,48 @@ def learn(
             for prior, loss in choice.tried
         ],
     }
-    return Learned(words=words, values=values, grouping=grouping, prior=choice.prior, record=record)
+    return Learned(
+        words=words, values=values, grouping=grouping, prior=choice.prior, modifiers=modifiers, record=record
+    )
+
+
+def _led(counted: CountedTexts, tokens: Int[np.ndarray, " tokens"]) -> list[sparse.csr_matrix]:
+    """Return how many occurrences of each token follow a negator, and an intensifier; nothing where none does."""
+    if not any(len(rows) for rows, _, _ in counted.led):
+        return []
+    shape = (len(counted), len(counted.names))
+    return [
+        sparse.csr_matrix((times.astype(np.float64), (rows, words)), shape=shape)[:, tokens]
+        for rows, words, times in counted.led
+    ]
+
+
+def _modifiers(
+    sample: Sample,
+    crops: Sample | None,
+    parents: Int[np.ndarray, " crops"],
+    led: list[sparse.csr_matrix],
+    prior: Prior,
+    side: Int[np.ndarray, " texts"],
+) -> Modifiers:
+    """Return how far modifiers scale their followers: either half of the texts by values of the other."""
+    found = []
+    for half in (0, 1):
+        out = side == half
+        held = np.flatnonzero(out)
+        if len(held) in (0, len(out)):
+            continue
+        learned = [sample.rows(np.flatnonzero(~out))]
+        looked_at = [(sample.rows(held), held)]
+        if crops is not None:
+            learned.append(crops.rows(np.flatnonzero(~out[parents])))
+            cut = np.flatnonzero(out[parents])
+            looked_at.append((crops.rows(cut), len(sample) + cut))
+        presence = (learned[0].counts > 0).astype(np.float64)
+        scale = prior_scale(presence, learned[0].targets, prior.floor)
+        values = fit_values(join(learned), scale, prior, iterations=_ROUGH_ITERATIONS)
+        found += [(part, [matrix[rows] for matrix in led], values) for part, rows in looked_at]
+    return fit_modifiers(found)
 
 
 def _tell(progress: Callable[[str], None]) -> Callable[[int], None]:

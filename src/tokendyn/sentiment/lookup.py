@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.explanation import Span
+from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH, Modifiers
 from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, NEGATORS, TokenRule, Units, is_negator, negated, read_units
 from tokendyn.sentiment.vocabulary import Ragged
 
-_WORDS = TokenRule()
+_WORDS, _IDLE = TokenRule(), Modifiers()
 _MOST_FORMS = 2**17
 #: Words back from an occurrence in which a negator is looked for when the occurrence is taken out.
 _NEGATED_REACH = 40
@@ -36,6 +37,8 @@ class Places:
         Character places of all words of all texts.
     units
         The words themselves, by the numbers of the lookup; -1 ends a sentence, and each text.
+    weights
+        What each occurrence counts: 1, or what a modifier before it makes of that.
     """
 
     indptr: Int[np.ndarray, " entries_and_one"]
@@ -44,6 +47,7 @@ class Places:
     unknown: Int[np.ndarray, "others 3"]
     spans: Int[np.ndarray, "words 2"]
     units: Ints
+    weights: Float[np.ndarray, " occurrences"]
 
     def of(self, entries: Ints) -> list[tuple[Span, ...]]:
         """Return the character places of each of some entries in its text."""
@@ -73,10 +77,12 @@ class Lookup:
         The tokens with their numbers from 0 on.
     rule
         How texts become tokens.
+    modifiers
+        How far negators and intensifiers scale the words behind them.
     """
 
-    def __init__(self, number_of: dict[str, int], rule: TokenRule = _WORDS) -> None:
-        self.rule, self.size = rule, len(number_of)
+    def __init__(self, number_of: dict[str, int], rule: TokenRule = _WORDS, modifiers: Modifiers = _IDLE) -> None:
+        self.rule, self.size, self.modifiers = rule, len(number_of), modifiers
         self.units: dict[str, int] = {}
         runs: list[dict[tuple[int, int], int]] = [{} for _ in range(rule.ngrams - 1)]
         whole: list[dict[int, int]] = [{} for _ in range(rule.ngrams)]
@@ -89,9 +95,13 @@ class Lookup:
             whole[len(parts) - 1][at] = number
             if rule.negation and len(parts) == 1 and name.startswith(NEGATED):
                 turned[self._unit(name[len(NEGATED) :])] = number
+        if not modifiers.idle:
+            for word in sorted(INTENSIFIERS):
+                self._unit(word)
         count = len(self.units) + 2  # the last two stand for all other words, and for negators among them
         self.words, self.turned = _table(whole[0], count), _table(turned, count)
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
+        self.intensifier = np.array([*(unit in INTENSIFIERS for unit in self.units), False, False], dtype=bool)
         self.runs = [_sorted_runs(level, count) for level in runs]
         self._forms = _Known(self.units)
         others = len(self.units)
@@ -115,14 +125,15 @@ class Lookup:
     def _read(self, texts: Sequence[str], *, spans: bool) -> tuple[Ragged, Places | None]:
         units = self._units(texts, spans=spans)
         numbers, first, length = self._find(units.numbers)
+        weights = self._weights(units.numbers, first, length)
         sizes = np.bincount(units.rows[first], minlength=len(texts))
         unknown = numbers < 0
         others = (first[unknown], length[unknown])
-        numbers, first, length = numbers[~unknown], first[~unknown], length[~unknown]
+        numbers, first, length, weights = numbers[~unknown], first[~unknown], length[~unknown], weights[~unknown]
         rows = units.rows[first]
         # Entries ascend in each text, as in training; occurrences of one entry keep their order when spans are wanted.
         order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
-        rows, numbers = rows[order], numbers[order]
+        rows, numbers, weights = rows[order], numbers[order], weights[order]
         new = np.ones(len(rows), dtype=bool)
         new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
         starts = np.flatnonzero(new)
@@ -132,16 +143,24 @@ class Lookup:
         ragged = Ragged(
             indptr=indptr,
             words=numbers[starts].astype(np.int32),
-            counts=np.diff(ends).astype(np.float64),
+            counts=np.add.reduceat(weights, starts) if len(starts) else weights,
             neutral=(sizes - known).astype(np.float64),
             lengths=np.bincount(units.rows[units.numbers >= 0], minlength=len(texts)).astype(np.float64),
         )
         if units.spans is None:
             return ragged, None
         without = np.stack([others[0], others[0] + others[1] - 1, units.rows[others[0]]], axis=1)
-        return ragged, Places(ends, first[order], (first + length - 1)[order], without, units.spans, units.numbers)
+        return ragged, Places(
+            indptr=ends,
+            first=first[order],
+            last=(first + length - 1)[order],
+            unknown=without,
+            spans=units.spans,
+            units=units.numbers,
+            weights=weights,
+        )
 
-    def taken_out(self, places: Places, occurrences: Ints) -> tuple[Ints, Ints, Ints]:
+    def taken_out(self, places: Places, occurrences: Ints) -> tuple[Ints, Ints, Float[np.ndarray, " _"]]:
         """Return which tokens a text loses and gains, each with its sign, when an occurrence is taken out of it.
 
         Tokens over the gap are gained: without "very", "not very good" has "not good".
@@ -158,10 +177,14 @@ class Lookup:
         which
             For each token, which of the occurrences it is about.
         tokens, signs
-            The tokens, and 1 for one that goes, -1 for one that comes.
+            The tokens, and what each counts: above 0 for one that goes, below 0 for one that comes.
         """
         # Around the gap, so many words matter; a negator may stand anywhere before it in the sentence.
-        reach = max(self.rule.ngrams - 1, _NEGATED_REACH if self.rule.negation else 0)
+        reach = max(
+            self.rule.ngrams - 1,
+            _NEGATED_REACH if self.rule.negation else 0,
+            0 if self.modifiers.idle else NEGATOR_REACH + 1,
+        )
         first, last = places.first[occurrences], places.last[occurrences]
         found = []
         for gap, sign in ((0, 1), (1, -1)):
@@ -175,11 +198,47 @@ class Lookup:
             # One place more for each, and all outside the texts: -1, the end of the last text.
             outside = (at < 0) | (at >= len(places.units))
             outside[bounds - 1] = True
-            numbers, where, _ = self._find(np.where(outside, -1, places.units[np.where(outside, 0, at)]))
+            around = np.where(outside, -1, places.units[np.where(outside, 0, at)])
+            numbers, where, length = self._find(around)
             known = numbers >= 0
-            found.append((which[where[known]], numbers[known], np.full(int(known.sum()), sign)))
+            found.append((which[where[known]], numbers[known], sign * self._weights(around, where, length)[known]))
         columns = [np.concatenate(column) for column in zip(*found, strict=True)]
         return columns[0], columns[1], columns[2]
+
+    def modifiers_before(self, places: Places, at: int) -> list[int]:
+        """Return the numbers of the modifiers that a word follows: the nearest negator, the intensifier before it."""
+        found = []
+        for modifier, reach in ((self.negator, NEGATOR_REACH), (self.intensifier, INTENSIFIER_REACH)):
+            before = places.units[max(at - reach, 0) : at][::-1]
+            ends = np.flatnonzero(before < 0)
+            inside = before[: ends[0]] if len(ends) else before
+            own = inside[modifier[inside]]
+            if len(own) and not modifier[places.units[at]]:
+                found.append(int(own[0]))
+        return found
+
+    def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
+        """Return what each occurrence counts when some words are gone; those of occurrences over such words are idle.
+
+        Parameters
+        ----------
+        places
+            Of texts that were read.
+        gone
+            Which of their words are gone.
+        """
+        if self.modifiers.idle:
+            return places.weights
+        weights = np.ones(len(gone))
+        weights[~gone] = self.modifiers.weights(places.units[~gone], self.negator, self.intensifier)
+        return np.where(places.first == places.last, weights[places.first], 1.0)
+
+    def _weights(self, words: Ints, first: Ints, length: Ints) -> Float[np.ndarray, " _"]:
+        """Return what each token of a run of words counts: a single word what a modifier before it says, else 1."""
+        if self.modifiers.idle:
+            return np.ones(len(first))
+        weights = self.modifiers.weights(words, self.negator, self.intensifier)
+        return np.where(length == 1, weights[first], 1.0)
 
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
         if self.rule.tokeniser is not None:

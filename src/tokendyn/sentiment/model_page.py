@@ -17,9 +17,9 @@ from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
 
 _DECIDES = (
-    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Attention "
-    "explains and does not decide: its leaders gather the strong words into groups, and the groups, the other words "
-    "and the bias add up to the logit."
+    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators and "
+    "intensifiers lead the words behind them and scale what these add. The other leaders explain and do not decide: they "
+    "gather the strong words into groups, and the groups, the other words and the bias add up to the logit."
 )
 _LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for those that follow them."
 #: Words of each class that a page shows.
@@ -37,6 +37,7 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         "classes": ", ".join(map(str, classifier.classes_[:4])),
         "words with a value": training["active_words"],
         **_reached(training),
+        **_scaled(classifier),
         "processor seconds": training["cpu_seconds"],
     }
     if "test_accuracy" in measured:
@@ -44,6 +45,14 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
             "held-out accuracy": f"{measured['test_accuracy']:.1%}",
             "held-out texts": measured["test_texts"],
             "leaders a text": f"{measured['mean_leaders']:.1f}",
+        }
+    if "fidelity" in training:
+        close = training["fidelity"]
+        numbers |= {
+            "same verdict as the model distilled": f"{close['same_verdict']:.1%}",
+            "texts held out": close["texts"],
+            "divergence, nats": f"{close['divergence']:.3g}",
+            "calibration error": f"{close['calibration_error']:.3g}",
         }
     sections: list[Section] = [
         KeyFigures(numbers),
@@ -71,6 +80,16 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     chosen = {name: training[name] for name in ("phantom", "floor", "prior_strength")}
     loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
     return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}"}
+
+
+def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
+    """Return what a word counts behind a negator, and behind an intensifier."""
+    if classifier.transfer != 0 or classifier.modifiers_.idle:
+        return {}
+    of = classifier.modifiers_
+    return {
+        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}"
+    }  # fmt: skip
 
 
 def _settings_table(training: Mapping[str, Any]) -> Table:

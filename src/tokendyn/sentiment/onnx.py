@@ -13,6 +13,8 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
+from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
+from tokendyn.sentiment.tokens import NEGATORS
 
 if TYPE_CHECKING:
     from tokendyn.sentiment.frozen import FrozenModel
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
-    "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted."
+    "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted. Where token_rule "
+    "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, is one of "
+    "the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers is among the "
+    "intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
 )
 
 
@@ -205,7 +210,13 @@ class _Graph(OnnxGraph):
 
 def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
-    rule = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
+    rule: dict[str, Any] = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
+    if classifier._linear and not classifier.modifiers_.idle:
+        rule |= {
+            "negator": classifier.modifiers_.negator, "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
+            "intensifier": classifier.modifiers_.intensifier, "intensifier_reach": INTENSIFIER_REACH,
+            "intensifiers": sorted(INTENSIFIERS),
+        }  # fmt: skip
     own = classifier.tokeniser is not None
     return {
         "schema": f"{SCHEMA}-onnx",

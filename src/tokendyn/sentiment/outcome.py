@@ -9,6 +9,7 @@ import numpy as np
 
 from tokendyn.results import Bars, Curves, Result
 from tokendyn.results.face import Numbers
+from tokendyn.sentiment.distilling import Fidelity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,8 @@ class TrainedModel(Result):
             f"{training['cpu_seconds']:.1f} s of processor time",
             f"{chosen}, by held-out losses of {len(training['tried'])} settings",
         ]
+        if "fidelity" in training:
+            lines.append(Fidelity(**training["fidelity"]).describe())
         if training["status"] == "budget":
             lines.insert(0, "the budget ended the search for settings; all texts were learned from all the same")
         return lines

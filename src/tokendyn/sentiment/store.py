@@ -14,6 +14,7 @@ from tokendyn.sentiment.checks import check_parameters
 from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.groups import Grouping, members_of
+from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.tokens import is_tokeniser
 
 _TENSORS = {"embedding", "decoder", "intercept"}
@@ -22,7 +23,7 @@ _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
-    "strong_share", "dimensions",
+    "strong_share", "dimensions", "modifiers",
 }  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
@@ -87,7 +88,14 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
     fitted = {"phantom": float(classifier.phantom_)}
     return fitted | (
-        {"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {}
+        {
+            "spread": classifier.grouping_.spread,
+            "share": classifier.grouping_.share,
+            "negator": classifier.modifiers_.negator,
+            "intensifier": classifier.modifiers_.intensifier,
+        }
+        if classifier._linear
+        else {}
     )
 
 
@@ -131,7 +139,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     given = record.get("parameters")
     # Folders of 0.1 hold the published model, and no parameter that says so.
-    parameters = {"transfer": 1.0, **given} if isinstance(given, dict) and given else {}
+    parameters = {"transfer": 1.0, "modifiers": False, **given} if isinstance(given, dict) and given else {}
     linear = parameters.get("transfer") == 0
     tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]
@@ -153,7 +161,10 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
         )
-        classifier._settle_values(classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping)
+        modifiers = Modifiers(float(fitted.get("negator", 0.0)), float(fitted.get("intensifier", 0.0)))
+        classifier._settle_values(
+            classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers
+        )
     else:
         phantom = float(fitted.get("phantom", 0.0))
         classifier._settle(classes, words, tensors["embedding"], tensors["decoder"], intercept, phantom)

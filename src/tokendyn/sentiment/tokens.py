@@ -34,16 +34,20 @@ class TokenRule:
         None for :func:`tokendyn.sentiment.find_words`; or a callable from a text to (token, start, end)
         triples; or an object whose ``encode(text)`` has ``tokens`` and ``offsets``, such as a Tokenizer of
         Hugging Face. Tokens made of such marks only end a sentence.
+    modifiers
+        Whether negators and intensifiers scale what the words behind them add
+        (:mod:`tokendyn.sentiment.modifiers`); it changes weights of tokens, and no token.
     """
 
     ngrams: int = 1
     negation: bool = False
     tokeniser: Any = None
+    modifiers: bool = False
 
     @property
     def needs_sentences(self) -> bool:
         """Whether it matters where sentences end."""
-        return self.ngrams > 1 or self.negation
+        return self.ngrams > 1 or self.negation or self.modifiers
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.crops import with_crops
+from tokendyn.sentiment.modifiers import INTENSIFIERS, followers
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, TokenRule, is_negator, negated, read_units
 
@@ -59,6 +60,9 @@ class CountedTexts:
         How many words each text has, n-grams not counted.
     parents
         With crops, of which text each is; they are the last of the counted texts.
+    led
+        With modifiers, the text, the word and the number of the occurrences that follow a negator, and the same of
+        those that follow an intensifier.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -68,6 +72,7 @@ class CountedTexts:
     sizes: Int[np.ndarray, " texts"]
     lengths: Int[np.ndarray, " texts"]
     parents: Int[np.ndarray, " crops"] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    led: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...] = ()
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -106,6 +111,7 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
     names = list(lexicon.numbers)
     lengths = sizes = np.bincount(units.rows[numbers >= 0], minlength=count)
     parts = [_tally(marked, units.rows, len(names))]
+    led = _led(numbers, units.rows, names) if rule.modifiers else ()
     base, runs, spelled = len(names), numbers, names
     for length in range(2, rule.ngrams + 1):
         keys, runs = _extend(runs, numbers[length - 1 :], words)
@@ -131,7 +137,18 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
         sizes=sizes,
         lengths=lengths,
         parents=parents,
+        led=led,
     )
+
+
+def _led(
+    numbers: Int[np.ndarray, " units"], rows: Int[np.ndarray, " units"], names: Sequence[str]
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
+    """Return the occurrences of words behind a negator, and behind an intensifier, counted by text and word."""
+    negator = np.array([is_negator(name) for name in names], dtype=bool)
+    intensifier = np.array([name in INTENSIFIERS for name in names], dtype=bool)
+    both = followers(numbers, negator, intensifier)
+    return tuple(_tally(np.where(following, numbers, -1), rows, len(names)) for following in both)
 
 
 def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:
