@@ -1,5 +1,9 @@
-"""How good a forecast is (:mod:`~tokendyn.metrics.series`), and how far two laws of tokens are (:mod:`~.transport`)."""
+"""How good a forecast is (:mod:`~.series`), how far two laws of tokens are (:mod:`~.transport`), how they cluster.
 
+Clustering: how far their directions agree (:mod:`~.alignment`), and which of them merge when (:mod:`~.merging`).
+"""
+
+from tokendyn.metrics.alignment import Alignment, effective_rank, pair_alignment, rank_one_residual
 from tokendyn.metrics.series import (
     Calibration,
     Exponent,
@@ -26,12 +30,14 @@ from tokendyn.metrics.transport import (
 )
 
 __all__ = [
+    "Alignment",
     "Calibration",
     "Exponent",
     "Transport",
     "ValidTimes",
     "coupling_distance",
     "dominant_frequency",
+    "effective_rank",
     "effective_sample_size",
     "ensemble_calibration",
     "exponent_of_series",
@@ -40,7 +46,9 @@ __all__ = [
     "line_distance",
     "normalised_error",
     "nrmse",
+    "pair_alignment",
     "power_spectrum",
+    "rank_one_residual",
     "sliced_distance",
     "spectral_distance",
     "two_atom_distance",
