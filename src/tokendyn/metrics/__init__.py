@@ -4,6 +4,7 @@ Clustering: how far their directions agree (:mod:`~.alignment`), and which of th
 """
 
 from tokendyn.metrics.alignment import Alignment, effective_rank, pair_alignment, rank_one_residual
+from tokendyn.metrics.merging import Merge, cluster_staircase, merge_events, renyi_centres
 from tokendyn.metrics.series import (
     Calibration,
     Exponent,
@@ -33,8 +34,10 @@ __all__ = [
     "Alignment",
     "Calibration",
     "Exponent",
+    "Merge",
     "Transport",
     "ValidTimes",
+    "cluster_staircase",
     "coupling_distance",
     "dominant_frequency",
     "effective_rank",
@@ -44,11 +47,13 @@ __all__ = [
     "histogram_distance",
     "largest_exponent",
     "line_distance",
+    "merge_events",
     "normalised_error",
     "nrmse",
     "pair_alignment",
     "power_spectrum",
     "rank_one_residual",
+    "renyi_centres",
     "sliced_distance",
     "spectral_distance",
     "two_atom_distance",

@@ -1,5 +1,20 @@
 """The laws of neighbouring papers: each of :mod:`tokendyn.studies.laws` has its own check."""
 
-from tokendyn.studies.laws import equiangular, temperature
+from tokendyn.studies.laws import (
+    causal,
+    continuity,
+    energy,
+    equiangular,
+    noise,
+    normalisation,
+    rank_collapse,
+    spectrum,
+    staircase,
+    temperature,
+)
 
-CLAIMS = (equiangular.CLAIM, temperature.CLAIM)
+_LAWS = (
+    equiangular, staircase, causal, normalisation, temperature, noise, rank_collapse, energy, spectrum, continuity,
+)  # fmt: skip
+
+CLAIMS = tuple(law.CLAIM for law in _LAWS)
