@@ -19,6 +19,7 @@ from tokendyn.metrics import (
     renyi_centres,
 )
 from tokendyn.particles.meanfield import circle_law, simulate
+from tokendyn.particles.meanfield.constants import fit_constants
 from tokendyn.particles.meanfield.experiments import asymmetric_density, lined_flow
 from tokendyn.particles.meanfield.starts import circle_quantiles
 from tokendyn.studies.laws import (
@@ -279,7 +280,16 @@ def test_a_causal_law_of_full_support_is_refused():
 def test_causal_hardmax_runs_from_the_command_line(tmp_path):
     table = tmp_path / "tokens.csv"
     table.write_text("x,y\n1,0\n0.6,0.8\n-1,0.1\n0,1\n", encoding="utf-8")
-    arguments = ["meanfield", "simulate", str(table), "--causal", "--zero-temperature", "hardmax", "--normalise"]
+    arguments = [
+        "simulate",
+        str(table),
+        "--model",
+        "meanfield",
+        "--causal",
+        "--zero-temperature",
+        "hardmax",
+        "--normalise",
+    ]
     assert command([*arguments, "--time", "1", "--out", str(tmp_path / "run")]) == 0
 
 
@@ -401,3 +411,51 @@ def test_a_resolved_run_is_near_the_law_and_an_unresolved_one_need_not_be(count,
     gap = law.distance(np.arctan2(run.trajectory.states[least][:, 1], run.trajectory.states[least][:, 0]), least)
     assert run.resolution.status == status
     assert (gap < 0.05) == (status == "resolved")
+
+
+# --- the constants of the bound --------------------------------------------------------------------------------------
+
+
+def bounded(betas, times, amplitude, growth, rate, seed, factor=lambda beta: np.sqrt(np.log(beta + 1) / beta)):
+    rng = np.random.default_rng(seed)
+    return [
+        amplitude * (factor(beta) * np.exp(growth * times) + np.exp(-rate * times)) * np.exp(0.02 * rng.normal(size=len(times)))
+        for beta in betas
+    ]  # fmt: skip
+
+
+def test_the_constants_of_the_bound_are_found_where_they_are_known():
+    betas, times = np.geomspace(300, 1e6, 8), np.linspace(0, 9, 91)
+    fitted = fit_constants(betas, [times] * 8, bounded(betas, times, 0.9, 0.25, 0.7, 5))
+    for estimate, truth in ((fitted.amplitude, 0.9), (fitted.growth, 0.25), (fitted.rate, 0.7)):
+        assert estimate.value == pytest.approx(truth, rel=0.05)
+        assert estimate.low < estimate.value < estimate.high
+    assert 0.9 < fitted.sufficient < 1.1
+    assert fitted.latex().count(r"\\") == len(fitted.rows()) + 1
+
+
+def test_the_two_powers_of_beta_are_told_apart():
+    betas, times = np.geomspace(30, 1e6, 9), np.linspace(0, 12, 121)
+    source = fit_constants(betas, [times] * 9, bounded(betas, times, 0.5, 1e-3, 3.0, 1))
+    power = fit_constants(betas, [times] * 9, bounded(betas, times, 0.5, 1e-3, 3.0, 1, lambda beta: beta**-0.5))
+    assert source.logarithm.low > 0.5
+    assert power.logarithm.high < 0.5
+
+
+def test_too_few_or_idle_runs_are_refused():
+    times = np.linspace(0, 5, 51)
+    with pytest.raises(BadInputError, match="4 different"):
+        fit_constants([10.0, 100.0, 1e3], [times] * 3, [np.exp(-times)] * 3)
+    with pytest.raises(BadInputError, match=r"beta = 10 never came near"):
+        fit_constants([10.0, 1e2, 1e3, 1e4], [times] * 4, [np.ones(51), *[np.exp(-times)] * 3])
+
+
+def test_the_command_fits_the_bound_and_writes_its_table(tmp_path, capsys):
+    arguments = ["phase", "--fit", "--value", "diag(1,2)", "--score", "diag(4,1)", "--tokens", "120", "--no-report"]
+    assert command([*arguments, "--betas", "10,30,100"]) == 2
+    assert "4 different" in capsys.readouterr().err
+    folder = tmp_path / "phase"
+    assert command([*arguments, "--betas", "20,40,80,160", "--out", str(folder)]) == 0
+    assert "95 %" in capsys.readouterr().err
+    assert (folder / "constants.tex").read_text(encoding="utf-8").startswith(r"\begin{tabular}")
+    assert (folder / "constants.csv").read_text(encoding="utf-8").startswith("constant,value,low,high")

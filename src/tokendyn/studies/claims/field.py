@@ -11,10 +11,12 @@ from tokendyn.studies.laws import (
     spectrum,
     staircase,
     temperature,
+    trapping,
 )
 
 _LAWS = (
-    equiangular, staircase, causal, normalisation, temperature, noise, rank_collapse, energy, spectrum, continuity,
+    equiangular, staircase, causal, normalisation, temperature, noise, rank_collapse, trapping, energy, spectrum,
+    continuity,
 )  # fmt: skip
 
 CLAIMS = tuple(law.CLAIM for law in _LAWS)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tokendyn.studies.laws.spectrum import ValueClass, rescaled, value_class
     from tokendyn.studies.laws.staircase import measured_merging_time, merging_time
     from tokendyn.studies.laws.temperature import contraction, critical_gamma, predicted_gamma
+    from tokendyn.studies.laws.trapping import trapping_time
 
 _HOMES = {
     "parked_on_circle": "causal",
@@ -54,6 +55,7 @@ _HOMES = {
     "contraction": "temperature",
     "critical_gamma": "temperature",
     "predicted_gamma": "temperature",
+    "trapping_time": "trapping",
 }
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "run_two_tokens",
     "second_token_time",
     "stationary_order",
+    "trapping_time",
     "turns_abruptly",
     "two_token_curve",
     "two_token_rates",
