@@ -125,6 +125,10 @@ def short_run(tokens, head, alpha, layers):
     return run(tokens, [Layer(alpha, (soft,))] * layers)
 
 
+def without_value(value):
+    return TokenFlow(0.0, on_sphere=False)
+
+
 def repelling(beta, matrix):
     return TokenFlow(beta, interaction=matrix, value=-matrix, normalised=False)
 
@@ -155,7 +159,7 @@ def repelling(beta, matrix):
             field,
             "field.spectrum",
             laws.spectrum.value_spectrum,
-            {"flow": lambda value: TokenFlow(0.0, on_sphere=False)},
+            {"flow": without_value},
         ),
         (field, "field.continuity", laws.continuity.without_tokens, {"solver": half_as_cold}),
         (forecast, "forecast.chaos", forecast.chaos, {"settings": {"delays": 5, "stride": 5, "units": 0}}),

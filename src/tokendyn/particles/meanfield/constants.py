@@ -1,7 +1,7 @@
 """The constants of the source's bound, fitted to runs over beta.
 
-``W2 <= K (sqrt(log(beta + 1) / beta) e^{Ct} + e^{-ct})``: the bound is of arXiv 2605.10931, its constants are not in the abstract. Fit, intervals and the comparison of the two
-powers of beta are ours.
+``W2 <= K (sqrt(log(beta + 1) / beta) e^{Ct} + e^{-ct})``: the bound is of arXiv 2605.10931, its constants are not in the
+abstract. Fit, intervals and the comparison of the two powers of beta are ours.
 """
 
 from collections.abc import Mapping, Sequence
