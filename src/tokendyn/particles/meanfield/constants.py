@@ -1,7 +1,7 @@
 """The constants of the source's bound, fitted to runs over beta.
 
-``W2 <= K (sqrt(log(beta + 1) / beta) e^{Ct} + e^{-ct})``: the bound is of arXiv 2605.10931, its constants are not in the
-abstract. Fit, intervals and the comparison of the two powers of beta are ours.
+``W2 <= K (sqrt(log(beta + 1) / beta) e^{Ct} + e^{-ct})``: the bound is of arXiv 2605.10931, its constants are not in
+the abstract. Fit, intervals and the comparison of the two powers of beta are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def fit_constants(
         raise BadInputError(f"runs at beta = {', '.join(far)} never came near the projected law; leave them out")
     best = _fit(temperatures, curves, np.log([1.0, 1.0, 1.0]))
     rng = np.random.default_rng(seed)
-    draws = []
+    draws: list[np.ndarray] = []
     while len(draws) < _RESAMPLED:
         rows = rng.integers(len(curves), size=len(curves))
         # Fewer than three different temperatures do not tell C from K.

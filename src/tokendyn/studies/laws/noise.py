@@ -6,6 +6,7 @@ uniform law harmonic k grows at ``k^2 (w_k - D)``.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def unnormalised(inverse_temperature: float) -> TokenFlow:
 
 def noise(profile: Profile, seed: int, *, flow: Flow = unnormalised) -> Finding:
     """Measure the critical noise, and whether the order at one noise depends on the start."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for beta in (0.5, 1.0, 5.0) if profile == "quick" else (0.2, 0.5, 1.0, 2.0, 5.0, 8.0):
         measured, expected = measured_critical_noise(flow(beta)), critical_noise(beta)
         rows.append(

@@ -89,7 +89,7 @@ def staircase(profile: Profile, seed: int, *, flow: Flow = identity) -> Finding:
         )
     values = {
         "time to merge, relative error": float(np.nan_to_num(np.abs(measured / expected - 1), nan=np.inf).max()),
-        "slope of log(beta time) against 1 - cos a, relative error": abs(slope / (1 - np.cos(angle)) - 1),
+        "slope of log(beta time) against 1 - cos a, relative error": abs(slope / (1 - float(np.cos(angle))) - 1),
         "log times of the staircase, largest error": float(logs.max()),
     }
     figure, panel = axes("time", "clusters", logx=True)

@@ -64,13 +64,13 @@ def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Find
     betas, layers = (2.0, 3.0, 4.0) if profile == "quick" else (2.0, 3.0, 4.0, 5.0, 6.0), []
     share, figure_paths = 0.1, {}
     for beta in betas:
-        expected = trapping_time(beta)
-        count = math.ceil(1.2 * expected / share) + 20
+        wait = trapping_time(beta)
+        count = math.ceil(1.2 * wait / share) + 20
         pair = runner(np.array([[1.0, 0.0], [-1.0, 0.0]]), Head(inverse_temperature=beta), share / (1 - share), count)
         heights = pair.states[:, 0, 0]
         gone = np.flatnonzero(heights < LEFT)
         layers.append(float(gone[0]) * share if gone.size else math.inf)
-        rows.append({"inverse_temperature": beta, "time until it leaves": layers[-1], "integral": expected})
+        rows.append({"inverse_temperature": beta, "time until it leaves": layers[-1], "integral": wait})
         figure_paths[beta] = heights
     expected = np.array([trapping_time(beta) for beta in betas])
     values = {
