@@ -2,14 +2,14 @@
 Laws of attention dynamics beside their closed forms
 ====================================================
 
-Four laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are equations that know nothing of
-the tokens. What they say, and under which hypotheses, is in :doc:`/theory-field`.
+Laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are equations that know nothing of the
+tokens. What they say, and under which hypotheses, is in :doc:`/theory-field`.
 """
 
 from tokendyn.studies.claims import chosen_claims, judge
 
-outcomes = {claim.id: judge(claim, "quick", 0) for claim in chosen_claims(["field.equiangular", "field.staircase",
-            "field.normalisation", "field.causal"])}  # fmt: skip
+names = ("equiangular", "staircase", "normalisation", "causal", "rank-collapse", "trapping", "energy", "spectrum")
+outcomes = {claim.id: judge(claim, "quick", 0) for claim in chosen_claims([f"field.{name}" for name in names])}
 for name, outcome in outcomes.items():
     print(f"{name}: {outcome.verdict}")
 
@@ -29,3 +29,19 @@ figure_normalisation = outcomes["field.normalisation"].finding.figure
 # %%
 # Tokens under causal attention (arXiv 2411.04990): strong Renyi centres blue, other centres red.
 figure_causal = outcomes["field.causal"].finding.figure
+
+# %%
+# Pure attention loses rank doubly exponentially (Dong et al. 2021): residuals far below what float64 tells apart in tokens.
+figure_rank = outcomes["field.rank-collapse"].finding.figure
+
+# %%
+# A pair of tokens is trapped for a time exponential in the inverse temperature (arXiv 2508.09628).
+figure_trapping = outcomes["field.trapping"].finding.figure
+
+# %%
+# The energy of unnormalised attention never falls (arXiv 2501.03096).
+figure_energy = outcomes["field.energy"].finding.figure
+
+# %%
+# In the plane without normalisation, rescaled tokens end on the boundary of a polygon for V = I (arXiv 2305.05465).
+figure_spectrum = outcomes["field.spectrum"].finding.figure

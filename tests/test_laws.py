@@ -32,6 +32,7 @@ from tokendyn.studies.laws import (
     largest_energy,
     last_order,
     merging_time,
+    order_loop,
     parked_on_circle,
     parking_density,
     predicted_gamma,
@@ -161,6 +162,15 @@ def test_only_an_abrupt_transition_keeps_order_beyond_the_critical_noise():
     assert last_order(5.0) > 1.05 * critical_noise(5.0)
     assert stationary_order(5.0, 1.02 * critical_noise(5.0)) > 0.7
     assert stationary_order(1.0, 1.1 * critical_noise(1.0)) < 0.01
+
+
+def test_the_order_on_the_way_down_differs_only_where_the_transition_is_abrupt():
+    for beta, differs in ((5.0, True), (1.0, False)):
+        critical = critical_noise(beta)
+        loop = order_loop(TokenFlow(beta, normalised=False), np.array([0.85, 1.06, 1.3]) * critical, waits=30)
+        assert loop["up"][2] < 0.05
+        assert loop["down"][0] > 0.3
+        assert (loop["up"][1] - loop["down"][1] > 0.3) == differs
 
 
 @pytest.mark.parametrize("kind", ["post", "ngpt", "pre", "peri"])

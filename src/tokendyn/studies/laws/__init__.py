@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         growth_rate,
         last_order,
         measured_critical_noise,
+        order_loop,
         stationary_order,
         turns_abruptly,
     )
@@ -39,6 +40,7 @@ _HOMES = {
     "growth_rate": "noise",
     "last_order": "noise",
     "measured_critical_noise": "noise",
+    "order_loop": "noise",
     "stationary_order": "noise",
     "turns_abruptly": "noise",
     "angle_between": "normalisation",
@@ -76,6 +78,7 @@ __all__ = [
     "measured_critical_noise",
     "measured_merging_time",
     "merging_time",
+    "order_loop",
     "parked_on_circle",
     "parking_density",
     "predicted_gamma",

@@ -5,7 +5,7 @@ With ``w_k = I_k(beta) / beta`` the harmonics ``r_k = int e^{-i k theta} dmu`` o
 uniform law harmonic k grows at ``k^2 (w_k - D)``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,50 @@ def measured_critical_noise(flow: TokenFlow) -> float:
     while growth_rate(flow, high, 0.05 / high) > 0:
         high *= 4
     return float(brentq(lambda noise: growth_rate(flow, noise, 0.05 / high), 0.0, high, rtol=1e-6))
+
+
+def order_loop(
+    flow: TokenFlow, diffusivities: Sequence[float], *, waits: float = 10.0, cells: int = 128
+) -> pd.DataFrame:
+    """Return the order parameter of the law over a loop of diffusivities: up through the list, and down again.
+
+    Each law begins where the last one ended, slightly pushed off the uniform law; where the two ways differ there is
+    hysteresis.
+
+    Parameters
+    ----------
+    flow
+        On the circle.
+    diffusivities
+        Increasing, positive.
+    waits
+        Time at each of them, in units of ``1/D``. Near a transition laws settle slowly.
+    cells
+        See :func:`~tokendyn.particles.meanfield.circle_law`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``diffusivity``, ``up``, ``down``.
+
+    Raises
+    ------
+    BadInputError
+        If the diffusivities do not increase from above zero.
+    """
+    levels = np.asarray(diffusivities, dtype=np.float64)
+    if levels.ndim != 1 or len(levels) < 2 or not levels[0] > 0 or not (np.diff(levels) > 0).all():
+        raise BadInputError("diffusivities must be two or more, positive and increasing")
+    angles = 2 * np.pi * (np.arange(cells) + 0.5) / cells
+    push = 1 + 0.01 * np.cos(angles)
+    masses, orders = np.exp(8 * np.cos(angles)), []
+    for level in [*levels, *levels[::-1]]:
+        law = circle_law(
+            flow, masses * push, np.array([0.0, waits / level]), cells=cells, step=0.02 / level, noise=level
+        )
+        masses = law.masses[-1]
+        orders.append(float(law.order()[-1]))
+    return pd.DataFrame({"diffusivity": levels, "up": orders[: len(levels)], "down": orders[: len(levels) - 1 : -1]})
 
 
 def unnormalised(inverse_temperature: float) -> TokenFlow:
