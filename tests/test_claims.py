@@ -9,13 +9,25 @@ import pytest
 
 from tokendyn.attention import Head
 from tokendyn.cli import run as command
-from tokendyn.dynamics import Layer, TokenFlow, run
+from tokendyn.dynamics import Layer, ResidualLayer, TokenFlow, run
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.exact import ExactTransformer
 from tokendyn.exact import compile as build
 from tokendyn.particles.meanfield.experiments import lined_flow
-from tokendyn.studies.claims import all_claims, chosen_claims, clustering, exact, forecast, judge, meanfield, sentiment
+from tokendyn.studies import laws
+from tokendyn.studies.claims import (
+    all_claims,
+    chosen_claims,
+    clustering,
+    exact,
+    field,
+    forecast,
+    judge,
+    meanfield,
+    sentiment,
+)
 from tokendyn.studies.claims.claim import Claim, Finding, Outcome, at_least, at_most
+from tokendyn.studies.laws.continuity import solved
 
 
 def outcome_of(values, bounds, failure=""):
@@ -92,6 +104,35 @@ def without_attention(sequences, labels, **settings):
     return ExactTransformer(replace(model.construction, weights=idle), model.labels, model.sequences, model.targets)
 
 
+def causal_flow(beta, normalised=True):
+    return TokenFlow(beta, normalised=normalised, causal=True)
+
+
+def without_length(gamma, count):
+    return 5 * gamma
+
+
+def half_as_cold(flow, times, cells):
+    return solved(replace(flow, inverse_temperature=flow.inverse_temperature / 2), times, cells)
+
+
+def with_skip(head):
+    return ResidualLayer((head,))
+
+
+def short_run(tokens, head, alpha, layers):
+    soft = Head(score=head.score, inverse_temperature=min(head.inverse_temperature, 1.0))
+    return run(tokens, [Layer(alpha, (soft,))] * layers)
+
+
+def without_value(value):
+    return TokenFlow(0.0, on_sphere=False)
+
+
+def repelling(beta, matrix):
+    return TokenFlow(beta, interaction=matrix, value=-matrix, normalised=False)
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("group", "name", "check", "without"),
@@ -105,6 +146,22 @@ def without_attention(sequences, labels, **settings):
         (meanfield, "meanfield.laplace", meanfield.laplace, {"flow": warm}),
         (exact, "exact.classifies", exact.classifies, {"builder": without_attention}),
         (forecast, "forecast.generalises-dmd", forecast.generalises_dmd, {"activation": "sin"}),
+        (field, "field.equiangular", laws.equiangular.equiangular, {"flow": causal_flow}),
+        (field, "field.critical-temperature", laws.temperature.critical_temperature, {"scaling": without_length}),
+        (field, "field.noise", laws.noise.noise, {"flow": TokenFlow}),
+        (field, "field.normalisation", laws.normalisation.normalisation, {"kinds": {"pre": "post", "post": "post"}}),
+        (field, "field.staircase", laws.staircase.staircase, {"flow": lambda beta: TokenFlow(beta / 2)}),
+        (field, "field.causal", laws.causal.causal_attention, {"flow": TokenFlow}),
+        (field, "field.rank-collapse", laws.rank_collapse.rank_collapse, {"layer": with_skip}),
+        (field, "field.trapping", laws.trapping.trapping, {"runner": short_run}),
+        (field, "field.energy", laws.energy.energy_landscape, {"flow": repelling}),
+        (
+            field,
+            "field.spectrum",
+            laws.spectrum.value_spectrum,
+            {"flow": without_value},
+        ),
+        (field, "field.continuity", laws.continuity.without_tokens, {"solver": half_as_cold}),
         (forecast, "forecast.chaos", forecast.chaos, {"settings": {"delays": 5, "stride": 5, "units": 0}}),
     ],
 )

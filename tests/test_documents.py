@@ -83,6 +83,17 @@ def test_the_howto_of_the_mean_field_runs_as_written(tmp_path, monkeypatch, caps
     assert "distance to the projected law" in capsys.readouterr().out
 
 
+def test_the_page_of_papers_runs_as_written(capsys, unchecked):
+    names = {}
+    for block in blocks("python", (ROOT / "docs" / "howto-papers.md").read_text(encoding="utf-8")):
+        exec(compile(block, "howto-papers.md", "exec"), names)
+    assert np.abs(names["inner"] - names["equiangular_curve"](np.linspace(0, 6, 13), 16, 4.0)).max() < 1e-8
+    assert names["limit"] == pytest.approx(2, rel=0.03)
+    assert names["measured"] == pytest.approx(names["critical_noise"](3.0), rel=0.01)
+    assert names["power"] == pytest.approx(-1, rel=0.02)
+    assert capsys.readouterr().out.count("\n") == 4
+
+
 def test_the_picture_of_the_readme_is_the_one_that_the_build_makes(tmp_path, monkeypatch):
     from PIL import Image
 

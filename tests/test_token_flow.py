@@ -245,7 +245,7 @@ def test_a_token_that_asks_for_no_direction_is_singular():
         ({"inverse_temperature": math.nan}, "zero or more"),
         ({"inverse_temperature": math.inf}, "has two limits"),
         ({"inverse_temperature": 2.0, "cold_limit": "hardmax"}, "needs inverse_temperature=inf"),
-        ({"inverse_temperature": math.inf, "cold_limit": "hardmax", "causal": True}, "finite inverse_temperature"),
+        ({"inverse_temperature": math.inf, "cold_limit": "hardmax", "normalised": False}, "finite inverse_temperature"),
         ({"inverse_temperature": 1.0, "query": np.eye(2)}, "query with key"),
         ({"inverse_temperature": 1.0, "score": np.eye(2), "interaction": np.eye(2)}, "give one of score A"),
         ({"inverse_temperature": 1.0, "score": np.ones((2, 3))}, "score must be a finite square matrix"),

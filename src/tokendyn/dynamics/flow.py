@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from tokendyn.attention.checks import as_float64
 from tokendyn.attention.dispatch import on_device
 from tokendyn.attention.drift import Drift, softmax_drift, tangent_of_linear
 from tokendyn.attention.step import attend
-from tokendyn.dynamics.sphere import tangent
+from tokendyn.dynamics.sphere import retract, tangent
 from tokendyn.errors import BadInputError, SingularError
 
 #: Returns ``sum_j p_ij x_j`` for queries, tokens (the keys and values), weights and the inverse temperature.
@@ -26,6 +26,12 @@ Means = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
 #: The limit that infinite inverse temperature stands for: of finitely many tokens, or of a law of full support.
 ColdLimit = Literal["hardmax", "full support"]
+
+#: Where a transformer divides by norms; see :attr:`TokenFlow.normalisation`.
+Normalisation = Literal["post", "pre", "peri", "ngpt"]
+
+#: The kinds of normalisation under which a token keeps a radius.
+_WITH_RADIUS = ("pre", "peri")
 
 #: ``|B^T x|`` below this share of ``|B|`` counts as zero.
 SINGULAR = 1e-14
@@ -64,6 +70,11 @@ class TokenFlow:
         Whether token i attends to the tokens ``j <= i`` only.
     on_sphere
         Whether the velocity is projected onto the tangent space.
+    normalisation
+        Where norms are divided by, ``N(x) = x / |x|``. ``"post"``: the flow above. ``"ngpt"``: ``P_x N(V m(x))``, also
+        on the sphere. With the other two a token y has a radius ``|y|``, and only its direction ``N(y)`` attends:
+        ``"pre"`` is ``ydot = V m(N(y))``, ``"peri"`` is ``ydot = N(V m(N(y)))``; both set ``on_sphere`` to False.
+        A direction then turns at ``1 / |y|`` of the speed that it has on the sphere.
     tie_tolerance
         Tie tolerance of the hardmax; see :func:`tokendyn.attention.attend`.
     means
@@ -93,6 +104,7 @@ class TokenFlow:
     normalised: bool = True
     causal: bool = False
     on_sphere: bool = True
+    normalisation: Normalisation = "post"
     tie_tolerance: float = 0.0
     means: Means | None = None
     threads: int = 1
@@ -104,12 +116,18 @@ class TokenFlow:
             if isinstance(getattr(self, name), list | tuple):
                 object.__setattr__(self, name, as_float64(getattr(self, name)))
         problems = [*self._temperature_problems(), *self._matrix_problems()]
+        if self.normalisation not in get_args(Normalisation):
+            problems.append(f"normalisation is {self.normalisation!r}; there are {', '.join(get_args(Normalisation))}")
+        if self.normalisation == "ngpt" and not self.on_sphere:
+            problems.append("normalisation='ngpt' keeps tokens on the sphere; leave out on_sphere=False")
         if self.means is not None and (self.causal or not self.normalised):
             problems.append("means= computes full, normalised attention only; leave it out for causal or USA flows")
         if self.device is not None and (self.causal or not self.normalised or self.means is not None):
             problems.append("device= computes full, normalised attention, by means of its own; leave it out")
         if problems:
             raise BadInputError.all_of("token flow", problems)
+        if self.normalisation in _WITH_RADIUS:
+            object.__setattr__(self, "on_sphere", False)
         if self.query is not None and self.key is not None:
             object.__setattr__(self, "interaction", np.asarray(self.query.T @ self.key, dtype=np.float64))
             object.__setattr__(self, "query", None)
@@ -139,8 +157,10 @@ class TokenFlow:
             problems.append(f"cold_limit must be 'hardmax' or 'full support', got {self.cold_limit!r}")
         if math.isfinite(beta) and self.cold_limit is not None:
             problems.append(f"cold_limit={self.cold_limit!r} needs inverse_temperature=inf, got {beta}")
-        if math.isinf(beta) and (self.causal or not self.normalised):
-            problems.append("causal and unnormalised attention need a finite inverse_temperature")
+        if math.isinf(beta) and not self.normalised:
+            problems.append("unnormalised attention needs a finite inverse_temperature")
+        if self.causal and self.cold_limit == "full support":
+            problems.append("causal attention has no full-support limit; cold_limit='hardmax' is its limit")
         return problems
 
     def _matrix_problems(self) -> list[str]:
@@ -226,6 +246,15 @@ class TokenFlow:
 
     def _moved(self, tokens: np.ndarray, weights: np.ndarray | None, *, projected: bool) -> np.ndarray:
         masses = checked_weights(weights, len(tokens))
+        if self.normalisation == "post":
+            return self._attended(tokens, masses, projected=projected)
+        directions = _directions(tokens, "a token is zero: it has no direction that attends")
+        moved = self._attended(directions, masses, projected=False)
+        if self.normalisation != "pre":
+            moved = _directions(moved, "V m(x) = 0: it has no direction, and the flow is not defined")
+        return tangent(directions, moved) if projected else moved
+
+    def _attended(self, tokens: np.ndarray, masses: np.ndarray, *, projected: bool) -> np.ndarray:
         cold = math.isinf(self.inverse_temperature)
         means_of = self.means if self.device is None else means_on(self.device)
         if cold or (means_of is not None and self.inverse_temperature > 0):
@@ -250,8 +279,9 @@ class TokenFlow:
         queries = self.queries(tokens)
         if self.cold_limit == "hardmax":
             backend = on_device(self.device, "auto")
+            seen = np.tri(len(tokens), dtype=np.bool_) if self.causal else None
             return attend(
-                queries, tokens, tokens, tie_tolerance=self.tie_tolerance, weights=weights, backend=backend
+                queries, tokens, tokens, tie_tolerance=self.tie_tolerance, weights=weights, mask=seen, backend=backend
             ).means
         norms = np.linalg.norm(queries, axis=1)
         size = 1.0 if self.interaction is None else float(np.abs(self.interaction).max())
@@ -267,6 +297,14 @@ class TokenFlow:
 
     def _tangent_values(self, tokens: np.ndarray) -> np.ndarray:
         return np.zeros_like(tokens) if self.value is None else tangent_of_linear(tokens, self.value)
+
+
+def _directions(vectors: np.ndarray, problem: str) -> np.ndarray:
+    """Return ``v / |v|`` of every row, or raise a :class:`SingularError`; rows that are not finite stay so."""
+    zero = np.flatnonzero(~vectors.any(axis=1))
+    if zero.size:
+        raise SingularError(f"token {zero[0]}: {problem}")
+    return retract(vectors)
 
 
 def means_within(error_tolerance: float) -> Means:

@@ -69,7 +69,8 @@ def integrate(
     weights
         Positive, of sum 1; equal by default.
     method
-        ``"layers"``: a post-normalised transformer layer of size h, ``x <- N(x + h V m(x))``. ``"euler"``, ``"heun"``,
+        ``"layers"``: a post-normalised transformer layer of size h, ``x <- N(x + h V m(x))``, or the layer of another
+        :attr:`TokenFlow.normalisation`, such as ``y <- y + h V m(N(y))`` for ``"pre"``. ``"euler"``, ``"heun"``,
         ``"rk4"``: orders 1, 2, 4, with retraction. ``"adaptive"``: Dormand-Prince 5(4) (SciPy's) with retraction after
         every step, dense output and events.
     step
@@ -221,6 +222,8 @@ def _settings(flow: TokenFlow) -> dict[str, Any]:
         "normalised": flow.normalised,
         "causal": flow.causal,
         "on_sphere": flow.on_sphere,
+        # Left out where it is what it always was, so that the checkpoints of older runs are still theirs.
+        **({} if flow.normalisation == "post" else {"normalisation": flow.normalisation}),
         "exact_means": flow.means is None,
         **({} if flow.device is None else {"device": flow.device}),
     }

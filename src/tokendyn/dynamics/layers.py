@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from numbers import Real
 from os import PathLike
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -103,7 +103,10 @@ class ResidualLayer:
     """One transformer layer in its common form: feed-forward part first, then attention added to the token.
 
     ``z_i <- F(z_i)``, then ``z_i <- z_i + sum_h m_i^h``, ``m_i^h = sum_j p_ij^h V_h z_j``. The blocks of
-    :mod:`tokendyn.exact` are such layers, with one hardmax or softmax head whose score has rank 1.
+    :mod:`tokendyn.exact` are such layers, with one hardmax or softmax head whose score has rank 1. With a
+    normalisation, ``N(z) = z / |z|``, the second step is ``N(z + m(z))`` (``"post"``), ``z + m(N(z))`` (``"pre"``),
+    ``z + N(m(N(z)))`` (``"peri"``) or ``N(z + N(m(N(z))))`` (``"ngpt"``): the layers of
+    :attr:`tokendyn.dynamics.TokenFlow.normalisation`.
 
     Attributes
     ----------
@@ -111,13 +114,21 @@ class ResidualLayer:
         Their means are added.
     feed_forward
         Applied before the attention, when given.
+    skip
+        False: pure attention, ``z_i <- sum_h m_i^h``, in which the token itself is not added.
+    normalisation
+        None, ``"post"``, ``"pre"``, ``"peri"`` or ``"ngpt"``.
     """
 
     heads: tuple[Head, ...] = (Head(),)
     feed_forward: FeedForward | None = None
+    skip: bool = True
+    normalisation: Literal["post", "pre", "peri", "ngpt"] | None = None
 
     def __post_init__(self) -> None:
         _check_heads(self.heads)
+        if self.normalisation not in (None, "post", "pre", "peri", "ngpt"):
+            raise BadInputError(f"normalisation is {self.normalisation!r}; there are None, post, pre, peri and ngpt")
 
     def __call__(
         self,
@@ -129,8 +140,13 @@ class ResidualLayer:
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
         """Return the moved tokens and the attention step of each head. Masked tokens stay where they are."""
         inner = tokens if self.feed_forward is None else self.feed_forward(tokens)
-        means, steps = _means(self.heads, inner, weights, mask, backend)
-        moved = inner + means
+        attending = _divided(inner) if self.normalisation in ("pre", "peri", "ngpt") else inner
+        means, steps = _means(self.heads, attending, weights, mask, backend)
+        if self.normalisation in ("peri", "ngpt"):
+            means = _divided(means)
+        moved = inner + means if self.skip else means
+        if self.normalisation in ("post", "ngpt"):
+            moved = _divided(moved)
         return (moved if mask is None else np.where((steps[0].leaders >= 0)[..., None], moved, tokens)), steps
 
 
@@ -151,6 +167,12 @@ class AnyLayer(Protocol):
         backend: Backend = "auto",
     ) -> tuple[Float[np.ndarray, "*batch tokens dim"], tuple[AttentionStep, ...]]:
         """Return the moved tokens and the attention step of each head."""
+
+
+def _divided(tokens: np.ndarray) -> np.ndarray:
+    """Return every token over its norm; a zero token stays zero."""
+    norms = np.linalg.norm(tokens, axis=-1, keepdims=True)
+    return np.asarray(tokens / np.where(norms > 0, norms, 1.0))
 
 
 def _check_heads(heads: Any) -> None:

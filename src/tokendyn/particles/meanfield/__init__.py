@@ -10,6 +10,7 @@ from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.particles.meanfield.closure import Closure, Cluster, clusters_at, gaussian_closure
+    from tokendyn.particles.meanfield.continuity import CircleLaw, circle_law
     from tokendyn.particles.meanfield.guard import Resolution, needed_tokens, resolution
     from tokendyn.particles.meanfield.model import MeanFieldRun, simulate
     from tokendyn.particles.meanfield.phases import Phases, detect_phases
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
 _HOMES = {
+    "CircleLaw": "tokendyn.particles.meanfield.continuity",
     "Closure": "tokendyn.particles.meanfield.closure",
     "Cluster": "tokendyn.particles.meanfield.closure",
     "MeanFieldRun": "tokendyn.particles.meanfield.model",
@@ -34,6 +36,7 @@ _HOMES = {
     "Refinement": "tokendyn.particles.meanfield.refinement",
     "Resolution": "tokendyn.particles.meanfield.guard",
     "TerminalPhase": "tokendyn.particles.meanfield.projection",
+    "circle_law": "tokendyn.particles.meanfield.continuity",
     "clusters_at": "tokendyn.particles.meanfield.closure",
     "detect_phases": "tokendyn.particles.meanfield.phases",
     "gaussian_closure": "tokendyn.particles.meanfield.closure",
@@ -47,6 +50,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CircleLaw",
     "Closure",
     "Cluster",
     "MeanFieldRun",
@@ -56,6 +60,7 @@ __all__ = [
     "Refinement",
     "Resolution",
     "TerminalPhase",
+    "circle_law",
     "clusters_at",
     "detect_phases",
     "gaussian_closure",

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from tokendyn.dynamics import Progress
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
+from tokendyn.particles.meanfield.constants import BoundConstants, fit_constants
 from tokendyn.particles.meanfield.model import MeanFieldRun, Verdict
 from tokendyn.particles.meanfield.phases import Phases
 from tokendyn.particles.meanfield.scatter import PhaseScatter
@@ -263,6 +264,22 @@ class Diagram(Result):
     def at(self, beta: float, ratio: float | None = None) -> list[PointResult]:
         """Return the runs of all seeds at one point."""
         return [result for result in self.results if result.point.beta == beta and result.point.ratio == ratio]
+
+    def constants(self, seed: int = 0) -> BoundConstants:
+        """Return the constants of the source's bound, from all runs of a diagram over time.
+
+        Raises
+        ------
+        BadInputError
+            As :func:`~tokendyn.particles.meanfield.constants.fit_constants`; and for a diagram over the spectrum of V,
+            whose runs have different constants.
+        """
+        if self.ratios:
+            raise BadInputError("the constants depend on V; fit those of a diagram over time")
+        runs = self.results
+        return fit_constants(
+            [run.point.beta for run in runs], [run.times for run in runs], [run.distances for run in runs], seed=seed
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each point, with means and deviations over seeds, as JSON values."""

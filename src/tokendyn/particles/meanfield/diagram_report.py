@@ -8,12 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tokendyn.errors import BadInputError
+from tokendyn.particles.meanfield.constants import BoundConstants
 from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION, Diagram
 from tokendyn.particles.meanfield.diagram_figures import diagram_curves, slopes_figure, spectrum_map, time_map
 from tokendyn.runs.files import new_file, read_json, write_json
 from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
-from tokendyn.show.report import Section
+from tokendyn.show.report import Section, shown_value
 
 #: What the words of the table mean.
 _NOTE = (
@@ -25,7 +26,10 @@ _NOTE = (
 )
 
 
-def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: float, report: bool = True) -> None:
+def write_diagram(
+    diagram: Diagram, folder: Path, *, command: str, seconds: float, report: bool = True,
+    constants: BoundConstants | None = None,
+) -> None:  # fmt: skip
     """Write ``points.csv``, ``phase.json``, the figures and ``report.html`` of the completed runs.
 
     Parameters
@@ -40,7 +44,14 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
         Wall time of this part of the work.
     report
         Draw the figures and write the page too.
+    constants
+        The fitted constants of the bound, for ``constants.csv`` and ``constants.tex``.
     """
+    if constants is not None:
+        with new_file(folder / "constants.csv") as temporary:
+            pd.DataFrame(constants.rows()).to_csv(temporary, index=False, lineterminator="\n")
+        with new_file(folder / "constants.tex") as temporary:
+            temporary.write_text(constants.latex(), encoding="utf-8")
     with new_file(folder / "points.csv") as temporary:
         pd.DataFrame(diagram.rows()).to_csv(temporary, index=False, lineterminator="\n")
     figures = _figures(diagram) if report else []
@@ -52,6 +63,8 @@ def write_diagram(diagram: Diagram, folder: Path, *, command: str, seconds: floa
         "asked": diagram.asked, "points": diagram.rows(), "figures": [name for name, _ in figures],
         "runs": len(diagram.results), "provenance": provenance(diagram.settings, seed=None, seconds=seconds),
     }  # fmt: skip
+    if constants is not None:
+        record |= {"constants": constants.rows(), "constants_say": constants.describe()}
     write_json(folder / "phase.json", record)
     if report:
         write_report(diagram_report(record, folder), folder / "report.html")
@@ -94,8 +107,19 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
         if missing
         else KeyFigures(counts),
         *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),
+        *_constants(record),
         Table(points, "Points", note=_NOTE),
         *closing(record["command"], record["provenance"]),
     ]
     title = "Phase diagram over beta and time" if over_time else "Phase diagram over beta and the spectrum of V"
     return Report(title, str(settings.get("words", "")), sections)
+
+
+def _constants(record: Mapping[str, Any]) -> list[Section]:
+    if "constants" not in record:
+        return []
+    rows = [
+        {"constant": row["constant"], **{name: shown_value(row[name], digits=4) for name in ("value", "low", "high")}}
+        for row in record["constants"]
+    ]
+    return [Text(" ".join(record["constants_say"]), "Constants of the bound"), Table(rows)]

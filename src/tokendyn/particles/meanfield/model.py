@@ -444,6 +444,10 @@ def simulate(
     """
     if not isinstance(flow, TokenFlow):
         raise BadInputError(f"flow is {type(flow).__name__}, expected a TokenFlow: simulate(flow, tokens, times)")
+    if flow.normalisation != "post":
+        raise BadInputError(
+            f"normalisation={flow.normalisation!r}: the projected law is that of 'post'; use tokendyn.integrate"
+        )
     if not flow.on_sphere:
         raise BadInputError("the projected law lies on the sphere; use tokendyn.dynamics.integrate for flows in R^d")
     initial = sphere_tokens(checked_tokens(named_tokens(tokens)[0]), normalise=normalise)

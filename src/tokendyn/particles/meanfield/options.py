@@ -119,8 +119,10 @@ class FlowOptions:
 
         if self.threads < 1:
             raise BadInputError(f"`threads` must be at least 1, got {self.threads}")
-        if math.isinf(beta) and (self.unnormalised or self.causal):
-            raise BadInputError("`unnormalised` and `causal` need a finite `beta`")
+        if math.isinf(beta) and (self.unnormalised or (self.causal and self.zero_temperature != "hardmax")):
+            raise BadInputError(
+                '`unnormalised` and `causal` need a finite `beta`; causal hardmax is `zero_temperature="hardmax"`'
+            )
         if self.error_tolerance is not None and not 0 <= self.error_tolerance < 1:
             raise BadInputError(f"`error_tolerance` must be at least 0 and below 1, got {self.error_tolerance:g}")
         if self.error_tolerance and (self.unnormalised or self.causal):

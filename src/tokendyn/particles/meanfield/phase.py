@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.particles.meanfield import MeanFieldRun, Projection
+    from tokendyn.particles.meanfield.constants import BoundConstants
     from tokendyn.particles.meanfield.diagram import Diagram, Point
     from tokendyn.runs.checkpoint import Checkpoint
     from tokendyn.runs.store import Status
@@ -34,7 +35,17 @@ _MOST_RUNS = 10_000
 #: Largest number of points of a diagram that are described one by one.
 _MOST_LINES = 20
 #: The files of a diagram's folder.
-WRITTEN = ("phase.json", "points.csv", "phase.png", "curves.png", "slopes.png", "report.html", "runs/*.json")
+WRITTEN = (
+    "phase.json",
+    "points.csv",
+    "phase.png",
+    "curves.png",
+    "slopes.png",
+    "constants.csv",
+    "constants.tex",
+    "report.html",
+    "runs/*.json",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +64,9 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         The diagram over the spectrum, with the usual ratios.
     seeds
         Runs at each point, with seeds from ``seed`` on; the start must be random.
+    fit
+        Fit the constants K, C, c of the bound W2 <= K (sqrt(log(beta + 1) / beta) e^(Ct) + e^(-ct)), with intervals of
+        95 %; print them, and write them as a table and in LaTeX. It takes four betas or more.
     report
         Draw figures and report.html; without them tokendyn report makes the page later.
     """
@@ -65,6 +79,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     ratios: str | None = None
     spectrum: bool = False
     seeds: int = 1
+    fit: bool = False
     report: bool = True
 
     def folder(self) -> Path:
@@ -127,14 +142,27 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
             runs = Path(checkpoint or elsewhere)
             missing = fill(runs, self._points, self._system.run, seconds=self._seconds(budget), progress=progress)
             diagram = read_diagram(self._settings, runs, self._points)
-        return PhaseResult(diagram=diagram, missing=missing, seconds=time.perf_counter() - began)
+        constants, unfitted = None, ""
+        if self.fit and not missing:
+            # The runs are worth keeping, whether or not they can be fitted.
+            try:
+                constants = diagram.constants(self.seed)
+            except BadInputError as error:
+                unfitted = str(error)
+        seconds = time.perf_counter() - began
+        return PhaseResult(
+            diagram=diagram, missing=missing, seconds=seconds, constants=constants, unfitted=unfitted
+        )  # fmt: skip
 
     def write(self, result: "PhaseResult", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write table, figures and page into a folder that holds the runs; see :meth:`into`."""
         from tokendyn.particles.meanfield.diagram_report import write_diagram
 
         if result.diagram.results:
-            write_diagram(result.diagram, Path(folder), command=command, seconds=result.seconds, report=self.report)
+            write_diagram(
+                result.diagram, Path(folder), command=command, seconds=result.seconds, report=self.report,
+                constants=result.constants,
+            )  # fmt: skip
 
     def into(
         self,
@@ -226,6 +254,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
 
     def _requested_points(self) -> "tuple[list[Point], bool]":
         """Return the points that the options describe, and whether they have ratios."""
+        from tokendyn.particles.meanfield.constants import FEWEST
         from tokendyn.particles.meanfield.diagram import Point
 
         system, problems = self._system, []
@@ -241,6 +270,8 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         kind = self.start_kind(system.dim)
         if self.seeds > 1 and kind not in RANDOM:
             problems.append(f"`start={kind}` is the same for every seed; for `seeds` take {', '.join(RANDOM)}")
+        if self.fit and (stretches is not None or len(set(temperatures.tolist())) < FEWEST):
+            problems.append(f"`fit` needs {FEWEST} different `betas` or more, and neither `spectrum` nor `ratios`")
         if problems:
             raise BadInputError.all_of("phase diagram", problems)
         axis: list[float | None] = [None] if stretches is None else sorted(set(stretches.tolist()))
@@ -360,11 +391,17 @@ class PhaseResult(Result):
         Number of missing runs.
     seconds
         Wall time of the runs of this call.
+    constants
+        The constants of the bound, when they were to be fitted and no run is missing.
+    unfitted
+        Why they could not be fitted.
     """
 
     diagram: "Diagram"
     missing: int
     seconds: float
+    constants: "BoundConstants | None" = None
+    unfitted: str = ""
 
     @property
     def diverged(self) -> int:
@@ -402,6 +439,10 @@ class PhaseResult(Result):
             lines.append(f"{unresolved} of {count} runs are unresolved: more tokens or more time would change them")
         if self.diverged:
             lines.append(f"{self.diverged} runs did not reach their end")
+        if self.constants is not None:
+            lines += self.constants.describe()
+        if self.unfitted:
+            lines.append(f"the constants of the bound were not fitted: {self.unfitted}")
         if self.missing:
             lines.append(
                 f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to resume"

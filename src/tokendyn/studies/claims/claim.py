@@ -33,7 +33,8 @@ class Bound:
 
     def met(self, value: float) -> bool:
         """Return whether a value satisfies the bound; NaN never does."""
-        return value <= self.limit if self.relation == "<=" else value >= self.limit
+        # A NumPy number would give a NumPy truth value, which JSON does not take.
+        return bool(value <= self.limit if self.relation == "<=" else value >= self.limit)
 
     def __str__(self) -> str:
         return f"{self.relation} {self.limit:g}"

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tokendyn.errors import BadInputError, nearest
-from tokendyn.studies.claims import clustering, exact, forecast, meanfield, sentiment
+from tokendyn.studies.claims import clustering, exact, field, forecast, meanfield, sentiment
 from tokendyn.studies.claims.claim import Claim
 
 
 def all_claims() -> tuple[Claim, ...]:
     """Return every claim."""
-    return (*clustering.CLAIMS, *sentiment.CLAIMS, *meanfield.CLAIMS, *exact.CLAIMS, *forecast.CLAIMS)
+    groups = (clustering, sentiment, meanfield, exact, forecast, field)
+    return tuple(claim for group in groups for claim in group.CLAIMS)
 
 
 def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:

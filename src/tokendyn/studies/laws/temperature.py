@@ -1,0 +1,110 @@
+"""The critical inverse temperature against the number of tokens: beta = gamma log n (arXiv 2510.05554)."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.optimize import brentq
+
+from tokendyn.attention import Head
+from tokendyn.errors import BadInputError, ConvergenceError
+from tokendyn.metrics.alignment import directions_of, pair_alignment
+from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
+from tokendyn.studies.claims.drawing import curves
+from tokendyn.studies.laws.equiangular import equiangular_tokens
+
+SOURCE = "arXiv 2510.05554, scaling of the temperature with the length"
+
+#: The inverse temperature of n tokens at gamma; another law stands in where a test takes the mechanism away.
+Scaling = Callable[[float, int], float]
+
+
+def logarithmic(gamma: float, count: int) -> float:
+    """Return ``gamma log n``."""
+    return gamma * math.log(count)
+
+
+def contraction(tokens: Float[np.ndarray, "tokens dim"], inverse_temperature: float) -> float:
+    """Return the share of the way to one point that one step ``N(m(x))`` takes the directions of tokens.
+
+    ``(rho' - rho) / (1 - rho)`` for the mean inner products rho before and rho' after: 1 when all tokens become one, 0
+    when they stay as they are.
+    """
+    directions = directions_of(tokens)
+    before = pair_alignment(directions).mean
+    step = Head(inverse_temperature=inverse_temperature).attend(directions, find_leaders=False)
+    return (pair_alignment(step.means).mean - before) / (1 - before)
+
+
+def critical_gamma(
+    tokens: Float[np.ndarray, "tokens dim"], *, scaling: Scaling = logarithmic, level: float = 0.5
+) -> float:
+    """Return the gamma at which one attention step halves the way of the tokens to one point.
+
+    Below it tokens collapse in a step, above it they stay. Works on any states whose directions do not already agree,
+    those of a real model too; only for equiangular ones there is a closed form, :func:`predicted_gamma`.
+
+    Raises
+    ------
+    BadInputError
+        If all tokens point the same way: there is nothing to contract.
+    ConvergenceError
+        If no gamma up to 1,000 stops the contraction, as when tokens coincide in groups.
+    """
+    rho = pair_alignment(tokens).mean
+    if rho > 1 - 1e-9:
+        raise BadInputError("all tokens point the same way: there is no contraction left to measure")
+
+    def excess(gamma: float) -> float:
+        return contraction(tokens, max(scaling(gamma, len(tokens)), 1e-12)) - level
+
+    high = 1.0
+    while excess(high) > 0:
+        high *= 2
+        if high > 1000:
+            raise ConvergenceError(
+                f"tokens contract at gamma = {high / 2:g} still; do some of them coincide? remove the doubles"
+            )
+    return float(brentq(excess, 0.0, high, xtol=1e-6))
+
+
+def predicted_gamma(inner_product: float) -> float:
+    """Return ``1 / (1 - rho)``, the critical gamma of many equiangular tokens.
+
+    Token i attends to itself with ``e^beta`` against ``(n - 1) e^{beta rho}`` for all others. With ``beta = gamma log
+    n`` the ratio is about ``n^{gamma (1 - rho) - 1}``: infinite or zero as n grows, on the two sides of this gamma.
+    """
+    return 1 / (1 - inner_product)
+
+
+def critical_temperature(profile: Profile, seed: int, *, scaling: Scaling = logarithmic) -> Finding:
+    """Measure the critical gamma over n, and extrapolate it linearly in ``1 / log n``."""
+    counts = (128, 256, 512, 1024) if profile == "quick" else (128, 256, 512, 1024, 2048, 4096)
+    rows, paths, errors = [], {}, []
+    for rho in (0.2, 0.5, 0.7):
+        gammas = [critical_gamma(equiangular_tokens(count, rho), scaling=scaling) for count in counts]
+        inverse = 1 / np.log(counts)
+        limit = float(np.polyfit(inverse, gammas, 1)[1])
+        errors.append(abs(limit / predicted_gamma(rho) - 1))
+        rows += [
+            {"inner_product": rho, "tokens": count, "critical gamma": gamma, "extrapolated": limit,
+             "1 / (1 - rho)": predicted_gamma(rho)}
+            for count, gamma in zip(counts, gammas, strict=True)
+        ]  # fmt: skip
+        paths[f"rho = {rho:g}"] = (np.append(inverse, 0.0), np.append(gammas, predicted_gamma(rho)))
+    figure = curves(paths, "1 / log n", "critical gamma; at 0 the closed form")
+    return Finding(
+        values={"extrapolated critical gamma, relative error": max(errors)}, table=pd.DataFrame(rows), figure=figure
+    )
+
+
+CLAIM = Claim(
+    id="field.critical-temperature",
+    statement="With beta = gamma log n, attention changes from collapse to identity at gamma = 1 / (1 - rho).",
+    source=SOURCE,
+    how="Gamma at which one step of attention goes half the way to one point, over n, extrapolated in 1 / log n.",
+    bounds={"extrapolated critical gamma, relative error": at_most(0.02)},
+    check=critical_temperature,
+)
