@@ -22,7 +22,7 @@ _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
-    "strong_share", "dimensions",
+    "strong_share", "dimensions", "marginal",
 }  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
