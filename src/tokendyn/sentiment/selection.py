@@ -13,7 +13,7 @@ from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_s
 
 #: Settings that are tried, one after the other from the first guess on; chosen on splits of the training half of IMDb,
 #: the movie sentences and docstrings of installed packages.
-_PHANTOMS = (0.0, 5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
+_PHANTOMS = (5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
 _FLOORS = (0.2, 0.4, 0.8, 1.6)
 _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 #: Marginal effects of words in few or short texts are mostly chance.
@@ -75,10 +75,10 @@ def choose_prior(
         When no further setting is tried, by :func:`time.monotonic`.
     """
     usual = float(np.median(sample.sizes))
-    # Texts without crops are short, and about as long as those to come: phantom words would only blur them.
-    most = usual if crops is None else 4 * usual
+    # Texts without crops are short, and about as long as those to come: many phantom words would only blur them.
+    most = max(usual, _PHANTOMS[0]) if crops is None else 4 * usual
     guess = Prior(
-        phantom=100.0 if crops is not None else min(5.0, usual),
+        phantom=100.0 if crops is not None else _PHANTOMS[0],
         floor=0.4, strength=4.0, marginal=1.0 if len(sample) > _FEW_TEXTS else 0.0,
     )  # fmt: skip
     best = replace(guess, **fixed)

@@ -87,7 +87,9 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
     fitted = {"phantom": float(classifier.phantom_)}
     return fitted | (
-        {"spread": classifier.grouping_.spread, "share": classifier.grouping_.share} if classifier._linear else {}
+        {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
+        if classifier._linear
+        else {}
     )
 
 
@@ -147,6 +149,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
         topics = np.zeros((len(words), tensors["topics"].shape[1]))
         topics[tensors["with_topic"]] = tensors["topics"]
         grouping = Grouping(
+            texts=int(fitted.get("texts", record["training"].get("texts", 0))),
             frequencies=tensors["frequencies"],
             members=members_of(words, int(parameters["ngrams"])),
             topics=topics,
