@@ -227,6 +227,24 @@ def lead(
     layers, alpha
         Depth and step parameter.
     """
+    return _led(texts, _entries(texts, views, best, second), views.grouping, layers, alpha)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """The words of many texts as they speak in each: attributes of :class:`View` and :class:`Lead`, by entry."""
+
+    rows: Entries
+    margins: Float[np.ndarray, " entries"]
+    rank: Float[np.ndarray, " entries"]
+    strong: Bool[np.ndarray, " entries"]
+    hosts: Entries
+
+
+def _entries(
+    texts: Ragged, views: Views, best: Int[np.ndarray, " texts"], second: Int[np.ndarray, " texts"]
+) -> _Entries:
+    """Return which words of each text lead or follow, before places are made of them."""
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.indptr))
     margins, rank, strength = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     strong, host = np.zeros(len(rows), dtype=bool), np.full(len(rows), -1, dtype=np.int64)
@@ -242,20 +260,26 @@ def lead(
     strong |= _next_best(strength, strong, hosts, rows, len(texts))
     # An n-gram without a strong word stands alone.
     hosts = np.where(strong[hosts], hosts, np.arange(len(rows)))
+    return _Entries(rows=rows, margins=margins, rank=rank, strong=strong, hosts=hosts)
+
+
+def _led(texts: Ragged, seen: _Entries, grouping: Grouping, layers: int, alpha: float) -> Lead:
+    """Send strong words through the layers."""
+    rows, strong = seen.rows, seen.strong
     entries = np.flatnonzero(strong)
     leaders = np.full(len(rows), -1, dtype=np.int64)
     if len(entries):
-        places = views.grouping.places(texts.words[entries], margins[entries], rank[entries])
+        places = grouping.places(texts.words[entries], seen.margins[entries], seen.rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
-    leaders = leaders[hosts]
+    leaders = leaders[seen.hosts]
     own = leaders == np.arange(len(rows))
     return Lead(
-        margins=margins,
+        margins=seen.margins,
         strong=leaders >= 0,
-        hosts=hosts,
+        hosts=seen.hosts,
         leaders=leaders,
         counts=np.bincount(rows[own], minlength=len(texts)),
     )
@@ -413,12 +437,11 @@ def with_leaders(
         neutral=np.zeros(len(sample)),
         lengths=sample.sizes,
     )
-    best, second = best_two(values.scores(sample))
+    seen = _entries(texts, Views(values.table, grouping), *best_two(values.scores(sample)))
     low, high = 0.0, _MOST_SPREAD
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        views = Views(values.table, replace(grouping, spread=middle))
-        if lead(texts, views, best, second, layers, alpha).counts.mean() > leaders:
+        if _led(texts, seen, replace(grouping, spread=middle), layers, alpha).counts.mean() > leaders:
             low = middle
         else:
             high = middle
