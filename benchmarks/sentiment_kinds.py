@@ -5,7 +5,7 @@
 Beside it TF-IDF with logistic regression, by default and with C = 10 on sublinear words and pairs. ``classes``: the
 docstrings of installed packages (which package?) and the source of modules of the standard library (which module?), at
 most 400 a class, 70/30. ``few``: 20 to 500 of the film sentences, 2,000 others to judge, several draws.
-``films``: ten folds of all film sentences, as Wang and Manning (2012) did with NB-SVM on theirs. ``--quick`` tries each.
+``films``: ten folds of all film sentences, as Wang and Manning (2012) did with NB-SVM. ``--quick`` tries each.
 """
 
 import argparse
@@ -179,9 +179,7 @@ def study_films(seed: int, *, quick: bool, ngrams: tuple[int, ...]) -> Iterator[
 
 def means(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """Return the mean of each measure of each model."""
-    return {
-        name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in rows[0]
-    }
+    return {name: {key: float(np.mean([row[name][key] for row in rows])) for key in rows[0][name]} for name in rows[0]}
 
 
 STUDIES = {"classes": study_classes, "few": study_few, "films": study_films}

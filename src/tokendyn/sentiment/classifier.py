@@ -156,9 +156,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Transfer 1. Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
     training_
         Record of the training: ``texts``, ``distinct_words``, ``active_words``, ``status`` and ``cpu_seconds``. At
-        transfer 0 also ``crops``, the chosen ``phantom``, ``floor``, ``marginal`` and ``prior_strength``, and ``tried``, all settings
-        with their losses on held-out texts; at transfer 1 ``training_texts``, ``validation_texts``, ``batch_size``,
-        ``epochs`` (what each epoch reached) and ``best`` (the chosen one of them).
+        transfer 0 also ``crops``, the chosen ``phantom``, ``floor``, ``marginal`` and ``prior_strength``, and
+        ``tried``, all settings with their losses on held-out texts; at transfer 1 ``training_texts``,
+        ``validation_texts``, ``batch_size``, ``epochs`` (what each epoch reached) and ``best`` (the chosen one).
 
     Examples
     --------

@@ -60,8 +60,8 @@ class View:
         Which words may lead: those of largest strength that make up the strong share of all words of the training
         texts.
     rank
-        Rank of ``(strength - least / 2) sqrt(texts with the word)`` among strong words, in (0, 1); least is the smallest
-        strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
+        Rank of ``(strength - least / 2) sqrt(texts with the word)`` among strong words, in (0, 1), where least is the
+        smallest strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
     host
         Of an n-gram, its strongest word with a value, which it stands with; else -1.
     """
@@ -133,7 +133,7 @@ class Grouping:
         return np.abs(margin) * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
 
     def steadiness(self, words: Entries) -> Float[np.ndarray, " entries"]:
-        """Return ``p / (p + 1/20)``, near 1 for words that most trainings know alike, p the share of texts with them."""
+        """Return ``p / (p + 1/20)``, near 1 where another training finds much the same, p the share of texts."""
         part = self.frequencies[words] / (self.texts + 1.0)
         return part / (part + _SEEN)
 

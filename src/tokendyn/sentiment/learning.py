@@ -43,7 +43,12 @@ class Settings:
 
     def fixed(self) -> dict[str, float]:
         """Return the settings of the prior that are not searched for."""
-        named = {"phantom": self.phantom, "floor": self.floor, "marginal": self.marginal, "strength": self.prior_strength}
+        named = {
+            "phantom": self.phantom,
+            "floor": self.floor,
+            "marginal": self.marginal,
+            "strength": self.prior_strength,
+        }
         return {name: float(value) for name, value in named.items() if value is not None}
 
 
@@ -135,8 +140,11 @@ def learn(
         "prior_strength": choice.prior.strength,
         "tried": [
             {
-                "phantom": prior.phantom, "floor": prior.floor, "marginal": prior.marginal,
-                "prior_strength": prior.strength, "loss": loss,
+                "phantom": prior.phantom,
+                "floor": prior.floor,
+                "marginal": prior.marginal,
+                "prior_strength": prior.strength,
+                "loss": loss,
             }
             for prior, loss in choice.tried
         ],

@@ -20,7 +20,8 @@ _STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 _MARGINALS = (0.0, 0.3, 1.0)
 #: Folds: all five where they are a fifth of so many texts times columns, fewer of larger samples, at least one.
 _FOLDS, _FEW = 5, 2_500
-#: Above so many entries times columns, tokens of fewer texts than _RARE are left out of the search: they hardly move its losses.
+#: Above so many entries times columns, tokens of fewer texts than _RARE are left out of the search: they hardly
+#: move its losses. Of several classes the settings hang on rare words, whose values make probabilities too sure.
 _MANY_ENTRIES, _RARE, _RARE_OF_SEVERAL = 1_000_000, 5, 2
 #: Up to so many texts the strength is searched for. Of more texts the held-out losses hardly depend on it, and a
 #: stronger prior than the guess makes probabilities of texts of other kinds too small.
@@ -90,7 +91,10 @@ def choose_prior(
         if prior not in losses:
             if time.monotonic() > deadline:
                 return math.inf
-            progress(f"phantom {prior.phantom:g}, floor {prior.floor:g}, marginal {prior.marginal:g}, strength {prior.strength:g}")
+            progress(
+                f"phantom {prior.phantom:g}, floor {prior.floor:g}, marginal {prior.marginal:g}, "
+                f"strength {prior.strength:g}"
+            )
             losses[prior] = float(np.mean([fold.loss(prior) for fold in folds]))
         return losses[prior]
 
@@ -106,9 +110,7 @@ def choose_prior(
     return Choice(prior=best, tried=tuple(losses.items()), completed=time.monotonic() <= deadline)
 
 
-def _descend(
-    best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float], enough: float
-) -> Prior:
+def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float], enough: float) -> Prior:
     """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice."""
     at = min(range(len(grid)), key=lambda number: abs(grid[number] - getattr(best, name)))
     best = replace(best, **{name: grid[at]})
@@ -152,9 +154,10 @@ class _Fold:
             learned.append(crops.rows(np.flatnonzero(~out[parents])))
             self.held.append(crops.rows(np.flatnonzero(out[parents])))
         frequency = np.bincount(learned[0].counts.indices, minlength=sample.counts.shape[1])
-        # Of several classes the settings hang on rare words: their values make probabilities too sure.
         rare = _RARE if sample.targets.shape[1] == 1 else _RARE_OF_SEVERAL
-        tokens = np.flatnonzero(frequency >= (rare if sample.counts.nnz * sample.targets.shape[1] > _MANY_ENTRIES else 1))
+        tokens = np.flatnonzero(
+            frequency >= (rare if sample.counts.nnz * sample.targets.shape[1] > _MANY_ENTRIES else 1)
+        )
         self.held = [part.tokens(tokens) for part in self.held]
         texts = learned[0].tokens(tokens)
         self.presence = (texts.counts > 0).astype(np.float64)
