@@ -130,7 +130,7 @@ def measure(seed: int, ngrams: int, *, quick: bool, steady: bool) -> dict[str, A
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     record: dict[str, Any] = {
         "seconds": seconds, "gigabytes": memory, "phantom": model.phantom_,
-        "prior": {name: model.training_[name] for name in ("phantom", "floor", "prior_strength")},
+        "prior": {name: model.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")},
         "sets": {name: calibration(model.predict_proba(texts)[:, 1], truth) for name, (texts, truth) in sets.items()},
         "reasons": reasons(model, test.texts), "good": float(model.predict_proba(["The film was good."])[0, 1]),
     }  # fmt: skip

@@ -148,11 +148,62 @@ def test_nothing_is_random(corpus):
     assert np.array_equal(first.values_, again.values_)
     order = np.random.default_rng(0).permutation(len(corpus.texts))
     moved = LeaderClassifier(random_state=np.random.default_rng(3))
-    settings = {"phantom": first.phantom_, "floor": first.training_["floor"], "prior_strength": 4.0}
+    settings = {name: first.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
     first, moved = (clone(model).set_params(**settings) for model in (first, moved))
     first.fit(corpus.texts, corpus.labels)
     moved.fit([corpus.texts[row] for row in order], [corpus.labels[row] for row in order])
     np.testing.assert_allclose(moved.decision_function(corpus.texts), first.decision_function(corpus.texts), atol=0.01)
+
+
+def test_a_text_of_weak_words_is_led_by_its_strongest(corpus):
+    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
+    view = model._views.of(1, 0)
+    weak = np.flatnonzero(~view.strong & (view.strength > 0.0))
+    order = weak[np.argsort(-view.strength[weak])]
+    text = " ".join(model.words_[word] for word in (order[0], order[-1]))
+    why = model.explain(text)
+    assert [leader.word for leader in why.leaders] == [model.words_[order[0]]]
+    total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
+    assert total == pytest.approx(why.logit, abs=1e-12)
+    assert why.residual != 0.0
+    assert not model.explain("zzz qqq").leaders
+
+
+def test_an_n_gram_of_weak_words_stands_with_the_one_that_leads(corpus):
+    model = LeaderClassifier(ngrams=2).fit(corpus.texts, corpus.labels)
+    view = model._views.of(1, 0)
+    pairs = np.flatnonzero((view.host >= 0) & ~view.strong & (view.strength > 0.0))
+    pair = next(p for p in pairs.tolist() if not view.strong[view.host[p]] and len(set(model.words_[p].split())) == 2)
+    why = model.explain(model.words_[pair])
+    names = [leader.word for leader in why.leaders]
+    assert model.words_[view.host[pair]] in names
+    assert model.words_[pair] not in names
+
+
+def test_the_strength_of_a_word_is_that_of_the_formula(corpus):
+    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
+    texts = [{word for word, _, _ in find_words(text)} for text in corpus.texts]
+    strength = model._views.of(1, 0).strength
+    for number, word in enumerate(model.words_[:200]):
+        part = sum(word in text for text in texts) / (len(texts) + 1)
+        expected = abs(model.values_[number, 0]) * (part / (part + 0.05)) ** 0.5 * (1 - part) ** 1.5
+        assert strength[number] == pytest.approx(expected)
+
+
+def test_by_sign_the_word_of_most_evidence_leads_each_side(corpus):
+    model = LeaderClassifier(ngrams=1, groups="sign").fit(corpus.texts, corpus.labels)
+    view = model._views.of(1, 0)
+    number = {word: place for place, word in enumerate(model.words_)}
+    for text in corpus.texts[:40]:
+        there = {number[word] for word, _, _ in find_words(text) if word in number}
+        strong = [word for word in there if view.strong[word]]
+        first = {
+            side: max((w for w in strong if np.sign(view.margin[w]) == side), key=lambda w: view.rank[w], default=None)
+            for side in (-1.0, 1.0)
+        }
+        expected = {model.words_[word] for word in first.values() if word is not None}
+        if strong:
+            assert {leader.word for leader in model.explain(text).leaders} == expected
 
 
 def test_a_saved_model_explains_to_the_same_bits(model, tmp_path):
@@ -239,6 +290,7 @@ def test_texts_without_content_are_named_in_a_warning():
         ({"transfer": 0.5}, "expected 0.0, words keep their values, or 1.0"),
         ({"phantom": -1.0}, "phantom=-1.0"),
         ({"floor": 0.0}, "must be positive"),
+        ({"marginal": -0.5}, "marginal=-0.5"),
         ({"groups": "tree"}, "'topics' or 'sign'"),
         ({"strong_share": 0.0}, "strong_share=0.0"),
         ({"dimensions": -1}, "dimensions=-1"),

@@ -242,7 +242,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
         )
     problems += [
         f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
-        for name, least in (("phantom", 0), ("floor", 0), ("prior_strength", 0))
+        for name, least in (("phantom", 0), ("floor", 0), ("marginal", 0), ("prior_strength", 0))
         if given[name] is not None and not (_number(given[name]) and given[name] >= least)
     ]
     if given["floor"] == 0 or given["prior_strength"] == 0:

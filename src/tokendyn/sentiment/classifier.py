@@ -110,8 +110,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     phantom
         Words of value 0 that every text has beside its own. None for the number of least log-loss on held-out texts
         and on pieces of them; at transfer 1, None is 0.
-    floor, prior_strength
-        Transfer 0. Least scale of a word's value and weight of the prior, see
+    floor, marginal, prior_strength
+        Transfer 0. Least scale of a word's value, weight of its marginal effect in the scale, and of the prior, see
         :class:`tokendyn.sentiment.values.Prior`; None to choose them on held-out texts.
     groups
         Transfer 0. "topics": a leader leads strong words of its side that occur in like texts; "sign": one leader for
@@ -167,9 +167,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Transfer 1. Float64 (2,): ``(gain, 0)``; (C, C + 1), the gain on the diagonal, for C > 2 classes.
     training_
         Record of the training: ``texts``, ``distinct_words``, ``active_words``, ``status`` and ``cpu_seconds``. At
-        transfer 0 also ``crops``, the chosen ``phantom``, ``floor`` and ``prior_strength``, and ``tried``, all settings
-        with their losses on held-out texts; at transfer 1 ``training_texts``, ``validation_texts``, ``batch_size``,
-        ``epochs`` (what each epoch reached) and ``best`` (the chosen one of them).
+        transfer 0 also ``crops``, the chosen ``phantom``, ``floor``, ``marginal`` and ``prior_strength``, and
+        ``tried``, all settings with their losses on held-out texts; at transfer 1 ``training_texts``,
+        ``validation_texts``, ``batch_size``, ``epochs`` (what each epoch reached) and ``best`` (the chosen one).
 
     Examples
     --------
@@ -204,6 +204,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         leaders: float = 5.0,
         phantom: float | None = None,
         floor: float | None = None,
+        marginal: float | None = None,
         prior_strength: float | None = None,
         groups: str = "topics",
         strong_share: float | None = None,
@@ -233,6 +234,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.leaders = leaders
         self.phantom = phantom
         self.floor = floor
+        self.marginal = marginal
         self.prior_strength = prior_strength
         self.groups = groups
         self.strong_share = strong_share
@@ -401,6 +403,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             active_words=self.active_words,
             phantom=self.phantom,
             floor=self.floor,
+            marginal=self.marginal,
             prior_strength=self.prior_strength,
             leaders=float(self.leaders),
             strong_share=self.strong_share,

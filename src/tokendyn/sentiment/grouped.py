@@ -101,7 +101,9 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
     chosen = np.flatnonzero(leaders == np.arange(entries))
     alone = np.zeros(entries)
     alone[chosen] = _without(model, reading, chosen)
-    chosen = chosen[np.lexsort((-np.abs(alone[chosen]), reading.rows[chosen]))]
+    # What a rare word does is as exact, but another training would put another number: it is named later.
+    weight = np.abs(alone[chosen]) * model._views.grouping.steadiness(ragged.words[chosen])
+    chosen = chosen[np.lexsort((-weight, reading.rows[chosen]))]
     bounds = np.searchsorted(reading.rows[chosen], np.arange(count + 1)).tolist()
     residual = _totals(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
     names = model.words_

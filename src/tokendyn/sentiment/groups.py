@@ -21,6 +21,18 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 #: Weight of the side that a word speaks for, beside 1 for its topic, in its place.
 _SIDE = 2.0
+#: Share of the texts below which a word is weakened, for its value depends on who is in the training, and the power of
+#: the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for leaders that
+#: stay in another training and are no stop-words.
+_SEEN, _SELDOM = 0.05, 1.5
+#: An n-gram without a strong word leads from so many times the strength on that a word needs.
+_ALONE = 1.5
+#: Part of the least strength of a strong word that is taken off before strong words are ranked.
+_TAKEN_OFF = 0.5
+#: Words of a text without a strong word lead if they have so much of the largest strength.
+_NEXT_BEST = 0.5
+#: Spread of two groups by sign.
+_BY_SIGN = 1.0
 #: Texts that the number of leaders is set by, and bounds of the exponent that sets it.
 _LOOKED_AT, _MOST_SPREAD, _HALVINGS = 400, 12.0, 12
 #: Doublings of a chain of followers.
@@ -41,17 +53,21 @@ class View:
     ----------
     margin
         Value for the one less that for the other.
+    strength
+        ``|margin| sqrt(p / (p + 1/20)) (1 - p)^(3/2)``, p the share of the training texts with the word (our own): a
+        word of few texts has another value in another training, a word of nearly all texts tells them apart little.
     strong
-        Which words may lead: those of largest ``|margin|`` that make up the strong share of all words of the training
+        Which words may lead: those of largest strength that make up the strong share of all words of the training
         texts.
     rank
-        Rank of ``(|margin| - least) sqrt(texts with the word)`` among strong words, in (0, 1); least is the smallest
-        margin of a strong word.
+        Rank of ``(strength - least / 2) sqrt(texts with the word)`` among strong words, in (0, 1), where least is the
+        smallest strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
     host
-        Of an n-gram that holds strong words, the strongest of them, which it stands with; else -1.
+        Of an n-gram, its strongest word with a value, which it stands with; else -1.
     """
 
     margin: Float[np.ndarray, " words"]
+    strength: Float[np.ndarray, " words"]
     strong: Bool[np.ndarray, " words"]
     rank: Float[np.ndarray, " words"]
     host: Int[np.ndarray, " words"]
@@ -66,8 +82,10 @@ class Grouping:
 
     Attributes
     ----------
+    texts
+        How many texts were learned from.
     frequencies
-        How many training texts hold each word.
+        How many of them hold each word.
     members
         ``(words, n)``: the numbers of the words of an n-gram that have a value, -1 for the others and for words.
     topics
@@ -78,6 +96,7 @@ class Grouping:
         Sets how many words lead: the larger, the fewer.
     """
 
+    texts: int
     frequencies: Int[np.ndarray, " words"]
     members: Int[np.ndarray, "words longest"]
     topics: Float[np.ndarray, "words dimensions"]
@@ -87,27 +106,43 @@ class Grouping:
     def view(self, margin: Float[np.ndarray, " words"]) -> View:
         """Return the words with their strength on one margin.
 
-        Words are strong first, then the n-grams that hold no strong word and have as large a margin.
+        Words are strong first, then the n-grams that hold no strong word and are clearly stronger.
         """
-        strength = np.abs(margin)
+        strength = self._strength(margin)
         single = np.flatnonzero((self.members < 0).all(axis=1))
         order = single[np.argsort(-strength[single], kind="stable")]
         before = np.cumsum(self.frequencies[order]) - self.frequencies[order]
         strong = np.zeros(len(margin), dtype=bool)
         strong[order] = (before < self.share * self.frequencies[single].sum()) & (strength[order] > 0.0)
         least = strength[strong].min(initial=np.inf)
-        there = (self.members >= 0) & strong[self.members]
-        best = np.where(there, strength[self.members], -1.0)
-        at = np.arange(len(margin)), best.argmax(axis=1) if best.shape[1] else 0
-        host = np.where(there.any(axis=1), self.members[at], -1) if best.shape[1] else np.full(len(margin), -1)
-        strong |= (strength >= least) & (host < 0)
-        rank = np.zeros(len(margin))
+        host = self._hosts(strength)
+        strong |= (strength >= _ALONE * least) & ((host < 0) | ~strong[host])
+        rank = np.minimum(strength / least - 1.0, 0.0)
         chosen = np.flatnonzero(strong)
-        # Less the least strength: a frequent word at the edge of the strong ones would else lead in one training, and
-        # in the next not be there.
-        evidence = (strength[chosen] - least) * np.sqrt(self.frequencies[chosen])
+        # Part of the least strength is taken off: a frequent word at the edge of the strong ones would else lead in one
+        # training, and in the next not be there.
+        evidence = (strength[chosen] - _TAKEN_OFF * least) * np.sqrt(self.frequencies[chosen])
         rank[chosen[np.argsort(evidence, kind="stable")]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
-        return View(margin=margin, strong=strong, rank=rank, host=host)
+        return View(margin=margin, strength=strength, strong=strong, rank=rank, host=host)
+
+    def _strength(self, margin: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:
+        """Return the strength of each word on one margin."""
+        # One text more than there are: a word of all texts keeps a little strength, for there may be no other.
+        seldom = 1.0 - self.frequencies / (self.texts + 1.0)
+        words = np.arange(len(margin))
+        return np.abs(margin) * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
+
+    def steadiness(self, words: Entries) -> Float[np.ndarray, " entries"]:
+        """Return ``p / (p + 1/20)``, near 1 where another training finds much the same, p the share of texts."""
+        part = self.frequencies[words] / (self.texts + 1.0)
+        return part / (part + _SEEN)
+
+    def _hosts(self, strength: Float[np.ndarray, " words"]) -> Int[np.ndarray, " words"]:
+        """Return of each n-gram its strongest word with a value, -1 for none and for single words."""
+        if not self.members.shape[1]:
+            return np.full(len(strength), -1)
+        best = np.where(self.members >= 0, strength[self.members], -1.0).argmax(axis=1)
+        return self.members[np.arange(len(strength)), best]
 
     def places(
         self, words: Entries, margin: Float[np.ndarray, " entries"], rank: Float[np.ndarray, " entries"]
@@ -192,8 +227,26 @@ def lead(
     layers, alpha
         Depth and step parameter.
     """
+    return _led(texts, _entries(texts, views, best, second), views.grouping, layers, alpha)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """The words of many texts as they speak in each: attributes of :class:`View` and :class:`Lead`, by entry."""
+
+    rows: Entries
+    margins: Float[np.ndarray, " entries"]
+    rank: Float[np.ndarray, " entries"]
+    strong: Bool[np.ndarray, " entries"]
+    hosts: Entries
+
+
+def _entries(
+    texts: Ragged, views: Views, best: Int[np.ndarray, " texts"], second: Int[np.ndarray, " texts"]
+) -> _Entries:
+    """Return which words of each text lead or follow, before places are made of them."""
     rows = np.repeat(np.arange(len(texts)), np.diff(texts.indptr))
-    margins, rank = np.empty(len(rows)), np.empty(len(rows))
+    margins, rank, strength = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
     strong, host = np.zeros(len(rows), dtype=bool), np.full(len(rows), -1, dtype=np.int64)
     number = best * (1 + max(int(np.max(best, initial=0)), int(np.max(second, initial=0)))) + second
     for pair in np.unique(number).tolist():
@@ -201,26 +254,52 @@ def lead(
         view = views.of(int(best[at]), int(second[at]))
         inside = np.flatnonzero((number == pair)[rows])
         words = texts.words[inside]
-        margins[inside], rank[inside], strong[inside] = view.margin[words], view.rank[words], view.strong[words]
-        host[inside] = view.host[words]
+        margins[inside], rank[inside], strength[inside] = view.margin[words], view.rank[words], view.strength[words]
+        strong[inside], host[inside] = view.strong[words], view.host[words]
     hosts = _hosts(texts.words, rows, host, len(views.table))
+    strong |= _next_best(strength, strong, hosts, rows, len(texts))
+    # An n-gram without a strong word stands alone.
+    hosts = np.where(strong[hosts], hosts, np.arange(len(rows)))
+    return _Entries(rows=rows, margins=margins, rank=rank, strong=strong, hosts=hosts)
+
+
+def _led(texts: Ragged, seen: _Entries, grouping: Grouping, layers: int, alpha: float) -> Lead:
+    """Send strong words through the layers."""
+    rows, strong = seen.rows, seen.strong
     entries = np.flatnonzero(strong)
     leaders = np.full(len(rows), -1, dtype=np.int64)
     if len(entries):
-        places = views.grouping.places(texts.words[entries], margins[entries], rank[entries])
+        places = grouping.places(texts.words[entries], seen.margins[entries], seen.rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
-    leaders = leaders[hosts]
+    leaders = leaders[seen.hosts]
     own = leaders == np.arange(len(rows))
     return Lead(
-        margins=margins,
+        margins=seen.margins,
         strong=leaders >= 0,
-        hosts=hosts,
+        hosts=seen.hosts,
         leaders=leaders,
         counts=np.bincount(rows[own], minlength=len(texts)),
     )
+
+
+def _next_best(
+    strength: Float[np.ndarray, " entries"],
+    strong: Bool[np.ndarray, " entries"],
+    hosts: Entries,
+    rows: Entries,
+    texts: int,
+) -> Bool[np.ndarray, " entries"]:
+    """Return the strongest entries of the texts that have no strong one, so that these too have a leader."""
+    weak = (np.bincount(rows[strong], minlength=texts) == 0)[rows]
+    candidates = np.flatnonzero(weak & (hosts == np.arange(len(rows))) & (strength > 0.0))
+    most = np.zeros(texts)
+    np.maximum.at(most, rows[candidates], strength[candidates])
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[candidates] = strength[candidates] >= _NEXT_BEST * most[rows[candidates]]
+    return chosen
 
 
 def _hosts(
@@ -310,7 +389,9 @@ def topics_of(
     # Of several classes, words that speak for any of them against any other: twice the share.
     wide = share if table.shape[1] == 1 else min(1.0, 2.0 * share)
     topics = np.zeros((words, dimensions))
-    grouping = Grouping(frequencies=frequencies, members=members, topics=topics, share=wide, spread=0.0)
+    grouping = Grouping(
+        texts=len(sample), frequencies=frequencies, members=members, topics=topics, share=wide, spread=_BY_SIGN
+    )
     chosen = np.flatnonzero(grouping.view(reach).strong)
     rank = min(dimensions + 1, min(len(sample), len(chosen)) - 1)
     if dimensions and rank > 1:
@@ -346,7 +427,7 @@ def with_leaders(
 ) -> Grouping:
     """Return the grouping whose spread gives so many leaders on average, nearly, by bisection on some of the texts."""
     if not grouping.topics.shape[1] or not layers:
-        return grouping
+        return grouping  # by sign: the longest place of each side leads, whatever the spread
     sample = sample.rows(np.arange(0, len(sample), max(1, len(sample) // _LOOKED_AT)))
     counts = sample.counts.sorted_indices()
     texts = Ragged(
@@ -356,12 +437,11 @@ def with_leaders(
         neutral=np.zeros(len(sample)),
         lengths=sample.sizes,
     )
-    best, second = best_two(values.scores(sample))
+    seen = _entries(texts, Views(values.table, grouping), *best_two(values.scores(sample)))
     low, high = 0.0, _MOST_SPREAD
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        views = Views(values.table, replace(grouping, spread=middle))
-        if lead(texts, views, best, second, layers, alpha).counts.mean() > leaders:
+        if _led(texts, seen, replace(grouping, spread=middle), layers, alpha).counts.mean() > leaders:
             low = middle
         else:
             high = middle

@@ -38,6 +38,7 @@ class Settings:
     active_words: int
     phantom: float | None
     floor: float | None
+    marginal: float | None
     prior_strength: float | None
     leaders: float
     strong_share: float | None
@@ -47,7 +48,12 @@ class Settings:
 
     def fixed(self) -> dict[str, float]:
         """Return the settings of the prior that are not searched for."""
-        named = {"phantom": self.phantom, "floor": self.floor, "strength": self.prior_strength}
+        named = {
+            "phantom": self.phantom,
+            "floor": self.floor,
+            "marginal": self.marginal,
+            "strength": self.prior_strength,
+        }
         return {name: float(value) for name, value in named.items() if value is not None}
 
 
@@ -120,7 +126,7 @@ def learn(
     presence = sparse.csr_matrix(
         (np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape
     )
-    scale = prior_scale(presence, sample.targets, choice.prior.floor)
+    scale = prior_scale(presence, sample.targets, choice.prior.floor, choice.prior.marginal)
     whole = fit_values(
         sample if crops is None else join([sample, crops]), scale, choice.prior, progress=_tell(progress)
     )
@@ -148,9 +154,16 @@ def learn(
         "status": "completed" if choice.completed else "budget",
         "phantom": choice.prior.phantom,
         "floor": choice.prior.floor,
+        "marginal": choice.prior.marginal,
         "prior_strength": choice.prior.strength,
         "tried": [
-            {"phantom": prior.phantom, "floor": prior.floor, "prior_strength": prior.strength, "loss": loss}
+            {
+                "phantom": prior.phantom,
+                "floor": prior.floor,
+                "marginal": prior.marginal,
+                "prior_strength": prior.strength,
+                "loss": loss,
+            }
             for prior, loss in choice.tried
         ],
     }

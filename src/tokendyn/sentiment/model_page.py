@@ -77,7 +77,8 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     """Return what a training came to: its best epoch, or its chosen settings."""
     if "best" in training:
         return {"validation accuracy": f"{training['best']['validation_accuracy']:.1%}"}
-    chosen = {name: training[name] for name in ("phantom", "floor", "prior_strength")}
+    names = ("phantom", "floor", "marginal", "prior_strength")
+    chosen = {name: training[name] for name in names if name in training}
     loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
     return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}"}
 

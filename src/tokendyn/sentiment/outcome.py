@@ -67,7 +67,8 @@ class TrainedModel(Result):
 
     def _describe_fit(self, training: Mapping[str, Any]) -> list[str]:
         """Return what a fit at transfer 0 did."""
-        chosen = f"phantom {training['phantom']:g}, floor {training['floor']:g}, prior {training['prior_strength']:g}"
+        names = {"phantom": "phantom", "floor": "floor", "marginal": "marginal", "prior": "prior_strength"}
+        chosen = ", ".join(f"{name} {training[key]:g}" for name, key in names.items())
         lines = [
             f"learned {training['active_words']} words and n-grams from {training['texts']} texts in "
             f"{training['cpu_seconds']:.1f} s of processor time",

@@ -13,22 +13,28 @@ from tokendyn.sentiment.values import Prior, Sample, Values, fit_values, prior_s
 
 #: Settings that are tried, one after the other from the first guess on; chosen on splits of the training half of IMDb,
 #: the movie sentences and docstrings of installed packages.
-_PHANTOMS = (0.0, 5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
+_PHANTOMS = (5.0, 10.0, 20.0, 35.0, 50.0, 70.0, 100.0, 140.0, 200.0, 280.0, 400.0)
 _FLOORS = (0.2, 0.4, 0.8, 1.6)
-_STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0)
+_STRENGTHS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+#: Marginal effects of words in few or short texts are mostly chance.
+_MARGINALS = (0.0, 0.3, 1.0)
 #: Folds: all five where they are a fifth of so many texts times columns, fewer of larger samples, at least one.
 _FOLDS, _FEW = 5, 2_500
-#: Above so many entries, tokens of fewer texts than _RARE are left out of the search: they hardly move its losses.
-_MANY_ENTRIES, _RARE = 1_000_000, 5
+#: Above so many entries times columns, tokens of fewer texts than _RARE are left out of the search: they hardly
+#: move its losses. Of several classes the settings hang on rare words, whose values make probabilities too sure.
+_MANY_ENTRIES, _RARE, _RARE_OF_SEVERAL = 1_000_000, 5, 2
 #: Up to so many texts the strength is searched for. Of more texts the held-out losses hardly depend on it, and a
 #: stronger prior than the guess makes probabilities of texts of other kinds too small.
 _SEARCHED = 5_000
+#: Up to so many texts the marginal effects of words are left out at first.
+_FEW_TEXTS = 1_000
 #: Gradient at which a fit of the search ends.
 _ROUGH = 5e-5
 #: And the most iterations; each fit begins where that of the setting before ended.
 _ROUGH_ITERATIONS = 60
-#: A setting is left for a neighbour whose loss is less by so much: losses of held-out texts are no surer than that.
-_ENOUGH = 2e-3
+#: A setting is left for a neighbour whose loss is less by so much, and by this over the root of the number of texts:
+#: losses of held-out texts are no surer than that.
+_ENOUGH, _CHANCE = 2e-3, 0.2
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def choose_prior(
     progress: Callable[[str], None] = lambda _: None,
     deadline: float = math.inf,
 ) -> Choice:
-    """Return the settings of least held-out log-loss, found one after the other: phantom, floor, strength, phantom.
+    """Return the settings of least held-out log-loss, found one after the other.
 
     The loss of a setting is that on texts which the fit did not see, averaged with that on crops of them where crops
     are given. Folds go by the number of the text within its class, so nothing is random.
@@ -70,35 +76,47 @@ def choose_prior(
         When no further setting is tried, by :func:`time.monotonic`.
     """
     usual = float(np.median(sample.sizes))
-    guess = Prior(phantom=100.0 if crops is not None else 20.0, floor=0.4, strength=4.0)
+    # Texts without crops are short, and about as long as those to come: many phantom words would only blur them.
+    most = max(usual, _PHANTOMS[0]) if crops is None else 4 * usual
+    guess = Prior(
+        phantom=100.0 if crops is not None else _PHANTOMS[0],
+        floor=0.4, strength=4.0, marginal=1.0 if len(sample) > _FEW_TEXTS else 0.0,
+    )  # fmt: skip
     best = replace(guess, **fixed)
     folds = [_Fold(sample, crops, parents, held) for held in held_out(sample.targets)]
     losses: dict[Prior, float] = {}
+    enough = max(_ENOUGH, _CHANCE / math.sqrt(len(sample)))
 
     def loss(prior: Prior) -> float:
         if prior not in losses:
             if time.monotonic() > deadline:
                 return math.inf
-            progress(f"phantom {prior.phantom:g}, floor {prior.floor:g}, strength {prior.strength:g}")
+            progress(
+                f"phantom {prior.phantom:g}, floor {prior.floor:g}, marginal {prior.marginal:g}, "
+                f"strength {prior.strength:g}"
+            )
             losses[prior] = float(np.mean([fold.loss(prior) for fold in folds]))
         return losses[prior]
 
-    grids = {"phantom": [p for p in _PHANTOMS if p <= 4 * usual], "floor": _FLOORS, "strength": _STRENGTHS}
+    phantoms = [phantom for phantom in _PHANTOMS if phantom <= most]
+    # A lower floor of few texts hides words behind the bias: fewer texts right, though losses are a little less.
+    floors = [floor for floor in _FLOORS if floor >= guess.floor or len(sample) > _FEW_TEXTS]
+    grids = {"phantom": phantoms, "marginal": _MARGINALS, "floor": floors, "strength": _STRENGTHS}
     strength = ("strength",) if len(sample) <= _SEARCHED else ()
-    for name in ("phantom", "floor", *strength, "phantom"):
+    for name in ("phantom", "marginal", "floor", *strength, "phantom"):
         if name not in fixed:
-            best = _descend(best, name, list(grids[name]), loss)
+            best = _descend(best, name, list(grids[name]), loss, enough)
     loss(best)
     return Choice(prior=best, tried=tuple(losses.items()), completed=time.monotonic() <= deadline)
 
 
-def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float]) -> Prior:
+def _descend(best: Prior, name: str, grid: list[float], loss: Callable[[Prior], float], enough: float) -> Prior:
     """Walk along one setting, from where it stands, as long as the loss falls clearly: convex in practice."""
     at = min(range(len(grid)), key=lambda number: abs(grid[number] - getattr(best, name)))
     best = replace(best, **{name: grid[at]})
     for step in (1, -1):
         here, moved = at + step, False
-        while 0 <= here < len(grid) and loss(replace(best, **{name: grid[here]})) < loss(best) - _ENOUGH:
+        while 0 <= here < len(grid) and loss(replace(best, **{name: grid[here]})) < loss(best) - enough:
             best, here, moved = replace(best, **{name: grid[here]}), here + step, True
         if moved:
             break
@@ -136,23 +154,27 @@ class _Fold:
             learned.append(crops.rows(np.flatnonzero(~out[parents])))
             self.held.append(crops.rows(np.flatnonzero(out[parents])))
         frequency = np.bincount(learned[0].counts.indices, minlength=sample.counts.shape[1])
-        tokens = np.flatnonzero(frequency >= (_RARE if sample.counts.nnz > _MANY_ENTRIES else 1))
+        rare = _RARE if sample.targets.shape[1] == 1 else _RARE_OF_SEVERAL
+        tokens = np.flatnonzero(
+            frequency >= (rare if sample.counts.nnz * sample.targets.shape[1] > _MANY_ENTRIES else 1)
+        )
         self.held = [part.tokens(tokens) for part in self.held]
         texts = learned[0].tokens(tokens)
         self.presence = (texts.counts > 0).astype(np.float64)
         self.texts = texts
         self.learned = join([texts, *(part.tokens(tokens) for part in learned[1:])])
-        self.scales: dict[float, np.ndarray] = {}
+        self.scales: dict[tuple[float, float], np.ndarray] = {}
         self.start: Values | None = None
 
     def loss(self, prior: Prior) -> float:
         """Return the mean held-out log-loss of a fit with these settings."""
-        if prior.floor not in self.scales:
-            self.scales[prior.floor] = prior_scale(self.presence, self.texts.targets, prior.floor)
+        scale = prior.floor, prior.marginal
+        if scale not in self.scales:
+            self.scales[scale] = prior_scale(self.presence, self.texts.targets, *scale)
         # The strength counts texts: on four fifths of them it is what it is on all.
         self.start = fit_values(
             self.learned,
-            self.scales[prior.floor],
+            self.scales[scale],
             prior,
             start=self.start,
             gradient=_ROUGH,

@@ -23,7 +23,7 @@ _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
-    "strong_share", "dimensions", "modifiers",
+    "strong_share", "dimensions", "marginal", "modifiers",
 }  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
@@ -88,12 +88,8 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
     fitted = {"phantom": float(classifier.phantom_)}
     return fitted | (
-        {
-            "spread": classifier.grouping_.spread,
-            "share": classifier.grouping_.share,
-            "negator": classifier.modifiers_.negator,
-            "intensifier": classifier.modifiers_.intensifier,
-        }
+        {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
+        | {name: getattr(classifier.modifiers_, name) for name in ("negator", "intensifier")}
         if classifier._linear
         else {}
     )
@@ -155,6 +151,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
         topics = np.zeros((len(words), tensors["topics"].shape[1]))
         topics[tensors["with_topic"]] = tensors["topics"]
         grouping = Grouping(
+            texts=int(fitted.get("texts", record["training"].get("texts", 0))),
             frequencies=tensors["frequencies"],
             members=members_of(words, int(parameters["ngrams"])),
             topics=topics,

@@ -73,6 +73,8 @@ class Prior:
         Words of value 0 that every text has beside its own.
     floor
         Least scale of a word of usual frequency.
+    marginal
+        Weight of the marginal effect of a word in its scale; 0 trusts none of them, as is best with few texts.
     strength
         Weight of the prior, in texts: the penalty is ``strength |u|^2 / (2 sum of importance)``.
     """
@@ -80,6 +82,7 @@ class Prior:
     phantom: float
     floor: float
     strength: float
+    marginal: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,13 @@ def losses_and_slopes(
 
 
 def prior_scale(
-    presence: sparse.csr_matrix, targets: Float[np.ndarray, "texts columns"], floor: float
+    presence: sparse.csr_matrix, targets: Float[np.ndarray, "texts columns"], floor: float, marginal: float = 1.0
 ) -> Float[np.ndarray, "tokens columns"]:
     """Return the standard deviation that the prior gives to the value of each token.
 
-    ``s_j^(2/1.3) = (floor idf_j / 5)^2 + max(r_j^2 - 1/p_j - 1/q_j, 0)``, ``r_j = log(p_j / sum p) - log(q_j / sum q)``
-    and p_j, q_j one more than the (expected) number of texts with the token that are of the class, or of another. The
-    second term is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps
+    ``s_j^(2/1.3) = (floor idf_j / 5)^2 + marginal^2 max(r_j^2 - 1/p_j - 1/q_j, 0)``, with
+    ``r_j = log(p_j / sum p) - log(q_j / sum q)`` and p_j, q_j one more than the (expected) number
+    of texts with the token that are of the class, or of another. The second term is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps
     tokens whose marginal effect vanishes but not their effect beside others, such as "good" in reviews of films; with
     the inverse document frequency ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
 
@@ -138,8 +141,8 @@ def prior_scale(
         (texts, tokens): 1 where a text has a token.
     targets
         As in :class:`Sample`; the columns of the result are theirs.
-    floor
-        Factor of the first term.
+    floor, marginal
+        Factors of the roots of the two terms.
     """
     frequency = np.asarray(presence.sum(axis=0)).ravel()
     idf = 1.0 + np.log(presence.shape[0] / np.maximum(frequency, 1.0))
@@ -147,7 +150,8 @@ def prior_scale(
     for column, inside in enumerate((presence.T @ targets).T):
         p, q = 1.0 + inside, 1.0 + frequency - inside
         r = np.log(p / p.sum()) - np.log(q / q.sum())
-        scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0))
+        effect = np.maximum(r**2 - 1.0 / p - 1.0 / q, 0.0)
+        scale[:, column] = np.sqrt((floor * idf / _USUAL_IDF) ** 2 + marginal**2 * effect)
     return scale**_SHARPNESS
 
 

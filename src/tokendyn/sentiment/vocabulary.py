@@ -119,14 +119,17 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
         sizes = sizes + np.bincount(rows[runs >= 0], minlength=count)
         row, run, times = _tally(runs, rows, len(keys))
         kept = np.bincount(run[row < len(texts)], minlength=len(keys)) > 1
-        renamed = np.cumsum(kept) - 1 + base
+        renamed = (np.cumsum(kept) - 1 + base).astype(np.int32)
         inside = kept[run]
         parts.append((row[inside], renamed[run[inside]], times[inside]))
+        del row, run, times, inside
         base += int(np.sum(kept))
         spelled = _spell(keys, spelled, names, words, kept if length == rule.ngrams else None)
         names += spelled if length == rule.ngrams else [name for name, keep in zip(spelled, kept, strict=True) if keep]
+    longest = len(parts)
     rows, tokens, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    if len(parts) > 1:
+    del parts, runs, numbers, marked, units
+    if longest > 1:
         order = np.argsort(rows, kind="stable")
         rows, tokens, counts = rows[order], tokens[order], counts[order]
     return CountedTexts(
@@ -168,7 +171,7 @@ def _extend(
     runs = runs[: len(following)]
     valid = (runs >= 0) & (following >= 0)
     keys, inverse = np.unique(runs[valid] * words + following[valid], return_inverse=True)
-    longer = np.full(len(following), -1, dtype=np.int64)
+    longer = np.full(len(following), -1, dtype=np.int64)  # keys of the next length need 64 bits
     longer[valid] = inverse
     return keys, longer
 
@@ -179,8 +182,10 @@ def _tally(
     """Return text, number and count of the distinct tokens of every text."""
     valid = numbers >= 0
     keys, counts = np.unique(rows[valid] * max(names, 1) + numbers[valid], return_counts=True)
-    row, number = np.divmod(keys, max(names, 1))
-    return row, number, counts
+    # 32 bits hold all three, and these columns are the largest arrays of a training.
+    row = (keys // max(names, 1)).astype(np.int32)
+    keys %= max(names, 1)
+    return row, keys.astype(np.int32), counts.astype(np.int32)
 
 
 def _spell(
