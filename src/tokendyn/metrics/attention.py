@@ -185,4 +185,3 @@ def commonest_top(attention: Num[np.ndarray, "heads tokens keys"]) -> Float[np.n
     """Return the share of rows whose heaviest key is the commonest one: the null of every prediction of leaders."""
     tops = attention.argmax(axis=-1)
     return np.array([np.bincount(row).max() / len(row) for row in tops])
-

@@ -55,6 +55,26 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class BlockNorms:
+    """The norms of one block; None where there is none.
+
+    Attributes
+    ----------
+    front
+        Whose output the attention reads; for post order it ends the block before.
+    middle
+        In front of the feed-forward part.
+    attention, feed_forward
+        Behind the two parts: of the sums (post), or of what is added (sandwich).
+    """
+
+    front: Norm | None
+    middle: Norm | None
+    attention: Norm | None
+    feed_forward: Norm | None
+
+
+@dataclass(frozen=True)
 class HeadMatrices:
     """The matrices of all heads of a layer; key and value heads that several queries share are repeated.
 

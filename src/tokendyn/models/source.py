@@ -16,7 +16,7 @@ from tokendyn.data.tokenizing import Cut, cut_texts
 from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.models.families import Family, family_of
 from tokendyn.models.folder import RULES, check_folder
-from tokendyn.models.parts import HeadMatrices, Norm, blocks_of, found, head_count, read_heads, read_norm
+from tokendyn.models.parts import BlockNorms, HeadMatrices, Norm, blocks_of, found, head_count, read_heads, read_norm, submodule
 from tokendyn.models.tracing import Ablation, LayerView, Tracer
 from tokendyn.optional import library, missing
 
@@ -55,7 +55,7 @@ class Run:
     Attributes
     ----------
     states
-        ``(layers + 1, tokens, dim)``: before the first and after each block. The norm behind the last block is left out.
+        ``(layers + 1, tokens, dim)``: before the first and after each block, without the norm behind the last one.
     outputs
         What each block returned, from which :meth:`Model.run` can start.
     """
@@ -301,37 +301,71 @@ class Model:
         return order
 
     @property
+    def not_bilinear(self) -> str:
+        """Why the scores are no bilinear form of what a layer reads; empty if they are one, up to rotations."""
+        family, config = self.family, self.config
+        if family is None:
+            return self.unknown
+        reasons = {
+            "relative": "its scores have a term for the distance of two tokens",
+            "alibi": "its scores fall with the distance of two tokens (ALiBi)",
+        }
+        attention = submodule(self.blocks[0], family.attention)
+        if family.positions in reasons:
+            return reasons[family.positions]
+        if any(found(attention, name) is not None for name in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
+            return "its queries and keys are normalised"
+        if getattr(config, "attn_logit_softcapping", None):
+            return "its scores are capped"
+        if family.name == "GPT-J":
+            return "it turns pairs of neighbouring coordinates inside its attention, where no hook sees the angles"
+        return ""
+
+    @property
     def unknown(self) -> str:
         """What to say where a family is needed and not known."""
         return (
-            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: only its states are there; "
-            "name the parts with td.register_family(td.models.Family(...))"
+            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: only its states are "
+            "there; name the parts with td.register_family(td.models.Family(...))"
         )
 
-    def front_norm(self, layer: int) -> Norm | None:
-        """Return the norm whose output the attention of a layer reads; None where there is none."""
+    @cached_property
+    def norms(self) -> list[BlockNorms]:
+        """The norms of each block, as formulas; read once, since reading a norm calls it."""
         if self.family is None:
-            return None
-        if self.family.order == "post":
-            if layer:
-                return self.sum_norms(layer - 1)[1]
-            norm = found(self.module, self.family.first) if self.family.first else None
-            behind = getattr(self.module, "embeddings_project", None)  # ELECTRA widens its embeddings behind the norm
-            return None if norm is None or behind is not None else read_norm(norm)
-        block = self.called[layer]
-        modules = (found(block, path) for path in self.family.norm)
-        norm = next((module for module in modules if module is not None), None)
-        return None if norm is None else read_norm(norm)
+            return []
+        sums = [tuple(self._norm(block, path) for path in (self.family.attention_norm, self.family.feed_forward_norm))
+                for block in self.called]  # fmt: skip
+        fronts = [self._front(layer, sums) for layer in range(len(sums))]
+        middles = [self._norm(block, *self.family.middle) for block in self.called]
+        return [
+            BlockNorms(front=front, middle=middle, attention=attention, feed_forward=feed_forward)
+            for front, middle, (attention, feed_forward) in zip(fronts, middles, sums, strict=True)
+        ]
 
-    def sum_norms(self, layer: int) -> tuple[Norm | None, Norm | None]:
-        """Return the norms behind attention and feed-forward part of a layer, of post and sandwich order."""
+    def _front(self, layer: int, sums: list[Any]) -> Norm | None:
+        """Return the norm whose output the attention of a layer reads."""
         family = self.family
-        if family is None:
-            return None, None
-        modules = [found(self.called[layer], path) if path else None
-                   for path in (family.attention_norm, family.feed_forward_norm)]  # fmt: skip
-        first, second = (None if module is None else read_norm(module) for module in modules)
-        return first, second
+        assert family is not None
+        if family.order != "post":
+            return self._norm(self.called[layer], *family.norm)
+        if layer:
+            norm: Norm | None = sums[layer - 1][1]
+            return norm
+        widened = getattr(self.module, "embeddings_project", None)  # ELECTRA widens its embeddings behind the norm
+        return None if widened is not None else self._norm(self.module, family.first)
+
+    @staticmethod
+    def _norm(module: Any, *paths: str) -> Norm | None:
+        """Return the norm at the first path that exists; None where there is none."""
+        modules = (found(module, path) for path in paths if path)
+        norm = next((inner for inner in modules if inner is not None), None)
+        if norm is None:
+            return None
+        formula = read_norm(norm)
+        if formula is None:
+            raise BadInputError(f"{type(norm).__name__} is a norm that is neither LayerNorm nor RMSNorm")
+        return formula
 
     def with_random_weights(self, seed: int) -> "Model":
         """Return a model of the same shape with the random weights that its library starts training from."""
@@ -342,7 +376,7 @@ class Model:
             fresh = type(self.module)(copy.deepcopy(self.config))
         dtype = next(self.module.parameters()).dtype
         model = copy.copy(self)
-        for name in ("layers", "called", "_causal", "_accepted", "_head_size"):
+        for name in ("layers", "norms", "called", "_causal", "_accepted", "_head_size"):
             vars(model).pop(name, None)
         model.module = fresh.to(dtype).eval()
         family = self.family

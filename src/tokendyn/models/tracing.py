@@ -57,6 +57,8 @@ class LayerView:
         ``(tokens, dim)``: what attention (with its bias) and feed-forward part add, before any norm of the sum.
     norm_inputs
         What the norms of the sums take, by ``"attention"`` and ``"feed_forward"``.
+    rotation
+        Cosines and sines ``(tokens, width)`` by which queries and keys are turned; None without rotary places.
     """
 
     layer: int
@@ -68,6 +70,7 @@ class LayerView:
     attended: Float[np.ndarray, "tokens dim"] | None = None
     fed: Float[np.ndarray, "tokens dim"] | None = None
     norm_inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    rotation: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Tracer:
@@ -101,7 +104,7 @@ class Tracer:
 
     @contextmanager
     def attached(self) -> Iterator["Tracer"]:
-        """Hook the blocks, and let go of them at the end."""
+        """Keep hooks on the blocks while the model runs."""
         handles: list[Any] = []
         try:
             for block in self.blocks:
@@ -154,6 +157,9 @@ class Tracer:
     def _reads(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         hidden = args[0] if args else named["hidden_states"]
         self._now.reads = array(hidden[0])
+        turns = named.get("position_embeddings")
+        if isinstance(turns, tuple) and len(turns) == 2:
+            self._now.rotation = array(turns[0][0]), array(turns[1][0])
 
     def _weights(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
         if self.visit is None or not isinstance(output, tuple):
