@@ -10,6 +10,8 @@ from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.models.families import Family, register_family
+    from tokendyn.models.inspecting import inspect
+    from tokendyn.models.inspection import Inspection
     from tokendyn.models.parts import HeadMatrices, Norm
     from tokendyn.models.source import Encoded, Model, open_model
     from tokendyn.models.tracing import Ablation, LayerView
@@ -19,9 +21,11 @@ _HOMES = {
     "Encoded": "tokendyn.models.source",
     "Family": "tokendyn.models.families",
     "HeadMatrices": "tokendyn.models.parts",
+    "Inspection": "tokendyn.models.inspection",
     "LayerView": "tokendyn.models.tracing",
     "Model": "tokendyn.models.source",
     "Norm": "tokendyn.models.parts",
+    "inspect": "tokendyn.models.inspecting",
     "open_model": "tokendyn.models.source",
     "register_family": "tokendyn.models.families",
 }
@@ -31,9 +35,11 @@ __all__ = [
     "Encoded",
     "Family",
     "HeadMatrices",
+    "Inspection",
     "LayerView",
     "Model",
     "Norm",
+    "inspect",
     "open_model",
     "register_family",
 ]

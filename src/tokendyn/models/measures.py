@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from tokendyn.metrics.attention import (
-    Leaders,
     cold_index,
     commonest_top,
     effective_keys,
@@ -17,7 +16,7 @@ from tokendyn.metrics.attention import (
     visible,
 )
 from tokendyn.metrics.geometry import clusters, effective_rank, mean_cosine, mean_direction, unit
-from tokendyn.models.motion import PARTS, split_motion
+from tokendyn.models.motion import split_motion
 from tokendyn.models.scores import bilinear_scores, output_norms
 from tokendyn.models.source import Encoded, Model, Run
 from tokendyn.models.tracing import Ablation, LayerView
@@ -59,6 +58,8 @@ class TextMeasures:
     ----------
     tokens
         Its tokens, as the tokenizer writes them.
+    states
+        ``(layers + 1, tokens, dim)``.
     shapes
         Geometry of each of :data:`VARIANTS` that was run.
     rank, clusters
@@ -78,6 +79,7 @@ class TextMeasures:
     """
 
     tokens: tuple[str, ...]
+    states: Any = None
     shapes: dict[str, Shape] = field(default_factory=dict)
     rank: Any = None
     clusters: Any = None
@@ -99,6 +101,7 @@ def measure_states(states: Float[np.ndarray, "layers_and_one tokens dim"], into:
     """Measure what states alone tell."""
     inner = states[:, first:]
     count = inner.shape[1]
+    into.states = states
     into.shapes["model"] = shape_of(states, first)
     into.rank = np.array([effective_rank(layer) / count for layer in inner])
     into.clusters = np.array([[clusters(layer, cut) / count for cut in CUTS] for layer in inner])

@@ -16,7 +16,17 @@ from tokendyn.data.tokenizing import Cut, cut_texts
 from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.models.families import Family, family_of
 from tokendyn.models.folder import RULES, check_folder
-from tokendyn.models.parts import BlockNorms, HeadMatrices, Norm, blocks_of, found, head_count, read_heads, read_norm, submodule
+from tokendyn.models.parts import (
+    BlockNorms,
+    HeadMatrices,
+    Norm,
+    blocks_of,
+    found,
+    head_count,
+    read_heads,
+    read_norm,
+    submodule,
+)
 from tokendyn.models.tracing import Ablation, LayerView, Tracer
 from tokendyn.optional import library, missing
 
