@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from tiny_models import CONFIGURATIONS, library_model, tiny
 
 import tokendyn as td
@@ -11,6 +12,7 @@ from tokendyn.models import Ablation, Encoded, Model
 from tokendyn.models.families import FAMILIES, Family
 from tokendyn.models.motion import split_motion
 from tokendyn.models.scores import bilinear_scores
+from tokendyn.models.system import system_of
 
 HALVES = {"clip": ("text_model", "vision_model"), "bart": ("encoder", "decoder"), "t5": ("encoder", "decoder")}
 CASES = [(kind, part) for kind in CONFIGURATIONS for part in HALVES.get(kind, ("",))]
@@ -150,3 +152,65 @@ def test_a_family_of_the_library_cannot_be_replaced():
         td.register_family(FAMILIES[0])
     with pytest.raises(BadInputError, match=r"expected a tokendyn\.models\.Family"):
         td.register_family("BERT")
+
+
+#: Families whose norm or softmax the library computes in float32 whatever the type of the model.
+IN_FLOAT32 = {"modernbert", "vit", "clip", "gpt_neo", "gpt_neox", "opt", "phi", "llama", "mistral", "qwen2", "gemma"}
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_the_folded_system_is_the_model_and_its_pieces_are_the_ablations(kind, part):
+    model = tiny(kind, part)
+    encoded = an_input(model)
+    if model.not_bilinear:
+        with pytest.raises(BadInputError, match="is no system of the theory"):
+            system_of(model, encoded)
+        return
+    system = system_of(model, encoded)
+    bound = 1e-4 if kind in IN_FLOAT32 else 1e-10
+    pieces = [
+        ({}, Ablation()), ({"attention": False}, Ablation(attention=True)),
+        ({"feed_forward": False}, Ablation(feed_forward=True)),
+    ]  # fmt: skip
+    for switched, ablation in pieces:
+        states = model.run(encoded, ablation=ablation).states
+        assert np.abs(system.switched(**switched).run() - states).max() < bound * np.abs(states).max()
+
+
+def test_a_folded_head_is_a_head_of_the_core_on_unit_tokens():
+    model = tiny("bert")
+    encoded = an_input(model)
+    _, views = seen(model, encoded)
+    layer = system_of(model, encoded).layers[1]
+    units = layer.unit_tokens(views[1].entering)
+    assert np.linalg.norm(units, axis=1) == pytest.approx(1, abs=1e-9)
+    assert layer.inverse_temperature == pytest.approx(24 / np.sqrt(6))
+    vectors = views[1].concatenated.reshape(12, 4, 6)
+    for number, (head, given) in enumerate(zip(layer.heads, model.layers[1].output, strict=True)):
+        folded = layer.folded(number)
+        scores = folded.inverse_temperature * units @ folded.interaction @ units.T + units @ folded.key_bias
+        assert np.abs(softmax(scores, axis=1) - views[1].attention[number]).max() < 1e-10
+        step = head.attend(np.column_stack([units, np.ones(12)]))
+        assert np.abs(step.means[:, :-1] - vectors[:, number] @ given.T).max() < 1e-10
+        assert np.abs(step.means[:, -1]).max() == 0
+
+
+def test_a_run_of_the_core_takes_the_layers_of_a_model():
+    model = tiny("gpt2")
+    encoded = an_input(model)
+    system = system_of(model, encoded)
+    trajectory = td.run(system.start, list(system.layers))
+    assert np.abs(trajectory.states[-1] - model.run(encoded).states[-1]).max() < 1e-10
+
+
+def test_a_hard_system_follows_its_leaders():
+    model = tiny("bert")
+    encoded = an_input(model)
+    layer = system_of(model, encoded).switched(hard=True).layers[0]
+    start = model.run(encoded).states[0]
+    _, steps = layer(start)
+    units = layer.unit_tokens(start)
+    for number, step in enumerate(steps):
+        folded = layer.folded(number)
+        scores = folded.inverse_temperature * units @ folded.interaction @ units.T + units @ folded.key_bias
+        assert np.array_equal(step.leaders, scores.argmax(axis=1))

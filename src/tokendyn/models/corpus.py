@@ -56,8 +56,15 @@ def combined(texts: Sequence[TextMeasures], references: Sequence[TextMeasures] =
         inner, outer = cosines([text.ablated[name][0] for text in texts], others)
         effects[name] = (inner - outer)[:, -1] - (within["model"] - across["model"])[:, -1]
         own[name] = np.array([text.ablated[name][1] for text in texts])
+    ranks, rungs = {}, {}
+    for name in first.ladder:
+        ranks[name] = np.array([text.ladder[name][0] for text in texts])
+        # Reference texts climb no ladder: it is the dearest of the measures.
+        alone = len(texts) == 1 or bool(references)
+        inner, outer = cosines([text.ladder[name][1] for text in texts]) if not alone else (ranks[name] * np.nan,) * 2
+        rungs[name] = (inner - outer).reshape(len(texts), -1)[:, -1]
     return {
-        "within": within, "across": across, "rank": _stacked([text.rank for text in texts]),
+        "ladder_rank": ranks, "ladder_gathering": rungs, "within": within, "across": across, "rank": _stacked([text.rank for text in texts]),
         "clusters": _stacked([text.clusters for text in texts]),
         "head_measures": _heads([text.heads for text in texts]),
         "motion_shares": _stacked([text.motion for text in texts]),

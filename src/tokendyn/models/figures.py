@@ -132,6 +132,31 @@ def motion_figure(inspection: "Inspection") -> Figure:
     return figure
 
 
+def ladder_figure(inspection: "Inspection") -> Figure:
+    """Draw how well the pieces of the model rank the pairs of its last layer."""
+    table = inspection.ladder
+    figure = new_figure(7.5, 1.0 + 0.32 * len(table))
+    axes = figure.subplots()
+    errors = 2 * table["error"].to_numpy()
+    bars: Any = errors if np.isfinite(errors).all() else None
+    axes.barh(
+        np.arange(len(table)), table["rank correlation"], xerr=bars, color=[_rung_colour(n) for n in table.pieces]
+    )
+    axes.set_yticks(np.arange(len(table)), list(table.pieces))
+    axes.invert_yaxis()
+    quiet(axes, "rank correlation of all pairwise cosines with the real last layer")
+    return figure
+
+
+def _rung_colour(name: str) -> str:
+    """Return grey for no dynamics, one colour for attention, one for the feed-forward part, ink for the model."""
+    if name == "no dynamics":
+        return NEUTRAL
+    if name == "all = model":
+        return INK
+    return LEADER_COLOURS[1 if name.startswith("feed") else 3 if "hardmax" in name else 0]
+
+
 def paths_figure(inspection: "Inspection") -> tuple[Figure, float]:
     """Draw the directions of the tokens layer by layer in the plane of the last layer; return its share of variance."""
     directions = unit(np.asarray(inspection.states))[:, 1:]

@@ -43,6 +43,8 @@ class Inspecting(Experiment["Inspection"]):
         or nothing.
     null
         What the model is compared with: a model of its shape with random weights, or nothing.
+    ladder
+        Run the model as a system of the theory too, its pieces switched on one by one.
     double
         Compute in float64.
     part
@@ -62,6 +64,7 @@ class Inspecting(Experiment["Inspection"]):
     tokens: int = 512
     ablate: Ablate = "layers"
     null: Null = "random"
+    ladder: bool = True
     double: bool = False
     part: str = ""
     seed: int = 0
@@ -107,7 +110,7 @@ class Inspecting(Experiment["Inspection"]):
             return inspect(self.states, seed=self.seed)
         assert self.model is not None
         return inspect(
-            self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, double=self.double,
+            self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, ladder=self.ladder, double=self.double,
             part=self.part, seed=self.seed, progress=progress,
         )  # fmt: skip
 
@@ -133,6 +136,7 @@ def inspect(
     tokens: int = 512,
     ablate: Ablate = "layers",
     null: Null = "random",
+    ladder: bool = True,
     double: bool = False,
     part: str = "",
     seed: int = 0,
@@ -155,6 +159,8 @@ def inspect(
         ``"layers"`` switches off the attention of one layer after the other, ``"heads"`` each head too.
     null
         ``"random"`` compares with random weights of the same shape.
+    ladder
+        Run the model as a system of the theory too, its pieces switched on one by one.
     double
         Compute in float64.
     part
@@ -191,7 +197,7 @@ def inspect(
         return inspect_states(model)
     opened = _opened(model, double=double, part=part)
     inputs = _inputs(opened, texts, tokens)
-    return _inspected(opened, inputs, ablate=ablate, null=null, seed=seed, progress=progress)
+    return _inspected(opened, inputs, ablate=ablate, null=null, ladder=ladder, seed=seed, progress=progress)
 
 
 def _opened(model: Any, *, double: bool, part: str) -> "Model":
@@ -243,7 +249,7 @@ def _inputs(model: "Model", texts: Any, tokens: int) -> "list[Encoded]":
 
 
 def _inspected(
-    model: "Model", inputs: "list[Encoded]", *, ablate: Ablate, null: Null, seed: int,
+    model: "Model", inputs: "list[Encoded]", *, ablate: Ablate, null: Null, ladder: bool, seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> "Inspection":  # fmt: skip
     """Measure inputs, and the reference texts where those are too few to be each other's null."""
@@ -251,6 +257,7 @@ def _inspected(
 
     from tokendyn.models.corpus import LEAST_TEXTS, combined, reference_texts
     from tokendyn.models.inspection import Inspection
+    from tokendyn.models.ladder import add_ladder
     from tokendyn.models.measures import measure_reference, measure_text
     from tokendyn.runs.provenance import provenance
 
@@ -267,6 +274,8 @@ def _inspected(
     measured: list[TextMeasures] = []
     for number, encoded in enumerate(inputs):
         measured.append(measure_text(model, encoded, random=random, ablations=ablations))
+        if ladder:
+            add_ladder(model, encoded, measured[-1])
         tell(number + 1, total)
     references: list[TextMeasures] = []
     for number, encoded in enumerate(others):

@@ -62,6 +62,9 @@ class Inspection(Result, kind="inspection"):
         By the name of an ablation ``(texts,)``: change of the gathering in the last layer.
     own
         The same: mean cosine of a token to its own last state.
+    ladder_rank, ladder_gathering
+        By the name of a rung ``(texts,)``: Spearman correlation of the pairwise cosines with the real ones of the last
+        layer, and gathering there; NaN for few texts.
     by_reference
         Whether the other texts are the reference texts that ship with the library.
     notes
@@ -86,6 +89,8 @@ class Inspection(Result, kind="inspection"):
     motion_error: float = 0.0
     effects: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    ladder_rank: Mapping[str, Any] = field(default_factory=dict)
+    ladder_gathering: Mapping[str, Any] = field(default_factory=dict)
     by_reference: bool = False
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -214,6 +219,21 @@ class Inspection(Result, kind="inspection"):
             for name, effect in self.effects.items()
         ]  # fmt: skip
         return pd.DataFrame(rows, columns=["off", "effect", "error", "own cosine"])
+
+    @property
+    def ladder(self) -> "pd.DataFrame":
+        """One row a rung: pieces of the model that are on, and how the last layer of the real model follows."""
+        import pandas as pd
+
+        rows = [
+            {
+                "pieces": name, "rank correlation": float(np.nanmean(ranks)), "error": float(self.error(ranks)),
+                "gathering": float(self.ladder_gathering[name].mean()),
+            }
+            for name, ranks in self.ladder_rank.items()
+            if np.isfinite(ranks).any()
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["pieces", "rank correlation", "error", "gathering"])
 
     def summary(self) -> dict[str, Any]:
         """Return the inspection in numbers and words."""

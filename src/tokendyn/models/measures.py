@@ -76,6 +76,8 @@ class TextMeasures:
         Largest error of the split.
     ablated
         By the name of an ablation: the geometry of the last layer, and the mean cosine to the last states of the model.
+    ladder
+        By the name of a rung: rank correlation with the real cosines, and the geometry of the last layer.
     """
 
     tokens: tuple[str, ...]
@@ -89,6 +91,7 @@ class TextMeasures:
     motion: Any = None
     motion_error: float = 0.0
     ablated: dict[str, tuple[Shape, float]] = field(default_factory=dict)
+    ladder: dict[str, tuple[float, Shape]] = field(default_factory=dict)
 
 
 def shape_of(states: Float[np.ndarray, "layers tokens dim"], first: int = 1) -> Shape:

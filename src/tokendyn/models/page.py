@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokendyn.models.figures import cold_figure, gathering_figure, leaders_figure, motion_figure, paths_figure
+from tokendyn.models.figures import (
+    cold_figure,
+    gathering_figure,
+    ladder_figure,
+    leaders_figure,
+    motion_figure,
+    paths_figure,
+)
 from tokendyn.show import KeyFigures, Report, Table, Text, closing
 from tokendyn.show.report import Picture, Section
 
@@ -39,8 +46,16 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
             f"{inspection.motion_error:.1g}. A share of motion is no cause."
         )
         sections.append(Picture(motion_figure(inspection), "Share of each part", caption, "What moves the tokens?"))
+    if inspection.ladder_rank:
+        caption = "Pieces of the model switched on one by one, from the states that enter the first layer."
+        sections.append(
+            Picture(ladder_figure(inspection), "Ladder of pieces", caption, "How much of it does the theory hold?")
+        )
     figure, share = paths_figure(inspection)
-    caption = f"Directions of the tokens of the first text; the plane of the last layer holds {100 * share:.0f} % of its variance."
+    caption = (
+        f"Directions of the tokens of the first text; the plane of the last layer holds {100 * share:.0f} % of its "
+        "variance."
+    )
     sections.append(Picture(figure, "Paths of the tokens", caption, "Where do they go?"))
     sections.append(Table(inspection.geometry.round(4), "Layers"))
     ablations = inspection.ablations

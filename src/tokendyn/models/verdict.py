@@ -19,7 +19,8 @@ _HOLDS = 0.05
 def verdict(inspection: "Inspection") -> list[str]:
     """Return the sentences."""
     lines = [_what(inspection), *_gathering(inspection), *_direction(inspection), *_sinks(inspection)]
-    return [*lines, *_frozen(inspection), *_leaders(inspection), *_scores(inspection), *_motion(inspection)]
+    lines += [*_frozen(inspection), *_leaders(inspection), *_scores(inspection), *_motion(inspection)]
+    return lines + _ladder(inspection)
 
 
 def number(value: float) -> str:
@@ -159,4 +160,22 @@ def _motion(inspection: "Inspection") -> list[str]:
     return [
         f"In the last layer heads are {100 * last[0]:.0f} % of the motion and the feed-forward part "
         f"{100 * last[1]:.0f} %; a share of motion is no cause."
+    ]
+
+
+def _ladder(inspection: "Inspection") -> list[str]:
+    """Return how well attention alone ranks pairs, beside doing nothing, and what each half adds as the last one."""
+    ranks = inspection.ladder_rank
+    names = ("no dynamics", "attention alone", "feed-forward alone", "all = model")
+    if not all(name in ranks for name in names):
+        return []
+    start, attention, feed, whole = (ranks[name] for name in names)
+    gain = attention - start
+    error = inspection.error(gain)
+    sure = not np.isnan(error) and abs(gain.mean()) > _SURE * error
+    how = ("better" if gain.mean() > 0 else "worse") if sure else "not measurably better"
+    return [
+        f"Attention alone ranks the pairs of the last layer {how} than no dynamics "
+        f"({measured(attention, inspection)} against {measured(start, inspection)}). The feed-forward part adds "
+        f"{measured(whole - attention, inspection)} as the last piece, attention {measured(whole - feed, inspection)}."
     ]
