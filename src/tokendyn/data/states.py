@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -116,7 +117,8 @@ def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = Fa
         write_tensors(path, _written(states))
     elif path.suffix == ".npz":
         with new_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, tokens=np.array(states.labels), **_written(states))
+            arrays: dict[str, Any] = {"tokens": np.array(states.labels), **_written(states)}
+            np.savez(stream, **arrays)
     else:
         raise BadInputError(f"{path}: expected a name that ends in .npz or .safetensors")
 

@@ -5,6 +5,7 @@ The mean cosine of the tokens of one text says little by itself: tokens of *diff
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -41,7 +42,7 @@ class Gathering:
     @property
     def standard_error(self) -> float:
         """Of the mean, over sets; NaN for fewer than two."""
-        return standard_error(self.values)
+        return float(standard_error(self.values))
 
 
 def unit(tokens: Float[np.ndarray, "*batch tokens dim"]) -> Float[np.ndarray, "*batch tokens dim"]:
@@ -99,7 +100,7 @@ def gathering(
     return Gathering(within, across_others(directions))
 
 
-def across_others(directions: Float[np.ndarray, "sets *layers dim"]) -> Float[np.ndarray, "sets *layers"]:
+def across_others(directions: Float[np.ndarray, "*sets dim"]) -> Float[np.ndarray, " *sets"]:
     """Return the mean product of each mean direction with those of the other sets.
 
     Raises
@@ -155,7 +156,7 @@ def pair_cosines(tokens: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "
     return np.asarray((directions @ directions.T)[np.triu_indices(len(directions), 1)])
 
 
-def standard_error(values: Float[np.ndarray, "samples *more"]) -> float | np.ndarray:
+def standard_error(values: Float[np.ndarray, " *samples"]) -> Any:
     """Return the standard error of the mean over the first axis; NaN for fewer than two samples."""
     if len(values) < 2:
         return np.full(values.shape[1:], np.nan) if values.ndim > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""Measures of many texts put together: means, errors over texts, and cosines across texts that do not share a subject."""
+"""Measures of many texts put together: arrays with one row a text, and cosines across texts."""
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -61,8 +61,9 @@ def combined(texts: Sequence[TextMeasures], references: Sequence[TextMeasures] =
         ranks[name] = np.array([text.ladder[name][0] for text in texts])
         # Reference texts climb no ladder: it is the dearest of the measures.
         alone = len(texts) == 1 or bool(references)
-        inner, outer = cosines([text.ladder[name][1] for text in texts]) if not alone else (ranks[name] * np.nan,) * 2
-        rungs[name] = (inner - outer).reshape(len(texts), -1)[:, -1]
+        nothing = np.full((len(texts), 1), np.nan)
+        inner, outer = (nothing, nothing) if alone else cosines([text.ladder[name][1] for text in texts])
+        rungs[name] = (inner - outer)[:, -1]
     return {
         "ladder_rank": ranks, "ladder_gathering": rungs, "within": within, "across": across, "rank": _stacked([text.rank for text in texts]),
         "clusters": _stacked([text.clusters for text in texts]),

@@ -1,6 +1,6 @@
 """Where the parts of a trained model are, family by family: module paths as data, no code of any model.
 
-Paths begin at a block, except ``layers`` and ``first``, which begin at the model. :func:`register_family` adds a family.
+Paths begin at a block, except ``layers``, ``first`` and ``last``, which begin at the model.
 """
 
 from dataclasses import dataclass
@@ -117,7 +117,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "MPNet", "mpnet", "encoder.layer", "attention.attn", "attention.attn.o", "output.dense",
-        "attention.attn.q attention.attn.k attention.attn.v", "intermediate output.dense", order="post", attention_norm="attention.LayerNorm",
+        "attention.attn.q attention.attn.k attention.attn.v", "intermediate output.dense", order="post",
+        attention_norm="attention.LayerNorm",
         feed_forward_norm="output.LayerNorm", first="embeddings.LayerNorm", positions="relative", asks=True,
     ),
     _family(
@@ -139,14 +140,16 @@ FAMILIES: tuple[Family, ...] = (
         part=("text_model", "vision_model"),
     ),
     _family(
-        "CLIP, images", "clip_vision_model", *_HALF, norm=("layer_norm1",), middle=("layer_norm2",), last="post_layernorm",
+        "CLIP, images", "clip_vision_model", *_HALF, norm=("layer_norm1",), middle=("layer_norm2",),
+        last="post_layernorm",
     ),
     _family(
         "BART", "bart", *_BART, order="post", attention_norm="self_attn_layer_norm",
         feed_forward_norm="final_layer_norm", first="layernorm_embedding", part=("encoder", "decoder"),
     ),
     _family(
-        "GPT-2", "gpt2", "h", "attn", "attn.c_proj", "mlp.c_proj", "attn.c_attn", "mlp", layout="stacked", norm=("ln_1",),
+        "GPT-2", "gpt2", "h", "attn", "attn.c_proj", "mlp.c_proj", "attn.c_attn", "mlp", layout="stacked",
+        norm=("ln_1",),
         middle=("ln_2",),
         last="ln_f",
     ),
@@ -156,7 +159,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "GPT-Neo", "gpt_neo", "h", "attn.attention", "attn.attention.out_proj", "mlp.c_proj",
-        "attn.attention.q_proj attn.attention.k_proj attn.attention.v_proj", "mlp", norm=("ln_1",), middle=("ln_2",), last="ln_f",
+        "attn.attention.q_proj attn.attention.k_proj attn.attention.v_proj", "mlp", norm=("ln_1",), middle=("ln_2",),
+        last="ln_f",
     ),
     _family(
         "GPT-NeoX", "gpt_neox", "layers", "attention", "attention.dense", "mlp.dense_4h_to_h",
@@ -186,10 +190,12 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "MPT", "mpt", "blocks", "attn", "attn.out_proj", "ffn.down_proj", "attn.Wqkv",
-        "ffn.up_proj ffn.act ffn.down_proj", layout="stacked", norm=("norm_1",), middle=("norm_2",), last="norm_f", positions="alibi",
+        "ffn.up_proj ffn.act ffn.down_proj", layout="stacked", norm=("norm_1",), middle=("norm_2",), last="norm_f",
+        positions="alibi",
     ),
     _family(
-        "LLaMA", "llama mistral qwen2 qwen3 gemma", *_LLAMA, norm=("input_layernorm",), middle=("post_attention_layernorm",),
+        "LLaMA", "llama mistral qwen2 qwen3 gemma", *_LLAMA, norm=("input_layernorm",),
+        middle=("post_attention_layernorm",),
         last="norm", positions="rotary",
     ),
     _family(

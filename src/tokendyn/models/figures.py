@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tokendyn.metrics.geometry import unit
 from tokendyn.models.motion import PARTS
@@ -41,7 +42,7 @@ def gathering_figure(inspection: "Inspection") -> Figure:
     if np.isfinite(across).all():
         axes.plot(layers, across, color=NEUTRAL, linestyle="--", label="cosine across texts")
     axes.axhline(0.0, color=QUIET, linewidth=0.6)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     quiet(axes, "layer", "cosine inside a text less that across texts")
     axes.legend(fontsize=8)
     return figure
@@ -61,7 +62,7 @@ def cold_figure(inspection: "Inspection") -> Figure:
     quiet(axes, "head", "layer")
     axes.grid(visible=False)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=axes, label="cold index")
     return figure
 
@@ -95,7 +96,7 @@ def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
     quiet(axes, "", "layer")
     axes.grid(visible=False)
     axes.tick_params(axis="x", labelsize=7)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=axes, label="log10 of attention received over uniform")
     return figure
 
@@ -126,7 +127,7 @@ def motion_figure(inspection: "Inspection") -> Figure:
         axes.bar(layers + (number - 1.5) * width, means[:, number], width, label=part, yerr=bars,
                  color=LEADER_COLOURS[number], error_kw={"linewidth": 0.7})  # fmt: skip
     axes.axhline(0.0, color=QUIET, linewidth=0.6)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     quiet(axes, "layer", "share of the motion")
     axes.legend(fontsize=8)
     return figure

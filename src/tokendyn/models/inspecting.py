@@ -110,7 +110,8 @@ class Inspecting(Experiment["Inspection"]):
             return inspect(self.states, seed=self.seed)
         assert self.model is not None
         return inspect(
-            self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, ladder=self.ladder, double=self.double,
+            self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, ladder=self.ladder,
+            double=self.double,
             part=self.part, seed=self.seed, progress=progress,
         )  # fmt: skip
 

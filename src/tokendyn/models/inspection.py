@@ -127,7 +127,7 @@ class Inspection(Result, kind="inspection"):
             raise BadInputError(f"name is {name!r}, expected one of {', '.join(self.within)}")
         return np.asarray(self.within[name] - self.across[name])
 
-    def error(self, values: Float[np.ndarray, "texts *more"]) -> Any:
+    def error(self, values: Float[np.ndarray, " *texts"]) -> Any:
         """Return the standard error of a mean over texts; NaN for fewer than eight texts."""
         return standard_error(values) if len(values) >= LEAST_TEXTS else np.full(values.shape[1:], np.nan)[()]
 

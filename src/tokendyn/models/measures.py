@@ -243,7 +243,7 @@ class _Watch:
         if not rows.any():
             nothing = np.full(len(attention), np.nan)
             return {"held": nothing, "held_null": nothing}
-        pick = np.ix_(range(len(attention)), np.flatnonzero(content)[rows], np.flatnonzero(content))
+        pick = np.ix_(np.arange(len(attention)), np.flatnonzero(content)[rows], np.flatnonzero(content))
         guess = np.where(allowed[rows], scores[pick], -np.inf).argmax(axis=-1)
         real = attention[pick].argmax(axis=-1)
         return {

@@ -60,8 +60,8 @@ class Motion:
 def split_motion(view: LayerView, heads: HeadMatrices, family: Family, norms: BlockNorms) -> Motion:
     """Split the motion of a block.
 
-    For post order ``x' = N2(y + F(y))``, ``y = N1(x + sum_h O_h z_h + b)``: with frozen scales ``N1 v = D1 v +
-    b1``, and the parts are ``D2 D1 sum_h O_h z_h``, ``D2 F``, ``D2 (D1 b + b1) + b2`` and ``D2 D1 x - x``. For the other orders
+    For post order ``x' = N2(y + F(y))``, ``y = N1(x + sum_h O_h z_h + b)``. With frozen scales ``N1 v = D1 v + b1``,
+    and the parts are ``D2 D1 sum_h O_h z_h``, ``D2 F``, ``D2 (D1 b + b1) + b2`` and ``D2 D1 x - x``. For other orders
     the norm adds nothing, since the token itself goes through none.
 
     Parameters

@@ -83,9 +83,8 @@ def _facts(inspection: "Inspection") -> dict[str, object]:
 
 def _gathering_caption(inspection: "Inspection") -> str:
     others = "reference texts that ship with tokendyn" if inspection.by_reference else "the other texts"
-    bands = "shaded: two standard errors over texts" if np.isfinite(inspection.error(inspection.gathered())).all() else (
-        "no error is given for fewer than eight texts"
-    )  # fmt: skip
+    known = np.isfinite(inspection.error(inspection.gathered())).all()
+    bands = "shaded: two standard errors over texts" if known else "no error is given for fewer than eight texts"
     return f"Mean cosine inside a text less that across to {others}; {bands}. The first token is left out."
 
 

@@ -487,7 +487,7 @@ def _longest_list(base: Any, source: str) -> list[Any]:
     ]  # fmt: skip
     if not lists:
         raise BadInputError(f"{source}: no list of blocks is found in it; it is no transformer")
-    return list(max(lists, key=len))
+    return list(max(lists, key=lambda blocks: len(list(blocks))))
 
 
 def _returning(output: Any) -> Callable[..., Any]:

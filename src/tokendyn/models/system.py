@@ -2,8 +2,8 @@
 
 What a layer reads is ``u = sqrt(d) g o y + b`` with unit tokens ``y`` (up to the small number in the root of a norm).
 With gains folded into the matrices the score is ``beta <y_i, B y_j> + <c, y_j>`` up to a constant of the row, and
-``beta = scale * d``, which is ``d / sqrt(d_h)`` for the usual scale: it *is* the temperature. Pieces can be switched off;
-with everything on the system is the model.
+``beta = scale * d``, which is ``d / sqrt(d_h)`` for the usual scale: it *is* the temperature. Pieces can be switched
+off; with everything on the system is the model.
 """
 
 import math
