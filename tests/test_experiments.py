@@ -19,6 +19,7 @@ from tokendyn.experiments.jobs import kind_of
 from tokendyn.experiments.options import documented, options_of
 from tokendyn.forecast.continuation import Continuation
 from tokendyn.forecast.experiments import Fitting, Forecasting
+from tokendyn.models.inspecting import Inspecting
 from tokendyn.particles.experiments import Clustering
 from tokendyn.particles.meanfield.phase import Phase
 from tokendyn.particles.meanfield.simulation import MeanField
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("unchecked")
 
 EXPERIMENTS = [
     Clustering, MeanField, Phase, Compilation, Training, Distillation, Export, ClassifierComparison, Curve, Evaluation,
-    Continuation, Fitting, Forecasting, Comparison, Validation,
+    Continuation, Fitting, Forecasting, Comparison, Validation, Inspecting,
 ]  # fmt: skip
 
 

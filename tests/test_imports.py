@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-SYSTEMS = {"particles", "exact", "sentiment", "forecast"}
+SYSTEMS = {"particles", "exact", "sentiment", "forecast", "models"}
 #: Small modules that every part may use.
 HELPERS = {"errors", "late", "optional", "scales", "shown", "words"}
 CORE = {"attention", "geometry", "dynamics", "metrics", "results"}

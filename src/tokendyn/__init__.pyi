@@ -3,7 +3,6 @@
 from tokendyn.attention import AttentionStep, Head, attend, attention_weights
 from tokendyn.attention.dispatch import register_attention
 from tokendyn.data.configurations import configuration
-from tokendyn.data.families import register_family
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.data.sequences import LabelledSequences, read_sequences
 from tokendyn.data.snapshots import Snapshots, read_trajectories
@@ -69,6 +68,7 @@ from tokendyn.metrics import (
     valid_prediction_times,
     wasserstein,
 )
+from tokendyn.models import Inspection, inspect, register_family
 from tokendyn.particles import (
     ClusteringRun,
     LemmaReport,
@@ -101,6 +101,7 @@ from . import (
     forecast,
     geometry,
     metrics,
+    models,
     particles,
     results,
     runs,
@@ -143,6 +144,7 @@ __all__ = [
     "HeadWeights",
     "HiddenStates",
     "InputReport",
+    "Inspection",
     "LabelledSequences",
     "LabelledTexts",
     "Layer",
@@ -191,12 +193,14 @@ __all__ = [
     "fibonacci_sphere",
     "forecast",
     "geometry",
+    "inspect",
     "integrate",
     "largest_exponent",
     "limit_set",
     "load",
     "lorenz63",
     "metrics",
+    "models",
     "nrmse",
     "particles",
     "predict_limits",

@@ -13,6 +13,7 @@ from tokendyn.errors import MissingLibraryError
 
 if TYPE_CHECKING:
     import torch as torch  # noqa: PLC0414 - exported for type checkers; at run time __getattr__ imports it
+    import transformers as transformers  # noqa: PLC0414
 
 __all__ = ["EXTRAS", "installed", "library", "missing"]
 
@@ -31,6 +32,7 @@ EXTRAS = {
     "shap": "bench",
     "tokenizers": "models",
     "torch": "torch",
+    "transformers": "models",
     "triton": "gpu",
 }
 

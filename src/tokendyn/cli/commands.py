@@ -47,6 +47,16 @@ forecast = App(
 )
 _command(
     app,
+    "inspect",
+    "inspection:inspect",
+    "Look at a trained transformer as a particle system: do its tokens gather, who leads, how cold is each head.\n\n"
+    "Writes a folder with result.json, states.safetensors, heads.csv and report.html. Needs the extra models.",
+    'tokendyn inspect all-MiniLM-L6-v2/ --text "A warm film that never drags." --out seen/',
+    "tokendyn inspect gpt2/ --texts reviews.csv --tokens 128 --out seen/",
+    "tokendyn inspect --states states.safetensors --out seen/",
+)
+_command(
+    app,
     "simulate",
     "simulate:simulate",
     "Run tokens through hardmax attention layers: who leads, who follows, where each ends.\n\n"

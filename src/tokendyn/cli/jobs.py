@@ -16,7 +16,7 @@ from tokendyn.experiments.options import MISSING, Option
 COMMANDS = (
     "simulate", "simulate-meanfield", "phase", "classify build", "sentiment train", "sentiment distil",
     "sentiment compare", "sentiment curve", "sentiment evaluate", "sentiment export", "forecast run", "forecast fit",
-    "forecast predict", "forecast compare", "forecast study",
+    "forecast predict", "forecast compare", "forecast study", "inspect",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +15,9 @@ from tokendyn.runs.numpy_files import open_numpy
 from tokendyn.shown import ShortRepr
 
 #: Kinds of files, and the array that holds the states.
-SUFFIXES, STATES = (".npz", ".npy", ".safetensors"), "states"
+SUFFIXES, STATES, ATTENTION = (".npz", ".npy", ".safetensors"), "states", "attention"
+#: How far a row of weights may be from 1: 16-bit floats of a long row are.
+_ROW_ERROR = 0.05
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,11 +32,14 @@ class HiddenStates(ShortRepr):
         A name for each token; its number where the file names none.
     source
         The file, for messages.
+    attention
+        ``(layers, heads, tokens, tokens)``: the weights of each head, a row for each query; None where there are none.
     """
 
     states: Float[np.ndarray, "layers_and_one tokens dim"]
     labels: tuple[str, ...]
     source: str = "states"
+    attention: Float[np.ndarray, "layers heads tokens tokens"] | None = None
 
     def __len__(self) -> int:
         return len(self.states)
@@ -50,8 +56,9 @@ def read_states(path: str | Path) -> HiddenStates:
     Parameters
     ----------
     path
-        An ``.npz`` or ``.safetensors`` file with an array ``states`` of shape ``(layers + 1, tokens, dim)``, and in npz
-        optionally ``tokens``, their names; or an ``.npy`` file with the states alone.
+        An ``.npz`` or ``.safetensors`` file with an array ``states`` of shape ``(layers + 1, tokens, dim)``, optionally
+        ``attention`` of shape ``(layers, heads, tokens, tokens)``, and in npz ``tokens``, their names; or an ``.npy``
+        file with the states alone.
 
     Raises
     ------
@@ -61,7 +68,7 @@ def read_states(path: str | Path) -> HiddenStates:
     path = Path(path)
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise BadInputError(f"{path} is no file of hidden states; expected one of {', '.join(SUFFIXES)}")
-    states, names = _arrays(path)
+    states, names, attention = _arrays(path)
     if states.ndim != 3 or 0 in states.shape or states.dtype.kind not in "fiu":
         raise BadInputError(
             f"{path}: the states are {states.dtype} of shape {states.shape}; expected real (layers + 1, tokens, dim)"
@@ -74,7 +81,24 @@ def read_states(path: str | Path) -> HiddenStates:
     labels = tuple(map(str, range(states.shape[1]))) if names is None else tuple(map(str, names.tolist()))
     if len(labels) != states.shape[1]:
         raise BadInputError(f"{path}: {len(labels)} names for {states.shape[1]} tokens")
-    return HiddenStates(states=states, labels=labels, source=str(path))
+    if attention is not None:
+        attention = _checked_attention(path, attention, states.shape)
+    return HiddenStates(states=states, labels=labels, source=str(path), attention=attention)
+
+
+def _checked_attention(path: Path, attention: np.ndarray, states: tuple[int, ...]) -> np.ndarray:
+    """Return attention weights that fit the states; rows of weights that do not add to 1 are refused."""
+    layers, tokens = states[0] - 1, states[1]
+    if attention.ndim != 4 or attention.shape[::2] != (layers, tokens) or attention.shape[3] != tokens:
+        raise BadInputError(
+            f"{path}: attention has shape {attention.shape}; expected (layers, heads, tokens, tokens) with {layers} "
+            f"layers and {tokens} tokens"
+        )
+    attention = attention.astype(np.float64)
+    sums = attention.sum(axis=-1)
+    if not (np.isfinite(attention).all() and (attention >= 0).all() and np.abs(sums - 1).max() < _ROW_ERROR):
+        raise BadInputError(f"{path}: attention holds rows that are no weights; expected rows above 0 that add to 1")
+    return attention
 
 
 def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = False) -> None:
@@ -90,29 +114,35 @@ def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = Fa
     path = Path(path)
     check_free(path, overwrite=overwrite, ours=lambda _: True)
     if path.suffix == ".safetensors":
-        write_tensors(path, {STATES: states.states})
+        write_tensors(path, _written(states))
     elif path.suffix == ".npz":
         with new_file(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, states=states.states, tokens=np.array(states.labels))
+            arrays: dict[str, Any] = {"tokens": np.array(states.labels), **_written(states)}
+            np.savez(stream, **arrays)
     else:
         raise BadInputError(f"{path}: expected a name that ends in .npz or .safetensors")
 
 
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the states and, where there are some, the names of the tokens."""
+def _written(states: HiddenStates) -> dict[str, np.ndarray]:
+    return {STATES: states.states} | ({} if states.attention is None else {ATTENTION: states.attention})
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return the states and, where there are some, the names of the tokens and the attention."""
     if path.suffix.lower() == ".safetensors":
         with open_tensors(path) as stored:
             _check_there(path, sorted(stored.names))
-            return np.asarray(stored.read(STATES, whole=True)), None
+            weights = np.asarray(stored.read(ATTENTION)) if ATTENTION in stored.names else None
+            return np.asarray(stored.read(STATES, whole=True)), None, weights
     with open_numpy(path) as file:
         if path.suffix.lower() == ".npy":
-            return np.array(file.read("x")), None
+            return np.array(file.read("x")), None, None
         names = list(file.shapes)
         _check_there(path, names)
         labels = file.read("tokens") if "tokens" in names else None
         if labels is not None and (labels.ndim != 1 or labels.dtype.kind != "U"):
             raise BadInputError(f"{path}: tokens is {labels.dtype} of shape {labels.shape}; expected a list of names")
-        return file.read(STATES), labels
+        return file.read(STATES), labels, file.read(ATTENTION) if ATTENTION in names else None
 
 
 def _check_there(path: Path, names: list[str]) -> None:

@@ -33,6 +33,11 @@ class TensorFile:
         self.path, self._handle = path, handle
         self.names = frozenset[str](handle.keys())
 
+    def described(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Return shape and type of one tensor, such as ``F32``, without reading it."""
+        part = self._handle.get_slice(name)
+        return tuple(part.get_shape()), str(part.get_dtype())
+
     def read(self, name: str, *, whole: bool = False) -> Shaped[np.ndarray, "*shape"]:
         """Return one tensor; bfloat16 is widened to float32, which is exact.
 

@@ -36,15 +36,30 @@ def save(result: Result, folder: str | Path, *, overwrite: bool = False) -> None
     OutputError
         If the folder exists and ``overwrite`` is not set, or cannot be written.
     """
+    with new_folder(folder, overwrite=overwrite) as temporary:
+        write_into(result, temporary)
+
+
+def write_into(result: Result, folder: Path, **more: Any) -> None:
+    """Write what :func:`save` writes into a folder that is there, for a class that adds files of its own.
+
+    Parameters
+    ----------
+    result
+        The result.
+    folder
+        Where; what :func:`tokendyn.runs.files.new_folder` gave.
+    **more
+        JSON values beside it in the record, such as the command that repeats it.
+    """
     writer = _Writer()
     record = {
         "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "tokendyn": tokendyn.__version__,
-        "status": result.status, "result": writer.value(result, type(result).parts),
+        "status": result.status, "result": writer.value(result, type(result).parts), **more,
     }  # fmt: skip
-    with new_folder(folder, overwrite=overwrite) as temporary:
-        write_json(temporary / RECORD, record)
-        if writer.tensors:
-            write_tensors(temporary / TENSORS, writer.tensors)
+    write_json(folder / RECORD, record)
+    if writer.tensors:
+        write_tensors(folder / TENSORS, writer.tensors)
 
 
 def load(folder: str | Path) -> Result:

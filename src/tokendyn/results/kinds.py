@@ -30,5 +30,6 @@ KINDS: dict[str, str] = {
     "backtest": "forecast.backtests",
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",
+    "inspection": "models.inspection",
     "orbit-reading": "forecast.orbit_reading",
 }

@@ -1,0 +1,47 @@
+"""Trained transformers as interacting particle systems: their states, their heads, and how much of them theory holds.
+
+States and attentions come from the ``transformers`` library, which the extra ``models`` brings; every measure also
+takes states that any other tool wrote. Names load when they are used.
+"""
+
+from typing import TYPE_CHECKING
+
+from tokendyn.late import attributes_at
+
+if TYPE_CHECKING:
+    from tokendyn.models.families import Family, register_family
+    from tokendyn.models.inspecting import inspect
+    from tokendyn.models.inspection import Inspection
+    from tokendyn.models.parts import HeadMatrices, Norm
+    from tokendyn.models.source import Encoded, Model, open_model
+    from tokendyn.models.tracing import Ablation, LayerView
+
+_HOMES = {
+    "Ablation": "tokendyn.models.tracing",
+    "Encoded": "tokendyn.models.source",
+    "Family": "tokendyn.models.families",
+    "HeadMatrices": "tokendyn.models.parts",
+    "Inspection": "tokendyn.models.inspection",
+    "LayerView": "tokendyn.models.tracing",
+    "Model": "tokendyn.models.source",
+    "Norm": "tokendyn.models.parts",
+    "inspect": "tokendyn.models.inspecting",
+    "open_model": "tokendyn.models.source",
+    "register_family": "tokendyn.models.families",
+}
+
+__all__ = [
+    "Ablation",
+    "Encoded",
+    "Family",
+    "HeadMatrices",
+    "Inspection",
+    "LayerView",
+    "Model",
+    "Norm",
+    "inspect",
+    "open_model",
+    "register_family",
+]
+
+__getattr__ = attributes_at(__name__, _HOMES)

@@ -1,0 +1,179 @@
+"""The figures of the page of a model: gathering, coldness, leaders, motion, and the paths of the tokens."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tokendyn.metrics.geometry import unit
+from tokendyn.models.motion import PARTS
+from tokendyn.show.axes import line, new_figure, quiet
+from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tokendyn.models.inspection import Inspection
+
+#: Tokens whose names fit below a figure; of longer texts those that lead are named.
+_NAMED = 60
+#: Heads whose numbers fit into the cells of a map.
+_WRITTEN = 24
+#: Share of the heads from which a cross marks a sink.
+_MARKED = 0.05
+
+
+def gathering_figure(inspection: "Inspection") -> Figure:
+    """Draw the gathering by layer, with bands of two errors, and the cosine across texts dashed."""
+    figure = new_figure(7.5, 4.0)
+    axes = figure.subplots()
+    layers = np.arange(inspection.layers + 1)
+    for number, name in enumerate(inspection.within):
+        gathered = inspection.gathered(name)
+        if np.isnan(gathered).any():
+            axes.plot(layers, inspection.within[name].mean(axis=0), **line(number), label="cosine in the text")
+            continue
+        mean, error = gathered.mean(axis=0), 2 * inspection.error(gathered)
+        axes.plot(layers, mean, marker="o", markersize=3, **line(number), label=name)
+        if np.isfinite(error).all():
+            axes.fill_between(layers, mean - error, mean + error, color=line(number)["color"], alpha=0.15, linewidth=0)
+    across = inspection.across["model"].mean(axis=0)
+    if np.isfinite(across).all():
+        axes.plot(layers, across, color=NEUTRAL, linestyle="--", label="cosine across texts")
+    axes.axhline(0.0, color=QUIET, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    quiet(axes, "layer", "cosine inside a text less that across texts")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def cold_figure(inspection: "Inspection") -> Figure:
+    """Draw the cold index of every head as a map, numbers in the cells where they fit."""
+    cold = np.asarray(inspection.head_measures["cold"])
+    values = np.nanmean(cold, axis=0)
+    layers, heads = values.shape
+    figure = new_figure(min(3.0 + 0.45 * heads, 12.0), min(1.5 + 0.35 * layers, 9.0))
+    axes = figure.subplots()
+    image = axes.imshow(np.clip(values, 0, 1.5), cmap="cividis_r", vmin=0, vmax=1.5, aspect="auto")
+    for (layer, head), value in np.ndenumerate(values if max(heads, layers) <= _WRITTEN else np.empty((0, 0))):
+        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=7.5,
+                  color="white" if value > 0.8 else INK)  # fmt: skip
+    quiet(axes, "head", "layer")
+    axes.grid(visible=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    figure.colorbar(image, ax=axes, label="cold index")
+    return figure
+
+
+def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
+    """Draw the attention that each token of the first text receives in each layer.
+
+    Parameters
+    ----------
+    inspection
+        The inspection.
+    sinks
+        Whether tokens that are sinks in most heads keep their place; without them the scale is that of the others.
+    """
+    received, drained = np.asarray(inspection.received), np.asarray(inspection.sinks)
+    shown = received if sinks else np.where(drained.max(axis=0) > 0.5, np.nan, received)
+    layers, tokens = shown.shape
+    figure = new_figure(min(4.0 + 0.18 * tokens, 13.0), 1.8 + 0.22 * layers + 0.6)
+    axes = figure.subplots()
+    top = max(float(np.nanmax(shown)), 2.0)
+    image = axes.imshow(np.log10(np.maximum(shown, 0.1)), cmap="magma_r", vmin=-1, vmax=np.log10(top), aspect="auto")
+    content = np.where(drained > _MARKED, -np.inf, np.nan_to_num(received))
+    for layer in range(layers):
+        best = np.argsort(-content[layer])[:3]
+        axes.plot(best, np.full(len(best), layer), "o", markerfacecolor="none", markeredgecolor=LEADER_COLOURS[5], ms=7)
+        for token in np.flatnonzero(drained[layer] > _MARKED) if sinks else ():
+            axes.plot(
+                token, layer, "x", color=LEADER_COLOURS[2], ms=6, alpha=float(np.clip(drained[layer, token], 0.2, 1))
+            )
+    _name_tokens(axes, inspection, received)
+    quiet(axes, "", "layer")
+    axes.grid(visible=False)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.colorbar(image, ax=axes, label="log10 of attention received over uniform")
+    return figure
+
+
+def _name_tokens(axes: "Axes", inspection: "Inspection", received: np.ndarray) -> None:
+    """Name all tokens of a short text, of a long one those that lead in some layer."""
+    tokens = len(inspection.tokens)
+    places = np.arange(tokens) if tokens <= _NAMED else np.unique(np.argsort(-received, axis=1)[:, :3])
+    axes.set_xticks(places, [shown_token(inspection.tokens[place]) for place in places], rotation=90)
+
+
+def shown_token(token: str) -> str:
+    """Return a token for a picture: marks of byte-level tokenizers for blanks are left out."""
+    text = token.replace("Ġ", "").replace("▁", "").replace("Ċ", "↵").replace("$", r"\\$") or "␣"
+    return text if len(text) <= 14 else f"{text[:13]}…"
+
+
+def motion_figure(inspection: "Inspection") -> Figure:
+    """Draw the share of each part in the motion, layer by layer."""
+    shares = np.asarray(inspection.motion_shares)
+    means, errors = shares.mean(axis=0), 2 * inspection.error(shares)
+    figure = new_figure(7.5, 3.6)
+    axes = figure.subplots()
+    width = 0.8 / len(PARTS)
+    layers = np.arange(len(means))
+    for number, part in enumerate(PARTS):
+        bars: Any = errors[:, number] if np.isfinite(errors).all() else None
+        axes.bar(layers + (number - 1.5) * width, means[:, number], width, label=part, yerr=bars,
+                 color=LEADER_COLOURS[number], error_kw={"linewidth": 0.7})  # fmt: skip
+    axes.axhline(0.0, color=QUIET, linewidth=0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    quiet(axes, "layer", "share of the motion")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def ladder_figure(inspection: "Inspection") -> Figure:
+    """Draw how well the pieces of the model rank the pairs of its last layer."""
+    table = inspection.ladder
+    figure = new_figure(7.5, 1.0 + 0.32 * len(table))
+    axes = figure.subplots()
+    errors = 2 * table["error"].to_numpy()
+    bars: Any = errors if np.isfinite(errors).all() else None
+    axes.barh(
+        np.arange(len(table)), table["rank correlation"], xerr=bars, color=[_rung_colour(n) for n in table.pieces]
+    )
+    axes.set_yticks(np.arange(len(table)), list(table.pieces))
+    axes.invert_yaxis()
+    quiet(axes, "rank correlation of all pairwise cosines with the real last layer")
+    return figure
+
+
+def _rung_colour(name: str) -> str:
+    """Return grey for no dynamics, one colour for attention, one for the feed-forward part, ink for the model."""
+    if name == "no dynamics":
+        return NEUTRAL
+    if name == "all = model":
+        return INK
+    return LEADER_COLOURS[1 if name.startswith("feed") else 3 if "hardmax" in name else 0]
+
+
+def paths_figure(inspection: "Inspection") -> tuple[Figure, float]:
+    """Draw the directions of the tokens layer by layer in the plane of the last layer; return its share of variance."""
+    directions = unit(np.asarray(inspection.states))[:, 1:]
+    last = directions[-1] - directions[-1].mean(axis=0)
+    _, sizes, axes_of = np.linalg.svd(last, full_matrices=False)
+    seen = (directions - directions[-1].mean(axis=0)) @ axes_of[:2].T
+    figure = new_figure(7.5, 6.0)
+    axes = figure.subplots()
+    received = None if inspection.received is None else np.asarray(inspection.received)[-1]
+    named = set(range(seen.shape[1]))
+    if seen.shape[1] > _NAMED:
+        named = set() if received is None else {int(place) - 1 for place in np.argsort(-received)[:12]}
+    for token in range(seen.shape[1]):
+        axes.plot(*seen[:, token].T, color=NEUTRAL, linewidth=0.6, alpha=0.7)
+        axes.plot(*seen[-1, token], "o", color=LEADER_COLOURS[0], ms=3.5)
+        if token in named:
+            axes.annotate(shown_token(inspection.tokens[token + 1]), seen[-1, token], fontsize=7.5, color=INK)
+    quiet(axes, "first axis", "second axis")
+    return figure, float((sizes[:2] ** 2).sum() / (sizes**2).sum())

@@ -1,0 +1,276 @@
+"""All measures of one text: its geometry, its heads, its leaders, its motion, and what is left when pieces are off."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.metrics.attention import (
+    cold_index,
+    commonest_top,
+    effective_keys,
+    fit_scores,
+    leaders,
+    visible,
+)
+from tokendyn.metrics.geometry import clusters, effective_rank, mean_cosine, mean_direction, unit
+from tokendyn.models.motion import split_motion
+from tokendyn.models.scores import bilinear_scores, output_norms
+from tokendyn.models.source import Encoded, Model, Run
+from tokendyn.models.tracing import Ablation, LayerView
+
+#: Cosines at which clusters are cut.
+CUTS = (0.5, 0.7)
+#: What is measured for every head, in the order of the table.
+HEAD_MEASURES = (
+    "cold", "keys", "entropy", "slope", "r2", "variation", "same_top", "commonest", "sink_attention", "sink_output",
+    "moved", "held", "held_null",
+)  # fmt: skip
+#: Runs in which pieces are off, for every layer of the geometry.
+VARIANTS = ("model", "no attention", "no feed-forward", "random weights")
+#: Tokens of a text at least: one is left out, and two make a pair.
+LEAST_TOKENS = 4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The geometry of one text in every layer: what cosines across texts need, and no states.
+
+    Attributes
+    ----------
+    within
+        ``(layers + 1,)``: mean cosine of its pairs.
+    direction
+        ``(layers + 1, dim)``: mean direction of its tokens.
+    """
+
+    within: Float[np.ndarray, " layers_and_one"]
+    direction: Float[np.ndarray, "layers_and_one dim"]
+
+
+@dataclass
+class TextMeasures:
+    """What one text gave.
+
+    Attributes
+    ----------
+    tokens
+        Its tokens, as the tokenizer writes them.
+    states
+        ``(layers + 1, tokens, dim)``.
+    shapes
+        Geometry of each of :data:`VARIANTS` that was run.
+    rank, clusters
+        Effective rank, and clusters at each of :data:`CUTS`, over the number of tokens: ``(layers + 1,)`` and
+        ``(layers + 1, cuts)``.
+    heads
+        Of each of :data:`HEAD_MEASURES` ``(layers, heads)``; NaN where it is not known.
+    received, sinks
+        ``(layers, tokens)``: attention received over that of a uniform head, the mean over heads; and the share of
+        heads that have a sink in this token.
+    motion
+        ``(layers, parts)`` of :data:`tokendyn.models.motion.PARTS`.
+    motion_error
+        Largest error of the split.
+    ablated
+        By the name of an ablation: the geometry of the last layer, and the mean cosine to the last states of the model.
+    ladder
+        By the name of a rung: rank correlation with the real cosines, and the geometry of the last layer.
+    """
+
+    tokens: tuple[str, ...]
+    states: Any = None
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    rank: Any = None
+    clusters: Any = None
+    heads: dict[str, np.ndarray] = field(default_factory=dict)
+    received: Any = None
+    sinks: Any = None
+    motion: Any = None
+    motion_error: float = 0.0
+    ablated: dict[str, tuple[Shape, float]] = field(default_factory=dict)
+    ladder: dict[str, tuple[float, Shape]] = field(default_factory=dict)
+
+
+def shape_of(states: Float[np.ndarray, "layers tokens dim"], first: int = 1) -> Shape:
+    """Return the geometry of the states of a text; the first token is left out, since decoders make it a sink."""
+    inner = states[:, first:]
+    return Shape(within=mean_cosine(inner), direction=mean_direction(inner))
+
+
+def measure_states(states: Float[np.ndarray, "layers_and_one tokens dim"], into: TextMeasures, first: int = 1) -> None:
+    """Measure what states alone tell."""
+    inner = states[:, first:]
+    count = inner.shape[1]
+    into.states = states
+    into.shapes["model"] = shape_of(states, first)
+    into.rank = np.array([effective_rank(layer) / count for layer in inner])
+    into.clusters = np.array([[clusters(layer, cut) / count for cut in CUTS] for layer in inner])
+
+
+def measure_text(
+    model: Model,
+    encoded: Encoded,
+    *,
+    random: Model | None = None,
+    ablations: "Iterable[tuple[str, int, Ablation]]" = (),
+) -> TextMeasures:
+    """Measure one text.
+
+    Parameters
+    ----------
+    model
+        The model.
+    encoded
+        The text.
+    random
+        A model of the same shape with random weights.
+    ablations
+        Name, first layer that changes, and what is off.
+    """
+    measured = TextMeasures(tokens=encoded.names)
+    watch = _Watch(model, encoded, measured)
+    run = model.run(encoded, visit=watch)
+    watch.end()
+    measure_states(run.states, measured)
+    if model.family is not None:
+        for name, ablation in (
+            ("no attention", Ablation(attention=True)),
+            ("no feed-forward", Ablation(feed_forward=True)),
+        ):
+            measured.shapes[name] = shape_of(model.run(encoded, ablation=ablation).states)
+        for name, layer, ablation in ablations:
+            measured.ablated[name] = _ablated(model, encoded, run, layer, ablation)
+    if random is not None:
+        measured.shapes["random weights"] = shape_of(random.run(encoded).states)
+    return measured
+
+
+def measure_reference(
+    model: Model,
+    encoded: Encoded,
+    *,
+    random: Model | None = None,
+    ablations: "Iterable[tuple[str, int, Ablation]]" = (),
+) -> TextMeasures:
+    """Measure of a reference text what cosines across texts need, and nothing else."""
+    measured = TextMeasures(tokens=encoded.names)
+    run = model.run(encoded)
+    measured.shapes["model"] = shape_of(run.states)
+    if model.family is not None:
+        for name, ablation in (
+            ("no attention", Ablation(attention=True)),
+            ("no feed-forward", Ablation(feed_forward=True)),
+        ):
+            measured.shapes[name] = shape_of(model.run(encoded, ablation=ablation).states)
+        for name, layer, ablation in ablations:
+            measured.ablated[name] = _ablated(model, encoded, run, layer, ablation)
+    if random is not None:
+        measured.shapes["random weights"] = shape_of(random.run(encoded).states)
+    return measured
+
+
+def _ablated(model: Model, encoded: Encoded, run: Run, layer: int, ablation: Ablation) -> tuple[Shape, float]:
+    last = model.run(encoded, ablation=ablation, start=(layer, run)).states[-1:]
+    own = (unit(last[0, 1:]) * unit(run.states[-1, 1:])).sum(axis=-1).mean()
+    return shape_of(last), float(own)
+
+
+class _Watch:
+    """Measures each block while the model runs, so that no attention is kept."""
+
+    def __init__(self, model: Model, encoded: Encoded, into: TextMeasures) -> None:
+        self.model, self.into = model, into
+        self.first_state: np.ndarray | None = None
+        added = np.array(encoded.added, dtype=bool)
+        # The first token of a decoder is a sink whether or not its tokenizer adds it.
+        self.content = ~added if added.any() else np.arange(len(added)) > 0
+        self.rows: dict[str, list[Any]] = {name: [] for name in ("received", "sinks", "motion", *HEAD_MEASURES)}
+        self.bilinear = not model.not_bilinear
+        # Read before the model runs: to read a norm is to call it, and hooks would take that for a part of the run.
+        self.norms, self.layers = (model.norms, model.layers) if model.family is not None else ([], [])
+
+    def __call__(self, view: LayerView) -> None:
+        if self.first_state is None:
+            self.first_state = view.entering
+        family = self.model.family
+        known = family is not None
+        measures: dict[str, Any] = {}
+        if view.attention is not None:
+            measures = self._attention(view, known)
+        if family is not None and view.fed is not None:
+            motion = split_motion(view, self.layers[view.layer], family, self.norms[view.layer])
+            self.rows["motion"].append(motion.shares())
+            measures["moved"] = motion.head_shares()
+            self.into.motion_error = max(self.into.motion_error, motion.error)
+        for name, row in measures.items():
+            self.rows[name].append(row)
+
+    def _attention(self, view: LayerView, known: bool) -> dict[str, Any]:
+        attention = view.attention
+        assert attention is not None
+        seen = visible(attention)
+        heads = self.layers[view.layer] if known else None
+        norms = output_norms(heads, view.reads) if heads is not None and view.reads is not None else None
+        found = leaders(attention, seen, norms)
+        keys, entropy = effective_keys(attention, seen)
+        measures: dict[str, Any] = {"cold": cold_index(attention, seen), "keys": keys, "entropy": entropy}
+        measures["sink_attention"] = np.where(found.sinks, found.share, 0.0).sum(axis=-1)
+        measures["sink_output"] = np.where(found.sinks, found.output_share, 0.0).sum(axis=-1)
+        measures["received"] = found.lead.mean(axis=0)
+        measures["sinks"] = found.sinks.mean(axis=0)
+        measures["commonest"] = commonest_top(attention)
+        if heads is not None and view.reads is not None and self.bilinear:
+            norm = self.norms[view.layer].front
+            shift = 0.0 if norm is None else norm.bias
+            fit = fit_scores(attention, bilinear_scores(heads, view.reads, shift, view.rotation, bias=False), seen)
+            measures |= {"slope": fit.slope, "r2": fit.r2, "variation": fit.variation, "same_top": fit.same_top}
+            measures |= self._held(view, attention, seen)
+        return measures
+
+    def _held(self, view: LayerView, attention: np.ndarray, seen: np.ndarray) -> dict[str, Any]:
+        """Return how often the hardmax leaders that layer 0 gives are the real ones, among content tokens."""
+        assert self.first_state is not None
+        content = self.content
+        norm = self.norms[view.layer].front
+        pre = self.model.family is not None and self.model.family.order != "post"
+        start = norm(self.first_state) if pre and norm is not None else self.first_state
+        scores = bilinear_scores(self.layers[view.layer], start, 0.0, view.rotation, bias=True)
+        allowed = seen[np.ix_(content, content)]
+        rows = allowed.sum(axis=-1) >= 2
+        if not rows.any():
+            nothing = np.full(len(attention), np.nan)
+            return {"held": nothing, "held_null": nothing}
+        pick = np.ix_(np.arange(len(attention)), np.flatnonzero(content)[rows], np.flatnonzero(content))
+        guess = np.where(allowed[rows], scores[pick], -np.inf).argmax(axis=-1)
+        real = attention[pick].argmax(axis=-1)
+        return {
+            "held": (guess == real).mean(axis=-1),
+            "held_null": np.array([np.bincount(row).max() / len(row) for row in real]),
+        }
+
+    def end(self) -> None:
+        """Stack the layers."""
+        layers = len(self.rows["cold"])
+        for name in HEAD_MEASURES:
+            if self.rows[name]:
+                self.into.heads[name] = np.stack(self.rows[name])
+        for name in ("received", "sinks", "motion"):
+            if self.rows[name] and (layers or name == "motion"):
+                setattr(self.into, name, np.stack(self.rows[name]))
+
+
+def layer_ablations(model: Model) -> list[tuple[str, int, Ablation]]:
+    """Return one ablation a layer: its attention is off."""
+    return [(f"layer {layer}", layer, Ablation(attention=frozenset({layer}))) for layer in range(len(model.called))]
+
+
+def head_ablations(model: Model) -> list[tuple[str, int, Ablation]]:
+    """Return one ablation a head."""
+    return [
+        (f"head {layer}.{head}", layer, Ablation(heads={layer: (head,)}))
+        for layer in range(len(model.called))
+        for head in range(model.heads)
+    ]

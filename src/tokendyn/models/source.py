@@ -1,0 +1,494 @@
+"""A trained model that is opened from a folder, or given, and run on texts with hooks on its blocks."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.data.tokenizing import Cut, cut_texts
+from tokendyn.errors import BadInputError, MissingLibraryError
+from tokendyn.models.families import Family, family_of
+from tokendyn.models.folder import RULES, check_folder
+from tokendyn.models.parts import (
+    BlockNorms,
+    HeadMatrices,
+    Norm,
+    blocks_of,
+    found,
+    head_count,
+    read_heads,
+    read_norm,
+    submodule,
+)
+from tokendyn.models.tracing import Ablation, LayerView, Tracer
+from tokendyn.optional import library, missing
+
+#: Settings that say how many tokens a model takes.
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_seq_length")
+#: Families that count places of tokens from behind the padding token, so that they take two fewer.
+_PADDED_PLACES = {"roberta", "camembert", "xlm-roberta", "mpnet", "data2vec-text"}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One input of a model.
+
+    Attributes
+    ----------
+    ids
+        ``(tokens,)`` numbers of tokens, or ``(channels, height, width)`` of an image.
+    names
+        The tokens as the tokenizer writes them.
+    added
+        Which of them the tokenizer adds, such as [CLS].
+    left_out
+        How many tokens at the end are cut, since the model takes no more.
+    """
+
+    ids: np.ndarray
+    names: tuple[str, ...]
+    added: tuple[bool, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one input gave.
+
+    Attributes
+    ----------
+    states
+        ``(layers + 1, tokens, dim)``: before the first and after each block, without the norm behind the last one.
+    outputs
+        What each block returned, from which :meth:`Model.run` can start.
+    """
+
+    states: Float[np.ndarray, "layers_and_one tokens dim"]
+    outputs: tuple[Any, ...]
+
+
+class Model:
+    """A trained model of the ``transformers`` library.
+
+    Parameters
+    ----------
+    module
+        The model. Its attention must be eager, since other implementations return no weights.
+    rules
+        ``tokenizer.json``; None where texts are not needed.
+    source
+        What to call it in messages.
+    part
+        ``"encoder"`` or ``"decoder"`` of a model with both; by default the encoder.
+
+    Raises
+    ------
+    BadInputError
+        If the blocks cannot be found.
+    """
+
+    def __init__(self, module: Any, rules: Path | None = None, source: str = "model", part: str = "") -> None:
+        whole = module
+        family = family_of(str(whole.config.model_type))
+        self.part = part
+        base = getattr(whole, "base_model", whole)
+        if family is not None and family.part:
+            self.part, base = _part(base, family, part)
+        self.module, self.family, self.rules, self.source = base, family, rules, source
+        self.config = base.config
+        self.model_type = str(self.config.model_type)
+        family = family_of(self.model_type) or family
+        self.family = _adjusted(family, self.config)
+        if self.family is None:
+            self.blocks = _longest_list(base, source)
+        else:
+            self.blocks = blocks_of(base, self.family.layers)
+        base.eval()
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the tokens."""
+        return int(getattr(self.config, "hidden_size", 0) or self.config.d_model)
+
+    @property
+    def heads(self) -> int:
+        """Number of heads of a layer."""
+        return head_count(self.config, self.part)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How many tokens the model takes; None where its configuration does not say."""
+        most = next((int(value) for name in _LENGTHS if (value := getattr(self.config, name, None))), None)
+        if most is None or self.model_type not in _PADDED_PLACES:
+            return most
+        return most - 1 - int(getattr(self.config, "pad_token_id", None) or 0)
+
+    @property
+    def causal(self) -> bool:
+        """Whether tokens see only those before them."""
+        return bool(self._causal)
+
+    @cached_property
+    def _causal(self) -> bool:
+        seen: list[np.ndarray] = []
+
+        def look(view: LayerView) -> None:
+            if view.attention is not None:
+                seen.append(np.abs(np.triu(view.attention, 1)).max(keepdims=True))
+
+        self.run(self.blank(8), visit=look)
+        return bool(seen) and float(np.max(seen)) == 0.0
+
+    def blank(self, tokens: int) -> Encoded:
+        """Return an input of some tokens, for a look at the model."""
+        ids = np.arange(tokens, dtype=np.int64) % max(int(getattr(self.config, "vocab_size", tokens)), 1)
+        return Encoded(ids=ids, names=tuple(map(str, ids)), added=(False,) * tokens)
+
+    def encode(self, texts: Sequence[str], most: int | None = None) -> list[Encoded]:
+        """Return texts as tokens, by the model's own tokenizer without padding and truncation.
+
+        Parameters
+        ----------
+        texts
+            With words in them.
+        most
+            Tokens of a text at most; by default what the model takes. The last token that the tokenizer adds stays.
+
+        Raises
+        ------
+        BadInputError
+            For empty texts, a model without ``tokenizer.json``, or tokens that the model does not have.
+        """
+        empty = [str(number) for number, text in enumerate(texts) if not text.strip()]
+        if empty or not texts:
+            where = f"texts {', '.join(empty[:10])} are empty" if len(texts) > 1 else "the text is empty"
+            raise BadInputError(f"{where}; give texts with words" if texts else "there are no texts; give one")
+        if self.rules is None or not self.rules.is_file():
+            raise BadInputError(
+                f"{self.source} has no {RULES}, which cuts texts into tokens; write it with "
+                "AutoTokenizer.from_pretrained(folder).save_pretrained(folder), or give numbers of tokens"
+            )
+        limit = min((number for number in (most, self.most_tokens) if number is not None), default=None)
+        return [self._encoded(cut, limit) for cut in cut_texts(self.rules, texts)]
+
+    def _encoded(self, cut: Cut, limit: int | None) -> Encoded:
+        names, added = cut.names, cut.added
+        if sum(added) == len(added):
+            raise BadInputError("a text has no token, only those that the tokenizer adds; give texts with words")
+        ids = np.array(cut.ids, dtype=np.int64)
+        most = int(getattr(self.config, "vocab_size", ids.max() + 1))
+        if ids.max() >= most:
+            raise BadInputError(f"{self.rules} numbers tokens up to {ids.max()}, the model has {most}")
+        over = 0 if limit is None else max(len(ids) - limit, 0)
+        if over:
+            # The tokenizer ends a text with a token such as [SEP], which a model expects at the end.
+            closing = 1 if added[-1] else 0
+            keep = [*range(len(ids) - over - closing), *range(len(ids) - closing, len(ids))]
+            ids, names, added = ids[keep], tuple(names[k] for k in keep), tuple(added[k] for k in keep)
+        return Encoded(ids=ids, names=names, added=added, left_out=over)
+
+    def run(
+        self,
+        encoded: Encoded,
+        *,
+        visit: Callable[[LayerView], None] | None = None,
+        ablation: Ablation | None = None,
+        start: tuple[int, Run] | None = None,
+    ) -> Run:
+        """Run the model on one input.
+
+        Parameters
+        ----------
+        encoded
+            The input.
+        visit
+            Called with each block when it has ended: its states, its attention, and what its parts add. Nothing of a
+            block is kept.
+        ablation
+            What is switched off.
+        start
+            A layer, and an earlier run on the same input: the blocks before that layer are not computed again.
+
+        Raises
+        ------
+        BadInputError
+            If the states are not finite.
+        """
+        import torch
+
+        ablation = ablation or Ablation()
+        size = self._head_size if ablation.heads else 0
+        tracer = Tracer(self.blocks, self.family, ablation, visit, size)
+        with torch.inference_mode(), self._settings(), tracer.attached(), self._skipped(start):
+            self.module(**self._inputs(encoded, ablation))
+        states = tracer.all_states()
+        if not np.isfinite(states).all():
+            raise BadInputError(f"{self.source}: states are NaN or infinite; run it with double=True")
+        return Run(states=states, outputs=tuple(tracer.outputs))
+
+    def _inputs(self, encoded: Encoded, ablation: Ablation) -> dict[str, Any]:
+        import torch
+
+        ids = torch.as_tensor(encoded.ids)[None]
+        if encoded.ids.ndim == 3:
+            dtype = next(self.module.parameters()).dtype
+            return {"pixel_values": ids.to(dtype)}
+        inputs: dict[str, Any] = {"input_ids": ids}
+        if ablation.keys:
+            mask = torch.ones_like(ids)
+            mask[0, list(ablation.keys)] = 0
+            inputs["attention_mask"] = mask
+        if "use_cache" in self._accepted:
+            inputs["use_cache"] = False
+        if self.family is not None and self.family.asks:
+            inputs["output_attentions"] = True
+        return inputs
+
+    @cached_property
+    def _accepted(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.module.forward).parameters)
+
+    @cached_property
+    def _head_size(self) -> int:
+        return self.layers[0].query.shape[1]
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        """Let the configuration ask for no cache while the model runs."""
+        before = getattr(self.config, "use_cache", None)
+        if before is not None:
+            self.config.use_cache = False
+        try:
+            yield
+        finally:
+            if before is not None:
+                self.config.use_cache = before
+
+    @contextmanager
+    def _skipped(self, start: tuple[int, Run] | None) -> Iterator[None]:
+        """Let the blocks before a layer return what they returned in an earlier run."""
+        if start is None or "*" in (self.family.layers if self.family else ""):
+            yield
+            return
+        layer, earlier = start
+        skipped = self.blocks[:layer]
+        try:
+            for block, output in zip(skipped, earlier.outputs, strict=False):
+                block.forward = _returning(output)
+            yield
+        finally:
+            for block in skipped:
+                vars(block).pop("forward", None)
+
+    @cached_property
+    def layers(self) -> list[HeadMatrices]:
+        """The matrices of the heads of each layer, in the order of the blocks that the model calls."""
+        if self.family is None:
+            raise BadInputError(self.unknown)
+        return [
+            read_heads(block, self.family, self.config, layer, self.part) for layer, block in enumerate(self.called)
+        ]
+
+    @cached_property
+    def called(self) -> list[Any]:
+        """The blocks in the order in which the model calls them; shared ones several times."""
+        if self.family is None or "*" not in self.family.layers:
+            return self.blocks
+        order: list[Any] = []
+        handles = [block.register_forward_pre_hook(lambda module, _: order.append(module)) for block in self.blocks]
+        try:
+            self.run(self.blank(3))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return order
+
+    @property
+    def not_bilinear(self) -> str:
+        """Why the scores are no bilinear form of what a layer reads; empty if they are one, up to rotations."""
+        family, config = self.family, self.config
+        if family is None:
+            return self.unknown
+        reasons = {
+            "relative": "its scores have a term for the distance of two tokens",
+            "alibi": "its scores fall with the distance of two tokens (ALiBi)",
+        }
+        attention = submodule(self.blocks[0], family.attention)
+        if family.positions in reasons:
+            return reasons[family.positions]
+        if any(found(attention, name) is not None for name in ("q_norm", "k_norm", "q_layernorm", "k_layernorm")):
+            return "its queries and keys are normalised"
+        if getattr(config, "attn_logit_softcapping", None):
+            return "its scores are capped"
+        if family.name == "GPT-J":
+            return "it turns pairs of neighbouring coordinates inside its attention, where no hook sees the angles"
+        return ""
+
+    @property
+    def unknown(self) -> str:
+        """What to say where a family is needed and not known."""
+        return (
+            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: only its states are "
+            "there; name the parts with td.register_family(td.models.Family(...))"
+        )
+
+    @cached_property
+    def norms(self) -> list[BlockNorms]:
+        """The norms of each block, as formulas; read once, since reading a norm calls it."""
+        if self.family is None:
+            return []
+        sums = [tuple(self._norm(block, path) for path in (self.family.attention_norm, self.family.feed_forward_norm))
+                for block in self.called]  # fmt: skip
+        fronts = [self._front(layer, sums) for layer in range(len(sums))]
+        middles = [self._norm(block, *self.family.middle) for block in self.called]
+        return [
+            BlockNorms(front=front, middle=middle, attention=attention, feed_forward=feed_forward)
+            for front, middle, (attention, feed_forward) in zip(fronts, middles, sums, strict=True)
+        ]
+
+    def _front(self, layer: int, sums: list[Any]) -> Norm | None:
+        """Return the norm whose output the attention of a layer reads."""
+        family = self.family
+        assert family is not None
+        if family.order != "post":
+            return self._norm(self.called[layer], *family.norm)
+        if layer:
+            norm: Norm | None = sums[layer - 1][1]
+            return norm
+        widened = getattr(self.module, "embeddings_project", None)  # ELECTRA widens its embeddings behind the norm
+        return None if widened is not None else self._norm(self.module, family.first)
+
+    @staticmethod
+    def _norm(module: Any, *paths: str) -> Norm | None:
+        """Return the norm at the first path that exists; None where there is none."""
+        modules = (found(module, path) for path in paths if path)
+        norm = next((inner for inner in modules if inner is not None), None)
+        if norm is None:
+            return None
+        formula = read_norm(norm)
+        if formula is None:
+            raise BadInputError(f"{type(norm).__name__} is a norm that is neither LayerNorm nor RMSNorm")
+        return formula
+
+    def with_random_weights(self, seed: int) -> "Model":
+        """Return a model of the same shape with the random weights that its library starts training from."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh = type(self.module)(copy.deepcopy(self.config))
+        dtype = next(self.module.parameters()).dtype
+        model = copy.copy(self)
+        for name in ("layers", "norms", "called", "_causal", "_accepted", "_head_size"):
+            vars(model).pop(name, None)
+        model.module = fresh.to(dtype).eval()
+        family = self.family
+        model.blocks = blocks_of(fresh, family.layers) if family else _longest_list(fresh, self.source)
+        return model
+
+
+def open_model(folder: str | Path, *, double: bool = False, part: str = "") -> Model:
+    """Open a trained model from a folder, without network and without running any code that came with it.
+
+    Parameters
+    ----------
+    folder
+        With ``config.json``, safetensors weights and, for texts, ``tokenizer.json``.
+    double
+        Compute in float64; twice the memory.
+    part
+        ``"encoder"`` or ``"decoder"`` of a model with both.
+
+    Raises
+    ------
+    BadInputError
+        For a folder that cannot be used; see :func:`tokendyn.models.folder.check_folder`.
+    MissingLibraryError
+        Without the extra ``models``.
+    """
+    for name in ("torch", "transformers"):
+        if lacking := missing(name):
+            raise MissingLibraryError(f'{lacking.partition(":")[0]}: pip install "tokendyn[models]"')
+    check_folder(folder, double=double)
+    transformers, torch = library("transformers"), library("torch")
+    with quiet():
+        try:
+            module = transformers.AutoModel.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                attn_implementation="eager", dtype=torch.float64 if double else torch.float32,
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInputError(f"{folder} cannot be read by the transformers library ({reason})") from None
+    return Model(module, Path(folder) / RULES, Path(folder).resolve().name, part)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library from printing progress and advice."""
+    logging = library("transformers").logging
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _part(base: Any, family: Family, part: str) -> tuple[str, Any]:
+    """Return the part of a model that is asked for, or the first that it has; a part that is given stays."""
+    known = {name: found(base, name) for name in family.part}
+    known = {name: module for name, module in known.items() if module is not None}
+    if part and part not in known and known:
+        raise BadInputError(f"part is {part!r}, expected one of {', '.join(known)}")
+    if not known:
+        return part, base
+    chosen = part or next(iter(known))
+    return chosen, known[chosen]
+
+
+def _adjusted(family: Family | None, config: Any) -> Family | None:
+    """Return a family as a configuration switches its order and its positions."""
+    from dataclasses import replace
+
+    if family is None:
+        return None
+    if family.name == "OPT" and not config.do_layer_norm_before:
+        return replace(
+            family, order="post", norm=(), attention_norm="self_attn_layer_norm",
+            feed_forward_norm="final_layer_norm",
+        )  # fmt: skip
+    if family.name == "GPT-NeoX" and not config.use_parallel_residual:
+        return replace(family, order="pre")
+    if family.name == "Falcon":
+        parallel = config.parallel_attn or config.new_decoder_architecture
+        return replace(family, order="parallel" if parallel else "pre", positions="alibi" if config.alibi else "rotary")
+    return family
+
+
+def _longest_list(base: Any, source: str) -> list[Any]:
+    """Return the longest list of blocks of one class, for a family that is not known."""
+    import torch
+
+    lists = [
+        module for module in base.modules()
+        if isinstance(module, torch.nn.ModuleList) and len({type(block) for block in module}) == 1
+    ]  # fmt: skip
+    if not lists:
+        raise BadInputError(f"{source}: no list of blocks is found in it; it is no transformer")
+    return list(max(lists, key=lambda blocks: len(list(blocks))))
+
+
+def _returning(output: Any) -> Callable[..., Any]:
+    return lambda *_args, **_named: output

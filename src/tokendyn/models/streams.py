@@ -1,0 +1,105 @@
+"""States that any other tool wrote: the same geometry, and heads where attention is there."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tokendyn.data.states import SUFFIXES, HiddenStates, read_states
+from tokendyn.errors import BadInputError
+from tokendyn.metrics.attention import cold_index, commonest_top, effective_keys, leaders, visible
+from tokendyn.models.corpus import combined
+from tokendyn.models.measures import LEAST_TOKENS, TextMeasures, measure_states
+from tokendyn.runs.provenance import provenance
+
+if TYPE_CHECKING:
+    from tokendyn.models.inspection import Inspection
+
+
+def is_states(given: Any) -> bool:
+    """Return whether something is hidden states: an array, what ``read_states`` returned, a file, or a list of them."""
+    if isinstance(given, list | tuple):
+        return bool(given) and all(map(is_states, given))
+    if isinstance(given, str | Path):
+        return Path(given).suffix.lower() in SUFFIXES and not Path(given).is_dir()
+    return isinstance(given, HiddenStates | np.ndarray)
+
+
+def inspect_states(given: Any) -> "Inspection":
+    """Return the inspection of hidden states: geometry and, where attention is there, heads and leaders.
+
+    Parameters
+    ----------
+    given
+        What :func:`is_states` accepts; a list has the states of one text each.
+
+    Raises
+    ------
+    BadInputError
+        For a file that cannot be read, another shape, fewer than four tokens, numbers that are not finite, or streams
+        of different models.
+    """
+    from tokendyn.models.inspection import Inspection
+
+    began = time.perf_counter()
+    streams = [_stream(entry) for entry in (given if isinstance(given, list | tuple) else [given])]
+    shapes = {(stream.states.shape[0], stream.states.shape[2]) for stream in streams}
+    if len(shapes) > 1:
+        raise BadInputError("the states have different numbers of layers or dimensions; they are of different models")
+    texts = [_measured(stream) for stream in streams]
+    notes = ["motion, temperature and ablations need the weights: give the folder of the model"]
+    if any(stream.attention is None for stream in streams):
+        notes.append("heads and leaders need an array attention")
+    first = texts[0]
+    return Inspection(
+        source=streams[0].source, family="", tokens=first.tokens, lengths=tuple(len(text.tokens) for text in texts),
+        states=first.states, received=first.received, sinks=first.sinks, **combined(texts), notes=tuple(notes),
+        provenance=provenance({}, seed=None, seconds=time.perf_counter() - began),
+    )  # fmt: skip
+
+
+def _stream(given: Any) -> HiddenStates:
+    stream = read_states(given) if isinstance(given, str | Path) else given
+    if isinstance(stream, np.ndarray):
+        stream = _from_array(stream)
+    tokens = stream.states.shape[1]
+    if tokens < LEAST_TOKENS or stream.layers < 1:
+        raise BadInputError(
+            f"{stream.source}: {tokens} tokens before and after {stream.layers} layers; expected {LEAST_TOKENS} tokens "
+            "or more, since the first one is left out, and a layer or more"
+        )
+    known: HiddenStates = stream
+    return known
+
+
+def _measured(stream: HiddenStates) -> TextMeasures:
+    measured = TextMeasures(tokens=stream.labels)
+    measure_states(stream.states, measured)
+    if stream.attention is not None:
+        _measure_attention(stream.attention, measured)
+    return measured
+
+
+def _from_array(states: np.ndarray) -> HiddenStates:
+    if states.ndim != 3 or 0 in states.shape or states.dtype.kind not in "fiu":
+        raise BadInputError(
+            f"the states are {states.dtype} of shape {states.shape}; expected real (layers + 1, tokens, dim)"
+        )
+    if not np.isfinite(states).all():
+        raise BadInputError("the states hold NaN or infinity; write them in a wider type")
+    return HiddenStates(states=states.astype(np.float64), labels=tuple(map(str, range(states.shape[1]))))
+
+
+def _measure_attention(attention: np.ndarray, into: TextMeasures) -> None:
+    """Measure the heads of each layer; without values no key is called a sink."""
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("cold", "keys", "entropy", "commonest", "lead")}
+    for layer in attention:
+        seen = visible(layer)
+        keys, entropy = effective_keys(layer, seen)
+        found = (cold_index(layer, seen), keys, entropy, commonest_top(layer), leaders(layer, seen).lead.mean(axis=0))
+        for name, value in zip(rows, found, strict=True):
+            rows[name].append(value)
+    into.received = np.stack(rows.pop("lead"))
+    into.sinks = np.zeros_like(into.received)
+    into.heads = {name: np.stack(values) for name, values in rows.items()}

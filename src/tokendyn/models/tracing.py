@@ -1,0 +1,205 @@
+"""One run of a model, seen through hooks: the tokens before and after each block, and what its parts add.
+
+Attention weights are seen one layer at a time and not kept, so that memory does not grow with the number of layers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from tokendyn.models.families import Family
+from tokendyn.models.parts import array, found, submodule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What is switched off in a run.
+
+    Attributes
+    ----------
+    attention
+        Layers whose attention adds nothing, nor its bias; True for all.
+    feed_forward
+        Layers whose feed-forward part adds nothing; True for all.
+    heads
+        For a layer, the heads that are left out of the sum.
+    keys
+        Places of tokens that none may attend to.
+    """
+
+    attention: frozenset[int] | bool = False
+    feed_forward: frozenset[int] | bool = False
+    heads: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    keys: tuple[int, ...] = ()
+
+
+@dataclass
+class LayerView:
+    """One block in a run, for one input.
+
+    Attributes
+    ----------
+    layer
+        From 0.
+    entering, leaving
+        ``(tokens, dim)``: the state before and after the block.
+    reads
+        ``(tokens, dim)``: what the attention reads, after the norm in front of it where there is one.
+    attention
+        ``(heads, tokens, tokens)`` as the model computes them; None where it returns none.
+    concatenated
+        ``(tokens, heads * head)``: what the output projection takes.
+    attended, fed
+        ``(tokens, dim)``: what attention (with its bias) and feed-forward part add, before any norm of the sum.
+    norm_inputs
+        What the norms of the sums take, by ``"attention"`` and ``"feed_forward"``.
+    rotation
+        Cosines and sines ``(tokens, width)`` by which queries and keys are turned; None without rotary places.
+    """
+
+    layer: int
+    entering: Float[np.ndarray, "tokens dim"]
+    leaving: Float[np.ndarray, "tokens dim"] = field(init=False)
+    reads: Float[np.ndarray, "tokens dim"] | None = None
+    attention: Float[np.ndarray, "heads tokens tokens"] | None = None
+    concatenated: Float[np.ndarray, "tokens width"] | None = None
+    attended: Float[np.ndarray, "tokens dim"] | None = None
+    fed: Float[np.ndarray, "tokens dim"] | None = None
+    norm_inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    rotation: tuple[np.ndarray, np.ndarray] | None = None
+
+
+class Tracer:
+    """Hooks on the blocks of a model.
+
+    Parameters
+    ----------
+    blocks
+        In the order in which the model calls them; shared blocks are there once.
+    family
+        Where their parts are; None gives states and attentions alone, as far as the blocks return them.
+    ablation
+        What is switched off.
+    visit
+        Called with each block when it has ended.
+    """
+
+    def __init__(
+        self,
+        blocks: list[Any],
+        family: Family | None,
+        ablation: Ablation,
+        visit: Callable[[LayerView], None] | None,
+        size: int,
+    ) -> None:
+        self.blocks, self.family, self.ablation, self.visit, self.size = blocks, family, ablation, visit, size
+        self.states: list[np.ndarray] = []
+        self.outputs: list[Any] = []
+        self._view: LayerView | None = None
+        self._first: Any = None
+
+    @contextmanager
+    def attached(self) -> Iterator["Tracer"]:
+        """Keep hooks on the blocks while the model runs."""
+        handles: list[Any] = []
+        try:
+            for block in self.blocks:
+                self._hook(block, handles)
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, block: Any, handles: list[Any]) -> None:
+        handles.append(block.register_forward_pre_hook(self._enter, with_kwargs=True))
+        family = self.family
+        if family is not None:
+            handles.append(submodule(block, family.output).register_forward_pre_hook(self._concatenated))
+            handles.append(submodule(block, family.output).register_forward_hook(self._attended))
+            handles.append(submodule(block, family.feed_forward).register_forward_hook(self._fed))
+            attention = submodule(block, family.attention)
+            handles.append(attention.register_forward_pre_hook(self._reads, with_kwargs=True))
+            handles.append(attention.register_forward_hook(self._weights))
+            for name, path in (("attention", family.attention_norm), ("feed_forward", family.feed_forward_norm)):
+                norm = found(block, path) if path else None
+                if norm is not None:
+                    handles.append(norm.register_forward_pre_hook(self._norm_input(name)))
+        handles.append(block.register_forward_hook(self._leave))
+
+    @property
+    def layer(self) -> int:
+        """The block that is running."""
+        return len(self.states) - 1
+
+    def _enter(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hidden = args[0] if args else named["hidden_states"]
+        self.states.append(array(hidden[0]))
+        self._view = LayerView(layer=self.layer, entering=self.states[-1])
+
+    def _leave(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
+        self.outputs.append(output)
+        view = self._now
+        view.leaving = array((output[0] if isinstance(output, tuple) else output)[0])
+        self._last = view.leaving
+        if self.visit is not None:
+            self.visit(view)
+        self._view = None
+
+    @property
+    def _now(self) -> LayerView:
+        assert self._view is not None  # hooks of parts run inside a block
+        return self._view
+
+    def _reads(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hidden = args[0] if args else named["hidden_states"]
+        self._now.reads = array(hidden[0])
+        turns = named.get("position_embeddings")
+        if isinstance(turns, tuple) and len(turns) == 2:
+            self._now.rotation = array(turns[0][0]), array(turns[1][0])
+
+    def _weights(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
+        if self.visit is None or not isinstance(output, tuple):
+            return
+        for part in output[1:]:
+            if getattr(part, "ndim", 0) == 4 and part.shape[0] == 1 and part.shape[2] == part.shape[3]:
+                # T5 returns its position bias too, which is no distribution: the weights come last.
+                self._now.attention = part[0].detach().cpu().numpy()
+
+    def _concatenated(self, _module: Any, args: tuple[Any, ...]) -> Any:
+        dropped = self.ablation.heads.get(self.layer, ())
+        heads = args[0]
+        if dropped:
+            heads = heads.clone()
+            for head in dropped:
+                heads[..., head * self.size : (head + 1) * self.size] = 0.0
+        self._now.concatenated = array(heads[0])
+        return (heads, *args[1:])
+
+    def _attended(self, _module: Any, _args: tuple[Any, ...], output: Any) -> Any:
+        output = _switched(output, self.ablation.attention, self.layer)
+        self._now.attended = array(output[0])
+        return output
+
+    def _fed(self, _module: Any, _args: tuple[Any, ...], output: Any) -> Any:
+        output = _switched(output, self.ablation.feed_forward, self.layer)
+        # Feed-forward parts of some models lose their batch: (tokens, dim).
+        self._now.fed = array(output.reshape(-1, output.shape[-1]))
+        return output
+
+    def _norm_input(self, name: str) -> Callable[..., None]:
+        def keep(_module: Any, args: tuple[Any, ...]) -> None:
+            self._now.norm_inputs[name] = array(args[0][0])
+
+        return keep
+
+    def all_states(self) -> Float[np.ndarray, "layers_and_one tokens dim"]:
+        """Return the states before the first and after each block."""
+        return np.stack([*self.states, self._last])
+
+
+def _switched(output: Any, off: frozenset[int] | bool, layer: int) -> Any:
+    return output * 0.0 if off is True or (not isinstance(off, bool) and layer in off) else output

@@ -1,0 +1,216 @@
+"""Families of trained models: what hooks see is what the reference library computes, and motions split exactly."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from tiny_models import CONFIGURATIONS, library_model, tiny
+
+import tokendyn as td
+from tokendyn.errors import BadInputError
+from tokendyn.models import Ablation, Encoded, Model
+from tokendyn.models.families import FAMILIES, Family
+from tokendyn.models.motion import split_motion
+from tokendyn.models.scores import bilinear_scores
+from tokendyn.models.system import system_of
+
+HALVES = {"clip": ("text_model", "vision_model"), "bart": ("encoder", "decoder"), "t5": ("encoder", "decoder")}
+CASES = [(kind, part) for kind in CONFIGURATIONS for part in HALVES.get(kind, ("",))]
+IMAGES = {"vit", "clip_vision_model"}
+#: Families whose attention the library computes in float32 in part, so that float64 formulas agree to its rounding.
+_ROUNDED = 2e-6
+
+
+def an_input(model, tokens=12):
+    rng = np.random.default_rng(0)
+    if model.model_type in IMAGES:
+        return Encoded(ids=rng.normal(size=(3, 16, 16)), names=(), added=())
+    return Encoded(ids=rng.integers(3, 50, tokens), names=("t",) * tokens, added=(False,) * tokens)
+
+
+def seen(model, encoded, **named):
+    views = []
+    model.norms, model.layers  # noqa: B018 - read before the run, as a reader of blocks does
+    run = model.run(encoded, visit=views.append, **named)
+    return run, views
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_states_and_attentions_are_those_of_the_library(kind, part):
+    model = tiny(kind, part)
+    encoded = an_input(model)
+    run, views = seen(model, encoded)
+    inputs = model._inputs(encoded, Ablation()) | {"output_attentions": True, "output_hidden_states": True}
+    with torch.inference_mode():
+        told = model.module(**inputs)
+    layers = len(run.states) - 1
+    assert len(told.attentions) == layers == len(views)
+    for layer in range(layers):
+        assert np.abs(told.hidden_states[layer][0].numpy() - run.states[layer]).max() < 1e-10
+        assert np.abs(told.attentions[layer][0].numpy() - views[layer].attention).max() < 1e-10
+    if model.family.last:
+        with torch.inference_mode():
+            last = getattr(model.module, model.family.last)(torch.as_tensor(run.states[-1])[None])[0]
+        assert np.abs(last.numpy() - told.last_hidden_state[0].numpy()).max() < 1e-10 or kind == "clip"
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_heads_add_up_to_the_attention_and_shares_of_the_motion_to_one(kind, part):
+    model = tiny(kind, part)
+    _, views = seen(model, an_input(model))
+    for view, heads in zip(views, model.layers, strict=True):
+        vectors = view.concatenated.reshape(len(view.reads), len(heads), -1)
+        attended = np.einsum("nhk,hdk->nd", vectors, heads.output) + heads.output_bias
+        assert np.abs(attended - view.attended).max() < 1e-10
+        values = np.einsum("nd,hkd->hnk", view.reads, heads.value) + heads.value_bias[:, None]
+        assert np.abs(np.einsum("hij,hjk->ihk", view.attention, values) - vectors).max() < 1e-10
+        motion = split_motion(view, heads, model.family, model.norms[view.layer])
+        assert abs(motion.shares().sum() - 1) < 1e-12
+        assert abs(motion.head_shares().sum() - motion.shares()[0]) < 1e-12
+        # Gemma 2 and 3 norm in float32 whatever the type of the model.
+        assert motion.error < (1e-6 if model.family.order == "sandwich" else 1e-12)
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_scores_are_the_bilinear_form_or_the_reason_is_named(kind, part):
+    model = tiny(kind, part)
+    _, views = seen(model, an_input(model))
+    worst = 0.0
+    for view, heads in zip(views, model.layers, strict=True):
+        norm = model.norms[view.layer].front
+        shift = 0.0 if norm is None else norm.bias
+        scores = bilinear_scores(heads, view.reads, shift, view.rotation, bias=True)
+        scores = np.where(view.attention > 0, scores, -np.inf)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        worst = max(worst, np.abs(weights - view.attention).max())
+    assert (worst < _ROUNDED) == (model.not_bilinear == "")
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert", "gpt2", "llama", "gemma2", "t5"])
+def test_a_layer_without_its_heads_is_a_layer_without_attention_less_its_bias(kind):
+    model = tiny(kind)
+    encoded = an_input(model)
+    heads = Ablation(heads={1: tuple(range(model.heads))})
+    _, without_heads = seen(model, encoded, ablation=heads)
+    _, without = seen(model, encoded, ablation=Ablation(attention=frozenset({1})))
+    bias = model.layers[1].output_bias
+    assert np.abs(without_heads[1].attended - bias).max() < 1e-12
+    assert np.abs(without[1].attended).max() == 0
+    assert np.abs(without[0].attended).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "falcon", "t5"])
+def test_a_run_that_starts_at_a_layer_gives_the_same_states(kind):
+    model = tiny(kind)
+    encoded = an_input(model)
+    base = model.run(encoded)
+    ablation = Ablation(attention=frozenset({2}))
+    whole = model.run(encoded, ablation=ablation).states
+    late = model.run(encoded, ablation=ablation, start=(2, base)).states
+    assert np.array_equal(whole, late)
+    assert not np.array_equal(whole[-1], base.states[-1])
+    assert np.array_equal(model.run(encoded).states, base.states)
+
+
+def test_random_weights_have_the_shape_of_the_model_and_leave_torchs_generator_alone():
+    model = tiny("gpt2")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    other, again = model.with_random_weights(1), model.with_random_weights(1)
+    assert torch.equal(torch.get_rng_state(), before)
+    encoded = an_input(model)
+    assert np.array_equal(other.run(encoded).states, again.run(encoded).states)
+    assert other.run(encoded).states.shape == model.run(encoded).states.shape
+    assert not np.array_equal(other.layers[0].query, model.layers[0].query)
+
+
+def test_an_unknown_family_gives_states_and_names_what_is_missing():
+    model = Model(library_model("gpt2"), source="mine")
+    model.config.model_type = "mine"
+    unknown = Model(model.module, source="mine")
+    assert unknown.family is None
+    assert unknown.run(an_input(unknown)).states.shape == (4, 12, 24)
+    with pytest.raises(BadInputError, match=r"family 'mine'.*register_family"):
+        unknown.layers  # noqa: B018
+    known = next(family for family in FAMILIES if family.name == "GPT-2")
+    td.register_family(
+        Family(**{**vars(known), "name": "mine", "model_types": frozenset({"mine"})}),
+    )
+    try:
+        registered = Model(model.module, source="mine")
+        assert len(registered.layers) == 3
+    finally:
+        from tokendyn.models import families
+
+        families._registered.clear()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_family_of_the_library_cannot_be_replaced():
+    with pytest.raises(BadInputError, match="has a family of this name"):
+        td.register_family(FAMILIES[0])
+    with pytest.raises(BadInputError, match=r"expected a tokendyn\.models\.Family"):
+        td.register_family("BERT")
+
+
+#: Families whose norm or softmax the library computes in float32 whatever the type of the model.
+IN_FLOAT32 = {"modernbert", "vit", "clip", "gpt_neo", "gpt_neox", "opt", "phi", "llama", "mistral", "qwen2", "gemma"}
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_the_folded_system_is_the_model_and_its_pieces_are_the_ablations(kind, part):
+    model = tiny(kind, part)
+    encoded = an_input(model)
+    if model.not_bilinear:
+        with pytest.raises(BadInputError, match="is no system of the theory"):
+            system_of(model, encoded)
+        return
+    system = system_of(model, encoded)
+    bound = 1e-4 if kind in IN_FLOAT32 else 1e-10
+    pieces = [
+        ({}, Ablation()), ({"attention": False}, Ablation(attention=True)),
+        ({"feed_forward": False}, Ablation(feed_forward=True)),
+    ]  # fmt: skip
+    for switched, ablation in pieces:
+        states = model.run(encoded, ablation=ablation).states
+        assert np.abs(system.switched(**switched).run() - states).max() < bound * np.abs(states).max()
+
+
+def test_a_folded_head_is_a_head_of_the_core_on_unit_tokens():
+    model = tiny("bert")
+    encoded = an_input(model)
+    _, views = seen(model, encoded)
+    layer = system_of(model, encoded).layers[1]
+    units = layer.unit_tokens(views[1].entering)
+    assert np.linalg.norm(units, axis=1) == pytest.approx(1, abs=1e-9)
+    assert layer.inverse_temperature == pytest.approx(24 / np.sqrt(6))
+    vectors = views[1].concatenated.reshape(12, 4, 6)
+    for number, (head, given) in enumerate(zip(layer.heads, model.layers[1].output, strict=True)):
+        folded = layer.folded(number)
+        scores = folded.inverse_temperature * units @ folded.interaction @ units.T + units @ folded.key_bias
+        assert np.abs(softmax(scores, axis=1) - views[1].attention[number]).max() < 1e-10
+        step = head.attend(np.column_stack([units, np.ones(12)]))
+        assert np.abs(step.means[:, :-1] - vectors[:, number] @ given.T).max() < 1e-10
+        assert np.abs(step.means[:, -1]).max() == 0
+
+
+def test_a_run_of_the_core_takes_the_layers_of_a_model():
+    model = tiny("gpt2")
+    encoded = an_input(model)
+    system = system_of(model, encoded)
+    trajectory = td.run(system.start, list(system.layers))
+    assert np.abs(trajectory.states[-1] - model.run(encoded).states[-1]).max() < 1e-10
+
+
+def test_a_hard_system_follows_its_leaders():
+    model = tiny("bert")
+    encoded = an_input(model)
+    layer = system_of(model, encoded).switched(hard=True).layers[0]
+    start = model.run(encoded).states[0]
+    _, steps = layer(start)
+    units = layer.unit_tokens(start)
+    for number, step in enumerate(steps):
+        folded = layer.folded(number)
+        scores = folded.inverse_temperature * units @ folded.interaction @ units.T + units @ folded.key_bias
+        assert np.array_equal(step.leaders, scores.argmax(axis=1))

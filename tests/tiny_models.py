@@ -1,0 +1,76 @@
+"""Tiny random models of each family, made from their configuration classes in float64."""
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from tokendyn.models import Model
+from tokendyn.models.source import quiet
+
+_COMMON = {
+    "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40, "vocab_size": 50,
+    "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+_TOKENS = {"vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2}
+_GPT = {**_TOKENS, "n_embd": 24, "n_layer": 3, "n_head": 4, "n_positions": 64}
+_IMAGE = {"image_size": 16, "patch_size": 4}
+_SMALL = {name: _COMMON[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+
+#: model_type, and what its configuration is given.
+CONFIGURATIONS = {
+    "bert": _COMMON,
+    "roberta": _COMMON,
+    "distilbert": {"dim": 24, "n_layers": 3, "n_heads": 4, "hidden_dim": 40, "vocab_size": 50},
+    "mpnet": _COMMON,
+    "albert": {**_COMMON, "embedding_size": 12},
+    "electra": {**_COMMON, "embedding_size": 12},
+    "modernbert": {**_COMMON, "cls_token_id": 1, "sep_token_id": 2},
+    "vit": {**_SMALL, **_IMAGE, "intermediate_size": 40},
+    "clip": {
+        "text_config": {**_COMMON, "projection_dim": 8},
+        "vision_config": {**_SMALL, **_IMAGE, "intermediate_size": 40, "projection_dim": 8},
+    },
+    "bart": {
+        "d_model": 24, "encoder_layers": 3, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, "vocab_size": 50,
+        "max_position_embeddings": 64,
+    },
+    "gpt2": _GPT,
+    "gptj": {**_GPT, "rotary_dim": 4},
+    "gpt_neo": {
+        **_TOKENS, "hidden_size": 24, "num_layers": 2, "num_heads": 4, "window_size": 4, "max_position_embeddings": 64,
+        "attention_types": [[["global", "local"], 1]],
+    },
+    "gpt_neox": {**_COMMON, "rotary_pct": 0.5},
+    "bloom": {**_TOKENS, "hidden_size": 24, "n_layer": 3, "n_head": 4},
+    "opt": {**_SMALL, **_TOKENS, "ffn_dim": 40, "word_embed_proj_dim": 24, "max_position_embeddings": 64},
+    "phi": {**_COMMON, "num_attention_heads": 2},
+    "falcon": {**_SMALL, **_TOKENS},
+    "mpt": {"vocab_size": 50, "d_model": 24, "n_layers": 3, "n_heads": 4, "max_seq_len": 64},
+    "llama": {**_COMMON, "num_key_value_heads": 2},
+    "mistral": {**_COMMON, "num_key_value_heads": 2},
+    "qwen2": {**_COMMON, "num_key_value_heads": 2},
+    "qwen3": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "gemma": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "gemma3_text": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "t5": {"d_model": 24, "d_kv": 6, "num_layers": 3, "num_heads": 4, "d_ff": 40, "vocab_size": 50},
+}  # fmt: skip
+
+
+def library_model(model_type, seed=0, **changes):
+    """Return a random model of the library; all its weights are drawn, so that gains and biases matter."""
+    with quiet():
+        config = AutoConfig.for_model(model_type, **{**CONFIGURATIONS[model_type], **changes})
+        module = AutoModel.from_config(config, attn_implementation="eager").double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            norm_gain = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(1 + 0.2 * noise if norm_gain else noise * (0.3 if parameter.ndim > 1 else 0.1))
+    return module
+
+
+def tiny(model_type, part="", seed=0, **changes):
+    """Return a tiny model as tokendyn sees it."""
+    return Model(library_model(model_type, seed, **changes), source=model_type, part=part)
