@@ -123,7 +123,7 @@ def ginzburg_landau(x):
     """Complex Ginzburg-Landau on a ring of 24 sites .8 apart, the real parts before the imaginary ones."""
     a = x[:24] + 1j * x[24:]
     bent = (np.roll(a, 1) - 2 * a + np.roll(a, -1)) / 0.64
-    slope = a + (1 + 2j) * bent - (1 - 1.2j) * abs(a) ** 2 * a
+    slope = a + (1 + 2j) * bent - (1 - 2j) * abs(a) ** 2 * a
     return np.concatenate([slope.real, slope.imag])
 
 
@@ -162,6 +162,7 @@ DEVELOPMENT: dict[str, System] = {
     "Thomas": System(flow(thomas, (0.1, 0.0, 0.2), 0.2, 400.0), 0.2, 700),
     "Aizawa": System(flow(aizawa, (0.1, 0.0, 0.1), 0.05, 100.0), 0.05, 700),
     "Kuramoto-Sivashinsky, length 36": System(_kuramoto(36.0, 0.2, 48), 0.2, 800),
+    "Kuramoto-Sivashinsky, 64 sites": System(_kuramoto(34.0, 0.25, 64), 0.25, 800),
     "Lorenz-96, 20 sites": System(flow(lorenz96, _TWENTY, 0.02, 40.0), 0.02, 500),
     "Ginzburg-Landau": System(flow(ginzburg_landau, _WAVES, 0.1, 200.0), 0.1, 500),
     "Coupled maps": System(coupled_maps, 1.0, 100),

@@ -12,7 +12,7 @@ from tokendyn.forecast.checks import check_count, check_number
 from tokendyn.forecast.flow_kernels import flow
 from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
-from tokendyn.forecast.sites import local_rows, neighbours
+from tokendyn.forecast.sites import local_rows, neighbours, stretches, whole_operators
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.runs.memory import check_memory
 from tokendyn.words import counted
@@ -148,8 +148,6 @@ class VectorField(Forecaster):
         problems += check_number("ridge", self.ridge)
         if self.activation not in ("sin", "tanh"):
             problems.append(f"activation is {self.activation!r}, expected sin or tanh")
-        if not problems and self.reach and (self.smoothing or self.history):
-            problems.append("vector fields of neighbours do not smooth; leave out smoothing and history, or reach")
         return problems
 
     def _window_length(self) -> int:
@@ -161,7 +159,10 @@ class VectorField(Forecaster):
         if self.n_inputs_:
             raise BadInputError("a vector field takes no inputs; use BasisMap")
         z = self._normalise(series)
-        noisy, w = z, [np.empty((len(one), 0)) for one in z]
+        w = [np.empty((len(one), 0)) for one in z]
+        if self.reach and self.smoothing:
+            z, w = stretches(z, w, len(interval_weights(_BESIDE)) + self.interval)
+        noisy = z
         for done in range(self.smoothing):
             progress(done / (self.smoothing + 1), f"round {done}")
             self._set(self._solve(z, (self.ridge,)), 0, z)
@@ -286,7 +287,9 @@ class VectorField(Forecaster):
             for share in (0.0, 0.5, 0.5, 1.0):
                 at = states + share * h * slopes[-1] if slopes else states
                 slopes.append(self._slope(at, self.basis_, self.coefficients_[None]))
-                local = self.basis_.jacobian(at, self.coefficients_)
+                local = self.basis_.jacobian(self._local(at), self.coefficients_)
+                if self.reach:
+                    local = whole_operators(local[:, 0], 1, self._near())[:, 0]
                 jacobians.append(local @ (unit + share * h * jacobians[-1]) if jacobians else local)
             weights = (1.0, 2.0, 2.0, 1.0)
             states = states + h / 6 * sum(weight * slope for weight, slope in zip(weights, slopes, strict=True))
