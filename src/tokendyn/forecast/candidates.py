@@ -1,7 +1,7 @@
 """What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ Candidate = tuple[str, dict[str, Any]]
 LINEAR_RIDGES = (1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1e-1)
 RIDGES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
 #: Those of many noisy columns: noise on the windows alone acts as a ridge of its variance.
-NOISY_RIDGES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+NOISY_RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
 #: Those of vector fields, whose few coefficients the data determine.
 FEW_RIDGES = (1e-14, 1e-10, 1e-6)
 #: Monomials of a candidate at most: of a low order, and of any.
@@ -29,12 +29,14 @@ _AVERAGING_BASES = ((8, 3), (5, 5))
 #: Noise on the windows below this share of the residual changes nothing.
 _UNSEEN = 0.1
 _HIGHEST_ORDER = 7
+#: Fitted hinges of vector fields, up to how many columns they are tried, and hinges at most.
+_HINGES, _HINGED, _MOST_HINGES = (2, 4), 12, 12
 #: Columns from which on they may be the sites of a grid.
 SITES = 6
-#: For noisy grids: sites on both sides, delays, principal directions of these local windows (0 for the windows
-#: themselves) and order of the monomials; and sites on both sides and order of vector fields over several steps.
-_AVERAGING_NEIGHBOURS = ((8, 1, 8, 2), (5, 1, 8, 3), (8, 2, 8, 2), (2, 4, 0, 2), (4, 4, 8, 3), (12, 1, 12, 2))
-_AVERAGING_FIELDS, _AVERAGING_INTERVAL = ((2, 2), (1, 3)), 8
+#: For grids: sites on both sides, delays, principal directions of these local windows (0 for the windows themselves)
+#: and order of the monomials; the interval of a first vector field; and noise on the windows of clean data.
+_WIDER = ((8, 1, 8, 2), (4, 2, 0, 2), (5, 1, 8, 3), (4, 4, 8, 3), (8, 2, 8, 2), (2, 4, 0, 2), (12, 1, 12, 2))
+_INTERVAL, _STEADYING = 8, 1e-3
 
 
 def correlation_time(series: np.ndarray) -> int:
@@ -159,26 +161,28 @@ def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
             yield "BasisMap", settings
 
 
-def averaging_neighbours(features: int) -> Iterator[Candidate]:
-    """Yield for a noisy grid maps and fields that all sites share and that average the noise.
+def wider_neighbours(features: int, residual: Callable[[], float]) -> Iterator[Candidate]:
+    """Yield for a grid a field over longer intervals and maps of wider neighbourhoods, which average noise.
 
     The linear part of a map sees many sites, its monomials few principal directions of these: of what is smooth in
-    space the directions leave out mostly noise. Derivatives that a field forms of few sites need long intervals.
+    space the directions leave out mostly noise. ``residual`` returns the least one-step residual so far: noise on the
+    windows keeps the closed loops of data without noise from growing what they have never seen.
     """
-    for reach, order in _AVERAGING_FIELDS if features >= SITES else ():
+    if features >= SITES:
+        yield "VectorField", {"reach": 2, "order": 2, "interval": _INTERVAL}
+    for reach, delays, directions, order in _WIDER if features >= SITES else ():
         if 2 * reach + 1 < features:
-            yield "VectorField", {"reach": reach, "order": order, "interval": _AVERAGING_INTERVAL}
-    for reach, delays, directions, order in _AVERAGING_NEIGHBOURS if features >= SITES else ():
-        if 2 * reach + 1 < features:
-            settings = {"reach": reach, "delays": delays, "order": order}
-            yield "BasisMap", settings | ({"directions": directions} if directions else {})
+            settings = {"reach": reach, "delays": delays, "order": order, "directions": directions}
+            yield "BasisMap", settings | {"noise": _STEADYING if _UNSEEN * residual() < _STEADYING else 0.0}
 
 
 def vector_fields(features: int) -> Iterator[Candidate]:
-    """Yield vector fields of all columns, and of neighbours in case that the columns are sites of a grid."""
+    """Yield vector fields of all columns, also linear in pieces, and of neighbours in case that the columns are sites of a grid."""
     for order in (2, 3, 4, 5) if features > 1 else ():
         if monomial_count(features, order) <= _FEW:
             yield "VectorField", {"order": order}
+    for hinges in _HINGES if 1 < features <= _HINGED else ():
+        yield "VectorField", {"order": 1, "units": hinges, "activation": "hinge"}
     if features > 1:
         yield "VectorField", {"order": 2 if monomial_count(features, 2) <= _FEW else 1, "units": 100}
     for reach, periodic in ((2, True), (1, True), (3, True), (2, False)) if features >= SITES else ():
@@ -221,7 +225,8 @@ def mutation(
     names += ["directions"] if changed.get("directions") else []
     for _ in range(int(rng.integers(1, 3))):
         # Without units or noise nothing is random, and another seed is the same model.
-        random = bool(changed.get("units") or changed.get("noise"))
+        hinges = changed.get("activation") == "hinge"
+        random = bool((changed.get("units") and not hinges) or changed.get("noise"))
         _change(changed, str(rng.choice([*names, "seed"] if random else names)), features, rng)
     width = changed.get("directions") or width_of(changed, features, driven)
     while changed.get("order", 1) > 1:
@@ -249,6 +254,8 @@ def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Ge
         changed["directions"] = max(2, changed["directions"] + int(rng.choice([-1, 1])))
     elif name == "seed":
         changed["random_state"] = int(rng.integers(1, 10_000))
+    elif changed.get("activation") == "hinge":
+        changed["units"] = int(np.clip(changed["units"] + rng.choice([-1, 1, 2]), 1, _MOST_HINGES))
     elif changed.get("units"):
         changed["units"] = int(np.clip(round(changed["units"] * float(rng.choice([0.6, 1.5]))), 30, 500))
     else:

@@ -21,7 +21,6 @@ from tokendyn.forecast.candidates import (
     SITES,
     Candidate,
     averaging_candidates,
-    averaging_neighbours,
     correlation_time,
     first_candidates,
     linear_candidates,
@@ -31,6 +30,7 @@ from tokendyn.forecast.candidates import (
     season_length,
     smoother_mutation,
     vector_fields,
+    wider_neighbours,
     width_of,
     windows_for,
 )
@@ -79,6 +79,8 @@ _SMOOTHING_A_NUMBER, _SMOOTHING_A_TERM = 2e-6, 7e-8
 _STAGES = 1.5
 #: Seconds of a product in the factors of its banded equations.
 _BAND = 8e-9
+#: For models that sites share: seconds for each number, and what the product is multiplied by.
+_FIXED_BAND, _SPARSE = 4e-6, 0.15
 #: Rounds where the time allows no more.
 _HURRIED = 4
 _SMOOTHING = {"smoothing": 8, "history": 100}
@@ -185,13 +187,10 @@ class Exploration:
         windows = windows_for(self.features, time_scale)
         noise = 0.0 if self.features > 1 else 1e-6
         fields = () if self.driven else vector_fields(self.features)
-        shared = neighbour_candidates(self.features, time_scale)
-        if self.noisy and self.features >= SITES and not self.driven:
-            # Which of them hold depends on how smooth the field is in space: the first of each come before the others.
-            averaging = averaging_neighbours(self.features)
-            yield from filter(None, chain.from_iterable(zip_longest(averaging, shared, fields)))
-        else:
-            yield from chain(fields, shared)
+        near = neighbour_candidates(self.features, time_scale)
+        wider = iter(()) if self.driven else wider_neighbours(self.features, lambda: self.residual)
+        # Which of them hold depends on how smooth the field is in space: the first of each come before the others.
+        yield from filter(None, chain.from_iterable(zip_longest(fields, wider, near, wider)))
         yield from first_candidates(*sizes, windows, noise)
         if self.noisy:
             yield from averaging_candidates(self.features, time_scale, noise, self.longest)
@@ -377,7 +376,11 @@ class Exploration:
         terms = self._terms(settings) + (_STAGES * settings.get("units", 0) if kind == "VectorField" else 0)
         # The normal equations have a band as wide as a window of all columns: wide series are dear.
         span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
-        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + _BAND * (span * self.features) ** 2)
+        band = _BAND * (span * self.features) ** 2
+        if settings.get("reach"):
+            # Few snapshots are smoothed: what every call costs counts for more, and the band is filled in part.
+            band = _FIXED_BAND + _SPARSE * band
+        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + band)
         measured = (
             one.seconds / one.parameters["smoothing"] * min(terms * self.features / max(one.weights, 1), 1.0)
             for one in alike
