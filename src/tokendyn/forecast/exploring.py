@@ -230,8 +230,9 @@ class Exploration:
 
     @property
     def residual(self) -> float:
-        """The least one-step residual of what was tried."""
-        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+        """The least one-step residual of what was tried; over several steps noise is divided by their number."""
+        single = (trial for trial in self.trials if trial.parameters.get("interval", 1) == 1)
+        return min((trial.residual for trial in single if np.isfinite(trial.residual)), default=0.0)
 
     @property
     def noisy(self) -> bool:
