@@ -110,15 +110,44 @@ def rabinovich_fabrikant(x):
     return np.array([b * (c - 1 + a * a) + 0.1 * a, a * (3 * c + 1 - a * a) + 0.1 * b, -2 * c * (0.14 + a * b)])
 
 
+def jerk(x):
+    return np.array([x[1], x[2], -0.6 * x[2] - x[1] + abs(x[0]) - 1])
+
+
+def linear_pieces(x):
+    bend = 15 * max(x[0] - 3, 0)
+    return np.array([-0.05 * x[0] - 0.5 * x[1] - x[2], x[0] + 0.113 * x[1], bend - x[2]])
+
+
+def ginzburg_landau(x):
+    """Complex Ginzburg-Landau on a ring of 24 sites .8 apart, the real parts before the imaginary ones."""
+    a = x[:24] + 1j * x[24:]
+    bent = (np.roll(a, 1) - 2 * a + np.roll(a, -1)) / 0.64
+    slope = a + (1 + 2j) * bent - (1 - 2j) * abs(a) ** 2 * a
+    return np.concatenate([slope.real, slope.imag])
+
+
+def coupled_maps(points: int, seed: int) -> np.ndarray:
+    """Return a ring of 30 logistic maps, each moved a quarter of the way to the mean of its neighbours."""
+    x = np.random.default_rng(seed).uniform(0.1, 0.9, 30)
+    orbit = np.empty((500 + points, 30))
+    for step in range(len(orbit)):
+        y = 3.9 * x * (1 - x)
+        orbit[step] = x = 0.75 * y + 0.125 * (np.roll(y, 1) + np.roll(y, -1))
+    return orbit[500:]
+
+
 def _mackey_glass(delay: float) -> Callable:
     return lambda points, seed: mackey_glass(points, tau=delay, seed=seed).values
 
 
-def _kuramoto(points: int, seed: int) -> np.ndarray:
-    return kuramoto_sivashinsky(points, dt=0.25, length=22.0, grid=32, seed=seed).values
+def _kuramoto(length: float, dt: float, grid: int) -> Callable:
+    return lambda points, seed: kuramoto_sivashinsky(points, dt=dt, length=length, grid=grid, seed=seed).values
 
 
 _CELLS = tuple(8.0 + 0.01 * i for i in range(8))
+_TWENTY = tuple(8.0 + 0.01 * (i % 5) for i in range(20))
+_WAVES = tuple(np.concatenate([np.cos(np.arange(24)), np.sin(2 * np.arange(24))]))
 _MANY = tuple(8.0 + 0.01 * (i % 7) for i in range(40))
 #: What rules and lists were chosen on.
 DEVELOPMENT: dict[str, System] = {
@@ -132,6 +161,13 @@ DEVELOPMENT: dict[str, System] = {
     "Sprott B": System(flow(sprott_b, (0.5, 0.5, 0.5), 0.1, 200.0), 0.1, 700),
     "Thomas": System(flow(thomas, (0.1, 0.0, 0.2), 0.2, 400.0), 0.2, 700),
     "Aizawa": System(flow(aizawa, (0.1, 0.0, 0.1), 0.05, 100.0), 0.05, 700),
+    "Kuramoto-Sivashinsky, length 36": System(_kuramoto(36.0, 0.2, 48), 0.2, 800),
+    "Kuramoto-Sivashinsky, 64 sites": System(_kuramoto(34.0, 0.25, 64), 0.25, 800),
+    "Lorenz-96, 20 sites": System(flow(lorenz96, _TWENTY, 0.02, 40.0), 0.02, 500),
+    "Ginzburg-Landau": System(flow(ginzburg_landau, _WAVES, 0.1, 200.0), 0.1, 500),
+    "Coupled maps": System(coupled_maps, 1.0, 100),
+    "Jerk with a kink": System(flow(jerk, (0.1, 0.1, 0.1), 0.1, 200.0), 0.1, 1000),
+    "Linear pieces": System(flow(linear_pieces, (1.0, 1.0, 0.1), 0.1, 200.0), 0.1, 1000),
 }
 #: What is reported: named before any of them was run.
 REPORT: dict[str, System] = {
@@ -143,5 +179,5 @@ REPORT: dict[str, System] = {
     "Rikitake, x": System(flow(rikitake, (1.0, 1.0, 6.0), 0.05, 100.0, slice(1)), 0.05, 1500),
     "Rabinovich-Fabrikant": System(flow(rabinovich_fabrikant, (0.1, 0.1, 0.1), 0.05, 200.0), 0.05, 1500),
     "Lorenz-96, 40 sites": System(flow(lorenz96, _MANY, 0.02, 40.0), 0.02, 800),
-    "Kuramoto-Sivashinsky": System(_kuramoto, 0.25, 800),
+    "Kuramoto-Sivashinsky": System(_kuramoto(22.0, 0.25, 32), 0.25, 800),
 }

@@ -13,7 +13,7 @@ from tokendyn.forecast.checks import check_count, check_number, deviations
 from tokendyn.forecast.embedding import window_length
 from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
-from tokendyn.forecast.sites import local_rows, neighbours
+from tokendyn.forecast.sites import local_rows, neighbours, stretches, whole_operators
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.runs.memory import check_memory
@@ -146,8 +146,6 @@ class BasisMap(Forecaster):
         problems += check_number("noise", self.noise) + check_number("ridge", self.ridge)
         if self.activation not in ("sin", "tanh"):
             problems.append(f"activation is {self.activation!r}, expected sin or tanh")
-        if not problems and self.reach and (self.smoothing or self.history):
-            problems.append("maps of neighbours do not smooth; leave out smoothing and history, or reach")
         return problems
 
     def _span(self) -> int:
@@ -163,6 +161,8 @@ class BasisMap(Forecaster):
         self.training_rows_, self.first_window_ = len(series[0]), series[0][: self.window_length_].copy()
         self._normalise(series, inputs)
         z, w = self._normalised(series, inputs)
+        if self.reach and self.smoothing:
+            z, w = stretches(z, w, self._span() + 1)
         noisy = z
         for done in range(self.smoothing):
             progress(done / (self.smoothing + 1), f"round {done}")
@@ -277,9 +277,14 @@ class BasisMap(Forecaster):
         """Return ``d x_{k+1} / d token`` of each window, for the snapshots of the tokens alone."""
         samples, delays, width = tokens.shape
         states, features = delays * self.n_features_, self.n_features_
-        local = self.basis_.jacobian(self._flat(tokens), self.coefficients_)[:, :, :states]
+        local = self.basis_.jacobian(self._local(self._flat(tokens)), self.coefficients_)
         operators = np.zeros((samples, delays, features, width))
-        operators[..., :features] = local.reshape(samples, features, delays, features).transpose(0, 2, 1, 3)
+        if self.reach:
+            near = neighbours(features, self.reach, periodic=self.periodic)
+            operators[..., :features] = whole_operators(local[:, 0], delays, near)
+        else:
+            by_delay = local[:, :, :states].reshape(samples, features, delays, features)
+            operators[..., :features] = by_delay.transpose(0, 2, 1, 3)
         operators[:, -1, :, :features] += np.eye(features)
         return operators
 

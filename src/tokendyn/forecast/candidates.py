@@ -1,7 +1,7 @@
 """What a search of forecasters tries, and in which order: settings of fixed bases from what the series is like."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ Candidate = tuple[str, dict[str, Any]]
 #: Ridges that are tried for linear and for nonlinear bases; all of a list cost one factorisation.
 LINEAR_RIDGES = (1e-15, 1e-12, 1e-9, 1e-6, 1e-3, 1e-1)
 RIDGES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
+#: Those of many noisy columns: noise on the windows alone acts as a ridge of its variance.
+NOISY_RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
 #: Those of vector fields, whose few coefficients the data determine.
 FEW_RIDGES = (1e-14, 1e-10, 1e-6)
 #: Monomials of a candidate at most: of a low order, and of any.
@@ -27,8 +29,14 @@ _AVERAGING_BASES = ((8, 3), (5, 5))
 #: Noise on the windows below this share of the residual changes nothing.
 _UNSEEN = 0.1
 _HIGHEST_ORDER = 7
+#: Fitted hinges of vector fields, up to how many columns they are tried, and hinges at most.
+_HINGES, _HINGED, _MOST_HINGES = (2, 4), 12, 12
 #: Columns from which on they may be the sites of a grid.
-_SITES = 6
+SITES = 6
+#: For grids: sites on both sides, delays, principal directions of these local windows (0 for the windows themselves)
+#: and order of the monomials; the interval of a first vector field; and noise on the windows of clean data.
+_WIDER = ((8, 1, 8, 2), (4, 2, 0, 2), (5, 1, 8, 3), (4, 4, 8, 3), (8, 2, 8, 2), (2, 4, 0, 2), (12, 1, 12, 2))
+_INTERVAL, _STEADYING = 8, 1e-3
 
 
 def correlation_time(series: np.ndarray) -> int:
@@ -118,7 +126,8 @@ def first_candidates(
     for delays, stride in windows:
         width = delays * features + 2 * driven
         for order in (2, 3, 4):
-            settings = polynomial(delays, stride, order, width, noise, _FEW if order < 4 else _MANY)
+            few = order < 4 and (features < SITES or delays > 1 or order > 2)
+            settings = polynomial(delays, stride, order, width, noise, _FEW if few else _MANY)
             if settings is not None:
                 yield "BasisMap", settings
         yield "BasisMap", {"delays": delays, "stride": stride, "units": min(100, samples), "noise": 1e-6}
@@ -140,7 +149,7 @@ def averaging_candidates(features: int, time: int, noise: float, longest: int) -
 
 def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
     """Yield maps that all sites of a grid share, in case that the columns are one: near first, periodic first."""
-    if features < _SITES:
+    if features < SITES:
         return
     sixth = max(1, time // 6)
     for reach, periodic in ((2, True), (1, True), (2, False), (3, True)):
@@ -152,14 +161,31 @@ def neighbour_candidates(features: int, time: int) -> Iterator[Candidate]:
             yield "BasisMap", settings
 
 
+def wider_neighbours(features: int, residual: Callable[[], float]) -> Iterator[Candidate]:
+    """Yield for a grid a field over longer intervals and maps of wider neighbourhoods, which average noise.
+
+    The linear part of a map sees many sites, its monomials few principal directions of these: of what is smooth in
+    space the directions leave out mostly noise. ``residual`` returns the least one-step residual so far: noise on the
+    windows keeps the closed loops of data without noise from growing what they have never seen.
+    """
+    if features >= SITES:
+        yield "VectorField", {"reach": 2, "order": 2, "interval": _INTERVAL}
+    for reach, delays, directions, order in _WIDER if features >= SITES else ():
+        if 2 * reach + 1 < features:
+            settings = {"reach": reach, "delays": delays, "order": order, "directions": directions}
+            yield "BasisMap", settings | {"noise": _STEADYING if _UNSEEN * residual() < _STEADYING else 0.0}
+
+
 def vector_fields(features: int) -> Iterator[Candidate]:
-    """Yield vector fields of all columns, and of neighbours in case that the columns are sites of a grid."""
+    """Yield vector fields of all columns, also linear in pieces, and of neighbours in case that the columns are sites of a grid."""
     for order in (2, 3, 4, 5) if features > 1 else ():
         if monomial_count(features, order) <= _FEW:
             yield "VectorField", {"order": order}
+    for hinges in _HINGES if 1 < features <= _HINGED else ():
+        yield "VectorField", {"order": 1, "units": hinges, "activation": "hinge"}
     if features > 1:
         yield "VectorField", {"order": 2 if monomial_count(features, 2) <= _FEW else 1, "units": 100}
-    for reach, periodic in ((2, True), (1, True), (3, True), (2, False)) if features >= _SITES else ():
+    for reach, periodic in ((2, True), (1, True), (3, True), (2, False)) if features >= SITES else ():
         for order in (2, 3) if 2 * reach + 1 < features else ():
             yield "VectorField", {"reach": reach, "periodic": periodic, "order": order}
 
@@ -195,11 +221,12 @@ def mutation(
     """Return settings with one or two things changed: window, noise, order, units, neighbours, seed."""
     changed = dict(settings)
     names = ["stride", "delays", "noise", "size"] if kind == "BasisMap" else ["interval", "size"]
-    names += ["reach"] if changed.get("reach") else []
+    names += ["reach", "periodic"] if changed.get("reach") else []
     names += ["directions"] if changed.get("directions") else []
     for _ in range(int(rng.integers(1, 3))):
         # Without units or noise nothing is random, and another seed is the same model.
-        random = bool(changed.get("units") or changed.get("noise"))
+        hinges = changed.get("activation") == "hinge"
+        random = bool((changed.get("units") and not hinges) or changed.get("noise"))
         _change(changed, str(rng.choice([*names, "seed"] if random else names)), features, rng)
     width = changed.get("directions") or width_of(changed, features, driven)
     while changed.get("order", 1) > 1:
@@ -221,10 +248,14 @@ def _change(changed: dict[str, Any], name: str, features: int, rng: np.random.Ge
         changed["interval"] = int(rng.choice([1, 2, 4, 8]))
     elif name == "reach":
         changed["reach"] = int(np.clip(changed["reach"] + rng.choice([-1, 1]), 1, max((features - 2) // 2, 1)))
+    elif name == "periodic":
+        changed["periodic"] = not changed.get("periodic", True)
     elif name == "directions":
         changed["directions"] = max(2, changed["directions"] + int(rng.choice([-1, 1])))
     elif name == "seed":
         changed["random_state"] = int(rng.integers(1, 10_000))
+    elif changed.get("activation") == "hinge":
+        changed["units"] = int(np.clip(changed["units"] + rng.choice([-1, 1, 2]), 1, _MOST_HINGES))
     elif changed.get("units"):
         changed["units"] = int(np.clip(round(changed["units"] * float(rng.choice([0.6, 1.5]))), 30, 500))
     else:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tokendyn.forecast.basis import MOST_LOCAL, BasisMap
 from tokendyn.forecast.candidates import (
     FEW_RIDGES,
     LINEAR_RIDGES,
+    NOISY_RIDGES,
     RIDGES,
+    SITES,
     Candidate,
     averaging_candidates,
     correlation_time,
@@ -27,6 +30,7 @@ from tokendyn.forecast.candidates import (
     season_length,
     smoother_mutation,
     vector_fields,
+    wider_neighbours,
     width_of,
     windows_for,
 )
@@ -34,13 +38,14 @@ from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.monomials import monomial_count
 from tokendyn.forecast.scoring import LOST, errors_of, hold_out_for_search, score, score_model
 from tokendyn.forecast.short import SHORT
+from tokendyn.forecast.sites import SMOOTHED
 from tokendyn.forecast.training import affordable_units
 from tokendyn.forecast.trials import Trial, read_trials, write_trials
 from tokendyn.forecast.vector_field import VectorField, warm_up
 
-#: A nonlinear model must have less than this share of the score of the best linear or naive one ...
+#: A nonlinear model must lose less than this share of what the best linear or naive one loses ...
 _WORTH = 0.9
-#: ... and lose less than this share of the horizon.
+#: ... and less than this share of the steps that can be forecast.
 _HOPELESS = 0.9
 #: Simple models within this factor of the best are combined by their median, so many at most.
 _NEAR, _MEDIAN_OF = 1.3, 5
@@ -77,9 +82,13 @@ _SMOOTHING_A_NUMBER, _SMOOTHING_A_TERM = 2e-6, 7e-8
 _STAGES = 1.5
 #: Seconds of a product in the factors of its banded equations.
 _BAND = 8e-9
+#: For models that sites share: seconds for each number, and what the product is multiplied by.
+_FIXED_BAND, _SPARSE = 4e-6, 0.15
 #: Rounds where the time allows no more.
 _HURRIED = 4
 _SMOOTHING = {"smoothing": 8, "history": 100}
+#: The same where all sites of a grid share a model: those beside a site say nearly as much as snapshots long ago.
+_SHARED_SMOOTHING = {"smoothing": 4, "history": 20}
 #: Operations a second that a cost estimate counts with: those of one core, with something in hand.
 _SPEED = 3e9
 #: Variations that were all tried before end a search.
@@ -176,8 +185,14 @@ class Exploration:
                 self._smoothed(kind, settings)
             else:
                 plain = {name: value for name, value in settings.items() if name != "ridge"}
-                self._fixed(kind, plain, RIDGES if kind == "BasisMap" else FEW_RIDGES)
+                self._fixed(kind, plain, self._ridges(kind))
         return self.listed
+
+    def _ridges(self, kind: str) -> Sequence[float]:
+        """Return the ridges to try for a nonlinear model."""
+        if kind != "BasisMap":
+            return FEW_RIDGES
+        return NOISY_RIDGES if self.features >= SITES and self.noisy else RIDGES
 
     def _candidates(self, rng: np.random.Generator) -> Iterator[Candidate]:
         """Yield the list, then variations of the best: better ones are varied more often."""
@@ -185,9 +200,11 @@ class Exploration:
         time_scale = correlation_time(max(self.held.learned, key=len))
         windows = windows_for(self.features, time_scale)
         noise = 0.0 if self.features > 1 else 1e-6
-        if not self.driven:
-            yield from vector_fields(self.features)
-        yield from neighbour_candidates(self.features, time_scale)
+        fields = () if self.driven else vector_fields(self.features)
+        near = neighbour_candidates(self.features, time_scale)
+        wider = iter(()) if self.driven else wider_neighbours(self.features, lambda: self.residual)
+        # Which of them hold depends on how smooth the field is in space: the first of each come before the others.
+        yield from filter(None, chain.from_iterable(zip_longest(fields, wider, near, wider)))
         yield from first_candidates(*sizes, windows, noise)
         if self.noisy:
             yield from averaging_candidates(self.features, time_scale, noise, self.longest)
@@ -229,8 +246,9 @@ class Exploration:
 
     @property
     def residual(self) -> float:
-        """The least one-step residual of what was tried."""
-        return min((trial.residual for trial in self.trials if np.isfinite(trial.residual)), default=0.0)
+        """The least one-step residual of what was tried; over several steps noise is divided by their number."""
+        single = (trial for trial in self.trials if trial.parameters.get("interval", 1) == 1)
+        return min((trial.residual for trial in single if np.isfinite(trial.residual)), default=0.0)
 
     @property
     def noisy(self) -> bool:
@@ -339,18 +357,21 @@ class Exploration:
 
     def _smooth(self) -> None:
         """Try the best few of a noisy series with smoothing."""
-        best = [trial for trial in self._nonlinear_trials() if not trial.parameters.get("reach")]
+        best = self._nonlinear_trials()
         if self.features > _NARROW or not self.noisy:
             return
+        shared = [trial for trial in best if trial.parameters.get("reach")][:3]
+        best = [trial for trial in best if not trial.parameters.get("reach")]
         fields = [trial for trial in best if trial.kind == "VectorField"][:3]
         maps = [trial for trial in best if trial.kind != "VectorField"][:6]
         until = self.spent() + _SMOOTHING_SHARE
         # A vector field of few coefficients that is mediocre on noisy rows is often best on smoothed ones.
         first = sorted(fields, key=lambda trial: trial.weights)[:1]
-        rest = [trial for trial in fields + maps if trial not in first]
+        rest = [trial for trial in shared + fields + maps if trial not in first]
         for trial in first + sorted(rest, key=lambda trial: trial.key):
             for ridge in (1e-8, 1e-5)[: 1 if trial in first else 2]:
-                settings = trial.parameters | _SMOOTHING | {"ridge": ridge}
+                usual = _SHARED_SMOOTHING if trial in shared else _SMOOTHING
+                settings = trial.parameters | usual | {"ridge": ridge}
                 if self._smoothing_cost(trial.kind, settings) > min(
                     _SMOOTHING_SHARE, (1.0 - self.spent()) / (1 + _REFIT)
                 ):
@@ -358,7 +379,7 @@ class Exploration:
                 if self.spent() + self._smoothing_cost(trial.kind, settings) > until:
                     break
                 span = _FIXED[trial.kind](**trial.parameters)._window_length()
-                history = min(max(_SMOOTHING["history"], 2 * span), self.longest)
+                history = min(max(usual["history"], 2 * span), self.longest)
                 self._smoothed(trial.kind, settings | {"history": history})
 
     def _smoothed(self, kind: str, settings: dict[str, Any]) -> None:
@@ -371,10 +392,15 @@ class Exploration:
         """Return the share of the budget that a smoothing takes: as others of its kind did, or by its size."""
         alike = [one for one in self._nonlinear_trials(smoothed=True) if one.kind == kind]
         size = sum(map(len, self.held.learned)) * self.features
+        size = min(size, SMOOTHED) if settings.get("reach") else size
         terms = self._terms(settings) + (_STAGES * settings.get("units", 0) if kind == "VectorField" else 0)
         # The normal equations have a band as wide as a window of all columns: wide series are dear.
         span = (settings.get("delays", 1) - 1) * settings.get("stride", 1) + 1
-        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + _BAND * (span * self.features) ** 2)
+        band = _BAND * (span * self.features) ** 2
+        if settings.get("reach"):
+            # Few snapshots are smoothed: what every call costs counts for more, and the band is filled in part.
+            band = _FIXED_BAND + _SPARSE * band
+        guess = size * (_SMOOTHING_A_NUMBER + _SMOOTHING_A_TERM * terms + band)
         measured = (
             one.seconds / one.parameters["smoothing"] * min(terms * self.features / max(one.weights, 1), 1.0)
             for one in alike
@@ -407,11 +433,15 @@ class Exploration:
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
         rich = self._rescored([trial for trial in ranked if trial.family not in SIMPLE][:confirmed])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
-        if rich and rich[0].score <= _WORTH * simple[0].score and rich[0].score <= _HOPELESS:
+        if rich and self._within(rich[0]) <= min(_WORTH * self._within(simple[0]), _HOPELESS):
             return rich[0], []
         equal = [one for one in simple if one.score <= simple[0].score + EQUAL]
         best = min(equal, key=lambda one: one.weights)
         return best, [one for one in simple if one.score <= _NEAR * best.score][:_MEDIAN_OF]
+
+    def _within(self, trial: Trial) -> float:
+        """Return the share that a trial loses of the steps that can be forecast, however long the horizon is."""
+        return 1.0 - (1.0 - trial.score) / self.confirming.share
 
     def _rescored(self, trials: Sequence[Trial]) -> list[Trial]:
         """Score trials again from more starts: of many that were tried, the best owes some of its score to luck."""

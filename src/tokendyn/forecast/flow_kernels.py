@@ -13,12 +13,14 @@ import numpy as np
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)
 
+#: What the compiled functions call them.
+ACTIVATIONS = {"sin": 0, "tanh": 1, "hinge": 2}
 #: A normalised state beyond this has diverged.
 LIMIT = 1e6
 
 
 @_compiled
-def slope(out, x, C, near, parent, column, W, b, sine, value):
+def slope(out, x, C, near, parent, column, W, b, activation, value):
     """Write the slope of every variable."""
     sites, columns = near.shape
     features = len(x)
@@ -39,13 +41,13 @@ def slope(out, x, C, near, parent, column, W, b, sine, value):
             inner = b[u]
             for i in range(columns):
                 inner += W[u, i] * value[i]
-            unit = math.sin(inner) if sine else math.tanh(inner)
+            unit = math.sin(inner) if activation == 0 else math.tanh(inner) if activation == 1 else max(inner, 0.0)
             for f in range(outputs):
                 out[site * outputs + f] += unit * C[1 + terms + u, f]
 
 
 @_compiled
-def flow(orbit, states, C, near, parent, column, W, b, sine, substeps, truth, weight, stop):
+def flow(orbit, states, C, near, parent, column, W, b, activation, substeps, truth, weight, stop):
     """Write the orbits of all fits from all states, each until it leaves the limit or has missed the truth.
 
     ``orbit`` is (fits, batch, steps, features) and holds NaN; ``truth`` is (batch, steps, features), or empty, and
@@ -61,10 +63,10 @@ def flow(orbit, states, C, near, parent, column, W, b, sine, substeps, truth, we
             x = states[start].copy()
             for step in range(steps):
                 for _ in range(substeps):
-                    slope(k1, x, C[fit], near, parent, column, W, b, sine, value)
-                    slope(k2, x + h / 2 * k1, C[fit], near, parent, column, W, b, sine, value)
-                    slope(k3, x + h / 2 * k2, C[fit], near, parent, column, W, b, sine, value)
-                    slope(k4, x + h * k3, C[fit], near, parent, column, W, b, sine, value)
+                    slope(k1, x, C[fit], near, parent, column, W, b, activation, value)
+                    slope(k2, x + h / 2 * k1, C[fit], near, parent, column, W, b, activation, value)
+                    slope(k3, x + h / 2 * k2, C[fit], near, parent, column, W, b, activation, value)
+                    slope(k4, x + h * k3, C[fit], near, parent, column, W, b, activation, value)
                     x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
                 lost = False
                 for f in range(features):

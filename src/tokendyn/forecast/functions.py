@@ -1,6 +1,6 @@
 """Functions of a window that training leaves alone, and their least squares for many ridges at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,13 @@ _SAMPLED = 3000
 #: A ridge of zero would divide by singular values that are rounding.
 _LEAST_RIDGE = 1e-30
 
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sin": np.sin, "tanh": np.tanh, "hinge": lambda inner: np.maximum(inner, 0.0)
+}  # fmt: skip
+_SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sin": np.cos, "tanh": lambda inner: 1.0 - np.tanh(inner) ** 2, "hinge": lambda inner: np.heaviside(inner, 0.5)
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -31,7 +38,7 @@ class Basis:
     weights, bias
         ``C`` (units, width) and ``a`` (units,).
     activation
-        "sin" or "tanh".
+        "sin", "tanh", or "hinge": ``max(0, .)``.
     """
 
     projection: Float[np.ndarray, "width directions"] | None
@@ -47,7 +54,7 @@ class Basis:
             parts += self.monomials(rows if self.projection is None else rows @ self.projection)
         if len(self.bias):
             inner = rows @ self.weights.T + self.bias
-            parts.append(np.sin(inner) if self.activation == "sin" else np.tanh(inner))
+            parts.append(_ACTIVATIONS[self.activation](inner))
         return np.concatenate(parts, axis=1)
 
     def jacobian(
@@ -67,7 +74,7 @@ class Basis:
             rest = rest[count:]
         if len(self.bias):
             inner = rows @ self.weights.T + self.bias
-            slopes = np.cos(inner) if self.activation == "sin" else 1.0 - np.tanh(inner) ** 2
+            slopes = _SLOPES[self.activation](inner)
             for feature in range(coefficients.shape[1]):
                 local[:, feature] += (slopes * rest[:, feature]) @ self.weights
         return local

@@ -1,7 +1,13 @@
 """Neighbourhoods of the sites of a one-dimensional grid: the window of one site with those beside it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Int
+
+#: Numbers that are smoothed at most for a map that all sites share, and snapshots of a stretch of them: its few
+#: coefficients need no more, and the cost of smoothing grows with the cube of the sites.
+SMOOTHED, _STRETCH = 10_000, 80
 
 
 def neighbours(sites: int, reach: int, *, periodic: bool) -> Int[np.ndarray, "sites near"]:
@@ -33,3 +39,48 @@ def local_rows(
     local = padded[:, :, near].transpose(0, 2, 1, 3).reshape(samples * sites, delays * count)
     drive = rows[:, delays * sites :]
     return np.concatenate([local, np.repeat(drive, sites, axis=0)], axis=1) if drive.shape[1] else local
+
+
+def whole_operators(
+    local: Float[np.ndarray, "windows columns"], delays: int, near: Int[np.ndarray, "sites near"]
+) -> Float[np.ndarray, "samples delays sites sites"]:
+    """Return the derivatives of all sites by the windows of the whole grid, from those of each by its neighbours.
+
+    Parameters
+    ----------
+    local
+        For each window of :func:`local_rows` the derivative by its columns; those of inputs are left out.
+    delays, near
+        As there.
+    """
+    sites, count = near.shape
+    local = local[:, : delays * count].reshape(-1, sites, delays, count)
+    operators = np.zeros((len(local), delays, sites, sites + 1))
+    operators[:, :, np.arange(sites)[:, None], near] = local.transpose(0, 2, 1, 3)
+    return operators[..., :sites]  # nothing depends on the column of zeros beyond the ends
+
+
+def stretches(
+    series: Sequence[Float[np.ndarray, "_ sites"]], inputs: Sequence[np.ndarray], least: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return evenly spaced stretches of series and of their inputs, of about 10,000 numbers in all.
+
+    Parameters
+    ----------
+    series, inputs
+        Long ones, and the rows of inputs of each.
+    least
+        Snapshots that a stretch must hold.
+    """
+    length = max(_STRETCH, 2 * least)
+    total = sum(map(len, series))
+    wanted = max(SMOOTHED // (series[0].shape[1] * length), 1)
+    parts, driven = [], []
+    for one, drive in zip(series, inputs, strict=True):
+        count = max(round(wanted * len(one) / total), 1)
+        starts = np.unique(np.linspace(0, max(len(one) - length, 0), count).astype(int))
+        for start in starts if len(one) > count * length else (0,):
+            end = start + length if len(one) > count * length else len(one)
+            parts.append(one[start:end])
+            driven.append(drive[start:end])
+    return parts, driven

@@ -1,6 +1,7 @@
 """Vector fields that are linear in their coefficients, fitted in integral form and run by Runge-Kutta."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from jaxtyping import Float
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count, check_number, deviations
-from tokendyn.forecast.flow_kernels import flow
+from tokendyn.forecast.flow_kernels import ACTIVATIONS, flow
 from tokendyn.forecast.functions import Basis, Fits, draw_basis, solve_ridges
+from tokendyn.forecast.hinges import between, fitted_hinges, integrals
 from tokendyn.forecast.monomials import Monomials, monomial_count
-from tokendyn.forecast.sites import local_rows, neighbours
+from tokendyn.forecast.sites import local_rows, neighbours, stretches, whole_operators
 from tokendyn.forecast.smoothing import RATIO, smoothed
 from tokendyn.runs.memory import check_memory
 from tokendyn.words import counted
@@ -47,7 +49,7 @@ def warm_up() -> None:
     factors = np.empty(0, dtype=int)
     nothing = np.empty(0)
     flow(
-        orbit, states, np.zeros((1, 2, 1)), near, factors, factors, np.empty((0, 1)), nothing, True, 1,
+        orbit, states, np.zeros((1, 2, 1)), near, factors, factors, np.empty((0, 1)), nothing, ACTIVATIONS["sin"], 1,
         np.empty((0, 0, 0)), np.ones(1), np.inf,
     )  # fmt: skip
 
@@ -67,7 +69,8 @@ class VectorField(Forecaster):
     order
         Highest order of the monomials; 1 for none.
     units, activation
-        Fixed nonlinear units as in :class:`BasisMap`.
+        Fixed nonlinear units as in :class:`BasisMap`; or with "hinge" so many functions ``max(0, x_i - c)`` of single
+        variables, whose kinks c are fitted: for flows that are linear in pieces, or that saturate.
     reach, periodic
         For columns that are the sites of a grid: as in :class:`BasisMap`.
     interval
@@ -146,10 +149,10 @@ class VectorField(Forecaster):
         for name in ("units", "reach", "smoothing", "history", "random_state"):
             problems += check_count(name, getattr(self, name), 0)
         problems += check_number("ridge", self.ridge)
-        if self.activation not in ("sin", "tanh"):
-            problems.append(f"activation is {self.activation!r}, expected sin or tanh")
-        if not problems and self.reach and (self.smoothing or self.history):
-            problems.append("vector fields of neighbours do not smooth; leave out smoothing and history, or reach")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation is {self.activation!r}, expected {', '.join(ACTIVATIONS)}")
+        elif not problems and self.activation == "hinge" and self.units and self.reach:
+            problems.append("hinges are not fitted for neighbours; leave out reach, or use sin or tanh")
         return problems
 
     def _window_length(self) -> int:
@@ -161,7 +164,10 @@ class VectorField(Forecaster):
         if self.n_inputs_:
             raise BadInputError("a vector field takes no inputs; use BasisMap")
         z = self._normalise(series)
-        noisy, w = z, [np.empty((len(one), 0)) for one in z]
+        w = [np.empty((len(one), 0)) for one in z]
+        if self.reach and self.smoothing:
+            z, w = stretches(z, w, len(interval_weights(_BESIDE)) + self.interval)
+        noisy = z
         for done in range(self.smoothing):
             progress(done / (self.smoothing + 1), f"round {done}")
             self._set(self._solve(z, (self.ridge,)), 0, z)
@@ -201,30 +207,50 @@ class VectorField(Forecaster):
         count = monomial_count(rows.shape[1], self.order) + self.units + 1 + rows.shape[1]
         what = f"{counted(len(rows), 'snapshot')} and {counted(count, 'function')}"
         check_memory(8 * 4 * len(rows) * count, what, "use a lower order")
-        basis = draw_basis(rows, order=self.order, units=self.units, activation=self.activation, rng=rng)
+        drawn = 0 if self.activation == "hinge" else self.units
+        basis = draw_basis(rows, order=self.order, units=drawn, activation=self.activation, rng=rng)
         columns, targets = zip(*(self._integrals(one, basis, weights) for one in long), strict=True)
         columns, targets = np.concatenate(columns), np.concatenate(targets)
+        if self.units and not drawn:
+            basis, columns = self._with_hinges(basis, columns, targets, long)
         if self.reach and len(columns) > _MOST_LOCAL:
             kept = rng.choice(len(columns), _MOST_LOCAL, replace=False)
             columns, targets = columns[kept], targets[kept]
         coefficients, residuals = solve_ridges(columns, targets, ridges)
         return Fits(basis, tuple(ridges), coefficients, residuals)
 
+    def _with_hinges(
+        self, basis: Basis, columns: np.ndarray, targets: np.ndarray, long: Sequence[np.ndarray]
+    ) -> tuple[Basis, np.ndarray]:
+        """Return the basis and its integrals with hinges whose kinks are fitted."""
+        fine = [between(one, _BESIDE) for one in long]
+
+        def summed(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+            return np.concatenate([self._over_intervals(integrals(one, weights, bias)) for one in fine])
+
+        weights, bias = fitted_hinges(summed, np.concatenate(long), columns, targets, self.units)
+        return replace(basis, weights=weights, bias=bias), np.concatenate([columns, summed(weights, bias)], axis=1)
+
     def _integrals(self, z: np.ndarray, basis: Basis, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the integrals of all functions over each interval, in steps of time, and the increments."""
         values = basis(self._local(z)).reshape(len(z), -1)
         count = len(z) - len(weights) + 1
-        integrals = sum(weight * values[j : j + count] for j, weight in enumerate(weights))
-        assert isinstance(integrals, np.ndarray)  # there are eight weights
-        steps = self.interval
-        if steps > 1:
-            sums = np.concatenate([np.zeros((1, integrals.shape[1])), np.cumsum(integrals, axis=0)])
-            integrals = sums[steps:] - sums[:-steps]
-        first, rows = _BESIDE, len(integrals)
-        increments = z[first + steps : first + steps + rows] - z[first : first + rows]
+        means = np.zeros((count, values.shape[1]))
+        for j, weight in enumerate(weights):
+            means += weight * values[j : j + count]
+        means = self._over_intervals(means)
+        first, steps, rows = _BESIDE, self.interval, len(means)
+        increments = (z[first + steps : first + steps + rows] - z[first : first + rows]) / steps
         if not self.reach:
-            return integrals / steps, increments / steps
-        return integrals.reshape(rows * self.n_features_, -1) / steps, increments.reshape(-1, 1) / steps
+            return means, increments
+        return means.reshape(rows * self.n_features_, -1), increments.reshape(-1, 1)
+
+    def _over_intervals(self, means: np.ndarray) -> np.ndarray:
+        """Return means over one step as means over the steps of an interval."""
+        if self.interval == 1:
+            return means
+        sums = np.concatenate([np.zeros((1, means.shape[1])), np.cumsum(means, axis=0)])
+        return np.asarray((sums[self.interval :] - sums[: -self.interval]) / self.interval)
 
     def _local(self, rows: np.ndarray) -> np.ndarray:
         """Return snapshots as they are, or those of every site with its neighbours."""
@@ -285,7 +311,9 @@ class VectorField(Forecaster):
             for share in (0.0, 0.5, 0.5, 1.0):
                 at = states + share * h * slopes[-1] if slopes else states
                 slopes.append(self._slope(at, self.basis_, self.coefficients_[None]))
-                local = self.basis_.jacobian(at, self.coefficients_)
+                local = self.basis_.jacobian(self._local(at), self.coefficients_)
+                if self.reach:
+                    local = whole_operators(local[:, 0], 1, self._near())[:, 0]
                 jacobians.append(local @ (unit + share * h * jacobians[-1]) if jacobians else local)
             weights = (1.0, 2.0, 2.0, 1.0)
             states = states + h / 6 * sum(weight * slope for weight, slope in zip(weights, slopes, strict=True))
@@ -326,7 +354,7 @@ class VectorField(Forecaster):
         parents, columns = basis.monomials.flat(self._near().shape[1])
         flow(
             orbit, states, np.ascontiguousarray(coefficients), self._near(), parents, columns, basis.weights,
-            basis.bias, basis.activation == "sin", self.substeps_, known, weight, stop,
+            basis.bias, ACTIVATIONS[basis.activation], self.substeps_, known, weight, stop,
         )  # fmt: skip
         return orbit * self.width_ + self.centre_
 
