@@ -58,6 +58,9 @@ class ExponentialSmoothing(Forecaster):
         alpha, beta, phi, gamma of each column, ``(features, 4)``.
     drifts_
         Drift of each column; 0 unless the trend is "theta".
+    criterion_
+        Information criterion of the one-step errors, corrected for few snapshots (C. M. Hurvich, C.-L. Tsai, Biometrika
+        76, 297 (1989)), summed over the columns; the least is the best among fits to the same series.
 
     Examples
     --------
@@ -102,7 +105,21 @@ class ExponentialSmoothing(Forecaster):
         self.weights_ = np.stack(
             [self._chosen([np.ascontiguousarray(one[:, i]) for one in flat]) for i in range(self.n_features_)]
         )
+        self.criterion_ = self._criterion(flat)
         self._prepare()
+
+    def _criterion(self, flat: Sequence[np.ndarray]) -> float:
+        """Return ``n log(S/n) + 2 q + 2 q (q + 1) / (n - q - 1)`` with q numbers and the sum of squares S."""
+        trended, total = self.trend in ("linear", "damped"), 0.0
+        states = 1 + trended + (self.period - 1)
+        numbers = 1 + self.parameters_ / self.n_features_ + states * len(flat)
+        samples = sum(map(len, flat))
+        room = max(samples - numbers - 1, 1e-9)
+        for column, weights in enumerate(self.weights_):
+            squares = sum(_squares(one[:, column], tuple(weights), self.period, trended) for one in flat)
+            variance = max(squares / samples, 1e-300) * self.scale_[column] ** 2
+            total += samples * np.log(variance) + 2 * numbers + 2 * numbers * (numbers + 1) / room
+        return float(total)
 
     def _chosen(self, columns: list[np.ndarray]) -> Float[np.ndarray, " four"]:
         """Return the weights of one column by a pattern search from several starts: few numbers, no derivative."""
@@ -160,9 +177,10 @@ class ExponentialSmoothing(Forecaster):
         return self._loop(windows, steps), None
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"weights": self.weights_, "drifts": self.drifts_}
+        return {"criterion": self.criterion_}, {"weights": self.weights_, "drifts": self.drifts_}
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        self.criterion_ = float(record["criterion"])
         self.weights_, self.drifts_ = tensors["weights"], tensors["drifts"]
         if self.weights_.shape != (self.n_features_, 4) or self.drifts_.shape != (self.n_features_,):
             raise ValueError(f"weights and drifts have shapes {self.weights_.shape} and {self.drifts_.shape}")
