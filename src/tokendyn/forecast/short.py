@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from tokendyn.errors import TokendynError
 from tokendyn.forecast.base import Forecaster
@@ -63,13 +64,37 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class RollingTest:
+    """Rolling origins, what follows each, and deviation, least and largest value of every column."""
+
+    origins: np.ndarray
+    truths: np.ndarray
+    scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def score(self, forecasts: np.ndarray) -> float:
+        """Return half the mean, half the worst origin, of the mean absolute error, cut."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.abs(forecasts - self.truths) / self.scale
+        errors = np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean(axis=(1, 2))
+        return 0.5 * float(errors.mean()) + 0.5 * float(errors.max())
+
+
+@dataclass(frozen=True)
 class ShortFound:
-    """The fitted mean, all candidates, which of them are its members, and the steps of the backtests."""
+    """The fitted mean, all candidates, which of them are its members, its score, and the test that gave the scores."""
 
     model: Blend
     candidates: tuple[Candidate, ...]
     chosen: tuple[int, ...]
-    horizon: int
+    score: float
+    test: RollingTest
+
+    @property
+    def horizon(self) -> int:
+        """Steps of the backtests."""
+        return self.test.truths.shape[1]
 
 
 def short_forecaster(
@@ -106,13 +131,13 @@ def short_forecaster(
         candidate, values = _backtest(kind, parameters, family, series, test, dt)
         tested.append(candidate)
         forecasts.append(values)
-    shares = _shares(tested, np.stack(forecasts), test)
+    shares, score = _shares(tested, np.stack(forecasts), test)
     chosen = np.flatnonzero(shares)
     model = Blend(
         members=[[tested[number].kind, tested[number].parameters] for number in chosen],
         weights=[float(shares[number]) for number in chosen],
     )
-    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), test.truths.shape[1])
+    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), score, test)
 
 
 def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
@@ -126,39 +151,21 @@ def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
     return sorted({s for s in shown if s and s <= longest} | {s for s in calendar if 2 * s <= len(series)})
 
 
-def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) -> "_Test":
+def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) -> RollingTest:
     """Return origins from half of the series on, from two seasons on where that leaves some."""
     samples = len(series)
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
     known = min(2 * max(seasons, default=0) + 3, samples - ahead - 2)
     first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS, known)
-    origins = np.unique(np.linspace(min(first, samples - ahead), samples - ahead, _ORIGINS).astype(int))
+    origins = np.unique(np.linspace(max(min(first, samples - ahead), 1), samples - ahead, _ORIGINS).astype(int))
     scale = series.std(axis=0)
     scale[scale == 0] = 1.0
     truths = np.stack([series[origin : origin + ahead] for origin in origins])
-    return _Test(origins, truths, scale, series.min(axis=0), series.max(axis=0))
-
-
-@dataclass(frozen=True)
-class _Test:
-    """Rolling origins, what follows each, and deviation, least and largest value of every column."""
-
-    origins: np.ndarray
-    truths: np.ndarray
-    scale: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def score(self, forecasts: np.ndarray) -> float:
-        """Return half the mean, half the worst origin, of the mean absolute error, cut."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            errors = np.abs(forecasts - self.truths) / self.scale
-        errors = np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean(axis=(1, 2))
-        return 0.5 * float(errors.mean()) + 0.5 * float(errors.max())
+    return RollingTest(origins, truths, scale, series.min(axis=0), series.max(axis=0))
 
 
 def _backtest(
-    kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: _Test, dt: float
+    kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
 ) -> tuple[Candidate, np.ndarray]:
     """Return the candidate with its score, and what refits before each origin forecast; NaN where none can be fitted."""
     began = time.process_time()
@@ -166,12 +173,32 @@ def _backtest(
     for number, origin in enumerate(test.origins):
         with suppress(TokendynError):
             model = kind_of(kind)(**parameters).fit(series[:origin], dt=dt)
-            window, ahead = series[None, origin - model.window_length_ : origin], test.truths.shape[1]
-            forecasts[number] = model._rollout(window, ahead, np.empty((1, ahead + origin, 0)))[0][0]
+            forecasts[number] = _continued(model, series[:origin], test.truths.shape[1])
             weights = max(weights, int(getattr(model, "parameters_", 0)))
             criterion = _criterion(model, series[:origin])
     score, seconds = test.score(forecasts), time.process_time() - began
     return Candidate(kind, parameters, family, score, weights, seconds, criterion), forecasts
+
+
+def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
+    """Return what a model forecasts behind a series."""
+    span = model.window_length_
+    values: np.ndarray = model._rollout(series[None, len(series) - span :], ahead, np.empty((1, ahead + span, 0)))[0]
+    return values[0]
+
+
+def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortFound) -> float:
+    """Return the weight of a model, not fitted, beside a mean of the same series' end: by refits at the same origins."""
+    test = mean.test
+    earlier = len(series) - int(test.origins[-1]) - test.truths.shape[1]
+    forecasts = np.full(test.truths.shape, np.nan)
+    for number, origin in enumerate(test.origins + earlier):
+        with suppress(TokendynError):
+            fitted = clone(model).fit(series[:origin], dt=dt)
+            forecasts[number] = _continued(fitted, series[:origin], test.truths.shape[1])
+    scores = np.array([test.score(forecasts), mean.score])
+    ratios = _ratio(scores.min(), scores) ** _GROUP_POWER
+    return float(ratios[0] / ratios.sum())
 
 
 def _criterion(model: Forecaster, series: np.ndarray) -> float:
@@ -181,8 +208,11 @@ def _criterion(model: Forecaster, series: np.ndarray) -> float:
     return model.criterion_ if isinstance(model, ExponentialSmoothing) else np.inf
 
 
-def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: _Test) -> np.ndarray:
-    """Return the weights of all candidates: within smoothing and within all others, times that of the group."""
+def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest) -> tuple[np.ndarray, float]:
+    """Return the weights of all candidates, those within smoothing or the others times that of the group, and a score.
+
+    The score is that of the mean; its weights have seen the errors.
+    """
     scores = np.array([candidate.score for candidate in candidates])
     criteria = np.array([candidate.criterion for candidate in candidates])
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
@@ -205,7 +235,8 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: _Test)
     of_groups = np.array([test.score(np.tensordot(shares, kept, axes=1)) for shares in groups])
     weights = _ratio(of_groups.min(), of_groups) ** _GROUP_POWER
     weights[weights < _LIGHT * weights.sum()] = 0.0
-    return np.asarray(weights / weights.sum() @ np.stack(groups))
+    weights = weights / weights.sum() @ np.stack(groups)
+    return weights, test.score(np.tensordot(weights, kept, axes=1))
 
 
 def _ratio(best: float, scores: np.ndarray) -> np.ndarray:
