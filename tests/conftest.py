@@ -32,6 +32,7 @@ KERNELS = {
     "tokendyn.exact.planner_kernels",
     "tokendyn.exact.planner_runs",
     "tokendyn.exact.set_kernels",
+    "tokendyn.forecast.exponential_kernels",
     "tokendyn.forecast.flow_kernels",
     "tokendyn.forecast.rollout_kernels",
     "tokendyn.metrics.transport_kernels",

@@ -8,7 +8,7 @@ import pytest
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import BasisMap
 from tokendyn.forecast.exploring import Exploration
-from tokendyn.forecast.short import _WORST, _error
+from tokendyn.forecast.short import _WORST, RollingTest, _backtest
 from tokendyn.forecast.trials import Trial
 from tokendyn.testing import driven, waves
 
@@ -74,9 +74,11 @@ def test_a_search_without_fixed_units_trains_no_tdtf():
 
 def test_the_error_of_a_refit_is_the_mean_of_the_cut_errors():
     series = np.array([0.0, 1.0, 2.0, 4.0, 7.0, 1e9])[:, None]
-    error, count = _error("Persistence", {}, series, 3, 3, 1.0, np.array([2.0]))
-    assert error == pytest.approx((1.0 + 2.5 + _WORST) / 3)
-    assert count == 0
+    test = RollingTest(np.array([3]), series[None, 3:], np.array([2.0]), series.min(axis=0), series.max(axis=0))
+    candidate, forecasts = _backtest("Persistence", {}, "naive", series, test, 1.0)
+    assert candidate.score == pytest.approx((1.0 + 2.5 + _WORST) / 3)
+    assert candidate.weights == 0
+    np.testing.assert_array_equal(forecasts, np.full((1, 3, 1), 2.0))
 
 
 # The map on a fixed basis.

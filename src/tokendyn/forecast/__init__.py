@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tokendyn.forecast.continued import ForecastRun
     from tokendyn.forecast.eigenvalue_bars import EigenvalueIntervals
     from tokendyn.forecast.ensemble import EnsembleTDTF
+    from tokendyn.forecast.exponential import ExponentialSmoothing
     from tokendyn.forecast.field_forecaster import FieldForecaster
     from tokendyn.forecast.interpretation import local_eigenvalues, local_spectrum, read_orbit
     from tokendyn.forecast.intervals import Residuals
@@ -47,6 +48,7 @@ _HOMES = {
     "Continuation": "tokendyn.forecast.continuation",
     "EigenvalueIntervals": "tokendyn.forecast.eigenvalue_bars",
     "EnsembleTDTF": "tokendyn.forecast.ensemble",
+    "ExponentialSmoothing": "tokendyn.forecast.exponential",
     "FieldForecaster": "tokendyn.forecast.field_forecaster",
     "Forecast": "tokendyn.forecast.closed_loop",
     "ForecastRun": "tokendyn.forecast.continued",
@@ -73,6 +75,7 @@ __all__ = [
     "Continuation",
     "EigenvalueIntervals",
     "EnsembleTDTF",
+    "ExponentialSmoothing",
     "FieldForecaster",
     "Forecast",
     "ForecastRun",

@@ -38,6 +38,7 @@ _HOMES = {
     "Blend": "blend",
     "Drift": "naive",
     "EnsembleTDTF": "ensemble",
+    "ExponentialSmoothing": "exponential",
     "FieldForecaster": "field_forecaster",
     "Logarithm": "logarithm",
     "Mean": "naive",

@@ -20,7 +20,7 @@ from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.scoring import score_model
-from tokendyn.forecast.short import short_forecaster
+from tokendyn.forecast.short import ShortFound, contest, short_forecaster
 from tokendyn.forecast.trials import SearchResult, Trial
 from tokendyn.words import counted
 
@@ -31,6 +31,11 @@ _CLEAN = 1e-3
 _WORSE = 3.0
 #: Refits for the bands of a short series, which cost little, also behind the end of the budget.
 _SHORT_REFITS = 25
+#: Series of up to so many snapshots and columns, and budgets from so many seconds on, also get the mean of short series,
+#: of their last snapshots; both are weighted by refits at rolling origins where those take at most a share of the time.
+_MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
+#: A model or mean of less weight than this is left out.
+_LIGHT = 0.05
 
 
 def auto_forecaster(
@@ -115,7 +120,8 @@ def auto_forecaster(
             search.try_naive()
             result = _of_backtests(search)
         else:
-            result = _chosen(search, "completed" if search.explore() else "budget")
+            mean = _mean_of_recent(search)
+            result = _chosen(search, "completed" if search.explore() else "budget", mean)
         result = replace(result, seconds=time.process_time() - search.began)
     if field is not None:
         return replace(result, model=field.adopt(result.model, arrays, driven))
@@ -124,15 +130,54 @@ def auto_forecaster(
     return result
 
 
-def _chosen(search: Exploration, status: str) -> SearchResult:
-    """Choose among the trials, and fit the choice to everything."""
+def _mean_of_recent(search: Exploration) -> ShortFound | None:
+    """Return the weighted mean of short series for the end of one of medium length; None for others."""
+    series, columns = search.series, search.features
+    medium = len(series) == 1 and len(series[0]) <= _MEDIUM and columns <= _NARROW and not search.driven
+    if not medium or search.budget < _AFFORDED:
+        return None
+    search.progress(0.0, "refits at rolling origins")
+    return short_forecaster(
+        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons
+    )
+
+
+def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> SearchResult:
+    """Choose among the trials, weigh the choice against the mean of short series, and fit it to everything."""
     best, near = search.preferred()
+    model, family = best.build(), best.title
     if best.score > _CLEAN and len(near) > 1:
         members = [[one.kind, one.parameters] for one in near]
-        blend = Blend(members=members, combine="median", clip=None)
         names = ", ".join(sorted({one.title for one in near}))
-        return _fitted(search, blend, best, f"median of {len(near)} ({names})", status)
-    return _fitted(search, best.build(), best, best.title, status)
+        model = Blend(members=members, combine="median", clip=None)
+        family = f"median of {len(near)} ({names})"
+    seconds = sum(one.seconds for one in (near or [best])) * len(mean.test.origins if mean else ())
+    if mean is not None and seconds <= _CONTEST * search.budget:
+        share = contest(model, search.series[0], search.dt, mean)
+        if share < 1.0 - _LIGHT:
+            return _mixed(search, model, family, mean, share, status)
+    return _fitted(search, model, best, family, status)
+
+
+def _mixed(
+    search: Exploration, model: Forecaster, family: str, mean: ShortFound, share: float, status: str
+) -> SearchResult:
+    """Return the weighted mean of a choice and the mean of short series, or the latter alone."""
+    best = search.preferred()[0]
+    families = f"weighted mean of {len(mean.chosen)}"
+    parts: list[tuple[Forecaster, float]] = [(mean.model, 1.0 - share)]
+    if share > _LIGHT:
+        parts.append((model, share))
+        families += f", and {family}"
+    members = [[type(one).__name__, one.get_params(deep=False)] for one, _ in parts]
+    whole = Blend(members=members, weights=[weight for _, weight in parts], clip=None)
+    search.progress(min(search.spent(), 1.0), f"last fit: {families}")
+    whole.fit(search.series, dt=search.dt)
+    _calibrate(search, whole)
+    naive = min(trial.score for trial in search.trials if trial.family == "naive")
+    return SearchResult(
+        whole, families, tuple(search.trials), search.trials.index(best), status, search.held.horizon, naive
+    )
 
 
 def _fitted(search: Exploration, model: Forecaster, best: Trial, family: str, status: str) -> SearchResult:

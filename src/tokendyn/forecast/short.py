@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from tokendyn.errors import TokendynError
+from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.blend import Blend
 from tokendyn.forecast.candidates import correlation_time, season_length
 from tokendyn.forecast.checks import deviations
+from tokendyn.forecast.exponential import TRENDS, ExponentialSmoothing
 from tokendyn.forecast.kinds import kind_of
+from tokendyn.forecast.logarithm import Logarithm
 
 #: Series of at most so many snapshots are short.
 SHORT = 300
@@ -21,19 +26,34 @@ _ORIGINS, _EARLIEST = 6, 0.5
 _AHEAD = 0.2
 #: Errors are cut here, in standard deviations, so that one bad origin does not decide alone.
 _WORST = 3.0
-#: Power of the score ratio that a weight is, where the best candidate has less than this share of the score of the best
-#: naive one, and where it has not: what can hardly be forecast is best averaged over many. Chosen on development series
-#: (chaotic systems, tones and noise; thirteen yearly and quarterly series of statsmodels) of powers from 1 to 8.
+#: Power of the score ratio that a weight within a group is, where the best candidate has less than this share of the
+#: score of the best naive one, and where it has not: what can hardly be forecast is best averaged over many. Chosen on
+#: development series (chaotic systems, tones and noise; 35 real ones, see :doc:`theory-forecast`).
 _PREDICTABLE, _POWERS = 0.5, (4, 1)
+#: Smoothing and all other candidates are two groups; a group's weight is this power of its own mean's score ratio.
+_GROUP_POWER = 8
+#: Within smoothing the weight is the squared score ratio times exp(-(criterion - least) / so much): twice the number is
+#: what information criteria have for independent errors of a true model; one-step errors of real series say less.
+_SMOOTHING_POWER, _DOUBT = 2, 10.0
+#: A season that is shown must be repeated so many times.
+_FEWEST_SEASONS = 3
+#: A period of smoothing is at most so long: each of its steps is a number to be found.
+_LONGEST_PERIOD = 60
+#: Windows of smoothing hold so many snapshots, or seasons, where the first origin leaves them.
+_WINDOW, _WINDOW_SEASONS = 100, 8
 #: Positive series whose largest value is so many times the least are forecast by their logarithm too.
-_GROWTH = 2.0
-#: Members of less weight than this share are left out.
-_LIGHT = 0.01
+_GROWTH = 1.5
+#: Members of less weight than these shares of the largest of their group are left out, of smoothing and of others; and
+#: groups of less weight than the first. Many mediocre members together err less than the few best.
+_LIGHT, _MEDIOCRE = 0.03, 0.2
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of the backtest: its score is half the mean, half the worst origin, of the mean absolute error."""
+    """One model of the backtest: its score is half the mean, half the worst origin, of the mean absolute error.
+
+    ``criterion`` is that of exponential smoothing on the longest refit, infinite for others.
+    """
 
     kind: str
     parameters: dict[str, Any]
@@ -41,16 +61,41 @@ class Candidate:
     score: float
     weights: int
     seconds: float
+    criterion: float = np.inf
+
+
+@dataclass(frozen=True)
+class RollingTest:
+    """Rolling origins, what follows each, and deviation, least and largest value of every column."""
+
+    origins: np.ndarray
+    truths: np.ndarray
+    scale: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def score(self, forecasts: np.ndarray) -> float:
+        """Return half the mean, half the worst origin, of the mean absolute error, cut."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.abs(forecasts - self.truths) / self.scale
+        errors = np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean(axis=(1, 2))
+        return 0.5 * float(errors.mean()) + 0.5 * float(errors.max())
 
 
 @dataclass(frozen=True)
 class ShortFound:
-    """The fitted mean, all candidates, which of them are its members, and the steps of the backtests."""
+    """The fitted mean, all candidates, which of them are its members, its score, and the test that gave the scores."""
 
     model: Blend
     candidates: tuple[Candidate, ...]
     chosen: tuple[int, ...]
-    horizon: int
+    score: float
+    test: RollingTest
+
+    @property
+    def horizon(self) -> int:
+        """Steps of the backtests."""
+        return self.test.truths.shape[1]
 
 
 def short_forecaster(
@@ -78,67 +123,185 @@ def short_forecaster(
     seasons
         Steps of the seasons that the calendar suggests, beside those that the data show.
     """
+    seasons = seasons_of(series, seasons)
+    test = _test_of(series, horizon, seasons)
+    tested, forecasts = [], []
+    for kind, parameters, family in _candidates(series, seed, seasons, int(test.origins[0]) - 2):
+        if kind_of(kind)(**parameters)._window_length() > (longest or len(series)):
+            continue
+        candidate, values = _backtest(kind, parameters, family, series, test, dt)
+        tested.append(candidate)
+        forecasts.append(values)
+    shares, score = _shares(tested, np.stack(forecasts), test)
+    chosen = np.flatnonzero(shares)
+    model = Blend(
+        members=[[tested[number].kind, tested[number].parameters] for number in chosen],
+        weights=[float(shares[number]) for number in chosen],
+    )
+    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), score, test)
+
+
+def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
+    """Return the seasons that the calendar suggests, and those that columns or their differences show.
+
+    A level that wanders hides a season, which the differences show.
+    """
+    columns = series.T[:20]
+    shown = [season_length(one) for column in columns for one in (column, np.diff(column))]
+    longest = len(series) / _FEWEST_SEASONS
+    return sorted({s for s in shown if s and s <= longest} | {s for s in calendar if 2 * s <= len(series)})
+
+
+def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) -> RollingTest:
+    """Return origins from half of the series on, from two seasons on where that leaves some."""
     samples = len(series)
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
-    first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS)
-    origins = np.unique(np.linspace(min(first, samples - ahead), samples - ahead, _ORIGINS).astype(int))
+    known = min(2 * max(seasons, default=0) + 3, samples - ahead - 2)
+    first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS, known)
+    origins = np.unique(np.linspace(max(min(first, samples - ahead), 1), samples - ahead, _ORIGINS).astype(int))
     scale = deviations(series)
-    candidates = []
-    for kind, parameters, family in _candidates(series, seed, seasons):
-        if kind_of(kind)(**parameters)._window_length() > (longest or samples):
-            continue
-        began = time.process_time()
-        tested = [_error(kind, parameters, series, int(origin), ahead, dt, scale) for origin in origins]
-        errors, weights = [error for error, _ in tested], max(count for _, count in tested)
-        score = 0.5 * float(np.mean(errors)) + 0.5 * max(errors)
-        candidates.append(Candidate(kind, parameters, family, score, weights, time.process_time() - began))
+    truths = np.stack([series[origin : origin + ahead] for origin in origins])
+    return RollingTest(origins, truths, scale, series.min(axis=0), series.max(axis=0))
+
+
+def _backtest(
+    kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
+) -> tuple[Candidate, np.ndarray]:
+    """Return the candidate with its score, and what refits before each origin forecast; NaN where none can be fitted."""
+    began = time.process_time()
+    forecasts, weights, criterion = np.full(test.truths.shape, np.nan), 0, np.inf
+    for number, origin in enumerate(test.origins):
+        with suppress(TokendynError):
+            model = kind_of(kind)(**parameters).fit(series[:origin], dt=dt)
+            forecasts[number] = _continued(model, series[:origin], test.truths.shape[1])
+            weights = max(weights, int(getattr(model, "parameters_", 0)))
+            criterion = _criterion(model, series[:origin])
+    score, seconds = test.score(forecasts), time.process_time() - began
+    return Candidate(kind, parameters, family, score, weights, seconds, criterion), forecasts
+
+
+def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
+    """Return what a model forecasts behind a series."""
+    span = model.window_length_
+    values: np.ndarray = model._rollout(series[None, len(series) - span :], ahead, np.empty((1, ahead + span, 0)))[0]
+    return values[0]
+
+
+def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortFound) -> float:
+    """Return the weight of a model, not fitted, beside a mean of the same series' end: by refits at the same origins."""
+    test = mean.test
+    earlier = len(series) - int(test.origins[-1]) - test.truths.shape[1]
+    forecasts = np.full(test.truths.shape, np.nan)
+    for number, origin in enumerate(test.origins + earlier):
+        with suppress(TokendynError):
+            fitted = clone(model).fit(series[:origin], dt=dt)
+            forecasts[number] = _continued(fitted, series[:origin], test.truths.shape[1])
+    scores = np.array([test.score(forecasts), mean.score])
+    ratios = _ratio(scores.min(), scores) ** _GROUP_POWER
+    return float(ratios[0] / ratios.sum())
+
+
+def _criterion(model: Forecaster, series: np.ndarray) -> float:
+    """Return the information criterion of smoothing, of a logarithm in the units of the data; infinite for others."""
+    if isinstance(model, Logarithm):
+        return _criterion(model.member_, series) + 2.0 * float(np.log(series).sum())
+    return model.criterion_ if isinstance(model, ExponentialSmoothing) else np.inf
+
+
+def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest) -> tuple[np.ndarray, float]:
+    """Return the weights of all candidates, those within smoothing or the others times that of the group, and a score.
+
+    The score is that of the mean; its weights have seen the errors.
+    """
     scores = np.array([candidate.score for candidate in candidates])
+    criteria = np.array([candidate.criterion for candidate in candidates])
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
     power = _POWERS[0] if scores.min() < _PREDICTABLE * naive else _POWERS[1]
-    shares = (max(scores.min(), 1e-300) / np.maximum(scores, 1e-300)) ** power
-    chosen = np.flatnonzero(shares >= _LIGHT * shares.sum())
-    if not len(chosen):
-        chosen = np.argsort(scores, kind="stable")[:10]
-    members = [[candidates[number].kind, candidates[number].parameters] for number in chosen]
-    model = Blend(members=members, weights=[float(shares[number]) for number in chosen])
-    return ShortFound(model.fit(series, dt=dt), tuple(candidates), tuple(map(int, chosen)), ahead)
+    reach = test.high - test.low
+    kept = np.clip(np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach)
+    smoothing = np.isfinite(criteria)
+    groups = []
+    for members in (smoothing, ~smoothing):
+        if not members.any():
+            continue
+        shares = np.where(members, _ratio(scores[members].min(), scores) ** power, 0.0)
+        light = _MEDIOCRE if power == 1 else _LIGHT
+        if members is smoothing:
+            doubts = np.where(members, criteria - criteria[members].min(), 0.0)
+            shares = np.where(members, _ratio(scores[members].min(), scores) ** _SMOOTHING_POWER, 0.0)
+            shares, light = shares * np.exp(-doubts / _DOUBT), _LIGHT
+        shares[shares < light * shares.max()] = 0.0
+        groups.append(shares / shares.sum())
+    of_groups = np.array([test.score(np.tensordot(shares, kept, axes=1)) for shares in groups])
+    weights = _ratio(of_groups.min(), of_groups) ** _GROUP_POWER
+    weights[weights < _LIGHT * weights.sum()] = 0.0
+    weights = weights / weights.sum() @ np.stack(groups)
+    return weights, test.score(np.tensordot(weights, kept, axes=1))
 
 
-def _error(
-    kind: str, parameters: dict[str, Any], series: np.ndarray, origin: int, ahead: int, dt: float, scale: np.ndarray
-) -> tuple[float, int]:
-    """Return the error of a refit before one origin, and how many numbers the fit set.
-
-    The error is the mean absolute one, cut; the worst where the model cannot be fitted.
-    """
-    learned = series[:origin]
-    try:
-        model = kind_of(kind)(**parameters).fit(learned, dt=dt)
-        values, _ = model._rollout(learned[None, -model.window_length_ :], ahead, np.empty((1, ahead + origin, 0)))
-    except TokendynError:
-        return _WORST, 0
-    with np.errstate(invalid="ignore", over="ignore"):
-        errors = np.abs(values[0] - series[origin : origin + ahead]) / scale
-    error = float(np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean())
-    return error, int(getattr(model, "parameters_", 0))
+def _ratio(best: float, scores: np.ndarray) -> np.ndarray:
+    """Return the best score by each; exact candidates share 1."""
+    return np.asarray(max(best, 1e-300) / np.maximum(scores, 1e-300))
 
 
-def _candidates(series: np.ndarray, seed: int, calendar: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield kind, parameters and family: naive, linear of the series and of its differences, a few nonlinear."""
+def _candidates(
+    series: np.ndarray, seed: int, seasons: Sequence[int], window: int
+) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield kind, parameters and family: naive, smoothing, linear of series and differences, a few nonlinear."""
     samples, features = series.shape
     for kind in ("Persistence", "Mean", "Drift"):
         yield kind, {}, "naive"
-    suggested = {season for season in calendar if 2 * season <= samples}
-    seasons = sorted({season for season in map(season_length, series.T[:20]) if season} | suggested)
     for season in seasons:
         yield "SeasonalNaive", {"period": season}, "naive"
+    positive = _grows(series)
+    for settings in _smoothing(seasons, window):
+        yield "ExponentialSmoothing", settings, "exponential smoothing"
+        if positive:
+            yield "Logarithm", {"kind": "ExponentialSmoothing", "parameters": settings}, "exponential smoothing of logarithms"
+    yield from _linear(samples, features, seasons)
+    if positive:
+        yield from _logarithmic(samples, features, seasons)
+    yield from _nonlinear(series, seed)
+
+
+def _smoothing(seasons: Sequence[int], window: int) -> Iterator[dict[str, Any]]:
+    """Yield settings of exponential smoothing whose window fits before the first origin."""
+    for period in (1, *(season for season in seasons if 1 < season <= _LONGEST_PERIOD)):
+        length = min(window, max(_WINDOW, _WINDOW_SEASONS * period))
+        if length >= max(2 * period, 8):
+            for trend in TRENDS:
+                yield {"trend": trend, "period": period, "window": length}
+
+
+def _linear(samples: int, features: int, seasons: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield linear models of the series and of its differences."""
     lengths = {1, 2, 4, 8, 12, 16, 24, 30, 40, 60} | {length for s in seasons for length in (s + 1, 2 * s + 2)}
     for delays in sorted(length for length in lengths if length * features <= samples / 3):
         for ridge in (0.0, 1e-3, 1e-1):
             yield "BasisMap", {"delays": delays, "ridge": ridge}, "TD-DMD"
         for ridge in (1e-3, 1e-1) if delays <= 30 else ():
             yield "BasisMap", {"delays": delays, "ridge": ridge, "difference": True}, "TD-DMD of differences"
-    yield from _logarithmic(series, seasons)
+
+
+def _grows(series: np.ndarray) -> bool:
+    """Return whether all columns are positive and one of them grows by a factor."""
+    least, most = series.min(axis=0), series.max(axis=0)
+    return bool((least > 0.0).all() and (most >= _GROWTH * least).any())
+
+
+def _logarithmic(samples: int, features: int, seasons: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield linear models of the logarithm."""
+    yield "Logarithm", {"kind": "Drift"}, "naive"
+    lengths = {1, 2, 4, 8} | {length for season in seasons for length in (season + 1, 2 * season + 2)}
+    for delays in sorted(length for length in lengths if length * features <= samples / 3):
+        for difference, ridge in ((False, 1e-3), (True, 1e-3), (True, 1e-1)):
+            settings = {"delays": delays, "ridge": ridge, "difference": difference}
+            yield "Logarithm", {"kind": "BasisMap", "parameters": settings}, "TD-DMD of logarithms"
+
+
+def _nonlinear(series: np.ndarray, seed: int) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield polynomial maps and fixed units of short windows."""
+    samples, features = series.shape
     time = max(correlation_time(series), 1)
     windows = dict.fromkeys([(4, 1), (4, max(1, time // 2)), (6, max(1, time // 3)), (3, time)])
     for delays, stride in windows if features <= 3 else [(1, 1)]:
@@ -150,16 +313,3 @@ def _candidates(series: np.ndarray, seed: int, calendar: Sequence[int]) -> Itera
                 yield "BasisMap", window | {"order": order, "ridge": ridge}, "polynomial map"
             units = {"units": min(samples, 150), "ridge": ridge, "random_state": seed}
             yield "BasisMap", window | units, "fixed units"
-
-
-def _logarithmic(series: np.ndarray, seasons: Sequence[int]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Yield linear models of the logarithm, where all columns are positive and one of them grows by a factor."""
-    least, most = series.min(axis=0), series.max(axis=0)
-    if (least <= 0.0).any() or (most < _GROWTH * least).all():
-        return
-    yield "Logarithm", {"kind": "Drift"}, "naive"
-    lengths = {1, 2, 4, 8} | {length for season in seasons for length in (season + 1, 2 * season + 2)}
-    for delays in sorted(length for length in lengths if length * series.shape[1] <= len(series) / 3):
-        for difference, ridge in ((False, 1e-3), (True, 1e-3), (True, 1e-1)):
-            settings = {"delays": delays, "ridge": ridge, "difference": difference}
-            yield "Logarithm", {"kind": "BasisMap", "parameters": settings}, "TD-DMD of logarithms"
