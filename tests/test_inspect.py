@@ -182,6 +182,17 @@ def test_the_command_writes_a_folder_and_prints_the_verdict(folder, inspected, t
     assert "give --text or --texts" in capsys.readouterr().err
 
 
+def edited(folder, **values):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+def sharded(folder):
+    (folder / "model.safetensors").unlink()
+    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -196,7 +207,7 @@ def test_the_command_writes_a_folder_and_prints_the_verdict(folder, inspected, t
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer.json"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "not a whole tokenizer"),
         (lambda f: (f / "model.safetensors").write_bytes(b"12"), "not a whole safetensors file"),
-        (lambda f: sharded(f), "model-2.safetensors is named by"),
+        (sharded, "model-2.safetensors is named by"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_message(folder, tmp_path, change, message):
@@ -204,17 +215,6 @@ def test_a_folder_that_cannot_be_used_is_one_message(folder, tmp_path, change, m
     change(broken)
     with pytest.raises(BadInputError, match=message):
         td.inspect(broken, TEXTS[:1])
-
-
-def edited(folder, **values):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **values}))
-
-
-def sharded(folder):
-    (folder / "model.safetensors").unlink()
-    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 def test_whole_numbers_are_no_weights(folder, tmp_path):

@@ -65,7 +65,8 @@ def combined(texts: Sequence[TextMeasures], references: Sequence[TextMeasures] =
         inner, outer = (nothing, nothing) if alone else cosines([text.ladder[name][1] for text in texts])
         rungs[name] = (inner - outer)[:, -1]
     return {
-        "ladder_rank": ranks, "ladder_gathering": rungs, "within": within, "across": across, "rank": _stacked([text.rank for text in texts]),
+        "ladder_rank": ranks, "ladder_gathering": rungs, "within": within, "across": across,
+        "rank": _stacked([text.rank for text in texts]),
         "clusters": _stacked([text.clusters for text in texts]),
         "head_measures": _heads([text.heads for text in texts]),
         "motion_shares": _stacked([text.motion for text in texts]),
