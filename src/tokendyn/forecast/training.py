@@ -350,9 +350,7 @@ class _Search:
         if self.record.iterations % self.every == 0:
             self.measure(network, solved)
             self.write(network, damping)
-        if self.expired():
-            return False
-        return True
+        return not self.expired()
 
     def measure(self, network: Network, solved: Solved) -> None:
         """Roll out over the held part and keep the cell if it is the best."""
