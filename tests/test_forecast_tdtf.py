@@ -7,7 +7,7 @@ from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.forecast import TDDMD, TDTF, BasisMap, Forecaster
 from tokendyn.forecast.cell import tokens_of
-from tokendyn.forecast.exploring import Exploration, shared_settings
+from tokendyn.forecast.exploring import Exploration, attentive_settings, shared_settings
 from tokendyn.forecast.network import features, forward, jacobian
 from tokendyn.forecast.smoothing import smoothed
 from tokendyn.forecast.training import first_network, normalise, shaken, windows_of
@@ -413,3 +413,28 @@ def test_training_ends_between_two_attempts_at_a_step_when_its_time_is_over():
         problem, network, iterations=5, accept=lambda *_: pytest.fail("a step was tried"), expired=lambda: True
     )
     assert again is network
+
+
+def bursts(rows, seed):
+    """``x' = .9 x + .5 sin(3 x(k - d))`` with d = 6 or 20, as x is above or below 0."""
+    x = list(np.random.default_rng(seed).standard_normal(30))
+    for _ in range(rows + 300):
+        x.append(0.9 * x[-1] + 0.5 * np.sin(3 * x[-1 - (6 if x[-1] > 0 else 20)]))
+    return np.array(x[-rows:])
+
+
+def test_attention_learns_which_delay_acts_where_the_state_says_so():
+    learned, ahead = bursts(800, 0), bursts(300, 1)
+    settings = {"delays": 25, "units": 40, "rank": 4, "noise": 1e-3, "ridge": 1e-6, "iterations": 60, "gate": False}
+    errors = {}
+    for attention in (True, False):
+        model = TDTF(attention=attention, **settings).fit(learned)
+        errors[attention] = 1.0 - model.score(ahead)
+    assert errors[True] < 0.6 * errors[False]
+
+
+def test_attention_has_many_delays_to_pick_among_or_is_not_tried():
+    assert attentive_settings(2000, 200)["delays"] == 25
+    assert attentive_settings(2000, 15)["delays"] == 15
+    assert attentive_settings(2000, 9) is None
+    assert attentive_settings(90, 200) is None
