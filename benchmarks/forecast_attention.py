@@ -1,12 +1,13 @@
 """Where trained attention pays: TD-TF with it, without it, and other models, in equal processor seconds.
 
-    python benchmarks/forecast_attention.py results.jsonl [--budget 6] [--seeds 0] [--systems NAME ...] [--models NAME ...]
+    python benchmarks/forecast_attention.py results.jsonl [--budget 6] [--seeds 0] [--systems NAME ...]
+        [--models NAME ...]
     python benchmarks/forecast_attention.py results.jsonl --table
 
 Systems with many delays, few data, and information at irregular places of the window; each was written down before any
 model was run on it. Inputs u are known ahead. ``x`` is what is forecast, from 20 places of another orbit:
 
-switch     x' = .5 x + sin 2u(k - 8 or k - 22), by the sign of a second input, which keeps it for 15 steps on the average
+switch     x' = .5 x + sin 2u(k - 8 or k - 22), by the sign of a second input, which keeps it for some 15 steps
 amplitude  x' = .5 x + sin 2u(k - d), d = 4 + 20 |s|, s a slow second input
 marker     an input pulse of height a returns as a pulse of one unit 4 + 20 a steps later, and decays by .7
 age        x' = .5 x + sin(age of the last input pulse / 3): only the newest pulse counts
@@ -15,8 +16,8 @@ mg23, mg30 Mackey-Glass of delay 23 and 30
 mgstate    Mackey-Glass whose delay is 15 + 8 x
 outliers   x of Lorenz, 5 % noise, one row in fifty is an outlier of three deviations
 
-400 to 800 rows are learned. The error is the root mean square over a horizon of 40 steps (of chaos 100) in standard
-deviations, the median over the starts; with the valid time of the mean of the errors. ``attention`` and ``uniform`` draw
+400 to 800 rows are learned. The error is the root mean square over a horizon of 40 steps (of Mackey-Glass and Lorenz
+100) in standard deviations, the median over the starts. ``attention`` and ``uniform`` draw
 the same settings of TDTF, each with a sixth of the time; their best by validation rollouts is fitted to everything.
 """
 
@@ -114,7 +115,9 @@ def mackey_glass(lag):
 
 def outliers(rng, rows):
     x = DEVELOPMENT["Lorenz, x"].make(rows, int(rng.integers(1000)))[:, 0]
-    return x + x.std() * (0.05 * rng.standard_normal(rows) + 3 * rng.choice([-1, 0, 1], rows, p=[0.01, 0.98, 0.01])), None
+    return x + x.std() * (
+        0.05 * rng.standard_normal(rows) + 3 * rng.choice([-1, 0, 1], rows, p=[0.01, 0.98, 0.01])
+    ), None
 
 
 SYSTEMS = {
@@ -167,7 +170,12 @@ def measure(task, tuner, budget, seed):
     errors = np.sqrt(np.minimum((forecasts - truths) ** 2, 1e6).mean(axis=(1, 2))) / truths.std()
     errors = np.nan_to_num(errors, nan=1e3)
     family = getattr(tuned.model, "family", tuned.family)
-    return {"error": float(np.median(errors)), "family": family, "seconds": round(tuned.seconds, 1), "tried": tuned.tried}
+    return {
+        "error": float(np.median(errors)),
+        "family": family,
+        "seconds": round(tuned.seconds, 1),
+        "tried": tuned.tried,
+    }
 
 
 def table(file):

@@ -5,12 +5,13 @@ import pytest
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError, ConvergenceError
-from tokendyn.forecast import TDDMD, TDTF, Forecaster
+from tokendyn.forecast import TDDMD, TDTF, BasisMap, Forecaster
 from tokendyn.forecast.cell import tokens_of
-from tokendyn.forecast.network import forward, jacobian
+from tokendyn.forecast.exploring import Exploration, attentive_settings, shared_settings
+from tokendyn.forecast.network import features, forward, jacobian
 from tokendyn.forecast.smoothing import smoothed
 from tokendyn.forecast.training import first_network, normalise, shaken, windows_of
-from tokendyn.forecast.varpro import Problem, levenberg_marquardt, normal_equations, solve_output
+from tokendyn.forecast.varpro import Problem, levenberg_marquardt, normal_equations, sharpened, solve_output
 from tokendyn.testing import ForecasterContract, driven, waves
 
 
@@ -354,3 +355,86 @@ def test_weights_that_are_too_many_to_train_stay_where_they_start():
     wide = np.random.default_rng(0).standard_normal((400, 60))
     model = TDTF(delays=10, units=50, gate=False, validation_fraction=0.0).fit(wide)
     assert (model.training_["status"], model.training_["iterations"]) == ("fixed", 0)
+
+
+@pytest.mark.parametrize("activation", ["sin", "tanh"])
+def test_fixed_units_are_the_same_as_a_basis_and_as_a_td_tf(activation):
+    series = lorenz63(900, seed=0)
+    settings = {"delays": 2, "units": 120, "activation": activation, "ridge": 1e-13, "random_state": 3}
+    basis = BasisMap(noise=1e-6, **settings).fit(series.values[:600], dt=series.dt)
+    cell = TDTF(noise=1e-6, iterations=0, gate=False, validation_fraction=0.0, attention=False, **settings)
+    cell.fit(series.values[:600], dt=series.dt)
+    ahead = series.values[600:]
+    np.testing.assert_allclose(cell.one_step(ahead), basis.one_step(ahead), atol=1e-3)
+
+
+def test_a_td_tf_takes_over_what_a_basis_has_by_default():
+    settings = shared_settings("BasisMap", {"delays": 2, "units": 30, "ridge": 1e-9})
+    assert settings == {
+        "delays": 2, "stride": 1, "units": 30, "activation": "sin", "noise": 0.0, "ridge": 1e-9, "random_state": 0,
+    }  # fmt: skip
+
+
+def test_a_search_for_a_td_tf_tries_nothing_that_one_cannot_be():
+    series = lorenz63(700, seed=0)
+    search = Exploration(
+        [series.values], [np.empty((700, 0))], series.dt, horizon=50, budget=0.3, seed=0, units_only=True
+    )
+    search.explore()
+    assert {trial.family for trial in search.trials} == {"naive", "TD-DMD", "fixed units"}
+
+
+def test_the_sharpened_output_layer_is_the_penalised_least_squares_of_another_library():
+    series = lorenz63(500, seed=0).values
+    z = (series - series.mean(axis=0)) / series.std(axis=0)
+    settings = TDTF(delays=2, units=60, ridge=1e-13, attention=False, noise=0.0).settings()
+    tokens = tokens_of(z, np.empty((500, 0)), 2, 1)
+    targets = z[2:] - z[1:-1]
+    problem = Problem(tokens, targets, settings.ridge, linear=True)
+    network = first_network(tokens, settings, np.random.default_rng(0))
+    solved = sharpened(problem, solve_output(problem, network))
+    columns = features(tokens, solved.passed.units, linear=True)
+    below = np.sqrt(settings.ridge * len(columns)) * np.eye(columns.shape[1])
+    below[0, 0] = 0.0
+    whole = np.concatenate([columns, below])
+    expected = np.linalg.lstsq(whole, np.concatenate([targets, np.zeros((len(below), 3))]), rcond=None)[0]
+    np.testing.assert_allclose(columns @ solved.readout, columns @ expected, atol=1e-9)
+    np.testing.assert_allclose(solved.residuals, targets - columns @ solved.readout, atol=1e-15)
+
+
+def test_training_ends_between_two_attempts_at_a_step_when_its_time_is_over():
+    series = lorenz63(300, seed=0).values
+    z = (series - series.mean(axis=0)) / series.std(axis=0)
+    settings = TDTF(delays=2, units=5, attention=False).settings()
+    tokens = tokens_of(z, np.empty((300, 0)), 2, 1)
+    problem = Problem(tokens, z[2:] - z[1:-1], 1e-9, linear=True)
+    network = first_network(tokens, settings, np.random.default_rng(0))
+    again, _ = levenberg_marquardt(
+        problem, network, iterations=5, accept=lambda *_: pytest.fail("a step was tried"), expired=lambda: True
+    )
+    assert again is network
+
+
+def bursts(rows, seed):
+    """``x' = .9 x + .5 sin(3 x(k - d))`` with d = 6 or 20, as x is above or below 0."""
+    x = list(np.random.default_rng(seed).standard_normal(30))
+    for _ in range(rows + 300):
+        x.append(0.9 * x[-1] + 0.5 * np.sin(3 * x[-1 - (6 if x[-1] > 0 else 20)]))
+    return np.array(x[-rows:])
+
+
+def test_attention_learns_which_delay_acts_where_the_state_says_so():
+    learned, ahead = bursts(800, 0), bursts(300, 1)
+    settings = {"delays": 25, "units": 40, "rank": 4, "noise": 1e-3, "ridge": 1e-6, "iterations": 60, "gate": False}
+    errors = {}
+    for attention in (True, False):
+        model = TDTF(attention=attention, **settings).fit(learned)
+        errors[attention] = 1.0 - model.score(ahead)
+    assert errors[True] < 0.6 * errors[False]
+
+
+def test_attention_has_many_delays_to_pick_among_or_is_not_tried():
+    assert attentive_settings(2000, 200)["delays"] == 25
+    assert attentive_settings(2000, 15)["delays"] == 15
+    assert attentive_settings(2000, 9) is None
+    assert attentive_settings(90, 200) is None

@@ -118,7 +118,7 @@ class ForecastRun(Result, kind="forecast-run"):
         return self._forecasts().status
 
     def predicted(self) -> Any:
-        """Return the forecast as what the data were: array, DataFrame, xarray object or Snapshots, or a list of such."""
+        """Return the forecast as what the data were: array, DataFrame, xarray object, Snapshots, or a list of such."""
         given = [forecast.as_given() for forecast in self.forecasts]
         return given if self.further else given[0]
 
@@ -221,23 +221,7 @@ class ForecastRun(Result, kind="forecast-run"):
         BadInputError
             If a file is missing, damaged, of a newer schema, or of a version that kept no whole runs.
         """
-        folder = Path(folder)
-        record = read_json(folder / RECORD, schema=RUN_SCHEMA, version=RUN_SCHEMA_VERSION)
-        if _PACKED not in record:
-            raise BadInputError(
-                f"{folder} is of an earlier version, which kept no whole run; read its model: load({folder.name!r} + "
-                "'/model')"
-            )
-        tensors = read_tensors(folder / TENSORS)
-        try:
-            values = unpack(record[_PACKED], tensors, _PARTS, folder)
-            run = cls(model=Forecaster.load(folder / "model"), **values)
-            check_fields(cls, values, folder / RECORD)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            if isinstance(error, BadInputError):
-                raise
-            raise BadInputError(f"{folder} is damaged: its parts do not fit together ({error})") from None
-        return run
+        return _loaded(Path(folder))[0]
 
     def page(self, pictures: Path, *, title: str = "", command: str = "") -> "Report":
         """Return the page of the run."""
@@ -289,7 +273,27 @@ def _spectrum_delays(rows: int, columns: int, season: int | None) -> int:
     return max(1, min(wanted, rows // 4, _SPECTRUM_COLUMNS // columns))
 
 
+def _loaded(folder: Path) -> tuple[ForecastRun, dict[str, Any]]:
+    """Return a run, and its record."""
+    record = read_json(folder / RECORD, schema=RUN_SCHEMA, version=RUN_SCHEMA_VERSION)
+    if _PACKED not in record:
+        raise BadInputError(
+            f"{folder} is of an earlier version, which kept no whole run; read its model: load({folder.name!r} + "
+            "'/model')"
+        )
+    tensors = read_tensors(folder / TENSORS)
+    try:
+        values = unpack(record[_PACKED], tensors, _PARTS, folder)
+        run = ForecastRun(model=Forecaster.load(folder / "model"), **values)
+        check_fields(ForecastRun, values, folder / RECORD)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, BadInputError):
+            raise
+        raise BadInputError(f"{folder} is damaged: its parts do not fit together ({error})") from None
+    return run, record
+
+
 def saved_report(folder: Path, pictures: Path) -> "Report":
     """Return the page of a saved run, its pictures drawn anew into the folder ``pictures``."""
-    record = read_json(folder / RECORD, schema=RUN_SCHEMA, version=RUN_SCHEMA_VERSION)
-    return ForecastRun.load(folder).page(pictures, command=str(record.get("command", "")))
+    run, record = _loaded(folder)
+    return run.page(pictures, command=str(record.get("command", "")))

@@ -66,6 +66,11 @@ _AT_LEAST = 0.1
 _SMOOTHING_FROM, _SMOOTHING_SHARE, _TRAINING_FROM = 0.45, 0.3, 0.75
 #: TD-TF is trained for this share of the budget, for at least so many iterations and of at least so many units.
 _TRAINING_SHARE, _ITERATIONS, _FEWEST = 0.1, 20, 20
+_MOST_ITERATIONS = 100
+#: A TD-TF whose attention picks among many delays: delays, and what it keeps of a context of few numbers. With fewer
+#: delays than the least there is nothing to pick among.
+_MANY_DELAYS, _LEAST_DELAYS = 25, 10
+_ATTENTIVE = {"units": 20, "rank": 4, "noise": 1e-3, "ridge": 1e-6}
 #: Settings of fixed units that a TD-TF takes over.
 SHARED = ("delays", "stride", "units", "activation", "noise", "ridge", "random_state")
 #: Seconds of a budget below which nothing is trained by iterations.
@@ -411,19 +416,19 @@ class Exploration:
     def _train(self) -> None:
         """Try TD-TF from the best fixed units, its attention and inner weights trained."""
         units = [trial for trial in self._nonlinear_trials() if trial.family == "fixed units"]
-        if not units:
-            return
-        settings = shared_settings(units[0].kind, units[0].parameters)
-        seconds = self.budget * min(_TRAINING_SHARE, (1.0 - self.spent()) / 2)
-        width = settings["delays"] * (self.features + 2 * self.driven)
-        count = affordable_units(
-            sum(map(len, self.held.learned)), self.features, settings["units"], width, attention=True,
-            iterations=_ITERATIONS, seconds=seconds,
-        )  # fmt: skip
-        if count < _FEWEST:
-            return
-        settings |= {"units": count, "gate": False, "budget": seconds}
-        self._model("TDTF", settings, "TD-TF", 0)
+        wide = shared_settings(units[0].kind, units[0].parameters) if units else None
+        for settings in (attentive_settings(self.samples, self.longest), wide):
+            seconds = self.budget * min(_TRAINING_SHARE, (1.0 - self.spent()) / 3)
+            if settings is None or seconds <= 0:
+                continue
+            width = settings["delays"] * (self.features + 2 * self.driven)
+            count = affordable_units(
+                sum(map(len, self.held.learned)), self.features, settings["units"], width, attention=True,
+                iterations=_ITERATIONS, seconds=seconds, rank=settings.get("rank"),
+            )  # fmt: skip
+            if count >= _FEWEST:
+                training = {"units": count, "iterations": _MOST_ITERATIONS, "gate": False, "budget": seconds}
+                self._model("TDTF", settings | training, "TD-TF", 0)
 
     def preferred(self) -> tuple[Trial, list[Trial]]:
         """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
@@ -464,6 +469,16 @@ class Exploration:
             model = trial.build()
             model.fit(self.held.learned, dt=self.dt, inputs=self.held.inputs if self.driven else None)
         return model
+
+
+def attentive_settings(samples: int, longest: int) -> dict[str, Any] | None:
+    """Return settings of a TD-TF whose attention has many delays to pick among; None where few fit.
+
+    With a context of few numbers the units see what attention picks, and not the whole window: that is what a system
+    asks for whose state says which delay acts.
+    """
+    delays = min(_MANY_DELAYS, longest, samples // 10)
+    return None if delays < _LEAST_DELAYS else {"delays": delays, **_ATTENTIVE}
 
 
 def shared_settings(kind: str, parameters: dict[str, Any]) -> dict[str, Any]:

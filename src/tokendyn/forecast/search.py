@@ -68,8 +68,8 @@ def auto_forecaster(
         Steps that the forecasts are for; None takes what the held-out quarter allows, up to 700. The rollouts are as
         long where the held-out part allows them.
     budget
-        Processor seconds, the last fit and the calibration of its bands included; the naive and the first linear models
-        are always tried.
+        Processor seconds, the last fit and the calibration of its bands included, kept to a fifth; the naive and the
+        first linear models are always tried. What is compiled once on a machine is not counted.
     longest
         Longest window, in snapshots, that a model may look back at; None for any.
     seasons
@@ -112,8 +112,9 @@ def auto_forecaster(
     searched = arrays if field is None else field.reduce(arrays, driven, dt, opened.form)
     # More threads make small matrices slower, most of all beside other programs, and their waiting counts as CPU time.
     with threadpool_limits(limits=1):
+        suggested = tuple(dict.fromkeys((*opened.form.seasons, *seasons)))
         search = Exploration(
-            searched, driven, dt, horizon=horizon, budget=budget, longest=longest, seasons=tuple(dict.fromkeys((*opened.form.seasons, *seasons))),
+            searched, driven, dt, horizon=horizon, budget=budget, longest=longest, seasons=suggested,
             seed=random_state, resume=resume, progress=progress,
         )  # fmt: skip
         if search.short:

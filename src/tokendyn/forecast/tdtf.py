@@ -101,7 +101,7 @@ class TDTF(Forecaster):
         Of the search of ``TDTF()``: steps of a forecast, and the longest window in snapshots; None for any.
     budget
         Processor seconds after which training stops with what it has; ``training_["status"]`` then says "budget". Those
-        of the whole search of ``TDTF()``, by default 3.
+        of the whole search of ``TDTF()``, by default 3, without what is compiled once on a machine.
     checkpoint
         File that every fifth iteration is written to, and that an interrupted fit continues from.
     random_state

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unuse
 
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.cell import warm_up
-from tokendyn.forecast.exploring import SHARED, Exploration, shared_settings
+from tokendyn.forecast.exploring import SHARED, Exploration, attentive_settings, shared_settings
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.scoring import score_model
 from tokendyn.forecast.short import Candidate, short_forecaster
@@ -83,10 +83,8 @@ def searched(
         settings = _settings_of(best)
         model = _fitted(settings, search, everything=False)
         lost, trained, tried = float(score_model(model, search.held)[0]), None, len(search.trials)
-        for attention in (True, False) if trains and settings["units"] else ():
-            candidate = None
-            if settings["delays"] > 1 or not attention:
-                candidate = _trained(settings | {"attention": attention}, search, budget, progress)
+        for starting in _trainings(settings, search) if trains else ():
+            candidate = _trained(starting, search, budget, progress)
             if candidate is None:
                 continue
             tried += 1
@@ -95,7 +93,7 @@ def searched(
                 model = trained = candidate
                 lost = candidate_lost
         if trained is not None:
-            settings = {name: getattr(trained, name) for name in (*SHARED, *_FIXED)}
+            settings = {name: getattr(trained, name) for name in (*SHARED, *_FIXED, "rank")}
         progress(0.9, "last fit")
         return Choice(_last(settings, search, model, trained, lost), settings, lost, tried)
 
@@ -113,6 +111,14 @@ def _fitted(settings: dict[str, Any], search: Exploration, *, everything: bool) 
     return kind_of("TDTF")(**settings).fit(list(series), dt=search.dt, inputs=list(inputs) if search.driven else None)
 
 
+def _trainings(settings: dict[str, Any], search: Exploration) -> list[dict[str, Any]]:
+    """Return where trainings start: the best units with attention and without, and attention to many delays."""
+    attentive = attentive_settings(search.samples, search.longest)
+    starts = [settings | {"attention": attention} for attention in (True, False) if settings["units"]]
+    starts = [start for start in starts if start["delays"] > 1 or not start["attention"]]
+    return ([] if attentive is None else [_FIXED | attentive | {"attention": True}]) + starts
+
+
 def _trained(settings: dict[str, Any], search: Exploration, budget: float, progress: "Progress") -> "Forecaster | None":
     """Return a TD-TF trained for its share of the budget, of as many units as it has time for; None for too few."""
     seconds = min(_TRAINING * budget, 0.95 * budget - (time.process_time() - search.began))
@@ -122,7 +128,7 @@ def _trained(settings: dict[str, Any], search: Exploration, budget: float, progr
     samples = sum(map(len, search.held.learned))
     units = affordable_units(
         samples, search.features, settings["units"], width, attention=settings["attention"], iterations=_ITERATIONS,
-        seconds=seconds,
+        seconds=seconds, rank=settings.get("rank"),
     )  # fmt: skip
     if units < _FEWEST:
         return None

@@ -226,18 +226,28 @@ def shaken(
     return moved, following - moved[:, -1, : following.shape[1]]
 
 
-def iteration_cost(samples: int, outputs: int, units: int, width: int, attention: bool) -> float:
+def iteration_cost(
+    samples: int, outputs: int, units: int, width: int, attention: bool, rank: int | None = None
+) -> float:
     """Return the operations of one step of Levenberg-Marquardt: normal equations of all outputs, and their solution."""
-    rank = min(width, DIRECTIONS)
+    rank = min(width, DIRECTIONS if rank is None else rank)
     weights = float(units * (rank + 1) + (width * rank if attention else 0))
     return 2.0 * samples * outputs * weights**2 + weights**3 / 3
 
 
 def affordable_units(
-    samples: int, outputs: int, units: int, width: int, *, attention: bool, iterations: int, seconds: float
+    samples: int,
+    outputs: int,
+    units: int,
+    width: int,
+    *,
+    attention: bool,
+    iterations: int,
+    seconds: float,
+    rank: int | None = None,
 ) -> int:
     """Return of how many units, at most ``units``, so many steps of Levenberg-Marquardt take so many seconds."""
-    while units and iterations * iteration_cost(samples, outputs, units, width, attention) > SPEED * seconds:
+    while units and iterations * iteration_cost(samples, outputs, units, width, attention, rank) > SPEED * seconds:
         units = int(0.8 * units)
     return units
 
@@ -350,9 +360,7 @@ class _Search:
         if self.record.iterations % self.every == 0:
             self.measure(network, solved)
             self.write(network, damping)
-        if self.expired():
-            return False
-        return True
+        return not self.expired()
 
     def measure(self, network: Network, solved: Solved) -> None:
         """Roll out over the held part and keep the cell if it is the best."""

@@ -245,8 +245,8 @@ def _decimal_commas(path: Path, delimiter: str) -> bool:
         return False
     if points is not None:
         raise BadInputError(
-            f"{path}: line {commas[0]} holds {commas[1]!r} and line {points[0]} {points[1]!r}; write all numbers with a "
-            "point"
+            f"{path}: line {commas[0]} holds {commas[1]!r} and line {points[0]} {points[1]!r}; write all numbers "
+            "with a point"
         )
     if not decided:
         raise BadInputError(

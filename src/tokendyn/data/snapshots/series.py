@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Num
 
 from tokendyn.data.snapshots.calendars import described_step, described_time, seasons_of, time_unit
 from tokendyn.data.snapshots.grids import Grid
-from tokendyn.errors import LISTED, BadInputError, listing
+from tokendyn.errors import LISTED, BadInputError
 from tokendyn.shown import ShortRepr
 
 #: Largest difference of a time step from the median step that still counts as uniform, relative to the step.
