@@ -22,8 +22,8 @@ from tokendyn.sentiment.vocabulary import Ragged
 #: Weight of the side that a word speaks for, beside 1 for its topic, in its place.
 _SIDE = 2.0
 #: Part of all words below which a word is weakened, for its value depends on which texts are learned from, and the
-#: power of the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for leaders
-#: that stay in another training and are no stop-words.
+#: power of the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for
+#: leaders that stay in another training and are no stop-words.
 _SEEN, _SELDOM = 1.0 / 2500.0, 1.5
 #: An n-gram without a strong word leads from so many times the strength on that a word needs.
 _ALONE = 1.5
