@@ -184,9 +184,11 @@ def test_the_strength_of_a_word_is_that_of_the_formula(corpus):
     model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
     texts = [{word for word, _, _ in find_words(text)} for text in corpus.texts]
     strength = model._views.of(1, 0).strength
+    total = sum(len(text & set(model.words_)) for text in texts)
     for number, word in enumerate(model.words_[:200]):
-        part = sum(word in text for text in texts) / (len(texts) + 1)
-        expected = abs(model.values_[number, 0]) * (part / (part + 0.05)) ** 0.5 * (1 - part) ** 1.5
+        count = sum(word in text for text in texts)
+        steady, seldom = count / (count + total / 2500), 1 - count / (len(texts) + 1)
+        expected = abs(model.values_[number, 0]) * steady**0.5 * seldom**1.5
         assert strength[number] == pytest.approx(expected)
 
 

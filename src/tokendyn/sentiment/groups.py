@@ -7,7 +7,7 @@ the groups of its terms.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,10 +21,10 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 #: Weight of the side that a word speaks for, beside 1 for its topic, in its place.
 _SIDE = 2.0
-#: Share of the texts below which a word is weakened, for its value depends on who is in the training, and the power of
-#: the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for leaders that
-#: stay in another training and are no stop-words.
-_SEEN, _SELDOM = 0.05, 1.5
+#: Part of all words below which a word is weakened, for its value depends on which texts are learned from, and the
+#: power of the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for
+#: leaders that stay in another training and are no stop-words.
+_SEEN, _SELDOM = 1.0 / 2500.0, 1.5
 #: An n-gram without a strong word leads from so many times the strength on that a word needs.
 _ALONE = 1.5
 #: Part of the least strength of a strong word that is taken off before strong words are ranked.
@@ -54,8 +54,9 @@ class View:
     margin
         Value for the one less that for the other.
     strength
-        ``|margin| sqrt(p / (p + 1/20)) (1 - p)^(3/2)``, p the share of the training texts with the word (our own): a
-        word of few texts has another value in another training, a word of nearly all texts tells them apart little.
+        ``|margin| sqrt(q / (q + 1/2500)) (1 - p)^(3/2)``, p the share of the training texts with the word and q its
+        part of all words (our own): a rare word has another value in another training, a word of nearly all texts tells
+        them apart little.
     strong
         Which words may lead: those of largest strength that make up the strong share of all words of the training
         texts.
@@ -133,9 +134,17 @@ class Grouping:
         return np.abs(margin) * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
 
     def steadiness(self, words: Entries) -> Float[np.ndarray, " entries"]:
-        """Return ``p / (p + 1/20)``, near 1 where another training finds much the same, p the share of texts."""
-        part = self.frequencies[words] / (self.texts + 1.0)
+        """Return ``q / (q + 1/2500)``, near 1 where another training finds much the same; q is the part of all words.
+
+        A word counts once in each text.
+        """
+        part = self.frequencies[words] / self._words
         return part / (part + _SEEN)
+
+    @cached_property
+    def _words(self) -> int:
+        """How many words the training texts have, each once a text."""
+        return max(int(self.frequencies[(self.members < 0).all(axis=1)].sum()), 1)
 
     def _hosts(self, strength: Float[np.ndarray, " words"]) -> Int[np.ndarray, " words"]:
         """Return of each n-gram its strongest word with a value, -1 for none and for single words."""

@@ -76,12 +76,11 @@ def choose_prior(
         When no further setting is tried, by :func:`time.monotonic`.
     """
     usual = float(np.median(sample.sizes))
-    # Texts without crops are short, and about as long as those to come: many phantom words would only blur them.
-    most = max(usual, _PHANTOMS[0]) if crops is None else 4 * usual
-    guess = Prior(
-        phantom=100.0 if crops is not None else _PHANTOMS[0],
-        floor=0.4, strength=4.0, marginal=1.0 if len(sample) > _FEW_TEXTS else 0.0,
-    )  # fmt: skip
+    few = len(sample) <= _FEW_TEXTS
+    # With many phantom words the bias outweighs the words of a few short texts; of many, longer ones are surer.
+    most = max(usual, _PHANTOMS[0]) if few and crops is None else 4 * usual
+    short = _PHANTOMS[0] if few else 2 * usual
+    guess = Prior(phantom=100.0 if crops is not None else short, floor=0.4, strength=4.0, marginal=0.0 if few else 1.0)
     best = replace(guess, **fixed)
     folds = [_Fold(sample, crops, parents, held) for held in held_out(sample.targets)]
     losses: dict[Prior, float] = {}
@@ -100,7 +99,7 @@ def choose_prior(
 
     phantoms = [phantom for phantom in _PHANTOMS if phantom <= most]
     # A lower floor of few texts hides words behind the bias: fewer texts right, though losses are a little less.
-    floors = [floor for floor in _FLOORS if floor >= guess.floor or len(sample) > _FEW_TEXTS]
+    floors = [floor for floor in _FLOORS if floor >= guess.floor or not few]
     grids = {"phantom": phantoms, "marginal": _MARGINALS, "floor": floors, "strength": _STRENGTHS}
     strength = ("strength",) if len(sample) <= _SEARCHED else ()
     for name in ("phantom", "marginal", "floor", *strength, "phantom"):

@@ -130,10 +130,11 @@ def prior_scale(
     """Return the standard deviation that the prior gives to the value of each token.
 
     ``s_j^(2/1.3) = (floor idf_j / 5)^2 + marginal^2 max(r_j^2 - 1/p_j - 1/q_j, 0)``, with
-    ``r_j = log(p_j / sum p) - log(q_j / sum q)`` and p_j, q_j one more than the (expected) number
-    of texts with the token that are of the class, or of another. The second term is the scale of NB-SVM (Wang and Manning 2012) less the variance that r has by chance. The first keeps
-    tokens whose marginal effect vanishes but not their effect beside others, such as "good" in reviews of films; with
-    the inverse document frequency ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
+    ``r_j = log(p_j / sum p) - log(q_j / sum q)`` and p_j, q_j one more than the (expected) number of texts with the
+    token that are of the class, or of another. The second term is the scale of NB-SVM (Wang and Manning 2012) less
+    the variance that r has by chance. The first keeps tokens whose marginal effect vanishes but not their effect
+    beside others, such as "good" in reviews of films; with the inverse document frequency
+    ``idf_j = 1 + log(texts / df_j)`` it is small for words of every text (our own).
 
     Parameters
     ----------
