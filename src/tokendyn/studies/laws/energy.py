@@ -106,7 +106,7 @@ CLAIM = Claim(
         "eigenvector, or of a symmetric pair at the bottom one."
     ),
     source=SOURCE,
-    how="Energy over runs from random starts; ends against the larger of two closed forms.",
+    how="Energy over runs from random, one-sided and even starts; ends against the larger of two closed forms.",
     bounds={
         "largest fall of the energy in a step of the output, relative": at_most(1e-9),
         "energy above the closed form, relative": at_most(1e-6),
