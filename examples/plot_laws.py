@@ -2,8 +2,8 @@
 Laws of attention dynamics beside their closed forms
 ====================================================
 
-Laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are equations that know nothing of the
-tokens. What they say, and under which hypotheses, is in :doc:`/theory-field`.
+Laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are equations that know nothing of
+the tokens. What they say, and under which hypotheses, is in :doc:`/theory-field`.
 """
 
 from tokendyn.studies.claims import chosen_claims, judge
@@ -31,7 +31,7 @@ figure_normalisation = outcomes["field.normalisation"].finding.figure
 figure_causal = outcomes["field.causal"].finding.figure
 
 # %%
-# Pure attention loses rank doubly exponentially (Dong et al. 2021): residuals far below what float64 tells apart in tokens.
+# Pure attention loses rank doubly exponentially (Dong et al. 2021): residuals far below the rounding of tokens.
 figure_rank = outcomes["field.rank-collapse"].finding.figure
 
 # %%

@@ -3,13 +3,13 @@
 Two tokens of equal mass at angle phi, ``V = v I``, ``B = I``; the other has weight ``p = 1 / (1 + e^{beta (1 - cos
 phi)})``. The mean is ``m = (1 - p) x + p y``: along x it is ``a = 1 - p + p cos phi``, across ``p sin phi``.
 
-================  ==========================================  ================================================
-``post``          ``phi' = -2 v p sin phi``                   ``phi ~ e^{-v t}``
-``ngpt``          ``phi' = -2 p sin phi / |m|``               ``phi ~ e^{-t}``, whatever v
-``pre``           ``r' = v a``, ``phi' = -2 v p sin phi / r``  ``r ~ v t``, ``phi ~ 1/t``
-``peri``          ``r' = a / |m|``, ``phi' = -2 p sin phi / (r |m|)``  ``r ~ t``, ``phi ~ 1/t``
-``mix``           post until a time, pre after it             the exponential, then the power
-================  ==========================================  ================================================
+========  ===================================================  ===============================
+``post``  ``phi' = -2 v p sin phi``                            ``phi ~ e^{-v t}``
+``ngpt``  ``phi' = -2 p sin phi / |m|``                        ``phi ~ e^{-t}``, whatever v
+``pre``   ``r' = v a``, ``phi' = -2 v p sin phi / r``          ``r ~ v t``, ``phi ~ 1/t``
+``peri``  ``r' = a / |m|``, ``phi' = -2 p sin phi / (r |m|)``  ``r ~ t``, ``phi ~ 1/t``
+``mix``   post until a time, pre after it                      the exponential, then the power
+========  ===================================================  ===============================
 """
 
 from typing import Literal

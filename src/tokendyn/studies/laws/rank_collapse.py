@@ -72,18 +72,20 @@ def rank_collapse(profile: Profile, seed: int, *, layer: Maker = pure) -> Findin
         tokens, head = rng.normal(size=(12, 6)), Head(score=rng.normal(size=(6, 6)) / 6, inverse_temperature=1.0)
         exponents.append(cubic_exponent(layer(head), tokens))
         mean = tokens.mean(axis=0)
-        offsets, logs = 0.3 * (tokens - mean), []
-        while (size := float(np.linalg.norm(offsets))) > _SMALLEST:
-            logs.append(np.log(size))
+        offsets = 0.3 * (tokens - mean)
+        # The largest coordinate: squares of a Euclidean norm would underflow.
+        logs = [float(np.log(np.abs(offsets).max()))]
+        while logs[-1] > np.log(_SMALLEST):
             mean, offsets = collapsed_layer(mean, offsets, head)
+            logs.append(float(np.log(np.abs(offsets).max())))
         # Differences of logarithms: log|R| itself has a constant from C, which fades only after many layers.
-        falls = np.log(-np.diff(logs[-4:]))
+        falls = np.log(-np.diff(logs[-3:]))
         slopes.append(float(np.polyfit(np.arange(len(falls)), falls, 1)[0]))
         start = tokens.mean(axis=0) + 0.01 * (tokens - tokens.mean(axis=0))
         skipping = run(start, [ResidualLayer((head,))] * 6)
         residuals = np.log([rank_one_residual(state) for state in skipping.states])
         kept.append(float(np.polyfit(np.arange(7), residuals, 1)[0]))
-        paths[f"pure attention {number + 1}"] = (np.arange(len(logs)), np.maximum(np.exp(logs), 1e-100))
+        paths[f"pure attention {number + 1}"] = (np.arange(len(logs)), np.exp(logs))
         rows.append(
             {"seed": number, "exponent of a layer": exponents[-1], "slope of log|log residual|": slopes[-1],
              "log residual a layer with skip": kept[-1], "effective rank with skip":
