@@ -153,9 +153,5 @@ def test_what_a_vector_field_cannot_do_is_said():
         VectorField().fit(RING, inputs=RING[:, :1])
     with pytest.raises(BadInputError, match="needs 8 snapshots"):
         VectorField().fit(RING[:7])
-    with pytest.raises(BadInputError, match="do not smooth"):
-        VectorField(reach=1, smoothing=2).fit(RING)
-    with pytest.raises(BadInputError, match="do not smooth"):
-        BasisMap(reach=1, history=20).fit(RING)
     with pytest.raises(BadInputError, match="order is 0"):
         VectorField(order=0).fit(RING)

@@ -177,7 +177,7 @@ def wider_neighbours(features: int, residual: Callable[[], float]) -> Iterator[C
 
 
 def vector_fields(features: int) -> Iterator[Candidate]:
-    """Yield vector fields of all columns, also linear in pieces, and of neighbours in case that the columns are sites of a grid."""
+    """Yield vector fields of all columns, also linear in pieces, and of neighbours in case that they form a grid."""
     for order in (2, 3, 4, 5) if features > 1 else ():
         if monomial_count(features, order) <= _FEW:
             yield "VectorField", {"order": order}
