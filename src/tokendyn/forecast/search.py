@@ -144,7 +144,7 @@ def _mean_of_recent(search: Exploration) -> ShortFound | None:
 
 
 def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> SearchResult:
-    """Choose among the trials, weigh the choice against the mean of short series, and fit it to everything."""
+    """Choose among the trials, weigh a nonlinear choice against the mean of short series, and fit it to everything."""
     best, near = search.preferred()
     model, family = best.build(), best.title
     if best.score > _CLEAN and len(near) > 1:
@@ -152,26 +152,25 @@ def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> Search
         names = ", ".join(sorted({one.title for one in near}))
         model = Blend(members=members, combine="median", clip=None)
         family = f"median of {len(near)} ({names})"
-    seconds = sum(one.seconds for one in (near or [best])) * len(mean.test.origins if mean else ())
-    if mean is not None and seconds <= _CONTEST * search.budget:
+    # The median of linear models stays as it is: the mean of short series was no better there.
+    nonlinear = best.family not in SIMPLE and best.score > _CLEAN
+    if mean is not None and nonlinear and best.seconds * len(mean.test.origins) <= _CONTEST * search.budget:
         share = contest(model, search.series[0], search.dt, mean)
         if share < 1.0 - _LIGHT:
-            return _mixed(search, model, family, mean, share, status)
+            return _mixed(search, best, mean, share, status)
     return _fitted(search, model, best, family, status)
 
 
-def _mixed(
-    search: Exploration, model: Forecaster, family: str, mean: ShortFound, share: float, status: str
-) -> SearchResult:
+def _mixed(search: Exploration, best: Trial, mean: ShortFound, share: float, status: str) -> SearchResult:
     """Return the weighted mean of a choice and the mean of short series, or the latter alone."""
-    best = search.preferred()[0]
     families = f"weighted mean of {len(mean.chosen)}"
-    parts: list[tuple[Forecaster, float]] = [(mean.model, 1.0 - share)]
+    members: list[Any] = [["Blend", mean.model.get_params(deep=False)]]
+    weights = [1.0 - share]
     if share > _LIGHT:
-        parts.append((model, share))
-        families += f", and {family}"
-    members = [[type(one).__name__, one.get_params(deep=False)] for one, _ in parts]
-    whole = Blend(members=members, weights=[weight for _, weight in parts], clip=None)
+        members.append([best.kind, best.parameters])
+        weights.append(share)
+        families += f", and {best.family}"
+    whole = Blend(members=members, weights=weights, clip=None)
     search.progress(min(search.spent(), 1.0), f"last fit: {families}")
     whole.fit(search.series, dt=search.dt)
     _calibrate(search, whole)

@@ -17,6 +17,7 @@ from tokendyn.forecast.checks import deviations
 from tokendyn.forecast.exponential import TRENDS, ExponentialSmoothing
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.logarithm import Logarithm
+from tokendyn.forecast.scoring import errors_of, score
 
 #: Series of at most so many snapshots are short.
 SHORT = 300
@@ -84,13 +85,13 @@ class RollingTest:
 
 @dataclass(frozen=True)
 class ShortFound:
-    """The fitted mean, all candidates, which of them are its members, its score, and the test that gave the scores."""
+    """The fitted mean, all candidates, which of them are its members, the test, and what the mean forecast in it."""
 
     model: Blend
     candidates: tuple[Candidate, ...]
     chosen: tuple[int, ...]
-    score: float
     test: RollingTest
+    forecasts: np.ndarray
 
     @property
     def horizon(self) -> int:
@@ -132,13 +133,13 @@ def short_forecaster(
         candidate, values = _backtest(kind, parameters, family, series, test, dt)
         tested.append(candidate)
         forecasts.append(values)
-    shares, score = _shares(tested, np.stack(forecasts), test)
+    shares, combined = _shares(tested, np.stack(forecasts), test)
     chosen = np.flatnonzero(shares)
     model = Blend(
         members=[[tested[number].kind, tested[number].parameters] for number in chosen],
         weights=[float(shares[number]) for number in chosen],
     )
-    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), score, test)
+    return ShortFound(model.fit(series, dt=dt), tuple(tested), tuple(map(int, chosen)), test, combined)
 
 
 def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
@@ -176,8 +177,8 @@ def _backtest(
             forecasts[number] = _continued(model, series[:origin], test.truths.shape[1])
             weights = max(weights, int(getattr(model, "parameters_", 0)))
             criterion = _criterion(model, series[:origin])
-    score, seconds = test.score(forecasts), time.process_time() - began
-    return Candidate(kind, parameters, family, score, weights, seconds, criterion), forecasts
+    seconds = time.process_time() - began
+    return Candidate(kind, parameters, family, test.score(forecasts), weights, seconds, criterion), forecasts
 
 
 def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
@@ -188,7 +189,11 @@ def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
 
 
 def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortFound) -> float:
-    """Return the weight of a model, not fitted, beside a mean of the same series' end: by refits at the same origins."""
+    """Return the weight of a model, not fitted, beside a mean of the same series' end: by refits at the same origins.
+
+    Both are scored by how long they hold (:func:`tokendyn.forecast.scoring.score`): behind what can be predicted the
+    mean errs less than a model of chaos that was right before.
+    """
     test = mean.test
     earlier = len(series) - int(test.origins[-1]) - test.truths.shape[1]
     forecasts = np.full(test.truths.shape, np.nan)
@@ -196,7 +201,8 @@ def contest(model: Forecaster, series: np.ndarray, dt: float, mean: ShortFound) 
         with suppress(TokendynError):
             fitted = clone(model).fit(series[:origin], dt=dt)
             forecasts[number] = _continued(fitted, series[:origin], test.truths.shape[1])
-    scores = np.array([test.score(forecasts), mean.score])
+    forecasts = np.nan_to_num(forecasts, nan=np.inf)
+    scores = np.array([score(errors_of(one, test.truths, test.scale))[0] for one in (forecasts, mean.forecasts)])
     ratios = _ratio(scores.min(), scores) ** _GROUP_POWER
     return float(ratios[0] / ratios.sum())
 
@@ -208,11 +214,8 @@ def _criterion(model: Forecaster, series: np.ndarray) -> float:
     return model.criterion_ if isinstance(model, ExponentialSmoothing) else np.inf
 
 
-def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest) -> tuple[np.ndarray, float]:
-    """Return the weights of all candidates, those within smoothing or the others times that of the group, and a score.
-
-    The score is that of the mean; its weights have seen the errors.
-    """
+def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of each candidate within smoothing or the others, times that of the group, and their mean."""
     scores = np.array([candidate.score for candidate in candidates])
     criteria = np.array([candidate.criterion for candidate in candidates])
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
@@ -236,7 +239,7 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
     weights = _ratio(of_groups.min(), of_groups) ** _GROUP_POWER
     weights[weights < _LIGHT * weights.sum()] = 0.0
     weights = weights / weights.sum() @ np.stack(groups)
-    return weights, test.score(np.tensordot(weights, kept, axes=1))
+    return weights, np.tensordot(weights, kept, axes=1)
 
 
 def _ratio(best: float, scores: np.ndarray) -> np.ndarray:
