@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.sentiment.behaviour import BehaviourReport
+    from tokendyn.sentiment.stability import Stability
 
 _save = function_at("tokendyn.sentiment.store:save")
 
@@ -70,9 +71,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
     stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
     attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
-    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression whose prior knows how far each word tells the classes apart
-    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
-    in place of the logistic function; the margin of the two best is explained.
+    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression
+    whose prior knows how far each word tells the classes apart (:func:`tokendyn.sentiment.values.fit_values`): one
+    minimum, no seed, no epochs. Any number of classes has a softmax in place of the logistic function; the margin of
+    the two best is explained.
 
     At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
     its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
@@ -574,6 +576,26 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``|total|``.
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
+
+    def stability(
+        self, texts: Texts, X: Texts, y: Iterable[Any] | None = None, *, retrainings: int = 10, seed: int = 0
+    ) -> "Stability":
+        """Train again on parts of the training texts, and see in how many trainings each leader leads.
+
+        Parameters
+        ----------
+        texts
+            The texts whose leaders are looked at.
+        X, y
+            What the classifier has learned from.
+        retrainings, seed
+            How often it is trained again, each time on 90 % of these texts, and the seed of the draws. See
+            :func:`tokendyn.sentiment.stability.stability`.
+        """
+        from tokendyn.sentiment.stability import stability
+
+        check_is_fitted(self)
+        return stability(self, texts, X, y, retrainings=retrainings, seed=seed)
 
     def check(self, cases: Any = None) -> "BehaviourReport":
         """Try the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.

@@ -23,9 +23,9 @@ _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
     "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted. Where token_rule "
-    "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, is one of "
-    "the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers is among the "
-    "intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
+    "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, stands "
+    "among the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers stands "
+    "among the intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
 )
 
 
