@@ -38,6 +38,7 @@ from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
+from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokens import TokenRule, find_tokens
 from tokendyn.sentiment.tokensets import TokenSet
 from tokendyn.sentiment.training import Progress, Recipe, place, train
@@ -100,6 +101,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     modifiers
         Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
         these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
+    spelling
+        Transfer 0, without a tokeniser of one's own. Whether an unknown word that one slip, or drawn-out letters, make
+        of one frequent word counts as that word: see :class:`tokendyn.sentiment.spelling.Spelling`.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
@@ -201,6 +205,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngrams: int = 2,
         negation: bool = False,
         modifiers: bool = True,
+        spelling: bool = True,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
@@ -230,6 +235,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.ngrams = ngrams
         self.negation = negation
         self.modifiers = modifiers
+        self.spelling = spelling
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
@@ -682,7 +688,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
         self._gain, self._linear = float(self.ngrams), True
         self._views, self.modifiers_ = Views(values, grouping), modifiers
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers)
+        spelling = None
+        if self.spelling and self.tokeniser is None:
+            single = zip(words, grouping.frequencies.tolist(), strict=True)
+            spelling = Spelling({word: count for word, count in single if " " not in word})
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers, spelling)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""

@@ -211,6 +211,8 @@ class _Graph(OnnxGraph):
 def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
     rule: dict[str, Any] = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
+    if classifier._linear and classifier._lookup.spelling is not None:
+        rule["spelling"] = "an unknown word counts as the frequent word that one slip makes it of"
     if classifier._linear and not classifier.modifiers_.idle:
         rule |= {
             "negator": classifier.modifiers_.negator, "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
