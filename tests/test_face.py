@@ -153,6 +153,7 @@ RESULTS = {
     "faithfulness": lambda: td.evaluate_explanations(
         classifier(), ["A warm and funny film.", "A dull, lazy mess."], ("leaders", "random")
     ),
+    "leader-stability": lambda: classifier().stability(["A <b>warm</b> film."], td.small_reviews(), retrainings=2),
     "behaviour": lambda: classifier().check([("<k>", "A warm film.", "pos"), ("$k", "A film.", "same", "A dull one.")]),
     "leader-curve": lambda: LeaderCurve(points=(point_of(published_classifier()),)),
     "sentiment-comparison": comparison,

@@ -167,7 +167,12 @@ def test_progress_counts_texts_times_explainers_and_calls_are_counted():
         ("good film", ("loo",), {}, "one string"),
         (["good", 3], ("loo",), {}, r"texts\[1\] is int"),
         (["good"], ("leader",), {}, "no explainer 'leader'; did you mean 'leaders'"),
-        (["good"], ("gradients",), {}, "choose among leaders, contributions, value, lime, shap, loo, random"),
+        (
+            ["good"],
+            ("gradients",),
+            {},
+            "choose among leaders, contributions, value, coefficients, lime, shap, loo, random",
+        ),
         (["good"], (), {}, "none is named"),
         (["good"], "loo", {}, "one string"),
         (["good"], ("loo",), {"fractions": (0.1, 1.5)}, "above 0 and at most 1"),

@@ -129,6 +129,7 @@ _command(
     'tokendyn sentiment explain "Not a dull minute in it, a wonderful film." --model model/',
     "tokendyn sentiment explain --file review.txt --model model/ --html why.html",
     "cat review.txt | tokendyn sentiment explain - --model model/ --json",
+    "tokendyn sentiment explain --file review.txt --model model/ --learned reviews.csv --retrainings 10",
 )
 _command(
     sentiment,
@@ -145,6 +146,8 @@ _command(
     "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
     "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
+    "tokendyn sentiment evaluate held_out.csv --model model/ --learned reviews.csv "
+    "--explainers leaders,coefficients,loo --out evaluation/",
     "tokendyn sentiment evaluate held_out.csv --model model/ --explainers leaders,lime,shap,loo,random "
     "--texts 50 --samples 1000 --out evaluation/",
 )

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,18 @@ from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
 
 
-def read_class_folders(path: str | Path) -> LabelledTexts:
+def read_class_folders(path: str | Path, *, only: Collection[str] | None = None) -> LabelledTexts:
     """Read a folder with one folder for each class, one UTF-8 ``.txt`` file for each text.
 
     Labels are the names of the class folders, in sorted order; files are taken in sorted order. Hidden files and
     folders are passed over.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    only
+        The classes to read; None for all.
 
     Raises
     ------
@@ -36,6 +43,8 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     problems: list[str] = []
     characters = 0
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        if only is not None and folder.name not in only:
+            continue
         files = sorted(folder.glob("*.txt"))
         if not files:
             problems.append(f"{folder.name!r}: the folder of this class holds no .txt file; add texts or remove it")
@@ -53,6 +62,42 @@ def read_class_folders(path: str | Path) -> LabelledTexts:
     if not texts:
         raise BadInputError(f"{path} holds no text; expected one folder for each class, with .txt files in it")
     return LabelledTexts(texts=tuple(texts), labels=tuple(labels), rows=(), source=str(path))
+
+
+def read_halves(path: str | Path) -> "Split | None":
+    """Read a folder with a ``train`` and a ``test`` folder of class folders, such as that of the IMDb reviews.
+
+    Classes that one half lacks, such as the unlabelled texts of IMDb, are passed over. The halves stay as they are
+    published: ``repeated`` counts texts of the test half that the training half holds too, and none of them moves.
+
+    Returns
+    -------
+    Split or None
+        None when there are no such two folders.
+
+    Raises
+    ------
+    BadInputError
+        If a half cannot be read, or they have fewer than two classes in common.
+    """
+    path = Path(path)
+    folders = [path / name for name in ("train", "test")]
+    if not all(folder.is_dir() for folder in folders):
+        return None
+    names = [
+        {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        for folder in folders
+    ]
+    both = names[0] & names[1]
+    if len(both) < 2:
+        raise BadInputError(
+            f"{path}: train holds the classes {', '.join(sorted(names[0])) or 'none'}, test "
+            f"{', '.join(sorted(names[1])) or 'none'}; expected two in common, such as pos and neg"
+        )
+    training, test = (read_class_folders(folder, only=both) for folder in folders)
+    return Split(
+        training=training, test=test, repeated=len(repeated_texts(training, test)), disputed=0, moved=0, given=True
+    )
 
 
 def _whole_text(file: Path) -> str:
@@ -198,6 +243,9 @@ class Split:
         How many different texts occur with different labels.
     moved
         How many texts changed sides because another one like them stands there.
+    given
+        Whether the sides were given and not drawn: ``repeated`` then counts the texts of the test part that the
+        training part holds too.
     """
 
     training: LabelledTexts
@@ -205,11 +253,14 @@ class Split:
     repeated: int
     disputed: int
     moved: int
+    given: bool = False
 
     def describe(self) -> list[str]:
         """Return which texts occur more than once, and what the split did about them; nothing where none does."""
         if not self.repeated:
             return []
+        if self.given:
+            return [f"{self.repeated} test texts are in the training half too; they stay, as the halves are given"]
         moved = f"; {self.moved} changed sides so that no text is in both parts" if len(self.test) else ""
         lines = [f"{self.repeated} texts repeat an earlier one{moved}"]
         if self.disputed:

@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "exact-loss-curves": "exact.regularised",
     "sentiment-explanation": "sentiment.explanation",
     "behaviour": "sentiment.behaviour",
+    "leader-stability": "sentiment.stability",
     "faithfulness": "studies.sentiment.faithfulness",
     "leader-curve": "studies.sentiment.curve",
     "sentiment-comparison": "studies.sentiment.comparison",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.modifiers import Modifiers
     from tokendyn.sentiment.onnx import export_onnx, onnx_inputs
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
+    from tokendyn.sentiment.stability import Stability
     from tokendyn.sentiment.store import load, save
     from tokendyn.sentiment.tokenise import find_words
     from tokendyn.sentiment.tokens import TokenRule
@@ -44,6 +45,7 @@ __all__ = [
     "Modifiers",
     "NeutralPole",
     "OnnxScoring",
+    "Stability",
     "TokenRule",
     "TokenSet",
     "TrainedModel",
@@ -76,6 +78,7 @@ _HOME = {
     "Modifiers": "modifiers",
     "NeutralPole": "explanation",
     "OnnxScoring": "outcome",
+    "Stability": "stability",
     "TokenRule": "tokens",
     "TokenSet": "tokensets",
     "Training": "experiments",

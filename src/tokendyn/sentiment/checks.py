@@ -224,8 +224,11 @@ def check_parameters(values: dict[str, Any]) -> None:
         problems.append(f"class_weight={weight!r}; expected None, 'balanced' or a dictionary from label to weight")
     if not isinstance(values["negation"], bool | np.bool_):
         problems.append(f"negation={values['negation']!r}; expected True or False")
-    if not isinstance(values["modifiers"], bool | np.bool_):
-        problems.append(f"modifiers={values['modifiers']!r}; expected True or False")
+    problems += [
+        f"{name}={values[name]!r}; expected True or False"
+        for name in ("modifiers", "spelling")
+        if not isinstance(values[name], bool | np.bool_)
+    ]
     if not is_tokeniser(values["tokeniser"]):
         problems.append(f"tokeniser={values['tokeniser']!r}; expected None, a callable or an object with encode(text)")
     if problems:

@@ -38,6 +38,7 @@ from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.reading import read_verdict
 from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
+from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokens import TokenRule, find_tokens
 from tokendyn.sentiment.tokensets import TokenSet
 from tokendyn.sentiment.training import Progress, Recipe, place, train
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.sentiment.behaviour import BehaviourReport
+    from tokendyn.sentiment.stability import Stability
 
 _save = function_at("tokendyn.sentiment.store:save")
 
@@ -70,9 +72,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
     stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
     attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
-    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression whose prior knows how far each word tells the classes apart
-    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
-    in place of the logistic function; the margin of the two best is explained.
+    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression
+    whose prior knows how far each word tells the classes apart (:func:`tokendyn.sentiment.values.fit_values`): one
+    minimum, no seed, no epochs. Any number of classes has a softmax in place of the logistic function; the margin of
+    the two best is explained.
 
     At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
     its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
@@ -98,6 +101,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     modifiers
         Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
         these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
+    spelling
+        Transfer 0, without a tokeniser of one's own. Whether an unknown word that one slip, or drawn-out letters, make
+        of one frequent word counts as that word: see :class:`tokendyn.sentiment.spelling.Spelling`.
     tokeniser
         None, a callable from a text to (token, start, end) triples, or a Tokenizer of Hugging Face. These
         three are explained in :class:`tokendyn.sentiment.TokenRule`.
@@ -199,6 +205,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngrams: int = 2,
         negation: bool = False,
         modifiers: bool = True,
+        spelling: bool = True,
         tokeniser: Any = None,
         min_score: float = 1.5,
         leaders: float = 5.0,
@@ -229,6 +236,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.ngrams = ngrams
         self.negation = negation
         self.modifiers = modifiers
+        self.spelling = spelling
         self.tokeniser = tokeniser
         self.min_score = min_score
         self.leaders = leaders
@@ -578,6 +586,26 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         return leaders_over(self.explain_many(texts), top=top, examples=examples)
 
+    def stability(
+        self, texts: Texts, X: Texts, y: Iterable[Any] | None = None, *, retrainings: int = 10, seed: int = 0
+    ) -> "Stability":
+        """Train again on parts of the training texts, and see in how many trainings each leader leads.
+
+        Parameters
+        ----------
+        texts
+            The texts whose leaders are looked at.
+        X, y
+            What the classifier has learned from.
+        retrainings, seed
+            How often it is trained again, each time on 90 % of these texts, and the seed of the draws. See
+            :func:`tokendyn.sentiment.stability.stability`.
+        """
+        from tokendyn.sentiment.stability import stability
+
+        check_is_fitted(self)
+        return stability(self, texts, X, y, retrainings=retrainings, seed=seed)
+
     def check(self, cases: Any = None) -> "BehaviourReport":
         """Try the classifier on a behavioural suite: negation, intensifiers, spelling, length, filler, names.
 
@@ -663,7 +691,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
         self._gain, self._linear = float(self.ngrams), True
         self._views, self.modifiers_ = Views(values, grouping), modifiers
-        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers)
+        spelling = None
+        if self.spelling and self.tokeniser is None:
+            single = zip(words, grouping.frequencies.tolist(), strict=True)
+            spelling = Spelling({word: count for word, count in single if " " not in word})
+        self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule(), modifiers, spelling)
 
     def _parts(self, texts: Texts, size: int = _CHUNK) -> list[list[str]]:
         """Return the checked texts in parts of bounded size."""

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tokendyn.sentiment.outcome import OnnxScoring, TrainedModel
 
 
+#: Texts of each half of the IMDb reviews, and what is published for them, in per cent right.
+IMDB_HALF = 25_000
+PUBLISHED = {"NB-SVM, words": 88.29, "NB-SVM, words and pairs": 91.22}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReviewOptions:
     """A file of labelled texts, and the tokens of a classifier.
@@ -28,7 +33,8 @@ class ReviewOptions:
     Parameters
     ----------
     reviews
-        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels.
+        CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels; or a folder with one folder for
+        each class; or one with two such folders, train and test, such as that of the IMDb reviews.
     text, label
         Names of the columns.
     active_words
@@ -61,12 +67,38 @@ class ReviewOptions:
 
     @cached_property
     def texts(self) -> "LabelledTexts":
-        """The labelled texts of the file, of two classes or more."""
+        """The labelled texts of the file, of two classes or more; of two halves, those of the training half."""
         from tokendyn.data.texts import read_texts
 
-        data = read_texts(self.reviews, text=self.text, label=self.label)
+        halves = self.halves
+        data = read_texts(self.reviews, text=self.text, label=self.label) if halves is None else halves.training
         data.check_classes()
         return data
+
+    @cached_property
+    def halves(self) -> "Split | None":
+        """The two halves of a folder that holds a train and a test folder."""
+        from tokendyn.data.collections import read_halves
+
+        return read_halves(self.reviews)
+
+    def parts(self, test_fraction: float, default: float) -> "Split":
+        """Return the halves that are given, or the texts split at random.
+
+        Raises
+        ------
+        BadInputError
+            If a share is asked for and the halves are given.
+        """
+        from tokendyn.data.collections import split_texts
+
+        if self.halves is None:
+            return split_texts(self.texts, test_fraction, self.seed)
+        if test_fraction != default:
+            raise BadInputError(
+                f"{self.reviews} holds a train and a test folder, which are the two parts; leave `test_fraction` out"
+            )
+        return self.halves
 
 
 def rehearse_fit(model: "LeaderClassifier", data: "LabelledTexts", checkpoint: "Checkpoint | None" = None) -> None:
@@ -158,6 +190,8 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         measured: dict[str, Any] = {"repeated_texts": parts.repeated, "moved_texts": parts.moved}
         if len(parts.test):
             measured |= {"test_texts": len(parts.test), **held_out(model, parts.test)}
+        if parts.given and len(parts.training) == len(parts.test) == IMDB_HALF:
+            measured["published"] = PUBLISHED
         return TrainedModel(model=model, measured=measured, source=self.reviews.name)
 
     def write(self, result: "TrainedModel", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
@@ -182,11 +216,9 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
 
     @cached_property
     def _parts(self) -> "Split":
-        from tokendyn.data.collections import split_texts
-
         if not 0 <= self.test_fraction < 1:
             raise BadInputError(f"`test_fraction` must be in [0, 1), got {self.test_fraction}")
-        return split_texts(self.texts, self.test_fraction, self.seed)
+        return self.parts(self.test_fraction, default=0.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

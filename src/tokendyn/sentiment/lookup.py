@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from tokendyn.sentiment.explanation import Span
 from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH, Modifiers
 from tokendyn.sentiment.scan import WordTable
+from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, NEGATORS, TokenRule, Units, is_negator, negated, read_units
 from tokendyn.sentiment.vocabulary import Ragged
@@ -79,10 +80,18 @@ class Lookup:
         How texts become tokens.
     modifiers
         How far negators and intensifiers scale the words behind them.
+    spelling
+        What misspelt words stand for; None to leave unknown words unknown.
     """
 
-    def __init__(self, number_of: dict[str, int], rule: TokenRule = _WORDS, modifiers: Modifiers = _IDLE) -> None:
-        self.rule, self.size, self.modifiers = rule, len(number_of), modifiers
+    def __init__(
+        self,
+        number_of: dict[str, int],
+        rule: TokenRule = _WORDS,
+        modifiers: Modifiers = _IDLE,
+        spelling: Spelling | None = None,
+    ) -> None:
+        self.rule, self.size, self.modifiers, self.spelling = rule, len(number_of), modifiers, spelling
         self.units: dict[str, int] = {}
         runs: list[dict[tuple[int, int], int]] = [{} for _ in range(rule.ngrams - 1)]
         whole: list[dict[int, int]] = [{} for _ in range(rule.ngrams)]
@@ -103,7 +112,7 @@ class Lookup:
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
         self.intensifier = np.array([*(unit in INTENSIFIERS for unit in self.units), False, False], dtype=bool)
         self.runs = [_sorted_runs(level, count) for level in runs]
-        self._forms = _Known(self.units)
+        self._forms = _Known(self.units, spelling)
         others = len(self.units)
         self._table = WordTable({**dict.fromkeys(NEGATORS, others + 1), **self.units}, others)
         self.whole = [_table(level, len(run)) for level, run in zip(whole[1:], runs, strict=True)]
@@ -243,12 +252,15 @@ class Lookup:
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:
         if self.rule.tokeniser is not None:
             return read_units(texts, self.rule, self._lexicon(), spans=spans)
-        return self._table.read(texts, self._lexicon().__getitem__, breaks=self.rule.needs_sentences, spans=spans)
+        return self._table.read(
+            texts, self._lexicon().__getitem__, breaks=self.rule.needs_sentences, spans=spans,
+            ask=self.spelling is not None,
+        )  # fmt: skip
 
     def _lexicon(self) -> Lexicon:
         """Return a lexicon of the known words that remembers written forms, boundedly many."""
         if len(self._forms) > _MOST_FORMS:
-            self._forms = _Known(self.units)
+            self._forms = _Known(self.units, self.spelling)
         return self._forms
 
     def _find(self, words: Ints) -> tuple[Ints, Ints, Ints]:
@@ -272,11 +284,17 @@ class Lookup:
 
 
 class _Known(Lexicon):
-    """A fixed lexicon that still tells negators from other unknown words."""
+    """A fixed lexicon that still tells negators from other unknown words, and what misspelt ones stand for."""
+
+    def __init__(self, known: dict[str, int], spelling: Spelling | None) -> None:
+        super().__init__(known)
+        self.spelling = spelling
 
     def number(self, word: str) -> int:
         """Return the number of a word in normal form."""
         known = self.numbers.get(word)
+        if known is None and self.spelling is not None and not is_negator(word):
+            known = self.numbers.get(self.spelling.meant(word) or "")
         return len(self.numbers) + is_negator(word) if known is None else known
 
 

@@ -17,9 +17,9 @@ from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
 
 _DECIDES = (
-    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators and "
-    "intensifiers lead the words behind them and scale what these add. The other leaders explain and do not decide: they "
-    "gather the strong words into groups, and the groups, the other words and the bias add up to the logit."
+    "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators "
+    "and intensifiers lead the words behind them and scale what these add. The other leaders explain and do not "
+    "decide: they gather the strong words into groups, and groups, other words and bias add up to the logit."
 )
 _LEADS = "Transfer 1, the published model: words move to their leaders, and leaders speak for those that follow them."
 #: Words of each class that a page shows.

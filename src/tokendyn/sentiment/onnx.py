@@ -23,9 +23,9 @@ _HOW = (
     "words[i] are the numbers of the distinct tokens of text i, counts[i] how often each occurs; a token is its place "
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
     "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted. Where token_rule "
-    "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, is one of "
-    "the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers is among the "
-    "intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
+    "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, stands "
+    "among the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers stands "
+    "among the intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
 )
 
 
@@ -211,6 +211,8 @@ class _Graph(OnnxGraph):
 def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     """Return what a user of the file needs to know beside the graph."""
     rule: dict[str, Any] = {"ngrams": int(classifier.ngrams), "negation": bool(classifier.negation)}
+    if classifier._linear and classifier._lookup.spelling is not None:
+        rule["spelling"] = "an unknown word counts as the frequent word that one slip makes it of"
     if classifier._linear and not classifier.modifiers_.idle:
         rule |= {
             "negator": classifier.modifiers_.negator, "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),

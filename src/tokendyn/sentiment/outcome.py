@@ -87,7 +87,11 @@ class TrainedModel(Result):
             return []
         return [
             f"accuracy on {measured['test_texts']} texts held out: {measured['test_accuracy']:.1%}, "
-            f"with {measured['mean_leaders']:.1f} leaders a text"
+            f"with {measured['mean_leaders']:.1f} leaders a text",
+            *(
+                f"published for halves of this size, those of IMDb: {name} {share:.2f} % (Wang and Manning 2012)"
+                for name, share in measured.get("published", {}).items()
+            ),
         ]
 
     def table(self) -> "pd.DataFrame":

@@ -34,15 +34,20 @@ class WordTable:
         self._slots = np.empty(2 ** (2 * len(plain) + 2).bit_length(), dtype=np.int64)
         scan_kernels.fill_slots(self._letters, self._bounds, self._slots)
 
-    def read(self, texts: Sequence[str], number_of: Callable[[str], int], *, breaks: bool, spans: bool) -> Units:
-        """Return the texts as numbered words; ``number_of`` is asked for words as written that are not ASCII."""
-        parts = [self._read(texts[first:last], number_of, breaks) for first, last in _portions(texts)]
+    def read(
+        self, texts: Sequence[str], number_of: Callable[[str], int], *, breaks: bool, spans: bool, ask: bool = False
+    ) -> Units:
+        """Return the texts as numbered words.
+
+        ``number_of`` is asked for words as written that are not ASCII, and with ``ask`` for all that are not known.
+        """
+        parts = [self._read(texts[first:last], number_of, breaks, ask) for first, last in _portions(texts)]
         numbers, starts, ends, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))
         bounds = np.stack([starts, ends], axis=1) if spans else None
         return Units(numbers=numbers, rows=np.repeat(np.arange(len(sizes)), sizes), spans=bounds)
 
     def _read(
-        self, texts: Sequence[str], number_of: Callable[[str], int], breaks: bool
+        self, texts: Sequence[str], number_of: Callable[[str], int], breaks: bool, ask: bool
     ) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"], Int[np.ndarray, " units"], Int[np.ndarray, " t"]]:
         lengths = np.array([len(text) for text in texts], dtype=np.int64)
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -56,7 +61,7 @@ class WordTable:
             room[0], room[1], room[2], sizes,
         )  # fmt: skip
         numbers, starts, ends = (row[:count].copy() for row in room)
-        unknown = np.flatnonzero(numbers == scan_kernels.ASK)
+        unknown = np.flatnonzero((numbers == scan_kernels.ASK) | (ask & (numbers == self._others)))
         if len(unknown):
             rows = np.searchsorted(np.cumsum(sizes), unknown, side="right").tolist()
             occurrences = zip(unknown.tolist(), rows, starts[unknown].tolist(), ends[unknown].tolist(), strict=True)

@@ -23,7 +23,7 @@ _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
-    "strong_share", "dimensions", "marginal", "modifiers",
+    "strong_share", "dimensions", "marginal", "modifiers", "spelling",
 }  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
@@ -135,7 +135,9 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     record = read_json(folder / "model.json", schema=SCHEMA, version=SCHEMA_VERSION)
     given = record.get("parameters")
     # Folders of 0.1 hold the published model, and no parameter that says so.
-    parameters = {"transfer": 1.0, "modifiers": False, **given} if isinstance(given, dict) and given else {}
+    parameters = (
+        {"transfer": 1.0, "modifiers": False, "spelling": False, **given} if isinstance(given, dict) and given else {}
+    )
     linear = parameters.get("transfer") == 0
     tensors = read_tensors(folder / "model.safetensors", _VALUES if linear else _TENSORS)
     problems = [f"model.json lacks {name!r}" for name in _FIELDS if name not in record]

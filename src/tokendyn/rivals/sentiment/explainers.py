@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from tokendyn.errors import BadInputError, nearest
 from tokendyn.optional import EXTRAS, library, missing
+from tokendyn.rivals.sentiment.linear_terms import is_linear, linear_terms
 from tokendyn.sentiment.explanation import Span
 from tokendyn.sentiment.tokenise import find_words
 
@@ -190,6 +191,21 @@ def contributions(judge: Judge, seed: int, samples: int) -> WordScores:
     return WordScores(_side(judge) * judge.cut.share_out(parts), len(why.leaders))
 
 
+def coefficients(judge: Judge, seed: int, samples: int) -> WordScores:
+    """Score words by coefficient times feature of a linear model, exactly; a term of several words is shared out."""
+    numbers: dict[str, list[int]] = {}
+    for number, word in enumerate(judge.cut.words):
+        # Vectorisers of scikit-learn cut words at their apostrophes.
+        for name in {word, *word.split("'")}:
+            numbers.setdefault(name, []).append(number)
+    values, size = np.zeros(len(judge.cut.words)), 0
+    for term, amount in linear_terms(judge.model).of(judge.cut.text):
+        owners = [number for part in term.split(" ") for number in numbers.get(part, ())]
+        np.add.at(values, owners, amount / max(1, len(owners)))
+        size += 1
+    return WordScores(_side(judge) * values, size)
+
+
 def value(judge: Judge, seed: int, samples: int) -> WordScores:
     """Score words by their learned values alone, whatever the other words do."""
     why = judge.model.explain(judge.cut.text)  # type: ignore[attr-defined]
@@ -253,6 +269,7 @@ EXPLAINERS: dict[str, Explainer] = {
     "leaders": leaders,
     "contributions": contributions,
     "value": value,
+    "coefficients": coefficients,
     "lime": lime,
     "shap": shap,
     "loo": loo,
@@ -260,8 +277,10 @@ EXPLAINERS: dict[str, Explainer] = {
 }
 
 
-def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
+def check_explainers(names: Sequence[str], model: TextModel, *, rival: bool = False) -> tuple[str, ...]:
     """Return the names without repeats, with the packages they need imported.
+
+    With a rival, "coefficients" explains that linear model, whatever the model is.
 
     Raises
     ------
@@ -280,6 +299,11 @@ def check_explainers(names: Sequence[str], model: TextModel) -> tuple[str, ...]:
         elif name in ("leaders", "contributions", "value") and not callable(getattr(model, "explain", None)):
             kind = type(model).__name__
             problems.append(f"{name!r} needs a model with explain(text), {kind} has none; leave {name!r} out")
+        elif name == "coefficients" and not (rival or is_linear(model)):
+            problems.append(
+                "'coefficients' explains a linear model: give `learned`, the texts and labels to train one on, or "
+                "leave 'coefficients' out"
+            )
         elif name in EXTRAS and missing(name):
             problems.append(f"{missing(name)}, or leave {name!r} out of explainers")
     if problems:

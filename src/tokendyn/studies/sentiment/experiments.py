@@ -1,6 +1,7 @@
 """What ``tokendyn sentiment compare``, ``curve`` and ``evaluate`` do, as experiments."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -124,11 +125,9 @@ class ClassifierComparison(ReviewOptions, Experiment["Comparison"]):
 
     @cached_property
     def _parts(self) -> "Split":
-        from tokendyn.data.collections import split_texts
-
         if not 0 < self.test_fraction < 1:
             raise BadInputError(f"`test_fraction` must be between 0 and 1, got {self.test_fraction}")
-        return split_texts(self.texts, self.test_fraction, self.seed)
+        return self.parts(self.test_fraction, default=0.2)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,12 +216,18 @@ class Evaluation(Experiment["FaithfulnessReport"]):
     model
         Folder that train wrote.
     explainers
-        Names with commas between: leaders, value, lime, shap, loo, random. For lime and shap: pip install
-        tokendyn[bench].
+        Names with commas between: leaders, contributions, value, coefficients (with `learned`), lime, shap, loo,
+        random. For lime and shap: pip install tokendyn[bench].
     texts
         Most texts, drawn at random from those that have a word.
     text
         Name of the column of texts.
+    learned
+        The labelled texts that the model has learned from. With them, a linear model learns from the same texts, whose
+        coefficients are explained beside; and leaders and coefficients are compared between two trainings on 90 % of
+        them.
+    label
+        Name of the column of labels of these.
     samples
         Variants of a text that LIME and SHAP may each have judged.
     seeds
@@ -239,6 +244,8 @@ class Evaluation(Experiment["FaithfulnessReport"]):
     explainers: str = "leaders,loo,random"
     texts: int = 100
     text: str = "text"
+    learned: Path | None = None
+    label: str = "label"
     samples: int = 5000
     seeds: int = 2
     seed: int = 0
@@ -269,7 +276,7 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         self._check()
         return evaluate_explanations(
             self._classifier, list(self._drawn.texts), self._names, seed=self.seed, seeds=self.seeds,
-            samples=self.samples, progress=progress,
+            samples=self.samples, learned=self._learned, progress=progress,
         )  # fmt: skip
 
     def write(
@@ -289,10 +296,11 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         """Return the table in lines."""
         return [
             f"{self._notes()}; mean over them:",
-            f"{'explainer':>10}  comprehensiveness  sufficiency   size  seconds",
+            f"{'explainer':>13}  comprehensiveness  sufficiency   size  seconds  retrained: same words, same first",
             *(
-                f"{row['explainer']:>10}  {row['comprehensiveness']:17.3f}  {row['sufficiency']:11.3f}  "
-                f"{row['size']:5.1f}  {row['seconds']:.2g}"
+                f"{row['explainer']:>13}  {row['comprehensiveness']:17.3f}  {row['sufficiency']:11.3f}  "
+                f"{row['size']:5.1f}  {row['seconds']:7.2g}  "
+                f"{_share(row['retrained'])}, {_share(row['retrained_first'])}"
                 for row in result.table().to_dict(orient="records")
             ),
         ]
@@ -305,7 +313,7 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         if self.texts < 1:
             raise BadInputError(f"`texts` must be at least 1, got {self.texts}")
         check_settings(self.seed, self.seeds, self.samples)
-        check_explainers(self._names, self._classifier)
+        check_explainers(self._names, self._classifier, rival=self._learned is not None)
 
     def _notes(self) -> str:
         """Return where the texts come from."""
@@ -322,6 +330,12 @@ class Evaluation(Experiment["FaithfulnessReport"]):
         from tokendyn.sentiment.store import load
 
         return load(self.model)
+
+    @cached_property
+    def _learned(self) -> "LabelledTexts | None":
+        from tokendyn.data.texts import read_texts
+
+        return None if self.learned is None else read_texts(self.learned, text=self.text, label=self.label)
 
     @cached_property
     def _data(self) -> "LabelledTexts":
@@ -345,3 +359,8 @@ class Evaluation(Experiment["FaithfulnessReport"]):
 
         drawn = np.random.default_rng(self.seed).permutation(self._usable)[: self.texts]
         return self._data.take(np.sort(drawn))
+
+
+def _share(value: float) -> str:
+    """Return a share in per cent, a dash where it was not measured."""
+    return "–" if math.isnan(value) else f"{value:.0%}"

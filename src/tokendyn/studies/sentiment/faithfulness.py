@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.late import function_at
 from tokendyn.results import Bars, Result
@@ -27,8 +28,10 @@ from tokendyn.rivals.sentiment.explainers import (
     WordScores,
     check_explainers,
 )
+from tokendyn.rivals.sentiment.linear_terms import linear_terms, rival_of
 from tokendyn.runs.provenance import provenance
 from tokendyn.sentiment.checks import check_texts
+from tokendyn.sentiment.stability import retrained, shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +50,8 @@ MEASURES = {
     "nonzero": "words with a score",
     "stability": "shared part of the five words of largest |score| between two seeds",
     "identical": "1 when the scores of all seeds are equal to the last bit",
+    "retrained": "shared part of the leaders, or of the five largest terms, of two trainings on 90 % of the texts",
+    "retrained_first": "1 when the first of them is the same",
     "seconds": "processor time of one explanation",
     "model_calls": "variants of the text that the model judges for one explanation",
 }
@@ -160,6 +165,7 @@ def evaluate_explanations(
     seeds: int = 2,
     fractions: Sequence[float] = FRACTIONS,
     samples: int = 5000,
+    learned: LabelledTexts | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FaithfulnessReport:
     r"""Measure how faithful explanations of a model are, explainer by explainer, on the same texts.
@@ -193,7 +199,9 @@ def evaluate_explanations(
         Strings, each with at least one word.
     explainers
         Of "leaders" (succession: the words that have to go for the verdict to turn, then by value),
-        "contributions" (exact, to the logit), "value" (learned values alone), "lime", "shap" (these two need
+        "contributions" (exact, to the logit), "value" (learned values alone), "coefficients" (of a linear model: of the
+        model itself, or of TF-IDF with logistic regression on words and pairs, which learns from ``learned`` and is
+        judged on its own verdicts), "lime", "shap" (these two need
         ``tokendyn[bench]``), "loo" (leave one word out), "random".
     seed, seeds
         Explanations are made with the seeds ``seed``, ..., ``seed + seeds - 1``.
@@ -202,6 +210,9 @@ def evaluate_explanations(
     samples
         Variants of a text that LIME and SHAP each may have judged. 5000 is LIME's own default, ten times that
         of SHAP. SHAP takes at least 2 n + 1.
+    learned
+        The texts and labels that the model has learned from. With them, leaders and coefficients are also compared
+        between two trainings on 90 % of these texts: ``retrained`` and ``retrained_first``.
     progress
         Called after each explained text with the number done and their total.
 
@@ -213,14 +224,21 @@ def evaluate_explanations(
     began = time.perf_counter()
     cuts = _check_cut(texts)
     check_settings(seed, seeds, samples, fractions)
-    names = check_explainers(explainers, model)
-    _warm_up(model, cuts[0], names)
+    names = check_explainers(explainers, model, rival=learned is not None)
+    models, steady = _trained(model, names, learned, [cut.text for cut in cuts], seed)
+    _warm_up(models, cuts[0], names)
     rows: list[dict[str, Any]] = []
     for number, cut in enumerate(cuts):
-        judge = Judge(model, cut)
-        reference = EXPLAINERS["loo"](judge, seed, samples).values
+        judges = {name: Judge(each, cut) for name, each in models.items()}
+        references: dict[int, Float[np.ndarray, " words"]] = {}
         for name in names:
-            row = _measure(judge, name, reference, number, seed, seeds, tuple(fractions), samples)
+            judge = judges.get(name, judges[""])
+            # Leave-one-out of the same model; that of the rival is another.
+            if id(judge) not in references:
+                references[id(judge)] = EXPLAINERS["loo"](judge, seed, samples).values
+            row = _measure(judge, name, references[id(judge)], number, seed, seeds, tuple(fractions), samples)
+            both = steady[name][number] if name in steady else (math.nan, math.nan)
+            row |= {"retrained": both[0], "retrained_first": both[1]}
             rows.append({"explainer": name, "text": number, **row})
             if progress is not None:
                 progress(len(rows), len(cuts) * len(names))
@@ -304,11 +322,42 @@ def _measure(
     return row | {f"kept_{share:g}": float(drop) for share, drop in zip(fractions, kept, strict=True)}
 
 
-def _warm_up(model: TextModel, cut: CutText, names: tuple[str, ...]) -> None:
+def _trained(
+    model: TextModel, names: tuple[str, ...], learned: LabelledTexts | None, texts: list[str], seed: int
+) -> tuple[dict[str, Any], dict[str, list[tuple[float, float]]]]:
+    """Return who is explained by each explainer ("" for all others), and how steady reasons are over two trainings.
+
+    Raises
+    ------
+    BadInputError
+        If the texts that were learned from have no labels.
+    """
+    if learned is None:
+        return {"": model}, {}
+    if learned.labels is None:
+        raise BadInputError("`learned` has no labels; read these texts with a column of labels")
+    models: dict[str, Any] = {"": model}
+    steady: dict[str, list[tuple[float, float]]] = {}
+    examples, labels = list(learned.texts), list(learned.labels)
+    if "coefficients" in names:
+        models["coefficients"], again = rival_of(examples, labels, seed)
+        found = [[linear_terms(each).top(text) for text in texts] for each in again]
+        steady["coefficients"] = [shared(*pair) for pair in zip(*found, strict=True)]
+    if "leaders" in names and hasattr(model, "explain_many"):
+        of_model: Any = model
+        named = [
+            [[leader.word for leader in verdict.leaders] for verdict in each.explain_many(texts)]
+            for each in retrained(of_model, examples, labels, 2, seed)
+        ]
+        steady["leaders"] = [shared(*pair) for pair in zip(*named, strict=True)]
+    return models, steady
+
+
+def _warm_up(models: dict[str, Any], cut: CutText, names: tuple[str, ...]) -> None:
     """Explain three words, so that what is compiled or imported at first use is not timed."""
     first: Int[np.ndarray, " words"] = np.arange(len(cut.words))
-    judge = Judge(model, CutText.of(cut.with_only(first < 3)))
     for name in names:
+        judge = Judge(models.get(name, models[""]), CutText.of(cut.with_only(first < 3)))
         EXPLAINERS[name](judge, 0, 50)
 
 

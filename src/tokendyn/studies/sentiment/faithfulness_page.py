@@ -51,6 +51,7 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of a record that :func:`write_evaluation` wrote: table, figure, what the measures do not say."""
     table, notes = pd.DataFrame(record["table"]), record["notes"]
     numbers = [name for measure in MEASURES for name in (measure, f"{measure}_se")]
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *numbers])))  # older records lack some
     table[numbers] = table[numbers].astype(np.float64)
     best = max(table.to_dict(orient="records"), key=lambda row: float(row["comprehensiveness"]))
     shown = table[["explainer"]].copy()

@@ -1,0 +1,173 @@
+"""How steady reasons are: who leads when the classifier is trained again on parts of its texts."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from tokendyn.data.labelled_texts import LabelledTexts
+from tokendyn.errors import BadInputError
+from tokendyn.results import Bars, Result
+from tokendyn.sentiment.checks import check_texts, labels_of
+
+if TYPE_CHECKING:
+    from tokendyn.sentiment.classifier import LeaderClassifier
+
+#: Share of the texts that each training learns from, drawn without replacement.
+SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Stability(Result, kind="leader-stability"):
+    """Who leads in a classifier, and in how many retrainings on 90 % of its texts.
+
+    Attributes
+    ----------
+    leaders
+        One row for each leader of each text: ``text`` (its number), ``word``, ``own`` (of the classifier itself),
+        ``led`` and ``first``: in how many retrainings the word leads this text, and is its first leader.
+    texts, retrainings
+        How many of each.
+    overlap
+        Mean over texts and retrainings of the shared part of both sets of leaders (Jaccard); a text without a leader
+        on either side is left out.
+    same_first
+        Share of texts and retrainings with the same first leader.
+    """
+
+    leaders: pd.DataFrame = field(repr=False)
+    texts: int
+    retrainings: int
+    overlap: float
+    same_first: float
+
+    @property
+    def status(self) -> str:
+        """``"completed"``."""
+        return "completed"
+
+    def table(self) -> pd.DataFrame:
+        """Return the rows of the leaders."""
+        return self.leaders
+
+    def describe(self) -> list[str]:
+        """Return how steady the leaders are, and of few texts each leader by itself."""
+        lines = []
+        if self.texts <= 3:
+            lines = [
+                f"{row['word']} leads in {row['led']} of {self.retrainings} retrainings"
+                + (f", first in {row['first']}" if row["first"] else "")
+                for row in self.leaders.to_dict(orient="records")
+            ]
+        return [
+            *lines,
+            f"two trainings, one on {SHARE:.0%} of the texts, share {self.overlap:.0%} of their leaders; the first is "
+            f"the same in {self.same_first:.0%}",
+        ]
+
+    def picture(self) -> Bars:
+        """Return in how many retrainings each leader leads, of the first ones."""
+        rows = self.leaders.iloc[:20]
+        return Bars(rows["word"].tolist(), rows["led"].tolist(), f"leads in so many of {self.retrainings} retrainings")
+
+
+def retrained(
+    model: "LeaderClassifier", texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int
+) -> "Iterator[LeaderClassifier]":
+    """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
+
+    At transfer 0 phantom words, floor and strength of the prior are those of the classifier, so that each training is
+    one fit; what differs are the texts.
+    """
+    settings = {}
+    if model.transfer == 0:
+        settings = {name: model.training_[name] for name in ("phantom", "floor", "prior_strength")}
+    for rows in drawn(len(texts), retrainings, seed):
+        again: LeaderClassifier = clone(model).set_params(**settings)
+        yield again.fit([texts[row] for row in rows], [labels[row] for row in rows])
+
+
+def drawn(count: int, draws: int, seed: int) -> Iterator[list[int]]:
+    """Yield the rows of draws of 90 % of some texts, ascending."""
+    for number in range(draws):
+        order = np.random.default_rng([seed, number]).permutation(count)
+        yield np.sort(order[: max(2, round(SHARE * count))]).tolist()
+
+
+def shared(one: Sequence[str], other: Sequence[str]) -> tuple[float, float]:
+    """Return the shared part of two lists of leaders (NaN for two empty ones), and whether the first is the same."""
+    sets = set(one), set(other)
+    if not (sets[0] | sets[1]):
+        return float("nan"), float("nan")
+    return len(sets[0] & sets[1]) / len(sets[0] | sets[1]), float(list(one[:1]) == list(other[:1]))
+
+
+def stability(
+    model: "LeaderClassifier",
+    texts: Iterable[Any] | LabelledTexts,
+    X: Iterable[Any] | LabelledTexts,
+    y: Iterable[Any] | None = None,
+    *,
+    retrainings: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Stability:
+    """Train a classifier again on parts of its texts, and see who leads some texts then.
+
+    Parameters
+    ----------
+    model
+        A fitted classifier.
+    texts
+        The texts whose leaders are compared.
+    X, y
+        The texts and labels that the classifier has learned from.
+    retrainings
+        How often it is trained again, each time on 90 % of the texts, drawn at random.
+    seed
+        Seed of the draws.
+    progress
+        Called after each training with how many are done, and how many there are.
+
+    Raises
+    ------
+    BadInputError
+        If texts or labels cannot be used, or ``retrainings`` is no whole number of at least 1.
+    """
+    if isinstance(retrainings, bool) or not isinstance(retrainings, int) or retrainings < 1:
+        raise BadInputError(f"`retrainings` must be a whole number of at least 1, got {retrainings!r}")
+    asked, learned = check_texts(texts), check_texts(X)
+    labels = list(labels_of(X) if y is None else y)
+    if len(labels) != len(learned):
+        raise BadInputError(f"got {len(learned)} texts and {len(labels)} labels to learn from; give one label a text")
+    own = [list(verdict.leaders) for verdict in model.explain_many(asked)]
+    led = [{leader.word: [0, 0] for leader in leaders} for leaders in own]
+    pairs = []
+    for number, again in enumerate(retrained(model, learned, labels, retrainings, seed), start=1):
+        for leaders, counts, verdict in zip(own, led, again.explain_many(asked), strict=True):
+            names = [leader.word for leader in verdict.leaders]
+            for place, name in enumerate(names):
+                if name in counts:
+                    counts[name][0] += 1
+                    counts[name][1] += place == 0
+            pairs.append(shared([leader.word for leader in leaders], names))
+        if progress is not None:
+            progress(number, retrainings)
+    rows = [
+        {"text": text, "word": leader.word, "own": leader.own, "led": counts[leader.word][0],
+         "first": counts[leader.word][1]}
+        for text, (leaders, counts) in enumerate(zip(own, led, strict=True))
+        for leader in leaders
+    ]  # fmt: skip
+    table = np.array(pairs)[~np.isnan(np.array(pairs)[:, 0])] if pairs else np.empty((0, 2))
+    overlap, same_first = table.mean(axis=0).tolist() if len(table) else (float("nan"), float("nan"))
+    return Stability(
+        leaders=pd.DataFrame(rows, columns=["text", "word", "own", "led", "first"]),
+        texts=len(asked),
+        retrainings=retrainings,
+        overlap=overlap,
+        same_first=same_first,
+    )
