@@ -151,7 +151,7 @@ def test_a_list_of_tables_gives_a_list_of_tables():
     tables = [table.set_index("t") for table in runs().values()]
     result = td.forecast(tables, 2, budget=0.3)
     assert [list(table.index) for table in result.predicted()] == [[60.0, 60.5]] * 3
-    assert [part.past.label for part in result.parts()] == ["0", "1", "2"]
+    assert [part.past.label for part in result.split()] == ["0", "1", "2"]
     driven = [table.assign(u=np.cos(table["x"])) for table in tables]
     with pytest.raises(BadInputError, match="3 series with inputs; forecast one at a time"):
         td.forecast(driven, 2, inputs=["u"], budget=0.3)
