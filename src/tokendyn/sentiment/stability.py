@@ -71,7 +71,11 @@ class Stability(Result, kind="leader-stability"):
     def picture(self) -> Bars:
         """Return in how many retrainings each leader leads, of the first ones."""
         rows = self.leaders.iloc[:20]
-        return Bars(rows["word"].tolist(), rows["led"].tolist(), f"leads in so many of {self.retrainings} retrainings")
+        return Bars(
+            rows["word"].tolist(),
+            rows["led"].astype(float).tolist(),
+            f"leads in so many of {self.retrainings} retrainings",
+        )
 
 
 def retrained(
