@@ -56,8 +56,8 @@ def auto_forecaster(
     Naive models and linear maps first, then vector fields (:class:`VectorField`) and fixed bases of a window
     (:class:`BasisMap`) by least squares, the best of them varied until the time is spent; for noisy series smoothed
     ones, and with time TD-TF. A nonlinear model is kept only where it clearly beats the linear and naive ones. A series
-    of at most 300 snapshots gets the weighted mean of all that backtests rank about equally, from refits at rolling
-    origins. Of more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of
+    of at most 300 snapshots gets a weighted mean of all candidates, exponential smoothing among them, by refits at
+    rolling origins; of one of up to 1,000 a nonlinear choice is weighed against that mean. Of more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of
     the data's own and of its calendar are tried.
 
     Parameters

@@ -221,7 +221,9 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
     power = _POWERS[0] if scores.min() < _PREDICTABLE * naive else _POWERS[1]
     reach = test.high - test.low
-    kept = np.clip(np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach)
+    kept = np.clip(
+        np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach
+    )
     smoothing = np.isfinite(criteria)
     groups = []
     for members in (smoothing, ~smoothing):
@@ -260,7 +262,11 @@ def _candidates(
     for settings in _smoothing(seasons, window):
         yield "ExponentialSmoothing", settings, "exponential smoothing"
         if positive:
-            yield "Logarithm", {"kind": "ExponentialSmoothing", "parameters": settings}, "exponential smoothing of logarithms"
+            yield (
+                "Logarithm",
+                {"kind": "ExponentialSmoothing", "parameters": settings},
+                "exponential smoothing of logarithms",
+            )
     yield from _linear(samples, features, seasons)
     if positive:
         yield from _logarithmic(samples, features, seasons)
