@@ -231,9 +231,10 @@ def test_a_season_and_growth_are_smoothed_in_a_short_series():
     assert np.abs(result.forecast(steps=24).values[:, 0] - values[96:]).mean() < 0.5 * naive
 
 
-def test_a_model_of_chaos_needs_no_mean_of_simple_ones_beside_it():
-    series = lorenz63(500, dt=0.05, seed=1).values[:, :1]
-    mean = short_forecaster(series[-400:], 0.05, 50, 0)
-    model = BasisMap(delays=6, stride=2, order=4, ridge=1e-12, noise=1e-6)
-    assert contest(model, series, 0.05, mean) > 0.95
-    assert contest(Persistence(), series, 0.05, mean) < 0.5
+def test_a_contest_weighs_a_model_by_how_long_it_holds_beside_the_mean():
+    series = np.full((400, 1), 0.3)
+    for step in range(1, 400):
+        series[step] = 3.9 * series[step - 1] * (1 - series[step - 1])
+    mean = short_forecaster(series[-300:], 1.0, 10, 0)
+    assert contest(BasisMap(delays=1, order=2, ridge=1e-14), series, 1.0, mean) > 0.9
+    assert contest(Persistence(), series, 1.0, mean) < 0.1

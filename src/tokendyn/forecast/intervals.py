@@ -42,8 +42,8 @@ COLUMNS = 64
 _NEAR = 0.1
 #: ... but at early leads, where errors grow quickest, over those within this share of the lead itself.
 _RELATIVE = 0.5
-#: Weight of an origin of one series relative to the next one: errors of growing series grow. Chosen on 53 real series and
-#: made ones, none of those whose coverage :doc:`theory-forecast` reports, of .9 to 1.
+#: Weight of an origin of one series relative to the next one: errors of growing series grow. Chosen of .9 to 1 on fifty
+#: real series and on made ones, none of those whose coverage :doc:`theory-forecast` reports.
 _RECENT = 0.9
 #: A rollout that left all bounds counts as an error of so many standard deviations.
 _DIVERGED = 3.0
@@ -68,9 +68,10 @@ class Residuals:
     origins and leads, and ``s_h`` there is taken over the *other* origins. A model that was chosen by its errors has
     residuals that are too small; leaving each origin out of its own scale pays for that. Origins of one series have
     weights ``recent^(later origins)`` in means, quantile and number ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J.
-    Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)), for what a series was long ago says less. Split conformal prediction (V.
-    Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer 2005) with a scale for each lead; as
-    origins of one series are not exchangeable, the coverage is measured, not proved: see :doc:`theory-forecast`.
+    Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)): what a series was long ago says less. Split
+    conformal prediction (V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer 2005) with
+    a scale for each lead; as origins of one series are not exchangeable, the coverage is measured, not proved: see
+    :doc:`theory-forecast`.
 
     Attributes
     ----------

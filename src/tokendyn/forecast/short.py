@@ -168,7 +168,7 @@ def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) ->
 def _backtest(
     kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
 ) -> tuple[Candidate, np.ndarray]:
-    """Return the candidate with its score, and what refits before each origin forecast; NaN where none can be fitted."""
+    """Return the candidate with its score, and what refits before each origin forecast; NaN without a refit."""
     began = time.process_time()
     forecasts, weights, criterion = np.full(test.truths.shape, np.nan), 0, np.inf
     for number, origin in enumerate(test.origins):
