@@ -210,3 +210,10 @@ def test_a_linear_model_of_a_search_has_error_bars():
     model = auto_forecaster(waves(600, noise=0.0), budget=0.3).model
     assert isinstance(model, TDDMD)
     assert model.eigenvalue_intervals(draws=10).draws == 10
+
+
+def test_what_is_positive_at_its_end_alone_has_no_logarithm_in_its_mean():
+    """The mean of a medium series is chosen by its last part, and fitted to everything."""
+    rng = np.random.default_rng(3)
+    values = np.r_[-1 + 0.1 * rng.normal(size=300), np.exp(0.005 * np.arange(400)) + 0.1 * rng.random(400)][:, None]
+    assert "logarithm" not in auto_forecaster(values, budget=4.0, horizon=10).family
