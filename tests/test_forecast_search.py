@@ -238,3 +238,10 @@ def test_a_contest_weighs_a_model_by_how_long_it_holds_beside_the_mean():
     mean = short_forecaster(series[-300:], 1.0, 10, 0)
     assert contest(BasisMap(delays=1, order=2, ridge=1e-14), series, 1.0, mean) > 0.9
     assert contest(Persistence(), series, 1.0, mean) < 0.1
+
+
+def test_what_is_positive_at_its_end_alone_has_no_logarithm_in_its_mean():
+    """The mean of a medium series is chosen by its last part, and fitted to everything."""
+    rng = np.random.default_rng(3)
+    values = np.r_[-1 + 0.1 * rng.normal(size=300), np.exp(0.005 * np.arange(400)) + 0.1 * rng.random(400)][:, None]
+    assert "logarithm" not in auto_forecaster(values, budget=4.0, horizon=10).family

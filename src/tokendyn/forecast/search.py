@@ -47,6 +47,7 @@ def auto_forecaster(
     budget: float = 10.0,
     longest: int | None = None,
     seasons: Sequence[int] = (),
+    logarithms: bool = True,
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -75,6 +76,9 @@ def auto_forecaster(
         Longest window, in snapshots, that a model may look back at; None for any.
     seasons
         Steps of seasons to try beside those of the data's own and of its calendar.
+    logarithms
+        Whether positive series that grow are forecast by their logarithm too. Give False if the model is to be fitted
+        again to data that are not positive.
     random_state
         Seed of every candidate.
     resume
@@ -120,9 +124,9 @@ def auto_forecaster(
         )  # fmt: skip
         if search.short:
             search.try_naive()
-            result = _of_backtests(search)
+            result = _of_backtests(search, logarithms)
         else:
-            mean = _mean_of_recent(search)
+            mean = _mean_of_recent(search, logarithms)
             result = _chosen(search, "completed" if search.explore() else "budget", mean)
         result = replace(result, seconds=time.process_time() - search.began)
     if field is not None:
@@ -132,15 +136,17 @@ def auto_forecaster(
     return result
 
 
-def _mean_of_recent(search: Exploration) -> ShortFound | None:
+def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
     """Return the weighted mean of short series for the end of one of medium length; None for others."""
     series, columns = search.series, search.features
     medium = len(series) == 1 and len(series[0]) <= _MEDIUM and columns <= _NARROW and not search.driven
     if not medium or search.budget < _AFFORDED:
         return None
     search.progress(0.0, "refits at rolling origins")
+    # The mean is fitted to the whole series in the end, which may be positive at its end alone.
+    logarithms = logarithms and bool((series[0] > 0.0).all())
     return short_forecaster(
-        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons
+        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
     )
 
 
@@ -213,10 +219,10 @@ def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
         )
 
 
-def _of_backtests(search: Exploration) -> SearchResult:
+def _of_backtests(search: Exploration, logarithms: bool) -> SearchResult:
     """Return the weighted mean of what backtests of a short series rank about equally."""
     backtests = short_forecaster(
-        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons
+        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
     )
     _calibrate(search, backtests.model, _SHORT_REFITS)
     trials = [
