@@ -99,7 +99,7 @@ class ExponentialSmoothing(Forecaster):
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Choose the weights of every column."""
-        self.drifts_ = _half_slopes(series) if self.trend == "theta" else np.zeros(self.n_features_)
+        self.drifts_ = half_slopes(series) if self.trend == "theta" else np.zeros(self.n_features_)
         ramps = [np.arange(len(one))[:, None] * self.drifts_ for one in series]
         flat = [(one - ramp - self.low_) / self.scale_ for one, ramp in zip(series, ramps, strict=True)]
         self.weights_ = np.stack(
@@ -194,7 +194,7 @@ class ExponentialSmoothing(Forecaster):
         self._prepare()
 
 
-def _half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
+def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
     """Return half the slope of the line of least squares, each series with its own offset."""
     times = [np.arange(len(one)) - (len(one) - 1) / 2 for one in series]
     products = sum(time @ one for time, one in zip(times, series, strict=True))
