@@ -5,11 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_models import library_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
+from tiny_models import WORDS, library_model, tiny_folder
 
 import tokendyn as td
 from tokendyn.cli import run
@@ -18,22 +14,12 @@ from tokendyn.models import Model, open_model
 from tokendyn.models.corpus import reference_texts
 from tokendyn.models.inspecting import Inspecting
 
-WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "warm", "film", "never", "dull", "the", "plot", "is", "thin"]
 TEXTS = [f"a warm film {word} is never dull the plot is thin" for word in WORDS[4:]]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return the folder of a tiny BERT with a tokenizer whose file asks for padding and truncation."""
-    place = tmp_path_factory.mktemp("models") / "tiny-bert"
-    library_model("bert").float().save_pretrained(place)
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
-    tokenizer.enable_padding(length=32)
-    tokenizer.enable_truncation(8)
-    tokenizer.save(str(place / "tokenizer.json"))
-    return place
+    return tiny_folder(tmp_path_factory.mktemp("models") / "tiny-bert")
 
 
 @pytest.fixture(scope="module")
