@@ -255,3 +255,11 @@ def test_options_that_do_not_fit_are_all_named(folder):
 def test_a_part_that_the_model_has_not_is_refused():
     with pytest.raises(BadInputError, match="expected one of encoder, decoder"):
         Model(library_model("t5"), part="middle")
+
+
+def test_a_column_that_is_not_there_is_named_by_the_option_of_this_command(folder, tmp_path, capsys):
+    table = tmp_path / "reviews.csv"
+    table.write_text("comment,verdict\nwarm,good\n", encoding="utf-8")
+    assert run(["inspect", str(folder), "--texts", str(table), "--out", str(tmp_path / "seen")]) == 2
+    assert "name the column by --column" in capsys.readouterr().err
+    assert not (tmp_path / "seen").exists()
