@@ -16,6 +16,7 @@ import pytest
 import xarray
 from published_leaders import published
 from sklearn.exceptions import NotFittedError
+from tiny_models import tiny
 
 import tokendyn as td
 from tokendyn.cli import run as run_command
@@ -178,6 +179,10 @@ RESULTS = {
         pd.DataFrame(waves(90), index=pd.date_range("2020", periods=90, freq="D"), columns=["<a>", "b"]), 6, budget=0.3
     ),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
+    "inspection-of-states": lambda: td.inspect(np.random.default_rng(0).normal(size=(3, 12, 6))),
+    "inspection-of-texts": lambda: td.inspect(
+        tiny("bert"), np.random.default_rng(0).integers(1, 50, size=(2, 9)), null="none"
+    ),
 }  # fmt: skip
 
 
@@ -213,7 +218,7 @@ def test_the_list_of_names_is_one_and_every_name_is_there():
     for name in listed:
         assert getattr(td, name) is not None
     assert set(listed) <= set(dir(td))
-    assert 60 <= sum(not inspect.ismodule(getattr(td, name)) for name in listed) <= 100
+    assert 60 <= sum(not inspect.ismodule(getattr(td, name)) for name in listed) <= 110
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():

@@ -5,11 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny_models import library_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
+from tiny_models import WORDS, library_model, tiny_folder
 
 import tokendyn as td
 from tokendyn.cli import run
@@ -18,22 +14,12 @@ from tokendyn.models import Model, open_model
 from tokendyn.models.corpus import reference_texts
 from tokendyn.models.inspecting import Inspecting
 
-WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "warm", "film", "never", "dull", "the", "plot", "is", "thin"]
 TEXTS = [f"a warm film {word} is never dull the plot is thin" for word in WORDS[4:]]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return the folder of a tiny BERT with a tokenizer whose file asks for padding and truncation."""
-    place = tmp_path_factory.mktemp("models") / "tiny-bert"
-    library_model("bert").float().save_pretrained(place)
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
-    tokenizer.enable_padding(length=32)
-    tokenizer.enable_truncation(8)
-    tokenizer.save(str(place / "tokenizer.json"))
-    return place
+    return tiny_folder(tmp_path_factory.mktemp("models") / "tiny-bert")
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +255,11 @@ def test_options_that_do_not_fit_are_all_named(folder):
 def test_a_part_that_the_model_has_not_is_refused():
     with pytest.raises(BadInputError, match="expected one of encoder, decoder"):
         Model(library_model("t5"), part="middle")
+
+
+def test_a_column_that_is_not_there_is_named_by_the_option_of_this_command(folder, tmp_path, capsys):
+    table = tmp_path / "reviews.csv"
+    table.write_text("comment,verdict\nwarm,good\n", encoding="utf-8")
+    assert run(["inspect", str(folder), "--texts", str(table), "--out", str(tmp_path / "seen")]) == 2
+    assert "name the column by --column" in capsys.readouterr().err
+    assert not (tmp_path / "seen").exists()

@@ -8,6 +8,7 @@ import tomllib
 import numpy as np
 import pytest
 from pages import DOCS
+from tiny_models import tiny_folder
 
 from tokendyn.cli.jobs import COMMANDS
 from tokendyn.cli.sweep import asked_of
@@ -24,6 +25,7 @@ FIELD = {"value": "diag(1,2)", "score": "diag(4,1)", "tokens": 20, "time": 0.4}
 JOBS = {
     "simulate": {"tokens": "{tokens}", "layers": 3},
     "simulate-meanfield": {"beta": 5, **FIELD},
+    "inspect": {"model": "{bert}", "text": "a warm film is never dull", "tokens": 8},
     "phase": {"betas": "5,9", **FIELD},
     "classify build": {"sequences": "{sequences}", "strategy": "fused"},
     "sentiment train": {"reviews": "{reviews}", "epochs": 1, "test-fraction": 0.3},
@@ -40,6 +42,7 @@ JOBS = {
 #: Results that show that a job did its work.
 TELLING = {
     "simulate": "clusters", "simulate-meanfield": "least_distance", "phase": "points.0.least",
+    "inspect": "gathering",
     "classify build": "nonzeros", "sentiment train": "test_accuracy",
     "sentiment distil": "fidelity.same_verdict", "sentiment evaluate": "leaders.size",
     "sentiment export": "bytes", "forecast fit": "held_out.nrmse", "forecast predict": "finite_steps",
@@ -77,7 +80,9 @@ def places(tmp_path_factory):
     with (place / "sequences.jsonl").open("w", encoding="utf-8") as stream:
         for k in range(4):
             stream.write(json.dumps({"id": str(k), "tokens": rng.normal(size=(2, 2)).tolist(), "label": k % 2}) + "\n")
+    tiny_folder(place / "bert")
     names = {
+        "bert": "bert",
         "tokens": "tokens.csv",
         "flow": "flow.csv",
         "reviews": "reviews.csv",

@@ -1,10 +1,17 @@
 """Tiny random models of each family, made from their configuration classes in float64."""
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, AutoModel
 
 from tokendyn.models import Model
 from tokendyn.models.source import quiet
+
+#: The words of the tokenizer of :func:`tiny_folder`.
+WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "a", "warm", "film", "never", "dull", "the", "plot", "is", "thin"]
 
 _COMMON = {
     "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40, "vocab_size": 50,
@@ -74,3 +81,15 @@ def library_model(model_type, seed=0, **changes):
 def tiny(model_type, part="", seed=0, **changes):
     """Return a tiny model as tokendyn sees it."""
     return Model(library_model(model_type, seed, **changes), source=model_type, part=part)
+
+
+def tiny_folder(place, model_type="bert", **changes):
+    """Write a tiny model with a tokenizer whose file asks for padding and truncation; return the folder."""
+    library_model(model_type, **changes).float().save_pretrained(place)
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    tokenizer.enable_padding(length=32)
+    tokenizer.enable_truncation(8)
+    tokenizer.save(str(place / "tokenizer.json"))
+    return place

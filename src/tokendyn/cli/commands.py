@@ -75,7 +75,8 @@ _command(
     "meanfield:simulate_meanfield",
     "Run tokens on the sphere under softmax attention: when they concentrate, on what, and when they leave.\n\n"
     "Writes a folder with the run, distances over time as CSV, figures, an animation and report.html. Says whether the "
-    "number of tokens resolves beta.",
+    "number of tokens resolves beta. With --weights: one head of a model, for its theory; what a whole trained model "
+    "does with the tokens of a text, and on its own states, is what tokendyn inspect measures.",
     'tokendyn simulate --model meanfield --beta 300 --value "diag(1,2)" --score "diag(4,1)" --out run/',
     'tokendyn simulate --model meanfield --beta 100 -V "diag(1,1,2)" -A "diag(4,4,1)" --tokens 4000 --out sphere/',
     'tokendyn simulate --model meanfield --beta 100 -V "diag(1,2)" -A "diag(4,1)" --start uniform --seeds 5 --refine',

@@ -127,7 +127,11 @@ class Inspecting(Experiment["Inspection"]):
         if self.text is not None:
             return [self.text]
         assert self.texts is not None
-        return list(read_texts(self.texts, self.column, None).texts)
+        try:
+            return list(read_texts(self.texts, self.column, None).texts)
+        except BadInputError as error:
+            # The reader speaks of its own argument `text`, which is another option here.
+            raise BadInputError(str(error).replace("by `text`", "by `column`")) from None
 
 
 def inspect(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -13,9 +13,6 @@ from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment.checks import check_texts
 
-if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier
-
 #: Texts that a model judges in one call: a large network has room for so many, and scikit-learn loses no time.
 _AT_ONCE = 1024
 #: How far the probabilities of a text may be from a sum of 1: those of a softmax in half precision are.
@@ -24,6 +21,20 @@ _ROUNDING = 5e-3
 _BINS = 20
 
 Probabilities = Float[np.ndarray, "texts classes"]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """What :func:`fidelity` needs of a fitted classifier, whose module needs this one."""
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted."""
+        ...
+
+    def predict_proba(self, X: list[str]) -> np.ndarray:
+        """Return the probabilities of texts, ``(texts, classes)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ def split_for(texts: Iterable[Any] | LabelledTexts, test_fraction: float, seed: 
     return list(parts.training.texts), list(parts.test.texts)
 
 
-def fidelity(model: "LeaderClassifier", predict_proba: Any, texts: Iterable[Any]) -> Fidelity:
+def fidelity(model: Judge, predict_proba: Any, texts: Iterable[Any]) -> Fidelity:
     """Measure how close a fitted classifier comes to another model on some texts.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,6 @@ from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
 from tokendyn.sentiment.checks import check_texts, labels_of
-
-if TYPE_CHECKING:
-    from tokendyn.sentiment.classifier import LeaderClassifier
 
 #: Share of the texts that each training learns from, drawn without replacement.
 SHARE = 0.9
@@ -79,8 +76,8 @@ class Stability(Result, kind="leader-stability"):
 
 
 def retrained(
-    model: "LeaderClassifier", texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int
-) -> "Iterator[LeaderClassifier]":
+    model: Any, texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int
+) -> Iterator[Any]:
     """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
 
     At transfer 0 phantom words and the settings of the prior are those of the classifier, so that each training is one
@@ -90,7 +87,7 @@ def retrained(
     if model.transfer == 0:
         settings = {name: model.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
     for rows in drawn(len(texts), retrainings, seed):
-        again: LeaderClassifier = clone(model).set_params(**settings)
+        again = clone(model).set_params(**settings)
         yield again.fit([texts[row] for row in rows], [labels[row] for row in rows])
 
 
@@ -110,7 +107,7 @@ def shared(one: Sequence[str], other: Sequence[str]) -> tuple[float, float]:
 
 
 def stability(
-    model: "LeaderClassifier",
+    model: Any,
     texts: Iterable[Any] | LabelledTexts,
     X: Iterable[Any] | LabelledTexts,
     y: Iterable[Any] | None = None,
@@ -124,7 +121,7 @@ def stability(
     Parameters
     ----------
     model
-        A fitted classifier.
+        A fitted :class:`~tokendyn.sentiment.LeaderClassifier`.
     texts
         The texts whose leaders are compared.
     X, y
