@@ -133,7 +133,7 @@ class ExponentialSmoothing(Forecaster):
                 cost_of[point] = sum(_squares(one, weights, self.period, trended) for one in columns)
             return cost_of[point]
 
-        starts = [
+        starts: list[tuple[float, ...]] = [
             (alpha, 0.1, 0.9, gamma) for alpha in (0.1, 0.5, 0.9) for gamma in ((0.1, 0.5) if seasonal else (0.0,))
         ]
         point, step = min(starts, key=cost), _FIRST_STEP
@@ -213,7 +213,8 @@ def _smoothed(
     data[:, :columns] = values
     state = np.zeros((size, data.shape[1]))
     state[states, columns + np.arange(len(states))] = 1.0
-    smooth(data, state, *weights, period)
+    alpha, beta, phi, gamma = weights
+    smooth(data, state, alpha, beta, phi, gamma, period)
     # The next season first.
     if period > 1:
         state[2:] = np.roll(state[2:], -(len(values) % period), axis=0)
