@@ -1,5 +1,6 @@
 """How steady reasons are: who leads when the classifier is trained again on parts of its texts."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,8 @@ class Stability(Result, kind="leader-stability"):
                 + (f", first in {row['first']}" if row["first"] else "")
                 for row in self.leaders.to_dict(orient="records")
             ]
+        if math.isnan(self.overlap):
+            return [*lines, "no training finds a leader in these texts"]
         return [
             *lines,
             f"two trainings, one on {SHARE:.0%} of the texts, share {self.overlap:.0%} of their leaders; the first is "
