@@ -3,7 +3,7 @@ A transformer as a particle system
 ==================================
 
 ``td.inspect`` runs a model on texts and measures its tokens: do they gather, who leads, what moves them. Here the model is
-a tiny random BERT, made in place, so there is nothing to find: with random weights the verdict should say so.
+a tiny random BERT, made in place, so there is little to find.
 """
 
 import numpy as np
@@ -23,7 +23,9 @@ seen = td.inspect(BertModel(config), texts)
 print(seen)
 
 # %%
-# Gathering is the cosine inside a text less that across texts. Shaded are two standard errors over texts.
+# Gathering is the cosine inside a text less that across texts. Shaded are two standard errors over texts. It is a little
+# below zero here, and so is that of other random weights: only tokens of different texts can share a place. This is why the
+# null is a model of the same shape, and not zero.
 figure = seen.plot()
 
 # %%
@@ -31,7 +33,7 @@ figure = seen.plot()
 print(seen.heads[["layer", "head", "cold", "slope", "r2"]].round(3).head())
 
 # %%
-# The same for states that another tool wrote. Planted here: tokens of each text that move towards one direction of its own.
+# The same for states that another tool wrote. Planted here: tokens that move towards one direction.
 states = rng.normal(size=(3, 30, 16))
 states[1] += 0.5 * rng.normal(size=16)
 states[2] = states[1] + 2.0 * rng.normal(size=16)

@@ -28,11 +28,11 @@ def head_weights(model: Model) -> dict[str, np.ndarray]:
     Returns
     -------
     ``layer``, ``head``; ``beta``; ``score_norm``, the largest singular value of B; ``score_symmetric``, the share of
-    its symmetric part in its square norm; ``value_norm``, ``value_radius`` and ``value_trace``, the largest singular value,
-    the largest absolute eigenvalue and the trace of V: positive ``attracts``, negative repels; ``turn``, the degrees by
-    which V turns the dominant eigenspace of ``V B^T`` out of itself (NaN without an eigenvalue of positive real part).
-    Where the model has words, ``queries`` and ``keys``, those along the first singular pair of B, and ``reads`` and
-    ``writes``, those along that of V: both sides at the sign of the first. Words are embeddings, as layer 0 sees them.
+    its symmetric part in its square norm; ``value_norm``, ``value_radius`` and ``value_trace``, the largest singular
+    value, the largest absolute eigenvalue and the trace of V: positive ``attracts``, negative repels; ``turn``, the
+    degrees by which V turns the dominant eigenspace of ``V B^T`` out of itself (NaN without an eigenvalue of positive
+    real part). Where the model has words, ``queries`` and ``keys``, those along the first singular pair of B, and
+    ``reads`` and ``writes``, those along that of V. Words are embeddings, as layer 0 sees them.
 
     Raises
     ------
