@@ -2,8 +2,8 @@
 A transformer as a particle system
 ==================================
 
-``td.inspect`` runs a model on texts and measures its tokens: do they gather, who leads, what moves them. Here the model is
-a tiny random BERT, made in place, so there is little to find.
+``td.inspect`` runs a model on texts and measures its tokens: do they gather, who leads, what moves them. Here the
+model is a tiny random BERT, made in place, so there is little to find.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ seen = td.inspect(BertModel(config), texts)
 print(seen)
 
 # %%
-# Gathering is the cosine inside a text less that across texts. Shaded are two standard errors over texts. It is a little
-# below zero here, and so is that of other random weights: only tokens of different texts can share a place. This is why the
-# null is a model of the same shape, and not zero.
+# Gathering is the cosine inside a text less that across texts. Shaded are two standard errors over texts.
+# It is a little below zero here, and so is that of other random weights: only tokens of different texts can
+# share a place. This is why the null is a model of the same shape, and not zero.
 figure = seen.plot()
 
 # %%
