@@ -13,6 +13,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.models import Model, open_model
 from tokendyn.models.corpus import reference_texts
 from tokendyn.models.inspecting import Inspecting
+from tokendyn.models.weights import head_weights
 
 TEXTS = [f"a warm film {word} is never dull the plot is thin" for word in WORDS[4:]]
 
@@ -263,3 +264,29 @@ def test_a_column_that_is_not_there_is_named_by_the_option_of_this_command(folde
     assert run(["inspect", str(folder), "--texts", str(table), "--out", str(tmp_path / "seen")]) == 2
     assert "name the column by --column" in capsys.readouterr().err
     assert not (tmp_path / "seen").exists()
+
+
+def test_the_weights_of_a_head_are_measured_as_whole_matrices_are(folder):
+    model = open_model(folder, double=True)
+    table = head_weights(model)
+    heads, gain = model.layers[1], model.norms[1].front.gain
+    row = 1 * 4 + 2
+    B = (heads.query[2] * gain).T @ (heads.key[2] * gain)
+    V = np.sqrt(24) * heads.output[2] @ (heads.value[2] * gain)
+    assert (table["layer"][row], table["head"][row]) == (1, 2)
+    assert table["beta"][row] == pytest.approx(24 / np.sqrt(6))
+    assert table["score_norm"][row] == pytest.approx(np.linalg.norm(B, 2))
+    symmetric = np.linalg.norm((B + B.T) / 2) ** 2 / np.linalg.norm(B) ** 2
+    assert table["score_symmetric"][row] == pytest.approx(symmetric)
+    assert table["value_norm"][row] == pytest.approx(np.linalg.norm(V, 2))
+    assert table["value_trace"][row] == pytest.approx(np.trace(V))
+    assert table["value_radius"][row] == pytest.approx(np.abs(np.linalg.eigvals(V)).max())
+    assert all(len(words.split()) == 3 for name in ("queries", "keys", "reads", "writes") for words in table[name])
+
+
+def test_an_inspection_lists_the_weights_of_all_heads_when_asked(folder, tmp_path):
+    seen = td.inspect(folder, TEXTS[:2], ablate="none", null="none", ladder=False, all_heads=True)
+    seen.save(tmp_path / "seen")
+    assert len((tmp_path / "seen" / "weights.csv").read_text(encoding="utf-8").splitlines()) == 13
+    assert td.load(tmp_path / "seen").weights.equals(seen.weights)
+    assert "Weights of the heads" in (tmp_path / "seen" / "report.html").read_text(encoding="utf-8")

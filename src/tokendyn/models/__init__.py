@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tokendyn.models.parts import HeadMatrices, Norm
     from tokendyn.models.source import Encoded, Model, open_model
     from tokendyn.models.tracing import Ablation, LayerView
+    from tokendyn.models.weights import head_weights
 
 _HOMES = {
     "Ablation": "tokendyn.models.tracing",
@@ -25,6 +26,7 @@ _HOMES = {
     "LayerView": "tokendyn.models.tracing",
     "Model": "tokendyn.models.source",
     "Norm": "tokendyn.models.parts",
+    "head_weights": "tokendyn.models.weights",
     "inspect": "tokendyn.models.inspecting",
     "open_model": "tokendyn.models.source",
     "register_family": "tokendyn.models.families",
@@ -39,6 +41,7 @@ __all__ = [
     "LayerView",
     "Model",
     "Norm",
+    "head_weights",
     "inspect",
     "open_model",
     "register_family",

@@ -45,6 +45,8 @@ class Inspecting(Experiment["Inspection"]):
         What the model is compared with: a model of its shape with random weights, or nothing.
     ladder
         Run the model as a system of the theory too, its pieces switched on one by one.
+    all_heads
+        List what the weights of every head tell without a text: temperature, spectra, words along its directions.
     double
         Compute in float64.
     part
@@ -65,6 +67,7 @@ class Inspecting(Experiment["Inspection"]):
     ablate: Ablate = "layers"
     null: Null = "random"
     ladder: bool = True
+    all_heads: bool = False
     double: bool = False
     part: str = ""
     seed: int = 0
@@ -111,7 +114,7 @@ class Inspecting(Experiment["Inspection"]):
         assert self.model is not None
         return inspect(
             self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, ladder=self.ladder,
-            double=self.double,
+            all_heads=self.all_heads, double=self.double,
             part=self.part, seed=self.seed, progress=progress,
         )  # fmt: skip
 
@@ -142,6 +145,7 @@ def inspect(
     ablate: Ablate = "layers",
     null: Null = "random",
     ladder: bool = True,
+    all_heads: bool = False,
     double: bool = False,
     part: str = "",
     seed: int = 0,
@@ -166,6 +170,8 @@ def inspect(
         ``"random"`` compares with random weights of the same shape.
     ladder
         Run the model as a system of the theory too, its pieces switched on one by one.
+    all_heads
+        List what the weights of every head tell without a text, in ``weights``.
     double
         Compute in float64.
     part
@@ -202,7 +208,12 @@ def inspect(
         return inspect_states(model)
     opened = _opened(model, double=double, part=part)
     inputs = _inputs(opened, texts, tokens)
-    return _inspected(opened, inputs, ablate=ablate, null=null, ladder=ladder, seed=seed, progress=progress)
+    seen = _inspected(opened, inputs, ablate=ablate, null=null, ladder=ladder, seed=seed, progress=progress)
+    if not all_heads:
+        return seen
+    from tokendyn.models.weights import head_weights
+
+    return dataclasses.replace(seen, head_weights=head_weights(opened))
 
 
 def _opened(model: Any, *, double: bool, part: str) -> "Model":

@@ -67,6 +67,8 @@ class Inspection(Result, kind="inspection"):
         layer, and gathering there; NaN for few texts.
     by_reference
         Whether the other texts are the reference texts that ship with the library.
+    head_weights
+        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless it was asked for.
     notes
         What to know before relying on it.
     provenance
@@ -92,6 +94,7 @@ class Inspection(Result, kind="inspection"):
     ladder_rank: Mapping[str, Any] = field(default_factory=dict)
     ladder_gathering: Mapping[str, Any] = field(default_factory=dict)
     by_reference: bool = False
+    head_weights: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -165,6 +168,13 @@ class Inspection(Result, kind="inspection"):
             known = np.stack([effect for effect in effects if effect is not None], axis=1)
             columns |= {"effect": known.mean(axis=0), "effect, error": self.error(known)}
         return pd.DataFrame(columns)
+
+    @property
+    def weights(self) -> "pd.DataFrame":
+        """One row a head: what its weights alone tell; see :func:`tokendyn.models.weights.head_weights`."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.head_weights)) if self.head_weights else pd.DataFrame(columns=["layer", "head"])
 
     def leaders(self, layer: int) -> "pd.DataFrame":
         """Return the tokens of the first text by the attention that they receive in a layer.
@@ -290,4 +300,6 @@ class Inspection(Result, kind="inspection"):
             write_into(self, temporary, command=command)
             write_tensors(temporary / "states.safetensors", {"states": self.states})
             self.heads.to_csv(temporary / "heads.csv", index=False)
+            if self.head_weights:
+                self.weights.to_csv(temporary / "weights.csv", index=False)
             write_report(self.page(temporary, command=command), temporary / "report.html")

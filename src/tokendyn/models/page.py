@@ -64,6 +64,9 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         sections.append(Table(ablations.round(4), "What is switched off", note=note, most_rows=_ROWS))
     if len(inspection.heads):
         sections.append(Table(inspection.heads.round(4), "Heads", note="heads.csv has all.", most_rows=_ROWS))
+    if inspection.head_weights:
+        note = "From the weights alone; weights.csv has all. Words are embeddings, as the first layer sees them."
+        sections.append(Table(inspection.weights.round(4), "Weights of the heads", note=note, most_rows=_ROWS))
     sections.append(Text(_DISCRETE, "How to read it"))
     sections += closing(command, inspection.provenance)
     return Report(title, f"{inspection.family or 'states'}, {inspection.layers} layers", sections)
