@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
-from tokendyn.forecast import TDDMD, BasisMap, Blend
+from tokendyn.forecast import TDDMD, BasisMap, Blend, Logarithm
 from tokendyn.forecast.cell import tokens_of
 from tokendyn.forecast.functions import solve_ridges
 from tokendyn.forecast.monomials import Monomials, monomial_count
@@ -197,3 +197,25 @@ def test_a_blend_stays_within_its_bounds_and_leaves_out_what_is_not_a_number():
     blend = Blend(members=[["Persistence", {}], ["Mean", {}]], clip=0.5).fit(np.arange(11.0)[:, None])
     values = blend._combined(np.array([[[[1e9]]], [[[np.nan]]]]))
     assert values.item() == 15.0
+
+
+def test_growth_by_a_factor_is_not_cut_at_the_range_of_the_data():
+    """Bounds that keep a mean of bad members near the data do not hold back what the data show themselves."""
+    for sign in (1.0, -1.0):
+        series = sign * 1.1 ** np.arange(120.0)[:, None]
+        blend = Blend(members=[["Logarithm", {}]] if sign > 0 else [["BasisMap", {"delays": 1}]]).fit(series[:100])
+        np.testing.assert_allclose(blend.forecast(20).values, series[100:], rtol=1e-6)
+        # Steps of equal size are no growth by factors for long: bounds stay near the range.
+        line = Blend(members=[["BasisMap", {"delays": 1}]]).fit(sign * np.arange(1.0, 101)[:, None])
+        assert line.growths_[0] < 0.02
+
+
+def test_a_logarithm_of_a_bounded_mean_is_the_same_when_loaded(tmp_path):
+    """The bounds of the member are those of the logarithm."""
+    series = 1000.0 + 5 * np.sin(np.arange(60.0))[:, None]
+    members = {"members": [["Persistence", {}], ["Mean", {}]]}
+    model = Logarithm(kind="Blend", parameters=members).fit(series)
+    model.save(tmp_path / "model")
+    loaded = Logarithm.load(tmp_path / "model")
+    assert np.array_equal(loaded.forecast(5).values, model.forecast(5).values)
+    assert loaded.forecast(5).status == "completed"

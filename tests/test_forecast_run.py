@@ -151,7 +151,7 @@ def test_a_list_of_tables_gives_a_list_of_tables():
     tables = [table.set_index("t") for table in runs().values()]
     result = td.forecast(tables, 2, budget=0.3)
     assert [list(table.index) for table in result.predicted()] == [[60.0, 60.5]] * 3
-    assert [part.past.label for part in result.parts()] == ["0", "1", "2"]
+    assert [part.past.label for part in result.split()] == ["0", "1", "2"]
     driven = [table.assign(u=np.cos(table["x"])) for table in tables]
     with pytest.raises(BadInputError, match="3 series with inputs; forecast one at a time"):
         td.forecast(driven, 2, inputs=["u"], budget=0.3)
@@ -187,3 +187,13 @@ def test_a_run_that_is_stopped_goes_on_from_what_its_search_had_tried(tmp_path, 
     assert run(command) == 0
     assert "going on from beats.search.json" in capsys.readouterr().err
     assert not (tmp_path / "beats.search.json").exists()
+
+
+def test_what_turns_negative_where_it_is_held_out_is_forecast_all_the_same():
+    rng = np.random.default_rng(3)
+    rising = 1 + 0.2 * np.arange(30) + 0.1 * rng.normal(size=30)
+    values = np.r_[rising, 4.0, 2.0, -1.0, -2.0, -3.0, -2.0, -1.0, 0.0][:, None]
+    run = td.forecast(values, 2, budget=0.3)
+    assert run.status == "completed"
+    assert "logarithm" not in run.family
+    assert np.isfinite(run.predicted()).all()

@@ -138,3 +138,19 @@ def test_the_command_writes_a_folder_that_makes_its_page_again(tmp_path, capsys)
     assert run([*words, "--cases", str(tmp_path / "mine.csv")]) == 0
     assert "1 cases of mine.csv" in capsys.readouterr().err
     assert run([*words, "--out", str(tmp_path / "check")]) == 2
+
+
+def test_labels_of_cases_may_be_those_of_the_model_itself():
+    corpus = small_reviews()
+    numbered = LeaderClassifier().fit(corpus.texts, [int(label == "pos") for label in corpus.labels])
+    case = ("tone", "A warm and funny film.", 1)
+    assert check_behaviour(numbered, [case]).summary() == check_behaviour(numbered, [(*case, None)]).summary()
+
+
+@pytest.mark.parametrize("case", [("tone", "A text."), "abc", ("tone", 3, "pos"), ("tone", "", "pos"), 7])
+def test_cases_that_are_none_are_one_error(case):
+    class Fitted:
+        classes_ = np.array(["neg", "pos"])
+
+    with pytest.raises(BadInputError, match=r"case 1: .*expected"):
+        check_behaviour(Fitted(), [case])

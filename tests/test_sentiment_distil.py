@@ -207,3 +207,35 @@ def test_what_predict_writes_can_be_distilled(tmp_path, capsys):
     assert run(["sentiment", "distil", labelled, "--classes", "neg,pos", "--out", str(tmp_path / "copy")]) == 0
     copy = td.load(tmp_path / "copy")
     assert (copy.predict(reviews.texts[:200]) == model.predict(reviews.texts[:200])).mean() > 0.9
+
+
+class _Reversed:
+    """A model that gives its probabilities in an order that is not that of the sorted labels."""
+
+    classes_ = np.array(["pos", "neg"])
+
+    def __init__(self, model):
+        self.model = model
+
+    def predict_proba(self, texts):
+        return self.model.predict_proba(texts)[:, ::-1]
+
+
+def test_the_order_of_the_classes_of_the_other_model_is_kept(theirs, texts):
+    ours = LeaderClassifier.distil(_Reversed(theirs), texts)
+    np.testing.assert_array_equal(ours.values_, LeaderClassifier.distil(theirs, texts).values_)
+    assert fidelity(ours, _Reversed(theirs), texts[:50]) == fidelity(ours, theirs, texts[:50])
+    other = make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, [len(text) % 2 for text in texts])
+    with pytest.raises(BadInputError, match="the other model"):
+        fidelity(ours, other, texts[:50])
+
+
+def test_a_text_that_is_given_twice_has_the_mean_of_its_probabilities(texts):
+    sure = np.repeat([[1.0, 0.0], [0.0, 1.0]], len(texts), axis=0)
+    ours = LeaderClassifier.distil(sure, [*texts, *texts], test_fraction=0.0)
+    np.testing.assert_allclose(ours.predict_proba(texts), 0.5, atol=0.01)
+
+
+def test_one_text_is_too_few():
+    with pytest.raises(BadInputError, match="two different texts"):
+        LeaderClassifier.distil([[0.1, 0.9]], ["a warm film"])

@@ -109,3 +109,7 @@ def test_the_commands_say_how_steady_reasons_are(model, corpus, tmp_path, capsys
     assert run([*words, "--explainers", "coefficients", "--dry-run", "--out", str(tmp_path / "other")]) == 0
     assert run([*words[:5], "--explainers", "coefficients", "--out", str(tmp_path / "other")]) == 2
     assert "--learned" in capsys.readouterr().err
+
+
+def test_texts_without_leaders_have_no_share(model, corpus):
+    assert model.stability(["zzz"], corpus, retrainings=1).describe() == ["no training finds a leader in these texts"]

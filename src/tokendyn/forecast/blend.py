@@ -7,7 +7,11 @@ import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
+from tokendyn.forecast.exponential import half_slopes
 from tokendyn.forecast.kinds import kind_of, known_kinds
+
+#: Logarithm of the largest factor by which bounds grow: what is beyond it has left all bounds of a forecast.
+_MOST_GROWTH = 100.0
 
 
 class Blend(Forecaster):
@@ -26,12 +30,17 @@ class Blend(Forecaster):
         "mean" or "median".
     clip
         Keep forecasts within the range of the training data widened on both sides by so many widths of it; None for
-        no bounds.
+        no bounds. Where a column of one sign grows by a factor, its end of the range grows on at that rate, which is
+        the lesser one of the whole series and of its second half, for at most as many steps as the series has.
 
     Attributes
     ----------
     members_
         The fitted members.
+    growths_
+        Growth of the logarithm of each column in a step, 0 where it does not grow or changes its sign.
+    grown_
+        Steps for which the bounds grow at most.
 
     Examples
     --------
@@ -84,6 +93,7 @@ class Blend(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Fit every member to the same series."""
         given = list(inputs) if self.n_inputs_ else None
+        self.growths_, self.grown_ = _growths(series), max(map(len, series))
         self.members_ = []
         for number, model in enumerate(self._unfitted()):
             progress(number / len(self.members), f"member {number + 1}")
@@ -102,13 +112,16 @@ class Blend(Forecaster):
         for model in self.members_:
             first = self.window_length_ - model.window_length_
             loops.append(model._rollout(windows[:, first:], steps, inputs[:, first:])[0])
-        return self._combined(np.stack(loops)), None
+        return self._combined(np.stack(loops), np.arange(1, steps + 1)), None
 
-    def _combined(self, values: np.ndarray) -> np.ndarray:
+    def _combined(self, values: np.ndarray, leads: np.ndarray | int = 1) -> np.ndarray:
         """Return mean or median over the members, each kept within bounds; one that left float64 does not count."""
         if self.clip is not None:
             reach = self.clip * (self.high_ - self.low_)
-            values = np.clip(values, self.low_ - reach, self.high_ + reach)
+            factors = np.exp(np.minimum(np.multiply.outer(np.minimum(leads, self.grown_), self.growths_), _MOST_GROWTH))
+            low = np.where(self.low_ < 0.0, self.low_ * factors, self.low_)
+            high = np.where(self.high_ > 0.0, self.high_ * factors, self.high_)
+            values = np.clip(values, low - reach, high + reach)
         if self.combine == "median":
             return np.asarray(np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0))
         weights = np.ones(len(values)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
@@ -120,9 +133,29 @@ class Blend(Forecaster):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the members' states, their arrays by number."""
         records, tensors = pack_members(self.members_)
-        return {"members": records}, tensors
+        return {"members": records, "growths": self.growths_.tolist(), "grown": self.grown_}, tensors
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         """Set the members."""
         self.members_ = self._unfitted()
+        # Models that were saved before bounds grew have none.
+        self.growths_ = np.array(record.get("growths", [0.0] * self.n_features_))
+        self.grown_ = int(record.get("grown", 0))
         restore_members(self, self.members_, record["members"], tensors)
+
+
+def _growths(series: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the growth of the logarithm in a step, the lesser of whole series and second halves; 0 without any.
+
+    Steps of equal size grow by ever smaller factors, so that the second half tells them from growth by factors.
+    """
+    growths = np.zeros(series[0].shape[1])
+    signs = {+1: np.all([(one > 0.0).all(axis=0) for one in series], axis=0)}
+    signs[-1] = np.all([(one < 0.0).all(axis=0) for one in series], axis=0)
+    for sign, kept in signs.items():
+        if kept.any():
+            logs = [np.log(sign * one[:, kept]) for one in series]
+            halves = [one[len(one) // 2 :] for one in logs]
+            slopes = [2.0 * half_slopes(part) for part in (logs, halves) if max(map(len, part)) > 1]
+            growths[kept] = np.maximum(np.min(slopes, axis=0), 0.0) if slopes else 0.0
+    return growths

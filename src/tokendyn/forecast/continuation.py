@@ -328,6 +328,7 @@ def continued(
     search = auto_forecaster(
         series_of(learned), horizon=horizon, budget=_SEARCH * budget, random_state=seed, resume=resume,
         longest=None if task is None else task.lead, seasons=() if season is None else (season,),
+        logarithms=all((one.values > 0.0).all() for one in series),
         progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
     )  # fmt: skip
     notes = [*search.notes(), *([note] if note else [])]

@@ -107,7 +107,7 @@ class ForecastRun(Result, kind="forecast-run"):
         """The forecast of every series."""
         return (self.forecast, *self.further)
 
-    def parts(self) -> "tuple[ForecastRun, ...]":
+    def split(self) -> "tuple[ForecastRun, ...]":
         """Return the run of each series alone, with the model that they share."""
         pairs = zip(self.forecasts, (self.past, *self.further_past), strict=True)
         return tuple(replace(self, forecast=one, past=past, further=(), further_past=()) for one, past in pairs)
@@ -206,7 +206,7 @@ class ForecastRun(Result, kind="forecast-run"):
             if self.past.grid is None:
                 self._forecasts().to_csv(place / "forecast.csv")
             else:
-                for part, name in zip(self.parts(), self._field_files(), strict=True):
+                for part, name in zip(self.split(), self._field_files(), strict=True):
                     part._forecasts().to_netcdf(place / name)
             write_report(self.page(place, command=command), place / "report.html")
             write_json(place / RECORD, record)

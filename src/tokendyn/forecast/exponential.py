@@ -99,7 +99,7 @@ class ExponentialSmoothing(Forecaster):
 
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Choose the weights of every column."""
-        self.drifts_ = _half_slopes(series) if self.trend == "theta" else np.zeros(self.n_features_)
+        self.drifts_ = half_slopes(series) if self.trend == "theta" else np.zeros(self.n_features_)
         ramps = [np.arange(len(one))[:, None] * self.drifts_ for one in series]
         flat = [(one - ramp - self.low_) / self.scale_ for one, ramp in zip(series, ramps, strict=True)]
         self.weights_ = np.stack(
@@ -133,12 +133,19 @@ class ExponentialSmoothing(Forecaster):
                 cost_of[point] = sum(_squares(one, weights, self.period, trended) for one in columns)
             return cost_of[point]
 
-        starts = [(alpha, 0.1, 0.9, gamma) for alpha in (0.1, 0.5, 0.9) for gamma in ((0.1, 0.5) if seasonal else (0.0,))]
+        starts: list[tuple[float, ...]] = [
+            (alpha, 0.1, 0.9, gamma) for alpha in (0.1, 0.5, 0.9) for gamma in ((0.1, 0.5) if seasonal else (0.0,))
+        ]
         point, step = min(starts, key=cost), _FIRST_STEP
         while step >= _LAST_STEP:
             moves = [
-                tuple(float(np.clip(value + (sign * step if i == axis else 0.0), 0.0, 1.0)) for i, value in enumerate(point))
-                for axis in range(4) if free[axis] for sign in (-1, 1)
+                tuple(
+                    float(np.clip(value + (sign * step if i == axis else 0.0), 0.0, 1.0))
+                    for i, value in enumerate(point)
+                )
+                for axis in range(4)
+                if free[axis]
+                for sign in (-1, 1)
             ]
             better = min(moves, key=cost)
             point, step = (better, step) if cost(better) < cost(point) * (1 - 1e-6) else (point, step / 2)
@@ -187,7 +194,7 @@ class ExponentialSmoothing(Forecaster):
         self._prepare()
 
 
-def _half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
+def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
     """Return half the slope of the line of least squares, each series with its own offset."""
     times = [np.arange(len(one)) - (len(one) - 1) / 2 for one in series]
     products = sum(time @ one for time, one in zip(times, series, strict=True))
@@ -206,7 +213,8 @@ def _smoothed(
     data[:, :columns] = values
     state = np.zeros((size, data.shape[1]))
     state[states, columns + np.arange(len(states))] = 1.0
-    smooth(data, state, *weights, period)
+    alpha, beta, phi, gamma = weights
+    smooth(data, state, alpha, beta, phi, gamma, period)
     # The next season first.
     if period > 1:
         state[2:] = np.roll(state[2:], -(len(values) % period), axis=0)

@@ -1,5 +1,6 @@
 """A forecaster of the logarithm of what is positive: growth by factors becomes growth by steps."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,4 +73,7 @@ class Logarithm(Forecaster):
 
     def _restore(self, record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         self.member_ = self._unfitted()
-        restore_members(self, [self.member_], record["members"], tensors)
+        # The member knows the range of the logarithm: that of the data would bound it where it has none.
+        whole = copy.copy(self)
+        whole.low_, whole.high_ = np.log(self.low_), np.log(self.high_)
+        restore_members(whole, [self.member_], record["members"], tensors)

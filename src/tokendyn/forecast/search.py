@@ -31,8 +31,8 @@ _CLEAN = 1e-3
 _WORSE = 3.0
 #: Refits for the bands of a short series, which cost little, also behind the end of the budget.
 _SHORT_REFITS = 25
-#: Series of up to so many snapshots and columns, and budgets from so many seconds on, also get the mean of short series,
-#: of their last snapshots; both are weighted by refits at rolling origins where those take at most a share of the time.
+#: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
+#: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
 #: A model or mean of less weight than this is left out.
 _LIGHT = 0.05
@@ -47,6 +47,7 @@ def auto_forecaster(
     budget: float = 10.0,
     longest: int | None = None,
     seasons: Sequence[int] = (),
+    logarithms: bool = True,
     random_state: int = 0,
     resume: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -56,9 +57,10 @@ def auto_forecaster(
     Naive models and linear maps first, then vector fields (:class:`VectorField`) and fixed bases of a window
     (:class:`BasisMap`) by least squares, the best of them varied until the time is spent; for noisy series smoothed
     ones, and with time TD-TF. A nonlinear model is kept only where it clearly beats the linear and naive ones. A series
-    of at most 300 snapshots gets the weighted mean of all that backtests rank about equally, from refits at rolling
-    origins. Of more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of
-    the data's own and of its calendar are tried.
+    of at most 300 snapshots gets a weighted mean of all candidates, exponential smoothing among them, by refits at
+    rolling origins; of one of up to 1,000 a nonlinear choice is weighed against that mean. Of more than 64 columns the
+    coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of the data's own and of its calendar
+    are tried.
 
     Parameters
     ----------
@@ -74,6 +76,9 @@ def auto_forecaster(
         Longest window, in snapshots, that a model may look back at; None for any.
     seasons
         Steps of seasons to try beside those of the data's own and of its calendar.
+    logarithms
+        Whether positive series that grow are forecast by their logarithm too. Give False if the model is to be fitted
+        again to data that are not positive.
     random_state
         Seed of every candidate.
     resume
@@ -119,9 +124,9 @@ def auto_forecaster(
         )  # fmt: skip
         if search.short:
             search.try_naive()
-            result = _of_backtests(search)
+            result = _of_backtests(search, logarithms)
         else:
-            mean = _mean_of_recent(search)
+            mean = _mean_of_recent(search, logarithms)
             result = _chosen(search, "completed" if search.explore() else "budget", mean)
         result = replace(result, seconds=time.process_time() - search.began)
     if field is not None:
@@ -131,15 +136,17 @@ def auto_forecaster(
     return result
 
 
-def _mean_of_recent(search: Exploration) -> ShortFound | None:
+def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
     """Return the weighted mean of short series for the end of one of medium length; None for others."""
     series, columns = search.series, search.features
     medium = len(series) == 1 and len(series[0]) <= _MEDIUM and columns <= _NARROW and not search.driven
     if not medium or search.budget < _AFFORDED:
         return None
     search.progress(0.0, "refits at rolling origins")
+    # The mean is fitted to the whole series in the end, which may be positive at its end alone.
+    logarithms = logarithms and bool((series[0] > 0.0).all())
     return short_forecaster(
-        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons
+        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
     )
 
 
@@ -212,10 +219,10 @@ def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
         )
 
 
-def _of_backtests(search: Exploration) -> SearchResult:
+def _of_backtests(search: Exploration, logarithms: bool) -> SearchResult:
     """Return the weighted mean of what backtests of a short series rank about equally."""
     backtests = short_forecaster(
-        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons
+        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
     )
     _calibrate(search, backtests.model, _SHORT_REFITS)
     trials = [

@@ -106,6 +106,7 @@ def short_forecaster(
     seed: int,
     longest: int | None = None,
     seasons: Sequence[int] = (),
+    logarithms: bool = True,
 ) -> ShortFound:
     """Return the mean of all candidates, weighted by powers of ``best score / score``, fitted to the whole series.
 
@@ -123,11 +124,16 @@ def short_forecaster(
         Longest window of a candidate; None for any.
     seasons
         Steps of the seasons that the calendar suggests, beside those that the data show.
+    logarithms
+        Whether a positive series that grows is forecast by its logarithm too. The mean is often fitted again to more
+        data; what is positive only here would then have no logarithm.
     """
     seasons = seasons_of(series, seasons)
     test = _test_of(series, horizon, seasons)
     tested, forecasts = [], []
-    for kind, parameters, family in _candidates(series, seed, seasons, int(test.origins[0]) - 2):
+    for kind, parameters, family in _candidates(
+        series, seed, seasons, int(test.origins[0]) - 2, logarithms and _grows(series)
+    ):
         if kind_of(kind)(**parameters)._window_length() > (longest or len(series)):
             continue
         candidate, values = _backtest(kind, parameters, family, series, test, dt)
@@ -168,7 +174,7 @@ def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) ->
 def _backtest(
     kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
 ) -> tuple[Candidate, np.ndarray]:
-    """Return the candidate with its score, and what refits before each origin forecast; NaN where none can be fitted."""
+    """Return the candidate with its score, and what refits before each origin forecast; NaN without a refit."""
     began = time.process_time()
     forecasts, weights, criterion = np.full(test.truths.shape, np.nan), 0, np.inf
     for number, origin in enumerate(test.origins):
@@ -221,7 +227,9 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
     power = _POWERS[0] if scores.min() < _PREDICTABLE * naive else _POWERS[1]
     reach = test.high - test.low
-    kept = np.clip(np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach)
+    kept = np.clip(
+        np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach
+    )
     smoothing = np.isfinite(criteria)
     groups = []
     for members in (smoothing, ~smoothing):
@@ -243,12 +251,12 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
 
 
 def _ratio(best: float, scores: np.ndarray) -> np.ndarray:
-    """Return the best score by each; exact candidates share 1."""
-    return np.asarray(max(best, 1e-300) / np.maximum(scores, 1e-300))
+    """Return the best score by each, at most 1: exact candidates share that, and better ones are of another group."""
+    return np.asarray(np.minimum(max(best, 1e-300) / np.maximum(scores, 1e-300), 1.0))
 
 
 def _candidates(
-    series: np.ndarray, seed: int, seasons: Sequence[int], window: int
+    series: np.ndarray, seed: int, seasons: Sequence[int], window: int, logarithms: bool
 ) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield kind, parameters and family: naive, smoothing, linear of series and differences, a few nonlinear."""
     samples, features = series.shape
@@ -256,13 +264,16 @@ def _candidates(
         yield kind, {}, "naive"
     for season in seasons:
         yield "SeasonalNaive", {"period": season}, "naive"
-    positive = _grows(series)
     for settings in _smoothing(seasons, window):
         yield "ExponentialSmoothing", settings, "exponential smoothing"
-        if positive:
-            yield "Logarithm", {"kind": "ExponentialSmoothing", "parameters": settings}, "exponential smoothing of logarithms"
+        if logarithms:
+            yield (
+                "Logarithm",
+                {"kind": "ExponentialSmoothing", "parameters": settings},
+                "exponential smoothing of logarithms",
+            )
     yield from _linear(samples, features, seasons)
-    if positive:
+    if logarithms:
         yield from _logarithmic(samples, features, seasons)
     yield from _nonlinear(series, seed)
 

@@ -180,7 +180,7 @@ def shipped_cases() -> tuple[Case, ...]:
         return read_cases(path)
 
 
-def check_behaviour(model: Any, cases: Iterable[Sequence[str]] | str | Path | None = None) -> BehaviourReport:
+def check_behaviour(model: Any, cases: Iterable[Any] | str | Path | None = None) -> BehaviourReport:
     """Try a classifier on a behavioural suite.
 
     Parameters
@@ -204,7 +204,7 @@ def check_behaviour(model: Any, cases: Iterable[Sequence[str]] | str | Path | No
     elif isinstance(cases, str | Path):
         chosen, source = read_cases(cases), Path(cases).name
     else:
-        chosen, source = tuple(Case(*case) for case in cases), "own cases"
+        chosen, source = _own_cases(cases), "own cases"
     _check_cases(chosen, classes)
     texts = list(dict.fromkeys(text for case in chosen for text in (case.text, case.reference) if text))
     table = np.asarray(model.predict_proba(texts), dtype=np.float64)
@@ -212,6 +212,22 @@ def check_behaviour(model: Any, cases: Iterable[Sequence[str]] | str | Path | No
     rows = [_judged(case, classes, of_text) for case in chosen]
     origin = provenance({"cases": len(chosen), "source": source, "classes": classes}, seed=None, seconds=0.0)
     return BehaviourReport(cases=pd.DataFrame(rows), source=source, provenance=origin)
+
+
+def _own_cases(cases: Iterable[Any]) -> tuple[Case, ...]:
+    """Return cases that were given as tuples; labels may be those of the model itself, such as 1 or True."""
+    found, problems = [], []
+    for number, case in enumerate(cases, start=1):
+        parts = [] if isinstance(case, str | bytes) or not isinstance(case, Sequence) else list(case)
+        parts = [*parts[:3], *(part or "" for part in parts[3:])]
+        strings = all(isinstance(part, str) for place, part in enumerate(parts) if place != 2)
+        if not (3 <= len(parts) <= 4 and strings and parts[1]):
+            problems.append(f"case {number}: {case!r}; expected (kind, text, expected, reference), all text")
+        else:
+            found.append(Case(parts[0], parts[1], str(parts[2]), *parts[3:]))
+    if problems:
+        raise BadInputError.first_of("cases", problems, "cases")
+    return tuple(found)
 
 
 def _judged(case: Case, classes: Sequence[str], of_text: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -254,8 +270,8 @@ def _check_cases(cases: Sequence[Case], classes: Sequence[str]) -> None:
             if not case.reference:
                 problems.append(f"case {number}: {SAME!r} needs a reference, the text whose verdict must be the same")
         elif case.expected not in classes:
-            hint = did_you_mean(case.expected, classes) or f"; the classes are {', '.join(classes[:LISTED])}"
-            problems.append(f"case {number}: the model knows no label {case.expected!r}{hint}, or {SAME!r}")
+            hint = did_you_mean(case.expected, classes) or f"; expected {', '.join(classes[:LISTED])}, or {SAME!r}"
+            problems.append(f"case {number}: the model knows no label {case.expected!r}{hint}")
     if problems:
         raise BadInputError.first_of("cases", problems, "cases")
 

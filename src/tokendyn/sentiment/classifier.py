@@ -280,7 +280,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y
             One label a text, all strings or all numbers. May be left out for texts that were read with labels.
         sample_weight
-            What an error on each text costs; 1 by default.
+            What an error on each text costs; 1 by default. At transfer 0 a text of weight 0 is left out.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it; at
             transfer 0 with steps done, how many there are at most, and 0.
@@ -307,9 +307,12 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if linear:
             warn_of_empty(texts)
             one = np.ones(len(texts)) if importance is None else importance
+            # A text of weight 0 is as if it were not there: it counts for no word either.
+            kept = np.flatnonzero(one > 0.0)
+            texts, targets = [texts[row] for row in kept.tolist()], _targets(which[kept], len(classes))
             if not any(map(self._has_word, texts)):
                 raise BadInputError("no text has a word to learn from")
-            self._learn(texts, classes, _targets(which, len(classes)), one, began, progress, budget)
+            self._learn(texts, classes, targets, one[kept], began, progress, budget)
             return self
         return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
 
@@ -377,6 +380,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if model.transfer != 0 or model.class_weight is not None:
             raise BadInputError("distil learns from probabilities: give transfer=0.0 and class_weight=None")
         learned, held = split_for(texts, test_fraction, seed)
+        if len(set(learned)) < 2:
+            raise BadInputError("distil learns from two different texts at least; give more of them")
         source = source_of(predict_proba, check_texts(texts), classes)
         if not any(map(model._has_word, learned)):
             raise BadInputError("no text has a word to learn from")

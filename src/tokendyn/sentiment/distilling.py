@@ -110,7 +110,7 @@ def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] |
     """
     judge = getattr(predict_proba, "predict_proba", predict_proba)
     if classes is None:
-        classes = getattr(getattr(judge, "__self__", None), "classes_", None)
+        classes = _classes_of(predict_proba)
     if callable(judge):
         name = type(getattr(judge, "__self__", judge)).__name__
         width = _checked(judge(list(texts[:1])), 1).shape[1]
@@ -124,11 +124,23 @@ def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] |
         return Source(classes=labels, judge=ask, name=name)
     given = _checked(predict_proba, len(texts))
     labels, order = _labels(classes, given.shape[1])
-    known = dict(zip(texts, given[:, order], strict=True))
-    return Source(classes=labels, judge=lambda asked: np.array([known[text] for text in asked]), name="probabilities")
+    # A text that stands there often has the mean of its rows, as it would have from as many labels.
+    number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    rows = np.array([number_of[text] for text in texts])
+    means = np.zeros((len(number_of), len(labels)))
+    np.add.at(means, rows, given[:, order])
+    means /= np.bincount(rows)[:, None]
+    return Source(classes=labels, judge=lambda asked: means[[number_of[text] for text in asked]], name="probabilities")
 
 
-def split_for(texts: Iterable[Any], test_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+def _classes_of(predict_proba: Any) -> Iterable[Any] | None:
+    """Return the labels of a model that knows them, in the order of its probabilities; None for other ones."""
+    judge = getattr(predict_proba, "predict_proba", predict_proba)
+    classes: Iterable[Any] | None = getattr(getattr(judge, "__self__", None), "classes_", None)
+    return classes
+
+
+def split_for(texts: Iterable[Any] | LabelledTexts, test_fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """Return the texts to learn from and those to measure on; texts that are the same stay on one side.
 
     Raises
@@ -151,19 +163,21 @@ def fidelity(model: Judge, predict_proba: Any, texts: Iterable[Any]) -> Fidelity
     model
         The classifier, such as one of :meth:`LeaderClassifier.distil`.
     predict_proba
-        The other model, as there: a callable, an object with ``predict_proba``, or the probabilities of the texts, in
-        the order of the classes of the classifier.
+        The other model, as there: a callable, an object with ``predict_proba``, or the probabilities of the texts. They
+        are in the order of its ``classes_`` if it has them, else in that of the classes of the classifier.
     texts
         Texts that the classifier has not learned from.
 
     Raises
     ------
     BadInputError
-        If texts or probabilities cannot be used.
+        If texts or probabilities cannot be used, or the other model has other classes.
     """
-    listed = check_texts(texts)
-    target = source_of(predict_proba, listed, model.classes_.tolist()).judge(listed)
-    return compared(model.predict_proba(listed), target)
+    listed, own = check_texts(texts), model.classes_.tolist()
+    source = source_of(predict_proba, listed, None if _classes_of(predict_proba) is not None else own)
+    if source.classes.tolist() != own:
+        raise BadInputError(f"the classifier tells {own} apart, the other model {source.classes.tolist()}")
+    return compared(model.predict_proba(listed), source.judge(listed))
 
 
 def compared(own: Probabilities, target: Probabilities) -> Fidelity:

@@ -1,5 +1,6 @@
 """How steady reasons are: who leads when the classifier is trained again on parts of its texts."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,8 @@ class Stability(Result, kind="leader-stability"):
                 + (f", first in {row['first']}" if row["first"] else "")
                 for row in self.leaders.to_dict(orient="records")
             ]
+        if math.isnan(self.overlap):
+            return [*lines, "no training finds a leader in these texts"]
         return [
             *lines,
             f"two trainings, one on {SHARE:.0%} of the texts, share {self.overlap:.0%} of their leaders; the first is "
@@ -68,7 +71,11 @@ class Stability(Result, kind="leader-stability"):
     def picture(self) -> Bars:
         """Return in how many retrainings each leader leads, of the first ones."""
         rows = self.leaders.iloc[:20]
-        return Bars(rows["word"].tolist(), rows["led"].tolist(), f"leads in so many of {self.retrainings} retrainings")
+        return Bars(
+            rows["word"].tolist(),
+            rows["led"].astype(float).tolist(),
+            f"leads in so many of {self.retrainings} retrainings",
+        )
 
 
 def retrained(
@@ -76,12 +83,12 @@ def retrained(
 ) -> Iterator[Any]:
     """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
 
-    At transfer 0 phantom words, floor and strength of the prior are those of the classifier, so that each training is
-    one fit; what differs are the texts.
+    At transfer 0 phantom words and the settings of the prior are those of the classifier, so that each training is one
+    fit; what differs are the texts.
     """
     settings = {}
     if model.transfer == 0:
-        settings = {name: model.training_[name] for name in ("phantom", "floor", "prior_strength")}
+        settings = {name: model.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
     for rows in drawn(len(texts), retrainings, seed):
         again = clone(model).set_params(**settings)
         yield again.fit([texts[row] for row in rows], [labels[row] for row in rows])
