@@ -330,3 +330,41 @@ def test_cells_of_bands_that_are_not_known_are_empty(tmp_path):
     assert [line.count(",,") for line in lines] == [0, 0, 0, 1]
     (line,) = whole.describe()
     assert line.endswith(", with bands of 90 % for the first 2: fit with a longer horizon for more")
+
+
+def test_recent_origins_weigh_more_as_the_formula_says():
+    values = np.random.default_rng(4).standard_normal((7, 1, 1)) * np.arange(1.0, 8.0)[:, None, None]
+    residuals = Residuals(
+        values=values,
+        leads=np.array([1]),
+        columns=np.array([0]),
+        widths=np.empty(0),
+        refits=7,
+        source="refits",
+        recent=0.8,
+    )
+    weights = [0.8**later for later in range(6, -1, -1)]
+    squares = [float(value) ** 2 for value in values.ravel()]
+    scores = []
+    for origin in range(7):
+        others = [number for number in range(7) if number != origin]
+        mean = sum(weights[i] * squares[i] for i in others) / sum(weights[i] for i in others)
+        scores.append((squares[origin] / mean) ** 0.5)
+    share = 0.5 * (1 + sum(w * w for w in weights) / sum(weights) ** 2)
+    total, place = 0.0, -1
+    order = sorted(range(7), key=lambda i: scores[i])
+    while total < share * sum(weights):
+        place += 1
+        total += weights[order[place]]
+    scale = (sum(w * s for w, s in zip(weights, squares, strict=True)) / sum(weights)) ** 0.5
+    np.testing.assert_allclose(residuals.half_width(1, 0.5), [[scale * scores[order[place]]]], rtol=1e-12)
+
+
+def test_only_origins_of_one_series_have_an_order():
+    noise = np.random.default_rng(0).standard_normal((400, 1))
+    one = TDDMD(delays=2).fit(noise).calibrate(noise, horizon=5).residuals_
+    several = (
+        TDDMD(delays=2).fit([noise[:200], noise[200:]]).calibrate([noise[:200], noise[200:]], horizon=5).residuals_
+    )
+    assert one.recent < 1.0
+    assert several.recent == 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from tokendyn.data.systems import lorenz63
 from tokendyn.errors import BadInputError
-from tokendyn.forecast import TDDMD, Blend, Forecaster, auto_forecaster
+from tokendyn.forecast import TDDMD, BasisMap, Blend, Forecaster, auto_forecaster
 from tokendyn.forecast.candidates import (
     averaging_candidates,
     correlation_time,
@@ -17,7 +17,9 @@ from tokendyn.forecast.candidates import (
     richer_candidates,
     season_length,
 )
+from tokendyn.forecast.naive import Persistence
 from tokendyn.forecast.scoring import errors_of, hold_out_for_search, score, score_model
+from tokendyn.forecast.short import contest, seasons_of, short_forecaster
 from tokendyn.testing import driven, waves
 
 
@@ -217,3 +219,29 @@ def test_what_is_positive_at_its_end_alone_has_no_logarithm_in_its_mean():
     rng = np.random.default_rng(3)
     values = np.r_[-1 + 0.1 * rng.normal(size=300), np.exp(0.005 * np.arange(400)) + 0.1 * rng.random(400)][:, None]
     assert "logarithm" not in auto_forecaster(values, budget=4.0, horizon=10).family
+
+
+def test_differences_show_a_season_that_a_wandering_level_hides():
+    rng = np.random.default_rng(0)
+    values = np.cumsum(3.0 * rng.standard_normal(160)) + np.tile([4.0, -1.0, -5.0, 2.0], 40)
+    assert season_length(values) != 4
+    assert 4 in seasons_of(values[:, None])
+
+
+def test_a_season_and_growth_are_smoothed_in_a_short_series():
+    rng = np.random.default_rng(1)
+    time = np.arange(120.0)
+    values = np.exp(0.01 * time + 0.2 * np.sin(time * np.pi / 6) + 0.02 * rng.standard_normal(120))
+    result = auto_forecaster(values[:96, None], horizon=24)
+    naive = np.abs(np.tile(values[84:96], 2) - values[96:]).mean()
+    assert any(trial.family.startswith("exponential smoothing") for trial in result.trials)
+    assert np.abs(result.forecast(steps=24).values[:, 0] - values[96:]).mean() < 0.5 * naive
+
+
+def test_a_contest_weighs_a_model_by_how_long_it_holds_beside_the_mean():
+    series = np.full((400, 1), 0.3)
+    for step in range(1, 400):
+        series[step] = 3.9 * series[step - 1] * (1 - series[step - 1])
+    mean = short_forecaster(series[-300:], 1.0, 10, 0)
+    assert contest(BasisMap(delays=1, order=2, ridge=1e-14), series, 1.0, mean) > 0.9
+    assert contest(Persistence(), series, 1.0, mean) < 0.1

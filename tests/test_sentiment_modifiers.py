@@ -134,3 +134,21 @@ def test_several_classes_share_the_two_numbers(corpus):
     why = model.explain("not a warm film, a very kind one")
     total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
     assert total == pytest.approx(why.logit, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not not warm the film", "not warm warm warm the plot", "not dull , not lazy , not cold the film of one",
+        "very very warm very kind", "not very very warm film not", "not zzz warm zzz not warm . very dull",
+    ],
+)  # fmt: skip
+def test_a_word_that_occurs_often_goes_with_all_its_occurrences(model, text):
+    why = model.explain(text)
+    whole = model.decision_function([text])[0]
+    assert why.leaders
+    for leader in why.leaders:
+        kept = text
+        for first, last in reversed(leader.spans):
+            kept = kept[:first] + kept[last:]
+        assert leader.own == pytest.approx(whole - model.decision_function([kept])[0], abs=1e-9), leader.word

@@ -133,12 +133,19 @@ class ExponentialSmoothing(Forecaster):
                 cost_of[point] = sum(_squares(one, weights, self.period, trended) for one in columns)
             return cost_of[point]
 
-        starts = [(alpha, 0.1, 0.9, gamma) for alpha in (0.1, 0.5, 0.9) for gamma in ((0.1, 0.5) if seasonal else (0.0,))]
+        starts = [
+            (alpha, 0.1, 0.9, gamma) for alpha in (0.1, 0.5, 0.9) for gamma in ((0.1, 0.5) if seasonal else (0.0,))
+        ]
         point, step = min(starts, key=cost), _FIRST_STEP
         while step >= _LAST_STEP:
             moves = [
-                tuple(float(np.clip(value + (sign * step if i == axis else 0.0), 0.0, 1.0)) for i, value in enumerate(point))
-                for axis in range(4) if free[axis] for sign in (-1, 1)
+                tuple(
+                    float(np.clip(value + (sign * step if i == axis else 0.0), 0.0, 1.0))
+                    for i, value in enumerate(point)
+                )
+                for axis in range(4)
+                if free[axis]
+                for sign in (-1, 1)
             ]
             better = min(moves, key=cost)
             point, step = (better, step) if cost(better) < cost(point) * (1 - 1e-6) else (point, step / 2)

@@ -87,7 +87,7 @@ class Run(Protocol):
     def table(self) -> "pd.DataFrame":
         """Return the forecast."""
 
-    def parts(self) -> "Sequence[Run]":
+    def split(self) -> "Sequence[Run]":
         """Return the run of each series alone."""
 
 
@@ -117,7 +117,7 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
     shaded = _level(run) and not isinstance(run.model, FieldForecaster)  # of fields the coefficients are drawn
     caption = f"{what}; shaded: the band that is meant to hold {_level(run)}" if shaded else what
     sections: list[Section] = [KeyFigures(facts), Text("\n\n".join(run.describe()))]
-    parts = run.parts()
+    parts = run.split()
     if len(parts) > MOST_PANELS:
         caption = f"{caption}, of the first {MOST_PANELS} of {len(parts)} series"
     for part in parts[:MOST_PANELS]:
@@ -140,7 +140,7 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
 
 def _dated(run: Run) -> "pd.DataFrame":
     """Return the table of the forecast with its times as they are written."""
-    if len(run.parts()) > 1:
+    if len(run.split()) > 1:
         return run.table()
     table = run.table().reset_index()
     dates = stamps(run.past.times[-1] + run.forecast.times, run.past)

@@ -31,8 +31,8 @@ _CLEAN = 1e-3
 _WORSE = 3.0
 #: Refits for the bands of a short series, which cost little, also behind the end of the budget.
 _SHORT_REFITS = 25
-#: Series of up to so many snapshots and columns, and budgets from so many seconds on, also get the mean of short series,
-#: of their last snapshots; both are weighted by refits at rolling origins where those take at most a share of the time.
+#: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
+#: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
 #: A model or mean of less weight than this is left out.
 _LIGHT = 0.05
@@ -57,9 +57,10 @@ def auto_forecaster(
     Naive models and linear maps first, then vector fields (:class:`VectorField`) and fixed bases of a window
     (:class:`BasisMap`) by least squares, the best of them varied until the time is spent; for noisy series smoothed
     ones, and with time TD-TF. A nonlinear model is kept only where it clearly beats the linear and naive ones. A series
-    of at most 300 snapshots gets the weighted mean of all that backtests rank about equally, from refits at rolling
-    origins. Of more than 64 columns the coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of
-    the data's own and of its calendar are tried.
+    of at most 300 snapshots gets a weighted mean of all candidates, exponential smoothing among them, by refits at
+    rolling origins; of one of up to 1,000 a nonlinear choice is weighed against that mean. Of more than 64 columns the
+    coefficients of their modes are forecast (:class:`FieldForecaster`). Seasons of the data's own and of its calendar
+    are tried.
 
     Parameters
     ----------

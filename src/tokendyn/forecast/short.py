@@ -174,7 +174,7 @@ def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) ->
 def _backtest(
     kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
 ) -> tuple[Candidate, np.ndarray]:
-    """Return the candidate with its score, and what refits before each origin forecast; NaN where none can be fitted."""
+    """Return the candidate with its score, and what refits before each origin forecast; NaN without a refit."""
     began = time.process_time()
     forecasts, weights, criterion = np.full(test.truths.shape, np.nan), 0, np.inf
     for number, origin in enumerate(test.origins):
@@ -227,7 +227,9 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
     naive = min(candidate.score for candidate in candidates if candidate.family == "naive")
     power = _POWERS[0] if scores.min() < _PREDICTABLE * naive else _POWERS[1]
     reach = test.high - test.low
-    kept = np.clip(np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach)
+    kept = np.clip(
+        np.where(np.isnan(forecasts), 0.5 * (test.low + test.high), forecasts), test.low - reach, test.high + reach
+    )
     smoothing = np.isfinite(criteria)
     groups = []
     for members in (smoothing, ~smoothing):
@@ -265,7 +267,11 @@ def _candidates(
     for settings in _smoothing(seasons, window):
         yield "ExponentialSmoothing", settings, "exponential smoothing"
         if logarithms:
-            yield "Logarithm", {"kind": "ExponentialSmoothing", "parameters": settings}, "exponential smoothing of logarithms"
+            yield (
+                "Logarithm",
+                {"kind": "ExponentialSmoothing", "parameters": settings},
+                "exponential smoothing of logarithms",
+            )
     yield from _linear(samples, features, seasons)
     if logarithms:
         yield from _logarithmic(samples, features, seasons)

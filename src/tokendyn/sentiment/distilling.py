@@ -117,7 +117,7 @@ def source_of(predict_proba: Any, texts: Sequence[str], classes: Iterable[Any] |
     return Source(classes=labels, judge=lambda asked: np.array([known[text] for text in asked]), name="probabilities")
 
 
-def split_for(texts: Iterable[Any], test_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+def split_for(texts: Iterable[Any] | LabelledTexts, test_fraction: float, seed: int) -> tuple[list[str], list[str]]:
     """Return the texts to learn from and those to measure on; texts that are the same stay on one side.
 
     Raises

@@ -147,22 +147,21 @@ def _without(
     """Return by how much the margin falls when all occurrences of a word are taken out of its text.
 
     ``S/(n + n0) - (S - s)/(n - m + n0)``: s is what the tokens that go are worth, less those that come, and m how many
-    words go. Occurrences next to each other are taken out each as if the other stayed.
+    words go, all of them together.
     """
     places, texts = reading.places, reading.texts
     counts = places.indptr[chosen + 1] - places.indptr[chosen]
     leader = np.repeat(np.arange(len(chosen)), counts)
     bounds = np.cumsum(counts) - counts
     occurrences = np.repeat(places.indptr[chosen] - bounds, counts) + np.arange(len(leader))
-    which, tokens, signs = model._lookup.taken_out(places, occurrences)
+    of, tokens, signs, gone = model._lookup.taken_out(places, occurrences, leader)
     rows = reading.rows[chosen]
-    of = leader[which]
     worth = model.values_[tokens, 0]
     if model.values_.shape[1] > 1:
         pair = rows[of]
         worth = model.values_[tokens, reading.best[pair]] - model.values_[tokens, reading.second[pair]]
     lost = _totals(of, weights=signs * worth, minlength=len(chosen))
-    words = _totals(leader, weights=places.last[occurrences] - places.first[occurrences] + 1, minlength=len(chosen))
+    words = np.bincount(gone, minlength=len(chosen))
     mass = texts.lengths[rows] + model.phantom_
     whole = _totals(reading.rows, weights=reading.parts, minlength=len(texts))[rows]
     left = np.maximum(mass - words, np.finfo(np.float64).tiny)

@@ -205,7 +205,7 @@ def _modifiers(
             cut = np.flatnonzero(out[parents])
             looked_at.append((crops.rows(cut), len(sample) + cut))
         presence = (learned[0].counts > 0).astype(np.float64)
-        scale = prior_scale(presence, learned[0].targets, prior.floor)
+        scale = prior_scale(presence, learned[0].targets, prior.floor, prior.marginal)
         values = fit_values(join(learned), scale, prior, iterations=_ROUGH_ITERATIONS)
         found += [(part, [matrix[rows] for matrix in led], values) for part, rows in looked_at]
     return fit_modifiers(found)

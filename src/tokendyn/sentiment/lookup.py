@@ -169,50 +169,61 @@ class Lookup:
             weights=weights,
         )
 
-    def taken_out(self, places: Places, occurrences: Ints) -> tuple[Ints, Ints, Float[np.ndarray, " _"]]:
-        """Return which tokens a text loses and gains, each with its sign, when an occurrence is taken out of it.
+    def taken_out(
+        self, places: Places, occurrences: Ints, owners: Ints
+    ) -> tuple[Ints, Ints, Float[np.ndarray, " _"], Ints]:
+        """Return which tokens texts lose and gain, each with its sign, when occurrences are taken out of them.
 
-        Tokens over the gap are gained: without "very", "not very good" has "not good".
+        Tokens over a gap are gained: without "very", "not very good" has "not good".
 
         Parameters
         ----------
         places
             Of texts that were read.
-        occurrences
-            Numbers of occurrences there, each to be taken out alone.
+        occurrences, owners
+            Numbers of occurrences there, and for each the number of the removal that it is part of: all of one removal
+            go together, out of one text. Removals ascend, and so do the words in each.
 
         Returns
         -------
         which
-            For each token, which of the occurrences it is about.
+            For each token, which removal it is about.
         tokens, signs
             The tokens, and what each counts: above 0 for one that goes, below 0 for one that comes.
+        gone
+            For each word that goes, which removal it is about.
         """
-        # Around the gap, so many words matter; a negator may stand anywhere before it in the sentence.
+        # Around a gap, so many words matter; a negator may stand anywhere before it in the sentence.
         reach = max(
             self.rule.ngrams - 1,
             _NEGATED_REACH if self.rule.negation else 0,
             0 if self.modifiers.idle else NEGATOR_REACH + 1,
         )
         first, last = places.first[occurrences], places.last[occurrences]
+        # No token feels gaps of two windows that lie apart; nearer ones are one window, or their gaps would not add up.
+        new = np.ones(len(first), dtype=bool)
+        new[1:] = (owners[1:] != owners[:-1]) | (first[1:] - last[:-1] > 2 * reach)
+        opening, closing, window = np.flatnonzero(new), np.flatnonzero(np.append(new, True)[1:]), np.cumsum(new) - 1
+        low, high = first[opening] - reach, last[closing] + reach
+        # One place more for each, and all outside the texts: -1, the end of the last text.
+        sizes = high - low + 2
+        bounds = np.cumsum(sizes)
+        starts, of = bounds - sizes, np.repeat(np.arange(len(sizes)), sizes)
+        at = np.arange(len(of)) - starts[of] + low[of]
+        outside = (at < 0) | (at >= len(places.units))
+        outside[bounds - 1] = True
+        around = np.where(outside, -1, places.units[np.where(outside, 0, at)])
+        stays, place = np.ones(len(of), dtype=bool), starts[window] + first - low[window]
+        for further in range(int(np.max(last - first, initial=-1)) + 1):
+            stays[place[first + further <= last] + further] = False
+        removal = owners[opening][of]
         found = []
-        for gap, sign in ((0, 1), (1, -1)):
-            sizes = 2 * reach + (last - first + 1) * (1 - gap) + 1
-            bounds = np.cumsum(sizes)
-            starts = bounds - sizes
-            which = np.repeat(np.arange(len(sizes)), sizes)
-            at = np.arange(int(bounds[-1]) if len(bounds) else 0) - starts[which] + (first - reach)[which]
-            if gap:
-                at += (last - first + 1)[which] * (at >= first[which])
-            # One place more for each, and all outside the texts: -1, the end of the last text.
-            outside = (at < 0) | (at >= len(places.units))
-            outside[bounds - 1] = True
-            around = np.where(outside, -1, places.units[np.where(outside, 0, at)])
-            numbers, where, length = self._find(around)
+        for words, owner, sign in ((around, removal, 1), (around[stays], removal[stays], -1)):
+            numbers, where, length = self._find(words)
             known = numbers >= 0
-            found.append((which[where[known]], numbers[known], sign * self._weights(around, where, length)[known]))
-        columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-        return columns[0], columns[1], columns[2]
+            found.append((owner[where[known]], numbers[known], sign * self._weights(words, where, length)[known]))
+        which, tokens, signs = (np.concatenate(column) for column in zip(*found, strict=True))
+        return which, tokens, signs, removal[~stays]
 
     def modifiers_before(self, places: Places, at: int) -> list[int]:
         """Return the numbers of the modifiers that a word follows: the nearest negator, the intensifier before it."""

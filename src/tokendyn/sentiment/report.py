@@ -48,6 +48,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         note=explanation.note,
         succession=[(gone.word, gone.margin) for gone in explanation.succession],
         others=explanation.others if explanation.summed else None,
+        several=len(explanation.classes) > 2,
     )
 
 

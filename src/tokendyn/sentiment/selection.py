@@ -102,7 +102,9 @@ def choose_prior(
     floors = [floor for floor in _FLOORS if floor >= guess.floor or not few]
     grids = {"phantom": phantoms, "marginal": _MARGINALS, "floor": floors, "strength": _STRENGTHS}
     strength = ("strength",) if len(sample) <= _SEARCHED else ()
-    for name in ("phantom", "marginal", "floor", *strength, "phantom"):
+    # Nor is the marginal effect of many long texts: less of it is a stronger prior too.
+    marginal = ("marginal",) if crops is None or len(sample) <= _SEARCHED else ()
+    for name in ("phantom", *marginal, "floor", *strength, "phantom"):
         if name not in fixed:
             best = _descend(best, name, list(grids[name]), loss, enough)
     loss(best)

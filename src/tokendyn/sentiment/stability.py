@@ -71,7 +71,11 @@ class Stability(Result, kind="leader-stability"):
     def picture(self) -> Bars:
         """Return in how many retrainings each leader leads, of the first ones."""
         rows = self.leaders.iloc[:20]
-        return Bars(rows["word"].tolist(), rows["led"].tolist(), f"leads in so many of {self.retrainings} retrainings")
+        return Bars(
+            rows["word"].tolist(),
+            rows["led"].astype(float).tolist(),
+            f"leads in so many of {self.retrainings} retrainings",
+        )
 
 
 def retrained(
@@ -79,12 +83,12 @@ def retrained(
 ) -> "Iterator[LeaderClassifier]":
     """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
 
-    At transfer 0 phantom words, floor and strength of the prior are those of the classifier, so that each training is
-    one fit; what differs are the texts.
+    At transfer 0 phantom words and the settings of the prior are those of the classifier, so that each training is one
+    fit; what differs are the texts.
     """
     settings = {}
     if model.transfer == 0:
-        settings = {name: model.training_[name] for name in ("phantom", "floor", "prior_strength")}
+        settings = {name: model.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
     for rows in drawn(len(texts), retrainings, seed):
         again: LeaderClassifier = clone(model).set_params(**settings)
         yield again.fit([texts[row] for row in rows], [labels[row] for row in rows])

@@ -79,6 +79,9 @@ class ExplainedText:
         Words taken out one after the other, and by how much the verdict leads without this and those before it.
     others
         The residual as its negative and its positive part, where every word adds a part of its own; else None.
+    several
+        Whether there are more than the two classes: the logit is then a margin or a score, and its logistic function
+        not the probability.
     """
 
     text: str
@@ -95,6 +98,7 @@ class ExplainedText:
     note: str = ""
     succession: Sequence[tuple[str, float]] = ()
     others: tuple[float, float] | None = None
+    several: bool = False
 
     def __post_init__(self) -> None:
         problems = []

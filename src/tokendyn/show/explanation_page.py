@@ -237,8 +237,16 @@ def sum_line(explained: ExplainedText) -> str:
     rest = "residual" if explained.others is None else "other words"
     parts = f"Bias, contributions and {rest} add up to {explained.sum:+.6f}".replace("-", "−")
     if explained.adds_up:
-        return f"{parts}, the logit; its logistic function is the probability of {explained.classes[1]}."
+        return f"{parts}, {_meaning(explained)}."
     return f"{parts}, but the logit is {signed(explained.logit, 6)}: the parts do not account for all of it."
+
+
+def _meaning(explained: ExplainedText) -> str:
+    """Return what the logit has to do with the probability."""
+    rival, label = explained.classes
+    if not explained.several:
+        return f"the logit; its logistic function is the probability of {label}"
+    return f"the score of {label}" if explained.others is None else f"by which {label} leads {rival}, the second best"
 
 
 def succession_line(explained: ExplainedText) -> str:

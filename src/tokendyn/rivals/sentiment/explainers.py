@@ -199,7 +199,8 @@ def coefficients(judge: Judge, seed: int, samples: int) -> WordScores:
         for name in {word, *word.split("'")}:
             numbers.setdefault(name, []).append(number)
     values, size = np.zeros(len(judge.cut.words)), 0
-    for term, amount in linear_terms(judge.model).of(judge.cut.text):
+    model: Any = judge.model
+    for term, amount in linear_terms(model).of(judge.cut.text):
         owners = [number for part in term.split(" ") for number in numbers.get(part, ())]
         np.add.at(values, owners, amount / max(1, len(owners)))
         size += 1
