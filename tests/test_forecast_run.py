@@ -1,5 +1,6 @@
 """From data to a forecast in one call and in one command: what is found, what is written, what comes back."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -197,3 +198,15 @@ def test_what_turns_negative_where_it_is_held_out_is_forecast_all_the_same():
     assert run.status == "completed"
     assert "logarithm" not in run.family
     assert np.isfinite(run.predicted()).all()
+
+
+def test_a_tie_with_the_linear_model_is_no_warning_and_one_with_a_naive_model_is():
+    values = 10 + np.sin(np.arange(100.0) * 0.5) + 0.1 * np.random.default_rng(1).normal(size=100)
+    run = td.forecast(values[:, None], budget=0.3)
+    own = run.held_out.nrmse
+    tie = dataclasses.replace(run, errors={"the mean": 2 * own, "TD-DMD of 10 delays": 0.98 * own})
+    assert "warning" not in str(tie)
+    linear = dataclasses.replace(run, errors={"the mean": 2 * own, "TD-DMD of 10 delays": 0.5 * own})
+    assert "TD-DMD of 10 delays is clearly better" in str(linear)
+    naive = dataclasses.replace(run, errors={"the mean": own, "TD-DMD of 10 delays": 0.5 * own})
+    assert "no better than one that learns nothing" in str(naive)

@@ -59,7 +59,7 @@ def test_every_explainer_is_warmed_up_on_the_first_three_words(monkeypatch):
 
     for name in ("leaders", "random"):
         monkeypatch.setitem(EXPLAINERS, name, lambda judge, *_, name=name: explained.append((name, judge.cut.words)))
-    _warm_up(Even(), CutText.of("one two three, four five"), ("leaders", "random"))
+    _warm_up({"": Even()}, CutText.of("one two three, four five"), ("leaders", "random"))
     assert explained == [("leaders", ("one", "two", "three")), ("random", ("one", "two", "three"))]
 
 

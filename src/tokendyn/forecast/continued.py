@@ -13,7 +13,7 @@ from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.forecast.base import Forecaster
 from tokendyn.forecast.closed_loop import Forecast
 from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
-from tokendyn.forecast.fitted import shown, skill
+from tokendyn.forecast.fitted import CLEARLY, EXACT, LINEAR, shown, skill
 from tokendyn.forecast.forecasts import Forecasts, stamps
 from tokendyn.forecast.forms import Form, TimeAxis, open_series
 from tokendyn.forecast.held_out import HeldOut
@@ -156,9 +156,22 @@ class ForecastRun(Result, kind="forecast-run"):
             lines.append(self.held_out.line())
         if self.errors:
             lines += self._skills()
-            if self.held_out is not None and self.held_out.nrmse >= min(self.errors.values()):
-                lines.append("warning: the model is no better than the best of these; do not rely on its forecasts")
+            lines += self._warning()
         return lines + [f"note: {note}" for note in self.notes]
+
+    def _warning(self) -> list[str]:
+        """Return a warning where a model that learns nothing is as good, or the linear one clearly better."""
+        if self.held_out is None:
+            return []
+        own = self.held_out.nrmse
+        best = min(self.errors, key=self.errors.__getitem__)
+        naive = [error for name, error in self.errors.items() if not name.startswith(LINEAR)]
+        if naive and own >= min(naive):
+            return ["warning: the model is no better than one that learns nothing; do not rely on its forecasts"]
+        # A tie with the linear model says nothing against either.
+        if self.errors[best] < CLEARLY * own and own > EXACT:
+            return [f"warning: {best} is clearly better on what was held out"]
+        return []
 
     def _skills(self) -> list[str]:
         """Return the errors of simple models, and the skill of the model against each."""

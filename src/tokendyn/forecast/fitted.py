@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 #: How the linear model is called in the table of simple ones, its delays without a season, and the operations of its
 #: SVD at most.
-_LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
+LINEAR, _DELAYS, _DEAREST = "TD-DMD", 10, 1e10
 #: Below this share of the error of the model the linear one is clearly better, if the model is not exact all the same.
-_CLEARLY, _EXACT = 0.9, 1e-3
+CLEARLY, EXACT = 0.9, 1e-3
 #: Skills below this are not written out.
 _LEAST_SHOWN = -99
 #: Errors below this, in standard deviations, are rounding.
@@ -102,9 +102,9 @@ class FittedForecaster(Result):
         lines += [
             f"  {name:<{width}}{error:9.3g}  {shown(skill(own, error)):>7}" for name, error in self.simple.items()
         ]
-        naive = [error for name, error in self.simple.items() if not name.startswith(_LINEAR)]
-        better = [name for name, error in self.simple.items() if error < _CLEARLY * own and own > _EXACT]
-        linear = [name for name in better if name.startswith(_LINEAR)]
+        naive = [error for name, error in self.simple.items() if not name.startswith(LINEAR)]
+        better = [name for name, error in self.simple.items() if error < CLEARLY * own and own > EXACT]
+        linear = [name for name in better if name.startswith(LINEAR)]
         if naive and own >= min(naive):
             lines.append("warning: the model is no better than one that learns nothing; do not rely on its forecasts")
         elif linear:
@@ -216,7 +216,7 @@ def simple_errors(task: Task, season: int | None = None) -> dict[str, float]:
     delays = season + 1 if season else _DELAYS
     rows, columns = sum(map(len, task.train)), delays * first.shape[1]
     if rows * columns * min(rows, columns) <= _DEAREST:
-        simple[f"{_LINEAR} of {delays} delays"] = TDDMD(delays=delays)
+        simple[f"{LINEAR} of {delays} delays"] = TDDMD(delays=delays)
     errors = {}
     for name, model in simple.items():
         with suppress(TokendynError):

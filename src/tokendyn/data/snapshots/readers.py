@@ -229,7 +229,7 @@ def _together(
     for name in wanted:
         part = available.need(name)
         if part.dtype.kind not in "fiubc":
-            dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b", str(part.ravel()[0]))
+            dated = part.size and re.match(r"\d{1,4}[-./]\d{1,2}\b|\d{4}-?Q[1-4]\b", str(part.ravel()[0]))
             hint = f", or name it with time={name!r} if it holds the times" if dated else ""
             problems.append(f"{name!r} {wrong_numbers(part)}; choose columns of numbers{hint}")
             continue

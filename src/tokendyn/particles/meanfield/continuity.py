@@ -115,7 +115,7 @@ def circle_law(
     >>> from tokendyn.particles.meanfield import circle_law
     >>> law = circle_law(TokenFlow(2.0), lambda angle: 1 + 0.5 * np.cos(angle), np.array([0.0, 4.0]), cells=256)
     >>> law.order().round(2)
-    array([0.25, 0.95])
+    array([0.25, 0.81])
     """
     masses = _start(density, cells)
     edges = np.linspace(0, 2 * math.pi, len(masses) + 1)
