@@ -78,9 +78,7 @@ class Stability(Result, kind="leader-stability"):
         )
 
 
-def retrained(
-    model: Any, texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int
-) -> Iterator[Any]:
+def retrained(model: Any, texts: Sequence[str], labels: Sequence[Any], retrainings: int, seed: int) -> Iterator[Any]:
     """Yield a classifier like this one for each of some draws of 90 % of texts, with the settings that it has chosen.
 
     At transfer 0 phantom words and the settings of the prior are those of the classifier, so that each training is one
