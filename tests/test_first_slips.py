@@ -134,7 +134,7 @@ SLIPS = {
         lambda: MeansOfNothing().attend(),
         r"softmax\(problem\) returned NoneType, expected a Softmax",
     ),
-    "a word for a family": (lambda: td.register_family("llama"), r"scheme is str, expected a .*Scheme"),
+    "a word for a family": (lambda: td.register_family("llama"), r"family is str, expected a .*Family .*Scheme"),
     "a day that is missing": (lambda: fitted(TABLE.drop(DAYS[20])), r"1 time is missing .* in pandas by asfreq"),
 }
 

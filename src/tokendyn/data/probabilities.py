@@ -36,7 +36,7 @@ def read_probabilities(
     path
         The file; its kind goes by its name, as in :func:`tokendyn.data.texts.read_texts`.
     columns
-        The names; by default all columns that begin with "probability_".
+        The names; by default all columns that begin with ``probability_``.
 
     Returns
     -------

@@ -353,7 +353,7 @@ def _trained(
     return models, steady
 
 
-def _warm_up(models: dict[str, Any], cut: CutText, names: tuple[str, ...]) -> None:
+def _warm_up(models: Mapping[str, Any], cut: CutText, names: tuple[str, ...]) -> None:
     """Explain three words, so that what is compiled or imported at first use is not timed."""
     first: Int[np.ndarray, " words"] = np.arange(len(cut.words))
     for name in names:
