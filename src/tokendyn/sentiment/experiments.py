@@ -241,7 +241,8 @@ class Distillation(Experiment["TrainedModel"]):
         Names of the columns of probabilities with commas between, one for each class; of two classes the second alone
         is enough. By default all that begin with ``probability_``.
     classes
-        Labels with commas between, in the order of the columns; by default what follows ``probability_`` in their names.
+        Labels with commas between, in the order of the columns; by default what follows ``probability_`` in their
+        names.
         One column needs two labels, such as "neg,pos".
     active_words, ngrams, negation, leaders, groups
         As in `train`.
