@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import WORDS, library_model, tiny_folder
+from transformers import BertConfig, BertModel
 
 import tokendyn as td
 from tokendyn.cli import run
@@ -290,3 +291,17 @@ def test_an_inspection_lists_the_weights_of_all_heads_when_asked(folder, tmp_pat
     assert len((tmp_path / "seen" / "weights.csv").read_text(encoding="utf-8").splitlines()) == 13
     assert td.load(tmp_path / "seen").weights.equals(seen.weights)
     assert "Weights of the heads" in (tmp_path / "seen" / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_untrained_model_neither_gathers_nor_parts_its_tokens():
+    """Codes of positions push tokens of a text below those of others, in any model of the shape: that is the null."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=200, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64,
+        attn_implementation="eager",
+    )  # fmt: skip
+    texts = list(np.random.default_rng(0).integers(1, 200, size=(10, 24)))
+    result = td.inspect(BertModel(config).eval(), texts, ablate="none", ladder=False)
+    last = result.gathered()[:, -1]
+    assert last.mean() < -4 * result.error(last)
+    assert any(line.startswith("Cannot tell whether tokens of a text gather") for line in result.describe())

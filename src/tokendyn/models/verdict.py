@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: A mean counts as different from its null beyond this many standard errors.
 _SURE = 2.0
+#: A difference of cosines or ranks below this is nothing to speak of, however sure.
+_SMALL = 0.005
 #: A layer in which leaders are predicted must beat the null by this much.
 _HOLDS = 0.05
 
@@ -51,18 +53,22 @@ def _gathering(inspection: "Inspection") -> list[str]:
             "texts a common direction cannot be told from gathering."
         ]
     others = "of the reference texts" if inspection.by_reference else "of other texts"
-    null = inspection.gathered("random weights")[:, -1].mean() if "random weights" in inspection.within else None
-    beside = "" if null is None else f" (random weights {number(float(null))})"
+    null = (
+        inspection.gathered("random weights")[:, -1] if "random weights" in inspection.within else np.zeros_like(last)
+    )
+    beside = f" (random weights {number(float(null.mean()))})" if "random weights" in inspection.within else ""
+    # Codes of positions alone push tokens of a text below those of other texts: the null is a model and not zero.
+    excess = last - null
     how_much = f"{measured(last, inspection)} above tokens {others}{beside}"
     if np.isnan(error):
         lines = [
             f"Whether tokens of a text gather in general, {inspection.texts} text(s) cannot tell (give "
             f"{LEAST_TEXTS} or more): here their mean cosine in the last layer is {how_much}."
         ]
-    elif abs(last.mean()) < _SURE * error:
-        lines = [f"Cannot tell whether tokens of a text gather: {how_much}."]
+    elif abs(excess.mean()) < max(_SURE * float(inspection.error(excess)), _SMALL):
+        lines = [f"Cannot tell whether tokens of a text gather: in the last layer their mean cosine is {how_much}."]
     else:
-        verb = "gather" if last.mean() > 0 else "part"
+        verb = "gather" if excess.mean() > 0 else "part"
         lines = [f"Tokens of a text {verb}: in the last layer their mean cosine is {how_much}."]
     for name, part in (("no attention", "Attention"), ("no feed-forward", "The feed-forward part")):
         if name in inspection.within:
@@ -172,7 +178,7 @@ def _ladder(inspection: "Inspection") -> list[str]:
     start, attention, feed, whole = (ranks[name] for name in names)
     gain = attention - start
     error = inspection.error(gain)
-    sure = not np.isnan(error) and abs(gain.mean()) > _SURE * error
+    sure = not np.isnan(error) and abs(gain.mean()) > max(_SURE * float(error), _SMALL)
     how = ("better" if gain.mean() > 0 else "worse") if sure else "not measurably better"
     return [
         f"Attention alone ranks the pairs of the last layer {how} than no dynamics "
