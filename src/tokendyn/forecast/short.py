@@ -235,12 +235,13 @@ def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: Rollin
     for members in (smoothing, ~smoothing):
         if not members.any():
             continue
-        shares = np.where(members, _ratio(scores[members].min(), scores) ** power, 0.0)
-        light = _MEDIOCRE if power == 1 else _LIGHT
+        own_power, light = (
+            (_SMOOTHING_POWER, _LIGHT) if members is smoothing else (power, _MEDIOCRE if power == 1 else _LIGHT)
+        )
+        shares = np.where(members, _ratio(scores[members].min(), scores) ** own_power, 0.0)
         if members is smoothing:
             doubts = np.where(members, criteria - criteria[members].min(), 0.0)
-            shares = np.where(members, _ratio(scores[members].min(), scores) ** _SMOOTHING_POWER, 0.0)
-            shares, light = shares * np.exp(-doubts / _DOUBT), _LIGHT
+            shares *= np.exp(-doubts / _DOUBT)
         shares[shares < light * shares.max()] = 0.0
         groups.append(shares / shares.sum())
     of_groups = np.array([test.score(np.tensordot(shares, kept, axes=1)) for shares in groups])

@@ -135,16 +135,7 @@ def measure_text(
     run = model.run(encoded, visit=watch)
     watch.end()
     measure_states(run.states, measured)
-    if model.family is not None:
-        for name, ablation in (
-            ("no attention", Ablation(attention=True)),
-            ("no feed-forward", Ablation(feed_forward=True)),
-        ):
-            measured.shapes[name] = shape_of(model.run(encoded, ablation=ablation).states)
-        for name, layer, ablation in ablations:
-            measured.ablated[name] = _ablated(model, encoded, run, layer, ablation)
-    if random is not None:
-        measured.shapes["random weights"] = shape_of(random.run(encoded).states)
+    _measure_others(run, model, encoded, measured, random=random, ablations=ablations)
     return measured
 
 
@@ -159,6 +150,20 @@ def measure_reference(
     measured = TextMeasures(tokens=encoded.names)
     run = model.run(encoded)
     measured.shapes["model"] = shape_of(run.states)
+    _measure_others(run, model, encoded, measured, random=random, ablations=ablations)
+    return measured
+
+
+def _measure_others(
+    run: Run,
+    model: Model,
+    encoded: Encoded,
+    measured: TextMeasures,
+    *,
+    random: Model | None,
+    ablations: "Iterable[tuple[str, int, Ablation]]",
+) -> None:
+    """Measure the shapes that a run is held against: with parts switched off, and with random weights."""
     if model.family is not None:
         for name, ablation in (
             ("no attention", Ablation(attention=True)),
@@ -169,7 +174,6 @@ def measure_reference(
             measured.ablated[name] = _ablated(model, encoded, run, layer, ablation)
     if random is not None:
         measured.shapes["random weights"] = shape_of(random.run(encoded).states)
-    return measured
 
 
 def _ablated(model: Model, encoded: Encoded, run: Run, layer: int, ablation: Ablation) -> tuple[Shape, float]:
