@@ -29,8 +29,9 @@ from tokendyn.words import counted
 _CLEAN = 1e-3
 #: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
 _WORSE = 3.0
-#: Refits for the bands of a short series, which cost little, also behind the end of the budget.
-_SHORT_REFITS = 25
+#: Refits for the bands of a short series are made also behind the end of the budget: so many, as far as this share of
+#: it or these seconds allow, and a few in any case.
+_SHORT_REFITS, _SHORT_SHARE, _SHORT_SECONDS, _FEW_REFITS = 25, 0.2, 0.3, 3
 #: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
 #: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
@@ -227,7 +228,8 @@ def _of_backtests(search: Exploration, logarithms: bool) -> SearchResult:
         search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms,
         search.budget,
     )  # fmt: skip
-    _calibrate(search, backtests.model, _SHORT_REFITS)
+    allowed = max(_SHORT_SHARE * search.budget, _SHORT_SECONDS) / max(refit_cost(backtests.model), 1e-6)
+    _calibrate(search, backtests.model, min(max(int(allowed), _FEW_REFITS), _SHORT_REFITS))
     trials = [
         Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
         for one in backtests.candidates

@@ -25,6 +25,8 @@ SHORT = 300
 _ORIGINS, _EARLIEST = ((5.0, 12), (0.5, 6), (0.0, 3)), 0.5
 #: Of less than so many seconds linear models have this ridge only.
 _HURRIED, _RIDGE = 0.5, 1e-3
+#: Seconds that smoothing of one column takes with one trend and season, and the share of the time that it may take.
+_SMOOTHING_SECONDS, _SMOOTHING_SHARE = 1.5e-3, 0.3
 #: Share of the series that a backtest forecasts at most.
 _AHEAD = 0.2
 #: Errors are cut here, in standard deviations, so that one bad origin does not decide alone.
@@ -133,10 +135,14 @@ def short_forecaster(
         Processor seconds: with few there are fewer origins and candidates. What is tried depends on this number alone.
     """
     seasons = seasons_of(series, seasons)
-    test = _test_of(series, horizon, seasons, next(origins for least, origins in _ORIGINS if budget >= least))
+    logarithms = logarithms and _grows(series)
+    once = _SMOOTHING_SECONDS * series.shape[1] * len(TRENDS) * (1 + len(seasons)) * (1 + logarithms)
+    affordable = [count for least, count in _ORIGINS if budget >= least]
+    smoothed = [count for count in affordable if count * once <= _SMOOTHING_SHARE * budget]
+    test = _test_of(series, horizon, seasons, (smoothed or affordable)[0])
     tested, forecasts = [], []
     for kind, parameters, family in _candidates(
-        series, seed, seasons, int(test.origins[0]) - 2, logarithms and _grows(series)
+        series, seed, seasons, int(test.origins[0]) - 2 if smoothed else 0, logarithms
     ):
         if budget < _HURRIED and parameters.get("ridge", _RIDGE) != _RIDGE:
             continue
