@@ -180,12 +180,21 @@ def read_heads(block: Any, family: Family, config: Any, layer: int, part: str = 
         raise BadInputError(f"{family.name}: {heads} heads do not share {width} columns of {family.output} evenly")
     size = width // heads
     parts, groups = _projections(block, family, heads, size)
+    if family.positions == "rotary pairs":
+        # The score is the same when coordinates of queries and keys change places alike.
+        order = _paired(int(getattr(config, "rotary_dim", 0) or size), size)
+        parts = [*((weight[:, order], bias[:, order]) for weight, bias in parts[:2]), parts[2]]
     (query, query_bias), (key, key_bias), (value, value_bias) = parts
     return HeadMatrices(
         query=query, key=key, value=value, query_bias=query_bias, key_bias=key_bias, value_bias=value_bias,
         output=outward.reshape(dim, heads, size).transpose(1, 0, 2), output_bias=output_bias,
         scale=settings.scale(size, layer)[0], groups=groups,
     )  # fmt: skip
+
+
+def _paired(width: int, size: int) -> np.ndarray:
+    """Return the order of coordinates that puts those of a pair half a width apart."""
+    return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2), np.arange(width, size)])
 
 
 def head_count(config: Any, part: str = "") -> int:
