@@ -22,7 +22,7 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "tokendyn"
-html_static_path = ["_static", "figures/why.html"]
+html_static_path = ["_static", "figures/why.html", "figures/explorer.html"]
 html_css_files = ["pages.css"]
 exclude_patterns = ["_build", "data", "figures", "gallery/*.ipynb", "gallery/*.py"]
 myst_enable_extensions = ["dollarmath", "deflist"]

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 mpl.use("agg")
 
 DOCS = Path(__file__).resolve().parent
-#: The page of an explained review, which the tutorial shows in a frame.
-PAGE = "why.html"
+#: The page of an explained review and the explorer, which pages show in a frame.
+PAGE, EXPLORER = "why.html", "explorer.html"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
 
@@ -246,6 +246,14 @@ def explanation(folder: Path) -> None:
     (folder / PAGE).write_text(why.to_html(), encoding="utf-8")
 
 
+def explorer(folder: Path) -> None:
+    """Write the explorer with all its presets."""
+    from tokendyn.particles.presets import presets
+    from tokendyn.show.explorer import write_explorer
+
+    write_explorer({name: preset.to_dict() for name, preset in presets().items()}, "emerging-leader", folder / EXPLORER)
+
+
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
     "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
@@ -261,6 +269,7 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
+    (EXPLORER,): explorer,
 }
 
 
