@@ -71,6 +71,7 @@ _command(
     "tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/",
     "tokendyn simulate --config run.toml tokens.csv --out run/",
     "tokendyn simulate explored.json --out run/",
+    "tokendyn simulate 'explorer.html#preset=triangle&alpha=2' --out run/",
     "tokendyn simulate --model meanfield --help",
 )
 _command(

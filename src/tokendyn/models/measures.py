@@ -199,6 +199,8 @@ class _Watch:
     def __call__(self, view: LayerView) -> None:
         if self.first_state is None:
             self.first_state = view.entering
+            # The pieces of an image have no names; the first token of such a model is its own.
+            self.content = self.content if len(self.content) else np.arange(len(view.entering)) > 0
         family = self.model.family
         known = family is not None
         measures: dict[str, Any] = {}
@@ -229,7 +231,9 @@ class _Watch:
         if heads is not None and view.reads is not None and self.bilinear:
             norm = self.norms[view.layer].front
             shift = 0.0 if norm is None else norm.bias
-            fit = fit_scores(attention, bilinear_scores(heads, view.reads, shift, view.rotation, bias=False), seen)
+            fit = fit_scores(
+                attention, bilinear_scores(heads, view.reads, shift, view.rotation, bias=False, term=view.term), seen
+            )
             measures |= {"slope": fit.slope, "r2": fit.r2, "variation": fit.variation, "same_top": fit.same_top}
             measures |= self._held(view, attention, seen)
         return measures
@@ -241,7 +245,7 @@ class _Watch:
         norm = self.norms[view.layer].front
         pre = self.model.family is not None and self.model.family.order != "post"
         start = norm(self.first_state) if pre and norm is not None else self.first_state
-        scores = bilinear_scores(self.layers[view.layer], start, 0.0, view.rotation, bias=True)
+        scores = bilinear_scores(self.layers[view.layer], start, 0.0, view.rotation, bias=True, term=view.term)
         allowed = seen[np.ix_(content, content)]
         rows = allowed.sum(axis=-1) >= 2
         if not rows.any():

@@ -11,6 +11,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.metrics.attention import cold_index, commonest_top, effective_keys, leaders, visible
 from tokendyn.models.corpus import combined
 from tokendyn.models.measures import LEAST_TOKENS, TextMeasures, measure_states
+from tokendyn.models.table import Table
 from tokendyn.runs.provenance import provenance
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def inspect_states(given: Any) -> "Inspection":
     first = texts[0]
     return Inspection(
         source=streams[0].source, family="", tokens=first.tokens, lengths=tuple(len(text.tokens) for text in texts),
-        states=first.states, received=first.received, sinks=first.sinks, **combined(texts), notes=tuple(notes),
-        provenance=provenance({}, seed=None, seconds=time.perf_counter() - began),
+        states=first.states, received=first.received, sinks=first.sinks, **combined(Table.of(texts)),
+        notes=tuple(notes), provenance=provenance({}, seed=None, seconds=time.perf_counter() - began),
     )  # fmt: skip
 
 
