@@ -71,6 +71,7 @@ def combined(texts: Sequence[TextMeasures], references: Sequence[TextMeasures] =
         "head_measures": _heads([text.heads for text in texts]),
         "motion_shares": _stacked([text.motion for text in texts]),
         "motion_error": max(text.motion_error for text in texts), "effects": effects, "own": own,
+        "nulls": {name: np.stack([text.nulls[name] for text in texts]) for name in first.nulls},
     }  # fmt: skip
 
 

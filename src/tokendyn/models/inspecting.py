@@ -275,6 +275,7 @@ def _inspected(
     from tokendyn.models.inspection import Inspection
     from tokendyn.models.ladder import add_ladder
     from tokendyn.models.measures import measure_reference, measure_text
+    from tokendyn.models.nulls import model_pool
     from tokendyn.runs.provenance import provenance
 
     began = time.perf_counter()
@@ -284,12 +285,13 @@ def _inspected(
     if len(inputs) == 1 and not by_reference:
         raise BadInputError("one input has no others to compare it with; give two or more, or a model with a tokenizer")
     others = model.encode(reference_texts()) if by_reference else []
+    pool = model_pool(model, [*inputs, *others])
     total = len(inputs) + len(others)
     tell = progress or _silent
     tell(0, total)
     measured: list[TextMeasures] = []
     for number, encoded in enumerate(inputs):
-        measured.append(measure_text(model, encoded, random=random, ablations=ablations))
+        measured.append(measure_text(model, encoded, random=random, ablations=ablations, pool=pool))
         if ladder:
             add_ladder(model, encoded, measured[-1])
         tell(number + 1, total)
