@@ -73,6 +73,7 @@ def values(heads: HeadMatrices, reads: Float[np.ndarray, "tokens dim"]) -> Float
 def output_norms(heads: HeadMatrices, reads: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "heads tokens"]:
     """Return ``|O v_j|``: by how much a key can move a token at most."""
     vectors = values(heads, reads)
-    gram = heads.output.transpose(0, 2, 1) @ heads.output
+    output = heads.output.astype(np.float64, copy=False)
+    gram = output.transpose(0, 2, 1) @ output
     squares = ((vectors @ gram) * vectors).sum(axis=-1)
     return np.sqrt(np.maximum(squares, 0.0))

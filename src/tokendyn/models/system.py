@@ -202,6 +202,7 @@ class ModelLayer:
         matrices, root = self.matrices, math.sqrt(units.shape[1])
         whole, shift = float(self.biases), self._shift
         allowed = self.seen if mask is None else self.seen & np.asarray(mask)
+        every = bool(allowed.all())  # attention without a mask takes a tenth of the time
 
         def read(part: np.ndarray, bias: np.ndarray) -> np.ndarray:
             constant = part @ shift + whole * bias
@@ -217,7 +218,7 @@ class ModelLayer:
         return tuple(
             attend(
                 query[head], key[head], value[head], inverse_temperature=math.inf if self.hard else scale,
-                weights=weights, mask=allowed, backend=backend,
+                weights=weights, mask=None if every else allowed, backend=backend,
             )
             for head in range(len(matrices))
         )  # fmt: skip

@@ -132,6 +132,7 @@ class Tracer:
             handles.append(submodule(block, family.output).register_forward_pre_hook(self._concatenated))
             handles.append(submodule(block, family.output).register_forward_hook(self._attended))
             handles.append(submodule(block, family.feed_forward).register_forward_hook(self._fed))
+        if family is not None and self.visit is not None:
             attention = submodule(block, family.attention)
             handles.append(attention.register_forward_pre_hook(self._reads, with_kwargs=True))
             handles.append(attention.register_forward_hook(self._weights))
@@ -154,8 +155,7 @@ class Tracer:
     def _leave(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
         self.outputs.append(output)
         view = self._now
-        view.leaving = array((output[0] if isinstance(output, tuple) else output)[0])
-        self._last = view.leaving
+        self._last = view.leaving = array((output[0] if isinstance(output, tuple) else output)[0])
         if self.visit is not None:
             self.visit(view)
         self._view = None
@@ -186,7 +186,7 @@ class Tracer:
         return _without_keys(module, args, named, self.ablation.keys, hidden, family.mask)
 
     def _weights(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
-        if self.visit is None or not isinstance(output, tuple):
+        if not isinstance(output, tuple):
             return
         squares = [part for part in output[1:] if of_pairs(part)]
         if squares:
@@ -202,18 +202,21 @@ class Tracer:
             heads = heads.clone()
             for head in dropped:
                 heads[..., head * self.size : (head + 1) * self.size] = 0.0
-        self._now.concatenated = array(heads[0])
+        if self.visit is not None:
+            self._now.concatenated = array(heads[0])
         return (heads, *args[1:])
 
     def _attended(self, _module: Any, _args: tuple[Any, ...], output: Any) -> Any:
         output = _switched(output, self.ablation.attention, self.layer)
-        self._now.attended = array(output[0])
+        if self.visit is not None:
+            self._now.attended = array(output[0])
         return output
 
     def _fed(self, _module: Any, _args: tuple[Any, ...], output: Any) -> Any:
         output = _switched(output, self.ablation.feed_forward, self.layer)
-        # Feed-forward parts of some models lose their batch: (tokens, dim).
-        self._now.fed = array(output.reshape(-1, output.shape[-1]))
+        if self.visit is not None:
+            # Feed-forward parts of some models lose their batch: (tokens, dim).
+            self._now.fed = array(output.reshape(-1, output.shape[-1]))
         return output
 
     def _norm_input(self, name: str) -> Callable[..., None]:
