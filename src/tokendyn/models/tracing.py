@@ -132,6 +132,8 @@ class Tracer:
             handles.append(submodule(block, family.output).register_forward_pre_hook(self._concatenated))
             handles.append(submodule(block, family.output).register_forward_hook(self._attended))
             handles.append(submodule(block, family.feed_forward).register_forward_hook(self._fed))
+        if family is not None and self.ablation.keys:
+            handles.append(submodule(block, family.attention).register_forward_pre_hook(self._masked, with_kwargs=True))
         if family is not None and self.visit is not None:
             attention = submodule(block, family.attention)
             handles.append(attention.register_forward_pre_hook(self._reads, with_kwargs=True))
@@ -165,7 +167,12 @@ class Tracer:
         assert self._view is not None  # hooks of parts run inside a block
         return self._view
 
-    def _reads(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _masked(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+        assert self.family is not None
+        hidden = args[0] if args else named["hidden_states"]
+        return _without_keys(module, args, named, self.ablation.keys, hidden, self.family.mask)
+
+    def _reads(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         hidden = args[0] if args else named["hidden_states"]
         self._now.reads = array(hidden[0])
         family = self.family
@@ -181,9 +188,6 @@ class Tracer:
         if family.term:
             given = inspect.signature(module.forward).bind_partial(*args, **named).arguments
             self._now.term = _term(given, family, self.scale, hidden.shape[1])
-        if not self.ablation.keys:
-            return None
-        return _without_keys(module, args, named, self.ablation.keys, hidden, family.mask)
 
     def _weights(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
         if not isinstance(output, tuple):
