@@ -13,6 +13,7 @@ PAGES = [
     "howto-long-runs",
     "howto-clusters",
     "howto-gpu",
+    "howto-notebook",
 ]
 
 
