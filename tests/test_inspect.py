@@ -190,7 +190,7 @@ def test_the_command_writes_a_folder_and_prints_the_verdict(folder, inspected, t
     assert (tmp_path / "seen" / "report.html").is_file()
     assert run(["report", str(tmp_path / "seen"), "--out", str(tmp_path / "again.html")]) == 0
     assert run(["inspect", str(folder), "--out", str(tmp_path / "none")]) == 2
-    assert "give --text or --texts" in capsys.readouterr().err
+    assert "give one of --text, --texts and --images, or --all-heads" in capsys.readouterr().err
 
 
 def edited(folder, **values):

@@ -239,6 +239,8 @@ class _Watch:
     def __call__(self, view: LayerView) -> None:
         if self.first_state is None:
             self.first_state = view.entering
+            # The pieces of an image have no names; the first token of such a model is its own.
+            self.content = self.content if len(self.content) else np.arange(len(view.entering)) > 0
         family = self.model.family
         known = family is not None
         measures: dict[str, Any] = {}

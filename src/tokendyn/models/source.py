@@ -123,6 +123,21 @@ class Model:
         return head_count(self.config, self.part)
 
     @property
+    def bytes(self) -> int:
+        """Bytes of its weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self.module.parameters())
+
+    @property
+    def is_double(self) -> bool:
+        """Whether it computes in float64."""
+        return next(self.module.parameters()).element_size() == 8
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether its inputs are pixels, and no tokens."""
+        return "pixel_values" in self._accepted and "input_ids" not in self._accepted
+
+    @property
     def most_tokens(self) -> int | None:
         """How many tokens the model takes; None where its configuration does not say."""
         most = next((int(value) for name in _LENGTHS if (value := getattr(self.config, name, None))), None)

@@ -20,6 +20,7 @@ from tokendyn.metrics.attention import (
 from tokendyn.models.corpus import combined
 from tokendyn.models.measures import LEAST_TOKENS, TextMeasures, measure_states
 from tokendyn.models.nulls import MOST_SOURCES, Pool, generator_of, pool_of
+from tokendyn.models.table import Table
 from tokendyn.runs.provenance import provenance
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def inspect_states(given: Any) -> "Inspection":
     first = texts[0]
     return Inspection(
         source=streams[0].source, family="", tokens=first.tokens, lengths=tuple(len(text.tokens) for text in texts),
-        states=first.states, received=first.received, sinks=first.sinks, **combined(texts), notes=tuple(notes),
-        provenance=provenance({}, seed=None, seconds=time.perf_counter() - began),
+        states=first.states, received=first.received, sinks=first.sinks, **combined(Table.of(texts)),
+        notes=tuple(notes), provenance=provenance({}, seed=None, seconds=time.perf_counter() - began),
     )  # fmt: skip
 
 
