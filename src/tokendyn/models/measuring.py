@@ -69,7 +69,7 @@ class Measurer:
         If the model and the one with random weights are too large for the memory of this machine.
     """
 
-    def __init__(self, model: Model, settings: Settings, pooled: Sequence[Encoded]) -> None:
+    def __init__(self, model: Model, settings: Settings, pooled: Sequence[Encoded] = ()) -> None:
         self.model, self.settings = model, settings
         if settings.null == "random":
             check_memory(
@@ -212,7 +212,7 @@ class Workers:
 
     def __init__(
         self, model: Model, settings: Settings, processes: int | None, scheduler: str | None,
-        pooled: Sequence[Encoded],
+        pooled: Sequence[Encoded] = (),
     ) -> None:  # fmt: skip
         self.recipe = Recipe.of(model, settings, pooled)
         count = processes or 1
