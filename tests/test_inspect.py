@@ -272,7 +272,7 @@ def test_names_files_and_texts_that_are_none_are_refused(folder):
 
 def test_options_that_do_not_fit_are_all_named(folder):
     with pytest.raises(BadInputError) as error:
-        Inspecting(folder, states=folder / "x.npz", tokens=2).run()
+        Inspecting(folder, states=[folder / "x.npz"], tokens=2).run()
     assert "give `model` or `states`" in str(error.value)
     assert "expected at least 4" in str(error.value)
 

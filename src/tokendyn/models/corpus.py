@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.models.layout import Layout, Table, joined
 from tokendyn.models.measures import HEAD_MEASURES
-from tokendyn.models.table import Layout, Table, joined
 
 #: Under this many texts no error is given, and cosines across texts are those with the reference texts.
 LEAST_TEXTS = 8

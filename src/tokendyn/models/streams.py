@@ -18,9 +18,9 @@ from tokendyn.metrics.attention import (
     visible,
 )
 from tokendyn.models.corpus import combined
+from tokendyn.models.layout import Table
 from tokendyn.models.measures import LEAST_TOKENS, TextMeasures, measure_states
 from tokendyn.models.nulls import MOST_SOURCES, Pool, generator_of, pool_of
-from tokendyn.models.table import Table
 from tokendyn.runs.provenance import provenance
 
 if TYPE_CHECKING:
