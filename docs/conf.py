@@ -1,10 +1,12 @@
 """Configuration of the documentation."""
 
+import re
 import sys
 import warnings
 from pathlib import Path
 
 import matplotlib
+from docutils import nodes
 
 import tokendyn
 
@@ -45,6 +47,15 @@ def setup(app):
     import make_figures
 
     make_figures.make()
+    app.connect("doctree-resolved", name_thumbnails)
+
+
+def name_thumbnails(app, doctree, page):
+    """Give the thumbnail of an example the example's title as alternative text."""
+    for image in doctree.findall(nodes.image):
+        match = re.search(r"sphx_glr_(\w+)_thumb\.", image["uri"])
+        if match and not image.get("alt"):
+            image["alt"] = app.env.titles[f"gallery/{match[1]}"].astext()
 
 
 def figure_scraper(block, block_vars, gallery_conf):
@@ -53,14 +64,22 @@ def figure_scraper(block, block_vars, gallery_conf):
     from sphinx_gallery.scrapers import figure_rst
 
     seen = gallery_conf.setdefault("_seen_figures", set())
-    paths = []
+    paths, subjects = [], []
     for value in list(block_vars["example_globals"].values()):
         if isinstance(value, Figure) and id(value) not in seen:
             seen.add(id(value))
             path = next(block_vars["image_path_iterator"])
             value.savefig(path, dpi=120)
             paths.append(path)
-    return figure_rst(paths, gallery_conf["src_dir"])
+            subjects.append(subject(value))
+    return figure_rst(paths, gallery_conf["src_dir"], "; ".join(subjects))
+
+
+def subject(figure):
+    """Return what a figure shows: its titles, else what its axes are labelled with."""
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    labels = [f"{axes.get_ylabel()} against {axes.get_xlabel()}" for axes in figure.axes if axes.get_ylabel()]
+    return ", ".join(dict.fromkeys(text for text in titles if text) or dict.fromkeys(labels)) or "figure"
 
 
 def warnings_fail(gallery_conf, script, when):
@@ -83,4 +102,6 @@ sphinx_gallery_conf = {
     "reset_modules": (warnings_fail,),
     "reset_modules_order": "both",
     "download_all_examples": False,
+    "remove_config_comments": True,
+    "thumbnail_size": (560, 400),
 }

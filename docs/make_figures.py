@@ -2,7 +2,7 @@
 
 Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
 benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
-README, ``docs/images/leaders.png``, is a copy of ``leaders.png``.
+README, ``docs/images/leaders.gif``, is a copy of ``leaders.gif``.
 """
 
 import importlib.util
@@ -23,6 +23,8 @@ mpl.use("agg")
 DOCS = Path(__file__).resolve().parent
 #: The page of an explained review and the explorer, which pages show in a frame.
 PAGE, EXPLORER = "why.html", "explorer.html"
+#: The film of the README.
+FILM = "leaders.gif"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
 
@@ -33,6 +35,15 @@ def leaders() -> Figure:
 
     run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
     return panels(run.scene("60 tokens gather around their leaders"), layers=(0, 1, 2, 30))
+
+
+def leaders_last() -> Figure:
+    """Show the same tokens after the last layer, alone."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.panels import panels
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
+    return panels(run.scene("every token has reached its leader"), layers=(30,))
 
 
 def meanfield_guard() -> Figure:
@@ -211,6 +222,15 @@ def forecast_errors() -> Figure:
     return figure
 
 
+def film(folder: Path) -> None:
+    """Write the same tokens as a film."""
+    from tokendyn.particles import simulate
+    from tokendyn.show import animate
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=12)
+    animate(run.scene("60 tokens gather around their leaders"), folder / FILM, seconds=4, fps=6)
+
+
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
     words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
@@ -256,7 +276,7 @@ def explorer(folder: Path) -> None:
 
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
+    "leaders.png": leaders, "leaders_last.png": leaders_last, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
@@ -270,6 +290,7 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
     (EXPLORER,): explorer,
+    (FILM,): film,
 }
 
 

@@ -31,3 +31,4 @@ print(model.certificate.verify(exact=True))
 points = rng.normal(size=(40, 3, 16))
 curves = exact.bank_training(points, rng.integers(0, 2, 40), epochs=30, random_starts=2)
 figure_losses = curves.figure()
+# sphinx_gallery_thumbnail_number = 2

@@ -22,3 +22,4 @@ comparison, _ = figures["comparison"]
 # The loads of the aerofoil, forecast from its motion.
 pitching, caption = figures["forecast-3"]
 print(caption)
+# sphinx_gallery_thumbnail_number = 2

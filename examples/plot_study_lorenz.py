@@ -21,3 +21,4 @@ comparison, _ = figures["comparison"]
 # The first start of the task that sees x alone.
 x_only, caption = figures["forecast-1"]
 print(caption)
+# sphinx_gallery_thumbnail_number = 2

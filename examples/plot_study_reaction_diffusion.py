@@ -21,3 +21,4 @@ comparison, _ = figures["comparison"]
 # %%
 # The energies of the modes.
 energies, _ = figures["energies-4"]
+# sphinx_gallery_thumbnail_number = 2
