@@ -9,10 +9,12 @@ PAGES = [
     "tutorial-meanfield",
     "tutorial-exact",
     "tutorial-forecast",
+    "tutorial-inspect",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",
     "howto-gpu",
+    "howto-notebook",
 ]
 
 
