@@ -9,6 +9,7 @@ PAGES = [
     "tutorial-meanfield",
     "tutorial-exact",
     "tutorial-forecast",
+    "tutorial-inspect",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",

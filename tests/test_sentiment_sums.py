@@ -1,5 +1,6 @@
 """The classifier at transfer 0: a verdict that is a sum over words, grouped by leaders."""
 
+import itertools
 import pickle
 import re
 
@@ -42,6 +43,15 @@ def several(seed=0, classes=4, texts=200):
         for label in labels
     ]
     return [" ".join(rng.permutation(row)) for row in words], labels.tolist()
+
+
+def tokens_by_hand(text):
+    """Return the distinct words and pairs of a text; pairs do not leave a sentence."""
+    tokens = set()
+    for sentence in re.split(r"[.!?;:]|<[^>]*>", text):
+        words = [word for word, _, _ in find_words(sentence)]
+        tokens |= {*words, *(" ".join(pair) for pair in itertools.pairwise(words))}
+    return tokens
 
 
 def by_hand(model, text):
@@ -182,15 +192,32 @@ def test_an_n_gram_of_weak_words_stands_with_the_one_that_leads(corpus):
 
 
 def test_the_strength_of_a_word_is_that_of_the_formula(corpus):
-    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
-    texts = [{word for word, _, _ in find_words(text)} for text in corpus.texts]
+    model = LeaderClassifier(ngrams=2).fit(corpus.texts, corpus.labels)
+    texts = [tokens_by_hand(text) for text in corpus.texts]
+    number = {word: place for place, word in enumerate(model.words_)}
+    counts = {word: sum(word in text for text in texts) for word in model.words_}
+    total = sum(count for word, count in counts.items() if " " not in word)
     strength = model._views.of(1, 0).strength
-    total = sum(len(text & set(model.words_)) for text in texts)
-    for number, word in enumerate(model.words_[:200]):
-        count = sum(word in text for text in texts)
-        steady, seldom = count / (count + total / 2500), 1 - count / (len(texts) + 1)
-        expected = abs(model.values_[number, 0]) * steady**0.5 * seldom**1.5
-        assert strength[number] == pytest.approx(expected)
+    of_words = {word: [] for word in model.words_ if " " not in word}
+    for pair in (word for word in model.words_ if " " in word):
+        for part in pair.split():
+            if part in of_words:
+                of_words[part].append(pair)
+    for word, pairs in list(of_words.items())[:200]:
+        count, value = counts[word], model.values_[number[word], 0]
+        effect = value + sum(counts[pair] / count * model.values_[number[pair], 0] for pair in pairs)
+        size = max(effect * np.sign(value), 1e-6 * abs(value))
+        expected = size * (count / (count + total / 2500)) ** 0.5 * (1 - count / (len(texts) + 1)) ** 1.5
+        assert strength[number[word]] == pytest.approx(expected)
+
+
+def test_by_sign_the_side_that_prevails_comes_first(corpus):
+    model = LeaderClassifier(groups="sign").fit(corpus.texts, corpus.labels)
+    verdicts = [verdict for verdict in model.explain_many(corpus.texts) if len(verdict.leaders) == 2]
+    assert verdicts
+    for verdict in verdicts:
+        first, second = verdict.leaders
+        assert abs(first.contribution) >= abs(second.contribution)
 
 
 def test_by_sign_the_word_of_most_evidence_leads_each_side(corpus):

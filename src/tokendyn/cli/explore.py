@@ -30,8 +30,8 @@ def explore(
     Parameters
     ----------
     source
-        What to start with: a run folder of simulate, a file of tokens in the plane, JSON that the page saved, or JSON
-        from sentiment explain --json.
+        What to start with: a run folder of simulate, a file of tokens in the plane, JSON that the page saved, a link
+        that it copied, or JSON from sentiment explain --json.
     out
         HTML file to write, by default explorer.html.
     preset
@@ -58,7 +58,7 @@ def explore(
     if dry_run:
         announce(f"would write {target}, beginning with {chosen}")
         return 0
-    write_explorer({name: preset.to_dict() for name, preset in offered.items()}, chosen, target)
+    write_explorer({name: preset.to_dict() for name, preset in offered.items()}, chosen, target, own=(OWN,))
     if json:
         write_json({"out": str(target), "presets": list(offered), "chosen": chosen})
     announce(f"wrote {target}")
@@ -71,8 +71,11 @@ def _given(source: Path) -> Explored:
     """Return what a user brings as settings of the explorer."""
     from tokendyn.data.tokens import read_tokens
     from tokendyn.particles.explored import explored_run
+    from tokendyn.particles.links import is_link, read_link
     from tokendyn.particles.report import load_run
 
+    if is_link(source):
+        return read_link(source)
     if source.is_dir():
         run, title, _ = load_run(source)
         return explored_run(run, title)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError, nearest
 from tokendyn.runs.bounded import read_toml
+from tokendyn.runs.paths import no_file
 
 _PARTS = ("fixed", "grid", "list", "random", "latin")
 _KEYS = ("command", "samples", "seed", *_PARTS)
@@ -135,7 +136,7 @@ def read_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file; give a sweep file, such as the one in the docs")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}; docs/howto-runs.md has a sweep to begin with")
     record = read_toml(path)
     return plan_of(record, str(path))
 

@@ -101,9 +101,7 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
     chosen = np.flatnonzero(leaders == np.arange(entries))
     alone = np.zeros(entries)
     alone[chosen] = _without(model, reading, chosen)
-    # What a rare word does is as exact, but another training would put another number: it is named later.
-    weight = np.abs(alone[chosen]) * model._views.grouping.steadiness(ragged.words[chosen])
-    chosen = chosen[np.lexsort((-weight, reading.rows[chosen]))]
+    chosen = chosen[np.lexsort((-_prominence(model, reading, chosen, alone, group), reading.rows[chosen]))]
     bounds = np.searchsorted(reading.rows[chosen], np.arange(count + 1)).tolist()
     residual = _totals(reading.rows, weights=np.where(reading.lead.strong, 0.0, parts), minlength=count)
     names = model.words_
@@ -139,6 +137,23 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
             residual=float(residual[row]),
             rival=labels[reading.second[row]] if several else None,
         )
+
+
+def _prominence(
+    model: "FrozenModel",
+    reading: _Reading,
+    chosen: Int[np.ndarray, " chosen"],
+    alone: Float[np.ndarray, " entries"],
+    group: Float[np.ndarray, " entries"],
+) -> Float[np.ndarray, " chosen"]:
+    """Return by what leaders are named in order: by sign the side that prevails comes first, else the steadiest effect.
+
+    What a rare word does is as exact, but another training would put another number: it is named later.
+    """
+    grouping = model._views.grouping
+    if grouping.by_sign:
+        return np.abs(group[chosen])
+    return np.abs(alone[chosen]) * grouping.steadiness(reading.texts.words[chosen])
 
 
 def _without(

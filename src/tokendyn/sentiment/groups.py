@@ -25,10 +25,11 @@ _SIDE = 2.0
 #: power of the share of texts without a word that weakens words of nearly every text. Chosen on splits of IMDb, for
 #: leaders that stay in another training and are no stop-words.
 _SEEN, _SELDOM = 1.0 / 2500.0, 1.5
-#: An n-gram without a strong word leads from so many times the strength on that a word needs.
-_ALONE = 1.5
-#: Part of the least strength of a strong word that is taken off before strong words are ranked.
-_TAKEN_OFF = 0.5
+#: An n-gram without a strong word leads from so many times the strength on that a word needs: values of n-grams change
+#: more from one training to another than those of words.
+_ALONE = 3.0
+#: Least part of its value in the strength of a word whose n-grams outweigh it.
+_LEAST_PART = 1e-6
 #: Words of a text without a strong word lead if they have so much of the largest strength.
 _NEXT_BEST = 0.5
 #: Spread of two groups by sign.
@@ -54,15 +55,17 @@ class View:
     margin
         Value for the one less that for the other.
     strength
-        ``|margin| sqrt(q / (q + 1/2500)) (1 - p)^(3/2)``, p the share of the training texts with the word and q its
+        ``|effect| sqrt(q / (q + 1/2500)) (1 - p)^(3/2)``, p the share of the training texts with the word and q its
         part of all words (our own): a rare word has another value in another training, a word of nearly all texts tells
-        them apart little.
+        them apart little. The effect is what an occurrence adds on average, with the n-grams that hold it:
+        ``v_j + sum_k (texts with k / texts with j) v_k``. How a fit divides what "waste of" says among the two words
+        and the pair depends on which texts it saw; the sum does not. If it contradicts the margin, it counts as 0.
     strong
         Which words may lead: those of largest strength that make up the strong share of all words of the training
         texts.
     rank
-        Rank of ``(strength - least / 2) sqrt(texts with the word)`` among strong words, in (0, 1), where least is the
-        smallest strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
+        Rank of ``(strength - least) (texts with the word)`` among strong words, in (0, 1), where least is the smallest
+        strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
     host
         Of an n-gram, its strongest word with a value, which it stands with; else -1.
     """
@@ -120,9 +123,9 @@ class Grouping:
         strong |= (strength >= _ALONE * least) & ((host < 0) | ~strong[host])
         rank = np.minimum(strength / least - 1.0, 0.0)
         chosen = np.flatnonzero(strong)
-        # Part of the least strength is taken off: a frequent word at the edge of the strong ones would else lead in one
+        # The least strength is taken off: a frequent word at the edge of the strong ones would else lead in one
         # training, and in the next not be there.
-        evidence = (strength[chosen] - _TAKEN_OFF * least) * np.sqrt(self.frequencies[chosen])
+        evidence = (strength[chosen] - least) * self.frequencies[chosen]
         rank[chosen[np.argsort(evidence, kind="stable")]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
         return View(margin=margin, strength=strength, strong=strong, rank=rank, host=host)
 
@@ -131,7 +134,19 @@ class Grouping:
         # One text more than there are: a word of all texts keeps a little strength, for there may be no other.
         seldom = 1.0 - self.frequencies / (self.texts + 1.0)
         words = np.arange(len(margin))
-        return np.abs(margin) * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
+        sides = np.sign(margin)
+        effect = np.maximum(sides * self._effect(margin), _LEAST_PART * np.abs(margin))
+        return effect * np.sqrt(self.steadiness(words)) * seldom**_SELDOM
+
+    def _effect(self, margin: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:
+        """Return what an occurrence of each token adds on average, with the n-grams that hold it."""
+        effect = margin.copy()
+        for column in self.members.T:
+            of = np.flatnonzero(column >= 0)
+            worth = margin[of] * self.frequencies[of]
+            whole = np.bincount(column[of], weights=worth, minlength=len(margin))
+            effect += whole / np.maximum(self.frequencies, 1)
+        return effect
 
     def steadiness(self, words: Entries) -> Float[np.ndarray, " entries"]:
         """Return ``q / (q + 1/2500)``, near 1 where another training finds much the same; q is the part of all words.
@@ -140,6 +155,11 @@ class Grouping:
         """
         part = self.frequencies[words] / self._words
         return part / (part + _SEEN)
+
+    @property
+    def by_sign(self) -> bool:
+        """Whether there is one leader for each side, and no topics."""
+        return not self.topics.shape[1]
 
     @cached_property
     def _words(self) -> int:
@@ -435,7 +455,7 @@ def with_leaders(
     sample: Sample, values: Values, grouping: Grouping, leaders: float, layers: int, alpha: float
 ) -> Grouping:
     """Return the grouping whose spread gives so many leaders on average, nearly, by bisection on some of the texts."""
-    if not grouping.topics.shape[1] or not layers:
+    if grouping.by_sign or not layers:
         return grouping  # by sign: the longest place of each side leads, whatever the spread
     sample = sample.rows(np.arange(0, len(sample), max(1, len(sample) // _LOOKED_AT)))
     counts = sample.counts.sorted_indices()

@@ -102,6 +102,13 @@ class Table:
         ]
 
     @property
+    def flush_right(self) -> list[bool]:
+        """Which columns hold numbers alone, so that their names stand above them."""
+        rows = self.shown
+        return [bool(rows) and all(place < len(row) and row[place].number for row in rows)
+                for place in range(len(self.header))]  # fmt: skip
+
+    @property
     def left_out(self) -> int:
         """How many rows are not shown."""
         return max(0, len(self.rows) - self.most_rows)
