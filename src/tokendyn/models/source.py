@@ -516,7 +516,7 @@ def _adjusted(family: Family | None, config: Any) -> Family | None:
         return replace(family, order="pre")
     if family.name == "Falcon":
         parallel = config.parallel_attn or config.new_decoder_architecture
-        places = {"positions": "alibi", "term": "alibi", "term_is_scaled": True} if config.alibi else {}
+        places: dict[str, Any] = {"positions": "alibi", "term": "alibi", "term_is_scaled": True} if config.alibi else {}
         return replace(family, order="parallel" if parallel else "pre", **places)
     return family
 
