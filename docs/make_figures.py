@@ -2,7 +2,7 @@
 
 Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
 benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
-README, ``docs/images/leaders.png``, is a copy of ``leaders.png``.
+README, ``docs/images/leaders.gif``, is a copy of ``leaders.gif``.
 """
 
 import importlib.util
@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 mpl.use("agg")
 
 DOCS = Path(__file__).resolve().parent
-#: The page of an explained review, which the tutorial shows in a frame.
-PAGE = "why.html"
+#: The page of an explained review and the explorer, which pages show in a frame.
+PAGE, EXPLORER = "why.html", "explorer.html"
+#: The film of the README.
+FILM = "leaders.gif"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
 
@@ -33,6 +35,15 @@ def leaders() -> Figure:
 
     run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
     return panels(run.scene("60 tokens gather around their leaders"), layers=(0, 1, 2, 30))
+
+
+def leaders_last() -> Figure:
+    """Show the same tokens after the last layer, alone."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.panels import panels
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
+    return panels(run.scene("every token has reached its leader"), layers=(30,))
 
 
 def meanfield_guard() -> Figure:
@@ -211,6 +222,15 @@ def forecast_errors() -> Figure:
     return figure
 
 
+def film(folder: Path) -> None:
+    """Write the same tokens as a film."""
+    from tokendyn.particles import simulate
+    from tokendyn.show import animate
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=12)
+    animate(run.scene("60 tokens gather around their leaders"), folder / FILM, seconds=4, fps=6)
+
+
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
     words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
@@ -219,8 +239,8 @@ def meanfield_run(folder: Path) -> None:
 
 def phase(folder: Path) -> None:
     """Fill two phase diagrams from the command line and take their figures."""
-    over_time = ["phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400"]
-    over_spectrum = ["phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200"]
+    over_time = ["phase", "--betas", "10,20,30,60,100,200", *_MATRICES, "--tokens", "80"]
+    over_spectrum = ["phase", "--spectrum", "--betas", "10,30,100", "--score", "diag(4,1)", "--tokens", "60"]
     _take(over_time, {"phase.png": folder / "phase_time.png", "slopes.png": folder / "phase_slopes.png"})
     _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
@@ -246,9 +266,17 @@ def explanation(folder: Path) -> None:
     (folder / PAGE).write_text(why.to_html(), encoding="utf-8")
 
 
+def explorer(folder: Path) -> None:
+    """Write the explorer with all its presets."""
+    from tokendyn.particles.presets import presets
+    from tokendyn.show.explorer import write_explorer
+
+    write_explorer({name: preset.to_dict() for name, preset in presets().items()}, "emerging-leader", folder / EXPLORER)
+
+
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
+    "leaders.png": leaders, "leaders_last.png": leaders_last, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
@@ -261,6 +289,8 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
+    (EXPLORER,): explorer,
+    (FILM,): film,
 }
 
 

@@ -21,7 +21,7 @@ from tiny_models import tiny
 import tokendyn as td
 from tokendyn.cli import run as run_command
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError
-from tokendyn.exact.regularised import regularised_training
+from tokendyn.exact.regularised import bank_training
 from tokendyn.forecast.forecasts import Forecasts
 from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.search import auto_forecaster
@@ -147,7 +147,7 @@ RESULTS = {
     "exact-input-report": lambda: td.check_sequences([np.eye(2), np.eye(2)[::-1]], ["<x>", ("y", 1)]),
     "exact-explanation": lambda: transformer().explain(transformer().sequences[0]).named(["<p>", "$q", "r"]),
     "exact-trace": lambda: transformer().trace(transformer().sequences[0]),
-    "exact-loss-curves": lambda: regularised_training(
+    "exact-loss-curves": lambda: bank_training(
         [np.eye(2)[:1], np.eye(2)[1:]], [0, 1], epochs=2, random_starts=1
     ),
     "sentiment-explanation": lambda: classifier().explain("A <b>warm</b> and funny film, not dull."),

@@ -14,6 +14,7 @@ PAGES = [
     "howto-long-runs",
     "howto-clusters",
     "howto-gpu",
+    "howto-notebook",
 ]
 
 

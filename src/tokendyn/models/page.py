@@ -14,7 +14,7 @@ from tokendyn.models.figures import (
 )
 from tokendyn.models.tables import ablations_table, heads_table, layers_table, motion_table, weights_table
 from tokendyn.models.verdict import measured
-from tokendyn.show import KeyFigures, Report, Text, closing
+from tokendyn.show import KeyFigures, Report, Text, closing, prose
 from tokendyn.show.report import Picture, Section
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _DISCRETE = (
 
 def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Report:
     """Return the page."""
-    sections: list[Section] = [KeyFigures(_facts(inspection)), Text("\n\n".join(inspection.describe()), "Verdict")]
+    sections: list[Section] = [KeyFigures(_facts(inspection)), Text(prose(inspection.describe()), "Verdict")]
     what = "Gathering of the tokens by layer, and what is left of it with pieces switched off"
     sections.append(
         Picture(gathering_figure(inspection), what, _gathering_caption(inspection), "Do the tokens gather?")
