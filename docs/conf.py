@@ -1,6 +1,7 @@
 """Configuration of the documentation."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -8,6 +9,7 @@ import matplotlib
 import tokendyn
 
 matplotlib.use("agg")
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this file
 
 project = "tokendyn"
 author = copyright = "The tokendyn developers"
@@ -16,10 +18,11 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
+    "mathml",
 ]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "tokendyn"
 html_static_path = ["_static", "figures/why.html", "figures/explorer.html"]
@@ -30,6 +33,7 @@ myst_heading_anchors = 3
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = False
+toc_object_entries = False  # each page of the site holds a copy of the tree, of which names were most
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_attr_annotations = False
@@ -38,7 +42,6 @@ suppress_warnings = ["config.cache"]
 
 def setup(app):
     """Make the figures of the pages before anything is read."""
-    sys.path.insert(0, str(Path(__file__).parent))
     import make_figures
 
     make_figures.make()
@@ -60,6 +63,16 @@ def figure_scraper(block, block_vars, gallery_conf):
     return figure_rst(paths, gallery_conf["src_dir"])
 
 
+def warnings_fail(gallery_conf, script, when):
+    """Make warnings of an example errors while it runs."""
+    if when == "before":
+        gallery_conf["_warnings"] = warnings.catch_warnings()
+        gallery_conf["_warnings"].__enter__()
+        warnings.simplefilter("error")
+    else:
+        gallery_conf.pop("_warnings").__exit__(None, None, None)
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
@@ -67,6 +80,7 @@ sphinx_gallery_conf = {
     "image_scrapers": (figure_scraper,),
     "abort_on_example_error": True,
     "show_memory": False,
-    "reset_modules": (),
+    "reset_modules": (warnings_fail,),
+    "reset_modules_order": "both",
     "download_all_examples": False,
 }

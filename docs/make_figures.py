@@ -219,8 +219,8 @@ def meanfield_run(folder: Path) -> None:
 
 def phase(folder: Path) -> None:
     """Fill two phase diagrams from the command line and take their figures."""
-    over_time = ["phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400"]
-    over_spectrum = ["phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200"]
+    over_time = ["phase", "--betas", "10,20,30,60,100,200", *_MATRICES, "--tokens", "80"]
+    over_spectrum = ["phase", "--spectrum", "--betas", "10,30,100", "--score", "diag(4,1)", "--tokens", "60"]
     _take(over_time, {"phase.png": folder / "phase_time.png", "slopes.png": folder / "phase_slopes.png"})
     _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
