@@ -9,6 +9,7 @@ PAGES = [
     "tutorial-meanfield",
     "tutorial-exact",
     "tutorial-forecast",
+    "lecture",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",
