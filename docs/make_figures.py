@@ -2,7 +2,7 @@
 
 Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
 benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
-README, ``docs/images/leaders.gif``, is a copy of ``leaders.gif``.
+README, ``docs/images/leaders.gif``, is written by this script and not by the build.
 """
 
 import importlib.util
@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 mpl.use("agg")
 
 DOCS = Path(__file__).resolve().parent
-#: The page of an explained review, which the tutorial shows in a frame.
-PAGE = "why.html"
-#: The film of the README.
+#: The page of an explained review and the explorer, which pages show in a frame.
+PAGE, EXPLORER = "why.html", "explorer.html"
+#: The film of the README, in ``docs/images``.
 FILM = "leaders.gif"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
@@ -315,6 +315,14 @@ def explanation(folder: Path) -> None:
     (folder / PAGE).write_text(why.to_html(), encoding="utf-8")
 
 
+def explorer(folder: Path) -> None:
+    """Write the explorer with all its presets."""
+    from tokendyn.particles.presets import presets
+    from tokendyn.show.explorer import write_explorer
+
+    write_explorer({name: preset.to_dict() for name, preset in presets().items()}, "emerging-leader", folder / EXPLORER)
+
+
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
     "leaders.png": leaders, "leaders_last.png": leaders_last,
@@ -332,7 +340,7 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
-    (FILM,): film,
+    (EXPLORER,): explorer,
 }
 
 
@@ -391,3 +399,4 @@ def _draw_curves(axes: Axes, curves: Sequence) -> None:
 
 if __name__ == "__main__":
     make(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS / "figures")
+    film(DOCS / "images")

@@ -48,7 +48,7 @@ def test_states_and_attentions_are_those_of_the_library(kind, part):
     model = fixed(kind, part)
     encoded = an_input(model)
     run, views = seen(model, encoded)
-    inputs = model._inputs(encoded, Ablation()) | {"output_attentions": True, "output_hidden_states": True}
+    inputs = model._inputs(encoded) | {"output_attentions": True, "output_hidden_states": True}
     with torch.inference_mode():
         told = model.module(**inputs)
     layers = len(run.states) - 1
@@ -106,6 +106,23 @@ def test_a_layer_without_its_heads_is_a_layer_without_attention_less_its_bias(ki
     assert np.abs(without_heads[1].attended - bias).max() < 1e-12
     assert np.abs(without[1].attended).max() == 0
     assert np.abs(without[0].attended).max() > 0
+
+
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_a_masked_key_is_seen_by_itself_alone(kind, part):
+    model = fixed(kind, part)
+    encoded = an_input(model)
+    _, before = seen(model, encoded)
+    for key in (0, 5):
+        run, views = seen(model, encoded, ablation=Ablation(keys=(key,)))
+        assert np.isfinite(run.states).all()
+        for view, old in zip(views, before, strict=True):
+            others = np.arange(len(view.reads)) != key
+            assert not view.attention[:, others, key].any()
+            assert np.array_equal(view.attention[:, others] > 0, (old.attention[:, others] > 0) & others)
+        # Everything else is as it was: the first layer gives the other keys their old weights, put to a sum of 1.
+        kept = before[0].attention[:, others] * others
+        assert views[0].attention[:, others] == pytest.approx(kept / kept.sum(axis=-1, keepdims=True), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "falcon", "t5"])

@@ -331,7 +331,8 @@ def test_a_scene_gives_its_colours_its_slider_and_its_pictures_to_the_page():
     colours = [style.colour for style in leader_styles(scene.leader_masses)]
     assert leader_colours(explained(), scene) == [colours[2], colours[1]]
     html = explanation_html(explained(), scene)
-    assert html.count("data:image/png;base64") == 2
+    # The panels and the strip, each for wide and for narrow screens.
+    assert html.count("data:image/svg+xml;base64") == 4
     assert_loads_nothing(without_the_script(html))
     piece = explanation_fragment(explained(), scene)
     assert "data:image" not in piece

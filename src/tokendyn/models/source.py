@@ -27,7 +27,7 @@ from tokendyn.models.parts import (
     read_norm,
     submodule,
 )
-from tokendyn.models.tracing import Ablation, LayerView, Tracer, of_pairs
+from tokendyn.models.tracing import Ablation, LayerView, Tracer, mask_name, of_pairs
 from tokendyn.optional import library, missing
 
 #: Settings that say how many tokens a model takes.
@@ -245,7 +245,7 @@ class Model:
         watch = visit if self.family is not None or visit is None else views.append
         tracer = Tracer(self.blocks, self.family, ablation, watch, size, scale)
         with torch.inference_mode(), self._settings(), tracer.attached(), self._skipped(start):
-            given = self.module(**self._inputs(encoded, ablation, public=bool(watch) and self.family is None))
+            given = self.module(**self._inputs(encoded, public=bool(watch) and self.family is None))
         if visit is not None and self.family is None:
             _visit_public(views, given, visit)
         states = tracer.all_states()
@@ -253,7 +253,7 @@ class Model:
             raise BadInputError(f"{self.source}: states are NaN or infinite; run it with double=True")
         return Run(states=states, outputs=tuple(tracer.outputs))
 
-    def _inputs(self, encoded: Encoded, ablation: Ablation, *, public: bool = False) -> dict[str, Any]:
+    def _inputs(self, encoded: Encoded, *, public: bool = False) -> dict[str, Any]:
         import torch
 
         ids = torch.as_tensor(encoded.ids)[None]
@@ -261,15 +261,16 @@ class Model:
             dtype = next(self.module.parameters()).dtype
             return {"pixel_values": ids.to(dtype)}
         inputs: dict[str, Any] = {"input_ids": ids}
-        if ablation.keys:
-            mask = torch.ones_like(ids)
-            mask[0, list(ablation.keys)] = 0
-            inputs["attention_mask"] = mask
         if "use_cache" in self._accepted:
             inputs["use_cache"] = False
         if public or (self.family is not None and self.family.asks):
             inputs["output_attentions"] = True
         return inputs
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether tokens can be masked as keys."""
+        return self.family is not None and bool(mask_name(submodule(self.blocks[0], self.family.attention)))
 
     @cached_property
     def _accepted(self) -> frozenset[str]:

@@ -190,13 +190,13 @@ class Result(ABC):
 
     def _page(self, title: str, pictures: Path) -> "Report":
         """Return :meth:`page`; a class with a page of its own overrides this."""
-        from tokendyn.show.report import KeyFigures, Report, Section, Table, Text, closing
+        from tokendyn.show.report import KeyFigures, Report, Section, Table, Text, closing, prose
         from tokendyn.show.report import Picture as Drawn
 
         facts = {name.replace("_", " "): value for name, value in self.summary().items() if not _is_long(value)}
         alarm = () if self.status == "completed" else ("status",)
         sections: list[Section] = [
-            Text("\n\n".join(self.describe())),
+            Text(prose(self.describe())),
             KeyFigures(facts, alarm=alarm),
             Drawn(self.plot(), f"{title}, drawn"),
             Table(self.table().reset_index(), "Table", most_rows=_ROWS),
