@@ -9,6 +9,8 @@ PAGES = [
     "tutorial-meanfield",
     "tutorial-exact",
     "tutorial-forecast",
+    "tutorial-inspect",
+    "lecture",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",

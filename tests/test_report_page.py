@@ -83,9 +83,9 @@ def test_regions_and_pictures_have_names_of_their_own(html):
 
 
 def test_a_film_stands_still_until_it_is_played(html):
-    folded = re.search(r'<details class="td-film">(.*?)</details>', html, re.DOTALL)[1]
+    folded = re.search(r'<details class="td-gif">(.*?)</details>', html, re.DOTALL)[1]
     assert folded.count("data:image/gif") == html.count("data:image/gif") == 1
-    assert '<details class="td-film" open' not in html
+    assert '<details class="td-gif" open' not in html
     still = re.search(r'<img class="td-still" src="data:image/png;base64,([^"]*)"', html)[1]
     assert base64.b64decode(still).startswith(b"\x89PNG")
 

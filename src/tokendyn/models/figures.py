@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from tokendyn.metrics.geometry import unit
 from tokendyn.models.motion import PARTS
 from tokendyn.show.axes import line, new_figure, quiet
+from tokendyn.show.film import Film, film
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Tokens whose names fit below a figure; of longer texts those that lead are named.
 _NAMED = 60
+#: Tokens that a film names as leaders.
+_LEADING = 10
 #: Heads whose numbers fit into the cells of a map.
 _WRITTEN = 24
 #: Share of the heads from which a cross marks a sink.
@@ -158,22 +161,35 @@ def _rung_colour(name: str) -> str:
     return LEADER_COLOURS[1 if name.startswith("feed") else 3 if "hardmax" in name else 0]
 
 
-def paths_figure(inspection: "Inspection") -> tuple[Figure, float]:
-    """Draw the directions of the tokens layer by layer in the plane of the last layer; return its share of variance."""
+def paths_film(inspection: "Inspection") -> Film:
+    """Return the directions of the tokens of the first text moving through the layers, in the plane of the last one."""
     directions = unit(np.asarray(inspection.states))[:, 1:]
-    last = directions[-1] - directions[-1].mean(axis=0)
-    _, sizes, axes_of = np.linalg.svd(last, full_matrices=False)
-    seen = (directions - directions[-1].mean(axis=0)) @ axes_of[:2].T
-    figure = new_figure(7.5, 6.0)
-    axes = figure.subplots()
-    received = None if inspection.received is None else np.asarray(inspection.received)[-1]
-    named = set(range(seen.shape[1]))
-    if seen.shape[1] > _NAMED:
-        named = set() if received is None else {int(place) - 1 for place in np.argsort(-received)[:12]}
-    for token in range(seen.shape[1]):
-        axes.plot(*seen[:, token].T, color=NEUTRAL, linewidth=0.6, alpha=0.7)
-        axes.plot(*seen[-1, token], "o", color=LEADER_COLOURS[0], ms=3.5)
-        if token in named:
-            axes.annotate(shown_token(inspection.tokens[token + 1]), seen[-1, token], fontsize=7.5, color=INK)
-    quiet(axes, "first axis", "second axis")
-    return figure, float((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    centre = directions[-1].mean(axis=0)
+    _, sizes, axes = np.linalg.svd(directions[-1] - centre, full_matrices=False)
+    share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-300))
+    tokens = directions.shape[1]
+    labels = [shown_token(token) for token in inspection.tokens[1:]] or [str(place) for place in range(1, tokens + 1)]
+    leading, sinks = _last_leaders(inspection)
+    colours = [LEADER_COLOURS[7] if place in sinks else LEADER_COLOURS[0] if place in leading else NEUTRAL
+               for place in range(tokens)]  # fmt: skip
+    few = tokens <= _NAMED // 2
+    who = "Blue: those that draw most attention in the last layer and are no sinks; wine: sinks. " if leading else ""
+    return film(
+        (directions - centre) @ axes[:2].T, labels, colours,
+        [few or place in leading or place in sinks for place in range(tokens)], unit="layer",
+        alt="Tokens of the first text moving through the layers", heading="Where do they go?",
+        caption=(
+            "Directions of the tokens of the first text, without the first, in one plane: that of the last layer, "
+            f"which holds {100 * share:.0f} % of its variance. {who}Choose a layer, or play."
+        ),
+    )  # fmt: skip
+
+
+def _last_leaders(inspection: "Inspection") -> tuple[set[int], set[int]]:
+    """Return the places, without the first token, that lead in the last layer, and those that are sinks there."""
+    if inspection.received is None:
+        return set(), set()
+    received, drained = np.asarray(inspection.received)[-1, 1:], np.asarray(inspection.sinks)[-1, 1:]
+    sinks = {int(place) for place in np.flatnonzero(drained > _MARKED)}
+    order = [int(place) for place in np.argsort(-received) if int(place) not in sinks]
+    return set(order[:_LEADING]), sinks

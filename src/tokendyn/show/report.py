@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import new_file
+from tokendyn.show.film import Film
 from tokendyn.show.images import Drawn, DrawnFigure, drawn
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Table:
         Names of the columns; by default those of the data.
     note
         A line below.
+    groups
+        Headings above the columns, with how many columns each is for; the table scrolls inside then, and its header and
+        its first column stay.
     """
 
     rows: "pd.DataFrame | Sequence[Mapping[str, object]] | Sequence[Sequence[object]]"
@@ -78,6 +82,7 @@ class Table:
     columns: Sequence[str] | None = None
     note: str = ""
     most_rows: int = MOST_ROWS
+    groups: Sequence[tuple[str, int]] = ()
     kind: ClassVar[str] = "table"
 
     @property
@@ -106,10 +111,12 @@ class Table:
 
     @property
     def titles(self) -> list[tuple[str, bool]]:
-        """The header, with whether the cells below are numbers."""
-        first = self.shown[0] if self.shown else []
-        numbers = [cell.number for cell in first] + [False] * len(self.header)
-        return list(zip(self.header, numbers, strict=False))
+        """The header, with whether the cells below are all numbers."""
+        rows = self.shown
+        return [
+            (name, bool(rows) and all(place < len(row) and row[place].number for row in rows))
+            for place, name in enumerate(self.header)
+        ]
 
     @property
     def is_tall(self) -> bool:
@@ -136,7 +143,9 @@ class Cell:
 
     @classmethod
     def of(cls, value: object) -> "Cell":
-        """Return a value as a cell; numbers, also missing ones, are set flush right."""
+        """Return a value as a cell; numbers, also missing ones, are set flush right. A cell stays as it is."""
+        if isinstance(value, Cell):
+            return value
         logical = type(value).__name__ in ("bool", "bool_")
         return cls(shown_value(value), value is None or (hasattr(value, "__float__") and not logical))
 
@@ -193,7 +202,7 @@ class Provenance:
         return _flattened(self.values)
 
 
-Section = Text | KeyFigures | Table | Picture | Command | Provenance
+Section = Text | KeyFigures | Table | Picture | Film | Command | Provenance
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from tokendyn.runs.paths import no_file, other_separator
 #: Names of columns that are times, whatever they hold; and of columns that are when they hold dates, or numbers that
 #: grow: a month may also be a number from 1 to 12. All in lower case.
 TIME_NAMES = ("time", "t")
-LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
+LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "quarter", "year", "unnamed: 0")
 #: Attributes that name the bounds of a coordinate.
 _BOUNDS = ("bounds", "climatology")
 #: A number with a comma, and one whose comma may part thousands.
