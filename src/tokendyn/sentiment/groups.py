@@ -301,7 +301,9 @@ def _led(texts: Ragged, seen: _Entries, grouping: Grouping, layers: int, alpha: 
         places = grouping.places(texts.words[entries], seen.margins[entries], seen.rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
+        # A reversed occurrence is as much of a token as another.
+        masses = np.maximum(np.abs(texts.counts[entries]), np.finfo(np.float64).tiny)
+        followed = _last_leaders(places, masses, offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
     leaders = leaders[seen.hosts]
     own = leaders == np.arange(len(rows))

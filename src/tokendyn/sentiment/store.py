@@ -1,6 +1,7 @@
 """A fitted classifier as a folder: ``model.safetensors`` and ``model.json``."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     fitted = {"phantom": float(classifier.phantom_)}
     return fitted | (
         {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
-        | {name: getattr(classifier.modifiers_, name) for name in ("negator", "intensifier")}
+        | asdict(classifier.modifiers_)
         if classifier._linear
         else {}
     )
@@ -160,7 +161,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
         )
-        modifiers = Modifiers(float(fitted.get("negator", 0.0)), float(fitted.get("intensifier", 0.0)))
+        modifiers = Modifiers(**{each.name: float(fitted.get(each.name, 0.0)) for each in fields(Modifiers)})
         classifier._settle_values(
             classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers
         )
