@@ -19,7 +19,7 @@ def test_a_name_of_an_earlier_version_is_answered_with_the_new_one():
 
 
 def test_a_name_that_never_was_is_answered_plainly():
-    with pytest.raises(AttributeError, match="module 'tokendyn' has no attribute 'nothing'$"):
+    with pytest.raises(AttributeError, match=r"module 'tokendyn' has no attribute 'nothing'\Z"):
         td.nothing  # noqa: B018
 
 

@@ -7,6 +7,7 @@ that the methods name these functions by text.
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 #: Names of 0.1, by package and name below ``tokendyn``, and where they are now.
@@ -78,7 +79,7 @@ def missing(package: str, name: str) -> AttributeError | ImportError:
     """Return the error of a name that a package does not have; a name of 0.1 is answered with the new one.
 
     ``from package import name`` hides what an :class:`AttributeError` says, so that a new name is told there by an
-    :class:`ImportError`. Call it directly within ``__getattr__`` of the package, or one call below.
+    :class:`ImportError`.
 
     Parameters
     ----------
@@ -90,8 +91,14 @@ def missing(package: str, name: str) -> AttributeError | ImportError:
     top, _, room = package.partition(".")
     new = RENAMED.get(f"{room}.{name}".lstrip("."))
     message = f"module {package!r} has no attribute {name!r}" + (f"; since 0.2 it is {top}.{new}" if new else "")
-    # The import system asks first whether the package has the name, from a function of its own.
-    asks = sys._getframe(2).f_globals.get("__name__")
-    if new and asks == "importlib._bootstrap":
+    if new and _within_from_import():
         return ImportError(message, name=package)
     return AttributeError(message, name=name, obj=sys.modules.get(package))
+
+
+def _within_from_import() -> bool:
+    """Say whether a ``from ... import`` asks: its helper stands between here and the module with the statement."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name not in ("_handle_fromlist", "<module>"):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_handle_fromlist"
