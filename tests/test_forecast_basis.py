@@ -195,8 +195,28 @@ def test_a_blend_weighs_its_members():
 
 def test_a_blend_stays_within_its_bounds_and_leaves_out_what_is_not_a_number():
     blend = Blend(members=[["Persistence", {}], ["Mean", {}]], clip=0.5).fit(np.arange(11.0)[:, None])
-    values = blend._combined(np.array([[[[1e9]]], [[[np.nan]]]]))
+    values = blend._combined(np.array([[[[1e9]]], [[[np.nan]]]]), blend._bounds(np.array([[[3.0]]]), 1))
     assert values.item() == 15.0
+
+
+def test_a_mean_that_rests_at_its_bounds_says_so():
+    line = np.arange(41.0)[:, None]
+    blend = Blend(members=[["Drift", {}], ["Drift", {}]], weights=[0.1, 0.7], clip=0.5).fit(line)
+    blend.growths_[:] = 0.0
+    inside, beyond = blend.forecast(19), blend.forecast(30)
+    assert (inside.status, inside.inside_steps) == ("completed", 19)
+    assert (beyond.status, beyond.inside_steps) == ("left range", 19)
+    np.testing.assert_allclose(beyond.values[19:], 60.0, rtol=1e-12)
+    # The mean of one that runs away and one that does not is no value that rests.
+    mixed = Blend(members=[["Drift", {}], ["Persistence", {}]], clip=0.5).fit(line)
+    assert mixed.forecast(60).status == "completed"
+
+
+def test_bounds_go_on_from_what_the_series_has_become():
+    """Forecasts of held-out parts begin behind the training data, which a growing series has left by then."""
+    blend = Blend(members=[["Drift", {}]], clip=0.5).fit(np.arange(41.0)[:, None])
+    later = np.arange(90.0, 101)[:, None]
+    np.testing.assert_allclose(blend.forecast(later, 10).values, np.arange(101.0, 111)[:, None], rtol=1e-12)
 
 
 def test_growth_by_a_factor_is_not_cut_at_the_range_of_the_data():

@@ -5,6 +5,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModel
 
 from tokendyn.models import Model
@@ -28,6 +29,7 @@ CONFIGURATIONS = {
     "roberta": _COMMON,
     "distilbert": {"dim": 24, "n_layers": 3, "n_heads": 4, "hidden_dim": 40, "vocab_size": 50},
     "mpnet": _COMMON,
+    "deberta-v2": {**_COMMON, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
     "albert": {**_COMMON, "embedding_size": 12},
     "electra": {**_COMMON, "embedding_size": 12},
     "modernbert": {**_COMMON, "cls_token_id": 1, "sep_token_id": 2},
@@ -52,22 +54,37 @@ CONFIGURATIONS = {
     "opt": {**_SMALL, **_TOKENS, "ffn_dim": 40, "word_embed_proj_dim": 24, "max_position_embeddings": 64},
     "phi": {**_COMMON, "num_attention_heads": 2},
     "falcon": {**_SMALL, **_TOKENS},
+    "falcon with alibi": {**_SMALL, **_TOKENS, "alibi": True},
     "mpt": {"vocab_size": 50, "d_model": 24, "n_layers": 3, "n_heads": 4, "max_seq_len": 64},
     "llama": {**_COMMON, "num_key_value_heads": 2},
     "mistral": {**_COMMON, "num_key_value_heads": 2},
     "qwen2": {**_COMMON, "num_key_value_heads": 2},
     "qwen3": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
     "gemma": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
-    "gemma2": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8, "attn_logit_softcapping": 2.0},
     "gemma3_text": {**_COMMON, "num_key_value_heads": 2, "head_dim": 8},
     "t5": {"d_model": 24, "d_kv": 6, "num_layers": 3, "num_heads": 4, "d_ff": 40, "vocab_size": 50},
 }  # fmt: skip
 
 
+class WholeFloat64(TorchFunctionMode):
+    """Lets the library compute in float64 where it asks for float32, as many norms and softmaxes do."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.float:
+            function = torch.Tensor.double
+
+        def widened(value):
+            return torch.float64 if value is torch.float32 else value
+
+        named = {name: widened(value) for name, value in (kwargs or {}).items()}
+        return function(*map(widened, args), **named)
+
+
 def library_model(model_type, seed=0, **changes):
     """Return a random model of the library; all its weights are drawn, so that gains and biases matter."""
     with quiet():
-        config = AutoConfig.for_model(model_type, **{**CONFIGURATIONS[model_type], **changes})
+        config = AutoConfig.for_model(model_type.split()[0], **{**CONFIGURATIONS[model_type], **changes})
         module = AutoModel.from_config(config, attn_implementation="eager").double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

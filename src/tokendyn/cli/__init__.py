@@ -14,8 +14,9 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Dict
 
 from tokendyn.cli.boundary import guarded, prepare_process
-from tokendyn.cli.commands import MEANFIELD, app, names, tree
+from tokendyn.cli.commands import MEANFIELD, app
 from tokendyn.cli.strict import strict_numbers
+from tokendyn.cli.unknown import MODELS, as_meant, check_command
 from tokendyn.errors import BadInputError, TokendynError, nearest
 from tokendyn.runs.bounded import read_toml
 
@@ -38,13 +39,15 @@ def _run(arguments: list[str]) -> Any:
     before, app.config = app.config, (functools.partial(_from_file, str(file), settings), strict_numbers)
     words = rest
     try:
-        words = routed(rest, settings)
-        _refuse_unknown_command(words)
+        words = routed(as_meant(rest), settings)
+        check_command(words)
         _refuse_unknown(words, settings, str(file))
         return _called(words, store)
     except CycloptsError as error:
-        help_of = _command_words(words)
-        raise BadInputError(f"{error}{_misspelled(words, str(error))}\nSee: tokendyn {help_of}--help") from None
+        from tokendyn.cli.slips import answer
+
+        taken = [word for word in arguments if word not in rest]
+        raise BadInputError(answer(error, words, taken)) from None
     except TokendynError as error:
         from tokendyn.cli.flags import in_flags_of
 
@@ -67,54 +70,6 @@ def _called(words: list[str], store: str | None) -> Any:
     return run_stored(words, store)
 
 
-def _refuse_unknown_command(words: Sequence[str]) -> None:
-    """Name the nearest command for one that does not exist, without importing any."""
-    group = ""
-    for word in words[:2]:
-        known = tree.get(group, [])
-        if word.startswith("-") or word in known or word == MEANFIELD:
-            if word not in tree:
-                return
-            group = word
-            continue
-        near = nearest(word, known)
-        hint = f' Did you mean "{near}"?' if near else f" There are {', '.join(sorted(known))}."
-        shown = f"tokendyn {group} --help" if group else "tokendyn --help"
-        raise BadInputError(f'Unknown command "{word[:60]}".{hint}\nSee: {shown}')
-
-
-def _command_words(arguments: Sequence[str]) -> str:
-    """Return the leading words that name a known command, each followed by a blank."""
-    words = ""
-    for word in arguments:
-        if word not in names:
-            break
-        words += word + " "
-    return words.replace(MEANFIELD, "simulate --model meanfield")
-
-
-def _misspelled(arguments: Sequence[str], message: str) -> str:
-    """Return a line for each option that its command has not, with the nearest that it has.
-
-    The error itself names such an option only when nothing else is wrong: a misspelled ``--out`` is first of all
-    a missing one.
-    """
-    _, apps, rest = app.parse_commands(list(arguments))
-    if apps[-1].default_command is None:
-        return ""
-    options = rest[: rest.index("--")] if "--" in rest else rest
-    known = {name for argument in apps[-1].assemble_argument_collection() for name in argument.names}
-    known |= {"--config", "--help", "--model", "--store"}
-    lines = ""
-    for word in options:
-        name = word.partition("=")[0]
-        if not name.startswith("--") or name in known or name in message:
-            continue
-        near = nearest(name, known)
-        lines += f"\nUnknown option: {name}." + (f" Did you mean {near}?" if near else "")
-    return lines
-
-
 def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
     """Return the arguments with ``simulate`` replaced by the variant that ``--model``, or an option of it, asks for."""
     if arguments[:1] != ["simulate"]:
@@ -127,6 +82,10 @@ def routed(arguments: list[str], settings: dict[str, Any]) -> list[str]:
             wanted = value if joined else "".join(options[number + 1 : number + 2])
         elif name == "--weights" and wanted is None:
             wanted = "meanfield"
+    if wanted and wanted not in MODELS:
+        from tokendyn.cli.slips import wrong_model
+
+        raise BadInputError(wrong_model(str(wanted), arguments, MODELS))
     return [MEANFIELD, *arguments[1:]] if wanted == "meanfield" else arguments
 
 
@@ -161,6 +120,8 @@ def _split_config(arguments: list[str]) -> tuple[list[str], Path | None, dict[st
 
 def _refuse_unknown(words: list[str], settings: dict[str, Any], source: str) -> None:
     """Raise an error that names every key of a configuration file that its command has not, with the nearest it has."""
+    from tokendyn.cli.slips import command_words
+
     _, apps, _ = app.parse_commands(words)
     if not settings or apps[-1].default_command is None:
         return
@@ -173,7 +134,7 @@ def _refuse_unknown(words: list[str], settings: dict[str, Any], source: str) -> 
         if name in known:
             continue
         near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else f"see tokendyn {_command_words(words)}--help"
+        hint = f"did you mean {near}?" if near else f"see tokendyn {command_words(words)}--help"
         hint = "give it on the command line" if name in elsewhere else hint
         problems.append(f"unknown key {key!r}; {hint}")
     if problems:

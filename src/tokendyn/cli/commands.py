@@ -16,17 +16,21 @@ names = {"sentiment", "classify", "forecast", "runs"}
 #: The commands of each group, and at the top under the empty word; variants are left out.
 tree: dict[str, list[str]] = {"": ["sentiment", "classify", "forecast", "runs"]}
 
+#: The examples of each command, by its words.
+examples: dict[str, tuple[str, ...]] = {}
 
-def _command(parent: App, name: str, function: str, summary: str, *examples: str, usage: str | None = None) -> None:
+
+def _command(parent: App, name: str, function: str, summary: str, *lines: str, usage: str | None = None) -> None:
     """Register a command that is imported when it is used, with its line of help and its examples.
 
     One with a ``usage`` of its own is a variant of another command and is not listed.
     """
-    epilogue = "Examples:\n\n" + "\n".join(f"  {example}" for example in examples)
+    epilogue = "Examples:\n\n" + "\n".join(f"  {line}" for line in lines)
     names.add(name)
+    group = "" if parent.name[0] == "tokendyn" else parent.name[0]
+    examples[f"{group} {name}".strip()] = lines
     if usage is None:
-        group = parent.name[0]
-        tree.setdefault("" if group == "tokendyn" else group, []).append(name)
+        tree.setdefault(group, []).append(name)
     variant: dict[str, Any] = {} if usage is None else {"usage": f"Usage: {usage}", "show": False}
     parent.command(f"tokendyn.cli.{function}", name=name, help=summary, help_epilogue=epilogue, **variant)
 
@@ -67,6 +71,7 @@ _command(
     "tokendyn simulate embeddings.safetensors --array weight --softmax 20 --out soft/",
     "tokendyn simulate --config run.toml tokens.csv --out run/",
     "tokendyn simulate explored.json --out run/",
+    "tokendyn simulate 'explorer.html#preset=triangle&alpha=2' --out run/",
     "tokendyn simulate --model meanfield --help",
 )
 _command(
@@ -370,9 +375,9 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show all four systems once, in a minute or two; end with the path of one report.html.\n\n"
+    "Show every system once, in a minute or two, on one page that grows: its first chapter is there at once.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
-    "600 short reviews that come with the package. The flow is a recording.",
+    "600 short reviews that come with the package. The page opens in a browser, if a terminal starts the command.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
 )

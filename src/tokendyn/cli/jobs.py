@@ -96,7 +96,7 @@ def given_options(arguments: Iterable[str]) -> tuple[str, dict[str, Any]]:
     words = next((" ".join(typed[:n]) for n in (2, 1) if " ".join(typed[:n]) in COMMANDS), " ".join(typed[:1]))
     command(words)
     rest = typed[len(words.split()) :]
-    _, bound, _ = app.parse_args([*words.split(), "--out", "", *rest], exit_on_error=False, print_error=False)
+    _, bound, _ = app.parse_args([*words.split(), "--out", "out", *rest], exit_on_error=False, print_error=False)
     values = bound_values(any_command(words), bound)
     values.pop("out")
     return words, values

@@ -9,6 +9,7 @@ from tokendyn.cli.output import announce, write_json
 from tokendyn.errors import BadInputError, TokendynError
 from tokendyn.late import function_at
 from tokendyn.runs.files import check_free, schema_of
+from tokendyn.runs.paths import no_file
 from tokendyn.runs.store import MANIFEST, OUTPUT
 from tokendyn.runs.store import SCHEMA as STORED
 
@@ -41,6 +42,7 @@ SAVED = {
     "tokendyn-result": ("result.json", "save() from Python", "loading:saved_report"),
     "tokendyn-refinement": ("refinement.json", "save() from Python", "loading:saved_report"),
     "tokendyn-forecaster-search": ("search.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-sweep": ("sweep.json", "sweep", "loading:saved_report"),
     "tokendyn-certificate": ("certificate.json", "save() from Python", "loading:saved_report"),
 }
 #: For each schema of what a command writes with ``--json``: what made it, and the function (record) -> Report.
@@ -148,7 +150,11 @@ def _kind(run: Path) -> str:
             return schema
         makers = ", ".join(maker for maker, _ in RECORDS.values())
         raise BadInputError(f"{run} holds {schema!r}; give the folder of a run, or what --json wrote: {makers}")
-    raise BadInputError(f"{run} is not there; give a folder that tokendyn wrote, or what --json wrote")
+    if run.is_file():
+        raise BadInputError(
+            f"{run} is a file and not a run; give the folder that a command wrote, as tokendyn simulate {run} does"
+        )
+    raise BadInputError(f"{run} is no run: {no_file(run)}; give a folder that tokendyn wrote, or what --json wrote")
 
 
 def _page(run: Path, schema: str, pictures: Path) -> "Report":

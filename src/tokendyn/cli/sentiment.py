@@ -161,8 +161,9 @@ def explain(
     began = time.perf_counter()
     if html is not None:
         check_free(html, overwrite=overwrite, inputs=[file, model])
+    content = _text(text, file)
     classifier = load(model)
-    explanation = classifier.explain(_text(text, file))
+    explanation = classifier.explain(content)
     steady = None
     if learned is not None:
         from tokendyn.data.texts import read_texts
@@ -325,4 +326,6 @@ def _text(text: str | None, file: Path | None) -> str:
         raise BadInputError(f"the text is not UTF-8 ({error.reason}); save it as UTF-8") from None
     if text is None or len(text) > MAX_CHARACTERS:
         raise BadInputError(f"the text is longer than {MAX_CHARACTERS} characters; cut it")
+    if not text.strip():
+        raise BadInputError(f"{'the text' if file is None else file} is empty; give a text with words in it")
     return text

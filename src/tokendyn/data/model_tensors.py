@@ -9,6 +9,7 @@ from tokendyn.data.tensor_files import TensorFile, open_tensors
 from tokendyn.errors import BadInputError
 from tokendyn.runs.bounded import read_json_value
 from tokendyn.runs.opened import note_opened
+from tokendyn.runs.paths import no_file
 
 #: Most bytes of the index of a model's files: that of a model with 100,000 tensors has 10 MiB.
 MOST_INDEX_BYTES = 64 * 2**20
@@ -82,6 +83,6 @@ def _files(path: Path) -> tuple[dict[str, Path], Path | None]:
             raise BadInputError(f"{path} has no weight_map")
         return {str(name): path.parent / Path(str(file)).name for name, file in table.items()}, path
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file; give a safetensors file of a model, or its folder")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}; give a safetensors file of a model, or its folder")
     with open_tensors(path) as stored:
         return dict.fromkeys(sorted(stored.names), path), None

@@ -18,6 +18,7 @@ from tokendyn.data.delimited import filled_rows, is_index
 from tokendyn.data.text_files import open_text
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs import bounded
+from tokendyn.runs.paths import other_separator
 
 #: Largest share of numbers in a column of names: some words of a vocabulary are numbers.
 NAMES_SHARE = 0.1
@@ -59,7 +60,7 @@ def read_numbers(path: Path, delimiter: str, item: str = "token") -> NumberTable
     """
     with open_text(path) as file:
         rows = _Rows.read(filled_rows(file.rows(delimiter)))
-    table = _judged(path, rows, item)
+    table = _judged(path, rows, item, delimiter)
     if table.names_at is None:
         return NumberTable(values=table.values, names=None, name_column=None)
     # The texts are read again: while columns are judged, only numbers are held.
@@ -174,7 +175,17 @@ class _Judged:
     name_column: str | None = None
 
 
-def _judged(path: Path, rows: _Rows, item: str) -> _Judged:
+def _judged(path: Path, rows: _Rows, item: str, delimiter: str) -> _Judged:
+    """Find header and names; an error says so where the columns are separated by another character."""
+    try:
+        return _found(path, rows, item)
+    except BadInputError:
+        if problem := other_separator(rows.first, delimiter):
+            raise BadInputError(f"{path}: {problem}") from None
+        raise
+
+
+def _found(path: Path, rows: _Rows, item: str) -> _Judged:
     """Find header and names, and raise if a cell that should be a number is none."""
     header = _is_header(path, rows)
     if not rows.first or (header and not rows.count and not rows.ragged):

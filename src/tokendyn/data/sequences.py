@@ -28,6 +28,7 @@ from tokendyn.data.text_files import (
 from tokendyn.data.texts import read_texts
 from tokendyn.data.tokens import read_tokens
 from tokendyn.errors import BadInputError
+from tokendyn.runs.paths import no_file
 from tokendyn.shown import ShortRepr
 
 #: A word, or one character that is neither a letter nor a space.
@@ -84,7 +85,7 @@ def read_sequences(path: str | Path, *, label: str | None = "label", unread: str
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file; give sequences as .jsonl or .csv")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}; sequences are read from .jsonl and .csv")
     kind = ending(path)
     kinds = [*JSON_LINES, *DELIMITERS]
     if kind not in kinds:

@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.opened import note_opened
+from tokendyn.runs.paths import no_file
 
 #: Types of real numbers that stand for themselves.
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -81,7 +82,7 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
 
     path = Path(path)
     if not path.is_file():
-        raise BadInputError(f"{path} is missing, or is not a file")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}")
     note_opened(path)
     try:
         with safe_open(path, framework="np") as handle:

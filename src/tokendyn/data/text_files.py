@@ -17,6 +17,7 @@ from typing import Any
 from tokendyn.errors import BadInputError, did_you_mean, listing
 from tokendyn.runs import bounded
 from tokendyn.runs.opened import note_opened
+from tokendyn.runs.paths import foreign_kind, no_file
 
 #: What separates the columns of a table, by the ending of its name.
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -178,6 +179,8 @@ def _opened(path: Path | None) -> Iterator[Any]:
     note_opened(path)
     bounded.check_regular(path)
     with path.open("rb") as stream:
+        if kind := foreign_kind(stream.peek(64)[:64]):
+            raise BadInputError(f"{path} is no table or text but {kind}; save it as CSV, UTF-8")
         yield stream
 
 
@@ -185,7 +188,8 @@ def _what_is_wrong(error: BaseException, path: Path | None, lines: int) -> str:
     """Say what prevented a file from being read whole, and what to do."""
     read = f"; {lines} lines could be read" if lines else ""
     if isinstance(error, FileNotFoundError):
-        return f"does not exist; give the path of a file that ends in {listing([*DELIMITERS, *JSON_LINES])} (or .gz)"
+        why = "it does not exist" if path is None else no_file(path)
+        return f"is not a file: {why}; texts are read from {listing([*DELIMITERS, *JSON_LINES])} (or .gz)"
     if isinstance(error, UnicodeDecodeError):
         return f"is not UTF-8: {'save it as UTF-8' if path is None else _what_instead(path)}"
     if isinstance(error, gzip.BadGzipFile):

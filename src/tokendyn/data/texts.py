@@ -25,6 +25,7 @@ from tokendyn.data.text_files import (
 )
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.runs import bounded
+from tokendyn.runs.paths import other_separator
 
 _MOST_CHARACTERS = 2**24  # of a part of a stream
 _ROW_BYTES = 200  # of memory that a row takes beside its characters
@@ -244,6 +245,8 @@ def _read_table(file: TextFile, rows: _Rows, delimiter: str) -> Iterator[None]:
     """Read CSV or TSV with a header row."""
     table = file.rows(delimiter, longest=LONGEST_TEXT)
     header = read_header(table, file.source)
+    if len(header) == 1 and rows.wanted != header and (problem := other_separator(header, delimiter)):
+        raise BadInputError(f"{file.source}: {problem}")
     text_column, *others = column_numbers(header, rows.wanted, file.source, ("text", "label"))
     label_column = others[0] if others else None
     id_column = header.index(_ID) if _ID in header and _ID not in rows.wanted else None

@@ -13,6 +13,7 @@ from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.bounded import MOST_TABLE_BYTES
 from tokendyn.runs.numpy_files import open_numpy
+from tokendyn.runs.paths import no_file
 from tokendyn.shown import ShortRepr
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".npy", ".npz", ".safetensors")
@@ -98,7 +99,7 @@ def read_tokens(path: str | Path, *, array: str | None = None) -> TokenTable:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file; give a file of tokens ({', '.join(SUFFIXES)})")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}; tokens are read from {', '.join(SUFFIXES)}")
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in SUFFIXES:
         raise BadInputError(f"{path}: unknown kind of file {suffix!r}; expected one of {', '.join(SUFFIXES)}")

@@ -168,8 +168,9 @@ class Experiment(ABC, Generic[Result]):
 
     def files(self) -> list[Path]:
         """Return the files and folders that the options name."""
-        paths = [getattr(self, option.keys[0]) for option in options_of(type(self)).values() if option.takes_path]
-        return [Path(value) for value in paths if value is not None and exists(value)]
+        values = [getattr(self, option.keys[0]) for option in options_of(type(self)).values() if option.takes_path]
+        paths = [path for value in values for path in (value if isinstance(value, list | tuple) else [value])]
+        return [Path(path) for path in paths if path is not None and exists(path)]
 
     def check_free(self, folder: Path, *, overwrite: bool, checkpoint: Path | None = None) -> None:
         """See that a result can be written; by default that the place is free, or may be replaced, and no input."""

@@ -93,6 +93,8 @@ def read_value(hint: Any, value: Any) -> Any:
             return value
         raise ValueError(f"expected {' or '.join(map(repr, get_args(hint)))}")
     if get_origin(hint) in (list, tuple):
+        if Path in get_args(hint) and isinstance(value, str | Path):
+            value = [value]  # one file stands for a list of it
         if isinstance(value, str | bytes) or not isinstance(value, Iterable):
             raise ValueError("expected a list")
         kind = get_args(hint)[0]
@@ -155,7 +157,7 @@ def rows_of(value: Any) -> Any:
 
 
 def matrix_of(text: str, name: str) -> "np.ndarray":
-    """Return a matrix from a file, from rows such as ``2,0;0,1``, or from ``diag(2,1)``.
+    """Return a matrix from a file, from rows such as ``2,0;0,1`` or ``[[2, 0], [0, 1]]``, or from ``diag(2,1)``.
 
     Parameters
     ----------
@@ -170,13 +172,33 @@ def matrix_of(text: str, name: str) -> "np.ndarray":
         from tokendyn.data.tokens import read_matrix
 
         return read_matrix(text)
-    diagonal = re.fullmatch(r"\s*diag\((.*)\)\s*", text)
+    plain = _without_python(text)
+    diagonal = re.fullmatch(r"diag\((.*)\)", plain)
     try:
         if diagonal is not None:
             return np.diag([_number(cell) for cell in diagonal[1].split(",")])
-        return np.array([[_number(cell) for cell in row.split(",")] for row in text.strip("; ").split(";")])
+        return np.array([[_number(cell) for cell in row.split(",")] for row in plain.split(";")])
     except ValueError:
         raise BadInputError(f"`{name}` takes {_FORMS}; got {text[:60]!r}") from None
+
+
+def _without_python(text: str) -> str:
+    r"""Return rows of numbers without what Python and numpy write around them.
+
+    Examples
+    --------
+    >>> from tokendyn.experiments.fields import _without_python
+    >>> [_without_python(text) for text in ("[[2, 0], [0, 1]]", "np.diag([2, 1])", "[[2 0]\n [0 1]]")]
+    ['2,0;0,1', 'diag(2,1)', '2,0;0,1']
+    """
+    plain = re.sub(r"\b(?:np|numpy)\.|\barray\b", "", text).strip("; \t\n")
+    inner = re.fullmatch(r"diag\((.*)\)", plain, re.DOTALL)
+    rows = plain if inner is None else inner[1]
+    # A closing bracket before an opening one ends a row; numpy prints blanks between numbers.
+    rows = re.sub(r"[\])]\s*,?\s*[\[(]", ";", rows.strip())
+    rows = re.sub(r"[\[\]()]", "", rows).strip(" ,\n")
+    rows = re.sub(r"\s*,\s*|(?<=[\d.])\s+(?=[-+.\d])", ",", rows)
+    return rows if inner is None else f"diag({rows})"
 
 
 def numbers_of(text: str, name: str) -> "np.ndarray":
@@ -184,7 +206,8 @@ def numbers_of(text: str, name: str) -> "np.ndarray":
     import numpy as np
 
     try:
-        values = np.array([_number(cell) for cell in text.strip(", ").split(",")], dtype=np.float64)
+        cells = re.split(r"\s*,\s*|\s+", text.strip(", []()"))
+        values = np.array([_number(cell) for cell in cells], dtype=np.float64)
     except ValueError:
         values = np.array([math.nan])
     if not np.isfinite(values).all():

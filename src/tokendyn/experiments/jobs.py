@@ -18,8 +18,8 @@ from tokendyn.runs.identity import digest_or_absent, input_digest, plain, questi
 from tokendyn.runs.opened import recording
 from tokendyn.runs.store import OUTPUT, Status
 
-#: Options that say where and how to write, not what to compute.
-CONTROL = frozenset({"out", "overwrite", "dry_run", "json", "checkpoint"})
+#: Options that say where and how to write and to run, not what to compute.
+CONTROL = frozenset({"out", "overwrite", "dry_run", "json", "checkpoint", "processes", "scheduler"})
 #: Kinds of files that lead to no other file.
 _PLAIN = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".npy", ".npz", ".parquet", ".gz", ".toml"})
 #: What Python makes of bytes that are not UTF-8, such as in the name of a file.
@@ -177,6 +177,9 @@ class Kind:
         leads = [name for name in inputs if Path(config[name]).suffix.lower() not in _PLAIN]
         leads += [name for name, option in self.options.items() if name not in inputs and name in config
                   and isinstance(config[name], str) and not option.numeric and exists(config[name])]  # fmt: skip
+        leads += [
+            name for name, option in self.options.items() if option.takes_path and isinstance(config.get(name), list)
+        ]
         if not leads:
             return []
         chosen = {name: value for name, value in config.items() if name != "seed" and not isinstance(value, float)}

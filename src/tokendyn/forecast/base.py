@@ -24,7 +24,7 @@ from tokendyn.forecast.checks import (
     check_window_inputs,
     deviations,
 )
-from tokendyn.forecast.closed_loop import RANGES, Forecast, Status
+from tokendyn.forecast.closed_loop import FAR, RANGES, Forecast, Status
 from tokendyn.forecast.forms import Form, joined_inputs, open_series, open_window, plain_inputs
 from tokendyn.forecast.intervals import (
     LEVEL,
@@ -317,8 +317,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             As :meth:`forecast`.
         ConvergenceError
-            If the forecast diverges, or leaves the range of the training data by ten widths of it, before the last
-            step.
+            If the forecast diverges, leaves the range of the training data by ten widths of it, or rests at the bounds
+            of a mean, before the last step.
         """
         return self._predicted(self.forecast(window, steps, inputs), steps).as_given()
 
@@ -329,7 +329,7 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         if forecast.status == "diverged":
             what, kept = f"left all bounds after {forecast.finite_steps}", "the part before that"
         else:
-            what = f"left ten times the range of the training data after {forecast.inside_steps}"
+            what = f"left {FAR}, after {forecast.inside_steps}"
             kept = "it all the same"
         raise ConvergenceError(f"the forecast {what} of {counted(steps, 'step')}; forecast() gives {kept}")
 
@@ -376,7 +376,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         cut = np.stack(arrays)[:, -self.window_length_ :]
         values, spread = self._rollout(np.ascontiguousarray(cut), int(steps), np.stack(driven))
         settled = [
-            self._settle(values[i], None if spread is None else spread[i], int(steps)) for i in range(len(batch))
+            self._settle(values[i], None if spread is None else spread[i], int(steps), cut[i])
+            for i in range(len(batch))
         ]
         if self.residuals_ is None:
             return tuple(settled)
@@ -530,8 +531,8 @@ class Forecaster(BaseEstimator, ABC):  # type: ignore[misc]
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"this {type(self).__name__} is not fitted; call fit(series) first")
 
-    def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int) -> Forecast:
-        """Return a forecast cut where it left all bounds."""
+    def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int, window: np.ndarray) -> Forecast:
+        """Return the forecast behind a window, cut where it left all bounds."""
         # A column that never changed stays as it was: rounding is no divergence.
         values[:, self.low_ == self.high_] = self.low_[self.low_ == self.high_]
         finite, inside = self._steps_within(values, DIVERGENCE), self._steps_within(values)

@@ -1,17 +1,21 @@
 """Several forecasters as one: a weighted mean or the median of their closed loops."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
-from tokendyn.forecast.exponential import half_slopes
+from tokendyn.forecast.closed_loop import Forecast
+from tokendyn.forecast.growth import growths_of
 from tokendyn.forecast.kinds import kind_of, known_kinds
 
 #: Logarithm of the largest factor by which bounds grow: what is beyond it has left all bounds of a forecast.
 _MOST_GROWTH = 100.0
+#: A mean rests at a bound when it is this near to it, as a share of the distance between both: weights round.
+_RESTING = 1e-9
 
 
 class Blend(Forecaster):
@@ -29,9 +33,11 @@ class Blend(Forecaster):
     combine
         "mean" or "median".
     clip
-        Keep forecasts within the range of the training data widened on both sides by so many widths of it; None for
-        no bounds. Where a column of one sign grows by a factor, its end of the range grows on at that rate, which is
-        the lesser one of the whole series and of its second half, for at most as many steps as the series has.
+        Keep forecasts within the range of the training data and of the window, widened on both sides by so many widths
+        of the former; None for no bounds. Where a column of one sign grows by a factor, its end of the range grows on
+        at that rate, which is the lesser one of the whole series and of its second half, for at most as many steps as
+        the series has. A forecast that all members would take beyond these bounds rests at them, and its status says
+        "left range".
 
     Attributes
     ----------
@@ -93,7 +99,7 @@ class Blend(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Fit every member to the same series."""
         given = list(inputs) if self.n_inputs_ else None
-        self.growths_, self.grown_ = _growths(series), max(map(len, series))
+        self.growths_, self.grown_ = growths_of(series), max(map(len, series))
         self.members_ = []
         for number, model in enumerate(self._unfitted()):
             progress(number / len(self.members), f"member {number + 1}")
@@ -104,7 +110,8 @@ class Blend(Forecaster):
         """Combine the members' predictions."""
         firsts = [self.window_length_ - model.window_length_ for model in self.members_]
         pairs = zip(self.members_, firsts, strict=True)
-        return self._combined(np.stack([model._one_step(series[i:], inputs[i:]) for model, i in pairs]))
+        values = np.stack([model._one_step(series[i:], inputs[i:]) for model, i in pairs])
+        return self._combined(values, self._bounds(series, 1))
 
     def _rollout(self, windows: np.ndarray, steps: int, inputs: np.ndarray) -> tuple[np.ndarray, None]:
         """Combine the members' closed loops."""
@@ -112,16 +119,36 @@ class Blend(Forecaster):
         for model in self.members_:
             first = self.window_length_ - model.window_length_
             loops.append(model._rollout(windows[:, first:], steps, inputs[:, first:])[0])
-        return self._combined(np.stack(loops), np.arange(1, steps + 1)), None
+        return self._combined(np.stack(loops), self._bounds(windows, steps)), None
 
-    def _combined(self, values: np.ndarray, leads: np.ndarray | int = 1) -> np.ndarray:
+    def _bounds(self, windows: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the least and the largest value that a forecast may have at each lead; None without bounds."""
+        if self.clip is None:
+            return None
+        # What has grown beyond the training data before the forecast begins may go on from there.
+        low = np.minimum(self.low_, windows.min(axis=-2, keepdims=True))
+        high = np.maximum(self.high_, windows.max(axis=-2, keepdims=True))
+        reach, leads = self.clip * (self.high_ - self.low_), np.minimum(np.arange(1, steps + 1), self.grown_)
+        factors = np.exp(np.minimum(np.multiply.outer(leads, self.growths_), _MOST_GROWTH))
+        return np.where(low < 0.0, low * factors, low) - reach, np.where(high > 0.0, high * factors, high) + reach
+
+    def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int, window: np.ndarray) -> Forecast:
+        """Return a forecast that says "left range" from where it rests at the bounds."""
+        settled, bounds = super()._settle(values, spread, steps, window), self._bounds(window, steps)
+        if bounds is None or settled.status == "diverged":
+            return settled
+        low, high = bounds
+        width = _RESTING * (high - low)
+        resting = (((values <= low + width) | (values >= high - width)) & (self.high_ > self.low_)).any(axis=1)
+        if not resting.any():
+            return settled
+        inside = min(int(resting.argmax()), settled.inside_steps or 0)
+        return replace(settled, status="left range", inside_steps=inside)
+
+    def _combined(self, values: np.ndarray, bounds: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
         """Return mean or median over the members, each kept within bounds; one that left float64 does not count."""
-        if self.clip is not None:
-            reach = self.clip * (self.high_ - self.low_)
-            factors = np.exp(np.minimum(np.multiply.outer(np.minimum(leads, self.grown_), self.growths_), _MOST_GROWTH))
-            low = np.where(self.low_ < 0.0, self.low_ * factors, self.low_)
-            high = np.where(self.high_ > 0.0, self.high_ * factors, self.high_)
-            values = np.clip(values, low - reach, high + reach)
+        if bounds is not None:
+            values = np.clip(values, *bounds)
         if self.combine == "median":
             return np.asarray(np.nanmedian(values, axis=0) if np.isnan(values).any() else np.median(values, axis=0))
         weights = np.ones(len(values)) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
@@ -142,20 +169,3 @@ class Blend(Forecaster):
         self.growths_ = np.array(record.get("growths", [0.0] * self.n_features_))
         self.grown_ = int(record.get("grown", 0))
         restore_members(self, self.members_, record["members"], tensors)
-
-
-def _growths(series: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the growth of the logarithm in a step, the lesser of whole series and second halves; 0 without any.
-
-    Steps of equal size grow by ever smaller factors, so that the second half tells them from growth by factors.
-    """
-    growths = np.zeros(series[0].shape[1])
-    signs = {+1: np.all([(one > 0.0).all(axis=0) for one in series], axis=0)}
-    signs[-1] = np.all([(one < 0.0).all(axis=0) for one in series], axis=0)
-    for sign, kept in signs.items():
-        if kept.any():
-            logs = [np.log(sign * one[:, kept]) for one in series]
-            halves = [one[len(one) // 2 :] for one in logs]
-            slopes = [2.0 * half_slopes(part) for part in (logs, halves) if max(map(len, part)) > 1]
-            growths[kept] = np.maximum(np.min(slopes, axis=0), 0.0) if slopes else 0.0
-    return growths

@@ -73,7 +73,8 @@ def season_length(values: np.ndarray) -> int | None:
     negative = np.flatnonzero(correlations < 0)
     if not len(negative):
         return None
-    lags = np.arange(max(negative[0], 1), min(len(correlations) - 1, samples // 3))
+    # A season that is seen three times is the last one that counts.
+    lags = np.arange(max(negative[0], 1), min(len(correlations) - 1, samples // 3 + 1))
     peaks = lags[(correlations[lags] > correlations[lags - 1]) & (correlations[lags] >= correlations[lags + 1])]
     if not len(peaks):
         return None

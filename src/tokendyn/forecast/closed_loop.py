@@ -20,6 +20,8 @@ Status = Literal["completed", "left range", "diverged"]
 
 #: A forecast that leaves the training range by so many widths of it is kept, and its status says so.
 RANGES = 10.0
+#: What such a forecast left, in words; a mean is held at its bounds before that.
+FAR = f"the range of the training data by {RANGES:g} widths of it, or the bounds of a mean"
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class Forecast(Result, kind="forecast"):
     values
         Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
     status
-        "completed"; "left range" when a feature left its training range by ten widths of it, after ``inside_steps``; or
-        "diverged" when the rollout left all bounds before the last step.
+        "completed"; "left range" when a feature left its training range by ten widths of it after ``inside_steps``, or
+        a mean rested at its bounds (``Blend.clip``); or "diverged" when the rollout left all bounds before the last
+        step.
     finite_steps
         Steps before the rollout diverged; all steps when it did not.
     dt
@@ -50,7 +53,8 @@ class Forecast(Result, kind="forecast"):
     level
         That probability; None without bands.
     inside_steps
-        Steps before a feature left its training range by ten widths of it; all steps when none did.
+        Steps before a feature left its training range by ten widths of it, or rested at a bound; all steps when none
+        did.
     """
 
     parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)
@@ -123,9 +127,7 @@ class Forecast(Result, kind="forecast"):
             lines.append(f"it left all bounds after {counted(self.finite_steps, 'step')}; what came before is kept")
         if self.status != "completed" and self.inside_steps is not None:
             inside = counted(self.inside_steps, "step")
-            lines.append(
-                f"it left the range of the training data by {RANGES:g} widths of it after {inside}: do not trust it"
-            )
+            lines.append(f"it left {FAR}, after {inside}: do not trust it")
         if self.level is not None and self.lower is not None:
             known = int(np.isfinite(self.lower).all(axis=1).sum())
             ends = "" if known == steps else f", of the first {counted(known, 'step')}: longer ones were not calibrated"

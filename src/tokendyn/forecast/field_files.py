@@ -18,6 +18,7 @@ from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
+from tokendyn.runs.paths import no_file
 from tokendyn.words import counted
 
 Piece = tuple[slice, ...]
@@ -142,7 +143,7 @@ def open_field(field: Any, variable: str | Sequence[str] | None = None) -> Itera
         return
     path = Path(field)
     if not path.is_file():
-        raise BadInputError(f"{path} does not exist; give the path of a file with fields")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}")
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     opener = _OPENERS.get(suffix.lower())
     if opener is None:

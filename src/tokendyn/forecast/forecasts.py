@@ -11,7 +11,7 @@ import numpy as np
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.closed_loop import RANGES, Forecast
+from tokendyn.forecast.closed_loop import FAR, Forecast
 from tokendyn.forecast.intervals import band_names
 from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
 from tokendyn.results import Curves, Result
@@ -91,9 +91,7 @@ class Forecasts(Result, kind="forecasts"):
                 lines.append(f"{of}diverged after {kept}")
             elif forecast.status == "left range":
                 inside = f"after {forecast.inside_steps} of {self.steps} steps"
-                lines.append(
-                    f"{of}left the range of the training data by {RANGES:g} widths of it {inside}: do not trust it"
-                )
+                lines.append(f"{of}left {FAR}, {inside}: do not trust it")
         if lines:
             return lines
         end = stamps(self.past[0].times[-1:], self.past[0])[0]

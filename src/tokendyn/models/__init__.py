@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokendyn.models.inspecting import inspect
     from tokendyn.models.inspection import Inspection
     from tokendyn.models.parts import HeadMatrices, Norm
+    from tokendyn.models.reading_heads import HeadTable, head_table
     from tokendyn.models.source import Encoded, Model, open_model
     from tokendyn.models.tracing import Ablation, LayerView
     from tokendyn.models.weights import head_weights
@@ -22,10 +23,12 @@ _HOMES = {
     "Encoded": "tokendyn.models.source",
     "Family": "tokendyn.models.families",
     "HeadMatrices": "tokendyn.models.parts",
+    "HeadTable": "tokendyn.models.reading_heads",
     "Inspection": "tokendyn.models.inspection",
     "LayerView": "tokendyn.models.tracing",
     "Model": "tokendyn.models.source",
     "Norm": "tokendyn.models.parts",
+    "head_table": "tokendyn.models.reading_heads",
     "head_weights": "tokendyn.models.weights",
     "inspect": "tokendyn.models.inspecting",
     "open_model": "tokendyn.models.source",
@@ -37,10 +40,12 @@ __all__ = [
     "Encoded",
     "Family",
     "HeadMatrices",
+    "HeadTable",
     "Inspection",
     "LayerView",
     "Model",
     "Norm",
+    "head_table",
     "head_weights",
     "inspect",
     "open_model",

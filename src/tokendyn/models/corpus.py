@@ -1,17 +1,21 @@
 """Measures of many texts put together: arrays with one row a text, and cosines across texts."""
 
-from collections.abc import Mapping, Sequence
+import math
+import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.metrics.geometry import across_others
-from tokendyn.models.measures import HEAD_MEASURES, Shape, TextMeasures
+from tokendyn.models.layout import Layout, Table, joined
+from tokendyn.models.measures import HEAD_MEASURES
 
 #: Under this many texts no error is given, and cosines across texts are those with the reference texts.
 LEAST_TEXTS = 8
+#: Arrays of all texts that are larger than this, in bytes, lie in files that the system may put out of memory.
+_MOST_HELD = 2**27
 
 
 def reference_texts() -> tuple[str, ...]:
@@ -20,67 +24,111 @@ def reference_texts() -> tuple[str, ...]:
     return tuple(source.read_text(encoding="utf-8").splitlines())
 
 
-def cosines(
-    shapes: Sequence[Shape], references: Sequence[Shape] = ()
-) -> tuple[Float[np.ndarray, "texts layers"], Float[np.ndarray, "texts layers"]]:
-    """Return the mean cosines inside texts, and across: to the references where there are some, else to the others."""
-    within = np.stack([shape.within for shape in shapes])
-    directions = np.stack([shape.direction for shape in shapes])
-    if not references and len(shapes) == 1:
-        return within, np.full_like(within, np.nan)  # there is nothing to be across to
-    if not references:
-        return within, across_others(directions)
-    mean = np.mean([shape.direction for shape in references], axis=0)
-    return within, np.asarray((directions * mean).sum(axis=-1))
-
-
-def combined(texts: Sequence[TextMeasures], references: Sequence[TextMeasures] = ()) -> dict[str, Any]:
+def combined(texts: Table, references: Table | None = None) -> dict[str, Any]:
     """Return the arrays of an inspection: the first axis of each is the text.
+
+    The rows are read twice, some at a time: once for the sum of the directions, and once for the rest.
 
     Parameters
     ----------
     texts
         What each gave.
     references
-        What the reference texts gave; none when the texts are enough to be each other's null.
+        What the reference texts gave; None when the texts are enough to be each other's null.
     """
-    first = texts[0]
-    within: dict[str, np.ndarray] = {}
-    across: dict[str, np.ndarray] = {}
-    for name in first.shapes:
-        others = [text.shapes[name] for text in references]
-        within[name], across[name] = cosines([text.shapes[name] for text in texts], others)
+    layout, others = texts.layout, _Others.of(texts, references)
+    plain = {name: _empty(texts, shape) for name, (_, shape) in layout.columns.items() if not _is_of_shape(name)}
+    shapes = [joined("shapes", name) for name in layout.under("shapes")]
+    shapes += [joined("ablated", name, "0") for name in layout.under("ablated")]
+    shapes += [joined("ladder", name, "1") for name in layout.under("ladder")]
+    layers = {name: layout.columns[joined(name, "within")][1] for name in shapes}
+    within = {name: _empty(texts, layers[name]) for name in shapes}
+    across = {name: _empty(texts, layers[name]) for name in shapes}
+    for part, rows in texts.chunks():
+        for name, values in plain.items():
+            values[part] = layout.part(rows, name)
+        for name in shapes:
+            within[name][part] = layout.part(rows, joined(name, "within"))
+            across[name][part] = others.across(rows, joined(name, "direction"))
+    return _named(layout, plain, within, across, alone=len(texts) == 1 or references is not None)
+
+
+def _named(
+    layout: Layout, plain: dict[str, np.ndarray], within: dict[str, np.ndarray], across: dict[str, np.ndarray], *,
+    alone: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the fields of an inspection from the measures by name."""
+    model = joined("shapes", "model")
+    last = (within[model] - across[model])[:, -1]
     effects, own = {}, {}
-    for name in first.ablated:
-        others = [text.ablated[name][0] for text in references]
-        inner, outer = cosines([text.ablated[name][0] for text in texts], others)
-        effects[name] = (inner - outer)[:, -1] - (within["model"] - across["model"])[:, -1]
-        own[name] = np.array([text.ablated[name][1] for text in texts])
+    for name in layout.under("ablated"):
+        shape = joined("ablated", name, "0")
+        effects[name] = (within[shape] - across[shape])[:, -1] - last
+        own[name] = plain[joined("ablated", name, "1")]
     ranks, rungs = {}, {}
-    for name in first.ladder:
-        ranks[name] = np.array([text.ladder[name][0] for text in texts])
+    for name in layout.under("ladder"):
+        shape = joined("ladder", name, "1")
+        ranks[name] = plain[joined("ladder", name, "0")]
         # Reference texts climb no ladder: it is the dearest of the measures.
-        alone = len(texts) == 1 or bool(references)
-        nothing = np.full((len(texts), 1), np.nan)
-        inner, outer = (nothing, nothing) if alone else cosines([text.ladder[name][1] for text in texts])
-        rungs[name] = (inner - outer)[:, -1]
+        rungs[name] = np.full(len(last), np.nan) if alone else (within[shape] - across[shape])[:, -1]
+    variants = layout.under("shapes")
     return {
-        "ladder_rank": ranks, "ladder_gathering": rungs, "within": within, "across": across,
-        "rank": _stacked([text.rank for text in texts]),
-        "clusters": _stacked([text.clusters for text in texts]),
-        "head_measures": _heads([text.heads for text in texts]),
-        "motion_shares": _stacked([text.motion for text in texts]),
-        "motion_error": max(text.motion_error for text in texts), "effects": effects, "own": own,
+        "ladder_rank": ranks, "ladder_gathering": rungs, "effects": effects, "own": own,
+        "within": {name: within[joined("shapes", name)] for name in variants},
+        "across": {name: across[joined("shapes", name)] for name in variants},
+        "rank": plain.get("rank"), "clusters": plain.get("clusters"),
+        "head_measures": {name: plain[joined("heads", name)] for name in HEAD_MEASURES
+                          if joined("heads", name) in plain},
+        "motion_shares": plain.get("motion"), "motion_error": float(plain["motion_error"].max()),
+        "nulls": {name: plain[joined("nulls", name)] for name in layout.under("nulls")},
     }  # fmt: skip
 
 
-def _stacked(arrays: Sequence[Any]) -> np.ndarray | None:
-    return None if any(array is None for array in arrays) else np.stack(arrays)
+def _is_of_shape(name: str) -> bool:
+    """Return whether a measure is a part of a geometry, which cosines across texts need."""
+    return name.endswith((joined("", "within"), joined("", "direction")))
 
 
-def _heads(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {
-        name: np.stack([table[name] for table in tables])
-        for name in HEAD_MEASURES
-        if all(name in table for table in tables)
-    }
+class _Others:
+    """What the mean direction of a text is compared with: that of the references, or of the other texts.
+
+    Parameters
+    ----------
+    layout
+        Of the rows.
+    total
+        Sum of the rows of those.
+    count
+        How many there are.
+    own
+        Whether the text itself is one of them, and is to be left out.
+    """
+
+    def __init__(self, layout: Layout, total: Float[np.ndarray, " width"], count: int, *, own: bool) -> None:
+        self.layout, self.total, self.count, self.own = layout, total, count, own
+
+    @classmethod
+    def of(cls, texts: Table, references: Table | None) -> "_Others":
+        if references is None:
+            return cls(texts.layout, texts.total(), len(texts), own=True)
+        return cls(texts.layout, references.total(), len(references), own=False)
+
+    def across(self, rows: Float[np.ndarray, "_ width"], name: str) -> Float[np.ndarray, "_ layers"]:
+        """Return the mean cosine of the tokens of each row with those of the others; NaN where there are none."""
+        directions = self.layout.part(rows, name)
+        total = self.layout.part(self.total[None], name)[0]
+        product = np.einsum("nld,ld->nl", directions, total)
+        if not self.own:
+            return np.asarray(product / self.count)
+        if self.count == 1:
+            return np.full(product.shape, np.nan)
+        return np.asarray((product - np.einsum("nld,nld->nl", directions, directions)) / (self.count - 1))
+
+
+def _empty(texts: Table, shape: Sequence[int]) -> np.ndarray:
+    """Return an array with one row a text; a large one lies in a file without a name, which ends with the array."""
+    whole = (len(texts), *shape)
+    if 8 * math.prod(whole) <= _MOST_HELD:
+        return np.empty(whole)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, dtype=np.float64, mode="w+", shape=whole)

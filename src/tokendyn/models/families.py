@@ -15,8 +15,10 @@ from tokendyn.errors import BadInputError
 #: ``x + A(N x) + F(N2 x)``. sandwich: ``y = x + N1(A(N x))``, ``y + N2(F(N3 y))``.
 Order = Literal["post", "pre", "parallel", "sandwich"]
 
-#: What a score holds beside the bilinear form: nothing, a rotation of queries and keys by their places, or a term.
-Positions = Literal["none", "rotary", "relative", "alibi"]
+#: What a score holds beside the bilinear form: nothing; a rotation of queries and keys by their places, which turns
+#: a coordinate with the one half the width away, or with its neighbour (pairs); a term for the places of two tokens;
+#: or products of tokens with codes of distances (disentangled).
+Positions = Literal["none", "rotary", "rotary pairs", "relative", "alibi", "disentangled"]
 
 #: Rows of a projection: one matrix each; Q, K, V one after the other; head by head; grouped as Falcon groups them.
 Layout = Literal["separate", "stacked", "by head", "grouped"]
@@ -64,6 +66,13 @@ class Family:
         Part of the model that is meant, such as ``encoder``; several are tried in turn.
     asks
         Whether weights are returned only when ``output_attentions`` is set.
+    term
+        Argument by which the attention is given a term of the scores; empty where it returns it, or has none.
+    term_is_scaled
+        Whether that term is added before the scores are scaled.
+    mask
+        What the mask of an attention says of a key: a number that is added to its score, 1 where it may be seen
+        (keeps), or 1 where it may not (hides).
     """
 
     name: str
@@ -85,6 +94,9 @@ class Family:
     positions: Positions = "none"
     part: tuple[str, ...] = ()
     asks: bool = False
+    term: str = ""
+    term_is_scaled: bool = False
+    mask: Literal["added", "keeps", "hides"] = "added"
 
 
 def _family(name: str, types: str, layers: str, attention: str, output: str, feed_forward: str, projections: str,
@@ -120,6 +132,14 @@ FAMILIES: tuple[Family, ...] = (
         "attention.attn.q attention.attn.k attention.attn.v", "intermediate output.dense", order="post",
         attention_norm="attention.LayerNorm",
         feed_forward_norm="output.LayerNorm", first="embeddings.LayerNorm", positions="relative", asks=True,
+        term="position_bias",
+    ),
+    _family(
+        "DeBERTa", "deberta-v2", "encoder.layer", "attention.self", "attention.output.dense", "output.dense",
+        "attention.self.query_proj attention.self.key_proj attention.self.value_proj", "intermediate output.dense",
+        order="post", attention_norm="attention.output.LayerNorm", feed_forward_norm="output.LayerNorm",
+        first="embeddings.LayerNorm", positions="disentangled", asks=True,
+        mask="keeps",
     ),
     _family(
         "ALBERT", "albert", "encoder.albert_layer_groups.*.albert_layers.*", "attention", "attention.dense",
@@ -155,7 +175,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "GPT-J", "gptj", "h", "attn", "attn.out_proj", "mlp.fc_out", "attn.q_proj attn.k_proj attn.v_proj", "mlp",
-        order="parallel", norm=("ln_1",), middle=("ln_1",), last="ln_f", positions="rotary",
+        order="parallel", norm=("ln_1",), middle=("ln_1",), last="ln_f", positions="rotary pairs",
     ),
     _family(
         "GPT-Neo", "gpt_neo", "h", "attn.attention", "attn.attention.out_proj", "mlp.c_proj",
@@ -172,6 +192,7 @@ FAMILIES: tuple[Family, ...] = (
         "BLOOM", "bloom", "h", "self_attention", "self_attention.dense", "mlp.dense_4h_to_h",
         "self_attention.query_key_value", "mlp.dense_h_to_4h mlp.gelu_impl mlp.dense_4h_to_h", layout="by head",
         norm=("input_layernorm",), middle=("post_attention_layernorm",), last="ln_f", positions="alibi",
+        term="alibi",
     ),
     _family(
         "OPT", "opt", "layers", "self_attn", "self_attn.out_proj", "fc2", _SEPARATE,
@@ -191,7 +212,7 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "MPT", "mpt", "blocks", "attn", "attn.out_proj", "ffn.down_proj", "attn.Wqkv",
         "ffn.up_proj ffn.act ffn.down_proj", layout="stacked", norm=("norm_1",), middle=("norm_2",), last="norm_f",
-        positions="alibi",
+        positions="alibi", term="position_bias", mask="hides",
     ),
     _family(
         "LLaMA", "llama mistral qwen2 qwen3 gemma", *_LLAMA, norm=("input_layernorm",),

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,11 +9,11 @@ from tokendyn.errors import BadInputError
 from tokendyn.experiments import Experiment, ProgressCallback
 
 if TYPE_CHECKING:
+    from tokendyn.models.inputs import Inputs, Survey
     from tokendyn.models.inspection import Inspection
-    from tokendyn.models.measures import TextMeasures
-    from tokendyn.models.source import Encoded, Model
-    from tokendyn.models.tracing import Ablation
-    from tokendyn.runs.checkpoint import Checkpoint
+    from tokendyn.models.measuring import Settings
+    from tokendyn.models.source import Model
+    from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
 
 Ablate = Literal["layers", "heads", "none"]
 Null = Literal["random", "none"]
@@ -31,11 +30,15 @@ class Inspecting(Experiment["Inspection"]):
     text
         One text.
     texts
-        File of texts: CSV, TSV, JSON lines, plain text, or a folder of text files.
+        File of texts: CSV, TSV or JSON lines, or a folder of text files. They are measured one at a time.
     column
         Column of the file that holds the texts.
+    images
+        Image files, or folders of them, for a model of images; of a model with two parts, such as CLIP, the one for
+        images is then meant.
     states
-        Hidden states of any model in place of the model: npz or safetensors with states (layers + 1, tokens, dim).
+        Hidden states of any model in place of the model: npz or safetensors with states (layers + 1, tokens, dim); of
+        several files, each has one text.
     tokens
         Tokens of a text at most; the rest of it is left out, and said.
     ablate
@@ -47,22 +50,29 @@ class Inspecting(Experiment["Inspection"]):
         Run the model as a system of the theory too, its pieces switched on one by one.
     all_heads
         List what the weights of every head tell without a text: temperature, spectra, words along its directions.
+        Without text, texts and images, this alone, in seconds.
     double
         Compute in float64.
     part
         Half of a model that has both: encoder or decoder.
     seed
         Of the random weights.
+    processes
+        Measure texts in this many processes, of one thread each; the result is the same to the last bit.
+    scheduler
+        Address of a Dask scheduler, such as tcp://host:8786, in place of local processes.
     """
 
     command: ClassVar[str] = "inspect"
     unit: ClassVar[str] = "texts"
+    resumes: ClassVar[bool] = True
 
     model: Path | None = dataclasses.field(default=None, kw_only=False)
     text: str | None = None
     texts: Path | None = None
     column: str = "text"
-    states: Path | None = None
+    images: list[Path] | None = None
+    states: list[Path] | None = None
     tokens: int = 512
     ablate: Ablate = "layers"
     null: Null = "random"
@@ -71,26 +81,45 @@ class Inspecting(Experiment["Inspection"]):
     double: bool = False
     part: str = ""
     seed: int = 0
+    processes: int | None = None
+    scheduler: str | None = None
 
     def folder(self) -> Path:
         """Return a folder that is named after the model, where the command runs."""
-        given = self.model or self.states or Path("model")
+        given = self.model or (self.states[0] if self.states else Path("model"))
         return Path(f"{given.resolve().stem}-inspection")
 
     def outline(self) -> Sequence[str]:
         """Return what will be looked at."""
+        inputs = [name for name in ("text", "texts", "images") if getattr(self, name) is not None]
         problems = []
         if (self.model is None) == (self.states is None):
             problems.append("give `model` or `states`, and not both")
-        if self.model is not None and (self.text is None) == (self.texts is None):
-            problems.append("give `text` or `texts`, and not both")
-        if self.states is not None and (self.text is not None or self.texts is not None):
-            problems.append("`states` hold the tokens: `text` and `texts` do not apply")
+        if self.model is not None and len(inputs) != 1:
+            problems.append("give one of `text`, `texts` and `images`" + ("" if inputs else ", or `all_heads`"))
+        if self.states is not None and inputs:
+            problems.append(f"`states` hold the tokens: `{inputs[0]}` does not apply")
+        if self.states is not None and self.all_heads:
+            problems.append("`all_heads` reads the weights: give the folder of the model")
+        if self.states is not None and (self.processes, self.scheduler) != (None, None):
+            problems.append("`processes` and `scheduler` are for models: `states` are measured in moments")
+        if self.processes is not None and self.scheduler is not None:
+            problems.append("`processes` are those of this machine; a cluster has its own (dask worker --help)")
+        if self.processes is not None and self.processes < 1:
+            problems.append(f"`processes` is {self.processes}; expected at least 1")
         if self.tokens < 4:
             problems.append(f"`tokens` is {self.tokens}; expected at least 4")
         if problems:
             raise BadInputError.all_of("inspect", problems)
         return ()
+
+    def resolved(self) -> "Experiment[Any]":
+        """Return what reads the weights alone, where there is no input."""
+        if self.model is None or not self.all_heads or (self.text, self.texts, self.images) != (None, None, None):
+            return self
+        from tokendyn.models.reading_heads import ReadingHeads
+
+        return ReadingHeads(self.model, all_heads=True, double=self.double, part=self.part)
 
     def run(
         self,
@@ -105,42 +134,49 @@ class Inspecting(Experiment["Inspection"]):
         ----------
         progress
             Called with how many texts are measured, and how many there are.
-        checkpoint, budget
+        checkpoint
+            File that keeps what is measured, and from which the same run goes on to the same bits.
+        budget
             Not used.
         """
         self.outline()
         if self.states is not None:
-            return inspect(self.states, seed=self.seed)
+            return inspect(list(self.states))
         assert self.model is not None
-        return inspect(
-            self.model, self._texts, tokens=self.tokens, ablate=self.ablate, null=self.null, ladder=self.ladder,
-            all_heads=self.all_heads, double=self.double,
-            part=self.part, seed=self.seed, progress=progress,
-        )  # fmt: skip
+        try:
+            return inspect(
+                self.model, self._inputs, column=self.column, tokens=self.tokens, ablate=self.ablate, null=self.null,
+                ladder=self.ladder, all_heads=self.all_heads, double=self.double, part=self._part, seed=self.seed,
+                processes=self.processes, scheduler=self.scheduler, checkpoint=checkpoint, progress=progress,
+            )  # fmt: skip
+        except BadInputError as error:
+            # The reader of texts speaks of its own argument `text`, which is another option here.
+            if self.texts is None or "by `text`" not in str(error):
+                raise
+            raise BadInputError(str(error).replace("by `text`", "by `column`")) from None
 
     def write(self, result: "Inspection", folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write result, states, table of heads and page."""
         result.save(folder, command=command, overwrite=overwrite)
 
-    @cached_property
-    def _texts(self) -> list[str]:
-        """The texts, read once."""
-        from tokendyn.data.texts import read_texts
+    @property
+    def _inputs(self) -> Any:
+        return self.text if self.text is not None else self.texts if self.texts is not None else self.images
 
-        if self.text is not None:
-            return [self.text]
-        assert self.texts is not None
-        try:
-            return list(read_texts(self.texts, self.column, None).texts)
-        except BadInputError as error:
-            # The reader speaks of its own argument `text`, which is another option here.
-            raise BadInputError(str(error).replace("by `text`", "by `column`")) from None
+    @property
+    def _part(self) -> str:
+        from tokendyn.models.images import has_images
+
+        if self.part or self.images is None or self.model is None or not has_images(self.model):
+            return self.part
+        return "vision_model"
 
 
 def inspect(
     model: Any,
     texts: Any = None,
     *,
+    column: str = "text",
     tokens: int = 512,
     ablate: Ablate = "layers",
     null: Null = "random",
@@ -149,19 +185,28 @@ def inspect(
     double: bool = False,
     part: str = "",
     seed: int = 0,
+    processes: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+    checkpoint: "AnyCheckpoint | None" = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> "Inspection":
     """Look at a trained transformer as the particle system of the sources; ``td.inspect`` is this function.
+
+    Texts are measured one at a time, and each leaves a row of numbers: memory does not grow with their number, but for
+    the arrays of the result (some kilobytes a text).
 
     Parameters
     ----------
     model
         A folder with configuration, tokenizer and safetensors weights; a :class:`tokendyn.models.Model`; a model of the
         ``transformers`` library with eager attention; or hidden states: a file (npz, safetensors), what
-        :func:`tokendyn.read_states` returned, or an array ``(layers + 1, tokens, dim)``.
+        :func:`tokendyn.read_states` returned, an array ``(layers + 1, tokens, dim)``, or a list of such, one a text.
     texts
-        One text, or several; or numbers of tokens ``(tokens,)``, or pixels ``(channels, height, width)``, of each
-        input. None for hidden states.
+        One text, or several; a ``Path`` of a file of texts (CSV, TSV, JSON lines); numbers of tokens ``(tokens,)``;
+        for a model of images pixels ``(channels, height, width)``, files, or a folder of files. None for hidden states.
+    column
+        Column of a file that holds the texts.
     tokens
         Tokens of a text at most; the model's own limit holds too.
     ablate
@@ -171,13 +216,24 @@ def inspect(
     ladder
         Run the model as a system of the theory too, its pieces switched on one by one.
     all_heads
-        List what the weights of every head tell without a text, in ``weights``.
+        List what the weights of every head tell without a text, in ``weights``. Without any text:
+        :func:`tokendyn.models.head_table`.
     double
         Compute in float64.
     part
         ``"encoder"`` or ``"decoder"`` of a model with both.
     seed
         Of the random weights.
+    processes
+        Measure texts in this many processes of one thread each; the model is then given by its folder. The result is
+        the same to the last bit, whatever their number.
+    scheduler
+        Address of a Dask scheduler, such as ``"tcp://host:8786"``, in place of local processes.
+    out
+        Folder to write the result to. While the texts are measured, what is done is kept beside it, and the same call
+        goes on from there.
+    checkpoint
+        File that keeps what is done (``.safetensors``), in place of the one beside ``out``.
     progress
         Called with how many texts are measured, and how many there are.
 
@@ -191,6 +247,8 @@ def inspect(
         If the model cannot be used, a text is empty, or states are not finite.
     MissingLibraryError
         Without the extra ``models``, for a model.
+    OutputError
+        If ``out`` is there already.
 
     Examples
     --------
@@ -201,19 +259,41 @@ def inspect(
     [0, 1, 2]
     """
     from tokendyn.models.streams import inspect_states, is_states
+    from tokendyn.runs.checkpoint import Checkpoint, check_checkpoint
+    from tokendyn.runs.folders import check_free
 
+    if out is not None:
+        check_free(out, overwrite=False)
+        beside = Path(out).with_name(f"{Path(out).name}.rows.safetensors")
+        check_checkpoint(None if checkpoint is not None else beside, Path(out))
+        checkpoint = beside if checkpoint is None else checkpoint
+    kept = Checkpoint.at(checkpoint)
     if is_states(model):
         if texts is not None:
             raise BadInputError("hidden states hold the tokens; texts is for models")
-        return inspect_states(model)
-    opened = _opened(model, double=double, part=part)
-    inputs = _inputs(opened, texts, tokens)
-    seen = _inspected(opened, inputs, ablate=ablate, null=null, ladder=ladder, seed=seed, progress=progress)
-    if not all_heads:
-        return seen
-    from tokendyn.models.weights import head_weights
+        seen = inspect_states(model)
+    else:
+        if processes is not None and processes < 1:
+            raise BadInputError(f"processes is {processes}, expected at least 1")
+        from tokendyn.models.images import are_files, image_inputs
+        from tokendyn.models.inputs import inputs_of
+        from tokendyn.models.measuring import Settings
+        from tokendyn.models.weights import head_weights
 
-    return dataclasses.replace(seen, head_weights=head_weights(opened))
+        opened = _opened(model, double=double, part=part)
+        files = texts is not None and opened.takes_images and are_files(texts)
+        seen = _inspected(
+            opened, image_inputs(opened, texts) if files else inputs_of(opened, texts, tokens, column),
+            Settings(ablate=ablate, null=null, ladder=ladder, seed=seed), processes=processes, scheduler=scheduler,
+            checkpoint=kept, progress=progress or _silent,
+        )  # fmt: skip
+        if all_heads:
+            seen = dataclasses.replace(seen, head_weights=head_weights(opened))
+    if out is not None:
+        seen.save(out)
+        if kept is not None and kept.path == beside:
+            kept.remove()
+    return seen
 
 
 def _opened(model: Any, *, double: bool, part: str) -> "Model":
@@ -234,95 +314,70 @@ def _opened(model: Any, *, double: bool, part: str) -> "Model":
     return Model(model, source=type(model).__name__, part=part)
 
 
-def _inputs(model: "Model", texts: Any, tokens: int) -> "list[Encoded]":
-    """Return the inputs of a model, long enough to be measured."""
-    import numpy as np
-
-    from tokendyn.models.measures import LEAST_TOKENS
-    from tokendyn.models.source import Encoded
-
-    if texts is None:
-        raise BadInputError("texts is None; give one text or several")
-    several = [texts] if isinstance(texts, str) or (isinstance(texts, np.ndarray) and texts.ndim in (1, 3)) else texts
-    several = list(several)
-    if several and isinstance(several[0], str):
-        inputs = model.encode([str(text) for text in several], tokens)
-    else:
-        inputs = []
-        for entry in several:
-            ids = np.asarray(entry)
-            names = tuple(map(str, ids[:tokens])) if ids.ndim == 1 else ()
-            inputs.append(Encoded(ids=ids[:tokens] if ids.ndim == 1 else ids, names=names, added=(False,) * len(names)))
-    if not inputs:
-        raise BadInputError("there are no texts; give one")
-    short = [number for number, entry in enumerate(inputs) if entry.ids.ndim == 1 and len(entry.ids) < LEAST_TOKENS]
-    if short:
-        raise BadInputError(
-            f"text {short[0]} has {len(inputs[short[0]].ids)} tokens; expected {LEAST_TOKENS} or more, since the first "
-            "one is left out"
-        )
-    return inputs
-
-
 def _inspected(
-    model: "Model", inputs: "list[Encoded]", *, ablate: Ablate, null: Null, ladder: bool, seed: int,
-    progress: Callable[[int, int], None] | None,
-) -> "Inspection":  # fmt: skip
+    model: "Model",
+    inputs: "Inputs",
+    settings: "Settings",
+    *,
+    processes: int | None,
+    scheduler: str | None,
+    checkpoint: "Checkpoint | None",
+    progress: Callable[[int, int], None],
+) -> "Inspection":
     """Measure inputs, and the reference texts where those are too few to be each other's null."""
     import time
 
-    from tokendyn.models.corpus import LEAST_TEXTS, combined, reference_texts
+    from tokendyn.models.corpus import LEAST_TEXTS, reference_texts
+    from tokendyn.models.inputs import SAMPLE
     from tokendyn.models.inspection import Inspection
-    from tokendyn.models.ladder import add_ladder
-    from tokendyn.models.measures import measure_reference, measure_text
+    from tokendyn.models.measuring import Measurer, Recipe, Workers, measure_all, model_digest, run_here
     from tokendyn.runs.provenance import provenance
 
     began = time.perf_counter()
-    random = model.with_random_weights(seed) if null == "random" else None
-    ablations = _ablations(model, ablate)
-    by_reference = len(inputs) < LEAST_TEXTS and inputs[0].ids.ndim == 1 and model.rules is not None
-    if len(inputs) == 1 and not by_reference:
+    survey = inputs.survey()
+    count = len(survey.lengths)
+    by_reference = count < LEAST_TEXTS and survey.are_texts and model.rules is not None
+    if count == 1 and not by_reference:
         raise BadInputError("one input has no others to compare it with; give two or more, or a model with a tokenizer")
     others = model.encode(reference_texts()) if by_reference else []
-    total = len(inputs) + len(others)
-    tell = progress or _silent
-    tell(0, total)
-    measured: list[TextMeasures] = []
-    for number, encoded in enumerate(inputs):
-        measured.append(measure_text(model, encoded, random=random, ablations=ablations))
-        if ladder:
-            add_ladder(model, encoded, measured[-1])
-        tell(number + 1, total)
-    references: list[TextMeasures] = []
-    for number, encoded in enumerate(others):
-        references.append(measure_reference(model, encoded, random=random, ablations=ablations))
-        tell(len(inputs) + number + 1, total)
-    settings = {"ablate": ablate, "null": null, "model_type": model.model_type, "part": model.part}
+    identity = () if checkpoint is None else (_libraries(), settings, survey.digest, count, model_digest(model))
+    sample = (*survey.sample, *others)[:SAMPLE]
+    workers = None
+    if processes is not None or scheduler is not None:
+        workers = Workers(Recipe.of(model, settings, sample, survey.digest), model.bytes, processes, scheduler)
+    try:
+        measured = measure_all(
+            inputs, count, others, run_here(Measurer(model, settings, sample)) if workers is None else workers.run,
+            checkpoint=checkpoint, identity=identity, progress=progress,
+        )  # fmt: skip
+    finally:
+        if workers is not None:
+            workers.close()
+    states = measured.first["states"]
+    record = {"ablate": settings.ablate, "null": settings.null, "model_type": model.model_type, "part": model.part}
     return Inspection(
-        source=model.source, family="" if model.family is None else model.family.name, tokens=inputs[0].names,
-        lengths=tuple(len(entry.tokens) or measured[0].states.shape[1] for entry in measured),
-        states=measured[0].states, received=measured[0].received, sinks=measured[0].sinks,
-        **combined(measured, references), by_reference=by_reference, notes=_notes(model, inputs),
-        provenance=provenance(settings, seed=seed, seconds=time.perf_counter() - began),
+        source=model.source, family="" if model.family is None else model.family.name,
+        tokens=survey.names or tuple(map(str, range(states.shape[1]))),  # pieces of an image have no names
+        lengths=tuple(length or states.shape[1] for length in survey.lengths),
+        **measured.first, **measured.arrays, by_reference=by_reference, notes=_notes(model, survey),
+        provenance=provenance(record, seed=settings.seed, seconds=time.perf_counter() - began),
     )  # fmt: skip
 
 
-def _ablations(model: "Model", ablate: Ablate) -> "list[tuple[str, int, Ablation]]":
-    from tokendyn.models.measures import head_ablations, layer_ablations
+def _libraries() -> dict[str, str]:
+    """Return the versions on which the bits of a measure depend."""
+    from importlib.metadata import version
 
-    if ablate == "none" or model.family is None:
-        return []
-    return layer_ablations(model) + (head_ablations(model) if ablate == "heads" else [])
+    return {name: version(name) for name in ("tokendyn", "transformers", "torch", "numpy")}
 
 
-def _notes(model: "Model", inputs: "list[Encoded]") -> tuple[str, ...]:
+def _notes(model: "Model", survey: "Survey") -> tuple[str, ...]:
     notes = []
-    cut = [entry for entry in inputs if entry.left_out]
-    if cut:
-        longest = max(cut, key=lambda entry: entry.left_out)
+    if survey.cut:
+        kept, left_out = survey.longest
         notes.append(
-            f"{len(cut)} of {len(inputs)} texts are cut at {len(longest.ids)} tokens; of the longest "
-            f"{longest.left_out} tokens are left out"
+            f"{survey.cut} of {len(survey.lengths)} texts are cut at {kept} tokens; of the longest {left_out} tokens "
+            "are left out"
         )
     if model.family is None:
         notes.append(model.unknown)

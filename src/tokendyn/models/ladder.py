@@ -53,7 +53,7 @@ def climb(model: Model, encoded: Encoded, last: Float[np.ndarray, "tokens dim"])
     Parameters
     ----------
     model
-        A model whose scores are bilinear.
+        A model that is a system of layers.
     encoded
         The text.
     last
@@ -68,7 +68,7 @@ def climb(model: Model, encoded: Encoded, last: Float[np.ndarray, "tokens dim"])
 
 def add_ladder(model: Model, encoded: Encoded, into: TextMeasures) -> None:
     """Measure the ladder of one text that has been measured, for a model that theory can state."""
-    if not model.not_bilinear:
+    if not model.not_a_system:
         into.ladder = {name: (rung.rank, rung.shape) for name, rung in climb(model, encoded, into.states[-1]).items()}
 
 

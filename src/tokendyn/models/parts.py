@@ -78,6 +78,8 @@ class BlockNorms:
 class HeadMatrices:
     """The matrices of all heads of a layer; key and value heads that several queries share are repeated.
 
+    In the precision of the model: those of a float32 model are float32, and products with float64 tokens are float64.
+
     Attributes
     ----------
     query, key, value
@@ -178,12 +180,21 @@ def read_heads(block: Any, family: Family, config: Any, layer: int, part: str = 
         raise BadInputError(f"{family.name}: {heads} heads do not share {width} columns of {family.output} evenly")
     size = width // heads
     parts, groups = _projections(block, family, heads, size)
+    if family.positions == "rotary pairs":
+        # The score is the same when coordinates of queries and keys change places alike.
+        order = _paired(int(getattr(config, "rotary_dim", 0) or size), size)
+        parts = [*((weight[:, order], bias[:, order]) for weight, bias in parts[:2]), parts[2]]
     (query, query_bias), (key, key_bias), (value, value_bias) = parts
     return HeadMatrices(
         query=query, key=key, value=value, query_bias=query_bias, key_bias=key_bias, value_bias=value_bias,
         output=outward.reshape(dim, heads, size).transpose(1, 0, 2), output_bias=output_bias,
         scale=settings.scale(size, layer)[0], groups=groups,
     )  # fmt: skip
+
+
+def _paired(width: int, size: int) -> np.ndarray:
+    """Return the order of coordinates that puts those of a pair half a width apart."""
+    return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2), np.arange(width, size)])
 
 
 def head_count(config: Any, part: str = "") -> int:
@@ -228,11 +239,25 @@ def _fused_rows(rows: np.ndarray, layout: str, heads: int) -> list[np.ndarray]:
 
 def _matrix(module: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return weight ``(out, in)`` and bias of a projection; GPT-2 keeps its weights the other way round."""
-    weight = array(module.weight)
+    weight = _stored(module.weight)
     if type(module).__name__ == "Conv1D":
         weight = weight.T
     bias = getattr(module, "bias", None)
-    return weight, np.zeros(len(weight)) if bias is None else array(bias)
+    return weight, np.zeros(len(weight)) if bias is None else _stored(bias)
+
+
+def _stored(tensor: Any) -> np.ndarray:
+    """Return a weight as the model holds it, without a copy: float64 copies of all heads are twice the model.
+
+    What is computed with it is float64, since tokens are.
+    """
+    import torch
+
+    kept = tensor.detach().to("cpu")
+    array_ = kept.numpy() if kept.dtype in (torch.float32, torch.float64) else kept.to(torch.float64).numpy()
+    view: np.ndarray = array_.view()
+    view.flags.writeable = False
+    return view
 
 
 def array(tensor: Any) -> np.ndarray:

@@ -28,6 +28,7 @@ def bilinear_scores(
     rotation: Rotation | None = None,
     *,
     bias: bool,
+    term: np.ndarray | None = None,
 ) -> Float[np.ndarray, "heads tokens tokens"]:
     """Return ``beta <y_i, B y_j>``, with ``bias`` also ``<c, y_j>``, for ``u = sqrt(d) g o y + b`` that a layer reads.
 
@@ -47,6 +48,8 @@ def bilinear_scores(
     bias
         Whether the biases of norm, query and key are in the scores. Without places only ``c`` of the key's side is
         left of them: all else is a constant of the row.
+    term
+        What the places of two tokens add.
     """
     free = reads - shift
     query, key = _projected(free, heads.query), _projected(free, heads.key)
@@ -54,7 +57,7 @@ def bilinear_scores(
         query = query + (heads.query @ np.broadcast_to(shift, reads.shape[1:]) + heads.query_bias)[:, None]
         key = key + (heads.key @ np.broadcast_to(shift, reads.shape[1:]) + heads.key_bias)[:, None]
     scores = turned(query, rotation) @ turned(key, rotation).transpose(0, 2, 1)
-    return np.asarray(heads.scale * scores)
+    return np.asarray(heads.scale * scores + (0.0 if term is None else term))
 
 
 def _projected(tokens: np.ndarray, matrices: np.ndarray) -> np.ndarray:
@@ -70,6 +73,7 @@ def values(heads: HeadMatrices, reads: Float[np.ndarray, "tokens dim"]) -> Float
 def output_norms(heads: HeadMatrices, reads: Float[np.ndarray, "tokens dim"]) -> Float[np.ndarray, "heads tokens"]:
     """Return ``|O v_j|``: by how much a key can move a token at most."""
     vectors = values(heads, reads)
-    gram = heads.output.transpose(0, 2, 1) @ heads.output
+    output = heads.output.astype(np.float64, copy=False)
+    gram = output.transpose(0, 2, 1) @ output
     squares = ((vectors @ gram) * vectors).sum(axis=-1)
     return np.sqrt(np.maximum(squares, 0.0))

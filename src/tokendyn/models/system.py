@@ -97,6 +97,12 @@ class ModelLayer:
         ``(tokens, tokens)``: which keys a query may see.
     rotation
         Of rotary places, for the places of this text.
+    term
+        What the places of two tokens add to their score.
+    score_norms
+        Of queries and of keys, where a model has them: its scores are no bilinear form then.
+    cap
+        ``c`` of scores ``c tanh(s / c)``; 0 where they are not capped.
     attention
         Whether attention adds anything.
     biases
@@ -111,6 +117,9 @@ class ModelLayer:
     feed_forward: Callable[[np.ndarray], np.ndarray] | None
     seen: Bool[np.ndarray, "tokens tokens"]
     rotation: Rotation | None = None
+    term: np.ndarray | None = None
+    score_norms: tuple[Norm | None, Norm | None] = (None, None)
+    cap: float = 0.0
     attention: bool = True
     biases: bool = True
     hard: bool = False
@@ -122,11 +131,19 @@ class ModelLayer:
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """The heads of the core, for tokens ``(y, 1)``; rotations by places are not in them."""
+        """The heads of the core, for tokens ``(y, 1)``; rotations and terms by places are not in them."""
         return tuple(self.folded(head).core() for head in range(len(self.matrices)))
 
     def folded(self, head: int) -> FoldedHead:
-        """Return one head for unit tokens."""
+        """Return one head for unit tokens.
+
+        Raises
+        ------
+        BadInputError
+            If the scores are no bilinear form.
+        """
+        if self.cap or any(norm is not None for norm in self.score_norms):
+            raise BadInputError("scores that are capped, or of normalised queries and keys, are no bilinear form")
         matrices, root = self.matrices, math.sqrt(self.matrices.query.shape[2])
         gain, shift = self._gain, self._shift
         query, key, value = matrices.query[head], matrices.key[head], matrices.value[head]
@@ -185,22 +202,37 @@ class ModelLayer:
         matrices, root = self.matrices, math.sqrt(units.shape[1])
         whole, shift = float(self.biases), self._shift
         allowed = self.seen if mask is None else self.seen & np.asarray(mask)
+        every = bool(allowed.all())  # attention without a mask takes a tenth of the time
 
         def read(part: np.ndarray, bias: np.ndarray) -> np.ndarray:
             constant = part @ shift + whole * bias
             return np.asarray(root * units @ (part * self._gain).transpose(0, 2, 1) + constant[:, None])
 
-        query = turned(read(matrices.query, matrices.query_bias), self.rotation)
-        key = turned(read(matrices.key, matrices.key_bias), self.rotation)
-        value = read(matrices.value, matrices.value_bias)
+        query, key = read(matrices.query, matrices.query_bias), read(matrices.key, matrices.key_bias)
+        query, key = (part if norm is None else norm(part)
+                      for part, norm in zip((query, key), self.score_norms, strict=True))  # fmt: skip
+        query, key = turned(query, self.rotation), turned(key, self.rotation)
+        value, scale = read(matrices.value, matrices.value_bias), matrices.scale
+        if self.term is not None or self.cap:
+            query, key, scale = self._tabled(query, key)
         return tuple(
             attend(
-                query[head], key[head], value[head],
-                inverse_temperature=math.inf if self.hard else matrices.scale, weights=weights, mask=allowed,
-                backend=backend,
+                query[head], key[head], value[head], inverse_temperature=math.inf if self.hard else scale,
+                weights=weights, mask=None if every else allowed, backend=backend,
             )
             for head in range(len(matrices))
         )  # fmt: skip
+
+    def _tabled(self, query: np.ndarray, key: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return queries and keys whose products are all scores, where those are more than products.
+
+        The query of token ``i`` is the ``i``-th unit vector, and the keys are the columns of the table of scores.
+        """
+        scores = self.matrices.scale * query @ key.transpose(0, 2, 1)
+        scores = scores if self.term is None else scores + self.term
+        scores = self.cap * np.tanh(scores / self.cap) if self.cap else scores
+        tokens = scores.shape[1]
+        return np.broadcast_to(np.eye(tokens), scores.shape), scores.transpose(0, 2, 1), 1.0
 
     def _moved(self, tokens: np.ndarray, added: np.ndarray) -> np.ndarray:
         """Return what the sums, norms and the feed-forward part of the block make of the tokens."""
@@ -302,33 +334,33 @@ def system_of(model: Model, encoded: Encoded) -> System:
     Parameters
     ----------
     model
-        A model whose scores are a bilinear form.
+        A model of a known family.
     encoded
-        The text: rotations and masks are those of its places.
+        The text: rotations, terms of the scores and masks are those of its places.
 
     Raises
     ------
     BadInputError
-        If the scores hold a term that the theory does not have; the message says which.
+        If the scores hold what hooks do not see; the message says what.
     """
-    if model.not_bilinear:
-        raise BadInputError(f"{model.source} is no system of the theory: {model.not_bilinear}")
+    if model.not_a_system:
+        raise BadInputError(f"{model.source} is no system of the theory: {model.not_a_system}")
     family = model.family
-    assert family is not None  # a model without a family is not bilinear
-    norms, matrices, blocks = model.norms, model.layers, model.called
-    places: list[tuple[np.ndarray, Rotation | None]] = []
+    assert family is not None  # a model without a family is no system
+    norms, matrices, blocks, score_norms = model.norms, model.layers, model.called, model.score_norms
+    places: list[tuple[np.ndarray, Rotation | None, np.ndarray | None]] = []
 
     def look(view: LayerView) -> None:
         assert view.attention is not None
-        places.append((visible(view.attention), view.rotation))
+        places.append((visible(view.attention), view.rotation, view.term))
 
     run = model.run(encoded, visit=look)
     layers = tuple(
         ModelLayer(
-            matrices=matrices[layer], norms=norms[layer], order=family.order, seen=seen, rotation=rotation,
-            feed_forward=_feed_forward(blocks[layer], family.feed),
+            matrices=matrices[layer], norms=norms[layer], order=family.order, seen=seen, rotation=rotation, term=term,
+            score_norms=score_norms[layer], cap=model.cap, feed_forward=_feed_forward(blocks[layer], family.feed),
         )
-        for layer, (seen, rotation) in enumerate(places)
+        for layer, (seen, rotation, term) in enumerate(places)
     )  # fmt: skip
     return System(layers, run.states[0])
 

@@ -58,7 +58,7 @@ def head_weights(model: Model) -> dict[str, np.ndarray]:
 def _measured(heads: HeadMatrices, head: int, gain: np.ndarray, *, bilinear: bool) -> tuple[dict[str, Any], np.ndarray]:
     """Return the measures of one head and its four directions; all eigenvalues are those of small matrices."""
     query, key = heads.query[head] * gain, heads.key[head] * gain
-    value, output = heads.value[head] * gain * np.sqrt(len(gain)), heads.output[head]
+    value, output = heads.value[head] * gain * np.sqrt(len(gain)), heads.output[head].astype(np.float64, copy=False)
     left, sizes, right = _first_pair(query.T, key)
     writes, lengths, reads = _first_pair(output, value)
     small = value @ output

@@ -31,7 +31,8 @@ class Clustering(Experiment["ClusteringRun"]):
     ----------
     tokens
         CSV, TSV, npy, npz or safetensors: one token a row; one column of names is allowed. JSON that the explorer
-        saved brings its own parameters: of the options only --out, --overwrite, --dry-run and --json apply.
+        saved, or a link that it copied, brings its own parameters: of the options only --out, --overwrite, --dry-run
+        and --json apply.
     alpha
         Step parameter, above 0: a token moves by the share alpha / (1 + alpha) in each layer.
     layers
@@ -80,8 +81,10 @@ class Clustering(Experiment["ClusteringRun"]):
     report: bool = True
 
     def resolved(self) -> Experiment[Any]:
-        """Return the runs of the explorer page for the JSON that it saved."""
-        return Replaying(self.tokens) if self.tokens.suffix.lower() == ".json" else self
+        """Return the runs of the explorer page for the JSON that it saved, or a link that it copied."""
+        from tokendyn.particles.links import is_link
+
+        return Replaying(self.tokens) if is_link(self.tokens) or self.tokens.suffix.lower() == ".json" else self
 
     def folder(self) -> Path:
         """Return ``run-NAME`` beside the tokens."""
@@ -188,7 +191,7 @@ class Replaying(Experiment["Replay"]):
     Parameters
     ----------
     tokens
-        JSON that the explorer saved; it brings every setting.
+        JSON that the explorer saved, or a link that it copied; it brings every setting.
     """
 
     command: ClassVar[str] = "simulate"
@@ -197,8 +200,10 @@ class Replaying(Experiment["Replay"]):
     tokens: Path = dataclasses.field(kw_only=False)
 
     def folder(self) -> Path:
-        """Return ``run-NAME`` beside the settings."""
-        return run_folder(self.tokens)
+        """Return ``run-NAME`` beside the settings; ``run-explored`` here for a link."""
+        from tokendyn.particles.links import is_link
+
+        return Path("run-explored") if is_link(self.tokens) else run_folder(self.tokens)
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
         """Read the settings; return what would be run."""
@@ -225,7 +230,7 @@ class Replaying(Experiment["Replay"]):
         if clustering is None:
             result.save(folder, overwrite=overwrite)
             return
-        title = result.explored.title or self.tokens.name
+        title = result.explored.title or self.folder().name.removeprefix("run-")
         save_run(clustering, folder, title=title, animation=None, command=command, overwrite=overwrite)
 
     def ended(self, result: "Replay") -> "Status":
@@ -234,6 +239,6 @@ class Replaying(Experiment["Replay"]):
 
     @cached_property
     def _settings(self) -> "Explored":
-        from tokendyn.data.explored import read_explored
+        from tokendyn.particles.links import read_explored_source
 
-        return read_explored(self.tokens)
+        return read_explored_source(self.tokens)

@@ -32,5 +32,6 @@ KINDS: dict[str, str] = {
     "held-out": "forecast.held_out",
     "spectrum": "forecast.spectra",
     "inspection": "models.inspection",
+    "head-table": "models.reading_heads",
     "orbit-reading": "forecast.orbit_reading",
 }

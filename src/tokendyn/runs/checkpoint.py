@@ -15,7 +15,7 @@ import numpy as np
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import check_free, read_tensors, write_tensors
 
-_RECORD, _PRINT, _SUM = "record", "fingerprint", "digest"
+RECORD, FINGERPRINT, DIGEST = "record", "fingerprint", "digest"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Checkpoint:
     def __init__(self, path: str | Path, seconds: float = 30.0):
         self.path, self.seconds = Path(path), float(seconds)
         self.print_ = b""
+        #: Whether it is a file of rows (:mod:`tokendyn.runs.rows`), which may be too large to be read whole.
+        self.holds_rows = False
         self._written = time.monotonic()
 
     @classmethod
@@ -89,25 +91,33 @@ class Checkpoint:
         BadInputError
             If the file exists and belongs to another run, or is damaged.
         """
+        self.bind(*identity)
+        self.read()
+        return self
+
+    def bind(self, *identity: Any) -> None:
+        """Bind the file to a run without reading it; see :meth:`of`."""
         digest = hashlib.sha256()
         _digest(digest, identity)
         self.print_ = digest.digest()
-        self.read()
-        return self
 
     def read(self) -> State | None:
         """Return the newest state; None when there is no file yet."""
         if not self.path.exists():
             return None
-        arrays = read_tensors(self.path, {_RECORD, _PRINT, _SUM})
-        whole = arrays.pop(_SUM).tobytes() == _content(arrays)
-        if whole and arrays.pop(_PRINT).tobytes() != self.print_:
+        return self.checked(read_tensors(self.path, {RECORD, FINGERPRINT, DIGEST}))
+
+    def checked(self, arrays: Mapping[str, np.ndarray]) -> State:
+        """Return the state that :meth:`signed` gave as arrays; see :meth:`of`."""
+        arrays = dict(arrays)
+        whole = arrays.pop(DIGEST).tobytes() == _content(arrays)
+        if whole and arrays.pop(FINGERPRINT).tobytes() != self.print_:
             raise BadInputError(
                 f"{self.path} belongs to a run with other input or settings; name another checkpoint, or remove it"
             )
         if not whole:
             raise BadInputError(f"{self.path} was changed after it was written; remove it, and the run begins anew")
-        return State(arrays, json.loads(arrays.pop(_RECORD).tobytes()))
+        return State(arrays, json.loads(arrays.pop(RECORD).tobytes()))
 
     def offer(self, state: Callable[[], State]) -> None:
         """Write the state if the last one is old enough; the function is called only then."""
@@ -118,15 +128,19 @@ class Checkpoint:
         """Write a state now, unless the file is only read."""
         if math.isinf(self.seconds):
             return
-        record = np.frombuffer(json.dumps(state.record, allow_nan=False).encode(), dtype=np.uint8)
-        arrays = {**state.arrays, _RECORD: record, _PRINT: np.frombuffer(self.print_, dtype=np.uint8)}
-        write_tensors(self.path, {**arrays, _SUM: np.frombuffer(_content(arrays), dtype=np.uint8)})
+        write_tensors(self.path, self.signed(state))
         self._written = time.monotonic()
+
+    def signed(self, state: State) -> dict[str, np.ndarray]:
+        """Return the arrays that stand for a state of this run, their digest among them."""
+        record = np.frombuffer(json.dumps(state.record, allow_nan=False).encode(), dtype=np.uint8)
+        arrays = {**state.arrays, RECORD: record, FINGERPRINT: np.frombuffer(self.print_, dtype=np.uint8)}
+        return {**arrays, DIGEST: np.frombuffer(_content(arrays), dtype=np.uint8)}
 
     def remove(self) -> None:
         """Remove the file: the run is complete and saved. A file that is not this run's own stays."""
-        if self.print_ and self.read() is not None:
-            self.path.unlink()
+        if self.print_ and (self.holds_rows or self.read() is not None):
+            self.path.unlink(missing_ok=True)
 
 
 #: What functions take as ``checkpoint``: one with an interval of its own, or the path of its file.
@@ -156,7 +170,7 @@ def check_checkpoint(path: Path | None, out: Path) -> None:
         raise BadInputError(f"the checkpoint {path} lies in {out}, which is written at the end; name one outside of it")
     if not path.exists():
         check_free(path, overwrite=False)
-    elif not {_RECORD, _PRINT, _SUM} <= _names_in(path):
+    elif not {RECORD, FINGERPRINT, DIGEST} <= _names_in(path):
         raise BadInputError(f"{path} is no whole checkpoint of tokendyn; name another file, or move it away")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tokendyn.errors import BadInputError, nearest
 from tokendyn.runs.bounded import read_toml
+from tokendyn.runs.paths import no_file
 
 _PARTS = ("fixed", "grid", "list", "random", "latin")
 _KEYS = ("command", "samples", "seed", *_PARTS)
@@ -99,6 +100,15 @@ class Plan:
         positions = len(next(iter(self.walked.values()), (None,)))
         return math.prod(map(len, self.grid.values())) * positions * self.samples
 
+    def record(self) -> dict[str, Any]:
+        """Return the plan as the JSON values of a sweep file, from which :func:`plan_of` makes it again."""
+        laws = {part: {name: _law_record(law) for name, law in drawn.items()} for part, drawn in
+                (("random", self.random), ("latin", self.latin))}  # fmt: skip
+        samples = {"samples": self.samples} if self.random or self.latin else {}
+        grid, walked = ({name: list(values) for name, values in axes.items()} for axes in (self.grid, self.walked))
+        parts = {"fixed": dict(self.fixed), "grid": grid, "list": walked, **laws}
+        return {"command": self.command, "seed": self.seed, **samples, **parts}
+
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield the swept options of each job, in the order of the table."""
         columns = self._columns()
@@ -125,6 +135,12 @@ class Plan:
         return columns
 
 
+def _law_record(law: Law) -> dict[str, Any]:
+    if law.choices:
+        return {"choices": list(law.choices)}
+    return {"low": law.low, "high": law.high, "scale": law.scale, "integer": law.integer}
+
+
 def read_plan(path: str | Path) -> Plan:
     """Read a sweep file.
 
@@ -135,7 +151,7 @@ def read_plan(path: str | Path) -> Plan:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInputError(f"{path} is not a file; give a sweep file, such as the one in the docs")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}; docs/howto-runs.md has a sweep to begin with")
     record = read_toml(path)
     return plan_of(record, str(path))
 

@@ -15,6 +15,7 @@ from tokendyn.sentiment.store import load
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
+from tokendyn.words import counted
 
 _DECIDES = (
     "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators "
@@ -55,6 +56,7 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
             "calibration error": f"{close['calibration_error']:.3g}",
         }
     sections: list[Section] = [
+        Text(_summary(training, measured)),
         KeyFigures(numbers),
         Text(_DECIDES if linear else _LEADS, "What decides"),
         _settings_table(training) if linear else _training_picture(training),
@@ -70,6 +72,17 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         title="A classifier with leaders for reasons" if linear else "A classifier that decides at hardmax",
         subtitle=str(measured.get("source", folder.name)),
         sections=sections,
+    )
+
+
+def _summary(training: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """Return what a training came to in two sentences."""
+    learned = f"A classifier that learned from {counted(training['texts'], 'text')}."
+    if "test_accuracy" not in measured:
+        return f"{learned} No texts were held out, so that nothing is known of its accuracy on others."
+    return (
+        f"{learned} Of {counted(measured['test_texts'], 'text')} that were held out it labels "
+        f"{measured['test_accuracy']:.1%} right, with {measured['mean_leaders']:.1f} leaders a text on average."
     )
 
 

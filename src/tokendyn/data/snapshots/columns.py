@@ -24,11 +24,12 @@ from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
 from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
+from tokendyn.runs.paths import no_file, other_separator
 
 #: Names of columns that are times, whatever they hold; and of columns that are when they hold dates, or numbers that
 #: grow: a month may also be a number from 1 to 12. All in lower case.
 TIME_NAMES = ("time", "t")
-LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
+LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "quarter", "year", "unnamed: 0")
 #: Attributes that name the bounds of a coordinate.
 _BOUNDS = ("bounds", "climatology")
 #: A number with a comma, and one whose comma may part thousands.
@@ -106,7 +107,7 @@ def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     name = path.name.lower()
     opener = next((reader for ends, reader in _READERS.items() if name.endswith(ends)), None)
     if not path.is_file():
-        raise BadInputError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; give the path of a file")
+        raise BadInputError(f"{path} is not a file: {no_file(path)}")
     if opener is None:
         raise BadInputError(f"{path} is of no known kind; expected {KINDS}")
     try:
@@ -198,6 +199,8 @@ def _open_text(path: Path) -> Iterator[Columns]:
         delimiter = ";"
         header = split_header(path, delimiter)
     decimal = "," if delimiter == ";" and _decimal_commas(path, delimiter) else "."
+    if len(header) == 1 and "\t" in header[0] and (problem := other_separator(header, delimiter)):
+        raise BadInputError(f"{path}: {problem}")
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))
     try:

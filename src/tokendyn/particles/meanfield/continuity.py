@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 
 from tokendyn.dynamics import TokenFlow
 from tokendyn.errors import BadInputError
@@ -172,17 +171,41 @@ def _steepness(speeds: np.ndarray, edges: np.ndarray) -> float:
 
 def _carried(masses: np.ndarray, edges: np.ndarray, speeds: np.ndarray, h: float) -> np.ndarray:
     """Return the masses after a time h in a velocity that stands still."""
-    speed = CubicSpline(edges, np.append(speeds, speeds[0]), bc_type="periodic")
+    starts, turns = np.arange(len(masses)), h / edges[1]
+    slopes = _spline_slopes(speeds)
     first = speeds
-    second = speed(edges[:-1] - h / 2 * first)
-    third = speed(edges[:-1] - h / 2 * second)
-    fourth = speed(edges[:-1] - h * third)
-    traced = edges[:-1] - h / 6 * (first + 2 * (second + third) + fourth)
-    moved = np.diff(_cumulative(masses, traced / edges[1]), append=0.0)
+    second = _between(speeds, slopes, starts - turns / 2 * first)
+    third = _between(speeds, slopes, starts - turns / 2 * second)
+    fourth = _between(speeds, slopes, starts - turns * third)
+    traced = starts - turns / 6 * (first + 2 * (second + third) + fourth)
+    moved = np.diff(_cumulative(masses, traced), append=0.0)
     # The last cell ends where the first begins, one turn later.
     moved[-1] += masses.sum() - moved.sum()
     # Rounding of the cumulative mass may leave -1e-17 in an empty cell.
     return np.maximum(moved, 0.0)
+
+
+def _spline_slopes(values: np.ndarray) -> np.ndarray:
+    """Return the slopes, per cell, of the cubic spline through values at the edges of all cells.
+
+    They solve ``s_{i-1} + 4 s_i + s_{i+1} = 3 (y_{i+1} - y_{i-1})``: a circulant system, diagonal in harmonics.
+    """
+    turns = 2 * math.pi / len(values) * np.arange(len(values) // 2 + 1)
+    return np.fft.irfft(np.fft.rfft(values) * (3j * np.sin(turns) / (2 + np.cos(turns))), len(values))
+
+
+def _between(values: np.ndarray, slopes: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the periodic spline through values with these slopes at some places, in cell widths."""
+    floors = np.floor(places)
+    cell = floors.astype(np.int64) % len(values)
+    following = (cell + 1) % len(values)
+    start = values[cell]
+    return np.asarray(start + _rise(places - floors, values[following] - start, slopes[cell], slopes[following]))
+
+
+def _rise(share: np.ndarray, whole: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return how far a cubic has risen at a share of a cell over which it rises by a whole, from its end slopes."""
+    return np.asarray(share * (left + share * (3 * whole - 2 * left - right + share * (left + right - 2 * whole))))
 
 
 def _cumulative(masses: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -192,14 +215,14 @@ def _cumulative(masses: np.ndarray, places: np.ndarray) -> np.ndarray:
     1980), so that the mass between two places is never negative.
     """
     count = len(masses)
-    before = np.roll(masses, 1)
-    slopes = (7 * (before + masses) - np.roll(masses, -1) - np.roll(masses, 2)) / 12
-    slopes = np.clip(slopes, 0.0, 3 * np.minimum(before, masses))
+    around = np.concatenate([masses[-2:], masses, masses[:1]])
+    before = around[1:-2]
+    slopes = (7 * (before + masses) - around[3:] - around[:-3]) / 12
+    slopes = np.minimum(np.maximum(slopes, 0.0), 3 * np.minimum(before, masses))
     floors = np.floor(places)
-    cell, share = floors.astype(np.int64) % count, places - floors
+    cell = floors.astype(np.int64) % count
     sums = np.concatenate([[0.0], np.cumsum(masses)])
-    left, right, mass = slopes[cell], slopes[(cell + 1) % count], masses[cell]
-    inside = share * (left + share * (3 * mass - 2 * left - right + share * (left + right - 2 * mass)))
+    inside = _rise(places - floors, masses[cell], slopes[cell], slopes[(cell + 1) % count])
     return np.asarray(sums[-1] * np.floor(floors / count) + sums[cell] + inside)
 
 

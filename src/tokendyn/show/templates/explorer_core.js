@@ -321,7 +321,8 @@ const tokendynCore = (() => {
 
   /**
    * Start a run of a setup, kind "hardmax" or "softmax". Its states, leaders, found (the tokens that lead, and since
-   * when) and failure are read from outside; advance() adds one layer or step, work(until) goes on until a time.
+   * when), frozen (the leader that a token follows for ever, -1 where that is open) and failure are read from outside;
+   * advance() adds one layer or step, work(until) goes on until a time.
    */
   const startRun = (setup, kind) => {
     const { n, d } = setup;
@@ -332,8 +333,8 @@ const tokendynCore = (() => {
     const run = {
       setup: own, kind, states: [first], leaders: [], found: [], place: new Int32Array(n).fill(-1), failure: "",
       total: sphere ? setup.steps : setup.layers, scale: first.reduce((most, x) => Math.max(most, Math.abs(x)), 0),
+      frozen: new Int32Array(n).fill(-1),
     };
-    const frozen = new Int32Array(n).fill(-1);
     const note = ({ leaders, spreads }) => {
       run.leaders.push(leaders);
       noteLeaders(run, leaders, spreads);
@@ -344,7 +345,7 @@ const tokendynCore = (() => {
         ? softmax(queries, x, values, weights, n, d, setup.beta)
         : setup.value
           ? hardmax(queries, x, values, weights, n, d, setup.tolerance)
-          : freezing(queries, x, weights, n, d, setup.tolerance, frozen);
+          : freezing(queries, x, weights, n, d, setup.tolerance, run.frozen);
       const share = setup.alpha / (1 + setup.alpha);
       note(found);
       return x.map((value, place) => value + share * (found.means[place] - value));

@@ -222,47 +222,19 @@ const tokendynDraw = (() => {
     pen.globalAlpha = 1;
   };
 
-  const frame = (pen, scene, colours) => {
-    const { view, width, height, run } = scene, place = placer(view, width, height);
-    pen.strokeStyle = colours.line;
-    pen.lineWidth = 1;
-    const [x0, y0] = place([0, 0, 0], 0);
-    if (run.setup.model === "clustering") {
-      pen.beginPath();
-      pen.moveTo(0, y0); pen.lineTo(width, y0); pen.moveTo(x0, 0); pen.lineTo(x0, height);
-      pen.stroke();
-      return;
-    }
-    pen.strokeStyle = colours.quiet;
-    const radius = (Math.min(width, height) / 2 - 8) / view.radius;
-    pen.beginPath();
-    pen.arc(x0, y0, radius, 0, 2 * Math.PI);
-    pen.stroke();
-    if (view.d === 2) return;
-    pen.fillStyle = colours.quiet;
-    pen.font = "12px system-ui, sans-serif";
-    for (const [axis, name] of [[[1, 0, 0], "e₁"], [[0, 1, 0], "e₂"], [[0, 0, 1], "e₃"]]) {
-      const [x, y, depth] = place(axis, 0);
-      pen.globalAlpha = depth < 0 ? 0.35 : 1;
-      pen.beginPath(); pen.moveTo(x0, y0); pen.lineTo(x, y); pen.strokeStyle = colours.line; pen.stroke();
-      pen.fillText(name, x + 4, y - 4);
-    }
-    pen.globalAlpha = 1;
-  };
-
-  /** Where the projected law puts the tokens: small crosses. */
+  /** Where the theory puts the tokens, known before play: small crosses. */
   const crosses = (pen, scene, colours) => {
-    const { targets, view, width, height, run } = scene, { n, d } = run.setup, place = placer(view, width, height);
+    const { targets, view, width, height } = scene, place = placer(view, width, height);
     if (!targets) return;
     pen.strokeStyle = colours.ink;
     pen.lineWidth = 1.2;
     pen.beginPath();
     const seen = new Set();
-    for (let i = 0; i < n; i++) {
-      const [x, y, depth] = place(targets, i * d), key = `${Math.round(x / 5)} ${Math.round(y / 5)}`;
+    for (const target of targets) {
+      const [x, y, depth] = place(target, 0), key = `${Math.round(x / 5)} ${Math.round(y / 5)}`;
       if (depth < 0 || seen.has(key)) continue;
       seen.add(key);
-      pen.moveTo(x - 4, y - 4); pen.lineTo(x + 4, y + 4); pen.moveTo(x - 4, y + 4); pen.lineTo(x + 4, y - 4);
+      pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x - 5, y + 5); pen.lineTo(x + 5, y - 5);
     }
     pen.stroke();
   };
@@ -273,14 +245,50 @@ const tokendynDraw = (() => {
     pen.closePath();
   };
 
+  /** Lines to the tokens that each token attends to, as strong as the attention. */
+  const links = (pen, scene, colours) => {
+    const { run, view, width, height, position, state } = scene, { d } = run.setup;
+    const x = between(run, position), place = placer(view, width, height);
+    pen.strokeStyle = colours.ink;
+    pen.lineWidth = 1.2;
+    for (const i of scene.linked) {
+      const [a, b, depth] = place(x, i * d);
+      for (const [j, share] of tokendynLens.attention(run, state, i)) {
+        if (j === i || share < 0.03 || depth < 0) continue;
+        const [p, q, other] = place(x, j * d), long = Math.hypot(p - a, q - b);
+        if (other < 0 || long < 12) continue;
+        // A small head in the middle says who attends to whom; ends are under the tokens.
+        const [u, v] = [(p - a) / long, (q - b) / long], [mx, my] = [(a + p) / 2 + 4 * u, (b + q) / 2 + 4 * v];
+        pen.globalAlpha = 0.12 + 0.5 * share;
+        pen.beginPath();
+        pen.moveTo(a, b); pen.lineTo(p, q);
+        pen.moveTo(mx - 7 * u - 4 * v, my - 7 * v + 4 * u); pen.lineTo(mx, my); pen.lineTo(mx - 7 * u + 4 * v, my - 7 * v - 4 * u);
+        pen.stroke();
+      }
+    }
+    pen.globalAlpha = 1;
+  };
+
+  /** How many tokens are outside the canvas. */
+  const outside = (scene) => {
+    const { run, view, width, height, position } = scene, { n, d } = run.setup, x = between(run, position), place = placer(view, width, height);
+    let count = 0;
+    for (let i = 0; i < n; i++) {
+      const [a, b] = place(x, i * d);
+      if (!(a >= 0 && a <= width && b >= 0 && b <= height)) count++;
+    }
+    return count;
+  };
+
   /** Tokens as dots, leaders as stars whose area is the mass that follows them, names where there are few. */
   const tokens = (pen, scene, colours, colourOf, styles) => {
     const { run, view, width, height, selected, names, position } = scene, { n, d, labels, weights } = run.setup;
     const x = between(run, position), place = placer(view, width, height), size = n > 200 ? 2.4 : n > 60 ? 3.2 : 4.5;
+    const near = (depth) => (d === 3 ? 0.72 + 0.38 * (depth + 1) / 2 : 1);
     const byColour = new Map(), stars = new Map(), places = [];
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     scene.group.members.forEach((member, number) => {
-      if (member.shown && number < styles.length) stars.set(member.token, number);
+      if (member.shown && number < scene.most) stars.set(member.token, number);
     });
     for (let i = 0; i < n; i++) {
       const at = place(x, i * d), colour = colourOf(scene.group.of[i]), key = colour + (at[2] < 0 ? " back" : "");
@@ -290,12 +298,12 @@ const tokendynDraw = (() => {
       byColour.get(key).list.push(at);
     }
     for (const { colour, back, list } of [...byColour.values()].sort((a, b) => b.back - a.back)) {
-      pen.globalAlpha = back ? 0.18 : 0.95;
+      pen.globalAlpha = back ? 0.25 : 0.95;
       pen.fillStyle = colour;
       pen.strokeStyle = colours.paper;
       pen.lineWidth = 0.8;
       pen.beginPath();
-      for (const [a, b] of list) { pen.moveTo(a + size, b); pen.arc(a, b, size, 0, 2 * Math.PI); }
+      for (const [a, b, depth] of list) { const r = size * near(depth); pen.moveTo(a + r, b); pen.arc(a, b, r, 0, 2 * Math.PI); }
       pen.fill();
       if (n <= 200) pen.stroke();
     }
@@ -303,7 +311,7 @@ const tokendynDraw = (() => {
     for (const [token, number] of stars) {
       const [a, b, depth] = places[token], mass = scene.group.members[number].mass / total;
       pen.globalAlpha = depth < 0 ? 0.3 : 1;
-      drawStar(pen, a, b, 7 + 13 * Math.sqrt(mass), styles[number].rays);
+      drawStar(pen, a, b, (7 + 13 * Math.sqrt(mass)) * near(depth), styles[number].rays);
       pen.fillStyle = colourOf(number);
       pen.fill();
       pen.strokeStyle = colours.ink;
@@ -381,5 +389,5 @@ const tokendynDraw = (() => {
     pen.beginPath(); pen.moveTo(px(position), top); pen.lineTo(px(position), bottom); pen.stroke();
   };
 
-  return { NEUTRAL, theme, lifted, groups, placer, unplace, between, cells, hulls, trails, frame, crosses, tokens, chart, drawStar };
+  return { NEUTRAL, theme, lifted, groups, placer, unplace, between, cells, hulls, trails, crosses, links, outside, tokens, chart };
 })();

@@ -83,7 +83,7 @@ const tokendynSetup = (() => {
     }
     if (found.slice(0, count).some(([, imaginary]) => Math.abs(imaginary) > tie)) status = "rotating";
     else if (size(product(M.map((x, place) => x - found[0][0] * one[place]), projector, d)) > 1e-4 * scale) status = "defective";
-    return { projector, status, dimension: count };
+    return { projector, status, dimension: count, eigenvalues: found };
   };
 
   /** Pi of every token; null when it is the identity, not defined for a token, or converges too slowly to compare with. */
@@ -122,6 +122,9 @@ const tokendynSetup = (() => {
     return Float64Array.of(a * c * c + b * s * s, off, off, a * s * s + b * c * c);
   };
 
+  /** A^T A of a matrix, whose eigenvalues are squares of the singular values. */
+  const square = (a, d) => product(tokendynCore.transposed(a, d), a, d);
+
   const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
   /** Read settings from a parsed JSON value, or throw an Error that lists what is wrong with it. */
@@ -136,7 +139,8 @@ const tokendynSetup = (() => {
     const number = (value) => typeof value === "number" && Number.isFinite(value);
     const sphere = inner.model === "meanfield", rows = inner.tokens;
     need(sphere || inner.model === "clustering", 'model must be "clustering" or "meanfield"');
-    const some = need(Array.isArray(rows) && rows.length > 0 && rows.length <= MOST_TOKENS, `tokens must be 1 to ${MOST_TOKENS} rows`);
+    const some = Array.isArray(rows) && rows.length > 0;
+    need(some && rows.length <= MOST_TOKENS, `tokens must be 1 to ${MOST_TOKENS} rows${Array.isArray(rows) ? `, got ${rows.length}` : ""}`);
     const d = some && Array.isArray(rows[0]) ? rows[0].length : 0, n = some ? rows.length : 0;
     need(d === 2 || (sphere && d === 3), sphere ? "tokens must have 2 or 3 coordinates" : "tokens must have 2 coordinates");
     const whole = some && rows.every((row) => Array.isArray(row) && row.length === d && row.every((x) => number(x) && Math.abs(x) <= 1e100));
@@ -146,13 +150,13 @@ const tokendynSetup = (() => {
     need(Array.isArray(labels) && labels.length === n && labels.every((label) => typeof label === "string"), "labels must be one text a token");
     const weights = inner.weights ?? null;
     need(weights === null || (Array.isArray(weights) && weights.length === n && weights.every((w) => number(w) && w > 0 && w <= 1e100)), "weights must be one positive number a token");
-    const square = (name) => {
+    const grid = (name) => {
       const value = inner[name] ?? null;
       if (value === null) return null;
       const right = Array.isArray(value) && value.length === d && value.every((row) => Array.isArray(row) && row.length === d && row.every(number));
       return need(right, `${name} must be a ${d} by ${d} matrix of finite numbers`) ? Float64Array.from(value.flat()) : null;
     };
-    const matrix = square(sphere ? "interaction" : "score"), value = square("value");
+    const matrix = grid(sphere ? "interaction" : "score"), value = grid("value");
     const within = (name, low, high, otherwise, round) => {
       const given = inner[name] ?? otherwise;
       need(number(given) && given >= low && given <= high && (!round || Number.isInteger(given)), `${name} must be ${round ? "a whole number " : ""}from ${low} to ${high}`);
@@ -196,5 +200,5 @@ const tokendynSetup = (() => {
     };
   };
 
-  return { identity, eigenvalues, projection, targets, distance, ellipse, ofEllipse, read, write, MOST_TOKENS, MOST_STEPS };
+  return { identity, eigenvalues, product, square, size, projection, targets, distance, ellipse, ofEllipse, read, write, MOST_TOKENS, MOST_STEPS };
 })();
