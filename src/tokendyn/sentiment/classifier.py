@@ -66,11 +66,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
     find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
     stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
-    attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
-    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression
-    whose prior knows how far each word tells the classes apart (:func:`tokendyn.sentiment.values.fit_values`): one
-    minimum, no seed, no epochs. Any number of classes has a softmax in place of the logistic function; the margin of
-    the two best is explained.
+    attention decides is how much a word counts: **negators, contrasts and intensifiers lead the words beside them** and
+    scale what these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic
+    regression whose prior knows how far each word tells the classes apart
+    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
+    in place of the logistic function; the margin of the two best is explained.
 
     At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
     its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
@@ -94,8 +94,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     modifiers
-        Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
-        these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
+        Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
+        beside them and scale what these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
     spelling
         Transfer 0, without a tokeniser of one's own. Whether an unknown word that one slip, or drawn-out letters, make
         of one frequent word counts as that word: see :class:`tokendyn.sentiment.spelling.Spelling`.
@@ -158,7 +158,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     phantom_
         Phantom words of every text.
     modifiers_
-        Transfer 0. How far negators and intensifiers scale the words behind them,
+        Transfer 0. How far negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
     grouping_
         Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
