@@ -2,7 +2,7 @@
 
 Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
 benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
-README, ``docs/images/leaders.gif``, is a copy of ``leaders.gif``.
+README, ``docs/images/leaders.gif``, is written by this script and not by the build.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ mpl.use("agg")
 DOCS = Path(__file__).resolve().parent
 #: The page of an explained review and the explorer, which pages show in a frame.
 PAGE, EXPLORER = "why.html", "explorer.html"
-#: The film of the README.
+#: The film of the README, in ``docs/images``.
 FILM = "leaders.gif"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
@@ -44,6 +44,55 @@ def leaders_last() -> Figure:
 
     run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
     return panels(run.scene("every token has reached its leader"), layers=(30,))
+
+
+def door_forecast() -> Figure:
+    """Show a noisy oscillation with a calibrated forecast: the door of those who have snapshots."""
+    from tokendyn.forecast import TDDMD
+
+    steps = np.arange(240)
+    series = np.sin(0.2 * steps) + 0.15 * np.random.default_rng(0).standard_normal(240)
+    model = TDDMD(delays=12, rank=2).fit(series[:200]).calibrate(series[:200], horizon=40)
+    forecast = model.forecast(40, level=0.9)
+    figure, axes = _new("40 steps ahead, with a band of 90 %")
+    axes.plot(steps[140:200], series[140:200], "k-", lw=1, label="measured")
+    axes.plot(steps[200:], series[200:], "k.", ms=4, label="measured later")
+    axes.plot(steps[200:], forecast.values, "C0-", label="forecast")
+    assert forecast.lower is not None
+    assert forecast.upper is not None
+    axes.fill_between(steps[200:], forecast.lower[:, 0], forecast.upper[:, 0], color="C0", alpha=0.25)
+    axes.set(xlabel="step")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def door_texts() -> Figure:
+    """Show what the leaders of a review add: the door of those who have texts."""
+    from tokendyn.data.texts import small_reviews
+    from tokendyn.sentiment import LeaderClassifier
+
+    reviews = small_reviews()
+    model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    figure, axes = _new("")
+    model.explain("I feared the worst, but this is a warm, brilliant film.").plot(axes)
+    axes.set_title("“I feared the worst, but this is a warm, brilliant film.”", fontsize=10)
+    return figure
+
+
+def door_model() -> Figure:
+    """Show tokens of eight texts, planted to gather by a third a layer: the door of those who have a model."""
+    from tokendyn import inspect
+
+    rng = np.random.default_rng(0)
+    texts = []
+    for _ in range(8):
+        states = [rng.normal(size=(20, 16))]
+        for _ in range(5):
+            states.append(states[-1] + (states[-1].mean(axis=0) - states[-1]) / 3)
+        texts.append(np.array(states))
+    figure, axes = _new("Tokens of one text gather, beyond those of others")
+    inspect(texts).plot(axes)
+    return figure
 
 
 def meanfield_guard() -> Figure:
@@ -276,7 +325,9 @@ def explorer(folder: Path) -> None:
 
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "leaders.png": leaders, "leaders_last.png": leaders_last, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
+    "leaders.png": leaders, "leaders_last.png": leaders_last,
+    "door_forecast.png": door_forecast, "door_texts.png": door_texts, "door_model.png": door_model,
+    "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
@@ -290,7 +341,6 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
     (EXPLORER,): explorer,
-    (FILM,): film,
 }
 
 
@@ -349,3 +399,4 @@ def _draw_curves(axes: Axes, curves: Sequence) -> None:
 
 if __name__ == "__main__":
     make(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS / "figures")
+    film(DOCS / "images")

@@ -398,29 +398,58 @@ def test_the_equation_shows_the_attention_of_the_selected_token(page):
 # ---- hands on a phone ----
 
 
-def test_a_finger_scrolls_past_the_picture_and_drags_a_token_on_it(browser, tmp_path):
-    page = opened(browser, tmp_path, {"emerging-leader": presets()["emerging-leader"].to_dict()}, has_touch=True)
+@pytest.fixture(scope="module")
+def phone(browser, tmp_path_factory):
+    settings = {"emerging-leader": presets()["emerging-leader"].to_dict()}
+    page = opened(browser, tmp_path_factory.mktemp("phone"), settings, has_touch=True, is_mobile=True)
     page.set_viewport_size({"width": 390, "height": 844})
     drawn(page)
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    touch = """([x, y]) => {
-      const target = document.getElementById("x-hard");
-      const point = new Touch({ identifier: 1, target, clientX: x, clientY: y });
-      const event = new TouchEvent("touchstart", { touches: [point], cancelable: true, bubbles: true });
-      return !target.dispatchEvent(event);
-    }"""
-    x, y, _ = place_of(page, 2)
-    assert page.evaluate(touch, [x, y])
-    assert not page.evaluate(touch, [x + 150, y - 60])
-    page.locator("#x-play").scroll_into_view_if_needed()
-    boxes = [page.locator(name).bounding_box() for name in ("#x-hard", "#x-alpha", "#x-beta", "#x-play")]
+    page.evaluate("scrollTo(0, 150)")
+    page.devtools = page.context.new_cdp_session(page)
+    yield page
+    assert page.problems == []
+
+
+def swipe(page, start, move):
+    """Move fingers from their places, each as far as ``move`` says, and lift them."""
+    for step in range(6):
+        points = [
+            {"x": x + step * dx / 5, "y": y + step * dy / 5} for (x, y), (dx, dy) in zip(start, move, strict=True)
+        ]
+        kind = "touchMove" if step else "touchStart"
+        page.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    page.devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+
+
+def test_a_finger_drags_a_token_and_scrolls_the_page_from_anywhere_else(phone):
+    scrolled = "scrollY"
+    x, y, scale = place_of(phone, 2)
+    before, tokens = phone.evaluate(scrolled), setup_of(phone, "tokens")
+    swipe(phone, [(x, y)], [(40, -40)])
+    np.testing.assert_allclose(setup_of(phone, "tokens")[4:6] - tokens[4:6], 40 / scale, atol=3 / scale)
+    assert phone.evaluate(scrolled) == before
+    box = phone.locator("#x-hard").bounding_box()
+    empty, view = (box["x"] + 170, box["y"] + 300), "tokendynExplorer.state.view"
+    look = phone.evaluate(f"[{view}.centre, {view}.radius]")
+    swipe(phone, [empty], [(0, -120)])
+    assert phone.evaluate(scrolled) > before
+    assert phone.evaluate(f"[{view}.centre, {view}.radius]") == look
+    box = phone.locator("#x-hard").bounding_box()
+    middle = box["y"] + 200
+    swipe(phone, [(box["x"] + 140, middle), (box["x"] + 200, middle)], [(-50, 0), (50, 0)])
+    assert phone.evaluate(f"{view}.radius") < look[1]
+
+
+def test_on_a_phone_the_sliders_are_on_one_screen_with_the_picture(phone):
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    boxes = [phone.locator(name).bounding_box() for name in ("#x-hard", "#x-alpha", "#x-beta", "#x-play")]
     top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
     assert bottom - top < 844
-    assert page.locator("#x-soft").bounding_box() is None
-    page.check("input[name=x-which][value=softmax]")
-    assert page.locator("#x-soft").bounding_box() is not None
-    assert page.problems == []
-    assert math.isclose(page.evaluate("tokendynExplorer.state.setup.n"), 8)
+    assert phone.locator("#x-soft").bounding_box() is None
+    phone.check("input[name=x-which][value=softmax]")
+    assert phone.locator("#x-soft").bounding_box() is not None
 
 
 # ---- words of a trained model ----

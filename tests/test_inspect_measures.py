@@ -17,7 +17,7 @@ from tokendyn.metrics.attention import (
     permuted_top,
     visible,
 )
-from tokendyn.metrics.geometry import clusters, effective_rank, gathering, mean_cosine, standard_error
+from tokendyn.metrics.geometry import clusters, covariance_rank, gathering, mean_cosine, standard_error
 from tokendyn.models.motion import Motion
 from tokendyn.models.nulls import pool_of
 
@@ -64,11 +64,11 @@ def test_the_mean_cosine_is_that_of_all_pairs(rng):
 
 def test_the_effective_rank_counts_equal_directions(rng):
     corners = np.concatenate([np.eye(6), -np.eye(6)])
-    assert effective_rank(corners) == pytest.approx(6)
+    assert covariance_rank(corners) == pytest.approx(6)
     tokens = rng.normal(size=(5, 40))
     values = np.linalg.svd(tokens - tokens.mean(axis=0), compute_uv=False) ** 2
-    assert effective_rank(tokens) == pytest.approx(np.exp(entropy(values[values > 1e-12 * values[0]])))
-    assert effective_rank(np.ones((4, 3))) == 0
+    assert covariance_rank(tokens) == pytest.approx(np.exp(entropy(values[values > 1e-12 * values[0]])))
+    assert covariance_rank(np.ones((4, 3))) == 0
 
 
 def test_planted_clusters_are_counted(rng):

@@ -10,6 +10,7 @@ PAGES = [
     "tutorial-exact",
     "tutorial-forecast",
     "tutorial-inspect",
+    "lecture",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",

@@ -58,7 +58,7 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.found.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "input"):
+        if tag not in ("meta", "img", "input", "source"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):

@@ -18,7 +18,7 @@ from tokendyn.metrics.attention import (
     permuted_top,
     visible,
 )
-from tokendyn.metrics.geometry import clusters, effective_rank, mean_cosine, mean_direction, unit
+from tokendyn.metrics.geometry import clusters, covariance_rank, mean_cosine, mean_direction, unit
 from tokendyn.models.motion import split_motion
 from tokendyn.models.nulls import Pool, Received, generator_of, key_ablations
 from tokendyn.models.parts import HeadMatrices
@@ -127,7 +127,7 @@ def measure_states(
     count = inner.shape[1]
     into.states = states
     into.shapes["model"] = shape_of(states, first)
-    into.rank = np.array([effective_rank(layer) / count for layer in inner])
+    into.rank = np.array([covariance_rank(layer) / count for layer in inner])
     into.clusters = np.array([[clusters(layer, cut) / count for cut in CUTS] for layer in inner])
     if pool is not None:
         into.nulls["clusters"] = pool.clusters(count, CUTS, generator_of(inner[0]))
@@ -217,7 +217,7 @@ def _measure_random(random: Model, encoded: Encoded, measured: TextMeasures) -> 
 
     states = random.run(encoded, visit=look).states
     measured.shapes["random weights"] = shape_of(states)
-    measured.nulls["rank"] = np.array([effective_rank(layer) / (len(layer) - 1) for layer in states[:, 1:]])
+    measured.nulls["rank"] = np.array([covariance_rank(layer) / (len(layer) - 1) for layer in states[:, 1:]])
     if cold:
         measured.heads["cold_random"] = np.stack(cold)
 

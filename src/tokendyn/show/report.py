@@ -275,7 +275,7 @@ class Report:
             if section.heading or not groups:
                 groups.append([])
             groups[-1].append(section)
-        parts = []
+        parts: list[Part] = []
         for group in groups:
             title = group[0].heading or "Summary"
             parts.append(Part(f"part-{len(parts) + 1}", title, "", [(section, "") for section in group], chapter=False))

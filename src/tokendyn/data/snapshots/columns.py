@@ -199,7 +199,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
         delimiter = ";"
         header = split_header(path, delimiter)
     decimal = "," if delimiter == ";" and _decimal_commas(path, delimiter) else "."
-    if len(header) == 1 and (problem := other_separator(header, delimiter)):
+    if len(header) == 1 and "\t" in header[0] and (problem := other_separator(header, delimiter)):
         raise BadInputError(f"{path}: {problem}")
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))
