@@ -2,7 +2,7 @@
 
 Figures are computed here, in small; those of long measurements are drawn from the numbers in ``docs/data``, which the
 benchmarks wrote. What is there already is made anew only when this script or the data are newer. The picture of the
-README, ``docs/images/leaders.png``, is a copy of ``leaders.png``.
+README, ``docs/images/leaders.gif``, is written by this script and not by the build.
 """
 
 import importlib.util
@@ -21,8 +21,10 @@ from matplotlib.figure import Figure
 mpl.use("agg")
 
 DOCS = Path(__file__).resolve().parent
-#: The page of an explained review, which the tutorial shows in a frame.
-PAGE = "why.html"
+#: The page of an explained review and the explorer, which pages show in a frame.
+PAGE, EXPLORER = "why.html", "explorer.html"
+#: The film of the README, in ``docs/images``.
+FILM = "leaders.gif"
 _MATRICES = ["--value", "diag(1,2)", "--score", "diag(4,1)"]
 
 
@@ -33,6 +35,64 @@ def leaders() -> Figure:
 
     run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
     return panels(run.scene("60 tokens gather around their leaders"), layers=(0, 1, 2, 30))
+
+
+def leaders_last() -> Figure:
+    """Show the same tokens after the last layer, alone."""
+    from tokendyn.particles import simulate
+    from tokendyn.show.panels import panels
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=30)
+    return panels(run.scene("every token has reached its leader"), layers=(30,))
+
+
+def door_forecast() -> Figure:
+    """Show a noisy oscillation with a calibrated forecast: the door of those who have snapshots."""
+    from tokendyn.forecast import TDDMD
+
+    steps = np.arange(240)
+    series = np.sin(0.2 * steps) + 0.15 * np.random.default_rng(0).standard_normal(240)
+    model = TDDMD(delays=12, rank=2).fit(series[:200]).calibrate(series[:200], horizon=40)
+    forecast = model.forecast(40, level=0.9)
+    figure, axes = _new("40 steps ahead, with a band of 90 %")
+    axes.plot(steps[140:200], series[140:200], "k-", lw=1, label="measured")
+    axes.plot(steps[200:], series[200:], "k.", ms=4, label="measured later")
+    axes.plot(steps[200:], forecast.values, "C0-", label="forecast")
+    assert forecast.lower is not None
+    assert forecast.upper is not None
+    axes.fill_between(steps[200:], forecast.lower[:, 0], forecast.upper[:, 0], color="C0", alpha=0.25)
+    axes.set(xlabel="step")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def door_texts() -> Figure:
+    """Show what the leaders of a review add: the door of those who have texts."""
+    from tokendyn.data.texts import small_reviews
+    from tokendyn.sentiment import LeaderClassifier
+
+    reviews = small_reviews()
+    model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
+    figure, axes = _new("")
+    model.explain("I feared the worst, but this is a warm, brilliant film.").plot(axes)
+    axes.set_title("“I feared the worst, but this is a warm, brilliant film.”", fontsize=10)
+    return figure
+
+
+def door_model() -> Figure:
+    """Show tokens of eight texts, planted to gather by a third a layer: the door of those who have a model."""
+    from tokendyn import inspect
+
+    rng = np.random.default_rng(0)
+    texts = []
+    for _ in range(8):
+        states = [rng.normal(size=(20, 16))]
+        for _ in range(5):
+            states.append(states[-1] + (states[-1].mean(axis=0) - states[-1]) / 3)
+        texts.append(np.array(states))
+    figure, axes = _new("Tokens of one text gather, beyond those of others")
+    inspect(texts).plot(axes)
+    return figure
 
 
 def meanfield_guard() -> Figure:
@@ -211,6 +271,15 @@ def forecast_errors() -> Figure:
     return figure
 
 
+def film(folder: Path) -> None:
+    """Write the same tokens as a film."""
+    from tokendyn.particles import simulate
+    from tokendyn.show import animate
+
+    run = simulate(np.random.default_rng(4).normal(size=(60, 2)), alpha=0.5, layers=12)
+    animate(run.scene("60 tokens gather around their leaders"), folder / FILM, seconds=4, fps=6)
+
+
 def meanfield_run(folder: Path) -> None:
     """Run tokens from the command line and take its figures."""
     words = ["simulate", "--model", "meanfield", "--beta", "300", *_MATRICES, "--tokens", "300", "--no-animation"]
@@ -219,8 +288,8 @@ def meanfield_run(folder: Path) -> None:
 
 def phase(folder: Path) -> None:
     """Fill two phase diagrams from the command line and take their figures."""
-    over_time = ["phase", "--betas", "10,30,100,300,1000", *_MATRICES, "--tokens", "400"]
-    over_spectrum = ["phase", "--spectrum", "--betas", "10,100,1000", "--score", "diag(4,1)", "--tokens", "200"]
+    over_time = ["phase", "--betas", "10,20,30,60,100,200", *_MATRICES, "--tokens", "80"]
+    over_spectrum = ["phase", "--spectrum", "--betas", "10,30,100", "--score", "diag(4,1)", "--tokens", "60"]
     _take(over_time, {"phase.png": folder / "phase_time.png", "slopes.png": folder / "phase_slopes.png"})
     _take(over_spectrum, {"phase.png": folder / "phase_spectrum.png"})
 
@@ -246,9 +315,19 @@ def explanation(folder: Path) -> None:
     (folder / PAGE).write_text(why.to_html(), encoding="utf-8")
 
 
+def explorer(folder: Path) -> None:
+    """Write the explorer with all its presets."""
+    from tokendyn.particles.presets import presets
+    from tokendyn.show.explorer import write_explorer
+
+    write_explorer({name: preset.to_dict() for name, preset in presets().items()}, "emerging-leader", folder / EXPLORER)
+
+
 #: Each figure by its function.
 DRAWN: dict[str, Callable[[], Figure]] = {
-    "leaders.png": leaders, "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
+    "leaders.png": leaders, "leaders_last.png": leaders_last,
+    "door_forecast.png": door_forecast, "door_texts.png": door_texts, "door_model.png": door_model,
+    "meanfield_guard.png": meanfield_guard, "meanfield_A.png": meanfield_a,
     "meanfield_B.png": meanfield_b, "meanfield_C.png": meanfield_c, "meanfield_D.png": meanfield_d,
     "meanfield_E.png": meanfield_e, "forecast_cost.png": forecast_cost,
     "forecast_reaction_diffusion.png": forecast_reaction_diffusion, "sweep_against.png": sweep_against,
@@ -261,6 +340,7 @@ WRITTEN: dict[tuple[str, ...], Callable[[Path], None]] = {
     ("phase_time.png", "phase_slopes.png", "phase_spectrum.png"): phase,
     ("exact_slopes.png",): exact_slopes,
     (PAGE,): explanation,
+    (EXPLORER,): explorer,
 }
 
 
@@ -319,3 +399,4 @@ def _draw_curves(axes: Axes, curves: Sequence) -> None:
 
 if __name__ == "__main__":
     make(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS / "figures")
+    film(DOCS / "images")

@@ -12,13 +12,13 @@ from tokendyn.data.systems import lorenz63
 from tokendyn.forecast import TDDMD, TDTF, local_eigenvalues, read_orbit
 from tokendyn.forecast.figures import attention_figure, forecast_figure, local_eigenvalues_figure, share_figure
 
-series = lorenz63(2500, seed=0).select(["x"])
-learned, rest = series[:2300].values, series[2300:].values
+series = lorenz63(2000, seed=0).select(["x"])
+learned, rest = series[:1800].values, series[1800:].values
 
 # %%
 # Fit both on the same windows: five delays, five steps apart.
 linear = TDDMD(delays=5, stride=5).fit(learned, dt=series.dt)
-model = TDTF(delays=5, stride=5, units=25, noise=1e-4, iterations=15).fit(learned, dt=series.dt)
+model = TDTF(delays=5, stride=5, units=25, noise=1e-4, iterations=10).fit(learned, dt=series.dt)
 print({name: model.training_[name] for name in ("chosen", "linear_error", "error")})
 
 # %%

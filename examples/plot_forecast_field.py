@@ -46,3 +46,4 @@ print("root mean square error:", round(error, 3), "beside a noise of 0.05")
 # The modes of the linear model with delays, as maps.
 spectrum, _ = linear_spectrum(run.past, run.season)
 figure_maps = maps_figure(spectrum, run.past.grid, run.past)
+# sphinx_gallery_thumbnail_number = 3

@@ -12,13 +12,13 @@ from transformers import BertConfig, BertModel
 import tokendyn as td
 
 # %%
-# A model of 4 layers with 4 heads, and ten "texts": numbers of tokens, since a random model has no words.
+# A model of 3 layers with 2 heads, and eight "texts": numbers of tokens, since a random model has no words.
 config = BertConfig(
-    vocab_size=200, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64,
+    vocab_size=200, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
     attn_implementation="eager",
 )  # fmt: skip
 rng = np.random.default_rng(0)
-texts = list(rng.integers(1, 200, size=(10, 24)))
+texts = list(rng.integers(1, 200, size=(8, 16)))
 seen = td.inspect(BertModel(config), texts)
 print(seen)
 

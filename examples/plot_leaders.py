@@ -30,3 +30,4 @@ figure_faces = panels(faces.scene(DESCRIPTIONS["face-clusters"]))
 # The other two configurations.
 for name in ("triangle", "square"):
     print(name, "->", simulate(configuration(name)).summary()["leaders"])
+# sphinx_gallery_thumbnail_path = 'figures/leaders_last.png'

@@ -30,3 +30,4 @@ print(f"{why.residual:+.3f}  residual\n{why.bias:+.3f}  bias\n{why.logit:+.3f}  
 moving = scene(why, "Words gather around their leaders")
 figure = panels(moving)
 strip = following_strip(moving)
+# sphinx_gallery_thumbnail_number = 2

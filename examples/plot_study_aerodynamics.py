@@ -10,7 +10,7 @@ the models are not told, and a pitching aerofoil whose motion they are told. The
 from tokendyn.studies.forecast import aerodynamics
 from tokendyn.studies.forecast.pages import study_figures
 
-study = aerodynamics(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
+study = aerodynamics(quick=True, budget=0.4, models=["TD-TF", "TD-DMD", "NVAR"])
 print(study)
 
 # %%
@@ -22,3 +22,4 @@ comparison, _ = figures["comparison"]
 # The loads of the aerofoil, forecast from its motion.
 pitching, caption = figures["forecast-3"]
 print(caption)
+# sphinx_gallery_thumbnail_number = 2

@@ -9,7 +9,7 @@ histogram. The quick profile of ``tokendyn forecast study lorenz``: a tenth of t
 from tokendyn.studies.forecast import lorenz
 from tokendyn.studies.forecast.pages import study_figures
 
-study = lorenz(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
+study = lorenz(quick=True, budget=0.4, models=["TD-TF", "TD-DMD", "NVAR"])
 print(study)
 
 # %%
@@ -21,3 +21,4 @@ comparison, _ = figures["comparison"]
 # The first start of the task that sees x alone.
 x_only, caption = figures["forecast-1"]
 print(caption)
+# sphinx_gallery_thumbnail_number = 2

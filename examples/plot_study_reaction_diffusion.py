@@ -9,7 +9,7 @@ nobody has learned, and rebuilt. The quick profile of ``tokendyn forecast study 
 from tokendyn.studies.forecast import reaction_diffusion
 from tokendyn.studies.forecast.pages import study_figures
 
-study = reaction_diffusion(quick=True, budget=1.0, models=["TD-TF", "TD-DMD", "NVAR"])
+study = reaction_diffusion(quick=True, budget=0.4, models=["TD-TF", "TD-DMD", "NVAR"])
 for row in study.rows:
     print(f"{row['model']:8}field error {row['field_error']:.3f}; POD alone leaves {row['floor']:.3f}")
 
@@ -21,3 +21,4 @@ comparison, _ = figures["comparison"]
 # %%
 # The energies of the modes.
 energies, _ = figures["energies-4"]
+# sphinx_gallery_thumbnail_number = 2

@@ -21,3 +21,4 @@ comparison, _ = figures["comparison"]
 # The first forecast of the noisy signal, compared with what it was before the noise.
 noisy, caption = figures["forecast-2"]
 print(caption)
+# sphinx_gallery_thumbnail_number = 2

@@ -12,6 +12,7 @@ from stores import six_tokens
 
 import tokendyn as td
 from tokendyn.exact import Compilation
+from tokendyn.experiments.swept import SweepResult
 from tokendyn.forecast.experiments import Fitting
 from tokendyn.loading import KINDS, Record
 from tokendyn.sentiment import Export, Training
@@ -64,8 +65,11 @@ def swept(folder):
 
 
 def record(folder):
-    swept(folder).save(folder / "sweep")
-    return td.load(folder / "sweep")
+    """Return what a file of numbers loads as: the sweep of an earlier version, without its rows."""
+    values = {"schema": "tokendyn-sweep", "schema_version": 1, "status": "completed", "jobs": 2}
+    (folder / "sweep.json").write_text(json.dumps(values), encoding="utf-8")
+    (folder / "table.csv").write_text("job,status,alpha\n0,completed,0.2\n1,completed,0.5\n", encoding="utf-8")
+    return td.load(folder)
 
 
 #: How each is made, and what its folder loads as.
@@ -77,7 +81,7 @@ RESULTS = {
     "MeanFieldResult": (lambda _: td.MeanField(beta=5.0, **FIELD).run(), td.MeanFieldRun),
     "HeadFacts": (head_facts, Record),
     "PhaseResult": (phase, td.Diagram),
-    "SweepResult": (swept, Record),
+    "SweepResult": (swept, SweepResult),
     "Record": (record, Record),
 }
 
@@ -121,3 +125,13 @@ def test_every_class_of_results_is_held_to_the_contract():
     assert names - {type(make()).__name__ for make in OTHERS.values()} == set(RESULTS)
     # A search has a file of its own, search.json.
     assert {kind for _, kind in classes if kind} - set(KINDS) == {"forecast-search"}
+
+
+def test_a_saved_sweep_comes_back_with_its_rows_and_its_plan(tmp_path):
+    sweep = swept(tmp_path)
+    sweep.save(tmp_path / "sweep")
+    again = td.load(tmp_path / "sweep")
+    assert (again.plan, again.swept, again.counts, again.ran) == (sweep.plan, sweep.swept, sweep.counts, sweep.ran)
+    assert again.ids == sweep.ids
+    assert again.table().equals(sweep.table())
+    assert again.provenance == sweep.provenance

@@ -5,10 +5,11 @@ import hashlib
 import json
 import math
 import re
-import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from explorer_page import opened, place_of, settle, setup_of
 from published_leaders import published
 
 from tokendyn.attention import Head
@@ -21,10 +22,13 @@ from tokendyn.particles.explored import replay
 from tokendyn.particles.meanfield import project
 from tokendyn.particles.presets import presets
 from tokendyn.particles.report import save_run
-from tokendyn.show.explorer import explorer_html, explorer_script, write_explorer
+from tokendyn.show.explorer import explorer_html, explorer_script
 
 EVIL = "</script><script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"
-QUICK = ("emerging-leader", "face-clusters", "experiment-a-30", "self-attention")
+QUICK = {name: presets()[name] for name in ("emerging-leader", "face-clusters")}
+for name in ("experiment-a-30", "self-attention"):  # every fifth token, for a shorter time
+    full = presets()[name]
+    QUICK[name] = replace(full, tokens=full.tokens[::5], labels=(), steps=60)
 
 RUN = """record => {
   const setup = tokendynExplorer.settings.read(record), { core, settings } = tokendynExplorer;
@@ -42,23 +46,10 @@ RUN = """record => {
 
 @pytest.fixture(scope="module")
 def explorer(browser, tmp_path_factory):
-    """Return a function that opens the page and watches for errors; they fail the test that opened it last."""
-    folder = tmp_path_factory.mktemp("explorer")
-    offered = {name: one.to_dict() for name, one in presets().items() if name in QUICK}
+    """Return the page; errors in its console fail the test that used it last."""
+    offered = {name: one.to_dict() for name, one in QUICK.items()}
     evil = Explored(np.eye(2), labels=(EVIL, "b"), title=EVIL, note=EVIL)
-    file = folder / "explorer.html"
-    write_explorer({**offered, "evil": evil.to_dict()}, "emerging-leader", file)
-    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
-    page = context.new_page()
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
-    page.on(
-        "request",
-        lambda sent: None if sent.url.startswith(("file:", "blob:", "data:")) else page.problems.append(sent.url),
-    )
-    page.goto(file.as_uri())
-    return page
+    return opened(browser, tmp_path_factory.mktemp("explorer"), {**offered, "evil": evil.to_dict()})
 
 
 @pytest.fixture
@@ -68,21 +59,6 @@ def page(explorer):
     settle(explorer)
     yield explorer
     assert explorer.problems == []
-
-
-def settle(page):
-    """Wait until the page has computed what is shown."""
-    until = time.monotonic() + 30
-    done = "Object.values(s.shown).every((run) => run.done())"
-    while not page.evaluate(f"(() => {{ const s = tokendynExplorer.state; return !s.dirty && {done}; }})()"):
-        assert time.monotonic() < until
-        page.wait_for_timeout(20)
-
-
-def setup_of(page, name):
-    plain = "value && value.length !== undefined ? Array.from(value) : value"
-    value = page.evaluate(f"(() => {{ const value = tokendynExplorer.state.setup.{name}; return {plain}; }})()")
-    return np.array(value) if isinstance(value, list) else value
 
 
 def random_setup(rng, dim, **settings):
@@ -145,7 +121,7 @@ def test_the_curve_on_the_sphere_is_the_coupling_bound_of_python(page):
     page.select_option("#x-preset", "experiment-a-30")
     settle(page)
     page.wait_for_timeout(100)
-    given = presets()["experiment-a-30"]
+    given = QUICK["experiment-a-30"]
     flow = TokenFlow(30.0, interaction=given.matrix, value=given.value)
     times = np.arange(given.steps + 1) * given.step
     expected = simulate_flow(flow, given.tokens, times, method=given.method, step=given.step)
@@ -154,11 +130,11 @@ def test_the_curve_on_the_sphere_is_the_coupling_bound_of_python(page):
 
 
 def test_every_preset_is_shown_without_an_error(page):
-    for name in QUICK:
+    for name, given in QUICK.items():
         page.select_option("#x-preset", name)
         page.wait_for_timeout(150)
         assert page.evaluate("Object.values(tokendynExplorer.state.shown).map((run) => run.failure)") == ["", ""]
-        assert presets()[name].title in page.inner_text("#x-note")
+        assert given.title in page.inner_text("#x-note")
 
 
 def test_the_table_names_the_leaders_that_python_finds(page):
@@ -174,17 +150,7 @@ def test_the_table_names_the_leaders_that_python_finds(page):
 
 def test_a_dragged_token_starts_elsewhere_and_the_run_follows(page):
     before = setup_of(page, "tokens")
-    page.locator("#x-hard").scroll_into_view_if_needed()
-    place = page.evaluate(
-        """(() => {
-          const { state } = tokendynExplorer, c = document.getElementById("x-hard"), box = c.getBoundingClientRect();
-          const scale = (Math.min(c.clientWidth, c.clientHeight) / 2 - 8) / state.view.radius;
-          const [x, y] = state.setup.tokens, [left, top] = state.view.centre;
-          return [box.left + c.clientLeft + c.clientWidth / 2 + (x - left) * scale,
-                  box.top + c.clientTop + c.clientHeight / 2 - (y - top) * scale, scale];
-        })()"""
-    )
-    x, y, scale = place
+    x, y, scale = place_of(page, 0)
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x - 30, y + 20, steps=4)

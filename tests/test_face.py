@@ -26,6 +26,7 @@ from tokendyn.forecast.forecasts import Forecasts
 from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.search import auto_forecaster
 from tokendyn.loading import FOLDERS, KINDS, RECORDS, Record
+from tokendyn.models import head_table
 from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
@@ -180,6 +181,7 @@ RESULTS = {
     ),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
     "inspection-of-states": lambda: td.inspect(np.random.default_rng(0).normal(size=(3, 12, 6))),
+    "head-table": lambda: head_table(tiny("bert")),
     "inspection-of-texts": lambda: td.inspect(
         tiny("bert"), np.random.default_rng(0).integers(1, 50, size=(2, 9)), null="none"
     ),

@@ -350,7 +350,7 @@ def test_recent_origins_weigh_more_as_the_formula_says():
         others = [number for number in range(7) if number != origin]
         mean = sum(weights[i] * squares[i] for i in others) / sum(weights[i] for i in others)
         scores.append((squares[origin] / mean) ** 0.5)
-    share = 0.5 * (1 + sum(w * w for w in weights) / sum(weights) ** 2)
+    share = 0.5 * (1 + 0.5 * sum(w * w for w in weights) / sum(weights) ** 2)
     total, place = 0.0, -1
     order = sorted(range(7), key=lambda i: scores[i])
     while total < share * sum(weights):
@@ -368,3 +368,13 @@ def test_only_origins_of_one_series_have_an_order():
     )
     assert one.recent < 1.0
     assert several.recent == 1.0
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_residuals_of_growth_by_a_factor_have_grown_to_the_end_of_the_series(sign):
+    series = sign * np.exp(0.05 * np.arange(120.0))
+    model = Persistence().fit(series).calibrate(series, horizon=6)
+    missed = series[-1] * (1.0 - np.exp(0.05 * np.arange(1.0, 7)))
+    np.testing.assert_allclose(model.residuals_.values[:, :, 0], np.tile(missed, (len(model.residuals_.values), 1)))
+    line = Persistence().fit(np.arange(-60.0, 60)).calibrate(np.arange(-60.0, 60), horizon=6)
+    np.testing.assert_allclose(line.residuals_.values[0, :, 0], -np.arange(1.0, 7))

@@ -159,9 +159,7 @@ def test_a_forecast_that_leaves_ten_ranges_is_kept_and_says_from_which_step():
         np.testing.assert_array_equal(forecast.values[:, 0], values)
         if inside < 3:
             assert f"after {inside} step" in forecast.describe()[1]
-            with pytest.raises(
-                ConvergenceError, match=f"widths of it, or the bounds of a mean, after {inside} of 3"
-            ):
+            with pytest.raises(ConvergenceError, match=f"widths of it, or the bounds of a mean, after {inside} of 3"):
                 model.predict(3, training)
 
 

@@ -10,8 +10,9 @@ import xarray as xr
 
 import tokendyn as td
 from tokendyn.cli import run
-from tokendyn.data.snapshots import read_snapshots
+from tokendyn.data.snapshots import read_snapshots, snapshots
 from tokendyn.errors import BadInputError
+from tokendyn.forecast.checks import far_points
 from tokendyn.forecast.continuation import season_of, usual_horizon
 
 ROWS = 120
@@ -210,3 +211,24 @@ def test_a_tie_with_the_linear_model_is_no_warning_and_one_with_a_naive_model_is
     assert "TD-DMD of 10 delays is clearly better" in str(linear)
     naive = dataclasses.replace(run, errors={"the mean": own, "TD-DMD of 10 delays": 0.5 * own})
     assert "no better than one that learns nothing" in str(naive)
+
+
+def test_a_far_point_and_an_end_that_was_filled_are_told():
+    sold = np.append(SOLD, [np.nan, np.nan])
+    sold[40] *= 10
+    result = td.forecast(sold, 3, budget=0.1, fill="linear")
+    assert result.rows == ROWS + 2
+    first, second = result.notes[-2:]
+    assert first.startswith("the last 2 rows lack numbers")
+    assert second.startswith(f"x is {sold[40]:.4g} in row 41, far from all others")
+
+
+def test_jumps_spikes_and_growth_are_no_far_points():
+    steps = np.arange(200.0)
+    rows = [steps > 99, steps % 20 == 0, 1.1**steps, np.random.default_rng(0).standard_normal(200)]
+    assert not far_points(np.stack(rows, axis=1).astype(float))
+
+
+def test_rows_that_are_held_at_the_end_stay_the_last_ones_of_a_slice():
+    series = snapshots(np.append(SOLD, [np.nan, np.nan]), fill="previous")
+    assert [part.held for part in (series, series[-1:], series[:-1], series[:100])] == [2, 1, 1, 0]

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 import tokendyn as td
 from tokendyn.cli import run
 from tokendyn.errors import BadInputError
-from tokendyn.models import Model, open_model
+from tokendyn.models import Ablation, Model, open_model
 from tokendyn.models.corpus import reference_texts
 from tokendyn.models.inspecting import Inspecting
 from tokendyn.models.weights import head_weights
@@ -58,7 +58,7 @@ def test_an_inspection_has_tables_sentences_figure_and_page(inspected, tmp_path)
     assert inspected.geometry["layer"].tolist() == [0, 1, 2, 3]
     assert len(inspected.heads) == 12
     assert inspected.motion[["heads", "feed-forward", "biases", "norm"]].sum(axis=1).to_numpy() == pytest.approx(1)
-    assert inspected.ablations["off"].tolist() == ["layer 0", "layer 1", "layer 2"]
+    assert inspected.ablations["off"].tolist() == ["layer 0", "layer 1", "layer 2", "loudest key", "random key"]
     assert inspected.ladder.set_index("pieces")["rank correlation"]["all = model"] == pytest.approx(1, abs=1e-3)
     assert inspected.leaders(2)["place"].tolist() != list(range(12)) or len(inspected.leaders(2)) == 12
     assert len(inspected.plot().axes) == 1
@@ -86,6 +86,29 @@ def test_gathering_is_the_cosine_inside_a_text_less_that_across(folder, inspecte
     inside = pairs[np.triu_indices(len(pairs), 1)].mean()
     across = np.mean([(unit[0] @ other.T).mean() for other in unit[1:]])
     assert inspected.gathered()[0, -1] == pytest.approx(inside - across)
+
+
+def test_the_loudest_token_is_masked_beside_a_random_one(folder, inspected):
+    model = open_model(folder)
+    (encoded,) = model.encode(TEXTS[:1])
+    base = model.run(encoded).states[-1][1:]
+    loudest = int(inspected.received.sum(axis=0).argmax())
+    masked = model.run(encoded, ablation=Ablation(keys=(loudest,))).states[-1][1:]
+    cosines = (base * masked).sum(axis=1) / np.linalg.norm(base, axis=1) / np.linalg.norm(masked, axis=1)
+    assert inspected.own["loudest key"][0] == pytest.approx(cosines.mean())
+    assert inspected.own["random key"][0] != pytest.approx(cosines.mean())
+    assert np.isfinite(inspected.effects["random key"]).all()
+
+
+def test_every_measure_has_its_null(inspected):
+    geometry, motion = inspected.geometry, inspected.motion
+    assert geometry["rank / tokens, random weights"].between(0, 1).all()
+    assert geometry["clusters / tokens at 0.5, mixed texts"].between(0, 1).all()
+    assert {"heads, permuted", "norm, permuted"} <= set(motion)
+    heads = inspected.heads
+    assert (heads["cold_random"] < 1).all()
+    assert (heads["lead_null"] >= 1).all()
+    assert heads["permuted"].between(0, 1).all()
 
 
 def test_a_saved_inspection_comes_back_and_holds_states_for_others(inspected, tmp_path):
@@ -142,7 +165,7 @@ def test_a_model_of_the_library_and_numbers_of_tokens_are_taken(inspected):
     result = td.inspect(module, [rng.integers(3, 50, 20) for _ in range(8)], ablate="heads")
     assert result.family == "GPT-2"
     assert "effect" in result.heads
-    assert len(result.ablations) == 3 + 12
+    assert len(result.ablations) == 3 + 12 + 2
     module.set_attn_implementation("sdpa")
     with pytest.raises(BadInputError, match="set_attn_implementation"):
         td.inspect(module, [rng.integers(3, 50, 20)] * 8)
@@ -249,7 +272,7 @@ def test_names_files_and_texts_that_are_none_are_refused(folder):
 
 def test_options_that_do_not_fit_are_all_named(folder):
     with pytest.raises(BadInputError) as error:
-        Inspecting(folder, states=folder / "x.npz", tokens=2).run()
+        Inspecting(folder, states=[folder / "x.npz"], tokens=2).run()
     assert "give `model` or `states`" in str(error.value)
     assert "expected at least 4" in str(error.value)
 

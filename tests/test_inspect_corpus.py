@@ -75,7 +75,7 @@ def test_the_across_text_cosine_is_that_of_all_other_texts(folder, inspected):
     assert inspected.across["model"][:, -1] == pytest.approx(by_hand)
 
 
-class Stop(Exception):  # noqa: N818  (not an error of the library)
+class Stop(Exception):
     pass
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from tiny_models import CONFIGURATIONS, WholeFloat64, library_model, tiny
+from transformers import AutoConfig, AutoModel
 
 import tokendyn as td
 from tokendyn.errors import BadInputError
@@ -14,6 +15,7 @@ from tokendyn.models import Ablation, Encoded, Model
 from tokendyn.models.families import FAMILIES, Family
 from tokendyn.models.motion import split_motion
 from tokendyn.models.scores import bilinear_scores
+from tokendyn.models.source import quiet
 from tokendyn.models.system import system_of
 
 HALVES = {"clip": ("text_model", "vision_model"), "bart": ("encoder", "decoder"), "t5": ("encoder", "decoder")}
@@ -48,7 +50,7 @@ def test_states_and_attentions_are_those_of_the_library(kind, part):
     model = fixed(kind, part)
     encoded = an_input(model)
     run, views = seen(model, encoded)
-    inputs = model._inputs(encoded, Ablation()) | {"output_attentions": True, "output_hidden_states": True}
+    inputs = model._inputs(encoded) | {"output_attentions": True, "output_hidden_states": True}
     with torch.inference_mode():
         told = model.module(**inputs)
     layers = len(run.states) - 1
@@ -108,6 +110,23 @@ def test_a_layer_without_its_heads_is_a_layer_without_attention_less_its_bias(ki
     assert np.abs(without[0].attended).max() > 0
 
 
+@pytest.mark.parametrize(("kind", "part"), CASES)
+def test_a_masked_key_is_seen_by_itself_alone(kind, part):
+    model = fixed(kind, part)
+    encoded = an_input(model)
+    _, before = seen(model, encoded)
+    for key in (0, 5):
+        run, views = seen(model, encoded, ablation=Ablation(keys=(key,)))
+        assert np.isfinite(run.states).all()
+        for view, old in zip(views, before, strict=True):
+            others = np.arange(len(view.reads)) != key
+            assert not view.attention[:, others, key].any()
+            assert np.array_equal(view.attention[:, others] > 0, (old.attention[:, others] > 0) & others)
+        # Everything else is as it was: the first layer gives the other keys their old weights, put to a sum of 1.
+        kept = before[0].attention[:, others] * others
+        assert views[0].attention[:, others] == pytest.approx(kept / kept.sum(axis=-1, keepdims=True), abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "falcon", "t5"])
 def test_a_run_that_starts_at_a_layer_gives_the_same_states(kind):
     model = tiny(kind)
@@ -157,6 +176,41 @@ def test_an_unknown_family_gives_states_and_attention_and_names_what_is_missing(
         from tokendyn.models import families
 
         families._registered.clear()
+
+
+#: Families that are not known: rows of tokens in another order, lists of modules that are no blocks, two halves.
+UNKNOWN = {
+    "xlnet": {"d_model": 24, "n_layer": 3, "n_head": 4, "d_inner": 40, "vocab_size": 50},
+    "xlm": {"emb_dim": 24, "n_layers": 3, "n_heads": 4, "n_words": 50},
+    "granite": {**CONFIGURATIONS["bert"]},
+    "marian": {**CONFIGURATIONS["bart"], "pad_token_id": 0},
+    "fnet": {**CONFIGURATIONS["bert"]},
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_every_other_family_gives_what_the_library_returns(kind):
+    with quiet():
+        config = AutoConfig.for_model(kind, **UNKNOWN[kind])
+        whole = AutoModel.from_config(config, attn_implementation="eager").double().eval()
+    model = Model(whole, source=kind)
+    assert model.family is None
+    views = []
+    run = model.run(an_input(model), visit=views.append)
+    inputs = {"input_ids": torch.as_tensor(an_input(model).ids)[None], "output_hidden_states": True}
+    if kind != "fnet":  # which has no attention
+        inputs["output_attentions"] = True
+    with torch.inference_mode():
+        told = model.module(**inputs)
+    for layer, view in enumerate(views):
+        assert np.abs(told.hidden_states[layer][0].numpy() - run.states[layer]).max() < 1e-10
+        assert view.attention is None if kind == "fnet" else np.array_equal(told.attentions[layer][0], view.attention)
+    last = told.hidden_states[-1][0].numpy()
+    if kind == "granite":  # the state before the last norm
+        normed = model.module.norm(torch.as_tensor(run.states[-1])).detach().numpy()
+        assert np.abs(last - normed).max() < 1e-6
+    else:
+        assert np.abs(last - run.states[-1]).max() < 1e-10
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -11,10 +11,15 @@ from tokendyn.metrics.attention import (
     commonest_top,
     effective_keys,
     fit_scores,
+    largest_lead,
     leaders,
+    permuted_lead,
+    permuted_top,
     visible,
 )
-from tokendyn.metrics.geometry import clusters, effective_rank, gathering, mean_cosine, standard_error
+from tokendyn.metrics.geometry import clusters, covariance_rank, gathering, mean_cosine, standard_error
+from tokendyn.models.motion import Motion
+from tokendyn.models.nulls import pool_of
 
 
 @pytest.fixture
@@ -59,11 +64,11 @@ def test_the_mean_cosine_is_that_of_all_pairs(rng):
 
 def test_the_effective_rank_counts_equal_directions(rng):
     corners = np.concatenate([np.eye(6), -np.eye(6)])
-    assert effective_rank(corners) == pytest.approx(6)
+    assert covariance_rank(corners) == pytest.approx(6)
     tokens = rng.normal(size=(5, 40))
     values = np.linalg.svd(tokens - tokens.mean(axis=0), compute_uv=False) ** 2
-    assert effective_rank(tokens) == pytest.approx(np.exp(entropy(values[values > 1e-12 * values[0]])))
-    assert effective_rank(np.ones((4, 3))) == 0
+    assert covariance_rank(tokens) == pytest.approx(np.exp(entropy(values[values > 1e-12 * values[0]])))
+    assert covariance_rank(np.ones((4, 3))) == 0
 
 
 def test_planted_clusters_are_counted(rng):
@@ -161,3 +166,58 @@ def test_the_standard_error_needs_two_samples():
     assert np.isnan(standard_error(np.ones(1)))
     assert np.isnan(standard_error(np.ones((1, 3)))).all()
     assert standard_error(np.array([0.0, 2.0])) == pytest.approx(1.0)
+
+
+def test_a_planted_leader_leads_and_rows_that_agree_on_no_key_do_not(rng):
+    tokens = 60
+    planted = rng.random((2, tokens, tokens))
+    planted[0, :, 7] = 30.0  # all rows of head 0 look at token 7
+    planted[1, np.arange(tokens), rng.permutation(tokens)] = 30.0  # those of head 1 each at another
+    planted /= planted.sum(axis=-1, keepdims=True)
+    seen = visible(planted)
+    lead = largest_lead(leaders(planted, seen), seen)
+    null = permuted_lead(planted, seen, rng)
+    assert lead[0] > 25
+    assert (null < 5).all()
+    assert lead[1] < 2 * null[1]
+
+
+def test_the_null_of_leads_keeps_the_weights_of_each_row_and_its_mask(rng):
+    causal = np.tril(np.exp(rng.normal(size=(1, 30, 30))))
+    causal /= causal.sum(axis=-1, keepdims=True)
+    uniform = np.tril(np.ones((1, 30, 30)))
+    uniform /= uniform.sum(axis=-1, keepdims=True)
+    assert permuted_lead(uniform, visible(uniform), rng) == pytest.approx(1)
+    assert 1 < permuted_lead(causal, visible(causal), rng)[0] < 2.5
+
+
+def test_scores_of_other_queries_name_the_heaviest_key_by_chance(rng):
+    scores = rng.normal(size=(2, 200, 200))
+    attention = softmax(scores, axis=-1)
+    seen = visible(attention)
+    assert fit_scores(attention, scores, seen).same_top == pytest.approx(1)
+    assert (permuted_top(attention, scores, seen, rng) < 0.05).all()
+    common = scores + 8 * np.eye(1, 200, 5)  # every query prefers key 5: others name it too
+    assert (permuted_top(softmax(common, axis=-1), common, seen, rng) > 0.9).all()
+
+
+def test_mixed_texts_have_the_clusters_of_all_texts(rng):
+    centres = 10 * np.linalg.qr(rng.normal(size=(16, 16)))[0][:4]
+    texts = [np.stack([centre + 0.1 * rng.normal(size=(41, 16))] * 2) for centre in centres]
+    pool = pool_of(texts, len(texts))
+    assert pool.states.shape == (2, 160, 16)
+    mixed = pool.clusters(40, (0.5, 0.7), rng)
+    assert clusters(texts[0][0][1:], 0.5) == 1
+    assert mixed == pytest.approx(4 / 40)
+    assert np.isnan(pool.clusters(161, (0.5,), rng)).all()
+
+
+def test_a_drift_of_all_tokens_survives_permutation_and_motions_of_their_own_do_not(rng):
+    drift = np.broadcast_to(2 * rng.normal(size=24), (200, 24))
+    own = rng.normal(size=(200, 24))
+    zero = np.zeros_like(own)
+    motion = Motion(parts=np.stack([own, drift, zero, zero]), heads=np.zeros((1, 200)), error=0.0)
+    null = motion.permuted_shares(rng)
+    assert null[1] == pytest.approx(motion.shares()[1])
+    assert motion.shares()[0] > 0.15
+    assert abs(null[0]) < 0.03

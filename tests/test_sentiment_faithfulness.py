@@ -11,7 +11,7 @@ from published_leaders import published
 
 from tokendyn.cli import run
 from tokendyn.data.texts import small_reviews
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.rivals.sentiment.explainers import CutText, Judge
 from tokendyn.sentiment import find_words, save
 from tokendyn.studies.sentiment import evaluate_explanations
@@ -200,8 +200,10 @@ def test_models_that_cannot_be_evaluated_are_refused(unchecked):
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(unchecked, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lime", None)
-    with pytest.raises(BadInputError, match=r'pip install "tokendyn\[bench\]"'):
+    with pytest.raises(MissingLibraryError, match=r'pip install "tokendyn\[bench\]"'):
         evaluate_explanations(Linear(), TEXTS, ("lime",))
+    with pytest.raises(BadInputError, match=r"2 problems(.|\n)*no explainer 'limes'(.|\n)*tokendyn\[bench\]"):
+        evaluate_explanations(Linear(), TEXTS, ("lime", "limes"))
 
 
 @pytest.mark.parametrize("name", ["lime", "shap"])
@@ -268,6 +270,7 @@ def test_the_command_writes_table_figure_and_page(trained, tmp_path, capsys):
     assert "1 without a word were left out" in said.err
     assert [row["explainer"] for row in json.loads(said.out)["table"]] == ["leaders", "loo", "random"]
     names = {"table.csv", "texts.csv", "evaluation.json", "faithfulness.png", "report.html", ".tokendyn.json"}
+    names |= {"faithfulness.svg", "faithfulness-narrow.svg"}
     assert {path.name for path in out.iterdir()} == names
     with (out / "texts.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 12

@@ -6,7 +6,7 @@ are first used, so that importing the package is light.
 
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _homes: dict[str, tuple[str, str]] = {}
 
@@ -31,9 +31,9 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         return sorted(_home_of())
     if name.startswith("__") or name not in _home_of():
-        import sys
+        from tokendyn.renamed import missing
 
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+        raise missing(__name__, name)
     import importlib
 
     module, attribute = _home_of()[name]

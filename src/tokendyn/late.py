@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from tokendyn.renamed import missing
+
 
 def function_at(name: str) -> Callable[..., Any]:
     """Return a function that is imported when it is first called.
@@ -44,7 +46,7 @@ def attributes_at(package: str, homes: Mapping[str, str]) -> Callable[[str], Any
 
     def load(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise missing(package, name)
         home = homes[name]
         return getattr(import_module(home if "." in home else f"{package}.{home}"), name)
 

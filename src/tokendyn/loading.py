@@ -42,6 +42,7 @@ FOLDERS: dict[str, tuple[str, str, str]] = {
     "tokendyn-trajectory": ("trajectory.json", "a trajectory", "dynamics.trajectory:Trajectory.load"),
     "tokendyn-flow": ("flow.json", "a trajectory of a flow", "dynamics.flow_trajectory:FlowTrajectory.load"),
     "tokendyn-explored": ("explored.json", "a run of the explorer", "loading:_load_explored"),
+    "tokendyn-sweep": ("sweep.json", "a sweep", "loading:_load_sweep"),
 }
 
 #: Records whose numbers are all there is: they come back as a :class:`Record`.
@@ -57,7 +58,6 @@ RECORDS: dict[str, tuple[str, str]] = {
     "tokendyn-sequence-check": ("", "a check of sequences"),
     "tokendyn-forecast-prediction": ("", "a prediction"),
     "tokendyn-explanation": ("", "an explanation"),
-    "tokendyn-sweep": ("sweep.json", "a sweep"),
 }
 
 #: The table that lies beside a record.
@@ -274,6 +274,14 @@ def _load_meanfield(folder: Path) -> Any:
     from tokendyn.particles.meanfield.report import load_run
 
     return load_run(folder)[0]
+
+
+def _load_sweep(folder: Path) -> Any:
+    from tokendyn.experiments.swept import SCHEMA, SCHEMA_VERSION, load_sweep
+
+    path = folder / FOLDERS[SCHEMA][0]
+    record = read_json(path, schema=SCHEMA, version=SCHEMA_VERSION)
+    return load_sweep(record, folder) or Record(what=FOLDERS[SCHEMA][1], values=record, source=path)
 
 
 def _load_explored(folder: Path) -> Any:

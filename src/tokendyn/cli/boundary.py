@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,38 @@ class StoppedError(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.exit_code = 128 + number
+
+
+class Compiling:
+    """How long kernels have been compiled in this process; those that come from the cache take no such time.
+
+    Attributes
+    ----------
+    seconds
+        Wall time. A kernel that is compiled for another one counts once.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth, self._start = 0, 0.0
+
+    def begin(self) -> bool:
+        """Note that a kernel is compiled; return whether it is the first of the process."""
+        first = not self._depth and not self.seconds
+        if not self._depth:
+            self._start = time.perf_counter()
+        self._depth += 1
+        return first
+
+    def end(self) -> None:
+        """Note that a kernel is compiled no longer."""
+        self._depth -= 1
+        if not self._depth:
+            self.seconds += time.perf_counter() - self._start
+
+
+#: The time that this process has compiled for.
+COMPILING = Compiling()
 
 
 class _Closed:
@@ -193,18 +226,15 @@ class _Watch(importlib.abc.MetaPathFinder):
 def _listen(event: Any) -> None:
     """Say it when the first kernel is compiled; those that are in the cache make no such event."""
 
-    class First(event.Listener):  # type: ignore[misc]
-        heard = False
-
+    class Listener(event.Listener):  # type: ignore[misc]
         def on_start(self, _: Any) -> None:
-            if not self.heard:
-                self.heard = True
+            if COMPILING.begin():
                 say("compiling once what computes here; later runs take it from a cache")
 
         def on_end(self, _: Any) -> None:
-            pass
+            COMPILING.end()
 
-    event.register("numba:compile", First())
+    event.register("numba:compile", Listener())
 
 
 def _stop(number: int, _: object) -> NoReturn:

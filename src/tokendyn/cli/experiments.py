@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from cyclopts import Parameter
 
@@ -129,6 +129,8 @@ def _parameter(option: Option) -> inspect.Parameter:
     settings: dict[str, Any] = {"negative": option.negative or ()}
     if not option.positional:
         settings["name"] = list(option.flags)
+        # A shell writes many files where a pattern is typed: --images photos/*.jpg.
+        settings["consume_multiple"] = any(part == list[Path] for part in (option.hint, *get_args(option.hint)))
     kind = inspect.Parameter.POSITIONAL_ONLY if option.positional else inspect.Parameter.KEYWORD_ONLY
     default = inspect.Parameter.empty if option.default is MISSING else option.default
     hint: Any = Annotated[option.hint, Parameter(**settings)]

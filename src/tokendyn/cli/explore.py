@@ -20,6 +20,8 @@ def explore(
     *,
     out: Path | None = None,
     preset: str = "emerging-leader",
+    layer: int | None = None,
+    head: int | None = None,
     overwrite: bool = False,
     no_open: bool = False,
     dry_run: bool = False,
@@ -31,11 +33,15 @@ def explore(
     ----------
     source
         What to start with: a run folder of simulate, a file of tokens in the plane, JSON that the page saved, a link
-        that it copied, or JSON from sentiment explain --json.
+        that it copied, JSON from sentiment explain --json, or hidden states of a model with --layer.
     out
         HTML file to write, by default explorer.html.
     preset
         Without a source: the configuration to start with.
+    layer
+        The source holds hidden states, or is a folder of inspect: show the words as they enter this layer, from 0.
+    head
+        With --layer: the scores of this head, from 0, as its attention in the file tells them.
     overwrite
         Replace the file when it exists.
     no_open
@@ -50,9 +56,14 @@ def explore(
     offered = presets()
     if source is None and preset not in offered:
         raise BadInputError(f"no preset {preset!r}; there are {', '.join(offered)}")
+    if layer is None and head is not None:
+        raise BadInputError("`head` needs `layer`: the layer that the head is in")
+    if layer is not None and source is None:
+        raise BadInputError("`layer` needs a file of hidden states, or a folder of inspect")
     chosen = preset
     if source is not None:
-        offered, chosen = {OWN: _given(source), **offered}, OWN
+        given = _given(source) if layer is None else _words(source, layer, head)
+        offered, chosen = {OWN: given, **offered}, OWN
     target = out or Path("explorer.html")
     check_free(target, overwrite=overwrite)
     if dry_run:
@@ -96,3 +107,18 @@ def _given(source: Path) -> Explored:
     table = read_tokens(source)
     announce_names(table)
     return Explored(table.tokens, labels=table.labels, title=source.name, note="Tokens of a file.")
+
+
+def _words(source: Path, layer: int, head: int | None) -> Explored:
+    """Return the words of a text as a trained model holds them in one layer."""
+    from tokendyn.data.states import HiddenStates, read_states
+    from tokendyn.particles.states_in_plane import explored_states
+
+    if not source.is_dir():
+        return explored_states(read_states(source), layer, head)
+    from tokendyn.loading import load
+
+    seen = load(source)
+    if not (hasattr(seen, "states") and hasattr(seen, "tokens")):
+        raise BadInputError(f"{source} is no folder of inspect; give one, or a file of hidden states")
+    return explored_states(HiddenStates(seen.states, tuple(seen.tokens), source.name), layer, head)

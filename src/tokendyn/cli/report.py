@@ -42,6 +42,7 @@ SAVED = {
     "tokendyn-result": ("result.json", "save() from Python", "loading:saved_report"),
     "tokendyn-refinement": ("refinement.json", "save() from Python", "loading:saved_report"),
     "tokendyn-forecaster-search": ("search.json", "save() from Python", "loading:saved_report"),
+    "tokendyn-sweep": ("sweep.json", "sweep", "loading:saved_report"),
     "tokendyn-certificate": ("certificate.json", "save() from Python", "loading:saved_report"),
 }
 #: For each schema of what a command writes with ``--json``: what made it, and the function (record) -> Report.

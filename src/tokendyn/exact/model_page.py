@@ -10,7 +10,7 @@ from tokendyn.errors import TokendynError
 from tokendyn.exact.store import SCHEMA, SCHEMA_VERSION, load
 from tokendyn.exact.transformer import ExactTransformer
 from tokendyn.runs.files import read_json
-from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, prose
 from tokendyn.show.report import Section
 from tokendyn.words import counted
 
@@ -33,7 +33,14 @@ def model_sections(model: ExactTransformer) -> list[Section]:
     rows = asdict(stats)
     first = model.targets[model.sequences.starts[:-1], 0]
     counts = Counter(str(model.labels[int(code)]) for code in first) if model.targets.shape[1] == 1 else Counter()
+    verdict = "gives every one its label" if done.passed else "does NOT give every one its label"
+    summary = (
+        f"A transformer of {counted(stats.blocks, 'block')} and {stats.nonzeros:,} weights, zeros apart, {verdict}: "
+        f"{counted(stats.sequences, 'sequence')} with {counted(stats.labels, 'label')}. "
+        "It was written down, not trained."
+    )
     sections: list[Section] = [
+        Text(summary, alarm=not done.passed),
         KeyFigures({**{name: rows[name] for name in shown}, "verified": "all right" if done.passed else "NOT all"}),
         Text(str(done), "Every sequence, run again now"),
         *_path(model),
@@ -100,7 +107,7 @@ def _path(model: ExactTransformer) -> list[Section]:
     alternative = "The questions that the first sequence is asked"
     if not why.questions:
         caption, alternative = f"A bar for each token: {why.measure}.", "What each token of the first sequence does"
-    return [Picture(why.figure(), alternative, caption, "The first sequence"), Text("\n\n".join(why.describe()))]
+    return [Picture(why.figure(), alternative, caption, "The first sequence"), Text(prose(why.describe()))]
 
 
 def _first(model: ExactTransformer) -> Any:

@@ -93,6 +93,8 @@ def read_value(hint: Any, value: Any) -> Any:
             return value
         raise ValueError(f"expected {' or '.join(map(repr, get_args(hint)))}")
     if get_origin(hint) in (list, tuple):
+        if Path in get_args(hint) and isinstance(value, str | Path):
+            value = [value]  # one file stands for a list of it
         if isinstance(value, str | bytes) or not isinstance(value, Iterable):
             raise ValueError("expected a list")
         kind = get_args(hint)[0]

@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from tokendyn.errors import OutputError
 from tokendyn.optional import missing
 from tokendyn.results import Bars, Points, Result
+from tokendyn.results.files import pack, unpack
 from tokendyn.runs.files import check_free, new_folder, schema_of, write_json
-from tokendyn.runs.plan import Plan
+from tokendyn.runs.plan import Plan, plan_of
+from tokendyn.runs.store import Status
 from tokendyn.runs.table import HEAD, numbers, table_of, write_csv, write_parquet
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ class SweepResult(Result):
         table, results = self.columns(), self.results()
         record = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "sweep": name, **self.summary()}
         record |= {"store": str(self.store), "results": results, "provenance": dict(self.provenance)}
+        record |= {"swept": list(self.swept), "plan": self.plan.record(), **pack({"table": table}, ())[0]}
         with new_folder(folder, overwrite=True) as temporary:
             if source:
                 (temporary / "sweep.toml").write_bytes(source)
@@ -138,6 +141,23 @@ class SweepResult(Result):
                 if len(set(map(str, table[option]))) > 1:
                     sweep_figure(table, option, results).savefig(temporary / f"against-{option}.png", dpi=130)
             write_json(temporary / "sweep.json", record)
+
+
+def load_sweep(record: Mapping[str, Any], folder: Path) -> SweepResult | None:
+    """Return a sweep from what :meth:`SweepResult.save` recorded; None for a record of 0.1, which holds no table."""
+    if not isinstance(record.get("plan"), dict) or not isinstance(record.get("table"), dict):
+        return None
+    table = unpack({"table": record["table"]}, {}, (), folder)["table"]
+    return SweepResult(
+        command=record["command"],
+        swept=tuple(record["swept"]),
+        rows=[dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)],
+        counts={name: int(record[name]) for name in get_args(Status)},
+        ran=record["ran"],
+        store=Path(record["store"]),
+        plan=plan_of(record["plan"]),
+        provenance=record["provenance"],
+    )
 
 
 def check_out(folder: str | Path, store: Path, *, overwrite: bool) -> None:

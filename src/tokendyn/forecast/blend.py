@@ -9,7 +9,7 @@ import numpy as np
 from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
 from tokendyn.forecast.closed_loop import Forecast
-from tokendyn.forecast.exponential import half_slopes
+from tokendyn.forecast.growth import growths_of
 from tokendyn.forecast.kinds import kind_of, known_kinds
 
 #: Logarithm of the largest factor by which bounds grow: what is beyond it has left all bounds of a forecast.
@@ -99,7 +99,7 @@ class Blend(Forecaster):
     def _fit(self, series: Sequence[np.ndarray], inputs: Sequence[np.ndarray], progress: Progress) -> None:
         """Fit every member to the same series."""
         given = list(inputs) if self.n_inputs_ else None
-        self.growths_, self.grown_ = _growths(series), max(map(len, series))
+        self.growths_, self.grown_ = growths_of(series), max(map(len, series))
         self.members_ = []
         for number, model in enumerate(self._unfitted()):
             progress(number / len(self.members), f"member {number + 1}")
@@ -169,20 +169,3 @@ class Blend(Forecaster):
         self.growths_ = np.array(record.get("growths", [0.0] * self.n_features_))
         self.grown_ = int(record.get("grown", 0))
         restore_members(self, self.members_, record["members"], tensors)
-
-
-def _growths(series: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the growth of the logarithm in a step, the lesser of whole series and second halves; 0 without any.
-
-    Steps of equal size grow by ever smaller factors, so that the second half tells them from growth by factors.
-    """
-    growths = np.zeros(series[0].shape[1])
-    signs = {+1: np.all([(one > 0.0).all(axis=0) for one in series], axis=0)}
-    signs[-1] = np.all([(one < 0.0).all(axis=0) for one in series], axis=0)
-    for sign, kept in signs.items():
-        if kept.any():
-            logs = [np.log(sign * one[:, kept]) for one in series]
-            halves = [one[len(one) // 2 :] for one in logs]
-            slopes = [2.0 * half_slopes(part) for part in (logs, halves) if max(map(len, part)) > 1]
-            growths[kept] = np.maximum(np.min(slopes, axis=0), 0.0) if slopes else 0.0
-    return growths

@@ -6,11 +6,14 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tokendyn.data.snapshots.series import scale_problems
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.words import counted
 
+#: Neighbours whose median a point is compared with, itself among them, and how far is far.
+_NEIGHBOURS, _FAR = 7, 10.0
 _REMEDY = 'fill or cut the gaps first; for files with fill="linear"'
 
 
@@ -87,6 +90,25 @@ def check_training(
     if problems:
         raise BadInputError.first_of("the training data", problems, "problems")
     return arrays, _check_inputs(inputs, arrays, names)
+
+
+def far_points(values: Float[np.ndarray, "time features"]) -> list[tuple[int, int]]:
+    """Return row and column of single points that lie far from their neighbours.
+
+    Far is ten times the 95 % quantile of ``|x_k - median(x_{k-3} ... x_{k+3})|`` of the column, and its whole range
+    without the point: jumps of a level, spikes that come again and steep growth are not. A column with more than one in
+    a hundred of them has spikes.
+    """
+    from scipy.ndimage import median_filter
+
+    found = []
+    for column, one in enumerate(values.T):
+        distance = np.abs(one - median_filter(one, size=min(_NEIGHBOURS, len(one)), mode="nearest"))
+        usual = _FAR * np.quantile(distance, 0.95)
+        far = np.flatnonzero(distance > usual)
+        if usual > 0 and 0 < len(far) <= max(len(one) // 100, 1):
+            found += [(int(row), column) for row in far if distance[row] > np.ptp(np.delete(one, far))]
+    return found
 
 
 def _scale_problems(arrays: Sequence[np.ndarray]) -> list[str]:

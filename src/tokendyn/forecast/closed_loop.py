@@ -33,8 +33,9 @@ class Forecast(Result, kind="forecast"):
     values
         Float64 snapshots after the window, the finite part only: as many as ``finite_steps``.
     status
-        "completed"; "left range" when after ``inside_steps`` a feature left its training range by ten widths of it, or a
-        mean rested at its bounds (``Blend.clip``); or "diverged" when the rollout left all bounds before the last step.
+        "completed"; "left range" when a feature left its training range by ten widths of it after ``inside_steps``, or
+        a mean rested at its bounds (``Blend.clip``); or "diverged" when the rollout left all bounds before the last
+        step.
     finite_steps
         Steps before the rollout diverged; all steps when it did not.
     dt
@@ -52,7 +53,8 @@ class Forecast(Result, kind="forecast"):
     level
         That probability; None without bands.
     inside_steps
-        Steps before a feature left its training range by ten widths of it, or rested at a bound; all steps when none did.
+        Steps before a feature left its training range by ten widths of it, or rested at a bound; all steps when none
+        did.
     """
 
     parts: ClassVar = (Form, TimeAxis, Grid, Variable, Coordinate)

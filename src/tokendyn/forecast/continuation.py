@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, listing
 from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
@@ -331,7 +331,7 @@ def continued(
         logarithms=all((one.values > 0.0).all() for one in series),
         progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
     )  # fmt: skip
-    notes = [*search.notes(), *([note] if note else [])]
+    notes = [*search.notes(), *([note] if note else []), *_doubts(series)]
     held_out = None if task is None else measure(task, search.model)
     errors = {} if task is None else simple_errors(task, season)
     model = search.model
@@ -381,6 +381,23 @@ def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int
     task = next((task for task in tasks if len(task.train[0]) > 2 * (season or 0)), tasks[0])
     shorter = f"the errors are those of forecasts of {task.horizon} steps: the data are short"
     return task, "" if task.horizon == horizon else shorter
+
+
+def _doubts(series: "Sequence[Snapshots]") -> list[str]:
+    """Return what of the data moves a forecast and may be a mistake: single far points, and filled ends."""
+    from tokendyn.forecast.checks import far_points
+
+    notes = []
+    for one in series:
+        of = f"series {one.label}: " if one.label else ""
+        if one.held:
+            rows = "row lacks" if one.held == 1 else f"{one.held} rows lack"
+            notes.append(f"{of}the last {rows} numbers, for which the last known ones stand; the forecast begins after")
+        far = far_points(one.values) if one.grid is None else []
+        told = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
+        if told:
+            notes.append(f"{of}{listing(told)}, far from all others, which moves the forecast: is it a mistake?")
+    return notes
 
 
 def _labelled(series: "Sequence[Snapshots]") -> "list[Snapshots]":

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.checks import check_count
+from tokendyn.forecast.growth import half_slopes
 
 Trend = Literal["none", "linear", "damped", "theta"]
 TRENDS = ("none", "linear", "damped", "theta")
@@ -192,13 +193,6 @@ class ExponentialSmoothing(Forecaster):
         if self.weights_.shape != (self.n_features_, 4) or self.drifts_.shape != (self.n_features_,):
             raise ValueError(f"weights and drifts have shapes {self.weights_.shape} and {self.drifts_.shape}")
         self._prepare()
-
-
-def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
-    """Return half the slope of the line of least squares, each series with its own offset."""
-    times = [np.arange(len(one)) - (len(one) - 1) / 2 for one in series]
-    products = sum(time @ one for time, one in zip(times, series, strict=True))
-    return np.asarray(products / (2.0 * sum(float(time @ time) for time in times)))
 
 
 def _smoothed(

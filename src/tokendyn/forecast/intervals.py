@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError, TokendynError
+from tokendyn.forecast.growth import growths_of
 from tokendyn.words import counted
 
 #: Level of the bands that come with a forecast when none is asked for.
@@ -42,9 +43,15 @@ COLUMNS = 64
 _NEAR = 0.1
 #: ... but at early leads, where errors grow quickest, over those within this share of the lead itself.
 _RELATIVE = 0.5
-#: Weight of an origin of one series relative to the next one: errors of growing series grow. Chosen of .9 to 1 on fifty
-#: real series and on made ones, none of those whose coverage :doc:`theory-forecast` reports.
-_RECENT = 0.9
+#: Weight of an origin of one series relative to the next one: errors change with the series. Chosen of .7 to .95, with
+#: the share of the correction for few origins, on made series, none of those whose coverage :doc:`theory-forecast`
+#: reports.
+_RECENT = 0.8
+#: Share of the correction for few origins that origins of one series get: leaving each out of its own scale pays for
+#: the rest.
+_CORRECTED = 0.5
+#: Logarithm of the largest factor by which an early residual is taken for a late one.
+_MOST_GROWTH = 100.0
 #: A rollout that left all bounds counts as an error of so many standard deviations.
 _DIVERGED = 3.0
 #: Numbers of one batch of rollouts at most.
@@ -64,19 +71,22 @@ class Residuals:
     """What forecasts from rolling origins missed, from which bands of any level follow.
 
     With ``s_h`` the root mean square of the residuals over all origins and the leads near h, the half width of a band
-    of level p at lead h is ``s_h q``, where q is the ``p (1 + 1/origins)`` quantile of ``|residual| / s_h`` over all
+    of level p at lead h is ``s_h q``, where q is the ``p (1 + c/origins)`` quantile of ``|residual| / s_h`` over all
     origins and leads, and ``s_h`` there is taken over the *other* origins. A model that was chosen by its errors has
-    residuals that are too small; leaving each origin out of its own scale pays for that. Origins of one series have
-    weights ``recent^(later origins)`` in means, quantile and number ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J.
-    Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)): what a series was long ago says less. Split
-    conformal prediction (V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, Springer 2005) with
-    a scale for each lead; as origins of one series are not exchangeable, the coverage is measured, not proved: see
-    :doc:`theory-forecast`.
+    residuals that are too small; leaving each origin out of its own scale pays for that. Origins of several series have
+    equal weights and c = 1. Those of one series have weights ``recent^(later origins)`` in means, quantile and number
+    ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)):
+    what a series was long ago says less; c = 1/2, as the scale of the others is wide enough by itself. Where a column
+    of one sign grows by a factor (``tokendyn.forecast.growth.growths_of``), residuals have grown with it to the end
+    of the series. Split conformal prediction (V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World,
+    Springer 2005) with a scale for each lead; as origins of one series are not exchangeable, the coverage is measured,
+    not proved: see :doc:`theory-forecast`.
 
     Attributes
     ----------
     values
-        Forecast minus truth for each origin, kept lead and kept column, in the units of the data.
+        Forecast minus truth for each origin, kept lead and kept column, in the units of the data; of a column that
+        grows by a factor as large as it would be at the end of the series.
     leads
         The leads that are kept, from 1 to the calibrated horizon; scales between them are interpolated.
     columns
@@ -136,7 +146,7 @@ class Residuals:
         steps
             Leads from 1.
         level
-            Share of the truth that the band is meant to hold, between 0 and 1. With n origins a level above n / (n + 1)
+            Share of the truth that the band is meant to hold, between 0 and 1. With n origins a level above n / (n + c)
             takes the largest score.
 
         Raises
@@ -146,7 +156,8 @@ class Residuals:
         """
         check_level(level)
         weights = self.weights()
-        share = min(level * (1 + (weights**2).sum() / weights.sum() ** 2), 1.0)
+        correction = _CORRECTED if self.recent < 1 else 1.0
+        share = min(level * (1 + correction * (weights**2).sum() / weights.sum() ** 2), 1.0)
         scores, scale = self.scores(), self.scale()
         if len(self.widths):
             # Columns of a field share the profile over the leads and the quantile; each has its own width.
@@ -348,6 +359,8 @@ class _Collector:
         self.kept: list[np.ndarray] = []
         self.squares = np.zeros(features)
         self.diverged = 0
+        #: Growth of the logarithm of each column in a step, where residuals grow with them.
+        self.growths = np.zeros(features)
 
     def add(self, model: Calibrated, number: int, starts: Int[np.ndarray, " starts"]) -> None:
         """Forecast from some starts of one series, in batches that fit in memory."""
@@ -366,6 +379,8 @@ class _Collector:
             wild = lost[:, :, None] & ~(np.abs(residuals) <= self.bound)
             residuals = np.where(wild, self.bound, residuals)
             self.diverged += int(lost.any(axis=1).sum())
+            later = np.minimum(np.multiply.outer(len(one) - some, self.growths), _MOST_GROWTH)
+            residuals = residuals * np.exp(later)[:, None]
             self.squares += (residuals**2).mean(axis=1).sum(axis=0)
             self.kept.extend(np.ascontiguousarray(residuals[:, self.leads - 1][:, :, self.columns]))
 
@@ -411,6 +426,8 @@ def _refitted(model: Calibrated, series: list[np.ndarray], inputs: list[np.ndarr
 def _roll(model: Calibrated, collector: _Collector, refits: int, budget: float, most: int) -> int:
     """Forecast from origins of one series, with refits before them; return how many there were."""
     (one,), (driven,) = collector.series, collector.inputs
+    if not collector.wide:
+        collector.growths = growths_of([one])
     samples, began = len(one), time.process_time()
     first = int(_EARLIEST * samples)
     if refits < _FEW_REFITS:

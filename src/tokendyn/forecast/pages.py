@@ -34,6 +34,7 @@ from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.forecast.tdtf import TDTF
 from tokendyn.runs.files import read_json
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture
+from tokendyn.show.images import save_figure
 from tokendyn.show.report import Picture, Section
 from tokendyn.words import counted
 
@@ -164,7 +165,7 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
         numbers |= {"valid time": held["valid_time"], "diverged": held["diverged"]}
         if held.get("coverage") is not None:
             numbers[f"in the bands of {100 * LEVEL:g} %"] = f"{100 * held['coverage']:.0f} %"
-    sections: list[Section] = [KeyFigures(numbers)]
+    sections: list[Section] = [Text(_summary(model, held)), KeyFigures(numbers)]
     if about.get("account"):
         sections.append(Text(about["account"], "Why these settings"))
     figures = kept_pictures(about, folder) if about.get("figures") else []
@@ -185,6 +186,17 @@ def model_report(model: Forecaster, about: Mapping[str, Any], folder: Path, made
     return Report("A forecaster", str(about.get("source", "")), sections)
 
 
+def _summary(model: Forecaster, held: Mapping[str, Any] | None) -> str:
+    """Return what is known of a model in a sentence."""
+    name = type(model).__name__
+    if held is None:
+        return f"A model of the kind {name}; nothing was held out, so that its error is not known."
+    return (
+        f"A model of the kind {name}: in closed loop over {counted(held['horizon'], 'step')} that were held out, its "
+        f"error is {held['nrmse']:.3g} standard deviations."
+    )
+
+
 def prediction_report(record: Mapping[str, Any]) -> Report:
     """Return the page of what ``tokendyn forecast predict --json`` wrote: every column, its past and its forecast."""
     shown = ("status", "steps", "finite_steps")
@@ -200,7 +212,7 @@ def prediction_report(record: Mapping[str, Any]) -> Report:
 def write_pictures(figures: Mapping[str, tuple[Figure, str]], folder: Path) -> list[dict[str, str]]:
     """Write each figure as ``NAME.png``; return names and captions, for the record of the run."""
     for name, (figure, _) in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+        save_figure(figure, folder, name)
     return [{"name": name, "caption": caption} for name, (_, caption) in figures.items()]
 
 

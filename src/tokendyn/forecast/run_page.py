@@ -16,7 +16,7 @@ from tokendyn.forecast.figures import MOST_PANELS, energy_figure, modes_figure, 
 from tokendyn.forecast.forecasts import stamps
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.spectra import Spectrum
-from tokendyn.show import KeyFigures, Report, Table, Text, closing
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, prose
 from tokendyn.show.axes import line, new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Picture, Section
@@ -116,7 +116,7 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
     what = "The end of the data, and the forecast"
     shaded = _level(run) and not isinstance(run.model, FieldForecaster)  # of fields the coefficients are drawn
     caption = f"{what}; shaded: the band that is meant to hold {_level(run)}" if shaded else what
-    sections: list[Section] = [KeyFigures(facts), Text("\n\n".join(run.describe()))]
+    sections: list[Section] = [KeyFigures(facts), Text(prose(run.describe()))]
     parts = run.split()
     if len(parts) > MOST_PANELS:
         caption = f"{caption}, of the first {MOST_PANELS} of {len(parts)} series"

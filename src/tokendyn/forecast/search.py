@@ -29,8 +29,9 @@ from tokendyn.words import counted
 _CLEAN = 1e-3
 #: The last fit is not kept when it scores so many times worse on the same starts, which it has learned.
 _WORSE = 3.0
-#: Refits for the bands of a short series, which cost little, also behind the end of the budget.
-_SHORT_REFITS = 25
+#: Refits for the bands of a short series are made also behind the end of the budget: so many, as far as this share of
+#: it or these seconds allow, and a few in any case.
+_SHORT_REFITS, _SHORT_SHARE, _SHORT_SECONDS, _FEW_REFITS = 25, 0.3, 0.15, 3
 #: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
 #: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25
@@ -146,8 +147,9 @@ def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
     # The mean is fitted to the whole series in the end, which may be positive at its end alone.
     logarithms = logarithms and bool((series[0] > 0.0).all())
     return short_forecaster(
-        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
-    )
+        series[0][-_RECENT:], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms,
+        search.budget,
+    )  # fmt: skip
 
 
 def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> SearchResult:
@@ -159,24 +161,25 @@ def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> Search
         names = ", ".join(sorted({one.title for one in near}))
         model = Blend(members=members, combine="median", clip=None)
         family = f"median of {len(near)} ({names})"
-    # The median of linear models stays as it is: the mean of short series was no better there.
-    nonlinear = best.family not in SIMPLE and best.score > _CLEAN
-    if mean is not None and nonlinear and best.seconds * len(mean.test.origins) <= _CONTEST * search.budget:
+    seconds = sum(one.seconds for one in near or [best])
+    if mean is not None and best.score > _CLEAN and seconds * len(mean.test.origins) <= _CONTEST * search.budget:
         share = contest(model, search.series[0], search.dt, mean)
         if share < 1.0 - _LIGHT:
-            return _mixed(search, best, mean, share, status)
+            return _mixed(search, model, best, family, mean, share, status)
     return _fitted(search, model, best, family, status)
 
 
-def _mixed(search: Exploration, best: Trial, mean: ShortFound, share: float, status: str) -> SearchResult:
+def _mixed(
+    search: Exploration, model: Forecaster, best: Trial, family: str, mean: ShortFound, share: float, status: str
+) -> SearchResult:
     """Return the weighted mean of a choice and the mean of short series, or the latter alone."""
     families = f"weighted mean of {len(mean.chosen)}"
     members: list[Any] = [["Blend", mean.model.get_params(deep=False)]]
     weights = [1.0 - share]
     if share > _LIGHT:
-        members.append([best.kind, best.parameters])
+        members.append([type(model).__name__, model.get_params(deep=False)])
         weights.append(share)
-        families += f", and {best.family}"
+        families += f", and {best.family if best.family not in SIMPLE else family}"
     whole = Blend(members=members, weights=weights, clip=None)
     search.progress(min(search.spent(), 1.0), f"last fit: {families}")
     whole.fit(search.series, dt=search.dt)
@@ -222,9 +225,11 @@ def _calibrate(search: Exploration, model: Forecaster, least: int = 1) -> None:
 def _of_backtests(search: Exploration, logarithms: bool) -> SearchResult:
     """Return the weighted mean of what backtests of a short series rank about equally."""
     backtests = short_forecaster(
-        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms
-    )
-    _calibrate(search, backtests.model, _SHORT_REFITS)
+        search.series[0], search.dt, search.horizon, search.seed, search.longest, search.seasons, logarithms,
+        search.budget,
+    )  # fmt: skip
+    allowed = max(_SHORT_SHARE * search.budget, _SHORT_SECONDS) / max(refit_cost(backtests.model), 1e-6)
+    _calibrate(search, backtests.model, min(max(int(allowed), _FEW_REFITS), _SHORT_REFITS))
     trials = [
         Trial(one.kind, one.parameters, one.family, one.score, one.score, one.weights, np.nan, one.seconds)
         for one in backtests.candidates

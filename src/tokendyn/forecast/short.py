@@ -21,8 +21,12 @@ from tokendyn.forecast.scoring import errors_of, score
 
 #: Series of at most so many snapshots are short.
 SHORT = 300
-#: Rolling origins, the earliest at this share of the series.
-_ORIGINS, _EARLIEST = 6, 0.5
+#: Rolling origins by the processor seconds that there are at least, and the earliest at this share of the series.
+_ORIGINS, _EARLIEST = ((5.0, 12), (0.5, 6), (0.0, 3)), 0.5
+#: Of less than so many seconds linear models have this ridge only.
+_HURRIED, _RIDGE = 0.3, 1e-3
+#: Seconds that smoothing of one column takes with one trend and season, and the share of the time that it may take.
+_SMOOTHING_SECONDS, _SMOOTHING_SHARE = 1.5e-3, 0.3
 #: Share of the series that a backtest forecasts at most.
 _AHEAD = 0.2
 #: Errors are cut here, in standard deviations, so that one bad origin does not decide alone.
@@ -51,7 +55,7 @@ _LIGHT, _MEDIOCRE = 0.03, 0.2
 
 @dataclass(frozen=True)
 class Candidate:
-    """One model of the backtest: its score is half the mean, half the worst origin, of the mean absolute error.
+    """One model of the backtest: its score is the mean absolute error over origins, leads and columns, cut.
 
     ``criterion`` is that of exponential smoothing on the longest refit, infinite for others.
     """
@@ -76,11 +80,10 @@ class RollingTest:
     high: np.ndarray
 
     def score(self, forecasts: np.ndarray) -> float:
-        """Return half the mean, half the worst origin, of the mean absolute error, cut."""
+        """Return the mean absolute error in standard deviations, each cut."""
         with np.errstate(invalid="ignore", over="ignore"):
             errors = np.abs(forecasts - self.truths) / self.scale
-        errors = np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean(axis=(1, 2))
-        return 0.5 * float(errors.mean()) + 0.5 * float(errors.max())
+        return float(np.where(np.isfinite(errors), np.minimum(errors, _WORST), _WORST).mean())
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def short_forecaster(
     longest: int | None = None,
     seasons: Sequence[int] = (),
     logarithms: bool = True,
+    budget: float = 10.0,
 ) -> ShortFound:
     """Return the mean of all candidates, weighted by powers of ``best score / score``, fitted to the whole series.
 
@@ -127,19 +131,27 @@ def short_forecaster(
     logarithms
         Whether a positive series that grows is forecast by its logarithm too. The mean is often fitted again to more
         data; what is positive only here would then have no logarithm.
+    budget
+        Processor seconds: with few there are fewer origins and candidates. What is tried depends on this number alone.
     """
     seasons = seasons_of(series, seasons)
-    test = _test_of(series, horizon, seasons)
+    logarithms = logarithms and _grows(series)
+    once = _SMOOTHING_SECONDS * series.shape[1] * len(TRENDS) * (1 + len(seasons)) * (1 + logarithms)
+    affordable = [count for least, count in _ORIGINS if budget >= least]
+    smoothed = [count for count in affordable if count * once <= _SMOOTHING_SHARE * budget]
+    test = _test_of(series, horizon, seasons, (smoothed or affordable)[0])
     tested, forecasts = [], []
     for kind, parameters, family in _candidates(
-        series, seed, seasons, int(test.origins[0]) - 2, logarithms and _grows(series)
+        series, seed, seasons, int(test.origins[0]) - 2 if smoothed else 0, logarithms
     ):
+        if budget < _HURRIED and parameters.get("ridge", _RIDGE) != _RIDGE:
+            continue
         if kind_of(kind)(**parameters)._window_length() > (longest or len(series)):
             continue
         candidate, values = _backtest(kind, parameters, family, series, test, dt)
         tested.append(candidate)
         forecasts.append(values)
-    shares, combined = _shares(tested, np.stack(forecasts), test)
+    shares, combined = _half_plain(tested, np.stack(forecasts), test)
     chosen = np.flatnonzero(shares)
     model = Blend(
         members=[[tested[number].kind, tested[number].parameters] for number in chosen],
@@ -159,13 +171,13 @@ def seasons_of(series: np.ndarray, calendar: Sequence[int] = ()) -> list[int]:
     return sorted({s for s in shown if s and s <= longest} | {s for s in calendar if 2 * s <= len(series)})
 
 
-def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int]) -> RollingTest:
+def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int], count: int) -> RollingTest:
     """Return origins from half of the series on, from two seasons on where that leaves some."""
     samples = len(series)
     ahead = max(min(horizon or samples, max(2, int(_AHEAD * samples))), 1)
     known = min(2 * max(seasons, default=0) + 3, samples - ahead - 2)
-    first = max(int(_EARLIEST * samples), samples - ahead * _ORIGINS, known)
-    origins = np.unique(np.linspace(max(min(first, samples - ahead), 1), samples - ahead, _ORIGINS).astype(int))
+    first = max(int(_EARLIEST * samples), samples - ahead * count, known)
+    origins = np.unique(np.linspace(max(min(first, samples - ahead), 1), samples - ahead, count).astype(int))
     scale = deviations(series)
     truths = np.stack([series[origin : origin + ahead] for origin in origins])
     return RollingTest(origins, truths, scale, series.min(axis=0), series.max(axis=0))
@@ -218,6 +230,23 @@ def _criterion(model: Forecaster, series: np.ndarray) -> float:
     if isinstance(model, Logarithm):
         return _criterion(model.member_, series) + 2.0 * float(np.log(series).sum())
     return model.criterion_ if isinstance(model, ExponentialSmoothing) else np.inf
+
+
+def _half_plain(
+    candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of the weights of all candidates and of those without a logarithm, and what it forecast.
+
+    Growth by factors that was right at every origin may end: then what grows by steps is right.
+    """
+    shares, combined = _shares(candidates, forecasts, test)
+    plain = [number for number, candidate in enumerate(candidates) if candidate.kind != "Logarithm"]
+    if len(plain) == len(candidates):
+        return shares, combined
+    some, without = _shares([candidates[number] for number in plain], forecasts[plain], test)
+    shares = 0.5 * shares
+    shares[plain] += 0.5 * some
+    return shares, 0.5 * (combined + without)
 
 
 def _shares(candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest) -> tuple[np.ndarray, np.ndarray]:

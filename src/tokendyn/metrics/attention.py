@@ -181,6 +181,39 @@ def fit_scores(
     )  # fmt: skip
 
 
+def permuted_lead(
+    attention: Num[np.ndarray, "heads tokens keys"],
+    seen: Bool[np.ndarray, "tokens keys"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " heads"]:
+    """Return the largest lead when each row deals its weights to the keys that it sees at random: the null of leads.
+
+    A head whose rows are as uneven, but agree on no key. All heads share the permutations.
+    """
+    order = np.where(seen, generator.random(seen.shape), 2.0).argsort(axis=-1)
+    places = np.argsort(~seen, axis=-1, kind="stable")
+    dealt = np.zeros_like(attention)
+    np.put_along_axis(dealt, places[None], np.take_along_axis(attention, order[None], axis=-1), axis=-1)
+    return largest_lead(leaders(dealt, seen), seen)
+
+
+def largest_lead(found: Leaders, seen: Bool[np.ndarray, "tokens keys"]) -> Float[np.ndarray, " heads"]:
+    """Return the largest lead of a key that a quarter of the queries may see."""
+    return np.asarray(found.lead[:, seen.mean(axis=0) >= 0.25].max(axis=-1))
+
+
+def permuted_top(
+    attention: Num[np.ndarray, "heads tokens keys"],
+    scores: Float[np.ndarray, "heads tokens keys"],
+    seen: Bool[np.ndarray, "tokens keys"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " heads"]:
+    """Return the share of rows whose heaviest key the scores of *another* query name: a null of predicted leaders."""
+    rows = np.flatnonzero(seen.sum(axis=-1) >= 2)
+    others = np.where(seen[rows], scores[:, generator.permutation(rows)], -np.inf)
+    return np.asarray((others.argmax(axis=-1) == attention[:, rows].argmax(axis=-1)).mean(axis=-1))
+
+
 def commonest_top(attention: Num[np.ndarray, "heads tokens keys"]) -> Float[np.ndarray, " heads"]:
     """Return the share of rows whose heaviest key is the commonest one: the null of every prediction of leaders."""
     tops = attention.argmax(axis=-1)

@@ -114,8 +114,8 @@ def across_others(directions: Float[np.ndarray, "*sets dim"]) -> Float[np.ndarra
     return np.asarray((directions * others).sum(axis=-1))
 
 
-def effective_rank(tokens: Float[np.ndarray, "tokens dim"]) -> float:
-    """Return the effective rank of centred tokens, ``exp(-sum p log p)``, ``p = s^2 / sum s^2`` (Roy, Vetterli 2007).
+def covariance_rank(tokens: Float[np.ndarray, "tokens dim"]) -> float:
+    """Return the effective rank of the covariance, ``exp(-sum p log p)``, ``p = s^2 / sum s^2`` (Roy, Vetterli 2007).
 
     Between 1 and the smaller of ``tokens - 1`` and ``dim``; 0 if all tokens are equal.
     """

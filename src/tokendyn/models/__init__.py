@@ -10,10 +10,10 @@ from tokendyn.late import attributes_at
 
 if TYPE_CHECKING:
     from tokendyn.models.families import Family, register_family
-    from tokendyn.models.reading_heads import HeadTable, head_table
     from tokendyn.models.inspecting import inspect
     from tokendyn.models.inspection import Inspection
     from tokendyn.models.parts import HeadMatrices, Norm
+    from tokendyn.models.reading_heads import HeadTable, head_table
     from tokendyn.models.source import Encoded, Model, open_model
     from tokendyn.models.tracing import Ablation, LayerView
     from tokendyn.models.weights import head_weights

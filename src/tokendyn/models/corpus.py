@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from tokendyn.models.layout import Layout, Table, joined
 from tokendyn.models.measures import HEAD_MEASURES
-from tokendyn.models.table import Layout, Table, joined
 
 #: Under this many texts no error is given, and cosines across texts are those with the reference texts.
 LEAST_TEXTS = 8
@@ -80,6 +80,7 @@ def _named(
         "head_measures": {name: plain[joined("heads", name)] for name in HEAD_MEASURES
                           if joined("heads", name) in plain},
         "motion_shares": plain.get("motion"), "motion_error": float(plain["motion_error"].max()),
+        "nulls": {name: plain[joined("nulls", name)] for name in layout.under("nulls")},
     }  # fmt: skip
 
 

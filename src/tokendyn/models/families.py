@@ -70,6 +70,9 @@ class Family:
         Argument by which the attention is given a term of the scores; empty where it returns it, or has none.
     term_is_scaled
         Whether that term is added before the scores are scaled.
+    mask
+        What the mask of an attention says of a key: a number that is added to its score, 1 where it may be seen
+        (keeps), or 1 where it may not (hides).
     """
 
     name: str
@@ -93,6 +96,7 @@ class Family:
     asks: bool = False
     term: str = ""
     term_is_scaled: bool = False
+    mask: Literal["added", "keeps", "hides"] = "added"
 
 
 def _family(name: str, types: str, layers: str, attention: str, output: str, feed_forward: str, projections: str,
@@ -135,6 +139,7 @@ FAMILIES: tuple[Family, ...] = (
         "attention.self.query_proj attention.self.key_proj attention.self.value_proj", "intermediate output.dense",
         order="post", attention_norm="attention.output.LayerNorm", feed_forward_norm="output.LayerNorm",
         first="embeddings.LayerNorm", positions="disentangled", asks=True,
+        mask="keeps",
     ),
     _family(
         "ALBERT", "albert", "encoder.albert_layer_groups.*.albert_layers.*", "attention", "attention.dense",
@@ -207,7 +212,7 @@ FAMILIES: tuple[Family, ...] = (
     _family(
         "MPT", "mpt", "blocks", "attn", "attn.out_proj", "ffn.down_proj", "attn.Wqkv",
         "ffn.up_proj ffn.act ffn.down_proj", layout="stacked", norm=("norm_1",), middle=("norm_2",), last="norm_f",
-        positions="alibi", term="position_bias",
+        positions="alibi", term="position_bias", mask="hides",
     ),
     _family(
         "LLaMA", "llama mistral qwen2 qwen3 gemma", *_LLAMA, norm=("input_layernorm",),

@@ -3,12 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tokendyn.metrics.geometry import unit
 from tokendyn.models.motion import PARTS
 from tokendyn.show.axes import line, new_figure, quiet
+from tokendyn.show.film import Film, film
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Tokens whose names fit below a figure; of longer texts those that lead are named.
 _NAMED = 60
+#: Tokens that a film names as leaders.
+_LEADING = 10
 #: Heads whose numbers fit into the cells of a map.
 _WRITTEN = 24
 #: Share of the heads from which a cross marks a sink.
@@ -56,9 +61,10 @@ def cold_figure(inspection: "Inspection") -> Figure:
     figure = new_figure(min(3.0 + 0.45 * heads, 12.0), min(1.5 + 0.35 * layers, 9.0))
     axes = figure.subplots()
     image = axes.imshow(np.clip(values, 0, 1.5), cmap="cividis_r", vmin=0, vmax=1.5, aspect="auto")
+    # Pages turn black letters white for dark paper, and the map stays: edges keep them readable on each of its colours.
+    edges = [withStroke(linewidth=2.0, foreground="white")]
     for (layer, head), value in np.ndenumerate(values if max(heads, layers) <= _WRITTEN else np.empty((0, 0))):
-        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=7.5,
-                  color="white" if value > 0.8 else INK)  # fmt: skip
+        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=8, color=INK, path_effects=edges)
     quiet(axes, "head", "layer")
     axes.grid(visible=False)
     for axis in (axes.xaxis, axes.yaxis):
@@ -83,29 +89,33 @@ def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
     figure = new_figure(min(4.0 + 0.18 * tokens, 13.0), 1.8 + 0.22 * layers + 0.6)
     axes = figure.subplots()
     top = max(float(np.nanmax(shown)), 2.0)
-    image = axes.imshow(np.log10(np.maximum(shown, 0.1)), cmap="magma_r", vmin=-1, vmax=np.log10(top), aspect="auto")
-    content = np.where(drained > _MARKED, -np.inf, np.nan_to_num(received))
-    for layer in range(layers):
-        best = np.argsort(-content[layer])[:3]
+    image = axes.imshow(np.maximum(shown, 0.1), cmap="magma_r", norm=LogNorm(0.1, top), aspect="auto")
+    leading = np.argsort(-np.where(drained > _MARKED, -np.inf, np.nan_to_num(received)), axis=1)[:, :3]
+    for layer, best in enumerate(leading):
         axes.plot(best, np.full(len(best), layer), "o", markerfacecolor="none", markeredgecolor=LEADER_COLOURS[5], ms=7)
         for token in np.flatnonzero(drained[layer] > _MARKED) if sinks else ():
             axes.plot(
                 token, layer, "x", color=LEADER_COLOURS[2], ms=6, alpha=float(np.clip(drained[layer, token], 0.2, 1))
             )
-    _name_tokens(axes, inspection, received)
+    marked = np.flatnonzero(drained.max(axis=0) > 0.5) if sinks else np.empty(0, dtype=np.int64)
     quiet(axes, "", "layer")
+    _name_tokens(axes, inspection, np.union1d(leading, marked))
     axes.grid(visible=False)
-    axes.tick_params(axis="x", labelsize=7)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, ax=axes, label="log10 of attention received over uniform")
+    figure.colorbar(image, ax=axes, label="attention, times uniform")
     return figure
 
 
-def _name_tokens(axes: "Axes", inspection: "Inspection", received: np.ndarray) -> None:
-    """Name all tokens of a short text, of a long one those that lead in some layer."""
+def _name_tokens(axes: "Axes", inspection: "Inspection", leading: np.ndarray) -> None:
+    """Name all tokens of a short text, of a long one those that lead in some layer and do not touch."""
     tokens = len(inspection.tokens)
-    places = np.arange(tokens) if tokens <= _NAMED else np.unique(np.argsort(-received, axis=1)[:, :3])
-    axes.set_xticks(places, [shown_token(inspection.tokens[place]) for place in places], rotation=90)
+    places = [int(place) for place in (np.arange(tokens) if tokens <= _NAMED else leading)]
+    kept: list[int] = []
+    for place in places:
+        if not kept or place - kept[-1] >= tokens / _NAMED:
+            kept.append(place)
+    names = [shown_token(inspection.tokens[place]) for place in kept]
+    axes.set_xticks(kept, names, rotation=90, fontsize=8 if tokens <= _NAMED else 10)
 
 
 def shown_token(token: str) -> str:
@@ -158,22 +168,35 @@ def _rung_colour(name: str) -> str:
     return LEADER_COLOURS[1 if name.startswith("feed") else 3 if "hardmax" in name else 0]
 
 
-def paths_figure(inspection: "Inspection") -> tuple[Figure, float]:
-    """Draw the directions of the tokens layer by layer in the plane of the last layer; return its share of variance."""
+def paths_film(inspection: "Inspection") -> Film:
+    """Return the directions of the tokens of the first text moving through the layers, in the plane of the last one."""
     directions = unit(np.asarray(inspection.states))[:, 1:]
-    last = directions[-1] - directions[-1].mean(axis=0)
-    _, sizes, axes_of = np.linalg.svd(last, full_matrices=False)
-    seen = (directions - directions[-1].mean(axis=0)) @ axes_of[:2].T
-    figure = new_figure(7.5, 6.0)
-    axes = figure.subplots()
-    received = None if inspection.received is None else np.asarray(inspection.received)[-1]
-    named = set(range(seen.shape[1]))
-    if seen.shape[1] > _NAMED:
-        named = set() if received is None else {int(place) - 1 for place in np.argsort(-received)[:12]}
-    for token in range(seen.shape[1]):
-        axes.plot(*seen[:, token].T, color=NEUTRAL, linewidth=0.6, alpha=0.7)
-        axes.plot(*seen[-1, token], "o", color=LEADER_COLOURS[0], ms=3.5)
-        if token in named:
-            axes.annotate(shown_token(inspection.tokens[token + 1]), seen[-1, token], fontsize=7.5, color=INK)
-    quiet(axes, "first axis", "second axis")
-    return figure, float((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    centre = directions[-1].mean(axis=0)
+    _, sizes, axes = np.linalg.svd(directions[-1] - centre, full_matrices=False)
+    share = float((sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-300))
+    tokens = directions.shape[1]
+    labels = [shown_token(token) for token in inspection.tokens[1:]] or [str(place) for place in range(1, tokens + 1)]
+    leading, sinks = _last_leaders(inspection)
+    colours = [LEADER_COLOURS[7] if place in sinks else LEADER_COLOURS[0] if place in leading else NEUTRAL
+               for place in range(tokens)]  # fmt: skip
+    few = tokens <= _NAMED // 2
+    who = "Blue: those that draw most attention in the last layer and are no sinks; wine: sinks. " if leading else ""
+    return film(
+        (directions - centre) @ axes[:2].T, labels, colours,
+        [few or place in leading or place in sinks for place in range(tokens)], unit="layer",
+        alt="Tokens of the first text moving through the layers", heading="Where do they go?",
+        caption=(
+            "Directions of the tokens of the first text, without the first, in one plane: that of the last layer, "
+            f"which holds {100 * share:.0f} % of its variance. {who}Choose a layer, or play."
+        ),
+    )  # fmt: skip
+
+
+def _last_leaders(inspection: "Inspection") -> tuple[set[int], set[int]]:
+    """Return the places, without the first token, that lead in the last layer, and those that are sinks there."""
+    if inspection.received is None:
+        return set(), set()
+    received, drained = np.asarray(inspection.received)[-1, 1:], np.asarray(inspection.sinks)[-1, 1:]
+    sinks = {int(place) for place in np.flatnonzero(drained > _MARKED)}
+    order = [int(place) for place in np.argsort(-received) if int(place) not in sinks]
+    return set(order[:_LEADING]), sinks

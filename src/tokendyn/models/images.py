@@ -44,6 +44,12 @@ def image_inputs(model: Model, given: Any) -> Inputs:
     return Inputs(lambda: parts, lambda part: [_prepared(prepare, path) for path in part])
 
 
+def are_files(given: Any) -> bool:
+    """Return whether inputs of a model of images are named by their files."""
+    entries = [given] if isinstance(given, str | Path) else given
+    return not isinstance(entries, np.ndarray) and bool(entries) and all(isinstance(e, str | Path) for e in entries)
+
+
 def image_files(given: Sequence[str | Path]) -> list[Path]:
     """Return image files; folders stand for the images in them, in the order of their names.
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from tokendyn.errors import BadInputError, listing
 from tokendyn.models.measures import LEAST_TOKENS
+from tokendyn.models.nulls import MOST_SOURCES
 from tokendyn.models.source import Encoded, Model
 
 #: Texts that are cut into tokens at a time, and their characters.
 _AT_ONCE, _CHARACTERS = 256, 2**20
 #: Inputs at the start that are kept: mixed texts are drawn from them.
-SAMPLE = 16
+SAMPLE = MOST_SOURCES
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def inputs_of(model: Model, texts: Any, tokens: int, column: str = "text") -> In
     model
         The model.
     texts
-        A text, several, a file of them; numbers of tokens; pixels or files of images, for a model that takes images.
+        A text, several, a file of them; numbers of tokens; pixels. Files of images: :mod:`tokendyn.models.images`.
     tokens
         Tokens of a text at most.
     column
@@ -150,25 +151,15 @@ def inputs_of(model: Model, texts: Any, tokens: int, column: str = "text") -> In
     """
     if texts is None:
         raise BadInputError("texts is None; give one text or several")
-    if model.takes_images and _are_files(texts):
-        from tokendyn.models.images import image_inputs
-
-        return image_inputs(model, texts)
     if isinstance(texts, Path):
         return Inputs(lambda: _file_parts(texts, column), lambda part: model.encode(part, tokens), _empty_text)
-    several = [texts] if isinstance(texts, str) or (isinstance(texts, np.ndarray) and texts.ndim in (1, 3)) else texts
-    several = list(several)
+    single = isinstance(texts, str) or (isinstance(texts, np.ndarray) and texts.ndim in (1, 3))
+    several: list[Any] = [texts] if single else list(texts)
     if any(isinstance(entry, str) for entry in several):
         if not all(isinstance(entry, str) for entry in several):
             raise BadInputError("texts holds texts and others; give texts alone, or numbers of tokens alone")
         return Inputs(lambda: _parts(several), lambda part: model.encode(part, tokens), _empty_text)
     return Inputs(lambda: [several] if several else [], lambda part: [_given(entry, tokens) for entry in part])
-
-
-def _are_files(texts: Any) -> bool:
-    """Return whether inputs of an image model are named by their files."""
-    entries = [texts] if isinstance(texts, str | Path) else texts
-    return not isinstance(entries, np.ndarray) and all(isinstance(entry, str | Path) for entry in entries)
 
 
 def _empty_text(text: str) -> bool:

@@ -275,13 +275,15 @@ def inspect(
     else:
         if processes is not None and processes < 1:
             raise BadInputError(f"processes is {processes}, expected at least 1")
+        from tokendyn.models.images import are_files, image_inputs
         from tokendyn.models.inputs import inputs_of
         from tokendyn.models.measuring import Settings
         from tokendyn.models.weights import head_weights
 
         opened = _opened(model, double=double, part=part)
+        files = texts is not None and opened.takes_images and are_files(texts)
         seen = _inspected(
-            opened, inputs_of(opened, texts, tokens, column),
+            opened, image_inputs(opened, texts) if files else inputs_of(opened, texts, tokens, column),
             Settings(ablate=ablate, null=null, ladder=ladder, seed=seed), processes=processes, scheduler=scheduler,
             checkpoint=kept, progress=progress or _silent,
         )  # fmt: skip
@@ -326,8 +328,9 @@ def _inspected(
     import time
 
     from tokendyn.models.corpus import LEAST_TEXTS, reference_texts
+    from tokendyn.models.inputs import SAMPLE
     from tokendyn.models.inspection import Inspection
-    from tokendyn.models.measuring import Measurer, Workers, measure_all, model_digest, run_here
+    from tokendyn.models.measuring import Measurer, Recipe, Workers, measure_all, model_digest, run_here
     from tokendyn.runs.provenance import provenance
 
     began = time.perf_counter()
@@ -338,11 +341,13 @@ def _inspected(
         raise BadInputError("one input has no others to compare it with; give two or more, or a model with a tokenizer")
     others = model.encode(reference_texts()) if by_reference else []
     identity = () if checkpoint is None else (_libraries(), settings, survey.digest, count, model_digest(model))
-    alone = processes is None and scheduler is None
-    workers = None if alone else Workers(model, settings, processes, scheduler)
+    sample = (*survey.sample, *others)[:SAMPLE]
+    workers = None
+    if processes is not None or scheduler is not None:
+        workers = Workers(Recipe.of(model, settings, sample, survey.digest), model.bytes, processes, scheduler)
     try:
         measured = measure_all(
-            inputs, count, others, run_here(Measurer(model, settings)) if workers is None else workers.run,
+            inputs, count, others, run_here(Measurer(model, settings, sample)) if workers is None else workers.run,
             checkpoint=checkpoint, identity=identity, progress=progress,
         )  # fmt: skip
     finally:
@@ -351,7 +356,7 @@ def _inspected(
     states = measured.first["states"]
     record = {"ablate": settings.ablate, "null": settings.null, "model_type": model.model_type, "part": model.part}
     return Inspection(
-        source=model.source, family="" if model.family is None else model.family.name, 
+        source=model.source, family="" if model.family is None else model.family.name,
         tokens=survey.names or tuple(map(str, range(states.shape[1]))),  # pieces of an image have no names
         lengths=tuple(length or states.shape[1] for length in survey.lengths),
         **measured.first, **measured.arrays, by_reference=by_reference, notes=_notes(model, survey),

@@ -65,6 +65,9 @@ class Inspection(Result, kind="inspection"):
     ladder_rank, ladder_gathering
         By the name of a rung ``(texts,)``: Spearman correlation of the pairwise cosines with the real ones of the last
         layer, and gathering there; NaN for few texts.
+    nulls
+        What ``rank``, ``clusters`` and ``motion_shares`` are held against, by these names less ``_shares``: random
+        weights, a mixed text of as many tokens of all texts, and the parts of permuted tokens.
     by_reference
         Whether the other texts are the reference texts that ship with the library.
     head_weights
@@ -93,6 +96,7 @@ class Inspection(Result, kind="inspection"):
     own: Mapping[str, Any] = field(default_factory=dict)
     ladder_rank: Mapping[str, Any] = field(default_factory=dict)
     ladder_gathering: Mapping[str, Any] = field(default_factory=dict)
+    nulls: Mapping[str, Any] = field(default_factory=dict)
     by_reference: bool = False
     head_weights: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -147,9 +151,15 @@ class Inspection(Result, kind="inspection"):
         columns |= {"cosine": self.within["model"].mean(axis=0), "cosine across": self.across["model"].mean(axis=0)}
         if self.rank is not None:
             columns["rank / tokens"] = self.rank.mean(axis=0)
+        if "rank" in self.nulls:
+            columns["rank / tokens, random weights"] = self.nulls["rank"].mean(axis=0)
         if self.clusters is not None:
             counts = self.clusters.mean(axis=0)
-            columns |= {f"clusters / tokens at {cut:g}": counts[:, k] for k, cut in enumerate(CUTS)}
+            mixed = self.nulls.get("clusters")
+            for k, cut in enumerate(CUTS):
+                columns[f"clusters / tokens at {cut:g}"] = counts[:, k]
+                if mixed is not None:
+                    columns[f"clusters / tokens at {cut:g}, mixed texts"] = mixed[:, :, k].mean(axis=0)
         return pd.DataFrame(columns)
 
     @property
@@ -214,6 +224,8 @@ class Inspection(Result, kind="inspection"):
         columns: dict[str, Any] = {"layer": np.arange(len(means))}
         for number, part in enumerate(PARTS):
             columns |= {part: means[:, number], f"{part}, error": errors[:, number]}
+            if "motion" in self.nulls:
+                columns[f"{part}, permuted"] = self.nulls["motion"][:, :, number].mean(axis=0)
         return pd.DataFrame(columns)
 
     @property

@@ -1,6 +1,6 @@
 """All measures of one text: its geometry, its heads, its leaders, its motion, and what is left when pieces are off."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,15 @@ from tokendyn.metrics.attention import (
     commonest_top,
     effective_keys,
     fit_scores,
+    largest_lead,
     leaders,
+    permuted_lead,
+    permuted_top,
     visible,
 )
-from tokendyn.metrics.geometry import clusters, effective_rank, mean_cosine, mean_direction, unit
+from tokendyn.metrics.geometry import clusters, covariance_rank, mean_cosine, mean_direction, unit
 from tokendyn.models.motion import split_motion
+from tokendyn.models.nulls import Pool, Received, generator_of, key_ablations
 from tokendyn.models.scores import bilinear_scores, output_norms
 from tokendyn.models.source import Encoded, Model, Run
 from tokendyn.models.tracing import Ablation, LayerView
@@ -25,9 +29,11 @@ from tokendyn.models.tracing import Ablation, LayerView
 CUTS = (0.5, 0.7)
 #: What is measured for every head, in the order of the table.
 HEAD_MEASURES = (
-    "cold", "keys", "entropy", "slope", "r2", "variation", "same_top", "commonest", "sink_attention", "sink_output",
-    "moved", "held", "held_null",
+    "cold", "cold_random", "keys", "entropy", "slope", "r2", "variation", "same_top", "permuted", "commonest", "lead",
+    "lead_null", "sink_attention", "sink_output", "moved", "held", "held_null",
 )  # fmt: skip
+#: What is measured for every layer of a run.
+_LAYER_MEASURES = ("received", "sinks", "motion", "motion_null")
 #: Runs in which pieces are off, for every layer of the geometry.
 VARIANTS = ("model", "no attention", "no feed-forward", "random weights")
 #: Tokens of a text at least: one is left out, and two make a pair.
@@ -78,6 +84,9 @@ class TextMeasures:
         By the name of an ablation: the geometry of the last layer, and the mean cosine to the last states of the model.
     ladder
         By the name of a rung: rank correlation with the real cosines, and the geometry of the last layer.
+    nulls
+        Of ``rank`` (random weights), ``clusters`` (a mixed text of as many tokens), ``motion`` (parts of permuted
+        tokens), as far as they are known.
     """
 
     tokens: tuple[str, ...]
@@ -92,6 +101,7 @@ class TextMeasures:
     motion_error: float = 0.0
     ablated: dict[str, tuple[Shape, float]] = field(default_factory=dict)
     ladder: dict[str, tuple[float, Shape]] = field(default_factory=dict)
+    nulls: dict[str, Any] = field(default_factory=dict)
 
 
 def shape_of(states: Float[np.ndarray, "layers tokens dim"], first: int = 1) -> Shape:
@@ -100,14 +110,21 @@ def shape_of(states: Float[np.ndarray, "layers tokens dim"], first: int = 1) -> 
     return Shape(within=mean_cosine(inner), direction=mean_direction(inner))
 
 
-def measure_states(states: Float[np.ndarray, "layers_and_one tokens dim"], into: TextMeasures, first: int = 1) -> None:
-    """Measure what states alone tell."""
+def measure_states(
+    states: Float[np.ndarray, "layers_and_one tokens dim"],
+    into: TextMeasures,
+    first: int = 1,
+    pool: Pool | None = None,
+) -> None:
+    """Measure what states alone tell; mixed texts come from the pool, where there is one."""
     inner = states[:, first:]
     count = inner.shape[1]
     into.states = states
     into.shapes["model"] = shape_of(states, first)
-    into.rank = np.array([effective_rank(layer) / count for layer in inner])
+    into.rank = np.array([covariance_rank(layer) / count for layer in inner])
     into.clusters = np.array([[clusters(layer, cut) / count for cut in CUTS] for layer in inner])
+    if pool is not None:
+        into.nulls["clusters"] = pool.clusters(count, CUTS, generator_of(inner[0]))
 
 
 def measure_text(
@@ -115,7 +132,8 @@ def measure_text(
     encoded: Encoded,
     *,
     random: Model | None = None,
-    ablations: "Iterable[tuple[str, int, Ablation]]" = (),
+    ablations: Sequence[tuple[str, int, Ablation]] = (),
+    pool: Pool | None = None,
 ) -> TextMeasures:
     """Measure one text.
 
@@ -128,14 +146,18 @@ def measure_text(
     random
         A model of the same shape with random weights.
     ablations
-        Name, first layer that changes, and what is off.
+        Name, first layer that changes, and what is off. Where there are some, the loudest token is masked too.
+    pool
+        Of the tokens of all texts.
     """
     measured = TextMeasures(tokens=encoded.names)
     watch = _Watch(model, encoded, measured)
     run = model.run(encoded, visit=watch)
     watch.end()
-    measure_states(run.states, measured)
-    _measure_others(run, model, encoded, measured, random=random, ablations=ablations)
+    measure_states(run.states, measured, pool=pool)
+    _measure_others(run, model, encoded, measured, ablations=ablations, received=watch.received)
+    if random is not None:
+        _measure_random(random, encoded, measured)
     return measured
 
 
@@ -144,13 +166,15 @@ def measure_reference(
     encoded: Encoded,
     *,
     random: Model | None = None,
-    ablations: "Iterable[tuple[str, int, Ablation]]" = (),
+    ablations: Sequence[tuple[str, int, Ablation]] = (),
 ) -> TextMeasures:
     """Measure of a reference text what cosines across texts need, and nothing else."""
-    measured = TextMeasures(tokens=encoded.names)
-    run = model.run(encoded)
+    measured, received = TextMeasures(tokens=encoded.names), Received()
+    run = model.run(encoded, visit=received if ablations else None)
     measured.shapes["model"] = shape_of(run.states)
-    _measure_others(run, model, encoded, measured, random=random, ablations=ablations)
+    _measure_others(run, model, encoded, measured, ablations=ablations, received=received)
+    if random is not None:
+        measured.shapes["random weights"] = shape_of(random.run(encoded).states)
     return measured
 
 
@@ -160,20 +184,34 @@ def _measure_others(
     encoded: Encoded,
     measured: TextMeasures,
     *,
-    random: Model | None,
-    ablations: "Iterable[tuple[str, int, Ablation]]",
+    ablations: Sequence[tuple[str, int, Ablation]],
+    received: Received,
 ) -> None:
-    """Measure the shapes that a run is held against: with parts switched off, and with random weights."""
+    """Measure the shapes that a run is held against: with parts switched off, and with keys masked."""
     if model.family is not None:
         for name, ablation in (
             ("no attention", Ablation(attention=True)),
             ("no feed-forward", Ablation(feed_forward=True)),
         ):
             measured.shapes[name] = shape_of(model.run(encoded, ablation=ablation).states)
-        for name, layer, ablation in ablations:
+        keys = key_ablations(model, encoded, received) if ablations else []
+        for name, layer, ablation in (*ablations, *keys):
             measured.ablated[name] = _ablated(model, encoded, run, layer, ablation)
-    if random is not None:
-        measured.shapes["random weights"] = shape_of(random.run(encoded).states)
+
+
+def _measure_random(random: Model, encoded: Encoded, measured: TextMeasures) -> None:
+    """Measure the model with random weights: its shape, its rank and how cold its heads are."""
+    cold: list[np.ndarray] = []
+
+    def look(view: LayerView) -> None:
+        if view.attention is not None:
+            cold.append(cold_index(view.attention, visible(view.attention)))
+
+    states = random.run(encoded, visit=look).states
+    measured.shapes["random weights"] = shape_of(states)
+    measured.nulls["rank"] = np.array([covariance_rank(layer) / (len(layer) - 1) for layer in states[:, 1:]])
+    if cold:
+        measured.heads["cold_random"] = np.stack(cold)
 
 
 def _ablated(model: Model, encoded: Encoded, run: Run, layer: int, ablation: Ablation) -> tuple[Shape, float]:
@@ -191,7 +229,9 @@ class _Watch:
         added = np.array(encoded.added, dtype=bool)
         # The first token of a decoder is a sink whether or not its tokenizer adds it.
         self.content = ~added if added.any() else np.arange(len(added)) > 0
-        self.rows: dict[str, list[Any]] = {name: [] for name in ("received", "sinks", "motion", *HEAD_MEASURES)}
+        self.rows: dict[str, list[Any]] = {name: [] for name in (*_LAYER_MEASURES, *HEAD_MEASURES)}
+        self.generator = generator_of(encoded.ids)
+        self.received = Received()
         self.bilinear = not model.not_bilinear
         # Read before the model runs: to read a norm is to call it, and hooks would take that for a part of the run.
         self.norms, self.layers = (model.norms, model.layers) if model.family is not None else ([], [])
@@ -209,6 +249,7 @@ class _Watch:
         if family is not None and view.fed is not None:
             motion = split_motion(view, self.layers[view.layer], family, self.norms[view.layer])
             self.rows["motion"].append(motion.shares())
+            self.rows["motion_null"].append(motion.permuted_shares(self.generator))
             measures["moved"] = motion.head_shares()
             self.into.motion_error = max(self.into.motion_error, motion.error)
         for name, row in measures.items():
@@ -226,15 +267,18 @@ class _Watch:
         measures["sink_attention"] = np.where(found.sinks, found.share, 0.0).sum(axis=-1)
         measures["sink_output"] = np.where(found.sinks, found.output_share, 0.0).sum(axis=-1)
         measures["received"] = found.lead.mean(axis=0)
+        self.received.add(measures["received"], seen)
         measures["sinks"] = found.sinks.mean(axis=0)
         measures["commonest"] = commonest_top(attention)
+        measures["lead"] = largest_lead(found, seen)
+        measures["lead_null"] = permuted_lead(attention, seen, self.generator)
         if heads is not None and view.reads is not None and self.bilinear:
             norm = self.norms[view.layer].front
             shift = 0.0 if norm is None else norm.bias
-            fit = fit_scores(
-                attention, bilinear_scores(heads, view.reads, shift, view.rotation, bias=False, term=view.term), seen
-            )
+            scores = bilinear_scores(heads, view.reads, shift, view.rotation, bias=False, term=view.term)
+            fit = fit_scores(attention, scores, seen)
             measures |= {"slope": fit.slope, "r2": fit.r2, "variation": fit.variation, "same_top": fit.same_top}
+            measures["permuted"] = permuted_top(attention, scores, seen, self.generator)
             measures |= self._held(view, attention, seen)
         return measures
 
@@ -268,6 +312,8 @@ class _Watch:
         for name in ("received", "sinks", "motion"):
             if self.rows[name] and (layers or name == "motion"):
                 setattr(self.into, name, np.stack(self.rows[name]))
+        if self.rows["motion_null"]:
+            self.into.nulls["motion"] = np.stack(self.rows["motion_null"])
 
 
 def layer_ablations(model: Model) -> list[tuple[str, int, Ablation]]:

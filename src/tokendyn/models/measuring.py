@@ -4,9 +4,10 @@ import functools
 import hashlib
 import itertools
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,9 +18,10 @@ from tokendyn.models.corpus import combined
 from tokendyn.models.families import FAMILIES, Family, family_of, register_family
 from tokendyn.models.inputs import Inputs
 from tokendyn.models.ladder import add_ladder
+from tokendyn.models.layout import BY_TOKEN, Layout, Table
 from tokendyn.models.measures import TextMeasures, head_ablations, layer_ablations, measure_reference, measure_text
+from tokendyn.models.nulls import Pool, model_pool
 from tokendyn.models.source import Encoded, Model, open_model
-from tokendyn.models.table import BY_TOKEN, Layout, Table
 from tokendyn.models.tracing import Ablation
 from tokendyn.runs.checkpoint import Checkpoint, State
 from tokendyn.runs.memory import check_memory
@@ -59,6 +61,8 @@ class Measurer:
         The model.
     settings
         What is measured.
+    sample
+        Inputs from whose tokens mixed texts are drawn.
 
     Raises
     ------
@@ -66,8 +70,8 @@ class Measurer:
         If the model and the one with random weights are too large for the memory of this machine.
     """
 
-    def __init__(self, model: Model, settings: Settings) -> None:
-        self.model, self.settings = model, settings
+    def __init__(self, model: Model, settings: Settings, sample: Sequence[Encoded] = ()) -> None:
+        self.model, self.settings, self.sample = model, settings, sample
         if settings.null == "random":
             check_memory(
                 2 * model.bytes, f"{model.source} and the same with random weights",
@@ -80,10 +84,17 @@ class Measurer:
         """Measure one input; of a reference text only what others are held against."""
         if reference:
             return measure_reference(self.model, encoded, random=self.random, ablations=self.ablations)
-        measured = measure_text(self.model, encoded, random=self.random, ablations=self.ablations)
+        measured = measure_text(
+            self.model, encoded, random=self.random, ablations=self.ablations, pool=self._pool
+        )  # fmt: skip
         if self.settings.ladder:
             add_ladder(self.model, encoded, measured)
         return measured
+
+    @cached_property
+    def _pool(self) -> Pool | None:
+        """Tokens of the sample; the model runs on it when the first input is measured."""
+        return model_pool(self.model, self.sample)
 
 
 def _ablations(model: Model, ablate: Ablate) -> list[tuple[str, int, Ablation]]:
@@ -104,6 +115,8 @@ class Recipe:
         Registered by the user, in the process that asks; None for a family of the library.
     settings
         What is measured.
+    sample, digest
+        Inputs from whose tokens mixed texts are drawn, and the digest of all inputs, by which the sample is known.
     """
 
     folder: Path
@@ -111,9 +124,11 @@ class Recipe:
     part: str
     family: Family | None
     settings: Settings
+    sample: tuple[Encoded, ...] = field(compare=False)
+    digest: bytes
 
     @classmethod
-    def of(cls, model: Model, settings: Settings) -> "Recipe":
+    def of(cls, model: Model, settings: Settings, sample: Sequence[Encoded], digest: bytes) -> "Recipe":
         """Return the recipe of a model that was opened from a folder.
 
         Raises
@@ -130,7 +145,7 @@ class Recipe:
         own = family if family not in FAMILIES else None
         return cls(
             folder=model.rules.parent.absolute(), double=model.is_double, part=model.part, family=own,
-            settings=settings,
+            settings=settings, sample=tuple(sample), digest=digest,
         )  # fmt: skip
 
 
@@ -160,14 +175,18 @@ class Task:
 def _measurer(recipe: Recipe) -> Measurer:
     if recipe.family is not None:
         register_family(recipe.family)
-    return Measurer(open_model(recipe.folder, double=recipe.double, part=recipe.part), recipe.settings)
+    model = open_model(recipe.folder, double=recipe.double, part=recipe.part)
+    return Measurer(model, recipe.settings, recipe.sample)
 
 
 def _work(task: Task) -> TextMeasures:
     """Measure an input in a worker; states are those of the first input alone."""
     assert task.recipe is not None  # tasks of this process are not sent to workers
     measured = _measurer(task.recipe)(task.encoded, reference=task.reference)
-    return measured if task.number == 0 else replace(measured, **dict.fromkeys(BY_TOKEN))
+    if task.number:
+        for name in BY_TOKEN:
+            setattr(measured, name, None)
+    return measured
 
 
 Run = Callable[[Iterable[Task]], Iterator[tuple[Task, TextMeasures]]]
@@ -183,10 +202,10 @@ class Workers:
 
     Parameters
     ----------
-    model
-        Opened from a folder; one that the workers of a cluster see too.
-    settings
-        What is measured.
+    recipe
+        Of a model in a folder, one that the workers of a cluster see too.
+    size
+        Bytes of its weights.
     processes
         On this machine; each with one thread.
     scheduler
@@ -195,18 +214,18 @@ class Workers:
     Raises
     ------
     BadInputError
-        If the numbers are out of range, the model is in memory, or its copies are too large for the memory.
+        If the copies of the model are too large for the memory, or no scheduler answers.
     """
 
-    def __init__(self, model: Model, settings: Settings, processes: int | None, scheduler: str | None) -> None:
-        self.recipe = Recipe.of(model, settings)
+    def __init__(self, recipe: Recipe, size: int, processes: int | None, scheduler: str | None) -> None:
+        self.recipe = recipe
         count = processes or 1
         start: Callable[[], Executor] = functools.partial(local_executor, count, 1, None)
         end: Callable[[Executor], None] = end_local
         if scheduler is None:
-            copies = count * (2 if settings.null == "random" else 1)
+            copies = count * (2 if recipe.settings.null == "random" else 1)
             check_memory(
-                copies * model.bytes, f"{copies} copies of {model.source} in {count} processes",
+                copies * size, f"{copies} copies of {recipe.folder.name} in {count} processes",
                 'take fewer processes, or null="none"',
             )  # fmt: skip
         else:

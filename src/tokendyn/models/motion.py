@@ -50,6 +50,21 @@ class Motion:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((self.parts[:, first:] * total).sum(axis=(1, 2)) / (total * total).sum())
 
+    def permuted_shares(self, generator: np.random.Generator, first: int = 1) -> Float[np.ndarray, " parts"]:
+        """Return the shares with the parts of permuted tokens: what a part that is the same for all would have.
+
+        Parameters
+        ----------
+        generator
+            Of the permutation.
+        first
+            As in :meth:`shares`.
+        """
+        total = self.total[first:]
+        parts = self.parts[:, first:][:, generator.permutation(len(total))]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((parts * total).sum(axis=(1, 2)) / (total * total).sum())
+
     def head_shares(self, first: int = 1) -> Float[np.ndarray, " heads"]:
         """Return the shares of single heads, which add up to that of all heads."""
         total = self.total[first:]

@@ -10,16 +10,16 @@ from tokendyn.models.figures import (
     ladder_figure,
     leaders_figure,
     motion_figure,
-    paths_figure,
+    paths_film,
 )
-from tokendyn.show import KeyFigures, Report, Table, Text, closing
+from tokendyn.models.tables import ablations_table, heads_table, layers_table, motion_table, weights_table
+from tokendyn.models.verdict import measured, number
+from tokendyn.show import KeyFigures, Report, Text, closing, prose
 from tokendyn.show.report import Picture, Section
 
 if TYPE_CHECKING:
     from tokendyn.models.inspection import Inspection
 
-#: Heads that the page lists; ``heads.csv`` has all.
-_ROWS = 200
 _DISCRETE = (
     "A layer is one step of size 1, and each layer has its own heads: a discrete system that changes in time, and not "
     "the flow of one head. What is necessary in this model need not be the cause in another."
@@ -28,7 +28,7 @@ _DISCRETE = (
 
 def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Report:
     """Return the page."""
-    sections: list[Section] = [KeyFigures(_facts(inspection)), Text("\n\n".join(inspection.describe()), "Verdict")]
+    sections: list[Section] = [KeyFigures(_facts(inspection)), Text(prose(inspection.describe()), "Verdict")]
     what = "Gathering of the tokens by layer, and what is left of it with pieces switched off"
     sections.append(
         Picture(gathering_figure(inspection), what, _gathering_caption(inspection), "Do the tokens gather?")
@@ -37,6 +37,9 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         caption = (
             "Spread of a row of scores over sqrt(2 log n), the median of rows. Above 1: a few keys hold the weight."
         )
+        if "cold_random" in inspection.head_measures:
+            null = float(np.nanmedian(inspection.head_measures["cold_random"]))
+            caption += f" Heads with random weights: {number(null)} (median)."
         sections.append(Picture(cold_figure(inspection), "Cold index of every head", caption, "How cold is each head?"))
     if inspection.received is not None and inspection.tokens:
         sections += _leaders(inspection)
@@ -51,22 +54,15 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         sections.append(
             Picture(ladder_figure(inspection), "Ladder of pieces", caption, "How much of it does the theory hold?")
         )
-    figure, share = paths_figure(inspection)
-    caption = (
-        f"Directions of the tokens of the first text; the plane of the last layer holds {100 * share:.0f} % of its "
-        "variance."
-    )
-    sections.append(Picture(figure, "Paths of the tokens", caption, "Where do they go?"))
-    sections.append(Table(inspection.geometry.round(4), "Layers"))
-    ablations = inspection.ablations
-    if len(ablations):
-        note = "Change of the gathering in the last layer, and cosine of a token to its own last state."
-        sections.append(Table(ablations.round(4), "What is switched off", note=note, most_rows=_ROWS))
-    if len(inspection.heads):
-        sections.append(Table(inspection.heads.round(4), "Heads", note="heads.csv has all.", most_rows=_ROWS))
+    sections += [paths_film(inspection), layers_table(inspection)]
+    if inspection.motion_shares is not None:
+        sections.append(motion_table(inspection))
+    if inspection.effects:
+        sections.append(ablations_table(inspection))
+    if inspection.head_measures:
+        sections.append(heads_table(inspection))
     if inspection.head_weights:
-        note = "From the weights alone; weights.csv has all. Words are embeddings, as the first layer sees them."
-        sections.append(Table(inspection.weights.round(4), "Weights of the heads", note=note, most_rows=_ROWS))
+        sections.append(weights_table(inspection))
     sections.append(Text(_DISCRETE, "How to read it"))
     sections += closing(command, inspection.provenance)
     return Report(title, f"{inspection.family or 'states'}, {inspection.layers} layers", sections)
@@ -77,10 +73,10 @@ def _facts(inspection: "Inspection") -> dict[str, object]:
     facts: dict[str, object] = {"layers": inspection.layers, "texts": inspection.texts}
     facts["tokens"] = int(np.sum(inspection.lengths))
     if np.isfinite(last).all():
-        facts["gathering, last layer"] = float(last.mean())
+        facts["gathering, last layer"] = measured(last, inspection)
     cold = inspection.head_measures.get("cold")
     if cold is not None:
-        facts["frozen heads"] = f"{int((np.nanmean(cold, axis=0) > 1).sum())} of {cold[0].size}"
+        facts["frozen heads in a text"] = f"{(cold > 1).sum(axis=(1, 2)).mean():.0f} of {cold[0].size}"
     return facts
 
 

@@ -8,10 +8,19 @@ import numpy as np
 
 from tokendyn.data.states import SUFFIXES, HiddenStates, read_states
 from tokendyn.errors import BadInputError
-from tokendyn.metrics.attention import cold_index, commonest_top, effective_keys, leaders, visible
+from tokendyn.metrics.attention import (
+    cold_index,
+    commonest_top,
+    effective_keys,
+    largest_lead,
+    leaders,
+    permuted_lead,
+    visible,
+)
 from tokendyn.models.corpus import combined
+from tokendyn.models.layout import Table
 from tokendyn.models.measures import LEAST_TOKENS, TextMeasures, measure_states
-from tokendyn.models.table import Table
+from tokendyn.models.nulls import MOST_SOURCES, Pool, generator_of, pool_of
 from tokendyn.runs.provenance import provenance
 
 if TYPE_CHECKING:
@@ -48,7 +57,9 @@ def inspect_states(given: Any) -> "Inspection":
     shapes = {(stream.states.shape[0], stream.states.shape[2]) for stream in streams}
     if len(shapes) > 1:
         raise BadInputError("the states have different numbers of layers or dimensions; they are of different models")
-    texts = [_measured(stream) for stream in streams]
+    sources = streams[:MOST_SOURCES]
+    pool = pool_of((stream.states for stream in sources), len(sources)) if len(sources) > 1 else None
+    texts = [_measured(stream, pool) for stream in streams]
     notes = ["motion, temperature and ablations need the weights: give the folder of the model"]
     if any(stream.attention is None for stream in streams):
         notes.append("heads and leaders need an array attention")
@@ -74,9 +85,9 @@ def _stream(given: Any) -> HiddenStates:
     return known
 
 
-def _measured(stream: HiddenStates) -> TextMeasures:
+def _measured(stream: HiddenStates, pool: Pool | None) -> TextMeasures:
     measured = TextMeasures(tokens=stream.labels)
-    measure_states(stream.states, measured)
+    measure_states(stream.states, measured, pool=pool)
     if stream.attention is not None:
         _measure_attention(stream.attention, measured)
     return measured
@@ -94,13 +105,19 @@ def _from_array(states: np.ndarray) -> HiddenStates:
 
 def _measure_attention(attention: np.ndarray, into: TextMeasures) -> None:
     """Measure the heads of each layer; without values no key is called a sink."""
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("cold", "keys", "entropy", "commonest", "lead")}
+    rows: dict[str, list[np.ndarray]] = {}
+    generator = generator_of(into.states[0])
     for layer in attention:
         seen = visible(layer)
         keys, entropy = effective_keys(layer, seen)
-        found = (cold_index(layer, seen), keys, entropy, commonest_top(layer), leaders(layer, seen).lead.mean(axis=0))
-        for name, value in zip(rows, found, strict=True):
-            rows[name].append(value)
-    into.received = np.stack(rows.pop("lead"))
+        found = leaders(layer, seen)
+        measures = {
+            "cold": cold_index(layer, seen), "keys": keys, "entropy": entropy, "commonest": commonest_top(layer),
+            "lead": largest_lead(found, seen), "lead_null": permuted_lead(layer, seen, generator),
+            "received": found.lead.mean(axis=0),
+        }  # fmt: skip
+        for name, value in measures.items():
+            rows.setdefault(name, []).append(value)
+    into.received = np.stack(rows.pop("received"))
     into.sinks = np.zeros_like(into.received)
     into.heads = {name: np.stack(values) for name, values in rows.items()}

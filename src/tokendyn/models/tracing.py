@@ -32,7 +32,7 @@ class Ablation:
     heads
         For a layer, the heads that are left out of the sum.
     keys
-        Places of tokens that none may attend to.
+        Places of tokens to which only they themselves may attend: without any key a row would have no weights.
     """
 
     attention: frozenset[int] | bool = False
@@ -132,6 +132,8 @@ class Tracer:
             handles.append(submodule(block, family.output).register_forward_pre_hook(self._concatenated))
             handles.append(submodule(block, family.output).register_forward_hook(self._attended))
             handles.append(submodule(block, family.feed_forward).register_forward_hook(self._fed))
+        if family is not None and self.ablation.keys:
+            handles.append(submodule(block, family.attention).register_forward_pre_hook(self._masked, with_kwargs=True))
         if family is not None and self.visit is not None:
             attention = submodule(block, family.attention)
             handles.append(attention.register_forward_pre_hook(self._reads, with_kwargs=True))
@@ -148,7 +150,7 @@ class Tracer:
         return len(self.states) - 1
 
     def _enter(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        hidden = args[0] if args else named["hidden_states"]
+        hidden = args[0] if args else named.get("hidden_states", next(iter(named.values())))
         self.states.append(array(hidden[0]))
         self._view = LayerView(layer=self.layer, entering=self.states[-1])
 
@@ -164,6 +166,11 @@ class Tracer:
     def _now(self) -> LayerView:
         assert self._view is not None  # hooks of parts run inside a block
         return self._view
+
+    def _masked(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+        assert self.family is not None
+        hidden = args[0] if args else named["hidden_states"]
+        return _without_keys(module, args, named, self.ablation.keys, hidden, self.family.mask)
 
     def _reads(self, module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         hidden = args[0] if args else named["hidden_states"]
@@ -230,6 +237,39 @@ class Tracer:
 def of_pairs(tensor: Any) -> bool:
     """Return whether a tensor has one number for each head and pair of tokens of one text."""
     return getattr(tensor, "ndim", 0) == 4 and tensor.shape[0] == 1 and tensor.shape[2] == tensor.shape[3]
+
+
+def mask_name(attention: Any) -> str:
+    """Return by which argument an attention is given its mask; empty where it takes none."""
+    names = inspect.signature(attention.forward).parameters
+    return next((name for name in ("attention_mask", "mask") if name in names), "")
+
+
+def _without_keys(
+    module: Any, args: tuple[Any, ...], named: dict[str, Any], keys: tuple[int, ...], hidden: Any, kind: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of an attention with keys masked for all tokens but themselves.
+
+    The mask of one attention and not that of the model, by which some models count the places of their tokens.
+    """
+    import torch
+
+    name = mask_name(module)
+    bound = inspect.signature(module.forward).bind_partial(*args, **named)
+    mask, tokens = bound.arguments.get(name), hidden.shape[1]
+    if mask is None:
+        mask = torch.zeros((1, 1, tokens, tokens), dtype=hidden.dtype)
+    hidden_from = torch.zeros((tokens, tokens), dtype=torch.bool)
+    hidden_from[:, list(keys)] = True
+    hidden_from &= ~torch.eye(tokens, dtype=torch.bool)
+    off: Any = {"keeps": 0, "hides": 1}.get(kind, 0)
+    if kind == "added" and mask.is_floating_point():
+        off = torch.finfo(mask.dtype).min
+    masked = torch.where(hidden_from, torch.full((), off, dtype=mask.dtype), mask)
+    if name in named or name not in bound.arguments:
+        return args, {**named, name: masked}
+    place = list(inspect.signature(module.forward).parameters).index(name)
+    return (*args[:place], masked, *args[place + 1 :]), named
 
 
 def _twice(angles: np.ndarray) -> np.ndarray:

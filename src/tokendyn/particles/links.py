@@ -92,11 +92,11 @@ def _value(name: str, text: str) -> Any:
     raise BadInputError(f"the link has {name[:40]!r}, which is no field; there are {known}")
 
 
-def _numbers(name: str, text: str) -> list[float]:
+def _numbers(name: str, text: str) -> list[int | float]:
     return [_number(name, number) for number in text.split(",")]
 
 
-def _number(name: str, text: str) -> float:
+def _number(name: str, text: str) -> int | float:
     if not _NUMBER.fullmatch(text):
         raise BadInputError(f"the link has {name}={text[:30]!r}, which is no number")
     return int(text) if re.fullmatch(r"[-+]?[0-9]{1,15}", text) else float(text)

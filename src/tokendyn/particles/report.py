@@ -21,12 +21,16 @@ from tokendyn.show import (
     animate,
     closing,
     following_strip,
+    prose,
     write_report,
 )
 from tokendyn.show.panels import panels
 from tokendyn.show.report import Section
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-clustering", 1
+
+#: What the page calls numbers of the summary.
+_SHOWN = {"dim": "dimensions", "alpha": "step parameter alpha", "unsettled": "tokens not settled"}
 
 Movie = Literal["gif", "mp4"]
 
@@ -113,16 +117,16 @@ def load_run(folder: str | Path) -> tuple[ClusteringRun, str, str]:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved run; its figures and animation are drawn again into the folder ``pictures``."""
+    """Return the page of a saved run; its animation is drawn again into the folder ``pictures``."""
     run, title, command = load_run(folder)
-    write_figures(run, pictures, title)
     animate(run.scene(title), pictures / "animation.gif")
     return run_report(run, title=title, pictures=pictures, command=command)
 
 
 def run_report(run: ClusteringRun, *, title: str, pictures: Path, command: str = "") -> Report:
-    """Return the page of a run; ``pictures`` is the folder with its figures."""
-    return Report(title, "Clustering in a hardmax transformer", run_sections(run, pictures=pictures, command=command))
+    """Return the page of a run; ``pictures`` is the folder with its animation, if there is one."""
+    sections = run_sections(run, title=title, pictures=pictures, command=command)
+    return Report(title, "Clustering in a hardmax transformer", sections)
 
 
 def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
@@ -136,11 +140,49 @@ def disagreement_table(run: ClusteringRun) -> list[dict[str, object]]:
     ]
 
 
-def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> list[Section]:
+def run_pictures(run: ClusteringRun, *, title: str, pictures: Path) -> list[Section]:
+    """Return what the page of a run draws: some layers, the film if the folder has one, and who follows whom."""
+    scene = run.scene(title)
+    sections: list[Section] = [
+        Picture(
+            panels(scene),
+            alt=f"{title}: tokens, leaders, hulls and the limiting polytope at some layers",
+            caption="Notice the stars: a token that finds itself the best is a leader, stands still from then on, and "
+            "gathers the tokens of its colour. The area of a star is the mass of its cluster. The hull of the tokens "
+            "shrinks towards the grey polytope K of the leaders and never grows.",
+            heading="Layers",
+            narrow=panels(scene, narrow=True),
+        )
+    ]
+    if (pictures / "animation.gif").exists():
+        sections.append(
+            Picture(
+                pictures / "animation.gif",
+                alt=f"{title}: the tokens moving through the layers",
+                caption="Notice that tokens are fast at first: in each layer they cover a fixed share of what is left, "
+                "so that distances fall like a geometric series.",
+                heading="Animation",
+            )
+        )
+    sections.append(
+        Picture(
+            following_strip(scene),
+            alt=f"{title}: which leader each token follows, layer by layer",
+            caption="Notice where a band changes its colour: there a token leaves one leader for another. Once the "
+            "bands run straight to the right edge, the prediction of the limits is final.",
+            heading="Who follows whom",
+            narrow=following_strip(scene, narrow=True),
+        )
+    )
+    return sections
+
+
+def run_sections(run: ClusteringRun, *, title: str, pictures: Path, command: str = "") -> list[Section]:
     """Return the parts of the page of a run."""
     summary = run.summary()
     shown = ("tokens", "dim", "layers", "alpha", "clusters", "emerging_leaders", "layers_until_settled", "unsettled")
-    figures: dict[str, object] = {"leaders": len(run.prediction.leaders), **{name: summary[name] for name in shown}}
+    figures: dict[str, object] = {"leaders": len(run.prediction.leaders)}
+    figures |= {_SHOWN.get(name, name): summary[name] for name in shown}
     alarm: tuple[str, ...] = ()
     if run.status != "completed":
         figures, alarm = {"status": run.status, **figures}, ("status",)
@@ -150,21 +192,10 @@ def run_sections(run: ClusteringRun, *, pictures: Path, command: str = "") -> li
             if run.disagreeing.size
             else []
         ),
-        Text("\n\n".join(run.describe())),
+        Text(prose(run.describe())),
         KeyFigures(figures, alarm=alarm),
-        Picture(
-            pictures / "panels.png",
-            "Tokens, leaders, hulls and the limiting polytope over the layers",
-            "Stars are leaders, their area the mass of the cluster; the colour of a token says whom it follows.",
-            "Layers",
-        ),
+        *run_pictures(run, title=title, pictures=pictures),
     ]
-    if (pictures / "animation.gif").exists():
-        moving = pictures / "animation.gif"
-        sections.append(Picture(moving, "The tokens moving through the layers", heading="Animation"))
-    sections.append(
-        Picture(pictures / "strip.png", "Which leader each token follows, layer by layer", heading="Who follows whom")
-    )
     if run.disagreeing.size:
         sections.append(Table(disagreement_table(run), "Where the run ended, and where it was predicted to end"))
     if not run.is_hardmax:

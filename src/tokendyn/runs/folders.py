@@ -8,10 +8,13 @@ import fnmatch
 import itertools
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +200,8 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
     temporary, final = None, _followed(target)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name[:_BEGINNING]}-", dir=final.parent))
+        _clear_left(final)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{_begun(final.name)}{os.getpid():x}-", dir=final.parent))
         yield temporary
         if listed:
             list_files(temporary, (str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file()))
@@ -208,6 +212,38 @@ def new_folder(target: str | Path, *, overwrite: bool = False, listed: bool = Tr
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _begun(name: str) -> str:
+    """Return how the temporary folders for a name begin that this machine makes until it is started anew."""
+    machine = [platform.node()]
+    for path, read in (("/proc/sys/kernel/random/boot_id", Path.read_text), ("/proc/self/ns/pid", os.readlink)):
+        with suppress(OSError):  # not Linux: the name of the machine must do
+            machine.append(str(read(Path(path))))
+    # In a container numbers of processes are its own: they say nothing of the folders of another one.
+    return f".{name[:_BEGINNING]}-{zlib.crc32(''.join(machine).encode()):08x}."
+
+
+def _clear_left(final: Path) -> None:
+    """Remove the temporary folders for a name whose process was killed before it could do that itself."""
+    begun = _begun(final.name)
+    for entry in os.scandir(final.parent):
+        number = re.fullmatch(r"([0-9a-f]+)-\w+", entry.name[len(begun) :]) if entry.name.startswith(begun) else None
+        if number is not None and entry.is_dir(follow_symlinks=False) and not _is_running(int(number[1], 16)):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process of this machine runs; where that cannot be asked, True."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _replace_folder(source: Path, target: Path) -> None:

@@ -100,6 +100,15 @@ class Plan:
         positions = len(next(iter(self.walked.values()), (None,)))
         return math.prod(map(len, self.grid.values())) * positions * self.samples
 
+    def record(self) -> dict[str, Any]:
+        """Return the plan as the JSON values of a sweep file, from which :func:`plan_of` makes it again."""
+        laws = {part: {name: _law_record(law) for name, law in drawn.items()} for part, drawn in
+                (("random", self.random), ("latin", self.latin))}  # fmt: skip
+        samples = {"samples": self.samples} if self.random or self.latin else {}
+        grid, walked = ({name: list(values) for name, values in axes.items()} for axes in (self.grid, self.walked))
+        parts = {"fixed": dict(self.fixed), "grid": grid, "list": walked, **laws}
+        return {"command": self.command, "seed": self.seed, **samples, **parts}
+
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield the swept options of each job, in the order of the table."""
         columns = self._columns()
@@ -124,6 +133,12 @@ class Plan:
             for (name, law), shares in zip(self.latin.items(), cube.T, strict=True):
                 columns[name] = [law.value(float(share)) for share in shares]
         return columns
+
+
+def _law_record(law: Law) -> dict[str, Any]:
+    if law.choices:
+        return {"choices": list(law.choices)}
+    return {"low": law.low, "high": law.high, "scale": law.scale, "integer": law.integer}
 
 
 def read_plan(path: str | Path) -> Plan:

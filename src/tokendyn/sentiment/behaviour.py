@@ -19,6 +19,7 @@ from tokendyn.results import Bars, Result
 from tokendyn.runs.folders import read_json
 from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -298,9 +299,18 @@ def behaviour_report(record: Mapping[str, Any], pictures: Path) -> Report:
         title="How does the classifier behave?",
         subtitle=str(record["source"]),
         sections=[
+            Text(
+                f"{record['right']} of {counted(record['cases'], 'case')} are right. The table by kind shows what the "
+                "classifier has not learned."
+            ),
             KeyFigures(figures),
             Table(record["kinds"], "By kind"),
-            kept_picture(pictures, "behaviour.png", "Share of right cases by kind"),
+            kept_picture(
+                pictures,
+                "behaviour.png",
+                "Share of right cases by kind",
+                "Notice the short bars: of these kinds the classifier gets the fewest cases right.",
+            ),
             Table(wrong, "Cases that are wrong"),
             Text(
                 "A case without a reference is right when its text has the expected label. With one, the label must be "

@@ -15,6 +15,7 @@ from tokendyn.sentiment.store import load
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
+from tokendyn.words import counted
 
 _DECIDES = (
     "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators "
@@ -55,6 +56,7 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
             "calibration error": f"{close['calibration_error']:.3g}",
         }
     sections: list[Section] = [
+        Text(_summary(training, measured)),
         KeyFigures(numbers),
         Text(_DECIDES if linear else _LEADS, "What decides"),
         _settings_table(training) if linear else _training_picture(training),
@@ -73,6 +75,17 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     )
 
 
+def _summary(training: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """Return what a training came to in two sentences."""
+    learned = f"A classifier that learned from {counted(training['texts'], 'text')}."
+    if "test_accuracy" not in measured:
+        return f"{learned} No texts were held out, so that nothing is known of its accuracy on others."
+    return (
+        f"{learned} Of {counted(measured['test_texts'], 'text')} that were held out it labels "
+        f"{measured['test_accuracy']:.1%} right, with {measured['mean_leaders']:.1f} leaders a text on average."
+    )
+
+
 def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     """Return what a training came to: its best epoch, or its chosen settings."""
     if "best" in training:
@@ -84,12 +97,14 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
-    """Return what a word counts behind a negator, and behind an intensifier."""
+    """Return what a word counts behind a negator, beside a contrast, and behind an intensifier."""
     if classifier.transfer != 0 or classifier.modifiers_.idle:
         return {}
     of = classifier.modifiers_
     return {
-        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}"
+        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}",
+        "weight before a contrast": f"{1 + of.before_contrast:.2f}",
+        "weight behind a contrast": f"{1 + of.after_contrast:.2f}",
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Text,
         closing,
         kept_picture,
+        prose,
         report_html,
         write_report,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "explanation_terminal",
     "following_strip",
     "kept_picture",
+    "prose",
     "report_html",
     "write_explanation",
     "write_page_folder",
@@ -76,6 +78,7 @@ _HOME = {
             "Text",
             "closing",
             "kept_picture",
+            "prose",
             "report_html",
             "write_report",
         ),

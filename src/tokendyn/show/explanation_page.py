@@ -271,6 +271,8 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
     if dropped:
         kind = "1 word overlaps" if dropped == 1 else f"{dropped:,} words overlap"
         notes.append(f"{kind} a stronger one and is not coloured; its contribution counts all the same.")
+    if explained.scaled:
+        notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
     return notes
 
 
@@ -401,12 +403,14 @@ def _scene_pictures(scene: TokenScene | None) -> list[Picture]:
         Picture(
             picture=panels(scene),
             alt=f"Panels of {what}.",
-            caption="Stars are leaders; a token has the colour of the one it follows.",
+            caption="Notice that words of one colour end at one star: it is their leader, and speaks for all of them.",
+            narrow=panels(scene, narrow=True),
         ),
         Picture(
             picture=following_strip(scene),
             alt=f"Bands of who follows whom: {what}.",
-            caption="Who follows whom, from layer to layer.",
+            caption="Notice the widths at the right edge: the share of the words that a leader has is its weight.",
+            narrow=following_strip(scene, narrow=True),
         ),
     ]
 

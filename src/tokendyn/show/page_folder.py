@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokendyn.runs.folders import new_folder, write_json
+from tokendyn.show.images import save_figure
 from tokendyn.show.report import Report, write_report
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def write_page_folder(
     figures: "Mapping[str, Figure]",
     overwrite: bool = False,
 ) -> None:
-    """Write ``NAME.json``, a CSV file for each table, a PNG file for each figure, and ``report.html``.
+    """Write ``NAME.json``, a CSV file for each table, a PNG file and drawings for each figure, and ``report.html``.
 
     Parameters
     ----------
@@ -49,6 +50,6 @@ def write_page_folder(
         for file, table in tables.items():
             table.to_csv(temporary / f"{file}.csv", index=False, lineterminator="\n")
         for file, figure in figures.items():
-            figure.savefig(temporary / f"{file}.png", dpi=150)
+            save_figure(figure, temporary, file)
         write_json(temporary / f"{name}.json", record)
         write_report(page(record, temporary), temporary / "report.html")

@@ -1,6 +1,7 @@
 """Panels of a scene over some layers: who leads, who follows whom, and where the tokens go."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,15 @@ from tokendyn.show.views import Time, View
 #: Layers drawn when none are asked for, with the last one.
 DEFAULT_LAYERS = (0, 1, 2, 5)
 
-WIDTH = 10.0
+#: Inches of the figure, and of one for a narrow screen.
+WIDTH, _NARROW = 10.0, 4.4
 _TITLE, _NOTE, _HEADER, _FOOT = 0.36, 0.2, 0.25, 0.36
 _LEFT, _RIGHT, _GAP = 0.55, 0.12, 0.16
 _COLUMNS = 3
 _MOST_LABELS = 26
 
 
-def panels(scene: TokenScene, layers: Sequence[int] | None = None) -> Figure:
+def panels(scene: TokenScene, layers: Sequence[int] | None = None, *, narrow: bool = False) -> Figure:
     """Draw a scene at some layers side by side, with one legend.
 
     Stars are leaders, from the layer at which they lead, with an area proportional to the mass of their
@@ -46,6 +48,8 @@ def panels(scene: TokenScene, layers: Sequence[int] | None = None) -> Figure:
         tokens are projected on two principal axes, and the figure says so.
     layers
         Numbers of layers, by default 0, 1, 2, 5 and the last.
+    narrow
+        Draw for a narrow screen: one panel below the other, by default of layers 0, 1 and the last.
 
     Raises
     ------
@@ -54,13 +58,17 @@ def panels(scene: TokenScene, layers: Sequence[int] | None = None) -> Figure:
     """
     view = View(scene)
     chosen = chosen_layers(scene, layers)
-    notes = _notes(view)
+    if narrow and layers is None:
+        chosen = [layer for layer in chosen if layer in (0, 1, scene.layers)]
+    page = _NARROW if narrow else WIDTH
+    notes = [line for note in _notes(view) for line in textwrap.wrap(note, round(15 * page))]
     if view.dim == 1:
-        return _line_figure(view, notes)
+        return _line_figure(view, notes, page)
     layout = _Layout(
-        count=len(chosen), ratio=_shape(view), notes=len(notes), titled=bool(scene.title), plan=plan_legend(view)
-    )
-    figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
+        count=len(chosen), ratio=_shape(view), notes=len(notes), titled=bool(scene.title), plan=plan_legend(view),
+        page=page,
+    )  # fmt: skip
+    figure = Figure(figsize=(page, layout.height), dpi=100, facecolor="white")
     _write_title(figure, scene.title, notes, layout)
     for number, layer in enumerate(chosen):
         axes = figure.add_axes(layout.panel(number, space=view.dim == 3), projection="3d" if view.dim == 3 else None)
@@ -90,9 +98,12 @@ class _Layout:
     notes: int
     titled: bool
     plan: LegendPlan
+    page: float = WIDTH
 
     @property
     def columns(self) -> int:
+        if self.page < WIDTH:
+            return 1
         return 2 if self.count == 1 else _COLUMNS
 
     @property
@@ -106,7 +117,7 @@ class _Layout:
 
     @property
     def width(self) -> float:
-        return (WIDTH - _LEFT - _RIGHT - (self.columns - 1) * _GAP) / self.columns
+        return (self.page - _LEFT - _RIGHT - (self.columns - 1) * _GAP) / self.columns
 
     @property
     def panel_height(self) -> float:
@@ -117,7 +128,7 @@ class _Layout:
     def strip(self) -> float:
         """Height of the strip below the panels: for marks that do not fit in a free cell, and leaders without one."""
         fits = self.free and self.plan.height <= self.panel_height + _FOOT + 1e-9
-        marks = 0.0 if fits else self.plan.strip_height(WIDTH - _LEFT) + 0.1
+        marks = 0.0 if fits else self.plan.strip_height(self.page - _LEFT) + 0.1
         return marks + (0.0 if self.free else self.plan.leaders_height)
 
     @property
@@ -139,7 +150,7 @@ class _Layout:
 
     def below(self) -> tuple[float, float, float, float]:
         """Return the strip below the panels."""
-        return self._fraction(_LEFT, 0.02, WIDTH - _LEFT - _RIGHT, self.strip)
+        return self._fraction(_LEFT, 0.02, self.page - _LEFT - _RIGHT, self.strip)
 
     def panel(self, number: int, *, space: bool = False) -> tuple[float, float, float, float]:
         """Return the place of a panel; 3-D axes write their numbers at the right, so they begin further left."""
@@ -152,7 +163,7 @@ class _Layout:
         return _LEFT + column * (self.width + _GAP), bottom
 
     def _fraction(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-        return left / WIDTH, bottom / self.height, width / WIDTH, height / self.height
+        return left / self.page, bottom / self.height, width / self.page, height / self.height
 
 
 def _draw_legend(figure: Figure, layout: _Layout) -> None:
@@ -168,7 +179,7 @@ def _draw_legend(figure: Figure, layout: _Layout) -> None:
     strip.set_axis_off()
     if not layout.free:
         draw_leaders(strip, plan)
-    columns = plan.strip_columns(WIDTH - _LEFT)
+    columns = plan.strip_columns(layout.page - _LEFT)
     draw_marks(strip, plan, columns, below=0.0 if layout.free else plan.leaders_height)
 
 
@@ -216,7 +227,7 @@ def _head_panel(axes: Axes, view: View, layer: int) -> None:
     """Write the layer and the number of leaders above a panel."""
     figure: Any = axes.figure
     left, bottom, width, height = axes.get_position().bounds
-    left += 0.2 / WIDTH if view.dim == 3 else 0.0
+    left += 0.2 / figure.get_figwidth() if view.dim == 3 else 0.0
     top = bottom + height + 0.05 / figure.get_figheight()
     last = ", the last" if layer == view.scene.layers else ""
     leaders = len(view.present(layer))
@@ -323,31 +334,38 @@ def _notes(view: View) -> list[str]:
 def _write_title(figure: Figure, title: str, notes: list[str], layout: Any) -> None:
     page = figure.add_axes((0, 0, 1, 1), zorder=-1)
     page.set_axis_off()
-    height = figure.get_figheight()
+    width, height = figure.get_size_inches()
     y = height - 0.1
     if title:
-        write(page, _LEFT / WIDTH, y / height, title, 12, 95, weight="bold", color=INK, va="top", gid="title")
+        letters = round(9.5 * width)
+        write(page, _LEFT / width, y / height, title, 12, letters, weight="bold", color=INK, va="top", gid="title")
         y -= _TITLE - 0.06
     for note in notes:
-        write(page, _LEFT / WIDTH, y / height, note, 8.5, 150, color=QUIET, va="top", gid="note")
+        write(page, _LEFT / width, y / height, note, 8.5, 150, color=QUIET, va="top", gid="note")
         y -= _NOTE
 
 
-def _line_figure(view: View, notes: list[str]) -> Figure:
+def _line_figure(view: View, notes: list[str], page: float) -> Figure:
     """Draw a one-dimensional scene: position against layer."""
-    layout = _Layout(count=1, ratio=0.72, notes=len(notes), titled=bool(view.scene.title), plan=plan_legend(view))
-    figure = Figure(figsize=(WIDTH, layout.height), dpi=100, facecolor="white")
+    plan = plan_legend(view)
+    layout = _Layout(count=1, ratio=0.72, notes=len(notes), titled=bool(view.scene.title), plan=plan, page=page)
+    figure = Figure(figsize=(page, layout.height), dpi=100, facecolor="white")
     _write_title(figure, view.scene.title, notes, layout)
     left, bottom, width, height = layout.panel(0)
-    axes = figure.add_axes((left, bottom, width * 1.3, height))
+    # Beside the picture is room for the legend, but on a narrow screen.
+    width *= 1.3 if page == WIDTH else 1.0
+    axes = figure.add_axes((left, bottom, width, height))
     timelines.draw_ground(axes, view)
     timelines.draw_until(axes, view, float(view.scene.layers))
     style_timeline(axes, view)
-    cell = figure.add_axes((left + width * 1.36, bottom, 1 - left - width * 1.37, height))
-    cell.set_axis_off()
-    draw_leaders(cell, layout.plan)
-    draw_marks(cell, layout.plan, below=layout.plan.leaders_height)
-    _label_lines(axes, view, WIDTH * width * 1.3, layout.height * height)
+    if page == WIDTH:
+        cell = figure.add_axes((left + 1.05 * width, bottom, 1 - left - 1.06 * width, height))
+        cell.set_axis_off()
+        draw_leaders(cell, plan)
+        draw_marks(cell, plan, below=plan.leaders_height)
+    else:
+        _draw_legend(figure, layout)
+    _label_lines(axes, view, page * width, layout.height * height)
     return figure
 
 

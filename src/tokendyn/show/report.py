@@ -1,15 +1,17 @@
 """Reports: one HTML file with everything in it, readable anywhere and without a network."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tokendyn.errors import BadInputError
 from tokendyn.runs.files import new_file
-from tokendyn.show.images import DrawnFigure, data_uri
+from tokendyn.show.film import Film
+from tokendyn.show.images import Drawn, DrawnFigure, drawn
 
 if TYPE_CHECKING:
     import jinja2
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Tables show at most this many rows, and say so.
 MOST_ROWS = 200
+#: Rows above which a table scrolls in a box of its own.
+_TALL = 16
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -48,7 +52,12 @@ class KeyFigures:
     @property
     def items(self) -> list[tuple[str, str]]:
         """Names and values as shown."""
-        return [(str(name), shown_value(value, digits=4)) for name, value in self.values.items()]
+        return [(_spaced(name), shown_value(value, digits=4)) for name, value in self.values.items()]
+
+    @property
+    def red(self) -> set[str]:
+        """The shown names of those that are red."""
+        return {_spaced(name) for name in self.alarm}
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,9 @@ class Table:
         Names of the columns; by default those of the data.
     note
         A line below.
+    groups
+        Headings above the columns, with how many columns each is for; the table scrolls inside then, and its header and
+        its first column stay.
     """
 
     rows: "pd.DataFrame | Sequence[Mapping[str, object]] | Sequence[Sequence[object]]"
@@ -70,6 +82,7 @@ class Table:
     columns: Sequence[str] | None = None
     note: str = ""
     most_rows: int = MOST_ROWS
+    groups: Sequence[tuple[str, int]] = ()
     kind: ClassVar[str] = "table"
 
     @property
@@ -82,7 +95,7 @@ class Table:
         first = next(iter(self.rows), ())
         return [str(name) for name in first] if isinstance(first, Mapping) else []
 
-    @property
+    @cached_property
     def shown(self) -> list[list["Cell"]]:
         """The rows that are shown."""
         if hasattr(self.rows, "itertuples"):
@@ -95,6 +108,20 @@ class Table:
             [Cell.of(value) for value in ([row.get(name, "") for name in names] if isinstance(row, Mapping) else row)]
             for row in chosen
         ]
+
+    @property
+    def titles(self) -> list[tuple[str, bool]]:
+        """The header, with whether the cells below are all numbers."""
+        rows = self.shown
+        return [
+            (name, bool(rows) and all(place < len(row) and row[place].number for row in rows))
+            for place, name in enumerate(self.header)
+        ]
+
+    @property
+    def is_tall(self) -> bool:
+        """Whether it is shown in a box that scrolls."""
+        return self.total > _TALL
 
     @property
     def left_out(self) -> int:
@@ -116,7 +143,9 @@ class Cell:
 
     @classmethod
     def of(cls, value: object) -> "Cell":
-        """Return a value as a cell; numbers, also missing ones, are set flush right."""
+        """Return a value as a cell; numbers, also missing ones, are set flush right. A cell stays as it is."""
+        if isinstance(value, Cell):
+            return value
         logical = type(value).__name__ in ("bool", "bool_")
         return cls(shown_value(value), value is None or (hasattr(value, "__float__") and not logical))
 
@@ -132,24 +161,22 @@ class Picture:
     alt
         What the picture shows, for who cannot see it.
     caption
-        A line below.
+        What to notice in it.
+    narrow
+        The figure for narrow screens; by default, axes that stand side by side are put one below the other.
     """
 
     picture: DrawnFigure | str | Path
     alt: str
     caption: str = ""
     heading: str = ""
+    narrow: DrawnFigure | None = None
     kind: ClassVar[str] = "picture"
 
-    @property
-    def wide(self) -> bool:
-        """Whether narrow screens scroll it sideways instead of making its words too small to read."""
-        return isinstance(self.picture, DrawnFigure) or Path(self.picture).suffix == ".png"
-
-    @property
-    def uri(self) -> str:
-        """The picture itself."""
-        return data_uri(self.picture)
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The picture itself, in every shape that the page holds."""
+        return drawn(self.picture, self.narrow)
 
 
 @dataclass(frozen=True)
@@ -175,7 +202,7 @@ class Provenance:
         return _flattened(self.values)
 
 
-Section = Text | KeyFigures | Table | Picture | Command | Provenance
+Section = Text | KeyFigures | Table | Picture | Film | Command | Provenance
 
 
 @dataclass(frozen=True)
@@ -189,12 +216,46 @@ class Chapter:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a page, to which its contents lead.
+
+    Attributes
+    ----------
+    id
+        Its place, for links.
+    title, subtitle
+        As the contents and its heading show them.
+    sections
+        Pairs of a section and its own place; that is empty for one without a heading, and for the first of a part that
+        is no chapter: its heading is that of the part.
+    chapter
+        Whether its sections have headings of their own.
+    """
+
+    id: str
+    title: str
+    subtitle: str
+    sections: Sequence[tuple[Section, str]]
+    chapter: bool
+
+    @property
+    def inner(self) -> list[tuple[str, str]]:
+        """Places and headings of the sections that have one of their own."""
+        return [(place, section.heading) for section, place in self.sections if place]
+
+
+@dataclass(frozen=True)
 class Report:
-    """A page: a title, a line below it, and sections in order, or chapters with sections."""
+    """A page: a title, a line below it, and sections in order, or chapters with sections.
+
+    What comes before the first heading is the summary. A page that is still growing is read again by the browser after
+    ``renewed`` seconds.
+    """
 
     title: str
     subtitle: str = ""
     sections: Sequence[Section | Chapter] = field(default_factory=tuple)
+    renewed: int = 0
 
     @property
     def chapters(self) -> list[Chapter]:
@@ -205,6 +266,47 @@ class Report:
     def plain_sections(self) -> list[Section]:
         """The sections that are in no chapter, in order."""
         return [part for part in self.sections if not isinstance(part, Chapter)]
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the page: summary, sections with what follows them up to the next heading, chapters."""
+        groups: list[list[Section]] = []
+        for section in self.plain_sections:
+            if section.heading or not groups:
+                groups.append([])
+            groups[-1].append(section)
+        parts: list[Part] = []
+        for group in groups:
+            title = group[0].heading or "Summary"
+            parts.append(Part(f"part-{len(parts) + 1}", title, "", [(section, "") for section in group], chapter=False))
+        for chapter in self.chapters:
+            place = f"part-{len(parts) + 1}"
+            inner = [
+                (section, f"{place}-{number}" if section.heading else "")
+                for number, section in enumerate(chapter.sections, start=1)
+            ]
+            parts.append(Part(place, chapter.title, chapter.subtitle, inner, chapter=True))
+        return parts
+
+
+def prose(lines: Iterable[str]) -> str:
+    r"""Return the lines of a description as the paragraphs of a :class:`Text`: sentences with full stops.
+
+    Examples
+    --------
+    >>> from tokendyn.show.report import prose
+    >>> prose(["3 leaders: a, b, d", "limits are known from layer 0 on"])
+    '3 leaders: a, b, d.\n\nLimits are known from layer 0 on.'
+    """
+    return "\n\n".join(map(sentence, lines))
+
+
+def sentence(line: str) -> str:
+    """Return a line as a sentence: with a capital letter, unless it begins with a symbol or a name, and a full stop."""
+    line = line.strip()
+    word = re.match(r"[a-z]{2,}(?=[ ,:])(?! =)", line)
+    shown = line[:1].upper() + line[1:] if word else line
+    return f"{shown}." if shown and shown[-1] not in ".!?:…" else shown
 
 
 def closing(command: str, provenance: Mapping[str, object]) -> list[Section]:
@@ -304,6 +406,10 @@ def shown_value(value: object, digits: int = 6) -> str:
     else:
         shown = str(value)
     return shown
+
+
+def _spaced(name: object) -> str:
+    return "dimensions" if name == "dim" else str(name).replace("_", " ")
 
 
 def _flattened(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:

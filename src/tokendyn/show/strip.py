@@ -1,5 +1,6 @@
 """The strip of who follows whom over the layers: no projection, whatever the dimension."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ from tokendyn.show.views import View
 #: Up to this number of tokens each has a row and its label; above, bands are as high as their mass.
 MOST_ROWS = 60
 
-_WIDTH, _NODE_INCHES, _SLICES, _PALE = 10.0, 0.07, 24, 0.45
-_MOST_COLUMNS = 14
+_WIDTH, _NARROW, _NODE_INCHES, _SLICES, _PALE = 10.0, 4.4, 0.07, 24, 0.45
+_MOST_COLUMNS, _FEWER_COLUMNS = 14, 5
 _MOST_BANDS = 24
 _SIZE = 8.0
 
 
-def following_strip(scene: TokenScene) -> Figure:
+def following_strip(scene: TokenScene, *, narrow: bool = False) -> Figure:
     """Draw which leader each token follows, layer after layer, as bands that flow.
 
     Each column is a layer, each block in it a leader with its followers at that layer, in the leader's
@@ -36,28 +37,42 @@ def following_strip(scene: TokenScene) -> Figure:
     ----------
     scene
         What to draw, of any dimension.
+    narrow
+        Draw for a narrow screen, with fewer columns.
     """
     view = View(scene)
-    columns = _columns(view)
+    width = _NARROW if narrow else _WIDTH
+    columns = _columns(view, _FEWER_COLUMNS if narrow else _MOST_COLUMNS)
     rows = len(scene.labels) <= MOST_ROWS
     thickness = np.ones(len(scene.labels)) if rows else scene.weights
-    flow = _Flow(view, columns, thickness)
+    flow = _Flow(view, columns, thickness, width)
     height = float(np.clip(0.165 * len(scene.labels) + 0.7, 1.6, 11.0)) if rows else 5.0
     title = f"Who follows whom: {scene.title}" if scene.title else "Who follows whom"
-    notes = _notes(view, columns, rows)
+    notes = [line for note in _notes(view, columns, rows) for line in textwrap.wrap(note, round(16 * width))]
     top = 0.5 + 0.2 * len(notes)
     left = (max(_label_width(label) for label in scene.labels) + 12) / 72 if rows else 0.3
     left = max(left, 0.45)
     right = (max([_label_width(name) for name in flow.names], default=0) + 14) / 72
     total = height + top + 0.4
-    figure = Figure(figsize=(_WIDTH, total), dpi=100, facecolor="white")
+    figure = Figure(figsize=(width, total), dpi=100, facecolor="white")
     page = figure.add_axes((0, 0, 1, 1), zorder=-1)
     page.set_axis_off()
-    write(page, 0.12 / _WIDTH, 1 - 0.1 / total, title, 12, 95, weight="bold", color=INK, va="top", gid="title")
+    write(
+        page,
+        0.12 / width,
+        1 - 0.1 / total,
+        title,
+        12,
+        round(9.5 * width),
+        weight="bold",
+        color=INK,
+        va="top",
+        gid="title",
+    )
     for number, note in enumerate(notes):
         y = 1 - (0.38 + 0.2 * number) / total
-        write(page, 0.12 / _WIDTH, y, note, 8.5, 160, color=QUIET, va="top", gid="note")
-    box = (left / _WIDTH, 0.32 / total, 1 - (left + right) / _WIDTH, height / total)
+        write(page, 0.12 / width, y, note, 8.5, 160, color=QUIET, va="top", gid="note")
+    box = (left / width, 0.32 / total, 1 - (left + right) / width, height / total)
     axes = figure.add_axes(box)
     _draw(axes, flow, columns, view)
     _write_names(axes, flow, rows)
@@ -68,18 +83,18 @@ def _label_width(label: str) -> float:
     return text_width(shown(label), _SIZE, "bold")
 
 
-def _columns(view: View) -> list[int]:
+def _columns(view: View, most: int) -> list[int]:
     """Return the layers that get a column: up to the last change, thinned when they are very many."""
     if not view.scene.layers:
         return [0]
     last = min(view.unchanged_from + 1, view.scene.layers - 1)
-    if last < _MOST_COLUMNS:
+    if last < most:
         return list(range(last + 1))
     before = np.flatnonzero((np.diff(view.followed_leaders, axis=0) != 0).any(axis=1))
     changes = np.unique(np.concatenate([[0, last], before, before + 1]))
     changes = changes[changes <= last]
-    if len(changes) > _MOST_COLUMNS:
-        changes = changes[np.unique(np.linspace(0, len(changes) - 1, _MOST_COLUMNS).astype(int))]
+    if len(changes) > most:
+        changes = changes[np.unique(np.linspace(0, len(changes) - 1, most).astype(int))]
     return [int(layer) for layer in changes]
 
 
@@ -106,8 +121,8 @@ class _Flow:
         ``(columns + 1, tokens)`` lower edge of each token; upper edge is ``lower + thickness``.
     """
 
-    def __init__(self, view: View, columns: list[int], thickness: Float[np.ndarray, " tokens"]) -> None:
-        self.thickness = thickness
+    def __init__(self, view: View, columns: list[int], thickness: Float[np.ndarray, " tokens"], width: float) -> None:
+        self.thickness, self.width = thickness, width
         self.view = view
         follows = np.concatenate([view.followed_leaders[columns], view.scene.leader_of[None]])
         self.order = _band_order(view)
@@ -131,7 +146,7 @@ class _Flow:
     @property
     def node(self) -> float:
         """Half the width of a block, where columns are 1 apart."""
-        return _NODE_INCHES * (len(self.bands) - 1) / (_WIDTH - 2)
+        return _NODE_INCHES * (len(self.bands) - 1) / (self.width - 2)
 
     @property
     def total(self) -> float:
@@ -183,7 +198,11 @@ def _draw(axes: Axes, flow: _Flow, columns: list[int], view: View) -> None:
     for column in range(len(columns) + 1):
         _draw_blocks(axes, flow, column)
         text = f"layer {columns[column]}" if column < len(columns) else "ends with"
-        short = text if column in (0, len(columns)) or len(columns) <= 7 else str(columns[column])
+        short = (
+            text
+            if column in (0, len(columns)) or (len(columns) <= 7 and flow.width == _WIDTH)
+            else str(columns[column])
+        )
         axes.text(column, -0.02 * flow.total, short, fontsize=8.5, color=QUIET, ha="center", va="top", clip_on=False)
 
 
@@ -239,7 +258,7 @@ def _write_names(axes: Axes, flow: _Flow, rows: bool) -> None:
     """Write the tokens at the left, when they are few, and the leaders at the right."""
     middle = flow.lower + flow.thickness / 2
     last = len(flow.bands) - 1
-    shift = 4 / 72 * (last + 2 * flow.node) / (axes.get_position().width * _WIDTH)
+    shift = 4 / 72 * (last + 2 * flow.node) / (axes.get_position().width * flow.width)
     if rows:
         leads = set(flow.view.scene.leaders.tolist())
         for token, label in enumerate(flow.view.scene.labels):

@@ -47,6 +47,8 @@ class Snapshots(ShortRepr):
         The fields that the features are points of; None for plain columns.
     time_name
         What the times are called in the table.
+    held
+        Rows at the end in which the number of some column is not known, and its last known one was filled in.
     """
 
     values: Float[np.ndarray, "time features"]
@@ -61,6 +63,7 @@ class Snapshots(ShortRepr):
     calendar: str | None = None
     grid: Grid | None = None
     time_name: str = "time"
+    held: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -74,7 +77,9 @@ class Snapshots(ShortRepr):
             raise BadInputError(f"snapshots are cut by slices that run forward, such as [100:] or [::5]; got {rows!r}")
         inputs = None if self.inputs is None else self.inputs[rows]
         dt = self.dt * (rows.step or 1)
-        return replace(self, values=self.values[rows], times=self.times[rows], dt=dt, inputs=inputs)
+        kept = np.arange(len(self))[rows]
+        held = int((kept >= len(self) - self.held).sum())
+        return replace(self, values=self.values[rows], times=self.times[rows], dt=dt, inputs=inputs, held=held)
 
     def select(self, names: Sequence[str]) -> "Snapshots":
         """Return the named features, in that order."""
@@ -184,6 +189,7 @@ def snapshots(
     else:
         at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
     told = labels.__getitem__ if grid is None else grid.cell
+    known = ~np.isnan(table)
     table, more = _checked(table, told, slots, len(at), fill, constant_allowed)
     problems += more
     if driving is not None:
@@ -200,6 +206,7 @@ def snapshots(
         input_names=input_labels,
         source=source,
         grid=grid,
+        held=int(known[::-1].argmax(axis=0).max()),
     )
 
 

@@ -14,7 +14,9 @@ from tokendyn.particles.meanfield.diagram_figures import diagram_curves, slopes_
 from tokendyn.runs.files import new_file, read_json, write_json
 from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show.images import save_figure
 from tokendyn.show.report import Section, shown_value
+from tokendyn.words import counted
 
 #: What the words of the table mean.
 _NOTE = (
@@ -56,8 +58,7 @@ def write_diagram(
         pd.DataFrame(diagram.rows()).to_csv(temporary, index=False, lineterminator="\n")
     figures = _figures(diagram) if report else []
     for name, figure in figures:
-        with new_file(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=130)
+        save_figure(figure, folder, name, dpi=130)
     record = {
         "schema": SCHEMA, "schema_version": SCHEMA_VERSION, "settings": dict(diagram.settings), "command": command,
         "asked": diagram.asked, "points": diagram.rows(), "figures": [name for name, _ in figures],
@@ -89,6 +90,13 @@ def saved_report(folder: Path, pictures: Path) -> Report:
     return diagram_report(record, folder)
 
 
+#: What a diagram shows, for its summary.
+_OVER_TIME = (
+    "Time runs to the right: tokens come near the projected law, stay for a time that grows with log beta, and leave."
+)
+_OVER_SPECTRA = "Every point is a run: its colour says how near its tokens came to the projected law."
+
+
 def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of what :func:`write_diagram` recorded; ``pictures`` is the folder with its figures."""
     settings, points = record["settings"], record["points"]
@@ -102,10 +110,13 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
     }
     counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
     names = [name for name in captions if name in record["figures"]]
+    other = counted(counts["betas"], "inverse temperature") if over_time else f"{counts['ratios']} spectra of V"
+    runs = f"{counted(record['asked'], 'run')} of {settings['words']}, over {other}."
     sections: list[Section] = [
         Text(f"{missing} of {record['asked']} runs are missing: start the command again to resume.")
         if missing
-        else KeyFigures(counts),
+        else Text(f"{runs} {_OVER_TIME if over_time else _OVER_SPECTRA}"),
+        *([] if missing else [KeyFigures(counts)]),
         *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),
         *_constants(record),
         Table(points, "Points", note=_NOTE),

@@ -26,7 +26,8 @@ from tokendyn.particles.meanfield.theory import closure_beside, envelope
 from tokendyn.runs.files import new_folder, read_json, read_tensors, write_json, write_tensors
 from tokendyn.runs.provenance import provenance
 from tokendyn.runs.table import safe_frame
-from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing, kept_picture, prose, write_report
+from tokendyn.show.images import save_figure
 from tokendyn.show.report import Section
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-meanfield", 1
@@ -308,7 +309,7 @@ def save_theory(
         record |= {"facts": {heading: list(rows) for heading, rows in facts.items()}, **spectra}
         write_json(temporary / "theory.json", record)
         figure = spectrum_figure(theory.projection.eigenvalues, theory.value_spectrum)
-        figure.savefig(temporary / "spectrum.png", dpi=130)
+        save_figure(figure, temporary, "spectrum", dpi=130)
         write_report(theory_report(record, temporary), temporary / "report.html")
 
 
@@ -322,9 +323,8 @@ def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
-    """Return the page of a saved run; its figures and film are drawn again into the folder ``pictures``."""
+    """Return the page of a saved run; its film is drawn again into the folder ``pictures``."""
     run, title, command, companions = load_run(folder)
-    write_figures(run, pictures)
     animate_run(run, pictures / "animation.gif")
     return run_report(run, title=title, pictures=pictures, companions=companions, command=command)
 
@@ -337,37 +337,48 @@ def saved_theory_report(folder: Path, pictures: Path) -> Report:
 def run_report(
     run: MeanFieldRun, *, title: str, pictures: Path, companions: Companions | None = None, command: str = ""
 ) -> Report:
-    """Return the page of a run; ``pictures`` is the folder with its figures."""
+    """Return the page of a run; ``pictures`` is the folder with its film, if there is one."""
     beside = companions or Companions()
     summary = run.summary()
     sections: list[Section] = [
-        Text("\n\n".join(run.describe())),
+        Text(prose(run.describe())),
         KeyFigures({name.replace("_", " "): summary[name] for name in _KEYS if run.asks or name not in _DISTANCES}),
     ]
-    distances = [
-        Picture(
-            pictures / "distances.png",
-            "Distance of the tokens to the projected law over time, with its phases and the theory's curves",
-            "Green: within twice the least distance. Dashed: the Gaussian closure. Dotted: a curve of the form of the "
-            "theorem, with the smallest constant for which it lies above the run; its C is ours, the theorem leaves it "
-            "open.",
-            "Distance to the projected law",
-        )
-    ]
-    tokens = Picture(
-        pictures / "tokens.png", "The tokens at some moments",
-        "Colours: where the projection sends a token. Stars and thin lines: E, the dominant eigenspace of V B^T, near "
-        "which tokens should gather.", "Tokens",
-    )  # fmt: skip
-    sections += [*(distances if run.asks else []), tokens]
+    sections += run_pictures(run)
     if (pictures / "animation.gif").exists():
-        sections.append(Picture(pictures / "animation.gif", "The tokens moving", heading="Animation"))
+        moving = Picture(
+            pictures / "animation.gif", f"{title}: the tokens moving",
+            "Notice the three phases: tokens gather, stay where they are for long, and turn together at the end.",
+            "Animation",
+        )  # fmt: skip
+        sections.append(moving)
     sections += [*_phase_tables(run, beside), *_theory_tables(run), *_guard_tables(run, beside)]
     sections += [Table(rows, heading) for heading, rows in beside.facts.items()]
     if beside.names:
         sections.append(Table(token_table(run, beside.names), "Tokens", most_rows=100))
     sections += closing(command, _slim(run.trajectory).provenance)
     return Report(title, "Many tokens at low temperature: concentration, metastability, terminal phase", sections)
+
+
+def run_pictures(run: MeanFieldRun) -> list[Section]:
+    """Return what the page of a run draws: the distance to the projected law, if there is one, and the tokens."""
+    sections: list[Section] = []
+    if run.asks:
+        figure = distance_figure(run, closure_beside(run), envelope(run))
+        caption = (
+            "Notice the green band, in which the distance stays within twice its least value: the metastable phase. "
+            "Dashed: the Gaussian closure, a model of a few numbers; where it leaves the curve, the law of the tokens "
+            "is no Gaussian. Dotted: a curve of the form of the theorem, with the smallest constant for which it lies "
+            "above the run; this constant is ours, the theorem leaves it open."
+        )
+        what = "Distance of the tokens to the projected law over time, with its phases and the theory's curves"
+        sections.append(Picture(figure, what, caption, "Distance to the projected law"))
+    caption = (
+        "Notice how few places are left at the moment of the least distance. Colours: where the projection sends a "
+        "token. Stars and thin lines: E, the dominant eigenspace of V B^T, near which tokens should gather."
+    )
+    sections.append(Picture(tokens_figure(run), "The tokens at some moments", caption, "Tokens"))
+    return sections
 
 
 def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
@@ -402,8 +413,9 @@ def _phase_tables(run: MeanFieldRun, beside: Companions) -> list[Section]:
 def _theory_tables(run: MeanFieldRun) -> list[Section]:
     projection, terminal = run.projection, run.terminal
     shown = projection.eigenvalues[:12]
+    values = (f"{value if value.imag else value.real:.5g}" for value in shown)
     rows: list[dict[str, Any]] = [
-        {"quantity": "eigenvalues of V B^T", "value": ", ".join(f"{value:.5g}" for value in shown)
+        {"quantity": "eigenvalues of V B^T", "value": ", ".join(values)
          + (f", … ({len(projection.eigenvalues)})" if len(projection.eigenvalues) > 12 else "")},
         {"quantity": "projection", "value": f"{projection.status}: {projection.reason}"},
         {"quantity": "dimension of E, the dominant eigenspace of V B^T", "value": projection.dimension},

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tokendyn.errors import BadInputError, nearest
+from tokendyn.errors import BadInputError, MissingLibraryError, nearest
 from tokendyn.optional import EXTRAS, library, missing
 from tokendyn.rivals.sentiment.linear_terms import is_linear, linear_terms
 from tokendyn.sentiment.explanation import Span
@@ -286,11 +286,14 @@ def check_explainers(names: Sequence[str], model: TextModel, *, rival: bool = Fa
     Raises
     ------
     BadInputError
-        For all problems at once: no or unknown names, a model that lacks a method, a package that is missing.
+        For all problems at once: no or unknown names, a model that lacks a method.
+    MissingLibraryError
+        If nothing is wrong but that a package is not installed; the message names the extra that brings it.
     """
     if isinstance(names, str):
         raise BadInputError(f"explainers is one string; give a sequence, such as [{names!r}]")
     chosen = tuple(dict.fromkeys(names))
+    lacking = [missing(name) for name in chosen if name in EXTRAS and missing(name)]
     problems = [] if chosen else [f"none is named; choose among {', '.join(EXPLAINERS)}"]
     for name in chosen:
         if name not in EXPLAINERS:
@@ -305,10 +308,10 @@ def check_explainers(names: Sequence[str], model: TextModel, *, rival: bool = Fa
                 "'coefficients' explains a linear model: give `learned`, the texts and labels to train one on, or "
                 "leave 'coefficients' out"
             )
-        elif name in EXTRAS and missing(name):
-            problems.append(f"{missing(name)}, or leave {name!r} out of explainers")
     if problems:
-        raise BadInputError.all_of("explainers", problems)
+        raise BadInputError.all_of("explainers", [*problems, *lacking])
+    if lacking:
+        raise MissingLibraryError(f"{'; '.join(lacking)}; or leave it out of explainers")
     return chosen
 
 

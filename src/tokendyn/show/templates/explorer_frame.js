@@ -90,8 +90,10 @@ const tokendynFrame = (() => {
   const ball = (pen, { view, width, height }, colours) => {
     const place = draw.placer(view, width, height), radius = (Math.min(width, height) / 2 - 8) / view.radius, [x0, y0] = place([0, 0, 0], 0);
     const light = pen.createRadialGradient(x0 - radius / 3, y0 - radius / 3, radius / 8, x0, y0, radius);
-    light.addColorStop(0, colours.paper);
-    light.addColorStop(1, colours.line);
+    // Light falls on the near side: on dark paper that is the lighter colour.
+    const [near, far] = colours.lift > 0 ? [colours.line, colours.paper] : [colours.paper, colours.line];
+    light.addColorStop(0, near);
+    light.addColorStop(1, far);
     pen.globalAlpha = 0.6;
     pen.fillStyle = light;
     pen.beginPath();

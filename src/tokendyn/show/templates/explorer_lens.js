@@ -5,6 +5,7 @@ const tokendynLens = (() => {
   const WIDE = 0.01, DEPARTED = 0.5, DIRECTIONS = 24;
 
   const short = (x) => (x === 0 ? "0" : Math.abs(x) >= 1e5 || Math.abs(x) < 1e-3 ? x.toExponential(1) : String(Number(x.toPrecision(3))));
+  // holds is true, false, or null while that is open.
   const row = (holds, text, detail) => ({ holds, text, detail });
 
   /** Whom a token attends to at a state: [token, share], the largest first. */
@@ -127,7 +128,7 @@ const tokendynLens = (() => {
       ],
       note: known === undefined
         ? "The limits are being computed."
-        : `Limits (×) are known before play for ${known} of ${n} tokens.${known < n ? " For the others no leader is certain within these layers." : ""} Softmax fails where a token is off by more than 1 % of the largest coordinate.`,
+        : `Limits (×)${value ? ", as they would be with V = I," : ""} are known before play for ${known} of ${n} tokens.${known < n ? " For the others no leader is certain within these layers." : ""} Softmax fails where a token is off by more than 1 % of the largest coordinate.`,
     };
   };
 
@@ -160,31 +161,31 @@ const tokendynLens = (() => {
     const rest = one.map((x, k) => x - projector[k]), leak = settings.size(settings.product(settings.product(rest, V, d), projector, d));
     const needed = d === 2 ? 2.5 * Math.sqrt(beta * outside) : 7 * beta * outside;
     const hypotheses = [
-      row(dimension < d, "M = VBᵀ has a dominant eigenspace E", `eigenvalues ${eigenvalues.map(([re, im]) => short(re) + (im ? `${im < 0 ? "−" : "+"}${short(Math.abs(im))}i` : "")).join(", ")}`),
+      row(dimension < d, "M = VBᵀ has a dominant eigenspace E", `eigenvalues ${eigenvalues.map(([re, im]) => short(re) + (Math.abs(im) > 1e-6 ? `${im < 0 ? "−" : "+"}${short(Math.abs(im))}i` : "")).join(", ")}`),
       row(status !== "rotating" && status !== "defective", "its eigenvalue is real, without a Jordan chain", status === "rotating" ? "complex: clusters turn in E" : status === "defective" ? "defective: slow, no rate" : `gap ${short(first - second)}`),
       row(least > 1e-12, "no token is on the separatrix", `smallest |P x| = ${short(least)}`),
       row(leak < 1e-9 * (settings.size(V) || 1), "V keeps E (clusters stay near E)", `|(1 − P) V P| = ${short(leak)}`),
-      row(n >= needed, "there are enough tokens for this β (our rule)", `${n} tokens; about ${short(Math.ceil(needed))} are needed`),
     ];
+    const few = n < needed, resolution = row(!few, "There are enough tokens for this β (a rule of this project)", `${n} tokens; about ${Math.ceil(needed)} are needed`);
     const time = (k) => `t = ${short(k * step)}`;
     const said = (kind) => {
       const values = curves[kind], best = values.reduce((low, x, k) => (x < values[low] ? k : low), 0), run = runs[kind];
       const left = values[best] <= DEPARTED ? values.findIndex((x, k) => k > best && x > DEPARTED) : -1;
       return { best, left, text: `least ${short(values[best])} at ${time(best)}${run.done() ? "" : " so far"}`, near: values[best] <= DEPARTED };
     };
-    const predictions = [];
+    const predictions = [resolution], open = (holds, kind) => holds || (runs[kind].done() ? false : null);
     if (targets && curves.softmax.length && curves.hardmax.length) {
       const [hard, soft] = [said("hardmax"), said("softmax")], order = rate > 0 && beta > 1 ? `; of order ln β/(2c) = ${short(Math.log(beta) / (2 * rate))}` : "";
       predictions.push(
-        row(soft.near, "Softmax concentrates on the projected law (×)", `bound of W₂: ${soft.text}${order}`),
+        row(open(soft.near, "softmax"), "Softmax concentrates on the projected law (×)", `bound of W₂: ${soft.text}${order}`),
         row(soft.left < 0, "It stays there", soft.left < 0 ? "not left so far" : `fails first at ${time(soft.left)}: the terminal phase, in which V decides`),
-        row(hard.near && hard.left < 0, "At zero temperature it stays for ever", `bound of W₂: ${hard.text}${hard.left < 0 ? "" : `; fails first at ${time(hard.left)}`}`),
+        row(hard.left < 0 && open(hard.near, "hardmax"), "At zero temperature it stays for ever", `bound of W₂: ${hard.text}${hard.left < 0 ? "" : `; fails first at ${time(hard.left)}`}`),
       );
     }
     return {
       title: "Concentration (arXiv 2605.10931), for a law of full support",
       hypotheses, predictions,
-      note: predictions.length ? `Crosses (×) are known before play. ${rate > 0 ? `Rate c = ${short(rate)}.` : ""}` : "There is nothing to predict: all directions are alike, a token is on the separatrix, or the dominant eigenvalue is defective.",
+      note: predictions.length > 1 ? `Crosses (×) are known before play. ${rate > 0 ? `Rate c = ${short(rate)}.` : ""}` : "There is nothing to predict: all directions are alike, a token is on the separatrix, or the dominant eigenvalue is defective.",
     };
   };
 

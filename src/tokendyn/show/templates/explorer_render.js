@@ -189,7 +189,7 @@
       if (token >= n) continue;
       const z = run.states[at].slice(token * d, token * d + d), m = mean(run, at, token), image = core.linear(m, 1, d, value);
       const limit = sphere && kind === "hardmax" && setup.coldLimit !== "hardmax", next = run.states[at + 1];
-      lines.push(`${kind}: “${run.setup.labels[token].slice(0, 16)}” at ${point(z)} ${limit ? "asks for the direction" : `attends to ${looks(run, at, token)};`} m = ${point(m)}${value ? `, V m = ${point(image)}` : ""}${next ? `, next ${point(next.slice(token * d, token * d + d))}` : ""}`);
+      lines.push(`${limit ? "zero temperature" : kind}: “${run.setup.labels[token].slice(0, 16)}” at ${point(z)} ${limit ? "asks for the direction" : `attends to ${looks(run, at, token)};`} m = ${point(m)}${value ? `, V m = ${point(image)}` : ""}${next ? `, next ${point(next.slice(token * d, token * d + d))}` : ""}`);
     }
     fillOnce($("x-equation"), lines.join("|"), () => lines.map((text, k) => element("p", k ? {} : { class: "x-formula" }, text)));
   };
@@ -202,14 +202,14 @@
       ? lens.sphere(softmax.setup, shown, { hardmax: app.curve(hardmax, softmax), softmax: app.curve(softmax, hardmax) }, app.targetsOf(softmax))
       : lens.plane(hardmax.setup, shown, state.ghost);
     const rows = (list, words) => list.map(({ holds, text, detail }) => {
-      const item = element("li", { class: holds ? "x-holds" : "x-fails" });
-      item.append(element("b", {}, `${holds ? "✓" : "✗"} `), element("span", { class: "x-hidden" }, words[holds ? 0 : 1]), text, element("small", {}, detail));
+      const state = holds ? 0 : holds === null ? 2 : 1, item = element("li", { class: ["x-holds", "x-fails", ""][state] });
+      item.append(element("b", {}, `${"✓✗…"[state]} `), element("span", { class: "x-hidden" }, words[state]), text, element("small", {}, detail));
       return item;
     });
     fillOnce($("x-lens"), JSON.stringify(found), () => {
       const [hypotheses, predictions] = [element("ul"), element("ul")];
-      hypotheses.append(...rows(found.hypotheses, ["holds: ", "does not hold: "]));
-      predictions.append(...rows(found.predictions, ["as predicted: ", "not as predicted: "]));
+      hypotheses.append(...rows(found.hypotheses, ["holds: ", "does not hold: ", ""]));
+      predictions.append(...rows(found.predictions, ["as predicted: ", "not as predicted: ", "open: "]));
       const broken = found.hypotheses.filter(({ holds }) => !holds).length;
       const verdict = broken ? `${broken} ${broken === 1 ? "hypothesis does" : "hypotheses do"} not hold: the theorem does not apply.` : "All hypotheses hold: the theorem applies.";
       return [element("p", {}, found.title), element("h3", {}, "Hypotheses"), hypotheses, element("p", { id: "x-theorem" }, verdict), element("h3", {}, "Predictions"), predictions, element("p", { class: "td-note" }, found.note)];

@@ -13,23 +13,26 @@
     return follow ? Array.from(follow.keys()).filter((token) => follow[token] === token) : [];
   };
 
+  /** On a phone one panel is shown at a time. */
+  const look = (which) => document.querySelector(`input[name=x-which][value=${which}]`).click();
+
   const start = ({ position = 0, links = true, projected = false, cells = false } = {}) => {
     app.choose(PRESET);
     for (const [name, on] of Object.entries({ links, projected, cells, hull: false, trails: false })) app.shown(name, on);
     state.position = position;
-    $("x-panels").dataset.which = "hardmax";
+    look("hardmax");
   };
 
   let wanted = "";
   const STEPS = [
     {
       title: "Tokens are points",
-      text: ["A transformer reads a text as a set of points, one for each word. Such a point is a token. Here are eight tokens in a plane, with numbers as names.", "Left and right begin the same. For now, look at the left."],
+      text: ["A transformer reads a text as a set of points, one for each word. Such a point is a token. Here are eight tokens in a plane, with numbers as names.", "There are two pictures of the same eight. Look at the one called Hardmax first: it is the simpler one."],
       set: () => start({ links: false }),
     },
     {
       title: "Each token looks at one token",
-      text: ["This is attention. A token gives every token a score, itself too: how far that token reaches in the direction from the centre to itself. It looks at the one with the highest score.", "Each line has an arrow head: it points from a token to the one it looks at."],
+      text: ["This is attention. A token gives every token a score, itself too. The score is high for tokens far out in the direction in which it lies itself, seen from the centre (0, 0). It looks at the token with the highest score.", "Each line has an arrow head: it points from a token to the one it looks at."],
       set: () => start(),
     },
     {
@@ -47,14 +50,14 @@
     },
     {
       title: "Softmax looks at everybody a little",
-      text: ["Real transformers do not look at one token only. On the right each token spreads its attention: much to high scores, little to low ones. β says how sharply. Large β is nearly the left; with small β all run together and nobody leads.", "Slide β down and up, and play again."],
-      set: () => { start({ projected: true }); $("x-panels").dataset.which = "softmax"; },
+      text: ["Real transformers do not look at one token only. In the picture called Softmax each token spreads its attention: much to high scores, little to low ones. β says how sharply. With large β it is nearly the same as Hardmax; with small β all tokens run together, and none leads.", "Slide β down and up, and play again."],
+      set: () => { start({ projected: true }); look("softmax"); },
       action: ["Play", () => app.play(true)],
       lit: "x-beta",
     },
     {
       title: "Your turn: make a leader",
-      text: ["Before you play, the crosses (×) show where the theorem says that tokens will end. Drag token 7 away from the others and far out, until it looks at itself and gets a star.", "Without a mouse: click nothing, press Tab to the left picture, N until 7 is ringed, then shift and arrows."],
+      text: ["Before you play, the crosses (×) show where the theorem says that tokens will end. Drag token 7 away from the others and far out, until it looks at itself and gets a star.", "By keyboard: go to the Hardmax picture with Tab, press N until 7 has a ring, then move it with shift and the arrows."],
       set: () => { start({ projected: true, cells: true }); wanted = names(leaders(0)); },
       said: () => {
         const now = names(leaders(0));
@@ -84,12 +87,16 @@
     document.querySelectorAll(".x-lit").forEach((node) => node.classList.remove("x-lit"));
     if (lit) $(lit).parentElement.classList.add("x-lit");
     spoken = "";
+    document.body.classList.add("x-touring");
+    document.body.classList.toggle("x-thumbing", Boolean(lit));
     $("x-tour-title").focus({ preventScroll: true });
+    $("x-tour").scrollIntoView({ block: "nearest" });
   };
 
   const close = () => {
     step = -1;
     document.querySelectorAll(".x-lit").forEach((node) => node.classList.remove("x-lit"));
+    document.body.classList.remove("x-touring", "x-thumbing");
     $("x-tour").hidden = true;
     $("x-invite").hidden = false;
     for (const [name, on] of Object.entries(kept)) app.shown(name, on);

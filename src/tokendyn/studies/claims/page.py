@@ -9,6 +9,7 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
 from tokendyn.show.report import Section, shown_value
 from tokendyn.studies.claims.claim import Outcome
+from tokendyn.words import counted
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-claims", 1
 VERDICTS = ("holds", "falls short", "not testable")
@@ -53,7 +54,9 @@ def outcomes_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of what :func:`outcomes_record` gave; ``pictures`` is the folder with the figures."""
     shown = ("verdict", "statement", "seconds")
     rows = [{"claim": claim["id"], **{name: claim[name] for name in shown}} for claim in record["claims"]]
-    sections: list[Section] = [KeyFigures(record["counts"]), Table(rows, "All claims")]
+    held = sum(claim["verdict"] == "holds" for claim in record["claims"])
+    summary = f"{held} of {counted(len(rows), 'claim')} {'holds' if held == 1 else 'hold'}, measured now."
+    sections: list[Section] = [Text(summary), KeyFigures(record["counts"]), Table(rows, "All claims")]
     for claim in record["claims"]:
         sections += _sections(claim, pictures)
     sections += closing(record["command"], record["provenance"])

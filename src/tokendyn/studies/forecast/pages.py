@@ -1,6 +1,6 @@
 """Comparisons and studies of forecasters as figures, pages and folders."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,19 @@ def saved_study_report(folder: Path, pictures: Path) -> Report:
     return study_report(read_json(folder / "study.json", schema=SCHEMA, version=SCHEMA_VERSION), folder)
 
 
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return which model comes nearest on each task, in sentences."""
+    sentences = []
+    for task in list(dict.fromkeys(str(row.get("task", "")) for row in rows)):
+        errors = {str(row["model"]): row.get("nrmse") for row in rows if str(row.get("task", "")) == task}
+        known = {name: float(error) for name, error in errors.items() if isinstance(error, int | float)}
+        if known:
+            best = min(known, key=lambda name: known[name])
+            where = f"On {task}" if task else "Here"
+            sentences.append(f"{where} {best} comes nearest: {known[best]:.3g} standard deviations, the median.")
+    return " ".join(sentences[:6]) or "The models are compared on what was held out."
+
+
 def study_report(record: Mapping[str, Any], folder: Path) -> Report:
     """Return the page of what :func:`write_study` recorded: figures, the table, what was chosen, what failed."""
     rows, failures = record["rows"], record["failures"]
@@ -73,6 +86,7 @@ def study_report(record: Mapping[str, Any], folder: Path) -> Report:
     pictures = kept_pictures(record, folder)
     settings = [{"task and model": key, **_brief(value)} for key, value in record["settings"].get("chosen", {}).items()]
     sections: list[Section] = [
+        Text(_summary(rows)),
         *pictures[:1],
         Table(shown, "Measures", columns=names),
         Table(measures, "What the measures are"),

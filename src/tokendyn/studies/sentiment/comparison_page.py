@@ -64,6 +64,11 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
             "measured on"
         ),
         sections=[
+            Text(
+                f"{best['classifier']} labels the most texts right: {best['accuracy']:.1%} of "
+                f"{record['test_texts']}. {rows[0]['classifier']} labels {rows[0]['accuracy']:.1%} right. Where the "
+                "intervals of two classifiers overlap, this test does not tell them apart."
+            ),
             KeyFigures(
                 {
                     "test texts": record["test_texts"],
@@ -72,7 +77,12 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
                 }
             ),
             Table(shown, heading="Measures", note="– where there are no leaders to count."),
-            kept_picture(pictures, "comparison.png", _ALT, "Numbers are those of the rows; the star is row 1."),
+            kept_picture(
+                pictures,
+                "comparison.png",
+                _ALT,
+                "Notice which intervals overlap. Numbers are those of the rows; the star is row 1.",
+            ),
             Table([{"measure": name, "is": what} for name, what in MEASURES.items()], heading="What the measures are"),
             Text(
                 "One split, one seed: another split moves every accuracy by about the width of its interval, and all "

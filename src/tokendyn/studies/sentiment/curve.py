@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokendyn.results import Curves, Result
 from tokendyn.runs.folders import read_json
-from tokendyn.show import KeyFigures, Report, Table, closing, kept_picture, write_page_folder
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,13 +138,23 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
         title="Accuracy against leaders a text",
         subtitle=str(record["source"]),
         sections=[
+            Text(
+                f"{counted(len(points), 'model')} with more and fewer leaders a text. The most accurate one labels "
+                f"{best['validation_accuracy']:.1%} of the texts that were held out right, with {best['leaders']:.1f} "
+                "leaders a text."
+            ),
             KeyFigures(
                 {
                     "models": len(points),
                     "most accurate": f"{best['validation_accuracy']:.1%} with {best['leaders']:.1f} leaders a text",
                 }
             ),
-            kept_picture(pictures, "curve.png", "Validation accuracy against the mean number of leaders a text"),
+            kept_picture(
+                pictures,
+                "curve.png",
+                "Validation accuracy against the mean number of leaders a text",
+                "Notice where the curve flattens: more leaders are hardly more accurate there.",
+            ),
             Table(points, "Points"),
             *closing(record["command"], record["provenance"]),
         ],

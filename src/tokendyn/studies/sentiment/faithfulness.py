@@ -220,6 +220,8 @@ def evaluate_explanations(
     ------
     BadInputError
         If texts, explainers or settings cannot be used, or the model's probabilities are none.
+    MissingLibraryError
+        If the package of an explainer is not installed.
     """
     began = time.perf_counter()
     cuts = _check_cut(texts)

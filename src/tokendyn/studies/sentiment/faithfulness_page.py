@@ -14,6 +14,7 @@ from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.show.report import Section
 from tokendyn.studies.sentiment.faithfulness import MEASURES, FaithfulnessReport
+from tokendyn.words import counted
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-faithfulness", 1
 
@@ -59,6 +60,11 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         pairs = zip(table[measure], table[f"{measure}_se"], strict=True)
         shown[measure.replace("_", " ")] = [_with_error(mean, error) for mean, error in pairs]
     sections: list[Section] = [
+        Text(
+            f"Of {counted(len(record['explainers']), 'explainer')}, {best['explainer']} names the words that matter "
+            f"most to the model: without them the probability of the verdict falls by {best['comprehensiveness']:.3f} "
+            f"on average over {counted(int(table['texts'].iloc[0]), 'text')}."
+        ),
         KeyFigures(
             {
                 "texts": int(table["texts"].iloc[0]),
@@ -68,7 +74,12 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         ),
         *([Text(notes)] if notes else []),
         Table(shown, heading="Measures", note="Mean ± standard error over the texts; – where it is not defined."),
-        kept_picture(pictures, "faithfulness.png", _ALT, "Bars are standard errors over the texts."),
+        kept_picture(
+            pictures,
+            "faithfulness.png",
+            _ALT,
+            "Notice which curve rises first. Bars are standard errors over the texts.",
+        ),
         Table(
             [{"measure": name.replace("_", " "), "is": what} for name, what in MEASURES.items()],
             heading="What the measures are",

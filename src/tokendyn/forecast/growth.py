@@ -1,0 +1,30 @@
+"""How fast a series grows: by steps, and by factors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+
+def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
+    """Return half the slope of the line of least squares, each series with its own offset."""
+    times = [np.arange(len(one)) - (len(one) - 1) / 2 for one in series]
+    products = sum(time @ one for time, one in zip(times, series, strict=True))
+    return np.asarray(products / (2.0 * sum(float(time @ time) for time in times)))
+
+
+def growths_of(series: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the growth of the logarithm in a step, the lesser of whole series and second halves; 0 without any.
+
+    Steps of equal size grow by ever smaller factors, so that the second half tells them from growth by factors.
+    """
+    growths = np.zeros(series[0].shape[1])
+    signs = {+1: np.all([(one > 0.0).all(axis=0) for one in series], axis=0)}
+    signs[-1] = np.all([(one < 0.0).all(axis=0) for one in series], axis=0)
+    for sign, kept in signs.items():
+        if kept.any():
+            logs = [np.log(sign * one[:, kept]) for one in series]
+            halves = [one[len(one) // 2 :] for one in logs]
+            slopes = [2.0 * half_slopes(part) for part in (logs, halves) if max(map(len, part)) > 1]
+            growths[kept] = np.maximum(np.min(slopes, axis=0), 0.0) if slopes else 0.0
+    return growths
