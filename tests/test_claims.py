@@ -22,6 +22,7 @@ from tokendyn.studies.claims import (
     exact,
     field,
     forecast,
+    gusts,
     judge,
     meanfield,
     sentiment,
@@ -169,6 +170,7 @@ def repelling(beta, matrix):
             {"flow": without_value},
         ),
         (field, "field.continuity", laws.continuity.without_tokens, {"solver": half_as_cold}),
+        (forecast, "forecast.gusts", gusts.gusts, {"stall": False}),
         (forecast, "forecast.chaos", forecast.chaos, {"settings": {"delays": 5, "stride": 5, "units": 0}}),
     ],
 )

@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 
 import tokendyn as td
-from tokendyn.late import RENAMED
+from tokendyn.renamed import RENAMED
 
 
 def test_a_name_of_an_earlier_version_is_answered_with_the_new_one():

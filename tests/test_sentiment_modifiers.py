@@ -108,7 +108,7 @@ def test_it_tells_these_texts_apart_better_with_modifiers(corpus):
     assert accuracy[0] > accuracy[1] + 0.01
 
 
-def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model):
+def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model, tmp_path):
     text = "Not one warm film. A very kind, dull cast."
     why = model.explain(text)
     weights = {(text[slice(*word.span)], word.by): word.weight for word in why.modified}
@@ -119,6 +119,10 @@ def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model):
     assert total == pytest.approx(why.logit, abs=1e-12)
     assert why.logit == pytest.approx(model.decision_function([text])[0], abs=1e-12)
     assert "“not” weakens “warm” from " in str(why)
+    why.report(tmp_path / "why.html")
+    page = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "Modifiers in the text: " in page
+    assert "“very” strengthens “kind” from " in page
     for word in why.modified:
         (whole,) = (each for each in why.contributions if each.word == word.word)
         assert word.contribution == pytest.approx(word.weight * whole.mass * whole.value, abs=1e-12)

@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         return sorted(_home_of())
     if name.startswith("__") or name not in _home_of():
-        from tokendyn.late import missing
+        from tokendyn.renamed import missing
 
         raise missing(__name__, name)
     import importlib

@@ -4,33 +4,11 @@ A class of values has methods that write and draw it. Who writes and draws stand
 that the methods name these functions by text.
 """
 
-import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from types import FrameType
 from typing import Any
 
-#: Names of 0.1, by package and name below ``tokendyn``, and where they are now.
-RENAMED = {
-    "claims": "studies.claims",
-    "forecast.Found": "forecast.SearchResult",
-    "forecast.peers": "rivals.forecast",
-    "forecast.studies": "studies.forecast",
-    "forecast.study_figures": "studies.forecast.figures",
-    "forecast.tune": "studies.forecast.tune",
-    "forecast.Tuned": "studies.forecast.Tuned",
-    "forecast.Persistence": "forecast.naive.Persistence",
-    "forecast.SeasonalNaive": "forecast.naive.SeasonalNaive",
-    "forecast.Mean": "forecast.naive.Mean",
-    "forecast.Drift": "forecast.naive.Drift",
-    "sentiment.PublishedHardmax": "rivals.sentiment.PublishedHardmax",
-    "sentiment.published": "rivals.sentiment",
-    "sentiment.explainers": "rivals.sentiment",
-    "sentiment.peers": "rivals.sentiment.contenders",
-    "sentiment.compare_classifiers": "studies.sentiment.compare_classifiers",
-    "sentiment.evaluate_explanations": "studies.sentiment.evaluate_explanations",
-    "sentiment.FaithfulnessReport": "studies.sentiment.FaithfulnessReport",
-}
+from tokendyn.renamed import missing
 
 
 def function_at(name: str) -> Callable[..., Any]:
@@ -73,32 +51,3 @@ def attributes_at(package: str, homes: Mapping[str, str]) -> Callable[[str], Any
         return getattr(import_module(home if "." in home else f"{package}.{home}"), name)
 
     return load
-
-
-def missing(package: str, name: str) -> AttributeError | ImportError:
-    """Return the error of a name that a package does not have; a name of 0.1 is answered with the new one.
-
-    ``from package import name`` hides what an :class:`AttributeError` says, so that a new name is told there by an
-    :class:`ImportError`.
-
-    Parameters
-    ----------
-    package
-        Its ``__name__``.
-    name
-        What was asked for.
-    """
-    top, _, room = package.partition(".")
-    new = RENAMED.get(f"{room}.{name}".lstrip("."))
-    message = f"module {package!r} has no attribute {name!r}" + (f"; since 0.2 it is {top}.{new}" if new else "")
-    if new and _within_from_import():
-        return ImportError(message, name=package)
-    return AttributeError(message, name=name, obj=sys.modules.get(package))
-
-
-def _within_from_import() -> bool:
-    """Say whether a ``from ... import`` asks: its helper stands between here and the module with the statement."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_name not in ("_handle_fromlist", "<module>"):
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_handle_fromlist"

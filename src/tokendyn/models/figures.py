@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tokendyn.metrics.geometry import unit
@@ -60,9 +61,10 @@ def cold_figure(inspection: "Inspection") -> Figure:
     figure = new_figure(min(3.0 + 0.45 * heads, 12.0), min(1.5 + 0.35 * layers, 9.0))
     axes = figure.subplots()
     image = axes.imshow(np.clip(values, 0, 1.5), cmap="cividis_r", vmin=0, vmax=1.5, aspect="auto")
+    # Pages turn black letters white for dark paper, and the map stays: edges keep them readable on each of its colours.
+    edges = [withStroke(linewidth=2.0, foreground="white")]
     for (layer, head), value in np.ndenumerate(values if max(heads, layers) <= _WRITTEN else np.empty((0, 0))):
-        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=7.5,
-                  color="white" if value > 0.8 else INK)  # fmt: skip
+        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=8, color=INK, path_effects=edges)
     quiet(axes, "head", "layer")
     axes.grid(visible=False)
     for axis in (axes.xaxis, axes.yaxis):

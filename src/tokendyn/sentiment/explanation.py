@@ -139,6 +139,11 @@ class Modified(NamedTuple):
             return "reverses" if self.weight else "silences"
         return "weakens" if self.weight < 1.0 else "strengthens"
 
+    @property
+    def change(self) -> float:
+        """By how much the modifier moves the logit through this word."""
+        return self.contribution * (1.0 - 1.0 / self.weight) if self.weight else 0.0
+
     def __str__(self) -> str:
         before = f" from {self.contribution / self.weight:+.3g}" if self.weight else ""
         return f"“{' '.join(self.by)}” {self.effect} “{self.word}”{before} to {self.contribution:+.3g}"
@@ -263,6 +268,12 @@ class Explanation(Result, kind="sentiment-explanation"):
             "leaders": len(self.leaders), "known_words": self.known_words, "unknown_words": self.unknown_words,
         }  # fmt: skip
 
+    def scaled(self) -> list[str]:
+        """Return what modifiers do to the words that change most, a sentence for each."""
+        largest = sorted(self.modified, key=lambda word: -abs(word.change))[:_SHOWN]
+        more = len(self.modified) - len(largest)
+        return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
+
     def describe(self) -> list[str]:
         """Return the verdict, the words that led, and what would turn it, in a few sentences."""
         led = ", ".join(map(self._led, self.leaders[:8]))
@@ -274,9 +285,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
         ]
         if self.modified:
-            largest = sorted(self.modified, key=lambda word: -abs(word.contribution))[:_SHOWN]
-            more = f" and {len(self.modified) - _SHOWN} more" if len(self.modified) > _SHOWN else ""
-            lines.append(f"{', '.join(map(str, largest))}{more}")
+            lines.append(f"modifiers: {'; '.join(self.scaled())}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(

@@ -150,7 +150,7 @@ def learn(
         share = min(1.0, max(_LEAST_SHARE, 2.0 * settings.leaders / max(float(sample.sizes.mean()), 1.0)))
     grouping = topics_of(
         sample, values, frequencies[active], members_of(words, settings.rule.ngrams),
-        share=share, dimensions=settings.dimensions,
+        modifying=modifiers.of_words(words), share=share, dimensions=settings.dimensions,
     )  # fmt: skip
     sample = sample.rows(np.argsort(keys, kind="stable"))
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)

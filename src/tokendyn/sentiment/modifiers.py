@@ -8,7 +8,7 @@ intensifier ("not very good" is "not good"). A negator behind a negator follows 
 cancel.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -60,6 +60,10 @@ class Modifiers:
     def idle(self) -> bool:
         """Whether nothing is scaled."""
         return not any(astuple(self))
+
+    def of_words(self, words: Sequence[str]) -> Bool[np.ndarray, " words"]:
+        """Return which words scale others."""
+        return np.zeros(len(words), dtype=bool) if self.idle else roles_of(words) > 0
 
     def weights(self, numbers: Units, roles: Int[np.ndarray, " words"]) -> Float[np.ndarray, " units"]:
         """Return the weight of each word of a run: ``1 + g`` of the way in which it follows, 1 if it follows none.

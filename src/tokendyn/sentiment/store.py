@@ -153,6 +153,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     if linear:
         topics = np.zeros((len(words), tensors["topics"].shape[1]))
         topics[tensors["with_topic"]] = tensors["topics"]
+        modifiers = Modifiers(**{each.name: float(fitted.get(each.name, 0.0)) for each in fields(Modifiers)})
         grouping = Grouping(
             texts=int(fitted.get("texts", record["training"].get("texts", 0))),
             frequencies=tensors["frequencies"],
@@ -160,8 +161,8 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             topics=topics,
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
+            modifying=modifiers.of_words(words),
         )
-        modifiers = Modifiers(**{each.name: float(fitted.get(each.name, 0.0)) for each in fields(Modifiers)})
         classifier._settle_values(
             classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers
         )
