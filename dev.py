@@ -52,7 +52,7 @@ def install(extra: str) -> None:
 
 
 def demo(arguments: list[str]) -> None:
-    """Show every system that is there on real input and end with the path of report.html."""
+    """Show every system on one page, demo-output/report.html; it is there at once and grows as it is computed."""
     run(PYTHON, "-m", "tokendyn", "demo", *arguments)
 
 

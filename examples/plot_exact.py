@@ -29,6 +29,6 @@ print(model.certificate.verify(exact=True))
 # %%
 # The shallow bank is a good start for training with Tikhonov regularisation; random starts are far from it.
 points = rng.normal(size=(40, 3, 16))
-curves = exact.regularised_training(points, rng.integers(0, 2, 40), epochs=30, random_starts=2)
+curves = exact.bank_training(points, rng.integers(0, 2, 40), epochs=30, random_starts=2)
 figure_losses = curves.figure()
 # sphinx_gallery_thumbnail_number = 2

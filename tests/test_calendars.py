@@ -8,6 +8,7 @@ from tokendyn.data.snapshots import dates_after, read_snapshots
 from tokendyn.data.snapshots.calendars import seasons_of
 from tokendyn.errors import BadInputError
 from tokendyn.forecast import TDDMD
+from tokendyn.forecast.reading import future_inputs
 
 ROWS = 60
 VALUES = 100 + np.arange(ROWS) + 10 * np.sin(2 * np.pi * np.arange(ROWS) / 12)
@@ -19,6 +20,7 @@ CALENDARS = [
     ("BME", "time", "1 month", (12,)),
     ("QS", "Date", "1 quarter", (4,)),
     ("QE", "timestamp", "1 quarter", (4,)),
+    ("QS", "quarter", "1 quarter", (4,)),
     ("YS", "year", "1 year", ()),
     ("YE", "DATE", "1 year", ()),
     ("2MS", "datetime", "2 months", (6,)),
@@ -49,6 +51,22 @@ def test_a_forecast_goes_on_at_the_dates_that_pandas_gives(frequency, column, st
     table = TDDMD(delays=5).fit(frame).predict(14)
     assert list(table.index) == list(due)
     assert TDDMD(delays=5).fit(frame).form_.seasons == seasons
+
+
+@pytest.mark.parametrize(("part", "count", "step"), [("quarter", 4, "1 quarter"), ("Month", 12, "1 month")])
+def test_a_year_and_its_part_are_a_date_together(part, count, step, tmp_path):
+    years, parts = 1990 + np.arange(ROWS) // count, 1.0 + np.arange(ROWS) % count
+    frame = pd.DataFrame({"year": years, part: parts, "y": VALUES})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    series = read_snapshots(tmp_path / "a.csv")
+    assert (series.names, series.step_words, series.time_name) == (("y",), step, "date")
+    assert series.epoch.startswith("1990-01-01")
+    # Asked for, or no parts of a year, they are numbers like others.
+    assert read_snapshots(frame, columns=[part, "y"]).names == (part, "y")
+    assert read_snapshots(frame.assign(**{part: parts - 1}))[:].names == ("year", part, "y")
+    future = pd.DataFrame({"year": [years[-1] + 1] * 2, part: [1, 2], "push": [3.0, 4.0]})
+    future.to_csv(tmp_path / "b.csv", index=False)
+    np.testing.assert_array_equal(future_inputs(tmp_path / "b.csv", ["push"], None, series, 2), [[3.0], [4.0]])
 
 
 def test_months_keep_their_day_and_end_where_a_month_is_shorter():

@@ -11,7 +11,7 @@ from tokendyn.attention import Head
 from tokendyn.cli import run as command
 from tokendyn.dynamics import Layer, ResidualLayer, TokenFlow, run
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.exact import ExactTransformer
+from tokendyn.exact import ExactTransformer, tikhonov_problem
 from tokendyn.exact import compile as build
 from tokendyn.particles.meanfield.experiments import lined_flow
 from tokendyn.studies import laws
@@ -22,9 +22,11 @@ from tokendyn.studies.claims import (
     exact,
     field,
     forecast,
+    gusts,
     judge,
     meanfield,
     sentiment,
+    tikhonov,
 )
 from tokendyn.studies.claims.claim import Claim, Finding, Outcome, at_least, at_most
 from tokendyn.studies.laws.continuity import solved
@@ -104,6 +106,11 @@ def without_attention(sequences, labels, **settings):
     return ExactTransformer(replace(model.construction, weights=idle), model.labels, model.sequences, model.targets)
 
 
+def without_solution(**sizes):
+    problem = tikhonov_problem(**sizes)
+    return replace(problem, targets=4 * np.random.default_rng(0).normal(size=problem.targets.shape))
+
+
 def causal_flow(beta, normalised=True):
     return TokenFlow(beta, normalised=normalised, causal=True)
 
@@ -145,6 +152,7 @@ def repelling(beta, matrix):
         (meanfield, "meanfield.terminal", meanfield.terminal, {"flow": without_terminal_phase}),
         (meanfield, "meanfield.laplace", meanfield.laplace, {"flow": warm}),
         (exact, "exact.classifies", exact.classifies, {"builder": without_attention}),
+        (exact, "exact.tikhonov", tikhonov.tikhonov, {"maker": without_solution}),
         (forecast, "forecast.generalises-dmd", forecast.generalises_dmd, {"activation": "sin"}),
         (field, "field.equiangular", laws.equiangular.equiangular, {"flow": causal_flow}),
         (field, "field.critical-temperature", laws.temperature.critical_temperature, {"scaling": without_length}),
@@ -162,6 +170,7 @@ def repelling(beta, matrix):
             {"flow": without_value},
         ),
         (field, "field.continuity", laws.continuity.without_tokens, {"solver": half_as_cold}),
+        (forecast, "forecast.gusts", gusts.gusts, {"stall": False}),
         (forecast, "forecast.chaos", forecast.chaos, {"settings": {"delays": 5, "stride": 5, "units": 0}}),
     ],
 )

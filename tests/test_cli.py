@@ -205,13 +205,17 @@ def test_explain_writes_a_page_that_escapes_the_text(model, tmp_path, capsys):
     assert "wonderful" in page
 
 
-@pytest.mark.parametrize("text", ["zzz qqq xxxx", "", "😀 😀", "...", "42"])
+@pytest.mark.parametrize("text", ["zzz qqq xxxx", "😀 😀", "...", "42"])
 def test_a_text_without_known_words_gets_the_probability_of_the_bias_and_says_so(model, capsys, text):
     capsys.readouterr()
     assert run(["sentiment", "explain", text, "--model", str(model), "--json"]) == 0
     why = json.loads(capsys.readouterr().out)
     assert why["logit"] == why["bias"]
     assert "bias" in why["note"]
+
+
+def test_an_empty_text_is_no_text_to_explain(capsys):
+    assert "the text is empty" in refused(capsys, "sentiment", "explain", " ", "--model", "none")
 
 
 def test_a_review_of_a_megabyte_is_explained(model, tmp_path, capsys):

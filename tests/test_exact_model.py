@@ -1,5 +1,6 @@
 """Explanation, trace, the scikit-learn classifier, and regularised training."""
 
+import dataclasses
 import json
 import warnings
 
@@ -340,20 +341,66 @@ def test_the_checks_of_scikit_learn_pass(abstain):
 
 
 def test_training_from_the_bank_stays_below_training_from_chance():
-    sequences, labels = gauss(sequences=30, tokens=3, dim=16, labels=2)
-    curves = exact.regularised_training(sequences, labels, epochs=15, random_starts=2, seed=0)
+    sequences, labels = gauss(sequences=20, tokens=3, dim=8, labels=2)
+    curves = exact.bank_training(sequences, labels, epochs=10, random_starts=2, seed=0)
     assert curves.names == ("bank", "random 0", "random 1")
-    assert curves.loss.shape == (3, 16)
+    assert curves.loss.shape == (3, 11)
     assert curves.misfit[0, 0] == 0
     assert curves.accuracy[0, 0] == 1
     assert curves.loss[0, -1] < curves.loss[0, 0]
     assert (curves.loss[0] < curves.loss[1:]).all()
-    again = exact.regularised_training(sequences, labels, epochs=15, random_starts=2, seed=0)
+    again = exact.bank_training(sequences, labels, epochs=10, random_starts=2, seed=0)
     assert np.array_equal(again.loss, curves.loss)
     assert len(curves.figure().axes) == 3
+    assert curves.threshold == curves.loss[0, 0]
 
 
 @pytest.mark.parametrize("options", [{"regularisation": -1.0}, {"epochs": 0}, {"learning_rate": 0.0}])
 def test_a_bad_training_option_is_refused(options):
     with pytest.raises(BadInputError, match="expected numbers"):
-        exact.regularised_training(*gauss(), **options)
+        exact.bank_training(*gauss(), **options)
+
+
+def block_by_hand(tokens, block):
+    """Return the outputs of one block for one sequence, in plain loops."""
+    outputs = []
+    for token in tokens:
+        shares = np.exp([(block["q"] @ token) * (block["k"] @ other) for other in tokens])
+        mean = sum(share * (block["v"] @ other) for share, other in zip(shares, tokens, strict=True)) / shares.sum()
+        outputs.append(block["W"] @ np.maximum(block["U"] @ block["out"] * mean + block["c"], 0))
+    return np.array(outputs)
+
+
+def test_the_solution_of_the_tikhonov_problem_meets_its_targets():
+    problem = exact.tikhonov_problem(sequences=3, length=6, dim=5, seed=4)
+    for tokens, target in zip(problem.tokens, problem.targets, strict=True):
+        np.testing.assert_allclose(block_by_hand(tokens, problem.solution), target + np.zeros((6, 1)), atol=1e-13)
+    runs = exact.tikhonov_training(problem, [0.5, 0.1], epochs=3)
+    at_solution = [1, 3]
+    np.testing.assert_allclose(runs.loss[at_solution, 0], runs.threshold[at_solution], rtol=1e-12)
+    np.testing.assert_allclose(runs.threshold, problem.squared_norm * np.array([0.5, 0.5, 0.1, 0.1]))
+    assert (runs.reached[at_solution] == 0).all()
+
+
+def test_the_tikhonov_loss_is_the_largest_token_distance_squared_and_the_norm():
+    problem = exact.tikhonov_problem(sequences=3, length=6, dim=5)
+    rng = np.random.default_rng(7)
+    moved = {name: array + rng.normal(size=array.shape) for name, array in problem.solution.items()}
+    runs = exact.tikhonov_training(dataclasses.replace(problem, solution=moved), [0.2], epochs=1, starts=["solution"])
+    farthest = [
+        ((block_by_hand(tokens, moved) - target) ** 2).sum(axis=1).max()
+        for tokens, target in zip(problem.tokens, problem.targets, strict=True)
+    ]
+    assert runs.misfit[0, 0] == pytest.approx(np.mean(farthest), rel=1e-12)
+    norm = sum((array**2).sum() for array in moved.values())
+    assert runs.loss[0, 0] == pytest.approx(np.mean(farthest) + 0.2 * norm, rel=1e-12)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "options", [{"regularisation": [0.0]}, {"epochs": 0}, {"starts": ["bank"]}, {"learning_rate": -1.0}]
+)
+def test_a_tikhonov_training_that_cannot_be_is_refused(options):
+    settings = {"regularisation": [0.1], "epochs": 2} | options
+    with pytest.raises(BadInputError, match="Tikhonov training"):
+        exact.tikhonov_training(exact.tikhonov_problem(length=4), **settings)

@@ -10,15 +10,29 @@ from explorer_page import drawn, opened, place_of, settle, setup_of
 from tokendyn.cli import run as tokendyn
 from tokendyn.data.explored import Explored
 from tokendyn.data.states import HiddenStates, write_states
+from tokendyn.dynamics import TokenFlow
 from tokendyn.errors import BadInputError
 from tokendyn.particles import predict_limits
 from tokendyn.particles.explored import replay
 from tokendyn.particles.links import read_link
-from tokendyn.particles.meanfield import project
+from tokendyn.particles.meanfield import simulate as simulate_flow
+from tokendyn.particles.meanfield.experiments import asymmetric_density
+from tokendyn.particles.meanfield.guard import needed_tokens
+from tokendyn.particles.meanfield.starts import circle_quantiles, uniform_sphere
 from tokendyn.particles.presets import presets
 from tokendyn.particles.states_in_plane import explored_states
 
-SHOWN = ("emerging-leader", "experiment-c-turning", "self-attention")
+SHOWN = {
+    "emerging-leader": presets()["emerging-leader"],
+    "line": Explored(
+        circle_quantiles(40, asymmetric_density), "meanfield", 30.0, matrix=np.diag([4.0, 1.0]), steps=60, step=0.1,
+        value=np.array([[1.0, 0.2], [0.0, 1.5]]), cold_limit="full support", method="heun",
+    ),
+    "turning": Explored(
+        circle_quantiles(9, asymmetric_density), "meanfield", value=np.array([[1.0, -0.5], [0.5, 1.0]]), steps=3
+    ),
+    "ball": Explored(uniform_sphere(12, 3, 2), "meanfield", 9.0, steps=5),
+}  # fmt: skip
 ENDS = (
     "Object.fromEntries(Object.entries(tokendynExplorer.state.shown).map(([k, r]) => [k, Array.from(r.states.at(-1))]))"
 )
@@ -26,7 +40,7 @@ ENDS = (
 
 @pytest.fixture(scope="module")
 def explorer(browser, tmp_path_factory):
-    settings = {name: presets()[name].to_dict() for name in SHOWN}
+    settings = {name: given.to_dict() for name, given in SHOWN.items()}
     return opened(
         browser, tmp_path_factory.mktemp("guide"), settings, permissions=["clipboard-read", "clipboard-write"]
     )
@@ -96,12 +110,11 @@ def test_a_link_shows_what_was_seen_and_simulate_runs_it_again(page, tmp_path, c
     replayed = replay(read_link(link))
     for kind, end in ends.items():
         np.testing.assert_allclose(getattr(replayed, kind).states[-1].ravel(), end, rtol=0, atol=1e-12)
-    assert tokendyn(["simulate", link, "--out", str(tmp_path / "run"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "completed"
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert tokendyn(["simulate", link, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    assert "would run 8 tokens of the explorer (clustering), hardmax and softmax" in capsys.readouterr().err
 
-    page.select_option("#x-preset", "self-attention")
-    page.wait_for_function("() => location.hash === '#preset=self-attention'")
+    page.select_option("#x-preset", "ball")
+    page.wait_for_function("() => location.hash === '#preset=ball'")
     page.evaluate("(link) => { location.hash = link.split('#')[1]; }", link)
     page.wait_for_function("() => tokendynExplorer.state.setup.alpha === 1.75 && tokendynExplorer.state.setup.d === 2")
     drawn(page)
@@ -171,8 +184,8 @@ def test_undo_and_redo_go_through_every_kind_of_change(page):
     dragged = setup_of(page, "tokens")
     field(page, "#x-beta-field", 2)
     page.click("#x-add")
-    page.select_option("#x-preset", "self-attention")
-    steps = [("n", 120), ("n", 9), ("beta", 2), ("beta", 20)]
+    page.select_option("#x-preset", "ball")
+    steps = [("n", 12), ("n", 9), ("beta", 2), ("beta", 20)]
     for name, value in steps:
         assert setup_of(page, name) == value
         page.keyboard.press("Control+z") if name == "n" else page.click("#x-undo")
@@ -181,7 +194,7 @@ def test_undo_and_redo_go_through_every_kind_of_change(page):
     np.testing.assert_array_equal(setup_of(page, "tokens"), dragged)
     for _ in range(3):
         page.click("#x-redo")
-    assert setup_of(page, "n") == 120
+    assert setup_of(page, "n") == 12
     assert page.is_disabled("#x-redo")
 
 
@@ -218,7 +231,9 @@ def test_pasted_tables_become_tokens(page, text, tokens, labels):
     [
         ("", "nothing in it"),
         ("[[1, 2], [3", "begins like JSON and is not"),
-        ("[1, 2]", "a token has 0 coordinates"),
+        ("[1, 2]", "write tokens as [[1, 2], [3, 4]]"),
+        ("nan,inf\n1,2", 'row 1, column 1 holds "nan"'),
+        ("1,2\n" * 2001, "1 to 2000 rows, got 2001."),
         ("[[1, 2], 3]", "the same number of finite coordinates"),
         ("1,2,3,4\n5,6,7,8", "4 coordinates; the explorer shows 2"),
         ("a,b\nc,d", "holds no numbers"),
@@ -285,7 +300,7 @@ def test_wheel_buttons_and_keys_zoom_and_move_the_view(page):
 def test_the_time_slider_shows_the_layer_even_while_it_has_the_focus(page):
     page.evaluate("tokendynExplorer.app.seek(15)")
     page.focus("#x-time")
-    page.select_option("#x-preset", "self-attention")
+    page.select_option("#x-preset", "ball")
     page.focus("#x-time")
     page.evaluate("tokendynExplorer.app.choose('emerging-leader')")
     drawn(page)
@@ -346,14 +361,26 @@ def test_the_first_layer_at_which_a_prediction_fails_is_named(page):
     assert f"softmax: fails first at layer {first}," in said
 
 
-def test_the_numbers_of_the_sphere_are_those_of_the_library(page):
-    page.select_option("#x-preset", "self-attention")
+def test_the_numbers_of_the_circle_are_those_of_the_library(page):
+    page.select_option("#x-preset", "line")
+    said, given = lens(page), SHOWN["line"]
+    flow, times = TokenFlow(30.0, interaction=given.matrix, value=given.value), np.arange(61) * given.step
+    run = simulate_flow(flow, given.tokens, times, method="heun", step=given.step, check=False)
+    projection, best = run.projection, int(run.distances.argmin())
+    images = np.linalg.norm(given.tokens @ projection.projector.T, axis=1)
+    leak = np.linalg.norm((np.eye(2) - projection.projector) @ given.value @ projection.projector)
+    assert f"smallest |P x| = {images.min():.3g}" in said
+    assert f"|(1 − P) V P| = {leak:.3g}" in said or leak < 1e-12
+    assert f"Rate c = {projection.rate:.3g}." in said
+    assert f"least {run.distances[best]:.3g} at t = {times[best]:.3g}" in said
+    assert f"40 tokens; about {math.ceil(needed_tokens(30.0 * 4, 2))} are needed" in said
+
+
+def test_settings_without_a_projected_law_are_said_to_be_so(page):
+    page.select_option("#x-preset", "ball")
     assert "There is nothing to predict" in lens(page)
-    page.select_option("#x-preset", "experiment-c-turning")
-    given = presets()["experiment-c-turning"]
-    said = lens(page)
-    assert project(given.value, given.matrix).status == "rotating" or "gap" in said
-    assert f"β = {given.inverse_temperature:g}" in page.inner_text("#x-equation")
+    page.select_option("#x-preset", "turning")
+    assert "complex: clusters turn in E" in lens(page)
 
 
 def test_the_equation_shows_the_attention_of_the_selected_token(page):
@@ -371,29 +398,58 @@ def test_the_equation_shows_the_attention_of_the_selected_token(page):
 # ---- hands on a phone ----
 
 
-def test_a_finger_scrolls_past_the_picture_and_drags_a_token_on_it(browser, tmp_path):
-    page = opened(browser, tmp_path, {"emerging-leader": presets()["emerging-leader"].to_dict()}, has_touch=True)
+@pytest.fixture(scope="module")
+def phone(browser, tmp_path_factory):
+    settings = {"emerging-leader": presets()["emerging-leader"].to_dict()}
+    page = opened(browser, tmp_path_factory.mktemp("phone"), settings, has_touch=True, is_mobile=True)
     page.set_viewport_size({"width": 390, "height": 844})
     drawn(page)
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    touch = """([x, y]) => {
-      const target = document.getElementById("x-hard");
-      const point = new Touch({ identifier: 1, target, clientX: x, clientY: y });
-      const event = new TouchEvent("touchstart", { touches: [point], cancelable: true, bubbles: true });
-      return !target.dispatchEvent(event);
-    }"""
-    x, y, _ = place_of(page, 2)
-    assert page.evaluate(touch, [x, y])
-    assert not page.evaluate(touch, [x + 150, y - 60])
-    page.locator("#x-play").scroll_into_view_if_needed()
-    boxes = [page.locator(name).bounding_box() for name in ("#x-hard", "#x-alpha", "#x-beta", "#x-play")]
+    page.evaluate("scrollTo(0, 150)")
+    page.devtools = page.context.new_cdp_session(page)
+    yield page
+    assert page.problems == []
+
+
+def swipe(page, start, move):
+    """Move fingers from their places, each as far as ``move`` says, and lift them."""
+    for step in range(6):
+        points = [
+            {"x": x + step * dx / 5, "y": y + step * dy / 5} for (x, y), (dx, dy) in zip(start, move, strict=True)
+        ]
+        kind = "touchMove" if step else "touchStart"
+        page.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(20)
+    page.devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+
+
+def test_a_finger_drags_a_token_and_scrolls_the_page_from_anywhere_else(phone):
+    scrolled = "scrollY"
+    x, y, scale = place_of(phone, 2)
+    before, tokens = phone.evaluate(scrolled), setup_of(phone, "tokens")
+    swipe(phone, [(x, y)], [(40, -40)])
+    np.testing.assert_allclose(setup_of(phone, "tokens")[4:6] - tokens[4:6], 40 / scale, atol=3 / scale)
+    assert phone.evaluate(scrolled) == before
+    box = phone.locator("#x-hard").bounding_box()
+    empty, view = (box["x"] + 170, box["y"] + 300), "tokendynExplorer.state.view"
+    look = phone.evaluate(f"[{view}.centre, {view}.radius]")
+    swipe(phone, [empty], [(0, -120)])
+    assert phone.evaluate(scrolled) > before
+    assert phone.evaluate(f"[{view}.centre, {view}.radius]") == look
+    box = phone.locator("#x-hard").bounding_box()
+    middle = box["y"] + 200
+    swipe(phone, [(box["x"] + 140, middle), (box["x"] + 200, middle)], [(-50, 0), (50, 0)])
+    assert phone.evaluate(f"{view}.radius") < look[1]
+
+
+def test_on_a_phone_the_sliders_are_on_one_screen_with_the_picture(phone):
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    boxes = [phone.locator(name).bounding_box() for name in ("#x-hard", "#x-alpha", "#x-beta", "#x-play")]
     top, bottom = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
     assert bottom - top < 844
-    assert page.locator("#x-soft").bounding_box() is None
-    page.check("input[name=x-which][value=softmax]")
-    assert page.locator("#x-soft").bounding_box() is not None
-    assert page.problems == []
-    assert math.isclose(page.evaluate("tokendynExplorer.state.setup.n"), 8)
+    assert phone.locator("#x-soft").bounding_box() is None
+    phone.check("input[name=x-which][value=softmax]")
+    assert phone.locator("#x-soft").bounding_box() is not None
 
 
 # ---- words of a trained model ----

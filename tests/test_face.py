@@ -21,11 +21,12 @@ from tiny_models import tiny
 import tokendyn as td
 from tokendyn.cli import run as run_command
 from tokendyn.errors import BadInputError, ConvergenceError, OutputError
-from tokendyn.exact.regularised import regularised_training
+from tokendyn.exact.regularised import bank_training
 from tokendyn.forecast.forecasts import Forecasts
 from tokendyn.forecast.held_out import hold_out, measure
 from tokendyn.forecast.search import auto_forecaster
 from tokendyn.loading import FOLDERS, KINDS, RECORDS, Record
+from tokendyn.models import head_table
 from tokendyn.particles.meanfield.diagram import Point, PointResult
 from tokendyn.results import STATUSES, Bars, Curves, Heat, Paths, Points, Result
 from tokendyn.results.files import load as load_result
@@ -146,7 +147,7 @@ RESULTS = {
     "exact-input-report": lambda: td.check_sequences([np.eye(2), np.eye(2)[::-1]], ["<x>", ("y", 1)]),
     "exact-explanation": lambda: transformer().explain(transformer().sequences[0]).named(["<p>", "$q", "r"]),
     "exact-trace": lambda: transformer().trace(transformer().sequences[0]),
-    "exact-loss-curves": lambda: regularised_training(
+    "exact-loss-curves": lambda: bank_training(
         [np.eye(2)[:1], np.eye(2)[1:]], [0, 1], epochs=2, random_starts=1
     ),
     "sentiment-explanation": lambda: classifier().explain("A <b>warm</b> and funny film, not dull."),
@@ -180,6 +181,7 @@ RESULTS = {
     ),
     "forecast-search": lambda: auto_forecaster(waves(120), budget=0.5),
     "inspection-of-states": lambda: td.inspect(np.random.default_rng(0).normal(size=(3, 12, 6))),
+    "head-table": lambda: head_table(tiny("bert")),
     "inspection-of-texts": lambda: td.inspect(
         tiny("bert"), np.random.default_rng(0).integers(1, 50, size=(2, 9)), null="none"
     ),

@@ -5,6 +5,8 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +369,22 @@ def test_every_error_knows_its_exit_code():
     codes = {kind: kind.exit_code for kind in (TokendynError, BadInputError, TheoremError, OutputError)}
     assert codes == {TokendynError: 1, BadInputError: 2, TheoremError: 2, OutputError: 2}
     assert json.dumps(sorted(set(codes.values()))) == "[1, 2]"
+
+
+def test_what_a_killed_process_left_is_cleared_when_the_folder_is_written_again(tmp_path):
+    program = (
+        "import os, sys; from tokendyn.runs.folders import new_folder\n"
+        "with new_folder(sys.argv[1]) as folder: (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "out"], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out-")
+    others = (tmp_path / ".out-mine", tmp_path / f".output-{left.name[5:]}", tmp_path / ".out-old-abcd")
+    for other in others:
+        other.mkdir()
+    with new_folder(tmp_path / "out") as first:
+        assert not left.exists()
+        # What is being written, here by this process, stays.
+        with new_folder(tmp_path / "out"):
+            assert first.is_dir()
+    assert {other.name for other in others} <= {path.name for path in tmp_path.iterdir()}

@@ -10,7 +10,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.forecast.naive import Persistence, SeasonalNaive
 from tokendyn.forecast.tasks import Task, rollouts
 from tokendyn.rivals.forecast import NVAR
-from tokendyn.studies.forecast import STUDIES, aerodynamics, reaction_diffusion, synthetic
+from tokendyn.studies.forecast import STUDIES, aerodynamics, gusts, public, reaction_diffusion, synthetic
 from tokendyn.studies.forecast.aerodynamics_study import cycle_errors, wake_task
 from tokendyn.studies.forecast.comparison import Contender, compare, contenders, finished, tuned_by
 from tokendyn.studies.forecast.lorenz_study import lorenz_task
@@ -108,13 +108,27 @@ def test_reaction_diffusion_is_measured_in_the_field():
     assert study.arrays["energies/4"].sum() <= 1
 
 
+def test_attached_gusts_are_linear_and_give_the_indicial_functions():
+    study = gusts(quick=True, budget=1e-9, models=["TD-DMD"])
+    attached, stalled = study.rows
+    assert attached["nrmse"] < 1e-6
+    assert max(attached["kuessner_error"], attached["wagner_error"]) < 0.01
+    assert stalled["nrmse"] > 0.1
+
+
+def test_the_linear_wave_is_forecast_and_the_sprott_systems_end_their_table():
+    study = public(quick=True, budget=1e-9, models=["TD-DMD"])
+    assert [row["task"] for row in study.rows] == ["Sprott A", "Sprott B", "Sprott C", "wave"]
+    assert study.rows[-1]["nrmse"] < 1e-8
+
+
 def test_models_are_chosen_by_name():
     assert [one.name for one in contenders(["ESN", "TD-DMD"])] == ["TD-DMD", "ESN"]
     assert "PySINDy" in [one.name for one in contenders(partial=False)]
     assert "PyDMD" not in [one.name for one in contenders(inputs=True)]
     with pytest.raises(BadInputError, match="no model 'LSTM'; there are search, TD-TF"):
         aerodynamics(models=["LSTM"])
-    assert set(STUDIES) == {"synthetic", "aerodynamics", "lorenz", "reaction-diffusion"}
+    assert set(STUDIES) == {"synthetic", "aerodynamics", "gusts", "lorenz", "reaction-diffusion", "public"}
 
 
 def test_the_default_search_and_tdtf_are_measured_as_a_user_gets_them():

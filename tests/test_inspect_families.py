@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 from tiny_models import CONFIGURATIONS, WholeFloat64, library_model, tiny
+from transformers import AutoConfig, AutoModel
 
 import tokendyn as td
 from tokendyn.errors import BadInputError
@@ -14,6 +15,7 @@ from tokendyn.models import Ablation, Encoded, Model
 from tokendyn.models.families import FAMILIES, Family
 from tokendyn.models.motion import split_motion
 from tokendyn.models.scores import bilinear_scores
+from tokendyn.models.source import quiet
 from tokendyn.models.system import system_of
 
 HALVES = {"clip": ("text_model", "vision_model"), "bart": ("encoder", "decoder"), "t5": ("encoder", "decoder")}
@@ -174,6 +176,41 @@ def test_an_unknown_family_gives_states_and_attention_and_names_what_is_missing(
         from tokendyn.models import families
 
         families._registered.clear()
+
+
+#: Families that are not known: rows of tokens in another order, lists of modules that are no blocks, two halves.
+UNKNOWN = {
+    "xlnet": {"d_model": 24, "n_layer": 3, "n_head": 4, "d_inner": 40, "vocab_size": 50},
+    "xlm": {"emb_dim": 24, "n_layers": 3, "n_heads": 4, "n_words": 50},
+    "granite": {**CONFIGURATIONS["bert"]},
+    "marian": {**CONFIGURATIONS["bart"], "pad_token_id": 0},
+    "fnet": {**CONFIGURATIONS["bert"]},
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_every_other_family_gives_what_the_library_returns(kind):
+    with quiet():
+        config = AutoConfig.for_model(kind, **UNKNOWN[kind])
+        whole = AutoModel.from_config(config, attn_implementation="eager").double().eval()
+    model = Model(whole, source=kind)
+    assert model.family is None
+    views = []
+    run = model.run(an_input(model), visit=views.append)
+    inputs = {"input_ids": torch.as_tensor(an_input(model).ids)[None], "output_hidden_states": True}
+    if kind != "fnet":  # which has no attention
+        inputs["output_attentions"] = True
+    with torch.inference_mode():
+        told = model.module(**inputs)
+    for layer, view in enumerate(views):
+        assert np.abs(told.hidden_states[layer][0].numpy() - run.states[layer]).max() < 1e-10
+        assert view.attention is None if kind == "fnet" else np.array_equal(told.attentions[layer][0], view.attention)
+    last = told.hidden_states[-1][0].numpy()
+    if kind == "granite":  # the state before the last norm
+        normed = model.module.norm(torch.as_tensor(run.states[-1])).detach().numpy()
+        assert np.abs(last - normed).max() < 1e-6
+    else:
+        assert np.abs(last - run.states[-1]).max() < 1e-10
 
 
 @pytest.mark.usefixtures("unchecked")

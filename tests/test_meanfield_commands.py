@@ -228,6 +228,6 @@ def test_a_head_of_a_model_file_is_run_without_leaving_its_span(tmp_path, capsys
     np.testing.assert_allclose(found.states, expected.states, atol=1e-9)
     assert run(["simulate", *map(str, weights), "--theory-only", "--out", str(tmp_path / "theory")]) == 0
     assert {path.name for path in (tmp_path / "theory").iterdir()} == {
-        ".tokendyn.json", "theory.json", "spectrum.png", "spectrum.svg", "report.html",
+        ".tokendyn.json", "theory.json", "spectrum.png", "spectrum.svg", "spectrum-narrow.svg", "report.html",
     }  # fmt: skip
     assert "leave out --value" in refused(capsys, *words, "--value", "diag(1,2)", "--overwrite")

@@ -9,11 +9,13 @@ PAGES = [
     "tutorial-meanfield",
     "tutorial-exact",
     "tutorial-forecast",
+    "tutorial-inspect",
     "lecture",
     "howto-own-data",
     "howto-long-runs",
     "howto-clusters",
     "howto-gpu",
+    "howto-notebook",
 ]
 
 

@@ -1,12 +1,13 @@
 """Negators and intensifiers: who follows them, how far they scale, and that everything downstream knows of it."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
 
 from tokendyn.sentiment import LeaderClassifier, Modifiers, load, onnx_inputs
-from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, NEGATOR_REACH, followers
+from tokendyn.sentiment.modifiers import CONTRAST_REACH, INTENSIFIER_REACH, NEGATOR_REACH, followers, roles_of
 
 GOOD, BAD, FILLER = ["warm", "kind", "bright"], ["dull", "lazy", "cold"], ["film", "plot", "cast", "the", "of", "one"]
 
@@ -34,18 +35,52 @@ def model(corpus):
     return LeaderClassifier(ngrams=1).fit(*corpus)
 
 
+def way_by_hand(roles, at):
+    """Return how a word of a sentence of roles follows, by the rules one after the other."""
+
+    def negated(place):
+        return 1 in roles[max(0, place - NEGATOR_REACH) : place]
+
+    before = [place for place in range(max(0, at - NEGATOR_REACH), at) if roles[place] == 1]
+    if before and (roles[at] == 1 or not negated(before[-1])):
+        return 1
+    if roles[at] != 2 and 2 in roles[at + 1 : at + 1 + CONTRAST_REACH]:
+        return 3
+    if roles[at] != 2 and 2 in roles[max(0, at - CONTRAST_REACH) : at]:
+        return 4
+    return 2 if roles[at] != 3 and 3 in roles[max(0, at - INTENSIFIER_REACH) : at] else 0
+
+
 def test_followers_are_those_within_reach_in_the_sentence():
     rng = np.random.default_rng(0)
-    numbers = rng.integers(-1, 6, size=400)
-    negator, intensifier = np.arange(6) == 0, np.arange(6) == 1
-    found = followers(numbers, negator, intensifier)
-    for mark, reach, row in ((0, NEGATOR_REACH, found[0]), (1, INTENSIFIER_REACH, found[1])):
-        for at, number in enumerate(numbers.tolist()):
-            before = numbers[max(0, at - reach) : at].tolist()
-            while -1 in before:
-                before.pop(0)
-            assert row[at] == (number not in (-1, mark) and mark in before)
-    assert [len(part) for part in followers(np.array([], dtype=np.int64), negator, intensifier)] == [0, 0]
+    roles = np.array([1, 2, 3, 0, 0, 0, 0, 0, 0], dtype=np.int8)
+    numbers = np.append(rng.integers(-1, 9, size=600), -1)
+    ways, leaders = followers(numbers, roles)
+    ends = [-1, *np.flatnonzero(numbers < 0).tolist()]
+    for first, last in itertools.pairwise(ends):
+        sentence = roles[numbers[first + 1 : last]].tolist()
+        assert ways[first + 1 : last].tolist() == [way_by_hand(sentence, at) for at in range(len(sentence))]
+    assert not ways[numbers < 0].any()
+    role = {0: None, 1: 1, 2: 3, 3: 2, 4: 2}
+    for way, leader in zip(ways.tolist(), leaders.tolist(), strict=True):
+        assert (leader == -1) if way == 0 else (roles[numbers[leader]] == role[way])
+    assert set(ways.tolist()) == {0, 1, 2, 3, 4}
+    assert [len(part) for part in followers(np.array([], dtype=np.int64), roles)] == [0, 0]
+
+
+def test_two_negations_cancel():
+    words = ["i", "can't", "say", "it", "wasn't", "good", "bad", "not", "but", "very"]
+    numbers, roles = {word: number for number, word in enumerate(words)}, roles_of(words)
+    modifiers = Modifiers(negator=-1.5, intensifier=1.0, before_contrast=-0.5, after_contrast=0.25)
+
+    def weights(text):
+        run = np.array([numbers[word] for word in text.split()] + [-1])
+        return modifiers.weights(run, roles)[:-1].tolist()
+
+    assert weights("it wasn't good") == [1.0, 1.0, -0.5]
+    assert weights("i can't say it wasn't good") == [1.0, 1.0, -0.5, -0.5, -0.5, 1.0]
+    assert weights("not very good") == [1.0, -0.5, -0.5]
+    assert weights("bad but very good") == [0.5, 1.0, 1.25, 1.25]
 
 
 def test_what_modifiers_do_to_words_is_learned(model):
@@ -73,7 +108,7 @@ def test_it_tells_these_texts_apart_better_with_modifiers(corpus):
     assert accuracy[0] > accuracy[1] + 0.01
 
 
-def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model):
+def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model, tmp_path):
     text = "Not one warm film. A very kind, dull cast."
     why = model.explain(text)
     weights = {(text[slice(*word.span)], word.by): word.weight for word in why.modified}
@@ -83,7 +118,14 @@ def test_the_explanation_names_words_that_are_scaled_and_still_adds_up(model):
     total = why.bias + why.residual + sum(leader.contribution for leader in why.leaders)
     assert total == pytest.approx(why.logit, abs=1e-12)
     assert why.logit == pytest.approx(model.decision_function([text])[0], abs=1e-12)
-    assert "warm (" in str(why)
+    assert "“not” weakens “warm” from " in str(why)
+    why.report(tmp_path / "why.html")
+    page = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "Modifiers in the text: " in page
+    assert "“very” strengthens “kind” from " in page
+    for word in why.modified:
+        (whole,) = (each for each in why.contributions if each.word == word.word)
+        assert word.contribution == pytest.approx(word.weight * whole.mass * whole.value, abs=1e-12)
     assert [row["by"] for row in json.loads(json.dumps(why.to_dict()))["modified"]] == [
         list(w.by) for w in why.modified
     ]
@@ -141,6 +183,7 @@ def test_several_classes_share_the_two_numbers(corpus):
     [
         "not not warm the film", "not warm warm warm the plot", "not dull , not lazy , not cold the film of one",
         "very very warm very kind", "not very very warm film not", "not zzz warm zzz not warm . very dull",
+        "not dull the film of not warm one not kind not the dull plot", "warm the film but dull plot not lazy but kind",
     ],
 )  # fmt: skip
 def test_a_word_that_occurs_often_goes_with_all_its_occurrences(model, text):

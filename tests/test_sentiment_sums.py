@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -14,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment import LeaderClassifier, find_words, load
-from tokendyn.sentiment.modifiers import INTENSIFIERS
+from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS
 from tokendyn.sentiment.report import explained_text
 from tokendyn.sentiment.tokens import is_negator
 from tokendyn.show.explanation_page import sum_line
@@ -62,11 +61,18 @@ def by_hand(model, text):
         words = [word for word, _, _ in find_words(sentence)]
         length += len(words)
         for at, word in enumerate(words):
-            weight = 1.0
-            if not is_negator(word) and any(map(is_negator, words[max(at - 4, 0) : at])):
-                weight += model.modifiers_.negator
-            if word not in INTENSIFIERS and words[max(at - 1, 0) : at] and words[at - 1] in INTENSIFIERS:
-                weight += model.modifiers_.intensifier
+            weight, of = 1.0, model.modifiers_
+            before, behind = words[max(at - 4, 0) : at], words[at + 1 : at + 5]
+            negators = [place for place in range(max(at - 4, 0), at) if is_negator(words[place])]
+            cancelled = negators and any(map(is_negator, words[max(negators[-1] - 4, 0) : negators[-1]]))
+            if negators and (is_negator(word) or not cancelled):
+                weight += of.negator
+            elif word not in CONTRASTS and CONTRASTS & set(behind):
+                weight += of.before_contrast
+            elif word not in CONTRASTS and CONTRASTS & set(before):
+                weight += of.after_contrast
+            elif word not in INTENSIFIERS and INTENSIFIERS & set(before[-1:]):
+                weight += of.intensifier
             if word in number:
                 total += weight * model.values_[number[word], 0]
     return total / (length + model.phantom_) + model.intercept_
@@ -159,10 +165,9 @@ def test_nothing_is_random(corpus):
     assert np.array_equal(first.values_, again.values_)
     order = np.random.default_rng(0).permutation(len(corpus.texts))
     moved = LeaderClassifier(random_state=np.random.default_rng(3))
-    settings = {name: first.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
-    first, moved = (clone(model).set_params(**settings) for model in (first, moved))
-    first.fit(corpus.texts, corpus.labels)
     moved.fit([corpus.texts[row] for row in order], [corpus.labels[row] for row in order])
+    for name in ("phantom", "floor", "marginal", "prior_strength"):
+        assert moved.training_[name] == first.training_[name]
     np.testing.assert_allclose(moved.decision_function(corpus.texts), first.decision_function(corpus.texts), atol=0.01)
 
 

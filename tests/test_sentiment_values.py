@@ -1,5 +1,6 @@
 """The convex fit of values, its prior and its settings, against scikit-learn and plain loops."""
 
+import itertools
 import math
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_the_scale_of_a_token_is_that_of_the_formula(rng, marginal):
 
 def test_settings_are_those_of_the_least_loss_that_was_tried(rng):
     data = sample(rng, texts=150)
-    choice = choose_prior(data, None, np.empty(0, dtype=np.int64), fixed={"floor": 0.4})
+    choice = choose_prior(data, None, np.empty(0, dtype=np.int64), np.arange(150), fixed={"floor": 0.4})
     assert {prior.floor for prior, _ in choice.tried} == {0.4}
     losses = dict(choice.tried)
     assert losses[choice.prior] <= min(losses.values()) + 0.2 / math.sqrt(150)  # a neighbour must be clearly better
@@ -89,7 +90,7 @@ def test_settings_are_those_of_the_least_loss_that_was_tried(rng):
 
 def test_marginal_effects_of_few_texts_are_not_trusted_and_short_texts_have_few_phantom_words(rng):
     data = sample(rng, texts=150)
-    prior = choose_prior(data, None, np.empty(0, dtype=np.int64), fixed={}).prior
+    prior = choose_prior(data, None, np.empty(0, dtype=np.int64), np.arange(150), fixed={}).prior
     assert prior.marginal == 0.0
     assert 5.0 <= prior.phantom <= np.median(data.sizes)
     assert prior.floor >= 0.4
@@ -97,9 +98,19 @@ def test_marginal_effects_of_few_texts_are_not_trusted_and_short_texts_have_few_
 
 def test_every_fold_holds_texts_of_each_class(rng):
     targets = np.array([[1.0]] * 3 + [[0.0]] * 20)
-    folds = list(held_out(targets))
+    keys = rng.permutation(100)[:23]
+    folds = list(held_out(targets, keys))
     assert sorted(np.concatenate(folds).tolist()) == list(range(23))
     assert all((targets[np.setdiff1d(np.arange(23), fold)] == 1).any() for fold in folds)
+
+
+def test_folds_do_not_depend_on_the_order_and_equal_texts_are_in_one(rng):
+    targets = rng.integers(0, 2, size=(60, 1)).astype(float)
+    keys = 100 * targets[:, 0].astype(int) + rng.integers(0, 20, size=60)
+    order = rng.permutation(60)
+    folds = [{int(key) for key in keys[fold]} for fold in held_out(targets, keys)]
+    assert folds == [{int(key) for key in keys[order][fold]} for fold in held_out(targets[order], keys[order])]
+    assert not any(first & second for first, second in itertools.combinations(folds, 2))
 
 
 LONG = " ".join(f"word{n % 37} and{n % 11}." for n in range(60))

@@ -6,15 +6,21 @@ from scipy.integrate import solve_ivp
 
 from tokendyn.data.systems import (
     LYAPUNOV,
+    aerofoil_gusts,
     kernels,
+    kuessner,
     kuramoto_sivashinsky,
     lambda_omega,
+    linear_wave,
     lorenz63,
     mackey_glass,
     rossler,
     sinusoids,
+    sprott,
+    wagner,
 )
 from tokendyn.data.systems.fields import ExponentialRungeKutta
+from tokendyn.data.systems.gusts import lift_of
 from tokendyn.errors import BadInputError
 from tokendyn.metrics import dominant_frequency, largest_exponent
 
@@ -289,3 +295,62 @@ def test_bad_parameters_are_refused():
         sinusoids(growth_rates=(0.1, 0.2, 0.3))
     with pytest.raises(BadInputError, match="tau"):
         mackey_glass(tau=0.01)
+
+
+# --- an aerofoil in gusts, and public systems -------------------------------------------------------------------------
+
+
+def duhamel(signal, dt, response):
+    """Return ``u(0) g(s) + int u'(r) g(s - r) dr`` of a piecewise linear signal, by a fine midpoint rule."""
+    fine = 200
+    total = np.zeros(len(signal))
+    middles = (np.arange(fine) + 0.5) / fine * dt
+    for row in range(1, len(signal)):
+        for step in range(row):
+            slope = (signal[step + 1] - signal[step]) / dt
+            total[row] += slope * response((row - step) * dt - middles).mean() * dt
+    return total + signal[0] * response(np.zeros(1))[0]
+
+
+def test_attached_lift_is_duhamels_integral_of_both_indicial_functions(rng):
+    inputs = 0.1 * rng.normal(size=(12, 3))
+    inputs[0] = 0
+    lift = lift_of(inputs, 0.5)
+    angle, apparent, gust = inputs.T
+    expected = 2 * np.pi * (duhamel(angle, 0.5, wagner) + duhamel(gust, 0.5, kuessner)) + apparent
+    np.testing.assert_allclose(lift, expected, atol=1e-5)
+
+
+def test_slight_gusts_do_not_stall_and_strong_ones_do():
+    for amplitude, differs in ((1e-3, False), (0.2, True)):
+        attached, stalled = (aerofoil_gusts(400, amplitude=amplitude, stall=stall).values for stall in (False, True))
+        assert (np.abs(attached - stalled).max() > 0.1 * np.abs(attached).max()) == differs
+        assert np.abs(stalled).max() <= np.abs(attached).max() + 1e-12
+
+
+@pytest.mark.parametrize("case", ["A", "B", "C"])
+def test_sprott_flows_move_by_their_equations(case):
+    series = sprott(case, 30, dt=1e-3)
+    assert series.values[0].tolist() == [1.5, 1.5, 0.5]
+    x, y, z = series.values[1:-1].T
+    velocities = {"A": (y, -x + y * z, 1 - y * y), "B": (y * z, x - y, 1 - x * y), "C": (y * z, x - y, 1 - x * x)}
+    moved = (series.values[2:] - series.values[:-2]) / 2e-3
+    np.testing.assert_allclose(moved, np.stack(velocities[case], axis=1), atol=1e-5)
+
+
+def test_the_linear_wave_is_that_of_dalembert():
+    series = linear_wave(50, dt=0.1, cells=40)
+
+    def start(x):
+        return 0.5 * np.sin(x) + np.sin(2 * x) + 1.5 * np.sin(5 * x)
+
+    places = 2 * np.pi * np.arange(40) / 40
+    expected = [(start(places - t) + start(places + t)) / 2 for t in 0.1 * np.arange(50)]
+    np.testing.assert_allclose(series.values, expected, atol=1e-12)
+
+
+def test_systems_that_cannot_be_are_refused():
+    with pytest.raises(BadInputError, match="amplitude must be positive"):
+        aerofoil_gusts(amplitude=0.0)
+    with pytest.raises(BadInputError, match="cells must be at least 1"):
+        linear_wave(cells=0)

@@ -80,6 +80,7 @@ from tokendyn.particles import (
     simulate,
 )
 from tokendyn.particles.experiments import Clustering
+from tokendyn.particles.explorer import explore
 from tokendyn.particles.meanfield import MeanFieldRun, Refinement, refine
 from tokendyn.particles.meanfield import simulate as simulate_meanfield
 from tokendyn.particles.meanfield.diagram import Diagram
@@ -89,6 +90,7 @@ from tokendyn.particles.meanfield.starts import circle_quantiles, fibonacci_sphe
 from tokendyn.results import STATUSES, Result
 from tokendyn.runs.checkpoint import Checkpoint
 from tokendyn.sentiment import LeaderClassifier
+from tokendyn.show.progress import progress_bar
 from tokendyn.studies.sentiment import evaluate_explanations
 
 from . import (
@@ -190,6 +192,7 @@ __all__ = [
     "evaluate_explanations",
     "exact",
     "experiments",
+    "explore",
     "fibonacci_sphere",
     "forecast",
     "geometry",
@@ -204,6 +207,7 @@ __all__ = [
     "nrmse",
     "particles",
     "predict_limits",
+    "progress_bar",
     "read_head",
     "read_orbit",
     "read_sequences",

@@ -375,9 +375,9 @@ _command(
     app,
     "demo",
     "demo:demo",
-    "Show all four systems once, in a minute or two; end with the path of one report.html.\n\n"
+    "Show every system once, in a minute or two, on one page that grows: its first chapter is there at once.\n\n"
     "Uses the IMDb training reviews when TOKENDYN_DATA names a folder with imdb/reviews-train.csv.gz, else the "
-    "600 short reviews that come with the package. The flow is a recording.",
+    "600 short reviews that come with the package. The page opens in a browser, if a terminal starts the command.",
     "tokendyn demo",
     "TOKENDYN_DATA=data tokendyn demo --out shown/",
 )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tokendyn.cli.output import announce
 from tokendyn.experiments.experiment import ProgressCallback
@@ -23,11 +22,10 @@ def console() -> Console:
 @contextmanager
 def progress(what: str) -> Iterator[ProgressCallback]:
     """Yield a callback ``(done, total)`` that draws a bar with the time left on a terminal."""
-    target = console()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    from tokendyn.show.progress import progress_bar
+
+    with progress_bar(what) as bar:
+        yield bar
 
 
 @contextmanager

@@ -176,9 +176,17 @@ class _Judged:
 
 
 def _judged(path: Path, rows: _Rows, item: str, delimiter: str) -> _Judged:
+    """Find header and names; an error says so where the columns are separated by another character."""
+    try:
+        return _found(path, rows, item)
+    except BadInputError:
+        if problem := other_separator(rows.first, delimiter):
+            raise BadInputError(f"{path}: {problem}") from None
+        raise
+
+
+def _found(path: Path, rows: _Rows, item: str) -> _Judged:
     """Find header and names, and raise if a cell that should be a number is none."""
-    if problem := other_separator(rows.first, delimiter):
-        raise BadInputError(f"{path}: {problem}")
     header = _is_header(path, rows)
     if not rows.first or (header and not rows.count and not rows.ragged):
         raise BadInputError(f"{path} holds no {item}; expected one {item} a row, its coordinates as columns")

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from tokendyn.exact.explanation import Explanation, Trace
     from tokendyn.exact.export import to_exported_program, to_linear, to_onnx
     from tokendyn.exact.outcome import BuiltModel
-    from tokendyn.exact.regularised import LossCurves, regularised_training
+    from tokendyn.exact.regularised import LossCurves, bank_training
     from tokendyn.exact.seq2seq import compile_seq2seq
     from tokendyn.exact.store import load, save
+    from tokendyn.exact.tikhonov import TikhonovProblem, TikhonovRuns, tikhonov_problem, tikhonov_training
     from tokendyn.exact.transformer import ExactTransformer, Stats
 
 _HOME = {
@@ -51,9 +52,13 @@ _HOME = {
     "to_linear": "export",
     "to_onnx": "export",
     "LossCurves": "regularised",
-    "regularised_training": "regularised",
+    "bank_training": "regularised",
     "load": "store",
     "save": "store",
+    "TikhonovProblem": "tikhonov",
+    "TikhonovRuns": "tikhonov",
+    "tikhonov_problem": "tikhonov",
+    "tikhonov_training": "tikhonov",
     "ExactTransformer": "transformer",
     "Stats": "transformer",
 }
@@ -74,14 +79,18 @@ __all__ = [
     "PrecisionError",
     "SeparationError",
     "Stats",
+    "TikhonovProblem",
+    "TikhonovRuns",
     "Trace",
     "Verification",
+    "bank_training",
     "check",
     "compile",
     "compile_seq2seq",
     "load",
-    "regularised_training",
     "save",
+    "tikhonov_problem",
+    "tikhonov_training",
     "to_exported_program",
     "to_linear",
     "to_onnx",

@@ -1,7 +1,8 @@
-"""Training the constructed architecture with Tikhonov regularisation, from the construction and from random starts.
+"""Training a bank, the shallow construction, with Tikhonov regularisation: from itself and from random starts.
 
 ``J(theta) = 1/N sum_j 1/n_j sum_i |o_ij - y_j|^2 + lambda |theta|^2``, as in arXiv 2502.02270 (v2), where the
-construction bounds the least value. That the shallow bank is the start, being one attention layer deep, is our choice.
+construction bounds the least value. That the shallow bank is the start, being one attention layer deep, is our choice;
+the experiment of the source itself is :mod:`tokendyn.exact.tikhonov`.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,13 +62,19 @@ class LossCurves(Result, kind="exact-loss-curves"):
         """``"diverged"`` when a loss is not finite, else ``"completed"``."""
         return "completed" if np.isfinite(self.loss).all() else "diverged"
 
+    @property
+    def threshold(self) -> float:
+        """``lambda |theta*|^2`` of the bank, its loss before training: the least loss is at most that."""
+        return float(self.loss[0, 0])
+
     def describe(self) -> list[str]:
-        """Return a sentence about the final loss of each start."""
-        return [
+        """Return the threshold, and a sentence about the final loss of each start."""
+        lines = [
             f"{name}: loss {loss[0]:.3g} at the start, {loss[-1]:.3g} after {counted(len(loss) - 1, 'epoch')}, "
             f"accuracy {accuracy[-1]:.3f}"
             for name, loss, accuracy in zip(self.names, self.loss, self.accuracy, strict=True)
         ]
+        return [f"threshold lambda |theta*|^2 = {self.threshold:.3g}", *lines]
 
     def table(self) -> "pd.DataFrame":
         """Return one row for each start and epoch."""
@@ -95,13 +102,15 @@ class LossCurves(Result, kind="exact-loss-curves"):
                 bank = name == "bank"
                 axes.plot(values, color="#D55E00" if bank else "#8A9099", linewidth=2 if bank else 1, label=name)
             axes.set(title=title, xlabel="epoch")
+            if title == "loss":
+                axes.axhline(self.threshold, color="0.4", linestyle="--", linewidth=1, label="threshold")
             if title != "accuracy":
                 axes.set_yscale("symlog" if np.min(getattr(self, title)) <= 0 else "log")
         panels[0].legend(fontsize=7)
         return figure
 
 
-def regularised_training(
+def bank_training(
     sequences: Given,
     labels: Sequence[Any] | np.ndarray,
     *,

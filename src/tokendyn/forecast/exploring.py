@@ -51,6 +51,8 @@ _HOPELESS = 0.9
 _NEAR, _MEDIAN_OF = 1.3, 5
 #: So many of the best are scored again, more of noisy series, from so many times the starts.
 _CONFIRMED, _CONFIRMED_NOISY, DENSER = 5, 10, 3
+#: Seconds of two scores from so many starts, and of the last fit and its score, by those of the best trial.
+_CONFIRMING = 3.0
 #: Linear maps whose scores differ by less than this count as equal, and the one of fewest numbers is kept.
 EQUAL = 1e-9
 #: Share of the budget that the linear windows may take, and what is kept for the last fit at most.
@@ -434,7 +436,9 @@ class Exploration:
         """Return the trial to take, and the simple ones that forecast about as well where it is simple itself."""
         ranked = self._ranked()
         simple = [trial for trial in ranked if trial.family in SIMPLE]
-        self.confirming = self.held.denser(DENSER, ranked[0].score)
+        # Rollouts of dear models from many starts would take more than is left.
+        dear = _CONFIRMING * ranked[0].seconds > self.budget * (1.0 - self.spent())
+        self.confirming = self.held.denser(1 if dear else DENSER, ranked[0].score)
         confirmed = _CONFIRMED_NOISY if self.noisy else _CONFIRMED
         rich = self._rescored([trial for trial in ranked if trial.family not in SIMPLE][:confirmed])
         simple[0] = (self._rescored(simple[:1]) or simple)[0]
@@ -453,7 +457,7 @@ class Exploration:
         rescored: list[Trial] = []
         for trial in trials:
             ahead = (_REFIT + _CALIBRATED) * trials[0].seconds + _RESCORED * trial.seconds
-            if len(rescored) > 1 and self.spent() > 1.0 - ahead / max(self.budget, 1e-9):
+            if rescored and self.spent() > 1.0 - ahead / max(self.budget, 1e-9):
                 break
             with suppress(TokendynError):
                 lost, error = score_model(self.validated(trial), self.confirming)

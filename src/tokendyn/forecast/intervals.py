@@ -77,7 +77,7 @@ class Residuals:
     equal weights and c = 1. Those of one series have weights ``recent^(later origins)`` in means, quantile and number
     ``(sum w)^2 / sum w^2`` (R. F. Barber, E. J. Candes, A. Ramdas, R. J. Tibshirani, Ann. Statist. 51, 816 (2023)):
     what a series was long ago says less; c = 1/2, as the scale of the others is wide enough by itself. Where a column
-    of one sign grows by a factor (:func:`tokendyn.forecast.growth.growths_of`), residuals have grown with it to the end
+    of one sign grows by a factor (``tokendyn.forecast.growth.growths_of``), residuals have grown with it to the end
     of the series. Split conformal prediction (V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World,
     Springer 2005) with a scale for each lead; as origins of one series are not exchangeable, the coverage is measured,
     not proved: see :doc:`theory-forecast`.

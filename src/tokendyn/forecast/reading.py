@@ -158,12 +158,13 @@ def _input_columns(
     import numpy as np
 
     from tokendyn.data.snapshots import seconds_since
-    from tokendyn.data.snapshots.clocks import time_column
+    from tokendyn.data.snapshots.clocks import DATE, time_column, with_date
     from tokendyn.data.snapshots.columns import open_columns
 
-    with open_columns(table) as opened:
-        columns = [opened.need(name) for name in names]
-        time = time or time_column(opened)
+    with open_columns(table) as available:
+        columns = [available.need(name) for name in names]
+        opened, parts = (available, ()) if time else with_date(available)
+        time = time or (DATE if parts else time_column(opened))
         times = opened.need(time) if time is not None and time in opened.shapes else None
     if times is not None and times.dtype.kind not in "fiu":
         source = f"{table}: time {time!r}"

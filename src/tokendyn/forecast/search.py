@@ -31,7 +31,7 @@ _CLEAN = 1e-3
 _WORSE = 3.0
 #: Refits for the bands of a short series are made also behind the end of the budget: so many, as far as this share of
 #: it or these seconds allow, and a few in any case.
-_SHORT_REFITS, _SHORT_SHARE, _SHORT_SECONDS, _FEW_REFITS = 25, 0.2, 0.3, 3
+_SHORT_REFITS, _SHORT_SHARE, _SHORT_SECONDS, _FEW_REFITS = 25, 0.3, 0.15, 3
 #: Series of up to so many snapshots and columns, with budgets from so many seconds on, get the mean of short series
 #: too, of so many last snapshots; refits at rolling origins weigh both where they take at most this share of the time.
 _MEDIUM, _NARROW, _AFFORDED, _RECENT, _CONTEST = 1000, 3, 4.0, 400, 0.25

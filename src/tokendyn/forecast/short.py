@@ -24,7 +24,7 @@ SHORT = 300
 #: Rolling origins by the processor seconds that there are at least, and the earliest at this share of the series.
 _ORIGINS, _EARLIEST = ((5.0, 12), (0.5, 6), (0.0, 3)), 0.5
 #: Of less than so many seconds linear models have this ridge only.
-_HURRIED, _RIDGE = 0.5, 1e-3
+_HURRIED, _RIDGE = 0.3, 1e-3
 #: Seconds that smoothing of one column takes with one trend and season, and the share of the time that it may take.
 _SMOOTHING_SECONDS, _SMOOTHING_SHARE = 1.5e-3, 0.3
 #: Share of the series that a backtest forecasts at most.

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from tokendyn.metrics.geometry import unit
@@ -59,9 +61,10 @@ def cold_figure(inspection: "Inspection") -> Figure:
     figure = new_figure(min(3.0 + 0.45 * heads, 12.0), min(1.5 + 0.35 * layers, 9.0))
     axes = figure.subplots()
     image = axes.imshow(np.clip(values, 0, 1.5), cmap="cividis_r", vmin=0, vmax=1.5, aspect="auto")
+    # Pages turn black letters white for dark paper, and the map stays: edges keep them readable on each of its colours.
+    edges = [withStroke(linewidth=2.0, foreground="white")]
     for (layer, head), value in np.ndenumerate(values if max(heads, layers) <= _WRITTEN else np.empty((0, 0))):
-        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=7.5,
-                  color="white" if value > 0.8 else INK)  # fmt: skip
+        axes.text(head, layer, f"{value:.1f}", ha="center", va="center", fontsize=8, color=INK, path_effects=edges)
     quiet(axes, "head", "layer")
     axes.grid(visible=False)
     for axis in (axes.xaxis, axes.yaxis):
@@ -86,29 +89,33 @@ def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
     figure = new_figure(min(4.0 + 0.18 * tokens, 13.0), 1.8 + 0.22 * layers + 0.6)
     axes = figure.subplots()
     top = max(float(np.nanmax(shown)), 2.0)
-    image = axes.imshow(np.log10(np.maximum(shown, 0.1)), cmap="magma_r", vmin=-1, vmax=np.log10(top), aspect="auto")
-    content = np.where(drained > _MARKED, -np.inf, np.nan_to_num(received))
-    for layer in range(layers):
-        best = np.argsort(-content[layer])[:3]
+    image = axes.imshow(np.maximum(shown, 0.1), cmap="magma_r", norm=LogNorm(0.1, top), aspect="auto")
+    leading = np.argsort(-np.where(drained > _MARKED, -np.inf, np.nan_to_num(received)), axis=1)[:, :3]
+    for layer, best in enumerate(leading):
         axes.plot(best, np.full(len(best), layer), "o", markerfacecolor="none", markeredgecolor=LEADER_COLOURS[5], ms=7)
         for token in np.flatnonzero(drained[layer] > _MARKED) if sinks else ():
             axes.plot(
                 token, layer, "x", color=LEADER_COLOURS[2], ms=6, alpha=float(np.clip(drained[layer, token], 0.2, 1))
             )
-    _name_tokens(axes, inspection, received)
+    marked = np.flatnonzero(drained.max(axis=0) > 0.5) if sinks else np.empty(0, dtype=np.int64)
     quiet(axes, "", "layer")
+    _name_tokens(axes, inspection, np.union1d(leading, marked))
     axes.grid(visible=False)
-    axes.tick_params(axis="x", labelsize=7)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, ax=axes, label="log10 of attention received over uniform")
+    figure.colorbar(image, ax=axes, label="attention, times uniform")
     return figure
 
 
-def _name_tokens(axes: "Axes", inspection: "Inspection", received: np.ndarray) -> None:
-    """Name all tokens of a short text, of a long one those that lead in some layer."""
+def _name_tokens(axes: "Axes", inspection: "Inspection", leading: np.ndarray) -> None:
+    """Name all tokens of a short text, of a long one those that lead in some layer and do not touch."""
     tokens = len(inspection.tokens)
-    places = np.arange(tokens) if tokens <= _NAMED else np.unique(np.argsort(-received, axis=1)[:, :3])
-    axes.set_xticks(places, [shown_token(inspection.tokens[place]) for place in places], rotation=90)
+    places = [int(place) for place in (np.arange(tokens) if tokens <= _NAMED else leading)]
+    kept: list[int] = []
+    for place in places:
+        if not kept or place - kept[-1] >= tokens / _NAMED:
+            kept.append(place)
+    names = [shown_token(inspection.tokens[place]) for place in kept]
+    axes.set_xticks(kept, names, rotation=90, fontsize=8 if tokens <= _NAMED else 10)
 
 
 def shown_token(token: str) -> str:

@@ -153,8 +153,8 @@ def inputs_of(model: Model, texts: Any, tokens: int, column: str = "text") -> In
         raise BadInputError("texts is None; give one text or several")
     if isinstance(texts, Path):
         return Inputs(lambda: _file_parts(texts, column), lambda part: model.encode(part, tokens), _empty_text)
-    several = [texts] if isinstance(texts, str) or (isinstance(texts, np.ndarray) and texts.ndim in (1, 3)) else texts
-    several = list(several)
+    single = isinstance(texts, str) or (isinstance(texts, np.ndarray) and texts.ndim in (1, 3))
+    several: list[Any] = [texts] if single else list(texts)
     if any(isinstance(entry, str) for entry in several):
         if not all(isinstance(entry, str) for entry in several):
             raise BadInputError("texts holds texts and others; give texts alone, or numbers of tokens alone")

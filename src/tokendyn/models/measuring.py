@@ -183,7 +183,10 @@ def _work(task: Task) -> TextMeasures:
     """Measure an input in a worker; states are those of the first input alone."""
     assert task.recipe is not None  # tasks of this process are not sent to workers
     measured = _measurer(task.recipe)(task.encoded, reference=task.reference)
-    return measured if task.number == 0 else replace(measured, **dict.fromkeys(BY_TOKEN))
+    if task.number:
+        for name in BY_TOKEN:
+            setattr(measured, name, None)
+    return measured
 
 
 Run = Callable[[Iterable[Task]], Iterator[tuple[Task, TextMeasures]]]

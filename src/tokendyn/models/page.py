@@ -13,7 +13,7 @@ from tokendyn.models.figures import (
     paths_film,
 )
 from tokendyn.models.tables import ablations_table, heads_table, layers_table, motion_table, weights_table
-from tokendyn.models.verdict import measured
+from tokendyn.models.verdict import measured, number
 from tokendyn.show import KeyFigures, Report, Text, closing, prose
 from tokendyn.show.report import Picture, Section
 
@@ -37,6 +37,9 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         caption = (
             "Spread of a row of scores over sqrt(2 log n), the median of rows. Above 1: a few keys hold the weight."
         )
+        if "cold_random" in inspection.head_measures:
+            null = float(np.nanmedian(inspection.head_measures["cold_random"]))
+            caption += f" Heads with random weights: {number(null)} (median)."
         sections.append(Picture(cold_figure(inspection), "Cold index of every head", caption, "How cold is each head?"))
     if inspection.received is not None and inspection.tokens:
         sections += _leaders(inspection)

@@ -20,6 +20,7 @@ from tokendyn.models.parts import (
     BlockNorms,
     HeadMatrices,
     Norm,
+    array,
     blocks_of,
     found,
     head_count,
@@ -30,6 +31,8 @@ from tokendyn.models.parts import (
 from tokendyn.models.tracing import Ablation, LayerView, Tracer, mask_name, of_pairs
 from tokendyn.optional import library, missing
 
+#: Halves of a model that has both, where its family is not known.
+_HALVES = ("encoder", "decoder")
 #: Settings that say how many tokens a model takes.
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_seq_length")
 #: Families that count places of tokens from behind the padding token, so that they take two fewer.
@@ -99,8 +102,9 @@ class Model:
         family = family_of(str(whole.config.model_type))
         self.part = part
         base = getattr(whole, "base_model", whole)
-        if family is not None and family.part:
-            self.part, base = _part(base, family, part)
+        halves = family.part if family is not None else _HALVES if whole.config.is_encoder_decoder else ()
+        if halves:
+            self.part, base = _part(base, halves, part)
         self.module, self.family, self.rules, self.source = base, family, rules, source
         self.config = base.config
         self.model_type = str(self.config.model_type)
@@ -241,17 +245,38 @@ class Model:
         ablation = ablation or Ablation()
         size = self._head_size if ablation.heads else 0
         scale = self.layers[0].scale if self.family is not None and self.family.term_is_scaled else 1.0
-        views: list[LayerView] = []
-        watch = visit if self.family is not None or visit is None else views.append
-        tracer = Tracer(self.blocks, self.family, ablation, watch, size, scale)
+        known = self.family is not None
+        tracer = Tracer(self.blocks, self.family, ablation, visit if known else None, size, scale)
         with torch.inference_mode(), self._settings(), tracer.attached(), self._skipped(start):
-            given = self.module(**self._inputs(encoded, public=bool(watch) and self.family is None))
-        if visit is not None and self.family is None:
-            _visit_public(views, given, visit)
-        states = tracer.all_states()
+            given = self.module(**self._inputs(encoded, public=not known))
+        states = tracer.all_states() if known else self._public_states(given, tracer)
         if not np.isfinite(states).all():
             raise BadInputError(f"{self.source}: states are NaN or infinite; run it with double=True")
+        if visit is not None and not known:
+            _visit_public(states, given, visit)
         return Run(states=states, outputs=tuple(tracer.outputs))
+
+    def _public_states(self, given: Any, tracer: Tracer) -> np.ndarray:
+        """Return the states of a family that is not known: those of its blocks where they are what the model returns.
+
+        Blocks give the last state without the norm behind it; but in a family that is not known a list of modules need
+        not be the blocks, nor take tokens as rows.
+        """
+        returned = getattr(given, "hidden_states", None)
+        traced = tracer.all_states() if tracer.outputs else None
+        if returned is None and traced is None:
+            raise BadInputError(f"{self.source} returns no hidden states; write them yourself, and give the file")
+        if returned is None:
+            return np.asarray(traced)
+        public = np.stack([array(layer[0]) for layer in returned])
+        if traced is None or traced.shape != public.shape:
+            return public
+        left = [output[0] if isinstance(output, tuple) else output for output in tracer.outputs[:-1]]
+        are_blocks = np.allclose(traced[:-1], public[:-1], rtol=1e-3, atol=1e-3) and all(
+            np.allclose(array(output[0]), state, rtol=1e-3, atol=1e-3)
+            for output, state in zip(left, public[1:-1], strict=True)
+        )
+        return traced if are_blocks else public
 
     def _inputs(self, encoded: Encoded, *, public: bool = False) -> dict[str, Any]:
         import torch
@@ -265,6 +290,8 @@ class Model:
             inputs["use_cache"] = False
         if public or (self.family is not None and self.family.asks):
             inputs["output_attentions"] = True
+        if public:
+            inputs["output_hidden_states"] = True
         return inputs
 
     @property
@@ -489,9 +516,9 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _part(base: Any, family: Family, part: str) -> tuple[str, Any]:
+def _part(base: Any, halves: Sequence[str], part: str) -> tuple[str, Any]:
     """Return the part of a model that is asked for, or the first that it has; a part that is given stays."""
-    known = {name: found(base, name) for name in family.part}
+    known = {name: found(base, name) for name in halves}
     known = {name: module for name, module in known.items() if module is not None}
     if part and part not in known and known:
         raise BadInputError(f"part is {part!r}, expected one of {', '.join(known)}")
@@ -516,18 +543,19 @@ def _adjusted(family: Family | None, config: Any) -> Family | None:
         return replace(family, order="pre")
     if family.name == "Falcon":
         parallel = config.parallel_attn or config.new_decoder_architecture
-        places = {"positions": "alibi", "term": "alibi", "term_is_scaled": True} if config.alibi else {}
+        places: dict[str, Any] = {"positions": "alibi", "term": "alibi", "term_is_scaled": True} if config.alibi else {}
         return replace(family, order="parallel" if parallel else "pre", **places)
     return family
 
 
-def _visit_public(views: list[LayerView], given: Any, visit: Callable[[LayerView], None]) -> None:
+def _visit_public(states: np.ndarray, given: Any, visit: Callable[[LayerView], None]) -> None:
     """Show the blocks of a family that is not known, with the attention that the model returns."""
     weights = getattr(given, "attentions", None) or ()
-    if len(weights) == len(views):
-        for view, layer in zip(views, weights, strict=True):
-            view.attention = layer[0].detach().cpu().numpy() if of_pairs(layer) else None
-    for view in views:
+    for number in range(len(states) - 1):
+        view = LayerView(layer=number, entering=states[number])
+        view.leaving = states[number + 1]
+        if len(weights) == len(states) - 1 and of_pairs(weights[number]):
+            view.attention = weights[number][0].detach().cpu().numpy()
         visit(view)
 
 

@@ -124,7 +124,7 @@ def heads_table(inspection: "Inspection") -> Table:
     frame["what"] = [", ".join(head_words(row)) or "–" for _, row in frame.iterrows()]
     frame["name"] = [f"{layer}.{head}" for layer, head in zip(frame["layer"], frame["head"], strict=True)]
     groups = [
-        ("", [_Column("head", "name"), _Column("what", "what")]),
+        ("", [_Column("head", "name"), _Column("special", "what")]),
         ("How cold",
          [_Column("index", "cold"), _Column("random weights", "cold_random"), _Column("keys", "keys", 1),
           _Column("keys / all, %", "entropy", 0, 100.0)]),
@@ -144,7 +144,10 @@ def heads_table(inspection: "Inspection") -> Table:
         "layer.head, means over texts; heads.csv has all. Cold index: spread of a row of scores over sqrt(2 log n). "
         "Keys: effective number, and exp(entropy) over the number of keys. Variation: total variation of the predicted "
         "rows to the real ones. Top key: rows whose heaviest key is predicted; beside it the prediction for another "
-        "query and the commonest key. Lead: attention over that of a uniform head."
+        "query and the commonest key. Lead: attention over that of a uniform head. Special: frozen, index above 1; "
+        f"even, keys above {100 * _EVEN:.0f} %; idle, {100 * _IDLE:.0f} % or more to sinks; led, a key of {LEADS:g} "
+        "times its share that is no sink; as in layer 0, its leaders 20 % above the commonest key; biases, R² below "
+        f"{_IDLE:g}; gathers or parts, a change beyond three errors without it."
     )
     return _table(frame, groups, "Heads", note)
 
@@ -188,7 +191,8 @@ def head_words(row: "pd.Series") -> list[str]:
         words.append("idle")
     elif known("lead", lambda value: value > LEADS) and known("sink_attention", lambda value: value < _IDLE / 5):
         words.append("led")
-    if known("held", lambda value: value > float(row.get("held_null", 1.0)) + 0.2):
+    # In layer 0 the leaders are those of the head itself.
+    if row["layer"] > 0 and known("held", lambda value: value > float(row.get("held_null", 1.0)) + 0.2):
         words.append("as in layer 0")
     if known("r2", lambda value: value < _IDLE):
         words.append("biases")

@@ -150,7 +150,7 @@ class Tracer:
         return len(self.states) - 1
 
     def _enter(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        hidden = args[0] if args else named["hidden_states"]
+        hidden = args[0] if args else named.get("hidden_states", next(iter(named.values())))
         self.states.append(array(hidden[0]))
         self._view = LayerView(layer=self.layer, entering=self.states[-1])
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokendyn.metrics.attention import DRAINS, LEADS
 from tokendyn.models.corpus import LEAST_TEXTS
 from tokendyn.models.measures import CUTS
 from tokendyn.models.nulls import ANY, LOUDEST
@@ -34,8 +33,9 @@ def verdict(inspection: "Inspection") -> list[str]:
     else:
         lines += [*_gathering(inspection), *_layers(inspection), *_single_heads(inspection), *_direction(inspection)]
         lines += [*_clusters(inspection), *_masked(inspection)]
+        lines += _motion(inspection)
     lines += [*_sinks(inspection), *_frozen(inspection), *_leaders(inspection), *_scores(inspection)]
-    return lines + _motion(inspection) + _ladder(inspection)
+    return lines + _ladder(inspection)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -223,8 +223,7 @@ def _sinks(inspection: "Inspection") -> list[str]:
     where = f"in most heads of {layers} of {inspection.layers} layers" if layers else "in some heads"
     return [
         f"{inspection.tokens[place]!r} is a sink {where}: sinks get {measured(drawn, inspection, percent=True)} of the "
-        f"attention and give {measured(passed, inspection, percent=True)} of the output. A sink draws more than "
-        f"{LEADS:g} times its share and has less than {DRAINS:g} of its odds in the output; {leads}."
+        f"attention and give {measured(passed, inspection, percent=True)} of the output; {leads}."
     ]
 
 

@@ -209,13 +209,21 @@ class Result(ABC):
         )
 
     def _repr_html_(self) -> str:
-        """Return sentences and picture for a notebook."""
+        """Return sentences, picture and, folded, the numbers for a notebook."""
         from tokendyn.show.images import data_uri
+        from tokendyn.show.report import sentence, shown_value
 
-        sentences = "".join(f"<p>{html.escape(line)}</p>" for line in self.describe())
+        sentences = "".join(f"<p>{html.escape(sentence(line))}</p>" for line in self.describe())
         figure = self.plot()
-        image = f'<img alt="{html.escape(repr(self), quote=True)}" src="{data_uri(figure, dpi=int(figure.dpi))}">'
-        return f"<div>{sentences}{image}</div>"
+        uri = data_uri(figure, dpi=int(figure.dpi))
+        image = f'<img alt="{html.escape(repr(self), quote=True)}" style="max-width: 100%" src="{uri}">'
+        facts = {name.replace("_", " "): value for name, value in self.summary().items() if not _is_long(value)}
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(shown_value(value))}</td></tr>"
+            for name, value in facts.items()
+        )
+        numbers = f"<details><summary>In numbers</summary><table>{rows}</table></details>"
+        return f"<div>{sentences}{image}{numbers}</div>"
 
 
 class Numbers(Result):

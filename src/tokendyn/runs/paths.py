@@ -6,6 +6,8 @@ from tokendyn.errors import nearest
 
 #: Names of a folder that are looked at for one that was meant.
 _MOST_NAMES = 10_000
+#: Separators that the ending of a name stands for.
+_NAMED = {"\t": "tabs; let its name end in .tsv", ",": "commas; let its name end in .csv"}
 #: How files of other programs begin, and what they are.
 _BEGINNINGS = (
     (b"\x89PNG", "a PNG picture"), (b"GIF8", "a GIF picture"), (b"\xff\xd8\xff", "a JPEG picture"),
@@ -74,8 +76,8 @@ def other_separator(cells: list[str], delimiter: str) -> str:
     # Beside a few cells of text a semicolon may stand in one of them; numbers with commas leave halves of numbers.
     if not counts[mark] or (len(cells) > 1 and not _halves(line, mark)):
         return ""
-    if mark == "\t":
-        return "its columns are separated by tabs; let its name end in .tsv"
+    if mark in ("\t", ","):
+        return f"its columns are separated by {_NAMED[mark]}"
     decimal = ", decimal=','" if delimiter == "," and len(cells) > 1 else ""
     commas = " and decimals are written with commas" if decimal else ""
     return (

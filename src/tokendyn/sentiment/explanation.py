@@ -20,6 +20,8 @@ _explained_text = function_at("tokendyn.sentiment.report:explained_text")
 _scene = function_at("tokendyn.sentiment.report:scene")
 
 Span = tuple[int, int]
+#: Modified words that a summary names.
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -110,22 +112,41 @@ class Departure(NamedTuple):
 
 
 class Modified(NamedTuple):
-    """A word that counts more or less than once, because it follows a negator or an intensifier.
+    """A word that counts more or less than once, because it follows a negator, a contrast or an intensifier.
 
     Attributes
     ----------
     word, span
         The word and its place.
     by
-        The modifiers that it follows.
+        The modifier that it follows.
     weight
-        What it counts in place of 1.
+        What it counts in place of 1; below 0 it is reversed.
+    contribution
+        What this occurrence adds to the logit; without the modifier it would add ``contribution / weight``.
     """
 
     word: str
     span: Span
     by: tuple[str, ...]
     weight: float
+    contribution: float = 0.0
+
+    @property
+    def effect(self) -> str:
+        """What the modifier does: "reverses", "silences", "weakens" or "strengthens"."""
+        if self.weight <= 0.0:
+            return "reverses" if self.weight else "silences"
+        return "weakens" if self.weight < 1.0 else "strengthens"
+
+    @property
+    def change(self) -> float:
+        """By how much the modifier moves the logit through this word."""
+        return self.contribution * (1.0 - 1.0 / self.weight) if self.weight else 0.0
+
+    def __str__(self) -> str:
+        before = f" from {self.contribution / self.weight:+.3g}" if self.weight else ""
+        return f"“{' '.join(self.by)}” {self.effect} “{self.word}”{before} to {self.contribution:+.3g}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +170,7 @@ class Explanation(Result, kind="sentiment-explanation"):
     rival
         With more than two classes at transfer 0, the second best class; else None.
     modified
-        At transfer 0, the words that a modifier before them scales, in the order of the text.
+        At transfer 0, the words that a modifier scales, in the order of the text.
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
@@ -247,6 +268,12 @@ class Explanation(Result, kind="sentiment-explanation"):
             "leaders": len(self.leaders), "known_words": self.known_words, "unknown_words": self.unknown_words,
         }  # fmt: skip
 
+    def scaled(self) -> list[str]:
+        """Return what modifiers do to the words that change most, a sentence for each."""
+        largest = sorted(self.modified, key=lambda word: -abs(word.change))[:_SHOWN]
+        more = len(self.modified) - len(largest)
+        return [*map(str, largest), *([f"{more} more words are scaled"] if more else [])]
+
     def describe(self) -> list[str]:
         """Return the verdict, the words that led, and what would turn it, in a few sentences."""
         led = ", ".join(map(self._led, self.leaders[:8]))
@@ -258,8 +285,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             f"all other words together {self.residual:+.3g}{self._split()}, a text without words {self.bias:+.3g}",
         ]
         if self.modified:
-            shown = [f"{gone.word} ({gone.weight:.2f}, behind {' and '.join(gone.by)})" for gone in self.modified[:8]]
-            lines.append(f"words that count more or less than once: {', '.join(shown)}")
+            lines.append(f"modifiers: {'; '.join(self.scaled())}")
         if self.turns:
             count = next(place for place, gone in enumerate(self.succession, start=1) if gone.margin < 0)
             lines.append(

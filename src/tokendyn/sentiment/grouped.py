@@ -1,7 +1,7 @@
 """Verdicts at transfer 0 with their reasons: a sum over words, whose terms are grouped by the leaders."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +48,7 @@ class _Reading:
     rows
         The text of each entry.
     parts, shares
-        What each entry adds to the margin, and its share of the verdict.
+        What each entry adds to the margin, and its share of the words of the text, whatever modifiers make of it.
     """
 
     texts: Ragged
@@ -65,8 +65,8 @@ class _Reading:
 def read(model: "FrozenModel", texts: list[str]) -> _Reading:
     """Return some texts with the terms of their verdicts."""
     ragged, places = model._lookup.encode_with_places(texts)
-    shares = model._shares(ragged)
-    scores = model._decode(ragged, shares)
+    weighted = model._shares(ragged)
+    scores = model._decode(ragged, weighted)
     scores = scores if scores.ndim == 2 else scores[:, None]
     best, second = best_two(scores)
     found = lead(ragged, model._views, best, second, model.layers, float(model.alpha))
@@ -79,8 +79,8 @@ def read(model: "FrozenModel", texts: list[str]) -> _Reading:
         second=second,
         lead=found,
         rows=rows,
-        parts=model._gain * shares * found.margins,
-        shares=shares,
+        parts=model._gain * weighted * found.margins,
+        shares=model._shares(replace(ragged, counts=np.diff(places.indptr).astype(np.float64))),
     )
 
 
@@ -225,9 +225,16 @@ def _by_class(
 ) -> Float[np.ndarray, "entries classes"]:
     """Return what each leader adds, with its followers, to the score of each class; 0 for other entries."""
     table = np.zeros((len(leaders), model.values_.shape[1]))
-    each = model._gain * reading.shares[inside, None] * model.values_[reading.texts.words[inside]]
-    np.add.at(table, leaders[inside], each)
+    np.add.at(table, leaders[inside], _of_classes(model, reading)[inside])
     return table
+
+
+def _of_classes(model: "FrozenModel", reading: _Reading) -> Float[np.ndarray, "entries classes"]:
+    """Return what each entry adds to the score of each class."""
+    each: Float[np.ndarray, "entries classes"] = (
+        model._gain * model._shares(reading.texts)[:, None] * model.values_[reading.texts.words]
+    )
+    return each
 
 
 def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
@@ -297,7 +304,8 @@ def _tokens(
     view = model._views.of(int(reading.best[0]), int(reading.second[0]))
     words = texts.words[strong]
     places = model._views.grouping.places(words, found.margins[strong], view.rank[words])
-    at_pole = float(texts.neutral[0] + texts.counts[weak].sum())
+    occurrences = np.diff(reading.places.indptr).astype(np.float64)
+    at_pole = float(texts.neutral[0] + occurrences[weak].sum())
     pole = at_pole > 0
     positions = np.zeros((len(strong) + pole, places.shape[1] + 1))
     positions[: len(strong), :-1] = places
@@ -307,7 +315,7 @@ def _tokens(
     return TokenSet(
         positions=positions,
         words=tuple(labels[e] for e in strong.tolist()) + ("neutral",) * pole,
-        weights=np.append(texts.counts[strong], [at_pole] * pole),
+        weights=np.append(occurrences[strong], [at_pole] * pole),
         spans=(*(spans[e] for e in strong.tolist()), *([tuple(of_pole)] * pole)),
         has_neutral=pole,
     )
@@ -320,15 +328,23 @@ def _modified(model: "FrozenModel", reading: _Reading, labels: tuple[str, ...]) 
     changed = changed[np.argsort(places.first[changed], kind="stable")]
     if not len(changed):
         return ()
-    names = list(model._lookup.units)
+    names, mass = list(model._lookup.units), float(reading.texts.lengths[0]) + model.phantom_
     entries = np.searchsorted(places.indptr, changed, side="right") - 1
     found = []
     for entry, occurrence in zip(entries.tolist(), changed.tolist(), strict=True):
         at = int(places.first[occurrence])
-        by = model._lookup.modifiers_before(places, at)
+        number = model._lookup.modifier_of(places, at)
         start, end = places.spans[at].tolist()
-        spelled = tuple(names[number] if number < len(names) else "not" for number in by)
-        found.append(Modified(labels[entry], (start, end), spelled, float(places.weights[occurrence])))
+        weight, value = float(places.weights[occurrence]), float(reading.lead.margins[entry])
+        found.append(
+            Modified(
+                word=labels[entry],
+                span=(start, end),
+                by=(names[number] if number < len(names) else "not",),
+                weight=weight,
+                contribution=weight * value / mass,
+            )
+        )
     return tuple(found)
 
 
@@ -340,8 +356,7 @@ def _contributions(
     leaders = reading.lead.leaders.tolist()
     by_class: list[tuple[float, ...]] = [()] * len(labels)
     if reading.scores.shape[1] > 1:
-        each = model._gain * reading.shares[:, None] * model.values_[reading.texts.words]
-        by_class = [tuple(row) for row in each.tolist()]
+        by_class = [tuple(row) for row in _of_classes(model, reading).tolist()]
     return tuple(
         WordContribution(
             word=labels[e],

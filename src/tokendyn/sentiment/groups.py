@@ -98,6 +98,9 @@ class Grouping:
         Part of all words of the training texts that may lead.
     spread
         Sets how many words lead: the larger, the fewer.
+    modifying
+        Which words are modifiers that scale others. They speak through these, and are never strong: "no" stands in a
+        third of all reviews of films.
     """
 
     texts: int
@@ -106,6 +109,7 @@ class Grouping:
     topics: Float[np.ndarray, "words dimensions"]
     share: float
     spread: float
+    modifying: Bool[np.ndarray, " words"]
 
     def view(self, margin: Float[np.ndarray, " words"]) -> View:
         """Return the words with their strength on one margin.
@@ -114,7 +118,8 @@ class Grouping:
         """
         strength = self._strength(margin)
         single = np.flatnonzero((self.members < 0).all(axis=1))
-        order = single[np.argsort(-strength[single], kind="stable")]
+        able = single[~self.modifying[single]]
+        order = able[np.argsort(-strength[able], kind="stable")]
         before = np.cumsum(self.frequencies[order]) - self.frequencies[order]
         strong = np.zeros(len(margin), dtype=bool)
         strong[order] = (before < self.share * self.frequencies[single].sum()) & (strength[order] > 0.0)
@@ -301,7 +306,9 @@ def _led(texts: Ragged, seen: _Entries, grouping: Grouping, layers: int, alpha: 
         places = grouping.places(texts.words[entries], seen.margins[entries], seen.rank[entries])
         sizes = np.bincount(rows[entries], minlength=len(texts))
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        followed = _last_leaders(places, texts.counts[entries], offsets, layers, alpha)
+        # A reversed occurrence is as much of a token as another.
+        masses = np.maximum(np.abs(texts.counts[entries]), np.finfo(np.float64).tiny)
+        followed = _last_leaders(places, masses, offsets, layers, alpha)
         leaders[entries] = entries[_ends(followed)]
     leaders = leaders[seen.hosts]
     own = leaders == np.arange(len(rows))
@@ -390,6 +397,7 @@ def topics_of(
     frequencies: Entries,
     members: Int[np.ndarray, "words longest"],
     *,
+    modifying: Bool[np.ndarray, " words"],
     share: float,
     dimensions: int,
 ) -> Grouping:
@@ -407,6 +415,8 @@ def topics_of(
         How many texts hold each token.
     members
         From :func:`members_of`.
+    modifying
+        Which words scale others.
     share
         Part of all words that may lead.
     dimensions
@@ -419,8 +429,9 @@ def topics_of(
     wide = share if table.shape[1] == 1 else min(1.0, 2.0 * share)
     topics = np.zeros((words, dimensions))
     grouping = Grouping(
-        texts=len(sample), frequencies=frequencies, members=members, topics=topics, share=wide, spread=_BY_SIGN
-    )
+        texts=len(sample), frequencies=frequencies, members=members, topics=topics, share=wide, spread=_BY_SIGN,
+        modifying=modifying,
+    )  # fmt: skip
     chosen = np.flatnonzero(grouping.view(reach).strong)
     rank = min(dimensions + 1, min(len(sample), len(chosen)) - 1)
     if dimensions and rank > 1:

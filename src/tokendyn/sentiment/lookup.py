@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.explanation import Span
-from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH, Modifiers
+from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS, REACH, Modifiers, followers, roles_of
 from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokenise import Lexicon
@@ -79,7 +79,7 @@ class Lookup:
     rule
         How texts become tokens.
     modifiers
-        How far negators and intensifiers scale the words behind them.
+        How far negators, contrasts and intensifiers scale the words that follow them.
     spelling
         What misspelt words stand for; None to leave unknown words unknown.
     """
@@ -105,12 +105,12 @@ class Lookup:
             if rule.negation and len(parts) == 1 and name.startswith(NEGATED):
                 turned[self._unit(name[len(NEGATED) :])] = number
         if not modifiers.idle:
-            for word in sorted(INTENSIFIERS):
+            for word in sorted(INTENSIFIERS | CONTRASTS):
                 self._unit(word)
         count = len(self.units) + 2  # the last two stand for all other words, and for negators among them
         self.words, self.turned = _table(whole[0], count), _table(turned, count)
         self.negator = np.array([*map(is_negator, self.units), False, True], dtype=bool)
-        self.intensifier = np.array([*(unit in INTENSIFIERS for unit in self.units), False, False], dtype=bool)
+        self.roles = np.append(roles_of(self.units), roles_of(("", "not")))
         self.runs = [_sorted_runs(level, count) for level in runs]
         self._forms = _Known(self.units, spelling)
         others = len(self.units)
@@ -197,7 +197,7 @@ class Lookup:
         reach = max(
             self.rule.ngrams - 1,
             _NEGATED_REACH if self.rule.negation else 0,
-            0 if self.modifiers.idle else NEGATOR_REACH + 1,
+            0 if self.modifiers.idle else REACH + 1,
         )
         first, last = places.first[occurrences], places.last[occurrences]
         # No token feels gaps of two windows that lie apart; nearer ones are one window, or their gaps would not add up.
@@ -225,17 +225,11 @@ class Lookup:
         which, tokens, signs = (np.concatenate(column) for column in zip(*found, strict=True))
         return which, tokens, signs, removal[~stays]
 
-    def modifiers_before(self, places: Places, at: int) -> list[int]:
-        """Return the numbers of the modifiers that a word follows: the nearest negator, the intensifier before it."""
-        found = []
-        for modifier, reach in ((self.negator, NEGATOR_REACH), (self.intensifier, INTENSIFIER_REACH)):
-            before = places.units[max(at - reach, 0) : at][::-1]
-            ends = np.flatnonzero(before < 0)
-            inside = before[: ends[0]] if len(ends) else before
-            own = inside[modifier[inside]]
-            if len(own) and not modifier[places.units[at]]:
-                found.append(int(own[0]))
-        return found
+    def modifier_of(self, places: Places, at: int) -> int:
+        """Return the number of the modifier that a word follows."""
+        first = max(at - REACH, 0)
+        around = places.units[first : at + REACH + 1]
+        return int(around[followers(around, self.roles)[1][at - first]])
 
     def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
         """Return what each occurrence counts when some words are gone; those of occurrences over such words are idle.
@@ -250,14 +244,14 @@ class Lookup:
         if self.modifiers.idle:
             return places.weights
         weights = np.ones(len(gone))
-        weights[~gone] = self.modifiers.weights(places.units[~gone], self.negator, self.intensifier)
+        weights[~gone] = self.modifiers.weights(places.units[~gone], self.roles)
         return np.where(places.first == places.last, weights[places.first], 1.0)
 
     def _weights(self, words: Ints, first: Ints, length: Ints) -> Float[np.ndarray, " _"]:
         """Return what each token of a run of words counts: a single word what a modifier before it says, else 1."""
         if self.modifiers.idle:
             return np.ones(len(first))
-        weights = self.modifiers.weights(words, self.negator, self.intensifier)
+        weights = self.modifiers.weights(words, self.roles)
         return np.where(length == 1, weights[first], 1.0)
 
     def _units(self, texts: Sequence[str], *, spans: bool) -> Units:

@@ -97,12 +97,14 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
-    """Return what a word counts behind a negator, and behind an intensifier."""
+    """Return what a word counts behind a negator, beside a contrast, and behind an intensifier."""
     if classifier.transfer != 0 or classifier.modifiers_.idle:
         return {}
     of = classifier.modifiers_
     return {
-        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}"
+        "weight behind a negator": f"{1 + of.negator:.2f}", "weight behind an intensifier": f"{1 + of.intensifier:.2f}",
+        "weight before a contrast": f"{1 + of.before_contrast:.2f}",
+        "weight behind a contrast": f"{1 + of.after_contrast:.2f}",
     }  # fmt: skip
 
 

@@ -1,11 +1,11 @@
-"""How far negators and intensifiers scale the words behind them, learned on texts that the values do not know.
+"""How far modifiers scale the words that follow them, learned on texts that the values do not know.
 
 Where values are fitted, words explain more of a text than they do of a new one, so that any further multiple of them
 would come out wrong: of reviews of films, even the sign.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,11 +15,10 @@ from scipy.optimize import minimize
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.values import Sample, Values, losses_and_slopes
 
-#: Standard deviation that both numbers have before texts are seen.
+#: Standard deviation that the numbers have before texts are seen.
 _SPREAD = 1.0
-#: The least and the largest of them; an intensifier weakens nothing. Above -1 together, so that a weight stays
-#: positive: it is the mass of a token of the layers.
-_LEAST, _MOST = np.array([-0.9, 0.0]), np.array([3.0, 3.0])
+#: The least and the largest of them; an intensifier weakens nothing, and only a negator may reverse.
+_LEAST, _MOST = np.array([-0.9, 0.0, -0.9, -0.9]), 3.0
 
 
 def scaled(sample: Sample, led: Sequence[sparse.csr_matrix], modifiers: Modifiers) -> Sample:
@@ -30,29 +29,30 @@ def scaled(sample: Sample, led: Sequence[sparse.csr_matrix], modifiers: Modifier
     sample
         The texts.
     led
-        (texts, tokens) each: how many occurrences of a token follow a negator, and an intensifier.
+        (texts, tokens) each: how many occurrences of a token follow a modifier, by the fields of ``modifiers``.
     modifiers
         By how much they are scaled.
     """
     if modifiers.idle:
         return sample
-    counts = sample.counts + modifiers.negator * led[0] + modifiers.intensifier * led[1]
+    counts = sample.counts
+    for multiple, following in zip(astuple(modifiers), led, strict=True):
+        counts = counts + multiple * following
     return replace(sample, counts=counts.tocsr())
 
 
 def fit_modifiers(
     held: Sequence[tuple[Sample, Sequence[sparse.csr_matrix], Values]],
 ) -> Modifiers:
-    """Return how far negators and intensifiers scale their followers, by texts that values were not learned from.
+    """Return how far modifiers scale their followers, by texts that values were not learned from.
 
-    Minimises ``sum_t c_t loss_t + (w_1^2 + w_2^2) / (2 spread^2)`` over w with
-    ``scores = b + w_0 S + w_1 S_1 + w_2 S_2``: S what all words of a text add, S_1 and S_2 what the followers of
-    negators and of intensifiers do. ``g = w_k / w_0``.
+    Minimises ``sum_t c_t loss_t + sum_k w_k^2 / (2 spread^2)`` over w with ``scores = b + w_0 S + sum_k w_k S_k``: S
+    what all words of a text add, S_k what those do that follow in way k. ``g = w_k / w_0``.
 
     Parameters
     ----------
     held
-        Texts, the two matrices of :func:`scaled`, and values that were learned from other texts.
+        Texts, the matrices of :func:`scaled`, and values that were learned from other texts.
     """
     parts, targets, importance, biases = [], [], [], []
     for sample, led, values in held:
@@ -66,14 +66,16 @@ def fit_modifiers(
     if not sums[1:].any():
         return Modifiers()
 
-    def objective(unknowns: Float[np.ndarray, " 3"]) -> tuple[float, Float[np.ndarray, " 3"]]:
+    ways = len(sums) - 1
+
+    def objective(unknowns: Float[np.ndarray, " k"]) -> tuple[float, Float[np.ndarray, " k"]]:
         losses, slopes = losses_and_slopes(bias + np.tensordot(unknowns, sums, axes=1), target)
-        prior = unknowns * np.array([0.0, 1.0, 1.0]) / _SPREAD**2
+        prior = np.append(0.0, unknowns[1:]) / _SPREAD**2
         value = float(weights @ losses) + 0.5 * float(prior @ unknowns)
         return value, np.einsum("ktc,tc,t->k", sums, slopes, weights) + prior
 
-    found = minimize(objective, np.array([1.0, 0.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-3}).x
+    start = np.append(1.0, np.zeros(ways))
+    found = minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-3}).x
     if found[0] <= 0.0:
         return Modifiers()
-    negator, intensifier = np.clip(found[1:] / found[0], _LEAST, _MOST).tolist()
-    return Modifiers(negator=negator, intensifier=intensifier)
+    return Modifiers(*np.clip(found[1:] / found[0], _LEAST, _MOST).tolist())

@@ -1,67 +1,145 @@
-"""Attention that decides: negators and intensifiers lead the words next to them and scale what these add.
+"""Attention that decides: negators, contrasts and intensifiers lead the words next to them and scale what these add.
 
-A word behind a negator (at most four words, in the same sentence) or right behind an intensifier follows it for one
-layer, whose value matrix moves the value of the follower by a multiple of its own: ``v_j -> (1 + g) v_j``, one ``g``
-for all negators and one for all intensifiers. So an occurrence weighs ``1 + g`` in the verdict, which stays an exact
-sum.
+A word behind a negator (at most four words, in the same sentence), before or behind a contrast such as "but" (at most
+four), or right behind an intensifier follows it for one layer, whose value matrix moves the value of the follower by a
+multiple of its own: ``v_j -> (1 + g) v_j``, one ``g`` for each of the four kinds. So an occurrence weighs ``1 + g`` in
+the verdict, which stays an exact sum. A word follows one modifier: a negator first, then a contrast, then an
+intensifier ("not very good" is "not good"). A negator behind a negator follows it too, and leads nobody: two negations
+cancel.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from tokendyn.sentiment.tokens import is_negator
 
 #: Words that strengthen the word behind them.
 INTENSIFIERS = frozenset(
     {"very", "really", "extremely", "so", "absolutely", "truly", "incredibly", "totally", "completely", "utterly",
      "highly", "thoroughly"}
 )  # fmt: skip
-#: Words behind a negator, and behind an intensifier, that follow it. Of 1 to 4 words and the whole sentence, four gave
-#: the best suite on the development splits of IMDb; more distant words of a sentence are mostly not meant.
-NEGATOR_REACH, INTENSIFIER_REACH = 4, 1
+#: Words behind which comes what is meant.
+CONTRASTS = frozenset({"but", "however", "yet"})
+#: Words behind a negator, on either side of a contrast, and behind an intensifier, that follow it. Of 1 to 4 words and
+#: the whole sentence, four gave the best suite for negators on the development splits of IMDb; more distant words of a
+#: sentence are mostly not meant. For contrasts, four words, eight and the sentence were the same.
+NEGATOR_REACH, CONTRAST_REACH, INTENSIFIER_REACH = 4, 4, 1
+#: Words around a word on which what it follows depends: a negator within reach, and one within reach of that.
+REACH = 2 * NEGATOR_REACH
+#: What a word is to others.
+_NEGATOR, _CONTRAST, _INTENSIFIER = 1, 2, 3
+#: Ways of following, in the order of the fields of Modifiers from 1 on; 0 is none.
+_NEGATED, _INTENSIFIED, _BEFORE, _AFTER = 1, 2, 3, 4
 
 Units = Int[np.ndarray, " units"]
 
 
 @dataclass(frozen=True)
 class Modifiers:
-    """By how much a negator and an intensifier scale the words that follow them: the weight is ``1 + g``."""
+    """By how much modifiers scale the words that follow them: the weight is ``1 + g``.
+
+    Attributes
+    ----------
+    negator
+        For words behind a negator.
+    intensifier
+        For words behind an intensifier.
+    before_contrast, after_contrast
+        For words before, and behind, a contrast such as "but".
+    """
 
     negator: float = 0.0
     intensifier: float = 0.0
+    before_contrast: float = 0.0
+    after_contrast: float = 0.0
 
     @property
     def idle(self) -> bool:
         """Whether nothing is scaled."""
-        return not (self.negator or self.intensifier)
+        return not any(astuple(self))
 
-    def weights(
-        self, numbers: Units, negator: Bool[np.ndarray, " words"], intensifier: Bool[np.ndarray, " words"]
-    ) -> Float[np.ndarray, " units"]:
-        """Return the weight of each word of a run: ``1 + g`` where it follows, the sum of both where it follows two.
+    def of_words(self, words: Sequence[str]) -> Bool[np.ndarray, " words"]:
+        """Return which words scale others."""
+        return np.zeros(len(words), dtype=bool) if self.idle else roles_of(words) > 0
+
+    def weights(self, numbers: Units, roles: Int[np.ndarray, " words"]) -> Float[np.ndarray, " units"]:
+        """Return the weight of each word of a run: ``1 + g`` of the way in which it follows, 1 if it follows none.
 
         Parameters
         ----------
         numbers
             The words by their numbers; -1 ends a sentence, and each text.
-        negator, intensifier
-            Which numbers are such words.
+        roles
+            From :func:`roles_of`, by number.
         """
-        of_both = followers(numbers, negator, intensifier)
-        weights: Float[np.ndarray, " units"] = 1.0 + self.negator * of_both[0] + self.intensifier * of_both[1]
-        return weights
+        weights: Float[np.ndarray, " ways"] = 1.0 + np.array([0.0, *astuple(self)])
+        return weights[followers(numbers, roles)[0]]
+
+
+#: How many ways of following there are.
+WAYS = len(astuple(Modifiers()))
+
+
+def roles_of(words: Iterable[str]) -> Int[np.ndarray, " words"]:
+    """Return of each word whether it is a negator (1), a contrast (2), an intensifier (3) or none (0)."""
+    return np.fromiter(map(_role, words), dtype=np.int8)
+
+
+def _role(word: str) -> int:
+    if is_negator(word):
+        return _NEGATOR
+    return _CONTRAST if word in CONTRASTS else _INTENSIFIER if word in INTENSIFIERS else 0
 
 
 def followers(
-    numbers: Units, negator: Bool[np.ndarray, " words"], intensifier: Bool[np.ndarray, " words"]
-) -> tuple[Bool[np.ndarray, " units"], Bool[np.ndarray, " units"]]:
-    """Return which words of a run follow a negator, and which an intensifier; a negator follows none."""
+    numbers: Units, roles: Int[np.ndarray, " words"]
+) -> tuple[Int[np.ndarray, " units"], Int[np.ndarray, " units"]]:
+    """Return how each word of a run follows, 0 for not, else as the fields of :class:`Modifiers` from 1, and whom.
+
+    Parameters
+    ----------
+    numbers
+        The words by their numbers; -1 ends a sentence, and each text.
+    roles
+        From :func:`roles_of`, by number.
+
+    Returns
+    -------
+    ways, leaders
+        The way, and the place in the run of the modifier, -1 for none.
+    """
+    place, role = np.arange(len(numbers)), np.append(roles, 0)[numbers]
+    ways, leaders = np.zeros(len(numbers), dtype=np.int8), np.full(len(numbers), -1)
+
+    def follow(way: int, inside: Bool[np.ndarray, " units"], leader: Units) -> None:
+        ways[inside], leaders[inside] = way, leader[inside]
+
+    # Later ones replace earlier ones.
+    last = _last(role == _INTENSIFIER, numbers)
+    near = (last >= 0) & (place - last <= INTENSIFIER_REACH)
+    follow(_INTENSIFIED, near & (role != _INTENSIFIER) & (numbers >= 0), last)
+    contrast = role == _CONTRAST
+    last = _last(contrast, numbers)
+    follow(_AFTER, (last >= 0) & (place - last <= CONTRAST_REACH) & ~contrast & (numbers >= 0), last)
+    following = len(numbers) - 1 - _last(contrast[::-1], numbers[::-1])[::-1]
+    inside = (following < len(numbers)) & (following - place <= CONTRAST_REACH)
+    follow(_BEFORE, inside & ~contrast & (numbers >= 0), following)
+    negator = role == _NEGATOR
+    last = _last(negator, numbers)
+    near = (last >= 0) & (place - last <= NEGATOR_REACH) & (numbers >= 0)
+    cancelled = negator & near
+    follow(_NEGATED, near & (negator | ~cancelled[last]), last)
+    return ways, leaders
+
+
+def _last(own: Bool[np.ndarray, " units"], numbers: Units) -> Int[np.ndarray, " units"]:
+    """Return of each word the last one before it in its sentence that is marked, -1 for none."""
+    if not len(numbers):
+        return np.empty(0, dtype=np.int64)
     place = np.arange(len(numbers))
     end = np.maximum.accumulate(np.where(numbers < 0, place, -1))
-    found = []
-    for modifier, reach in ((negator, NEGATOR_REACH), (intensifier, INTENSIFIER_REACH)):
-        own = np.append(modifier, False)[numbers]
-        last = np.maximum.accumulate(np.where(own, place, -1))
-        before = np.concatenate([[-1], last[:-1]]) if len(last) else last
-        found.append((before > end) & (place - before <= reach) & (numbers >= 0) & ~own)
-    return found[0], found[1]
+    last = np.concatenate([[-1], np.maximum.accumulate(np.where(own, place, -1))[:-1]])
+    return np.where(last > end, last, -1)

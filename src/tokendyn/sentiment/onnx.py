@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
-from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
+from tokendyn.sentiment.modifiers import CONTRAST_REACH, CONTRASTS, INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
 from tokendyn.sentiment.tokens import NEGATORS
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ _HOW = (
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
     "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted. Where token_rule "
     "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, stands "
-    "among the negator_reach words before it in its sentence, and intensifier more when one of the intensifiers stands "
-    "among the intensifier_reach words before it; negators do not follow negators, nor intensifiers intensifiers."
+    "among the negator_reach words before it in its sentence. A negator counts so too, and then no word follows it. "
+    "Other words count 1 + before_contrast when one of the contrasts stands among the contrast_reach words behind "
+    "them, else 1 + after_contrast when one stands among those before them, else 1 + intensifier when one of the "
+    "intensifiers stands among the intensifier_reach words before them; contrasts do not follow contrasts, nor "
+    "intensifiers intensifiers."
 )
 
 
@@ -215,9 +219,9 @@ def _metadata(classifier: "FrozenModel") -> dict[str, str]:
         rule["spelling"] = "an unknown word counts as the frequent word that one slip makes it of"
     if classifier._linear and not classifier.modifiers_.idle:
         rule |= {
-            "negator": classifier.modifiers_.negator, "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
-            "intensifier": classifier.modifiers_.intensifier, "intensifier_reach": INTENSIFIER_REACH,
-            "intensifiers": sorted(INTENSIFIERS),
+            **asdict(classifier.modifiers_), "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
+            "contrast_reach": CONTRAST_REACH, "contrasts": sorted(CONTRASTS),
+            "intensifier_reach": INTENSIFIER_REACH, "intensifiers": sorted(INTENSIFIERS),
         }  # fmt: skip
     own = classifier.tokeniser is not None
     return {

@@ -49,6 +49,7 @@ def explained_text(explanation: Explanation) -> ExplainedText:
         succession=[(gone.word, gone.margin) for gone in explanation.succession],
         others=explanation.others if explanation.summed else None,
         several=len(explanation.classes) > 2,
+        scaled=explanation.scaled(),
     )
 
 

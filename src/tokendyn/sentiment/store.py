@@ -1,6 +1,7 @@
 """A fitted classifier as a folder: ``model.safetensors`` and ``model.json``."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     fitted = {"phantom": float(classifier.phantom_)}
     return fitted | (
         {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
-        | {name: getattr(classifier.modifiers_, name) for name in ("negator", "intensifier")}
+        | asdict(classifier.modifiers_)
         if classifier._linear
         else {}
     )
@@ -152,6 +153,7 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
     if linear:
         topics = np.zeros((len(words), tensors["topics"].shape[1]))
         topics[tensors["with_topic"]] = tensors["topics"]
+        modifiers = Modifiers(**{each.name: float(fitted.get(each.name, 0.0)) for each in fields(Modifiers)})
         grouping = Grouping(
             texts=int(fitted.get("texts", record["training"].get("texts", 0))),
             frequencies=tensors["frequencies"],
@@ -159,8 +161,8 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             topics=topics,
             share=float(fitted["share"]),
             spread=float(fitted["spread"]),
+            modifying=modifiers.of_words(words),
         )
-        modifiers = Modifiers(float(fitted.get("negator", 0.0)), float(fitted.get("intensifier", 0.0)))
         classifier._settle_values(
             classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers
         )

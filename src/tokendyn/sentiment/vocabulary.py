@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.crops import with_crops
-from tokendyn.sentiment.modifiers import INTENSIFIERS, followers
+from tokendyn.sentiment.modifiers import WAYS, followers, roles_of
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import NEGATED, TokenRule, is_negator, negated, read_units
 
@@ -61,8 +61,8 @@ class CountedTexts:
     parents
         With crops, of which text each is; they are the last of the counted texts.
     led
-        With modifiers, the text, the word and the number of the occurrences that follow a negator, and the same of
-        those that follow an intensifier.
+        With modifiers, for each way of following one (the fields of :class:`tokendyn.sentiment.Modifiers`), the text,
+        the word and the number of the occurrences that follow so.
     """
 
     indptr: Int[np.ndarray, " texts_and_one"]
@@ -147,11 +147,9 @@ def count_words(texts: Sequence[str], rule: TokenRule = _WORDS, *, crops: bool =
 def _led(
     numbers: Int[np.ndarray, " units"], rows: Int[np.ndarray, " units"], names: Sequence[str]
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
-    """Return the occurrences of words behind a negator, and behind an intensifier, counted by text and word."""
-    negator = np.array([is_negator(name) for name in names], dtype=bool)
-    intensifier = np.array([name in INTENSIFIERS for name in names], dtype=bool)
-    both = followers(numbers, negator, intensifier)
-    return tuple(_tally(np.where(following, numbers, -1), rows, len(names)) for following in both)
+    """Return the occurrences of words that follow a modifier in each way, counted by text and word."""
+    ways, _ = followers(numbers, roles_of(names))
+    return tuple(_tally(np.where(ways == way, numbers, -1), rows, len(names)) for way in range(1, WAYS + 1))
 
 
 def _mark(numbers: Int[np.ndarray, " units"], lexicon: Lexicon) -> Int[np.ndarray, " units"]:

@@ -82,6 +82,8 @@ class ExplainedText:
     several
         Whether there are more than the two classes: the logit is then a margin or a score, and its logistic function
         not the probability.
+    scaled
+        What modifiers do to words of the text, a sentence for each.
     """
 
     text: str
@@ -99,6 +101,7 @@ class ExplainedText:
     succession: Sequence[tuple[str, float]] = ()
     others: tuple[float, float] | None = None
     several: bool = False
+    scaled: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         problems = []

@@ -271,6 +271,8 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
     if dropped:
         kind = "1 word overlaps" if dropped == 1 else f"{dropped:,} words overlap"
         notes.append(f"{kind} a stronger one and is not coloured; its contribution counts all the same.")
+    if explained.scaled:
+        notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
     return notes
 
 

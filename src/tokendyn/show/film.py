@@ -14,6 +14,8 @@ from tokendyn.errors import BadInputError
 MOST_POINTS, MOST_STOPS = 256, 41
 #: Size of the drawing, room around the points and below them for the ruler, and seconds from stop to stop.
 _WIDTH, _HEIGHT, _ROOM, _RULER, _SECONDS = 640.0, 440.0, 46.0, 40.0, 0.9
+#: Width of a letter and height of a line of labels.
+_LETTER, _LINE = 7.4, 12.0
 #: Share of the film after which it rests on the last stop.
 _REST = 0.9
 
@@ -28,16 +30,19 @@ class FilmPoint:
         Shown on touch, and beside the point where ``named``.
     colour
         ``#RRGGBB``.
-    named
-        Whether the label is always there.
     places
         ``x`` and ``y`` at each stop, in units of the drawing.
+    large
+        Whether it is drawn larger.
+    named
+        Whether the label is always there.
     """
 
     label: str
     colour: str
-    named: bool
     places: Sequence[tuple[float, float]]
+    large: bool = False
+    named: bool = False
 
     @property
     def style(self) -> str:
@@ -114,9 +119,11 @@ def film(
     ----------
     places
         Of each point at each stop; of more than :data:`MOST_STOPS` stops some are chosen evenly. Of more than
-        :data:`MOST_POINTS` points those that are named, and of the others the first ones.
-    labels, colours, named
+        :data:`MOST_POINTS` points those that are named, and of the others the last ones.
+    labels, colours
         See :class:`FilmPoint`.
+    named
+        Points that are large and have their label beside them where it covers no other at the last stop.
     unit, alt, caption, heading
         See :class:`Film`.
 
@@ -131,17 +138,31 @@ def film(
     # Points that are named are drawn last, on top of the others.
     order = sorted(range(places.shape[1]), key=lambda point: bool(named[point]))[-MOST_POINTS:]
     drawn = _fitted(places[stops])
+    kept = _with_room(drawn[-1], [point for point in reversed(order) if named[point]], labels)
     points = [
-        FilmPoint(label=labels[point], colour=colours[point], named=bool(named[point]),
+        FilmPoint(label=labels[point], colour=colours[point], large=bool(named[point]), named=point in kept,
                   places=[(float(x), float(y)) for x, y in drawn[:, point]])
         for point in order
     ]  # fmt: skip
     along = np.linspace(_ROOM, _WIDTH - _ROOM, len(stops))
-    ruler = FilmPoint(label="", colour="", named=False, places=[(float(x), _HEIGHT + 12.0) for x in along])
+    ruler = FilmPoint(label="", colour="", places=[(float(x), _HEIGHT + 12.0) for x in along])
     return Film(
         points=points, stops=[str(stop) for stop in stops], ruler=ruler, unit=unit, alt=alt, caption=caption,
         heading=heading,
     )  # fmt: skip
+
+
+def _with_room(places: Float[np.ndarray, "points 2"], points: Sequence[int], labels: Sequence[str]) -> set[int]:
+    """Return the points whose labels cover none of those before them."""
+    boxes: list[tuple[float, float, float]] = []
+    kept = set()
+    for point in points:
+        x, y = (float(coordinate) for coordinate in places[point])
+        end = x + 10 + _LETTER * len(labels[point])
+        if all(end < left or x > right or abs(y - height) > _LINE for left, right, height in boxes):
+            boxes.append((x, end, y))
+            kept.add(point)
+    return kept
 
 
 def _fitted(places: Float[np.ndarray, "stops points 2"]) -> Float[np.ndarray, "stops points 2"]:

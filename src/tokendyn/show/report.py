@@ -111,10 +111,12 @@ class Table:
 
     @property
     def titles(self) -> list[tuple[str, bool]]:
-        """The header, with whether the cells below are numbers."""
-        first = self.shown[0] if self.shown else []
-        numbers = [cell.number for cell in first] + [False] * len(self.header)
-        return list(zip(self.header, numbers, strict=False))
+        """The header, with whether the cells below are all numbers."""
+        rows = self.shown
+        return [
+            (name, bool(rows) and all(place < len(row) and row[place].number for row in rows))
+            for place, name in enumerate(self.header)
+        ]
 
     @property
     def is_tall(self) -> bool:
@@ -273,7 +275,7 @@ class Report:
             if section.heading or not groups:
                 groups.append([])
             groups[-1].append(section)
-        parts = []
+        parts: list[Part] = []
         for group in groups:
             title = group[0].heading or "Summary"
             parts.append(Part(f"part-{len(parts) + 1}", title, "", [(section, "") for section in group], chapter=False))

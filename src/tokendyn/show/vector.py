@@ -105,9 +105,10 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
     """
     from matplotlib.gridspec import GridSpec
 
-    width, height = size = tuple(float(inches) for inches in figure.get_size_inches())
+    width, height = float(figure.get_figwidth()), float(figure.get_figheight())
+    size = width, height
     axes = _in_one_grid(figure)
-    specs = {part: part.get_subplotspec() for part in axes}
+    specs = {part: spec for part in axes if (spec := part.get_subplotspec()) is not None}
     titles = [(text, text.get_text()) for text in _titles(figure)]
     columns = axes[0].get_subplotspec().get_gridspec().ncols if axes else 1  # type: ignore[union-attr]
     if columns > 1:
@@ -124,7 +125,7 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
         yield figure
     finally:
         restore()
-        figure.set_size_inches(*size)
+        figure.set_size_inches(size)
         for part, spec in specs.items():
             part.set_subplotspec(spec)
         for text, shown in titles:

@@ -2,7 +2,9 @@
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,11 @@ from tokendyn.errors import BadInputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: What the times are called that two columns make together, and the steps in a year of the second one.
+DATE = "date"
+_PARTS = {"quarter": 4, "month": 12}
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,42 @@ class Clock:
             return Clock(times, self.epoch)
         calendar, places = found
         return Clock(places.astype(np.float64), dates[0].isoformat(), calendar)
+
+
+def with_date(columns: Columns) -> tuple[Columns, tuple[str, ...]]:
+    """Return columns with a ``date`` in place of whole numbers ``year`` and ``quarter`` or ``month``, and their names.
+
+    Without these two columns, or where another one holds the times, nothing is changed.
+    """
+    lower = {name.strip().lower(): name for name in reversed(list(columns.shapes))}
+    found = time_column(columns)
+    if found is not None and found.strip().lower() not in ("year", *_PARTS):
+        return columns, ()
+    for part, count in _PARTS.items():
+        names = tuple(lower[word] for word in ("year", part) if word in lower)
+        dates = _year_and_part(columns, names, count) if len(names) > 1 and DATE not in lower else None
+        if dates is not None:
+            shapes = {DATE: dates.shape} | {name: shape for name, shape in columns.shapes.items() if name not in names}
+            return replace(columns, shapes=shapes, get=partial(_get, columns.get, dates)), names
+    return columns, ()
+
+
+def _year_and_part(columns: Columns, names: tuple[str, ...], count: int) -> np.ndarray | None:
+    """Return the first days of the parts of years that two columns name, None where they do not."""
+    if any(len(columns.shapes[name]) != 1 for name in names):
+        return None
+    years, parts = (columns.need(name) for name in names)
+    if any(values.dtype.kind not in "iuf" or (values % 1 != 0).any() for values in (years, parts)):
+        return None
+    if len(years) != len(parts) or not ((years >= 1) & (years <= 9999) & (parts >= 1) & (parts <= count)).all():
+        return None
+    months = 1 + (parts - 1) * (12 // count)
+    return np.array([f"{int(year):04d}-{int(month):02d}-01" for year, month in zip(years, months, strict=True)])
+
+
+def _get(others: Callable[[str], Any], dates: np.ndarray, name: str) -> Any:
+    """Return the dates, or a column of the table."""
+    return dates if name == DATE else others(name)
 
 
 def time_column(columns: Columns) -> str | None:

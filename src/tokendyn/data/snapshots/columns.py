@@ -29,7 +29,7 @@ from tokendyn.runs.paths import no_file, other_separator
 #: Names of columns that are times, whatever they hold; and of columns that are when they hold dates, or numbers that
 #: grow: a month may also be a number from 1 to 12. All in lower case.
 TIME_NAMES = ("time", "t")
-LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "year", "unnamed: 0")
+LIKELY_TIME_NAMES = ("datetime", "timestamp", "date", "ds", "month", "quarter", "year", "unnamed: 0")
 #: Attributes that name the bounds of a coordinate.
 _BOUNDS = ("bounds", "climatology")
 #: A number with a comma, and one whose comma may part thousands.
@@ -199,7 +199,7 @@ def _open_text(path: Path) -> Iterator[Columns]:
         delimiter = ";"
         header = split_header(path, delimiter)
     decimal = "," if delimiter == ";" and _decimal_commas(path, delimiter) else "."
-    if len(header) == 1 and (problem := other_separator(header, delimiter)):
+    if len(header) == 1 and "\t" in header[0] and (problem := other_separator(header, delimiter)):
         raise BadInputError(f"{path}: {problem}")
     check_header(str(path), header)
     _refuse_twice(str(path), filter(None, header))

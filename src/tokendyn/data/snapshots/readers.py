@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tokendyn.data.snapshots.clocks import Clock, read_clock, time_column
+from tokendyn.data.snapshots.clocks import DATE, Clock, read_clock, time_column, with_date
 from tokendyn.data.snapshots.columns import Columns, open_columns, time_dimension
 from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
 from tokendyn.data.snapshots.series import Snapshots, snapshots, wrong_numbers
@@ -38,7 +38,7 @@ def read_snapshots(
     time
         Column with the times, as numbers or as dates: at equal steps in seconds, or on a calendar (months, quarters,
         years, business days). By default a column with a usual name (``time``, ``t``, ``date``, ``ds``, ``month``,
-        ``year``, ...), if there is one; else rows are ``dt`` apart (1 by default).
+        ``year``, ...), or ``year`` and ``quarter`` or ``month`` together; else rows are ``dt`` apart (1 by default).
     columns
         Columns, arrays or variables to forecast; by default all but time and inputs. Arrays of more than one
         dimension are fields: one feature for each entry beyond the first axis, without the points that are NaN at every
@@ -150,6 +150,9 @@ def _choose(
         raise BadInputError(f"{available.source} holds no columns; expected numbers over time")
     if isinstance(columns, str) or isinstance(inputs, str):
         raise BadInputError(f"columns and inputs are lists of names; got {columns!r} and {inputs!r}")
+    dated, parts = (available, ()) if time or available.time else with_date(available)
+    if parts and not {*parts} & {*(columns or ()), *inputs, series}:
+        available, time = dated, DATE
     time = time or available.time or time_column(available)
     special = {time, series, *inputs}
     asked = None if columns is None else list(columns)

@@ -110,13 +110,13 @@
     let held = null, spread = 0;
     const pinch = () => {
       const [one, two] = [...fingers.values()];
-      return Math.hypot(one.x - two.x, one.y - two.y);
+      return { long: Math.hypot(one.x - two.x, one.y - two.y), about: state.view.d === 2 ? under(kind, (one.x + two.x) / 2, (one.y + two.y) / 2) : null };
     };
     canvas.addEventListener("pointerdown", (event) => {
       const { offsetX: x, offsetY: y } = event, token = near(kind, x, y, NEAR[event.pointerType]);
       fingers.set(event.pointerId, { x, y });
       canvas.setPointerCapture(event.pointerId);
-      if (fingers.size === 2) { held = null; spread = pinch(); return; }
+      if (fingers.size === 2) { held = null; spread = pinch().long; return; }
       held = { token, x, y, from: token >= 0 ? startOf(token) : null, point: under(kind, x, y), turn: state.view.turn, centre: state.view.centre };
       if (token >= 0) select(token);
     });
@@ -124,9 +124,9 @@
       const { offsetX: x, offsetY: y } = event;
       if (fingers.has(event.pointerId)) fingers.set(event.pointerId, { x, y });
       if (fingers.size === 2) {
-        const now = pinch();
-        if (spread > 0 && now > 0) zoom(now / spread);
-        spread = now;
+        const { long, about } = pinch();
+        if (spread > 0 && long > 0) zoom(long / spread, about);
+        spread = long;
         return;
       }
       if (!held) return;
@@ -140,12 +140,18 @@
       } else state.view.centre = [held.centre[0] - (x - held.x) / scale, held.centre[1] + (y - held.y) / scale];
       state.stale = true;
     });
-    for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => { fingers.delete(event.pointerId); held = null; });
-    }
+    canvas.addEventListener("pointerup", (event) => { fingers.delete(event.pointerId); held = null; });
+    // The browser took the finger to scroll the page: what it moved of the view until then goes back.
+    canvas.addEventListener("pointercancel", (event) => {
+      if (held && held.token < 0) Object.assign(state.view, { turn: held.turn, centre: held.centre });
+      fingers.delete(event.pointerId);
+      held = null;
+      state.stale = true;
+    });
     // A finger on a token, or two fingers, act on the picture; any other finger scrolls the page past it.
     canvas.addEventListener("touchstart", (event) => {
       const box = canvas.getBoundingClientRect(), { clientX, clientY } = event.touches[0];
+      if (!event.cancelable) return;
       if (event.touches.length > 1 || near(kind, clientX - box.left, clientY - box.top, NEAR.touch) >= 0) event.preventDefault();
     }, { passive: false });
     // A wheel over the picture scrolls the page, until the picture has the focus.

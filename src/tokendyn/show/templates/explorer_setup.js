@@ -139,7 +139,8 @@ const tokendynSetup = (() => {
     const number = (value) => typeof value === "number" && Number.isFinite(value);
     const sphere = inner.model === "meanfield", rows = inner.tokens;
     need(sphere || inner.model === "clustering", 'model must be "clustering" or "meanfield"');
-    const some = need(Array.isArray(rows) && rows.length > 0 && rows.length <= MOST_TOKENS, `tokens must be 1 to ${MOST_TOKENS} rows${Array.isArray(rows) ? `, got ${rows.length}` : ""}`);
+    const some = Array.isArray(rows) && rows.length > 0;
+    need(some && rows.length <= MOST_TOKENS, `tokens must be 1 to ${MOST_TOKENS} rows${Array.isArray(rows) ? `, got ${rows.length}` : ""}`);
     const d = some && Array.isArray(rows[0]) ? rows[0].length : 0, n = some ? rows.length : 0;
     need(d === 2 || (sphere && d === 3), sphere ? "tokens must have 2 or 3 coordinates" : "tokens must have 2 coordinates");
     const whole = some && rows.every((row) => Array.isArray(row) && row.length === d && row.every((x) => number(x) && Math.abs(x) <= 1e100));

@@ -3,6 +3,8 @@ const tokendynTable = (() => {
   "use strict";
 
   const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+  // A row of these is a token that lacks its numbers, and no header.
+  const MISSING = /^([-+]?(nan|inf|infinity)|n\/?a|null|none|)$/i;
 
   /** The cells of a line; a cell in double quotes may hold the separator. */
   const cells = (line, separator) => {
@@ -27,7 +29,7 @@ const tokendynTable = (() => {
     const read = (cell) => (comma ? cell.replace(",", ".") : cell);
     let rows = lines.map((line) => cells(line, separator));
     const isNumber = (cell) => NUMBER.test(read(cell ?? "")), width = rows[0].length;
-    if (rows.length > 1 && !rows[0].some(isNumber)) rows = rows.slice(1);
+    if (rows.length > 1 && !rows[0].some((cell) => isNumber(cell) || MISSING.test(cell))) rows = rows.slice(1);
     const uneven = rows.find((row) => row.length !== width);
     if (uneven) throw new Error(`a row has ${uneven.length} columns and another ${width}; give every row the same columns`);
     const columns = Array.from({ length: width }, (_, c) => c), names = columns.filter((c) => rows.every((row) => !isNumber(row[c])));
@@ -41,8 +43,9 @@ const tokendynTable = (() => {
 
   /** The record of rows of coordinates, with the parameters of what is shown where they fit. */
   const recordOf = ({ rows, labels }, shown, title) => {
-    const d = Array.isArray(rows[0]) ? rows[0].length : 0;
-    if (d !== 2 && d !== 3) throw new Error(`a token has ${d} coordinates; the explorer shows 2 (plane, circle) or 3 (sphere)`);
+    if (!Array.isArray(rows[0])) throw new Error("there is no row of coordinates; write tokens as [[1, 2], [3, 4]]");
+    const d = rows[0].length;
+    if (d !== 2 && d !== 3) throw new Error(`a token has ${d} ${d === 1 ? "coordinate" : "coordinates"}; the explorer shows 2 (plane, circle) or 3 (sphere)`);
     const model = d === 3 ? "meanfield" : shown.d === 2 ? shown.model : "clustering", same = shown.model === model && shown.d === d;
     const sphere = model === "meanfield", sizes = rows.map((row) => (Array.isArray(row) ? Math.hypot(...row) : NaN));
     if (sphere && sizes.some((size) => size === 0)) throw new Error("a token is zero; tokens on the sphere need a direction");

@@ -10,6 +10,7 @@ from tokendyn import exact
 from tokendyn.exact import ExactTransformer
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import bars, curves
+from tokendyn.studies.claims.tikhonov import CLAIM as TIKHONOV
 
 SOURCE = "arXiv 2502.02270"
 
@@ -221,4 +222,5 @@ CLAIMS = (
         },
         check=interpolates,
     ),
+    TIKHONOV,
 )

@@ -15,6 +15,7 @@ from tokendyn.metrics import histogram_distance, nrmse, valid_prediction_times
 from tokendyn.rivals.forecast import PyDMDHankel
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import bars, curves
+from tokendyn.studies.claims.gusts import CLAIM as GUSTS
 from tokendyn.studies.forecast.comparison import LINEAR
 from tokendyn.studies.forecast.lorenz_study import ALL, X_ONLY
 
@@ -247,4 +248,5 @@ CLAIMS = (
         },
         check=interpretable,
     ),
+    GUSTS,
 )

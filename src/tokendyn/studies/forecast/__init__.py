@@ -1,4 +1,4 @@
-"""Four validation studies: each generates its data, tunes every model by the same budget, and returns one table."""
+"""Six validation studies: each generates its data, tunes every model by the same budget, and returns one table."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,9 @@ from tokendyn.late import attributes_at
 if TYPE_CHECKING:
     from tokendyn.studies.forecast.aerodynamics_study import aerodynamics
     from tokendyn.studies.forecast.comparison import Study
+    from tokendyn.studies.forecast.gust_study import gusts
     from tokendyn.studies.forecast.lorenz_study import lorenz
+    from tokendyn.studies.forecast.public_study import public
     from tokendyn.studies.forecast.reaction_diffusion_study import reaction_diffusion
     from tokendyn.studies.forecast.registry import STUDIES
     from tokendyn.studies.forecast.synthetic_study import synthetic
@@ -20,7 +22,9 @@ _HOMES = {
     "Study": "tokendyn.studies.forecast.comparison",
     "Tuned": "tokendyn.studies.forecast.tuning",
     "aerodynamics": "tokendyn.studies.forecast.aerodynamics_study",
+    "gusts": "tokendyn.studies.forecast.gust_study",
     "lorenz": "tokendyn.studies.forecast.lorenz_study",
+    "public": "tokendyn.studies.forecast.public_study",
     "reaction_diffusion": "tokendyn.studies.forecast.reaction_diffusion_study",
     "synthetic": "tokendyn.studies.forecast.synthetic_study",
     "tune": "tokendyn.studies.forecast.tuning",
@@ -32,7 +36,9 @@ __all__ = [
     "Study",
     "Tuned",
     "aerodynamics",
+    "gusts",
     "lorenz",
+    "public",
     "reaction_diffusion",
     "synthetic",
     "tune",

@@ -29,6 +29,8 @@ _TITLES = {
     "aerodynamics": "Unsteady aerodynamics",
     "lorenz": "Lorenz 63",
     "reaction-diffusion": "Reaction-diffusion",
+    "gusts": "An aerofoil in gusts",
+    "public": "Systems that the author published",
 }
 
 _log = logging.getLogger(__name__)
@@ -149,7 +151,7 @@ class Validation(Experiment["Study"]):
     Parameters
     ----------
     name
-        synthetic, aerodynamics, lorenz or reaction-diffusion.
+        synthetic, aerodynamics, gusts, lorenz, reaction-diffusion or public.
     quick
         Short series, small grids, small models: a minute or two.
     budget
@@ -163,7 +165,9 @@ class Validation(Experiment["Study"]):
     command: ClassVar[str] = "forecast study"
     unit: ClassVar[str] = "study"
 
-    name: Literal["synthetic", "aerodynamics", "lorenz", "reaction-diffusion"] = dataclasses.field(kw_only=False)
+    name: Literal["synthetic", "aerodynamics", "gusts", "lorenz", "reaction-diffusion", "public"] = dataclasses.field(
+        kw_only=False
+    )
     quick: bool = False
     budget: str | None = None
     models: str | None = None

@@ -29,6 +29,7 @@ MEASURES = {
     "amplitude_error": "standard deviation of the forecast against the truth, relative",
     "histogram_distance, spectral_distance": "a long run against the test series: total variation of the histograms, "
     "and distance of the spectra; two true runs are some hundredths apart",
+    "wagner_error, kuessner_error": "lift after a sudden angle and a sharp gust, by its last value: largest difference",
     "field_error, floor": "relative error of the rebuilt field, and what POD alone leaves",
 }
 
