@@ -29,7 +29,7 @@ _DISCRETE = (
 def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Report:
     """Return the page."""
     sections: list[Section] = [KeyFigures(_facts(inspection)), Text(prose(inspection.describe()), "Verdict")]
-    what = "Gathering of the tokens by layer, and what is left of it with pieces switched off"
+    what = "Gathering of the tokens by layer, also with pieces switched off"
     sections.append(
         Picture(gathering_figure(inspection), what, _gathering_caption(inspection), "Do the tokens gather?")
     )
