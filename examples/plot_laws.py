@@ -2,8 +2,8 @@
 Laws of attention dynamics beside their closed forms
 ====================================================
 
-Laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are equations that know nothing of
-the tokens. What they say, and under which hypotheses, is in :doc:`/theory-field`.
+Laws of neighbouring papers, as ``tokendyn claims field`` measures them: the lines are closed forms, computed without
+the tokens. :doc:`/theory-field` states them with their hypotheses.
 """
 
 from tokendyn.studies.claims import chosen_claims, judge

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import published_kernels as kernels
 from tokendyn.sentiment.checks import check_labels, check_texts, fraction_problems, positive_problems, whole_problems
-from tokendyn.sentiment.classifier import split
+from tokendyn.sentiment.fitting import split
 from tokendyn.sentiment.tokenise import Lexicon, find_words
 from tokendyn.sentiment.training import Progress
 from tokendyn.sentiment.vocabulary import CountedTexts, Ragged, with_active
