@@ -3,7 +3,7 @@ A transformer without training
 ==============================
 
 Sixty sequences with three labels, and a transformer in closed form (arXiv 2502.02270 and our own construction) that
-gives each its label, to the last bit.
+gives each of them its label, to the last bit.
 """
 
 import numpy as np

@@ -3,7 +3,7 @@ Which tokens matter, and what may be left out
 =============================================
 
 One attention step compares all pairs. At hardmax most tokens can never lead; at softmax a stated error may be exchanged
-for time. Both are exact, or bounded, and the result says so.
+for time. The first is exact, the second has a bound, and the result says which.
 """
 
 import numpy as np

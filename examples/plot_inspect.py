@@ -3,7 +3,7 @@ A transformer as a particle system
 ==================================
 
 ``td.inspect`` runs a model on texts and measures its tokens: do they gather, who leads, what moves them. Here the
-model is a tiny random BERT, made in place, so there is little to find.
+model is a tiny BERT with random weights, so there is little to find.
 """
 
 import numpy as np

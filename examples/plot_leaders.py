@@ -3,7 +3,7 @@ Leaders, clusters and where tokens end
 ======================================
 
 The four configurations of Figure 2 of arXiv 2407.01602, from their coordinates: ``alpha = 0.5``, ``A = I``,
-30 layers. Stars are leaders, with the mass of their cluster as area; the colour of a token says whom it follows.
+30 layers. Stars are leaders, with the mass of their cluster as area; a token has the colour of the leader it follows.
 """
 
 from tokendyn.data.configurations import DESCRIPTIONS, configuration

@@ -3,7 +3,7 @@ Study: lift and drag of a cylinder and of an aerofoil
 =====================================================
 
 Three flows by lattice Boltzmann on coarse grids: a cylinder that sheds by itself, one that is turned by a motion that
-the models are not told, and a pitching aerofoil whose motion they are told. The quick profile of
+the models do not see, and a pitching aerofoil whose motion they are given. The quick profile of
 ``tokendyn forecast study aerodynamics``.
 """
 

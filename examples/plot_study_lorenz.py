@@ -13,7 +13,7 @@ study = lorenz(quick=True, budget=0.4, models=["TD-TF", "TD-DMD", "NVAR"])
 print(study)
 
 # %%
-# The equations are polynomials, which NVAR contains when it sees all columns. From x alone nobody has them.
+# The equations are polynomials, which NVAR contains when it sees all columns. From x alone no model has them.
 figures = study_figures(study, "Lyapunov times")
 comparison, _ = figures["comparison"]
 

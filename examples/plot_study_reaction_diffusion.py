@@ -3,7 +3,7 @@ Study: spirals of a reaction-diffusion system
 =============================================
 
 Fields of the lambda-omega system from spirals of several sizes, reduced to four POD modes, forecast from sizes that
-nobody has learned, and rebuilt. The quick profile of ``tokendyn forecast study reaction-diffusion``: a coarse grid.
+no model has learned, and rebuilt. The quick profile of ``tokendyn forecast study reaction-diffusion``: a coarse grid.
 """
 
 from tokendyn.studies.forecast import reaction_diffusion

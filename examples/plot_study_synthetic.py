@@ -13,7 +13,7 @@ study = synthetic(quick=True, budget=0.5, models=["TD-TF", "TD-DMD", "NVAR"])
 print(study)
 
 # %%
-# Closed-loop errors and valid times: squares are linear models, the star is ours.
+# Closed-loop errors and valid times: squares are linear models, the star is TD-TF.
 figures = study_figures(study, "s")
 comparison, _ = figures["comparison"]
 

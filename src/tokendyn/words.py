@@ -16,6 +16,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def some_are(number: int, whole: int, noun: str) -> str:
+    """Return how many of all there are, with the verb in its form.
+
+    Examples
+    --------
+    >>> from tokendyn.words import some_are
+    >>> some_are(1, 6, "run") + " missing", some_are(2, 6, "run") + " missing"
+    ('1 of 6 runs is missing', '2 of 6 runs are missing')
+    """
+    return f"{number} of {counted(whole, noun)} {'is' if number == 1 else 'are'}"
+
+
 def unit_below(seconds: float) -> tuple[str, float]:
     """Return the longest unit that is no longer than a time, and its seconds; the second for shorter times."""
     length, noun = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])

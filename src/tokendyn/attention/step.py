@@ -29,6 +29,7 @@ from tokendyn.attention.checks import (
 from tokendyn.attention.problem import NOTHING, Choice, nothing_found
 from tokendyn.errors import BadInputError
 from tokendyn.results import Bars, Result
+from tokendyn.words import counted, some_are
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,8 @@ class AttentionStep(Result, kind="attention-step"):
         """Return the numbers of rows, leaders and ties, and the backend, in sentences."""
         summary = self.summary()
         return [
-            f"{summary['rows']} rows follow {summary['leaders']} leaders; {summary['ties']} of them have ties",
+            f"{counted(summary['rows'], 'row')} and {counted(summary['leaders'], 'leader')}; "
+            f"{some_are(summary['ties'], summary['rows'], 'row')} tied",
             f"computed by {self.choice.backend}: {self.choice.reason}",
         ]
 

@@ -142,12 +142,14 @@ def explain(
     html
         Write a page with the coloured text, the contributions and the moving tokens.
     learned
-        The labelled texts that the model has learned from. It is trained again on parts of 90 %, and each leader is
-        said to lead in so many of these retrainings.
+        The labelled texts that the model has learned from. The model is trained again on parts of 90 %, and the answer
+        says in how many of these retrainings each leader leads again.
     retrainings
         How often it is trained again; a training takes seconds for some thousand texts.
-    text_column, label
-        Names of the columns of that file.
+    text_column
+        Name of the column of texts of that file.
+    label
+        Name of the column of labels of that file.
     overwrite
         Replace the page when tokendyn wrote it.
     json

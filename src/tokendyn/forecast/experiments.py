@@ -47,27 +47,37 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
     model
         auto: search naive, linear, polynomial and transformer models on validation rollouts, and say why; or tdtf,
         tddmd (linear), paper (the literal transformer). By default auto, or tdtf when one of its settings is given.
-    delays, stride
-        Snapshots in a window, and the steps between them.
+    delays
+        Snapshots in a window.
+    stride
+        Steps between the snapshots of a window.
     rank
         Directions of the windows that are kept: a count, or a share of the energy below 1.
-    units, noise, smoothing, history, finish, iterations
-        Of tdtf: nonlinear units; noise on the windows; for noisy data rounds of smoothing, and the snapshots before
-        each forecast that are smoothed by the model; steps of the finish on closed loops; iterations.
+    units
+        Of tdtf: nonlinear units; 0 leaves the model linear.
+    noise
+        Of tdtf: noise added to the windows in training, as a share of the deviation of the data.
+    smoothing
+        Of tdtf, for noisy data: rounds in which the model smooths the series and is fitted again.
+    history
+        Of tdtf, for noisy data: snapshots before each forecast that the model smooths first.
+    finish
+        Of tdtf: steps of training on closed loops at the end.
+    iterations
+        Of tdtf: iterations of the fit.
     members
-        Fit so many tdtf from different seeds and forecast their mean; columns of their spread say how much the seed
+        Fit this many tdtf from different seeds and forecast their mean; columns of their spread say how much the seed
         matters, and are no bands.
     budget
-        Processor time of the search, 10s by default, or after which training stops with what it has: 90s, 2m, 1h.
+        Processor time of the search (10s by default) or of the training, which then keeps what it has: 90s, 2m.
     horizon
         Steps of the forecasts that the model is tested with.
     test_fraction
-        Share that is held out and only used to say how good the model is; of several series whole ones. 0 learns
-        from everything.
+        Share of the data held out to measure the model; of several series, whole ones. With 0 the model learns from
+        everything and is not measured.
     intervals
-        Measure what forecasts of the past miss, from refits at rolling origins, so that predict writes bands. A model
-        that is searched does it within its budget, another takes at most ten seconds, and does without refits where one
-        takes longer.
+        Measure the errors of past forecasts, from refits at rolling origins, so that predict can write bands. A search
+        does this within its budget; any other model takes at most ten seconds, without refits where one takes longer.
     figures
         Also write figures and report.html into the folder.
     seed
@@ -277,10 +287,14 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     steps
         Snapshots to forecast.
     level
-        Probability with which the bands are meant to hold the truth, as 0.8; 0.9 by default, and no bands for a model
-        that was fitted without.
-    time, columns, inputs
-        As for fit; what the model was fitted with by default.
+        Probability with which the bands should hold the truth, such as 0.8; 0.9 by default. A model that was fitted
+        without bands has none.
+    time
+        Column with the times, as for fit; by default that of the fit.
+    columns
+        What to forecast, as for fit; by default that of the fit.
+    inputs
+        Columns with inputs, as for fit; by default those of the fit.
     series
         Column that tells several series apart: each is forecast, and the column is written too.
     future

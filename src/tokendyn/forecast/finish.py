@@ -114,7 +114,7 @@ def closed_loop_equations(
 def finish(
     cell: Cell, segments: Segments, *, linear: bool, iterations: int, accept: Callable[[Cell, float], bool]
 ) -> Cell:
-    """Minimise the closed-loop cost; ``accept`` hears of each better cell and says whether to go on.
+    """Minimise the closed-loop cost; ``accept`` is called for each better cell and says whether to go on.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class TDTF(Forecaster):
     linear
         Whether there is L.
     every
-        Learn from every so-many-th window of a series: windows that overlap say nearly the same, and training time
+        Learn from one window in this many of a series: windows that overlap say nearly the same, and training time
         is in proportion to their number. The linear model, validation and smoothing use all of them.
     noise
         Standard deviation, as a share of that of the data, of what is added to the windows in training, the

@@ -29,7 +29,7 @@ _DISCRETE = (
 def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Report:
     """Return the page."""
     sections: list[Section] = [KeyFigures(_facts(inspection)), Text(prose(inspection.describe()), "Verdict")]
-    what = "Gathering of the tokens by layer, and what is left of it with pieces switched off"
+    what = "Gathering of the tokens by layer, also with pieces switched off"
     sections.append(
         Picture(gathering_figure(inspection), what, _gathering_caption(inspection), "Do the tokens gather?")
     )
@@ -50,7 +50,7 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         )
         sections.append(Picture(motion_figure(inspection), "Share of each part", caption, "What moves the tokens?"))
     if inspection.ladder_rank:
-        caption = "Pieces of the model switched on one by one, from the states that enter the first layer."
+        caption = "Rank correlation of all pairwise cosines; pieces are switched on one by one, from the first states."
         sections.append(
             Picture(ladder_figure(inspection), "Ladder of pieces", caption, "How much of it does the theory hold?")
         )

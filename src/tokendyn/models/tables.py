@@ -95,7 +95,7 @@ def motion_table(inspection: "Inspection") -> Table:
         share = _Column("%", part, 1, 100.0, error=f"{part}, error")
         groups.append((part.capitalize(), [share, _Column("permuted", f"{part}, permuted", 1, 100.0)]))
     note = (
-        "Shares of a layer add up to 100 %. Permuted: the part of another token in place of its own; what is left is "
+        "Shares of a layer add up to 100 %. Permuted: the part of another token in place of its own; what remains is "
         "what all tokens have in common."
     )
     return _table(inspection.motion, groups, "Motion", note)

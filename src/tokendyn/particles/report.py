@@ -159,8 +159,8 @@ def run_pictures(run: ClusteringRun, *, title: str, pictures: Path) -> list[Sect
             Picture(
                 pictures / "animation.gif",
                 alt=f"{title}: the tokens moving through the layers",
-                caption="Notice that tokens are fast at first: in each layer they cover a fixed share of what is left, "
-                "so that distances fall like a geometric series.",
+                caption="Notice that tokens are fast at first: in each layer they cover a fixed share of the remaining "
+                "way, so that distances fall like a geometric series.",
                 heading="Animation",
             )
         )

@@ -35,10 +35,12 @@ class ReviewOptions:
     reviews
         CSV, TSV or JSONL (also .gz), UTF-8, with a column of texts and one of labels; or a folder with one folder for
         each class; or one with two such folders, train and test, such as that of the IMDb reviews.
-    text, label
-        Names of the columns.
+    text
+        Name of the column of texts.
+    label
+        Name of the column of labels.
     active_words
-        At most so many words and n-grams carry a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
+        Most words and n-grams that carry a value. 8000 words, or 20000 with `ngrams=2`, suit `transfer=1`.
     ngrams
         Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
     negation
@@ -116,22 +118,24 @@ class Training(ReviewOptions, Experiment["TrainedModel"]):
         0: the verdict is the sum of all words, and leaders group its terms. 1: the published model, in which leaders
         speak for the words that follow them.
     groups
-        At transfer 0, by what words follow their leaders: topics, or sign for two groups, for and against.
+        At transfer 0, what groups the words: topics, or sign for two groups, for and against.
     class_weight
         "balanced" makes errors on a rare class cost more; all texts weigh the same by default.
     leaders
-        Mean number of leaders a text to aim at.
+        Mean number of leaders in a text to aim at.
     patience
-        End a stage of the training after so many epochs without a better one; at transfer 1, as `epochs`.
-    layers, alpha
-        Depth and step parameter of the attention.
+        End a stage of the training after this many epochs without a better one; only at transfer 1.
+    layers
+        Layers of the attention.
+    alpha
+        Step parameter of the attention, above 0: a word moves by the share alpha / (1 + alpha) in each layer.
     epochs
-        Epochs of training through the hardmax layers.
+        Epochs of training through the hardmax layers; only at transfer 1.
     test_fraction
         Share of the texts that is held out and only used to report the accuracy at the end. Texts that are the
         same, up to case and white space, stay on one side.
     budget
-        Begin no further epoch after so long, such as 90s or 10m, and write the best so far.
+        Begin no further epoch after this time, such as 90s or 10m, and write the best so far.
     """
 
     command: ClassVar[str] = "sentiment train"
@@ -244,8 +248,16 @@ class Distillation(Experiment["TrainedModel"]):
         Labels with commas between, in the order of the columns; by default what follows ``probability_`` in their
         names.
         One column needs two labels, such as "neg,pos".
-    active_words, ngrams, negation, leaders, groups
-        As in `train`.
+    active_words
+        Most words and n-grams that carry a value.
+    ngrams
+        Most adjacent words of one token: with 2, pairs such as "not bad" are tokens too.
+    negation
+        Whether a word after a negator is another token, such as "not_good".
+    leaders
+        Mean number of leaders in a text to aim at.
+    groups
+        What groups the words: topics, or sign for two groups, for and against.
     test_fraction
         Share of the texts that is held out to measure how close the classifier comes.
     seed

@@ -22,6 +22,7 @@ from tokendyn.particles.meanfield.theory import closure_beside
 from tokendyn.results import Curves, Heat, Result
 from tokendyn.results.fields import check_fields
 from tokendyn.runs.files import new_folder, read_json, write_json
+from tokendyn.words import some_are
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +205,7 @@ class Diagram(Result):
         over = f"{len(self.ratios)} spectra of V" if self.ratios else "time"
         lines = [f"phase diagram of {len(self.betas)} inverse temperatures over {over}: {counts or 'no run yet'}"]
         if not self.whole:
-            lines.append(f"{self.asked - len(self.results)} of {self.asked} runs are missing")
+            lines.append(f"{some_are(self.asked - len(self.results), self.asked, 'run')} missing")
         return lines
 
     def table(self) -> "pd.DataFrame":

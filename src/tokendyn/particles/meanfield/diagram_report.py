@@ -16,7 +16,7 @@ from tokendyn.runs.provenance import provenance
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
 from tokendyn.show.images import save_figure
 from tokendyn.show.report import Section, shown_value
-from tokendyn.words import counted
+from tokendyn.words import counted, some_are
 
 #: What the words of the table mean.
 _NOTE = (
@@ -111,9 +111,10 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
     counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
     names = [name for name in captions if name in record["figures"]]
     other = counted(counts["betas"], "inverse temperature") if over_time else f"{counts['ratios']} spectra of V"
-    runs = f"{counted(record['asked'], 'run')} of {settings['words']}, over {other}."
+    tokens = settings.get("words", "tokens")
+    runs = f"{counted(record['asked'], 'run')} of {tokens}, over {other}."
     sections: list[Section] = [
-        Text(f"{missing} of {record['asked']} runs are missing: start the command again to resume.")
+        Text(f"{some_are(missing, record['asked'], 'run')} missing: start the command again to resume.")
         if missing
         else Text(f"{runs} {_OVER_TIME if over_time else _OVER_SPECTRA}"),
         *([] if missing else [KeyFigures(counts)]),

@@ -18,6 +18,7 @@ from tokendyn.particles.meanfield.options import RANDOM, FlowOptions, StartOptio
 from tokendyn.particles.meanfield.simulation import sized
 from tokendyn.results import Picture, Result
 from tokendyn.runs.folders import check_free, list_files, read_json, write_json
+from tokendyn.words import counted, some_are
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
 
         points, system = self._points, self._system
         kind = self.start_kind(system.dim)
-        lines = [f"{len(points)} runs of {system.count} {kind} tokens in {system.dim} dimensions"]
+        lines = [f"{counted(len(points), 'run')} of {system.count} {kind} tokens in {counted(system.dim, 'dimension')}"]
         hottest: dict[float, Point] = {}
         for point in points:
             hottest.setdefault(point.beta, point)
@@ -436,16 +437,17 @@ class PhaseResult(Result):
         lines = [_line(self.diagram, row) for row in rows] if len(rows) <= _MOST_LINES else []
         unresolved = sum(result.verdict == "unresolved" for result in self.diagram.results)
         if unresolved:
-            lines.append(f"{unresolved} of {count} runs are unresolved: more tokens or more time would change them")
+            verdict = f"{some_are(unresolved, count, 'run')} unresolved"
+            lines.append(f"{verdict}: another number of tokens or more time would change the answer")
         if self.diverged:
-            lines.append(f"{self.diverged} runs did not reach their end")
+            lines.append(f"{counted(self.diverged, 'run')} did not reach the end")
         if self.constants is not None:
             lines += self.constants.describe()
         if self.unfitted:
             lines.append(f"the constants of the bound were not fitted: {self.unfitted}")
         if self.missing:
             lines.append(
-                f"{self.missing} of {self.diagram.asked} runs are missing; start the same command again to resume"
+                f"{some_are(self.missing, self.diagram.asked, 'run')} missing; start the same command again to resume"
             )
         return lines
 
@@ -466,5 +468,6 @@ def _line(diagram: "Diagram", row: dict[str, Any]) -> str:
         course = f"least distance {scatter.least} at t = {scatter.concentration}, departure {scatter.departure}"
     change = row["least_change"]
     changed = "" if change is None else f"; another number of tokens changes the distance by {100 * change:.2g} %"
-    company = f"; {row['stragglers']:g} tokens left to themselves" if row["stragglers"] else ""
+    alone = row["stragglers"]
+    company = f"; {alone:g} {'token' if alone == 1 else 'tokens'} left alone" if alone else ""
     return f"{point}: {row['verdict']}; {course}{changed}{company}"

@@ -57,7 +57,7 @@ def cylinder_flow(
     probes
         Places of the velocity probes, in diameters from the centre, downstream and up.
     frames_every
-        Keep the velocity field of every so-manieth sample.
+        Keep the velocity field of one sample in this many.
 
     Raises
     ------

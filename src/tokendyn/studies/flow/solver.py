@@ -219,7 +219,7 @@ def record(
     points, dt, discard
         Samples, time between them, and run-in before the first; ``dt`` is rounded to whole steps.
     every
-        Keep the velocity field of every so-manieth sample; None keeps none.
+        Keep the velocity field of one sample in this many; None keeps none.
     """
     unit = tank.grid.resolution / SPEED
     steps = max(round(dt * unit), 1)

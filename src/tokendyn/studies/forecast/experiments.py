@@ -46,8 +46,16 @@ class Comparison(SeriesOptions, Experiment["Study"]):
     ----------
     data
         Table of snapshots, as for fit.
-    time, columns, inputs, series, fill
-        As for fit.
+    time
+        Column with the times, as for fit.
+    columns
+        What to forecast, with commas between; all but time and inputs by default.
+    inputs
+        Columns with inputs that are known ahead, with commas between.
+    series
+        Column that tells several series apart.
+    fill
+        Fill gaps: linear or previous. By default they are errors.
     horizon
         Steps of each forecast.
     budget
