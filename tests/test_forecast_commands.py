@@ -78,7 +78,8 @@ def test_a_transformer_is_fitted_with_figures_and_the_same_seed_gives_the_same_m
     pictures = {path.stem for path in (tmp_path / "one").glob("*.png")}
     assert pictures == {"forecast", "attention", "shares", "eigenvalues"}
     page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png") == 4
+    assert page.count("<figcaption>") == 4
+    assert "data:image/svg" in page
     assert "tokendyn forecast fit" in page
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert records[0]["held_out"]["nrmse"] == records[1]["held_out"]["nrmse"]
@@ -422,7 +423,8 @@ def test_a_study_is_a_folder_with_table_figures_and_report(tmp_path, capsys):
     assert record["provenance"]["seed"] == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert re.search(r"tokendyn forecast study synthetic [^<]*--quick", page)
-    assert page.count("data:image/png") == 3
+    assert page.count("<figcaption>") == 3
+    assert "data:image/svg" in page
     assert "quasi-periodic" in capsys.readouterr().err
     assert run(["forecast", "study", "synthetic", "--models", "XYZ", "--out", str(tmp_path / "x")]) == 2
 

@@ -142,7 +142,7 @@ def test_a_short_seasonal_series_with_a_trend_stays_in_reason():
     steps = np.arange(144)
     season = 1 + 0.2 * np.sin(2 * np.pi * steps / 12) + 0.08 * np.cos(4 * np.pi * steps / 12)
     values = ((120 + 2.5 * steps) * season + 6 * np.random.default_rng(0).standard_normal(144))[:, None]
-    found = auto_forecaster(values[:120], horizon=24)
+    found = auto_forecaster(values[:120], horizon=24, budget=1.0)
     assert isinstance(found.model, Blend)
     forecast = found.model.forecast(values[:120], 24).values
     naive = np.abs(values[108:120][np.arange(24) % 12] - values[120:]).mean()
@@ -222,11 +222,42 @@ def test_differences_show_a_season_that_a_wandering_level_hides():
     assert 4 in seasons_of(values[:, None])
 
 
+@pytest.mark.parametrize(("rows", "season"), [(36, 12), (72, 24), (21, 7), (30, 10)])
+def test_a_season_that_is_seen_just_three_times_is_found(rows, season):
+    steps = np.arange(rows)
+    wave = 5 * np.sin(2 * np.pi * steps / season) + 0.3 * steps
+    assert season_length(wave + 0.3 * np.random.default_rng(0).standard_normal(rows)) == season
+
+
+def test_half_of_a_mean_is_that_of_candidates_without_logarithms():
+    """Exact growth by factors takes the first half, and the drift, which is the best of the others, the second."""
+    series = np.exp(0.05 * np.arange(40.0))[:, None]
+    found = short_forecaster(series, 1.0, 4, 0, budget=0.2)
+    kinds = [found.candidates[number].kind for number in found.chosen]
+    shares = dict.fromkeys(kinds, 0.0)
+    for kind, weight in zip(kinds, found.model.weights, strict=True):
+        shares[kind] += weight
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert shares["Logarithm"] <= 0.5 + 1e-12
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("columns", "budget", "origins", "smoothed"),
+    [(1, 5.0, 12, True), (1, 1.0, 6, True), (1, 0.2, 3, True), (60, 0.6, 6, False)],
+)
+def test_what_a_short_series_gets_depends_on_budget_and_columns(columns, budget, origins, smoothed):
+    noise = np.random.default_rng(0).standard_normal((40, columns))
+    found = short_forecaster(noise, 1.0, 2, 0, budget=budget)
+    assert len(found.test.origins) == origins
+    assert any(one.kind == "ExponentialSmoothing" for one in found.candidates) == smoothed
+
+
 def test_a_season_and_growth_are_smoothed_in_a_short_series():
     rng = np.random.default_rng(1)
     time = np.arange(120.0)
     values = np.exp(0.01 * time + 0.2 * np.sin(time * np.pi / 6) + 0.02 * rng.standard_normal(120))
-    result = auto_forecaster(values[:96, None], horizon=24)
+    result = auto_forecaster(values[:96, None], horizon=24, budget=1.0)
     naive = np.abs(np.tile(values[84:96], 2) - values[96:]).mean()
     assert any(trial.family.startswith("exponential smoothing") for trial in result.trials)
     assert np.abs(result.forecast(steps=24).values[:, 0] - values[96:]).mean() < 0.5 * naive
@@ -237,7 +268,7 @@ def test_a_contest_weighs_a_model_by_how_long_it_holds_beside_the_mean():
     for step in range(1, 160):
         series[step] = 3.9 * series[step - 1] * (1 - series[step - 1])
     with threadpool_limits(limits=1):
-        mean = short_forecaster(series[-100:], 1.0, 10, 0)
+        mean = short_forecaster(series[-100:], 1.0, 10, 0, budget=1.0)
         assert contest(BasisMap(delays=1, order=2, ridge=1e-14), series, 1.0, mean) > 0.9
         assert contest(Persistence(), series, 1.0, mean) < 0.1
 

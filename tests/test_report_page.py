@@ -8,6 +8,7 @@ from importlib import resources
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from tokendyn.show import Chapter, KeyFigures, Picture, Report, Table, Text, report_html
@@ -20,7 +21,7 @@ from tokendyn.show.vector import DARK_PAPER, NARROW, dark, dark_colour, narrowed
 def two_axes(width=9.0):
     figure = Figure(figsize=(width, 3.0), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("left", "right"), strict=True):
-        axes.plot([0, 1], [0, 1], color=LEADER_COLOURS[0], label=name)
+        axes.errorbar([0, 1], [0, 1], [0.1, 0.1], color=LEADER_COLOURS[0], label=name, marker="s")
         axes.set_title(f"{name}, with a long title that would not fit into a line of a narrow screen")
         axes.legend(ncols=1)
     return figure
@@ -167,6 +168,18 @@ def test_a_figure_follows_the_colours_of_the_reader_and_has_the_same_bytes_twice
     assert "Made by tokendyn" in first
 
 
+def test_a_map_of_shades_keeps_its_colours_and_what_is_written_on_it():
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.pcolormesh(np.random.default_rng(0).normal(size=(12, 12)))
+    axes.text(1, 1, "on the map", color="white")
+    svg = svg_of(figure)
+    rules = svg[svg.index("<style>@media") : svg.index("</style>")]
+    assert "#patch_1>path" in rules
+    assert ': #ffffff"]' not in rules
+    assert "#000000" in rules
+
+
 def test_axes_stand_below_each_other_on_a_narrow_screen_and_come_back():
     figure = two_axes()
     before = svg_of(figure)
@@ -180,6 +193,7 @@ def test_axes_stand_below_each_other_on_a_narrow_screen_and_come_back():
             legend = axes.get_legend().get_window_extent()
             assert legend.x0 >= 0
             assert legend.x1 <= width
+            assert "s" in [line.get_marker() for line in axes.get_legend().findobj(Line2D)]
             # It covers nothing: it stands below its axes.
             assert legend.y1 <= axes.get_window_extent().y0
             assert axes.title.get_window_extent().x1 <= width

@@ -50,7 +50,7 @@ def refused(capsys, *arguments):
     ("name", "content", "words"),
     [
         ("a.csv", bytes(range(256)) * 9, ["binary", "CSV"]),
-        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", ["binary"]),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", ["a PNG picture"]),
         ("a.csv", GOOD.encode() + "a café,pos\n".encode("cp1252"), ["line 62", "caf\\xe9", "Windows-1252", "UTF-8"]),
         ("a.csv.gz", gzip.compress(GOOD.encode() + b"\xe9,pos\n"), ["line 62", "UTF-8"]),
         ("a.csv", GOOD.encode("utf-16"), ["UTF-16", "save it as UTF-8"]),

@@ -276,7 +276,7 @@ def test_the_command_writes_table_figure_and_page(trained, tmp_path, capsys):
         assert len(list(csv.DictReader(stream))) == 12
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "What they do not say" in page
-    assert "data:image/png" in page
+    assert "data:image/svg" in page
     assert run([*command, "--out", str(out)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert run([*command, "--explainers", "leeders", "--out", str(tmp_path / "other")]) == 2

@@ -184,6 +184,7 @@ def test_several_classes_share_the_two_numbers(corpus):
         "not not warm the film", "not warm warm warm the plot", "not dull , not lazy , not cold the film of one",
         "very very warm very kind", "not very very warm film not", "not zzz warm zzz not warm . very dull",
         "not dull the film of not warm one not kind not the dull plot", "warm the film but dull plot not lazy but kind",
+        "not one film of not one the plot warm kind the film of dull but lazy cast",
     ],
 )  # fmt: skip
 def test_a_word_that_occurs_often_goes_with_all_its_occurrences(model, text):

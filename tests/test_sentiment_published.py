@@ -12,6 +12,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import PublishedHardmax
 from tokendyn.rivals.sentiment import published_kernels as kernels
 from tokendyn.rivals.sentiment.published import Network, loss_gradient, merge_words, run_texts
+from tokendyn.studies.sentiment.leading_words import in_file_order, leader_table, text_leaders, without_stop_words
 
 
 def torch_logits(numbers, mask, embedding, decoder, bias, alpha, layers, temperature):
@@ -200,6 +201,7 @@ def test_one_layer_less_or_none_still_works(corpus):
         ({"dim": 0}, "dim=0; expected a whole number of at least 1"),
         ({"temperature": 0}, "temperature=0; expected a positive number"),
         ({"alpha": -1.0, "epochs": 2.5}, "2 problems"),
+        ({"clip": 0.0}, "clip=0.0; expected a positive number"),
         ({"inference": "soft"}, "expected 'hardmax' or 'softmax'"),
         ({"validation_fraction": 1.0}, "between 0 and 1"),
     ],
@@ -218,3 +220,33 @@ def test_texts_and_labels_that_cannot_be_used_are_refused(corpus):
         PublishedHardmax().fit(["a", float("nan"), "c", "d"], [0, 1, 0, 1])
     with pytest.raises(BadInputError, match="holds a word"):
         PublishedHardmax().fit(["", "!", "", "?"], [0, 1, 0, 1])
+
+
+def test_the_leaders_of_a_text_are_those_that_the_model_counts(corpus):
+    model = PublishedHardmax(dim=3, layers=4, epochs=2).fit(corpus.texts, corpus.labels)
+    found = [text_leaders(model, text) for text in corpus.texts[:60]]
+    assert [int(one.last.sum()) for one in found] == model.leader_counts(corpus.texts[:60]).tolist()
+    words, tokens = model.tokens_of(corpus.texts[0])
+    longest = [token @ token >= (tokens @ token).max() - 1e-12 for token in tokens]
+    assert {word for word, leads in zip(words, longest, strict=True) if leads} == {
+        word for word, leads in zip(found[0].words, found[0].first, strict=True) if leads
+    }
+
+
+def test_a_gradient_is_clipped_only_beyond_its_limit(corpus):
+    settings = {"epochs": 2, "learning_rate": 0.01}
+    free, wide, tight = (
+        PublishedHardmax(**settings, clip=clip).fit(corpus.texts, corpus.labels).network_.embedding
+        for clip in (None, 1e9, 1e-3)
+    )
+    assert np.array_equal(free, wide)
+    assert not np.array_equal(free, tight)
+
+
+def test_a_table_of_leaders_has_a_row_a_dimension_and_its_words_decide(corpus):
+    parts = in_file_order(without_stop_words(corpus))
+    assert "the" not in " ".join(parts.training.texts).split()
+    measured = leader_table(parts, (2, 3), epochs=20, learning_rate=0.03)
+    assert measured.table["dim"].tolist() == [2, 3]
+    assert (measured.table["leaders, least"] <= measured.table["leaders, mean"]).all()
+    assert all(count <= len(parts.test) for words in measured.frequent.values() for _, count in words)

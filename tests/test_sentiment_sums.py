@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from tokendyn.data.texts import small_reviews
 from tokendyn.errors import BadInputError
 from tokendyn.sentiment import LeaderClassifier, find_words, load
+from tokendyn.sentiment.fitting import targets_of
 from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS
 from tokendyn.sentiment.report import explained_text
 from tokendyn.sentiment.tokens import is_negator
@@ -377,3 +378,22 @@ def test_the_line_of_the_sum_says_what_the_logit_is():
     assert "leads" in sum_line(many)
     assert "logistic" not in sum_line(many)
     assert "its logistic function is the probability of True" in sum_line(two)
+
+
+def test_a_few_texts_are_no_proof():
+    good = ["wonderful acting", "brilliant music", "a wonderful story", "brilliant and moving", "so wonderful"]
+    bad = ["awful acting", "dull music", "an awful story", "dull and silly", "so awful"]
+    model = LeaderClassifier().fit(2 * good + 2 * bad, ["pos"] * 10 + ["neg"] * 10)
+    logits = model.decision_function(good + bad)
+    # Ten of ten texts: odds of eleven to one at most, where texts are like those that were seen.
+    assert np.abs(logits).max() < np.log(11) + 0.5
+    assert ((logits > 0) == ([True] * 5 + [False] * 5)).all()
+
+
+def test_the_certainty_that_labels_teach_is_that_of_their_number():
+    which = np.array([0, 0, 0, 1, 1, 2])
+    assert targets_of(which[:5], 2)[:, 0].tolist() == pytest.approx([1 / 5] * 3 + [3 / 4] * 2)
+    three = targets_of(which, 3)
+    np.testing.assert_allclose(three.sum(axis=1), 1.0)
+    assert three[0].tolist() == pytest.approx([4 / 5, 1 / 10, 1 / 10])
+    assert three[5].tolist() == pytest.approx([1 / 6, 1 / 6, 2 / 3])

@@ -180,7 +180,7 @@ def _review(why: Any, kind: str) -> "list[Section]":
     from tokendyn.show import Picture, Table, Text, following_strip
     from tokendyn.show.panels import panels
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"leader": leader.word, "mass": leader.mass, "contribution": leader.contribution}
         for leader in explained_text(why).leaders
     ]

@@ -137,8 +137,8 @@ def _mended(error: CycloptsError, words: list[str]) -> _Mended:
         mended = _missing(error, words), None
     elif isinstance(error, UnknownOptionError) and token is not None:
         name = str(token.keyword).partition("=")[0]
-        number = next((n for n, word in enumerate(words) if word.partition("=")[0] == name), None)
-        mended = mended if number is None else _unknown_option(number, known, words)
+        place = next((n for n, word in enumerate(words) if word.partition("=")[0] == name), None)
+        mended = mended if place is None else _unknown_option(place, known, words)
     elif isinstance(error, CoercionError) and token is not None:
         mended = _bad_value(error, words)
     elif isinstance(error, RepeatArgumentError) and token is not None:

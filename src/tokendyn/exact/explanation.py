@@ -263,6 +263,7 @@ class Explanation(Result, kind="exact-explanation"):
         cut = "" if len(shown) == len(self.questions) else f"\n{len(shown)} of {len(self.questions)} questions: "
         cut += "those with a hit, then the last without" if cut else ""
         axes.set_title(f"path {' → '.join(path)}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
+        figure.legend(handles=_question_marks(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
         return figure
 
     def _shown(self) -> tuple[Question, ...]:
@@ -289,6 +290,18 @@ class Explanation(Result, kind="exact-explanation"):
         )
         axes.set_title(f"{self.strategy}: label {str(self.label)[:40]!r}{cut}", fontsize=9)
         return figure
+
+
+def _question_marks() -> list[Any]:
+    """Return the legend of the questions."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color="#D55E00", linewidth=5, label="interval with a token in it: yes"),
+        Line2D([], [], color="#8A9099", linewidth=5, label="interval without one: no"),
+        Line2D([], [], color="#20252B", marker="o", ms=4, linestyle="none", label="token that answers yes"),
+        Line2D([], [], color="#B8BEC6", linewidth=0.8, label="place p of a token"),
+    ]
 
 
 def _cut(lines: list[str], room: int, what: str) -> list[str]:

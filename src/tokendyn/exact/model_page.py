@@ -103,10 +103,16 @@ def _path(model: ExactTransformer) -> list[Section]:
         why = model.explain(_first(model))
     except TokendynError:  # sequence to sequence has no label to explain
         return []
-    caption = "Dots: its tokens on the line; orange: intervals that one of them answers with yes."
+    caption = (
+        "Notice the orange intervals: in each lies a token of the sequence, a dot, so that the answer is yes. "
+        "The answers, from the top down, are the path to the label."
+    )
     alternative = "The questions that the first sequence is asked"
     if not why.questions:
-        caption, alternative = f"A bar for each token: {why.measure}.", "What each token of the first sequence does"
+        caption, alternative = (
+            f"Notice the longest bars: these tokens decide. {why.measure[:1].upper()}{why.measure[1:]}.",
+            "What each token of the first sequence does",
+        )
     return [Picture(why.figure(), alternative, caption, "The first sequence"), Text(prose(why.describe()))]
 
 

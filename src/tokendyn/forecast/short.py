@@ -149,6 +149,8 @@ def short_forecaster(
         if kind_of(kind)(**parameters)._window_length() > (longest or len(series)):
             continue
         candidate, values = _backtest(kind, parameters, family, series, test, dt)
+        if np.isnan(values).all():  # it cannot be fitted to so many columns, or so few rows
+            continue
         tested.append(candidate)
         forecasts.append(values)
     shares, combined = _half_plain(tested, np.stack(forecasts), test)

@@ -155,7 +155,7 @@ def ladder_figure(inspection: "Inspection") -> Figure:
     )
     axes.set_yticks(np.arange(len(table)), list(table.pieces))
     axes.invert_yaxis()
-    quiet(axes, "rank correlation of all pairwise cosines with the real last layer")
+    quiet(axes, "rank correlation with the real last layer")
     return figure
 
 

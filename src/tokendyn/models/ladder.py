@@ -62,7 +62,9 @@ def climb(model: Model, encoded: Encoded, last: Float[np.ndarray, "tokens dim"])
     system = system_of(model, encoded)
     target = pair_cosines(last[1:])
     states = {START: system.start}
-    states |= {name: system.switched(**pieces).run()[-1] for name, pieces in rungs_of(system).items()}
+    for name, pieces in rungs_of(system).items():
+        for state in system.switched(**pieces).states():
+            states[name] = state
     return {name: Rung(rank=_rank(state, target), shape=shape_of(state[None])) for name, state in states.items()}
 
 

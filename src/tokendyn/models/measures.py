@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from tokendyn.metrics.attention import (
     cold_index,
@@ -21,6 +21,7 @@ from tokendyn.metrics.attention import (
 from tokendyn.metrics.geometry import clusters, covariance_rank, mean_cosine, mean_direction, unit
 from tokendyn.models.motion import split_motion
 from tokendyn.models.nulls import Pool, Received, generator_of, key_ablations
+from tokendyn.models.parts import HeadMatrices
 from tokendyn.models.scores import bilinear_scores, output_norms
 from tokendyn.models.source import Encoded, Model, Run
 from tokendyn.models.tracing import Ablation, LayerView
@@ -36,6 +37,8 @@ HEAD_MEASURES = (
 _LAYER_MEASURES = ("received", "sinks", "motion", "motion_null")
 #: Runs in which pieces are off, for every layer of the geometry.
 VARIANTS = ("model", "no attention", "no feed-forward", "random weights")
+#: Attention weights that are measured at a time.
+_MOST_WEIGHTS = 2**19
 #: Tokens of a text at least: one is left out, and two make a pair.
 LEAST_TOKENS = 4
 
@@ -106,8 +109,11 @@ class TextMeasures:
 
 def shape_of(states: Float[np.ndarray, "layers tokens dim"], first: int = 1) -> Shape:
     """Return the geometry of the states of a text; the first token is left out, since decoders make it a sink."""
-    inner = states[:, first:]
-    return Shape(within=mean_cosine(inner), direction=mean_direction(inner))
+    inner = [layer[first:] for layer in states]  # layer by layer, for the sake of memory
+    return Shape(
+        within=np.array([mean_cosine(layer) for layer in inner]),
+        direction=np.stack([mean_direction(layer) for layer in inner]),
+    )
 
 
 def measure_states(
@@ -205,7 +211,9 @@ def _measure_random(random: Model, encoded: Encoded, measured: TextMeasures) -> 
 
     def look(view: LayerView) -> None:
         if view.attention is not None:
-            cold.append(cold_index(view.attention, visible(view.attention)))
+            seen = visible(view.attention)
+            groups = head_groups(view.attention)
+            cold.append(np.concatenate([cold_index(view.attention[group], seen) for group in groups]))
 
     states = random.run(encoded, visit=look).states
     measured.shapes["random weights"] = shape_of(states)
@@ -259,37 +267,58 @@ class _Watch:
         attention = view.attention
         assert attention is not None
         seen = visible(attention)
-        heads = self.layers[view.layer] if known else None
+        heads = self.layers[view.layer] if known and view.reads is not None else None
         norms = output_norms(heads, view.reads) if heads is not None and view.reads is not None else None
+        # The permutations are the same for all groups of heads.
+        seed = int(self.generator.integers(2**32))
+        parts = []
+        for group in head_groups(attention):
+            generator = np.random.default_rng(seed)
+            some = None if heads is None else heads.some(group)
+            parts.append(self._of_heads(view, group, seen, some, None if norms is None else norms[group], generator))
+        measures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        measures |= {name: measures.pop(name).mean(axis=0) for name in ("received", "sinks")}
+        self.received.add(measures["received"], seen)
+        return measures
+
+    def _of_heads(
+        self, view: LayerView, group: slice, seen: np.ndarray, heads: HeadMatrices | None, norms: np.ndarray | None,
+        generator: np.random.Generator,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return the measures of some heads of a block, each with the head as its first axis."""
+        assert view.attention is not None
+        attention = view.attention[group]
         found = leaders(attention, seen, norms)
         keys, entropy = effective_keys(attention, seen)
         measures: dict[str, Any] = {"cold": cold_index(attention, seen), "keys": keys, "entropy": entropy}
         measures["sink_attention"] = np.where(found.sinks, found.share, 0.0).sum(axis=-1)
         measures["sink_output"] = np.where(found.sinks, found.output_share, 0.0).sum(axis=-1)
-        measures["received"] = found.lead.mean(axis=0)
-        self.received.add(measures["received"], seen)
-        measures["sinks"] = found.sinks.mean(axis=0)
+        measures |= {"received": found.lead, "sinks": found.sinks}
         measures["commonest"] = commonest_top(attention)
         measures["lead"] = largest_lead(found, seen)
-        measures["lead_null"] = permuted_lead(attention, seen, self.generator)
+        measures["lead_null"] = permuted_lead(attention, seen, generator)
         if heads is not None and view.reads is not None and self.bilinear:
             norm = self.norms[view.layer].front
             shift = 0.0 if norm is None else norm.bias
-            scores = bilinear_scores(heads, view.reads, shift, view.rotation, bias=False, term=view.term)
+            term = of_group(view.term, group)
+            scores = bilinear_scores(heads, view.reads, shift, view.rotation, bias=False, term=term)
             fit = fit_scores(attention, scores, seen)
             measures |= {"slope": fit.slope, "r2": fit.r2, "variation": fit.variation, "same_top": fit.same_top}
-            measures["permuted"] = permuted_top(attention, scores, seen, self.generator)
-            measures |= self._held(view, attention, seen)
+            measures["permuted"] = permuted_top(attention, scores, seen, generator)
+            del scores
+            measures |= self._held(view, attention, seen, heads, term)
         return measures
 
-    def _held(self, view: LayerView, attention: np.ndarray, seen: np.ndarray) -> dict[str, Any]:
+    def _held(
+        self, view: LayerView, attention: np.ndarray, seen: np.ndarray, heads: HeadMatrices, term: np.ndarray | None
+    ) -> dict[str, Any]:
         """Return how often the hardmax leaders that layer 0 gives are the real ones, among content tokens."""
         assert self.first_state is not None
         content = self.content
         norm = self.norms[view.layer].front
         pre = self.model.family is not None and self.model.family.order != "post"
         start = norm(self.first_state) if pre and norm is not None else self.first_state
-        scores = bilinear_scores(self.layers[view.layer], start, 0.0, view.rotation, bias=True, term=view.term)
+        scores = bilinear_scores(heads, start, 0.0, view.rotation, bias=True, term=term)
         allowed = seen[np.ix_(content, content)]
         rows = allowed.sum(axis=-1) >= 2
         if not rows.any():
@@ -314,6 +343,18 @@ class _Watch:
                 setattr(self.into, name, np.stack(self.rows[name]))
         if self.rows["motion_null"]:
             self.into.nulls["motion"] = np.stack(self.rows["motion_null"])
+
+
+def head_groups(attention: Num[np.ndarray, "heads tokens tokens"]) -> list[slice]:
+    """Return heads that are measured at a time: their temporary arrays are then small, whatever their number."""
+    heads, tokens, _ = attention.shape
+    size = max(1, _MOST_WEIGHTS // tokens**2)
+    return [slice(first, min(first + size, heads)) for first in range(0, heads, size)]
+
+
+def of_group(term: np.ndarray | None, group: slice) -> np.ndarray | None:
+    """Return a term of the scores for some heads; one that all heads share stays."""
+    return term if term is None or len(term) == 1 else term[group]
 
 
 def layer_ablations(model: Model) -> list[tuple[str, int, Ablation]]:

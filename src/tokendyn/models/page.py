@@ -50,7 +50,7 @@ def inspection_page(inspection: "Inspection", *, title: str, command: str) -> Re
         )
         sections.append(Picture(motion_figure(inspection), "Share of each part", caption, "What moves the tokens?"))
     if inspection.ladder_rank:
-        caption = "Pieces of the model switched on one by one, from the states that enter the first layer."
+        caption = "Rank correlation of all pairwise cosines; pieces are switched on one by one, from the first states."
         sections.append(
             Picture(ladder_figure(inspection), "Ladder of pieces", caption, "How much of it does the theory hold?")
         )

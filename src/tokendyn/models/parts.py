@@ -1,6 +1,6 @@
 """The parts of one block as arrays: norms as maps that a frozen scale makes linear, and the matrices of all heads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +109,11 @@ class HeadMatrices:
 
     def __len__(self) -> int:
         return len(self.query)
+
+    def some(self, group: slice) -> "HeadMatrices":
+        """Return some of the heads."""
+        names = ("query", "key", "value", "query_bias", "key_bias", "value_bias", "output")
+        return replace(self, **{name: getattr(self, name)[group] for name in names})
 
 
 def submodule(module: Any, path: str) -> Any:
@@ -239,17 +244,17 @@ def _fused_rows(rows: np.ndarray, layout: str, heads: int) -> list[np.ndarray]:
 
 def _matrix(module: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return weight ``(out, in)`` and bias of a projection; GPT-2 keeps its weights the other way round."""
-    weight = _stored(module.weight)
+    weight = stored(module.weight)
     if type(module).__name__ == "Conv1D":
         weight = weight.T
     bias = getattr(module, "bias", None)
-    return weight, np.zeros(len(weight)) if bias is None else _stored(bias)
+    return weight, np.zeros(len(weight)) if bias is None else stored(bias)
 
 
-def _stored(tensor: Any) -> np.ndarray:
-    """Return a weight as the model holds it, without a copy: float64 copies of all heads are twice the model.
+def stored(tensor: Any) -> np.ndarray:
+    """Return a tensor as the model holds it, without a copy: float64 copies of all heads are twice the model.
 
-    What is computed with it is float64, since tokens are.
+    What is computed with weights is float64, since tokens are.
     """
     import torch
 

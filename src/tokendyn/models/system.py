@@ -7,7 +7,7 @@ off; with everything on the system is the model.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -272,10 +272,15 @@ class System:
 
     def run(self) -> Float[np.ndarray, "layers_and_one tokens dim"]:
         """Return the states before the first and after each layer."""
-        states = [self.start]
+        return np.stack(list(self.states()))
+
+    def states(self) -> Iterator[Float[np.ndarray, "tokens dim"]]:
+        """Yield the states before the first and after each layer."""
+        state = self.start
+        yield state
         for layer in self.layers:
-            states.append(layer(states[-1])[0])
-        return np.stack(states)
+            state, _ = layer(state)
+            yield state
 
     def switched(
         self,

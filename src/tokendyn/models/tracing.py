@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.models.families import Family
-from tokendyn.models.parts import array, found, submodule
+from tokendyn.models.parts import array, found, stored, submodule
 
 #: What a mask adds to the scores of keys that may not be seen is below this.
 _MASKED = -1e9
@@ -151,14 +151,17 @@ class Tracer:
 
     def _enter(self, _module: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         hidden = args[0] if args else named.get("hidden_states", next(iter(named.values())))
-        self.states.append(array(hidden[0]))
-        self._view = LayerView(layer=self.layer, entering=self.states[-1])
+        self.states.append(np.array(stored(hidden[0])))
+        entering = self.states[-1] if self.visit is None else self.states[-1].astype(np.float64, copy=False)
+        self._view = LayerView(layer=self.layer, entering=entering)
 
     def _leave(self, _module: Any, _args: tuple[Any, ...], output: Any) -> None:
         self.outputs.append(output)
         view = self._now
-        self._last = view.leaving = array((output[0] if isinstance(output, tuple) else output)[0])
+        hidden = (output[0] if isinstance(output, tuple) else output)[0]
+        self._last = np.array(stored(hidden))
         if self.visit is not None:
+            view.leaving = self._last.astype(np.float64, copy=False)
             self.visit(view)
         self._view = None
 
@@ -231,7 +234,7 @@ class Tracer:
 
     def all_states(self) -> Float[np.ndarray, "layers_and_one tokens dim"]:
         """Return the states before the first and after each block."""
-        return np.stack([*self.states, self._last])
+        return np.stack([*self.states, self._last], dtype=np.float64)
 
 
 def of_pairs(tensor: Any) -> bool:

@@ -1,6 +1,5 @@
 """The classifier that decides at hardmax and knows its leaders."""
 
-import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -12,28 +11,26 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
 
 from tokendyn.data.labelled_texts import LabelledTexts
 from tokendyn.errors import BadInputError
 from tokendyn.late import function_at
-from tokendyn.runs.checkpoint import AnyCheckpoint, Checkpoint
+from tokendyn.runs.checkpoint import AnyCheckpoint
 from tokendyn.sentiment.checks import (
     MOST_CLASSES,
     check_labels,
     check_parameters,
     check_texts,
-    generator_of,
     labels_of,
     text_weights,
     warn_of_empty,
 )
 from tokendyn.sentiment.distilling import compared, source_of, split_for
 from tokendyn.sentiment.explanation import Explanation
+from tokendyn.sentiment.fitting import learn_values, targets_of, train_published
 from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
 from tokendyn.sentiment.groups import Grouping, Views, best_two, lead
-from tokendyn.sentiment.heads import log_softmax, make_head
-from tokendyn.sentiment.learning import Settings, learn
+from tokendyn.sentiment.heads import log_softmax
 from tokendyn.sentiment.lookup import Lookup
 from tokendyn.sentiment.modifiers import Modifiers
 from tokendyn.sentiment.reading import read_verdict
@@ -41,9 +38,9 @@ from tokendyn.sentiment.routing import route, route_all, sum_scores, sum_values
 from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokens import TokenRule, find_tokens
 from tokendyn.sentiment.tokensets import TokenSet
-from tokendyn.sentiment.training import Progress, Recipe, place, train
+from tokendyn.sentiment.training import Progress
 from tokendyn.sentiment.verdicts import Verdict, leaders_over, verdicts, write_verdicts
-from tokendyn.sentiment.vocabulary import Ragged, choose_active, count_words, with_active
+from tokendyn.sentiment.vocabulary import Ragged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +56,6 @@ Logits = Float[np.ndarray, "texts *classes"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
 _BATCH = 1024
-#: Steps that a progress shows at transfer 0: the settings that are tried at most, and what is around them.
-_STEPS = 24
 
 
 class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -71,11 +66,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     has. The phantom words of value 0 make a short text uncertain. Layers of hardmax attention with ``A = diag(0, I)``
     find leaders among the places; values do not move there. So these layers **explain and do not decide**: a leader
     stands for the group of strong words that end with it, and groups, other words and bias add up to the logit. What
-    attention decides is how much a word counts: **negators and intensifiers lead the words behind them** and scale what
-    these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic regression
-    whose prior knows how far each word tells the classes apart (:func:`tokendyn.sentiment.values.fit_values`): one
-    minimum, no seed, no epochs. Any number of classes has a softmax in place of the logistic function; the margin of
-    the two best is explained.
+    attention decides is how much a word counts: **negators, contrasts and intensifiers lead the words beside them** and
+    scale what these add, so that m_j sums weights in place of ones (``modifiers``). The values are those of a logistic
+    regression whose prior knows how far each word tells the classes apart
+    (:func:`tokendyn.sentiment.values.fit_values`): one minimum, no seed, no epochs. Any number of classes has a softmax
+    in place of the logistic function; the margin of the two best is explained.
 
     At transfer 1 the model is the published one (arXiv 2407.01602): every word is a token in the plane, its value and
     its place are one, and **leaders decide**, for words move to their leaders whole. The verdict is
@@ -99,8 +94,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     negation
         Whether a word after a negator is another token, "not_good", up to the next sentence mark.
     modifiers
-        Transfer 0, without ``negation``. Whether negators and intensifiers lead the words behind them and scale what
-        these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
+        Transfer 0, without ``negation``. Whether negators, contrasts such as "but" and intensifiers lead the words
+        beside them and scale what these add; how far is learned: see :mod:`tokendyn.sentiment.modifiers`.
     spelling
         Transfer 0, without a tokeniser of one's own. Whether an unknown word that one slip, or drawn-out letters, make
         of one frequent word counts as that word: see :class:`tokendyn.sentiment.spelling.Spelling`.
@@ -163,7 +158,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     phantom_
         Phantom words of every text.
     modifiers_
-        Transfer 0. How far negators and intensifiers scale the words behind them,
+        Transfer 0. How far negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
     grouping_
         Transfer 0. Where words stand, :class:`tokendyn.sentiment.groups.Grouping`.
@@ -280,7 +275,9 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y
             One label a text, all strings or all numbers. May be left out for texts that were read with labels.
         sample_weight
-            What an error on each text costs; 1 by default. At transfer 0 a text of weight 0 is left out.
+            What an error on each text costs; 1 by default. At transfer 0 a text of weight 0 is left out. A text of
+            weight 2 is not quite the text twice: errors on both are the same, but how many texts hold a word, which
+            sets the prior of its value, counts texts, for a text that is repeated is no further evidence.
         progress
             Called after each epoch with the epoch, the number of epochs and the best validation accuracy in it; at
             transfer 0 with steps done, how many there are at most, and 0.
@@ -309,12 +306,13 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             one = np.ones(len(texts)) if importance is None else importance
             # A text of weight 0 is as if it were not there: it counts for no word either.
             kept = np.flatnonzero(one > 0.0)
-            texts, targets = [texts[row] for row in kept.tolist()], _targets(which[kept], len(classes))
+            texts, targets = [texts[row] for row in kept.tolist()], targets_of(which[kept], len(classes))
             if not any(map(self._has_word, texts)):
                 raise BadInputError("no text has a word to learn from")
-            self._learn(texts, classes, targets, one[kept], began, progress, budget)
+            learn_values(self, texts, classes, targets, one[kept], began, progress, budget)
             return self
-        return self._train(texts, classes, which, importance, began, progress, budget, checkpoint)
+        train_published(self, texts, classes, which, importance, began, progress, budget, checkpoint)
+        return self
 
     @classmethod
     def distil(
@@ -387,8 +385,15 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise BadInputError("no text has a word to learn from")
         targets = source.judge(learned)
         two = len(source.classes) == 2
-        model._learn(
-            learned, source.classes, targets[:, 1:] if two else targets, np.ones(len(learned)), began, progress, budget
+        learn_values(
+            model,
+            learned,
+            source.classes,
+            targets[:, 1:] if two else targets,
+            np.ones(len(learned)),
+            began,
+            progress,
+            budget,
         )
         model.training_["distilled_from"] = source.name
         if held:
@@ -398,100 +403,6 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _has_word(self, text: str) -> bool:
         """Return whether a text has a token at all."""
         return bool(find_tokens(text, self._rule()))
-
-    def _learn(
-        self,
-        texts: list[str],
-        classes: np.ndarray,
-        targets: Float[np.ndarray, "texts columns"],
-        importance: Float[np.ndarray, " texts"],
-        began: float,
-        progress: Progress | None,
-        budget: float,
-    ) -> None:
-        """Learn at transfer 0: one convex fit, with settings of the prior by cross-validation."""
-        steps = itertools.count(1)
-        settings = Settings(
-            rule=self._rule(),
-            active_words=self.active_words,
-            phantom=self.phantom,
-            floor=self.floor,
-            marginal=self.marginal,
-            prior_strength=self.prior_strength,
-            leaders=float(self.leaders),
-            strong_share=self.strong_share,
-            dimensions=self.dimensions if self.groups == "topics" else 0,
-            layers=self.layers,
-            alpha=float(self.alpha),
-        )
-        tell = (lambda _: None) if progress is None else (lambda _: progress(min(next(steps), _STEPS), _STEPS, 0.0))
-        # The vectors of the fit are too short for threads of BLAS, which cost a hundred times more than they bring on a
-        # busy machine.
-        with threadpool_limits(1, user_api="blas"):
-            learned = learn(texts, targets, importance, settings, tell, deadline=time.monotonic() + budget)
-        if progress is not None:
-            progress(_STEPS, _STEPS, 0.0)
-        values = learned.values
-        intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
-        self._settle_values(
-            classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers
-        )
-        self.training_: dict[str, Any] = {
-            "texts": len(texts),
-            "active_words": len(learned.words),
-            **learned.record,
-            "cpu_seconds": round(time.process_time() - began, 3),
-        }
-
-    def _train(
-        self,
-        texts: list[str],
-        classes: np.ndarray,
-        which: Int[np.ndarray, " texts"],
-        importance: Float[np.ndarray, " texts"] | None,
-        began: float,
-        progress: Progress | None,
-        budget: float,
-        checkpoint: AnyCheckpoint | None,
-    ) -> "LeaderClassifier":
-        """Train the published model, through the hardmax layers."""
-        rng = generator_of(self.random_state)
-        training, validation = split(which, self.validation_fraction, rng)
-        rule = self._rule()
-        counted = count_words(texts, rule)
-        active = choose_active(counted, which, training, at_most=self.active_words, min_score=float(self.min_score))
-        if not len(active):
-            raise BadInputError(
-                f"no word tells the classes apart: in {len(training)} training texts none has |log-odds| sqrt(df) "
-                f">= {self.min_score}; give more texts, or lower min_score"
-            )
-        ragged = with_active(counted, active)
-        recipe = self._recipe(len(training))
-        head = make_head(which, len(classes), recipe.gain, importance)
-        saved_at = Checkpoint.at(checkpoint)
-        if saved_at is not None:
-            saved_at.of(ragged, which, importance, training, validation, recipe, rng.bit_generator.state)
-        result = train(
-            ragged, head, training, validation, len(active), recipe, rng, progress,
-            deadline=time.monotonic() + budget, checkpoint=saved_at,
-        )  # fmt: skip
-        points = place(head.values(result.unknowns), recipe.radius, result.jitter)
-        words = tuple(counted.names[number] for number in active)
-        phantom = 0.0 if self.phantom is None else float(self.phantom)
-        self._settle(classes, words, points, *head.decoder(result.unknowns), phantom)
-        self.training_ = {
-            "texts": len(texts),
-            "training_texts": len(training),
-            "validation_texts": len(validation),
-            "distinct_words": len(counted.names),
-            "active_words": len(words),
-            "batch_size": recipe.batch_size,
-            "status": result.status,
-            "epochs": result.record,
-            "best": result.record[result.best],
-            "cpu_seconds": round(time.process_time() - began, 3),
-        }
-        return self
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy on texts and their labels, which may be left out for texts that were read with them."""
@@ -647,24 +558,6 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ngrams=self.ngrams, negation=bool(self.negation), tokeniser=self.tokeniser, modifiers=modifiers
         )
 
-    def _recipe(self, training_texts: int) -> Recipe:
-        """Return the settings of the training for a number of texts."""
-        batch = self.batch_size or int(np.clip(training_texts // 70, 8, 256))
-        return Recipe(
-            layers=self.layers,
-            alpha=float(self.alpha),
-            radius=float(self.radius),
-            gain=float(self.gain),
-            leaders=float(self.leaders),
-            start_epochs=self.start_epochs,
-            epochs=self.epochs,
-            start_learning_rate=float(self.start_learning_rate),
-            learning_rate=float(self.learning_rate),
-            batch_size=batch,
-            word_dropout=float(self.word_dropout),
-            patience=self.patience,
-        )
-
     def _settle(
         self,
         classes: np.ndarray,
@@ -758,25 +651,3 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.one_d_array = True
         tags.input_tags.string = True
         return tags
-
-
-def _targets(which: Int[np.ndarray, " texts"], classes: int) -> Float[np.ndarray, "texts columns"]:
-    """Return the class of each text as a probability of each class; of two, of the second."""
-    if classes == 2:
-        return which[:, None].astype(np.float64)
-    return (which[:, None] == np.arange(classes)).astype(np.float64)
-
-
-def split(
-    which: Int[np.ndarray, " texts"], fraction: float, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
-    """Return the texts to learn from and those to choose the epoch by, at random and stratified, ascending.
-
-    At least one text of each class is in either part.
-    """
-    held = []
-    for side in range(int(np.max(which)) + 1):
-        members = rng.permutation(np.flatnonzero(which == side))
-        held.append(members[: min(max(round(fraction * len(members)), 1), len(members) - 1)])
-    validation = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(which)), validation), validation

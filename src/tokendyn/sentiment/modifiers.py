@@ -27,8 +27,9 @@ CONTRASTS = frozenset({"but", "however", "yet"})
 #: the whole sentence, four gave the best suite for negators on the development splits of IMDb; more distant words of a
 #: sentence are mostly not meant. For contrasts, four words, eight and the sentence were the same.
 NEGATOR_REACH, CONTRAST_REACH, INTENSIFIER_REACH = 4, 4, 1
-#: Words around a word on which what it follows depends: a negator within reach, and one within reach of that.
-REACH = 2 * NEGATOR_REACH
+#: Words around a gap on which depends what follows whom when it closes: a word that comes within reach of a contrast,
+#: its negator, and the negator of that.
+REACH = 2 * NEGATOR_REACH + CONTRAST_REACH
 #: What a word is to others.
 _NEGATOR, _CONTRAST, _INTENSIFIER = 1, 2, 3
 #: Ways of following, in the order of the fields of Modifiers from 1 on; 0 is none.
@@ -118,28 +119,31 @@ def followers(
         ways[inside], leaders[inside] = way, leader[inside]
 
     # Later ones replace earlier ones.
-    last = _last(role == _INTENSIFIER, numbers)
+    end = _ends(numbers)
+    last = _last(role == _INTENSIFIER, end)
     near = (last >= 0) & (place - last <= INTENSIFIER_REACH)
     follow(_INTENSIFIED, near & (role != _INTENSIFIER) & (numbers >= 0), last)
     contrast = role == _CONTRAST
-    last = _last(contrast, numbers)
+    last = _last(contrast, end)
     follow(_AFTER, (last >= 0) & (place - last <= CONTRAST_REACH) & ~contrast & (numbers >= 0), last)
-    following = len(numbers) - 1 - _last(contrast[::-1], numbers[::-1])[::-1]
+    following = len(numbers) - 1 - _last(contrast[::-1], _ends(numbers[::-1]))[::-1]
     inside = (following < len(numbers)) & (following - place <= CONTRAST_REACH)
     follow(_BEFORE, inside & ~contrast & (numbers >= 0), following)
     negator = role == _NEGATOR
-    last = _last(negator, numbers)
+    last = _last(negator, end)
     near = (last >= 0) & (place - last <= NEGATOR_REACH) & (numbers >= 0)
     cancelled = negator & near
     follow(_NEGATED, near & (negator | ~cancelled[last]), last)
     return ways, leaders
 
 
-def _last(own: Bool[np.ndarray, " units"], numbers: Units) -> Int[np.ndarray, " units"]:
+def _ends(numbers: Units) -> Int[np.ndarray, " units"]:
+    """Return of each place the last end of a sentence up to it, -1 for none."""
+    return np.maximum.accumulate(np.where(numbers < 0, np.arange(len(numbers)), -1))
+
+
+def _last(own: Bool[np.ndarray, " units"], end: Int[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
     """Return of each word the last one before it in its sentence that is marked, -1 for none."""
-    if not len(numbers):
-        return np.empty(0, dtype=np.int64)
-    place = np.arange(len(numbers))
-    end = np.maximum.accumulate(np.where(numbers < 0, place, -1))
-    last = np.concatenate([[-1], np.maximum.accumulate(np.where(own, place, -1))[:-1]])
+    last = np.full(len(own), -1)
+    last[1:] = np.maximum.accumulate(np.where(own, np.arange(len(own)), -1))[:-1]
     return np.where(last > end, last, -1)

@@ -74,9 +74,14 @@ def svg_of(figure: Any) -> str:
     svg = _PATHS.sub(lambda part: _DECIMALS.sub(r"\1", part[0]), buffer.getvalue())
     svg = re.sub(r"\s*\n\s*", "\n", svg[svg.index("<svg") :])
     uses = sorted({match.groups() for match in _COLOUR.finditer(svg)})
+    paper = ""
     if len({colour for _, colour in uses}) > _MOST_COLOURS:
-        uses = [(what, colour) for what, colour in uses if _is_grey(colour)]
-    rules = "".join(f'[style*="{what}: {colour}"]{{{what}:{dark_colour(colour)}!important}}' for what, colour in uses)
+        # White lines and words on a map of shades stay white; only the paper around it becomes dark.
+        uses = [(what, colour) for what, colour in uses if _is_grey(colour) and colour != "#ffffff"]
+        paper = f"#patch_1>path{{fill:{DARK_PAPER}!important}}"
+    rules = paper + "".join(
+        f'[style*="{what}: {colour}"]{{{what}:{dark_colour(colour)}!important}}' for what, colour in uses
+    )
     # matplotlib leaves black, the default of SVG, out.
     style = f"<style>@media screen and (prefers-color-scheme:dark){{svg{{fill:#fff}}{rules}}}</style>"
     start = svg.index(">", svg.index("<svg")) + 1
@@ -170,14 +175,14 @@ def _legends_below(figure: "Figure") -> Callable[[], None]:
     whole = list(figure.legends)
     rows = 0
     for axes, legend in before:
-        style = _style_of(legend)
+        style = _style_of(legend, figure)
         # Below the numbers and the label of the axis.
         inches = max(float(axes.get_position().height) * float(figure.get_figheight()), 1.0)
         axes.legend(**style, loc="upper left", bbox_to_anchor=(0.0, -0.6 / inches))
         rows += len(style["labels"])
     figure.legends.clear()
     for legend in whole:
-        style = _style_of(legend)
+        style = _style_of(legend, figure)
         figure.legend(**style, loc="outside lower left")
         rows += len(style["labels"])
     figure.set_figheight(float(figure.get_figheight()) + 0.19 * rows)
@@ -190,11 +195,16 @@ def _legends_below(figure: "Figure") -> Callable[[], None]:
     return restore
 
 
-def _style_of(legend: Any) -> dict[str, Any]:
+def _style_of(legend: Any, figure: "Figure") -> dict[str, Any]:
     """Return what a legend shows and how."""
     texts = legend.get_texts()
+    labels = [text.get_text() for text in texts]
+    # What stands in a legend is a drawing of the curve; of bars of errors only the curve itself has all parts.
+    curves = {
+        label: curve for axes in figure.axes for curve, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     return {
-        "handles": legend.legend_handles, "labels": [text.get_text() for text in texts], "prop": legend.prop,
-        "frameon": False, "labelcolor": [text.get_color() for text in texts], "borderaxespad": 0.0,
-        "title": legend.get_title().get_text() or None,
+        "handles": [curves.get(label, drawing) for label, drawing in zip(labels, legend.legend_handles, strict=True)],
+        "labels": labels, "prop": legend.prop, "frameon": False, "borderaxespad": 0.0,
+        "labelcolor": [text.get_color() for text in texts], "title": legend.get_title().get_text() or None,
     }  # fmt: skip

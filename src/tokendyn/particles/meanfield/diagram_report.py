@@ -111,7 +111,8 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
     counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
     names = [name for name in captions if name in record["figures"]]
     other = counted(counts["betas"], "inverse temperature") if over_time else f"{counts['ratios']} spectra of V"
-    runs = f"{counted(record['asked'], 'run')} of {settings['words']}, over {other}."
+    tokens = settings.get("words", "tokens")
+    runs = f"{counted(record['asked'], 'run')} of {tokens}, over {other}."
     sections: list[Section] = [
         Text(f"{some_are(missing, record['asked'], 'run')} missing: start the command again to resume.")
         if missing

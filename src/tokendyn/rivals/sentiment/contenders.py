@@ -17,7 +17,8 @@ from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import hashed_kernels as kernels
 from tokendyn.rivals.sentiment.published import PublishedHardmax
 from tokendyn.sentiment.checks import check_labels, check_texts, fraction_problems, positive_problems, whole_problems
-from tokendyn.sentiment.classifier import LeaderClassifier, split
+from tokendyn.sentiment.classifier import LeaderClassifier
+from tokendyn.sentiment.fitting import split
 from tokendyn.sentiment.store import save
 from tokendyn.sentiment.tokenise import Lexicon
 from tokendyn.sentiment.tokens import TokenRule, read_units

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from tokendyn.errors import BadInputError
 from tokendyn.rivals.sentiment import published_kernels as kernels
 from tokendyn.sentiment.checks import check_labels, check_texts, fraction_problems, positive_problems, whole_problems
-from tokendyn.sentiment.classifier import split
+from tokendyn.sentiment.fitting import split
 from tokendyn.sentiment.tokenise import Lexicon, find_words
 from tokendyn.sentiment.training import Progress
 from tokendyn.sentiment.vocabulary import CountedTexts, Ragged, with_active
@@ -133,6 +133,8 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Most words of a text that are read; of these, words that the training part does not hold are left out.
     epochs, learning_rate, batch_size
         Of Adam on the mean logistic loss.
+    clip
+        Largest norm of a gradient, which is shortened to it; None for no limit. Published: 5.
     validation_fraction
         Part of the texts that chooses the epoch, split off at random, stratified, and never learned from.
     random_state
@@ -164,6 +166,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int = 8,
         learning_rate: float = 0.03,
         batch_size: int = 64,
+        clip: float | None = None,
         validation_fraction: float = 0.1,
         random_state: int = 0,
     ) -> None:
@@ -176,6 +179,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.learning_rate = learning_rate
         self.batch_size = batch_size
+        self.clip = clip
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
@@ -300,6 +304,8 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     texts.indptr, texts.words, texts.counts, rows, positive, network.embedding, network.decoder,
                     point[-1], step, temperature, self.layers, slopes.embedding, slopes.decoder,
                 )  # fmt: skip
+                if self.clip is not None:
+                    gradient *= min(1.0, self.clip / max(float(np.linalg.norm(gradient)), 1e-300))
                 kernels.adam(point, gradient, first, second, float(self.learning_rate), updates)
                 total += loss * len(rows)
             seconds = time.process_time() - began
@@ -378,7 +384,8 @@ def _check(values: dict[str, Any]) -> None:
     """Raise one BadInputError for all parameters that are of the wrong kind or out of range."""
     least = {"dim": 1, "layers": 0, "max_tokens": 1, "epochs": 1, "batch_size": 1, "random_state": 0}
     problems = whole_problems(values, least)
-    problems += positive_problems(values, ("alpha", "temperature", "learning_rate"))
+    positive = ("alpha", "temperature", "learning_rate") + (("clip",) if values["clip"] is not None else ())
+    problems += positive_problems(values, positive)
     problems += fraction_problems(values, "validation_fraction")
     if values["inference"] not in ("hardmax", "softmax"):
         problems.append(f"inference={values['inference']!r}; expected 'hardmax' or 'softmax'")

@@ -11,6 +11,7 @@ from tokendyn.data.texts import small_reviews
 from tokendyn.sentiment import Explanation, LeaderClassifier
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_least, at_most
 from tokendyn.studies.claims.drawing import bars, curves
+from tokendyn.studies.claims.leaders import CLAIM as LEADERS
 from tokendyn.studies.sentiment import evaluate_explanations
 
 SOURCE = "arXiv 2407.01602, sentiment analysis"
@@ -124,4 +125,5 @@ CLAIMS = (
         },
         check=interpretable,
     ),
+    LEADERS,
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tokendyn.studies.sentiment.curve import LeaderCurve
     from tokendyn.studies.sentiment.experiments import ClassifierComparison, Curve, Evaluation
     from tokendyn.studies.sentiment.faithfulness import FaithfulnessReport, evaluate_explanations
+    from tokendyn.studies.sentiment.leading_words import LeaderTable, leader_table, text_leaders
 
 __all__ = [
     "ClassifierComparison",
@@ -20,8 +21,11 @@ __all__ = [
     "Evaluation",
     "FaithfulnessReport",
     "LeaderCurve",
+    "LeaderTable",
     "compare_classifiers",
     "evaluate_explanations",
+    "leader_table",
+    "text_leaders",
     "usual_contenders",
 ]
 
@@ -32,6 +36,9 @@ _HOME = {
     "Evaluation": "experiments",
     "FaithfulnessReport": "faithfulness",
     "LeaderCurve": "curve",
+    "LeaderTable": "leading_words",
+    "leader_table": "leading_words",
+    "text_leaders": "leading_words",
     "compare_classifiers": "comparison",
     "evaluate_explanations": "faithfulness",
     "usual_contenders": "comparison",
