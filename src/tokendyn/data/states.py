@@ -86,6 +86,18 @@ def read_states(path: str | Path) -> HiddenStates:
     return HiddenStates(states=states, labels=labels, source=str(path), attention=attention)
 
 
+def holds_states(path: str | Path) -> bool:
+    """Return whether a file holds the states of several layers, as :func:`write_states` and an inspection write them."""
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".safetensors"):
+        return False
+    if path.suffix.lower() == ".safetensors":
+        with open_tensors(path) as stored:
+            return STATES in stored.names and len(stored.described(STATES)[0]) == 3
+    with open_numpy(path) as file:
+        return len(file.shapes.get(STATES, ())) == 3
+
+
 def _checked_attention(path: Path, attention: np.ndarray, states: tuple[int, ...]) -> np.ndarray:
     """Return attention weights that fit the states; rows of weights that do not add to 1 are refused."""
     layers, tokens = states[0] - 1, states[1]
