@@ -74,8 +74,9 @@ def door_texts() -> Figure:
     reviews = small_reviews()
     model = LeaderClassifier(random_state=0).fit(reviews.texts, reviews.labels)
     figure, axes = _new("")
-    model.explain("I feared the worst, but this is a warm, brilliant film.").plot(axes)
-    axes.set_title("“I feared the worst, but this is a warm, brilliant film.”", fontsize=10)
+    text = "A warm film with a brilliant cast, but the ending is dull."
+    model.explain(text).plot(axes)
+    axes.set_title(f"“{text}”", fontsize=10)
     return figure
 
 
