@@ -418,7 +418,6 @@ class Model:
     def unknown(self) -> str:
         """What to say where a family is needed and not known."""
         return (
-            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: its states are "
             f"{self.source} is of the family {self.model_type!r}, whose parts are not known: its states are there, and "
             "its attention where it returns it, but nothing that needs its parts; name them with "
             "td.register_family(td.models.Family(...))"
