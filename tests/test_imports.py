@@ -17,7 +17,9 @@ CORE = {"attention", "geometry", "dynamics", "metrics", "results"}
 #: What the modules of each part may import besides their own part; a part that is not named here may not exist.
 ALLOWED = {
     "__init__": set(),
-    **{helper: {"errors", "renamed"} - {helper} for helper in HELPERS},
+    **{helper: {"errors", "renamed"} for helper in HELPERS},
+    "errors": set(),
+    "renamed": set(),
     "geometry": HELPERS,
     "runs": HELPERS,
     "show": HELPERS | {"geometry", "runs"},

@@ -431,6 +431,19 @@ def test_tokens_of_a_centred_head_have_mean_zero(tmp_path, rng):
     np.testing.assert_allclose(start, centred / np.linalg.norm(centred, axis=1, keepdims=True), atol=1e-12)
 
 
+def test_of_the_states_of_all_layers_those_that_enter_the_layer_are_the_tokens(model, rng):
+    from tokendyn.data.states import HiddenStates, write_states
+    from tokendyn.dynamics import FlowTrajectory
+
+    states = rng.normal(size=(3, 5, DIM))
+    write_states(HiddenStates(states=states, labels=tuple("abcde")), model / "states.npz")
+    words = ["simulate", model / "states.npz", "--model", "meanfield", "--weights", model, "--no-report", "--time", 0.1]
+    words = [*map(str, words), "--normalise", "--out", str(model / "run")]
+    assert run(words) == 0
+    start = FlowTrajectory.load(model / "run").states[0]
+    np.testing.assert_allclose(start, states[0] / np.linalg.norm(states[0], axis=1, keepdims=True), atol=1e-12)
+
+
 def test_a_text_at_the_command_line_weighs_its_tokens_alike(model, capsys):
     write_tokenizer(model, padding={"Fixed": 16})
     words = ["simulate", "--weights", model, "--text", "a warm film .", "--time", 0.1, "--no-report"]

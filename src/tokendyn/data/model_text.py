@@ -91,7 +91,8 @@ def read_text_tokens(
 def _notes(cut: Cut, head: HeadWeights) -> list[str]:
     notes = [
         f"tokens start at bare word embeddings, without positions and earlier layers: they are not the states that "
-        f"enter layer {head.layer} of the model; to start from those, give them as tokens with normalise=True"
+        f"enter layer {head.layer} of the model; tokendyn inspect FOLDER --text writes those to states.safetensors, "
+        "which as tokens with normalise=True are the start of this layer"
     ]
     extra = [name for name, added in zip(cut.names, cut.added, strict=True) if added]
     if extra:

@@ -84,6 +84,18 @@ def read_states(path: str | Path) -> HiddenStates:
     return stream
 
 
+def holds_states(path: str | Path) -> bool:
+    """Return whether a file holds the states of all layers of a model, as :func:`write_states` writes them."""
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".safetensors"):
+        return False
+    if path.suffix.lower() == ".safetensors":
+        with open_tensors(path) as stored:
+            return STATES in stored.names and len(stored.described(STATES)[0]) == 3
+    with open_numpy(path) as file:
+        return len(file.shapes.get(STATES, ())) == 3
+
+
 def check_stream(stream: HiddenStates) -> None:
     """Refuse hidden states that cannot be measured, whether they come from a file or from memory.
 

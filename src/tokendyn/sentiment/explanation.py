@@ -21,7 +21,7 @@ _scene = function_at("tokendyn.sentiment.report:scene")
 
 Span = tuple[int, int]
 #: Modified words that a summary names.
-_SHOWN = 8
+_SHOWN = 5
 
 
 @dataclass(frozen=True)

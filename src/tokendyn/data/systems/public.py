@@ -10,13 +10,6 @@ from tokendyn.data.snapshots.series import Snapshots
 from tokendyn.data.systems.chaotic import check_sampling
 from tokendyn.errors import BadInputError, ConvergenceError
 
-#: Velocities of the cases; all have quadratic terms alone.
-_SPROTT = {
-    "A": lambda x, y, z: (y, -x + y * z, 1 - y * y),
-    "B": lambda x, y, z: (y * z, x - y, 1 - x * y),
-    "C": lambda x, y, z: (y * z, x - y, 1 - x * x),
-}
-
 
 def sprott(
     case: Literal["A", "B", "C"] = "A",
@@ -52,14 +45,21 @@ def sprott(
     ('x', 'y', 'z')
     """
     check_sampling(points, dt)
-    if case not in _SPROTT:
+    if case not in ("A", "B", "C"):
         raise BadInputError(f"case must be A, B or C, got {case!r}")
     times = dt * np.arange(points)
-    velocity = _SPROTT[case]
-    run = solve_ivp(lambda _, x: velocity(*x), (0.0, times[-1]), start, "DOP853", times, rtol=1e-11, atol=1e-12)
+    first = np.array(start, dtype=np.float64)
+    run = solve_ivp(_velocity, (0.0, times[-1]), first, "DOP853", times, args=(case,), rtol=1e-11, atol=1e-12)
     if not run.success:
         raise ConvergenceError(f"Sprott {case} from {start} could not be followed beyond t = {run.t[-1]:g}")
     return Snapshots(values=run.y.T.copy(), times=times, dt=dt, names=("x", "y", "z"), source=f"sprott({case!r})")
+
+
+def _velocity(_: float, state: np.ndarray, case: str) -> np.ndarray:
+    x, y, z = state
+    if case == "A":
+        return np.array([y, -x + y * z, 1 - y * y])
+    return np.array([y * z, x - y, 1 - x * (y if case == "B" else x)])
 
 
 def linear_wave(

@@ -266,10 +266,20 @@ class StartOptions:
             raise BadInputError(f"`centres` of shape {centres.shape} must be rows of {dim} numbers, none of them zero")
         return np.asarray(centres / norms[:, None])
 
-    def read_start(self, path: Path) -> tuple[np.ndarray, tuple[str, ...], str | None]:
-        """Return ``count`` tokens of a file as unit vectors, their names, and the column that holds the names."""
+    def read_start(self, path: Path, layer: int | None = None) -> tuple[np.ndarray, tuple[str, ...], str | None]:
+        """Return ``count`` tokens of a file as unit vectors, their names, and the column that holds the names.
+
+        Of a file with the states of all layers of a model, those that enter ``layer`` are the tokens.
+        """
+        from tokendyn.data.states import holds_states, read_states
         from tokendyn.data.tokens import read_tokens
 
+        if layer is not None and self.array is None and holds_states(path):
+            stream = read_states(path)
+            if layer > stream.layers:
+                raise BadInputError(f"{path} holds the states of {stream.layers} layers; `layer` is {layer}")
+            tokens, rows = self.on_sphere(stream.states[layer], str(path), normalise=self.normalise)
+            return tokens, tuple(stream.labels[row] for row in rows), None
         table = read_tokens(path, array=self.array)
         tokens, rows = self.on_sphere(table.tokens, str(path), normalise=self.normalise)
         return tokens, tuple(table.labels[row] for row in rows), table.name_column

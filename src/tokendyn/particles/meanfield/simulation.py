@@ -262,7 +262,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         from tokendyn.dynamics.flow import checked_weights
         from tokendyn.dynamics.sphere import sphere_tokens
 
-        tokens, labels, name_column = self.read_start(path)
+        tokens, labels, name_column = self.read_start(path, None if source.head is None else self.layer)
         if source.head is not None and source.head.centred and self.normalise:
             # The normalisation in front of the head takes the mean from a state before it divides by the norm.
             tokens = sphere_tokens(tokens - tokens.mean(axis=1, keepdims=True), normalise=True)

@@ -29,7 +29,8 @@ def tikhonov(profile: Profile, seed: int, *, maker: ProblemMaker = tikhonov_prob
     """Train a block for several eps, from random starts and from theta*; fit the power of eps in the least loss."""
     size = _SIZES[profile]
     problem = maker(sequences=size["sequences"], length=size["length"], seed=seed)
-    starts: list[Start] = [*(["random"] * size["random"]), "solution"]
+    starts: list[Start] = ["random"] * size["random"]
+    starts.append("solution")
     runs = [
         (strengths, tikhonov_training(
             problem, strengths, epochs=epochs, starts=starts, learning_rate=size["learning_rate"], seed=seed,

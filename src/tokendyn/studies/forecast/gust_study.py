@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokendyn.data.systems.gusts import aerofoil_gusts, kuessner, wagner
 from tokendyn.forecast.base import Forecaster, Progress
 from tokendyn.forecast.tasks import Task
-from tokendyn.studies.forecast.comparison import Outcome, Study, compare, contenders, finished
+from tokendyn.studies.forecast.comparison import Outcome, Study, compare, contenders, finished, validated
 
 #: Mean height of gusts and motion in radians where the flow stays attached, and where it stalls.
 ATTACHED, STALLED = 0.03, 0.16
@@ -64,7 +64,7 @@ def gust_task(name: str, points: int, seed: int) -> Task:
         aerofoil_gusts(count, STEP, amplitude=amplitude, stall=stalled, seed=2 * seed + number)
         for number, count in enumerate((points, LEAD + 2 * horizon))
     )
-    return Task(name, (learned,), (test,), LEAD, horizon, 5, max(points // 10, 50))
+    return Task(name, (learned,), (test,), LEAD, horizon, 5, validated(points, horizon))
 
 
 def indicial(model: Forecaster, column: int) -> Float[np.ndarray, " steps"]:
