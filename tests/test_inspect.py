@@ -1,5 +1,6 @@
 """td.inspect and tokendyn inspect: a model folder, states, verdict, files, and everything that can be wrong."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -157,6 +158,13 @@ def test_states_with_attention_give_heads_and_leaders(folder, inspected, tmp_pat
     td.write_states(bad, tmp_path / "bad.npz")
     with pytest.raises(BadInputError, match="rows above 0 that add to 1"):
         td.read_states(tmp_path / "bad.npz")
+    with pytest.raises(BadInputError, match="rows above 0 that add to 1"):
+        td.inspect(bad)
+    fewer = dataclasses.replace(stream, attention=stream.attention[:, :1])
+    with pytest.raises(BadInputError, match="1 to 4 heads"):
+        td.inspect([stream, fewer])
+    with pytest.raises(BadInputError, match="NaN or infinity"):
+        td.inspect(dataclasses.replace(stream, states=np.full_like(states, np.nan, dtype=np.float64)))
 
 
 def test_a_model_of_the_library_and_numbers_of_tokens_are_taken(inspected):
@@ -204,6 +212,14 @@ def sharded(folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def renamed(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights = {name.replace("layer.1.", "layers.1."): value for name, value in weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -219,6 +235,7 @@ def sharded(folder):
         (lambda f: (f / "tokenizer.json").write_text("{"), "not a whole tokenizer"),
         (lambda f: (f / "model.safetensors").write_bytes(b"12"), "not a whole safetensors file"),
         (sharded, "model-2.safetensors is named by"),
+        (renamed, "16 weights of its layers are in no file"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_message(folder, tmp_path, change, message):
@@ -268,6 +285,41 @@ def test_names_files_and_texts_that_are_none_are_refused(folder):
         td.inspect(np.ones((5, 4)))
     with pytest.raises(BadInputError, match="expected 4 tokens or more"):
         td.inspect(np.ones((3, 2, 4)))
+
+
+def test_a_folder_without_tokenizer_takes_numbers_of_tokens_and_no_pooler(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    bare = copied(folder, tmp_path / "bare")
+    (bare / "tokenizer.json").unlink()
+    weights = {name: value for name, value in load_file(bare / "model.safetensors").items() if "pooler" not in name}
+    save_file(weights, bare / "model.safetensors", metadata={"format": "pt"})
+    seen = td.inspect(bare, list(np.random.default_rng(0).integers(1, 20, (2, 9))), null="none", ladder=False)
+    assert not seen.by_reference
+    assert np.isfinite(seen.gathered()).all()
+
+
+def test_numbers_of_tokens_that_the_model_has_not_are_refused_and_long_ones_are_cut():
+    module = library_model("gpt2")
+    config = module.config
+    for ids in (np.arange(-1, 8), np.arange(config.vocab_size - 7, config.vocab_size + 1)):
+        with pytest.raises(BadInputError, match=f"expected 0 to {config.vocab_size - 1}"):
+            td.inspect(module, [ids, ids])
+    long = [np.arange(config.n_positions + 6) % config.vocab_size] * 2
+    seen = td.inspect(module, long, null="none", ablate="none", ladder=False)
+    assert seen.lengths == (config.n_positions,) * 2
+    assert "6 tokens are left out" in seen.notes[0]
+
+
+def test_a_coarse_type_and_weights_that_are_no_numbers_are_refused():
+    texts = list(np.random.default_rng(0).integers(3, 50, (2, 9)))
+    with pytest.raises(BadInputError, match=r"computes in bfloat16.* model.float\(\)"):
+        td.inspect(library_model("gpt2").bfloat16(), texts)
+    damaged = library_model("gpt2")
+    with torch.no_grad():
+        damaged.h[1].mlp.c_fc.weight[0, 0] = torch.nan
+    with pytest.raises(BadInputError, match=r"h.1.mlp.c_fc.weight holds NaN"):
+        td.inspect(damaged, texts, null="none", ladder=False)
 
 
 def test_options_that_do_not_fit_are_all_named(folder):

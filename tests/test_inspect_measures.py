@@ -156,6 +156,18 @@ def test_a_head_of_known_temperature_has_slope_one_at_it(rng):
     assert (other.r2 < 0.01).all()
 
 
+def test_a_leader_of_a_local_head_is_seen_by_few_queries_and_leads():
+    places = np.arange(60)
+    seen = np.abs(places[:, None] - places) <= 4
+    uniform = np.where(seen, 1 / seen.sum(axis=1, keepdims=True), 0.0)
+    led = np.where(seen[:, [30]], np.where(places == 30, 1.0, 0.0), uniform)
+    found = leaders(np.stack([uniform, led]), seen)
+    # Nine queries see key 30, and each of them nine keys.
+    assert largest_lead(found, seen) == pytest.approx([1.0, 9.0])
+    assert found.content.sum(axis=1).tolist() == [0, 1]
+    assert found.content[1, 30]
+
+
 def test_the_commonest_key_is_the_null_of_leaders():
     attention = np.zeros((1, 4, 4))
     attention[0, [0, 1, 2, 3], [2, 2, 2, 0]] = 1

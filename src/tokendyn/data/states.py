@@ -76,14 +76,12 @@ def read_states(path: str | Path) -> HiddenStates:
     if 8 * states.size > MOST_TABLE_BYTES:
         raise BadInputError(f"{path} holds {states.size / 2**27:.0f} GiB of states; choose some of the tokens")
     states = states.astype(np.float64)
-    if not np.isfinite(states).all():
-        raise BadInputError(f"{path}: the states hold NaN or infinity; write them in a wider type")
     labels = tuple(map(str, range(states.shape[1]))) if names is None else tuple(map(str, names.tolist()))
-    if len(labels) != states.shape[1]:
-        raise BadInputError(f"{path}: {len(labels)} names for {states.shape[1]} tokens")
-    if attention is not None:
-        attention = _checked_attention(path, attention, states.shape)
-    return HiddenStates(states=states, labels=labels, source=str(path), attention=attention)
+    if attention is not None and attention.dtype.kind in "fiu":
+        attention = attention.astype(np.float64)
+    stream = HiddenStates(states=states, labels=labels, source=str(path), attention=attention)
+    check_stream(stream)
+    return stream
 
 
 def holds_states(path: str | Path) -> bool:
@@ -98,19 +96,32 @@ def holds_states(path: str | Path) -> bool:
         return len(file.shapes.get(STATES, ())) == 3
 
 
-def _checked_attention(path: Path, attention: np.ndarray, states: tuple[int, ...]) -> np.ndarray:
-    """Return attention weights that fit the states; rows of weights that do not add to 1 are refused."""
+def check_stream(stream: HiddenStates) -> None:
+    """Refuse hidden states that cannot be measured, whether they come from a file or from memory.
+
+    Raises
+    ------
+    BadInputError
+        For numbers that are not finite, names that do not fit, or rows of attention that are no weights.
+    """
+    if not np.isfinite(stream.states).all():
+        raise BadInputError(f"{stream.source}: the states hold NaN or infinity; write them in a wider type")
+    if len(stream.labels) != stream.states.shape[1]:
+        raise BadInputError(f"{stream.source}: {len(stream.labels)} names for {stream.states.shape[1]} tokens")
+    if stream.attention is not None:
+        _check_attention(stream.source, stream.attention, stream.states.shape)
+
+
+def _check_attention(source: str, attention: np.ndarray, states: tuple[int, ...]) -> None:
     layers, tokens = states[0] - 1, states[1]
     if attention.ndim != 4 or attention.shape[::2] != (layers, tokens) or attention.shape[3] != tokens:
         raise BadInputError(
-            f"{path}: attention has shape {attention.shape}; expected (layers, heads, tokens, tokens) with {layers} "
+            f"{source}: attention has shape {attention.shape}; expected (layers, heads, tokens, tokens) with {layers} "
             f"layers and {tokens} tokens"
         )
-    attention = attention.astype(np.float64)
     sums = attention.sum(axis=-1)
     if not (np.isfinite(attention).all() and (attention >= 0).all() and np.abs(sums - 1).max() < _ROW_ERROR):
-        raise BadInputError(f"{path}: attention holds rows that are no weights; expected rows above 0 that add to 1")
-    return attention
+        raise BadInputError(f"{source}: attention holds rows that are no weights; expected rows above 0 that add to 1")
 
 
 def write_states(states: HiddenStates, path: str | Path, *, overwrite: bool = False) -> None:

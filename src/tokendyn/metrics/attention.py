@@ -101,8 +101,8 @@ def leaders(
 ) -> Leaders:
     """Tell keys that lead from keys that drain.
 
-    A key leads when it gets more than :data:`LEADS` times what a uniform head gives it, and a quarter of the queries
-    may see it (late keys of a causal model have a base near zero). It is a sink when, besides, its odds in the output
+    A key leads when it gets more than :data:`LEADS` times what a uniform head gives it, and :func:`often_seen` holds
+    for it. It is a sink when, besides, its odds in the output
     are less than :data:`DRAINS` times its odds in the attention: the head looks at it and takes nothing. Odds and not
     shares, since a key with nine tenths of the weight cannot have five times that of the output.
 
@@ -115,11 +115,10 @@ def leaders(
     output_norms
         ``|O v_j|``; without them no key is called a sink.
     """
-    tokens = len(seen)
     base = (seen / seen.sum(axis=-1, keepdims=True)).mean(axis=0)
     share = attention.mean(axis=1, dtype=np.float64)
     lead = share / np.where(base > 0, base, 1.0)
-    leading = (lead > LEADS) & (seen.sum(axis=0) >= tokens / 4)
+    leading = (lead > LEADS) & often_seen(seen)
     if output_norms is None:
         nothing = np.full(share.shape, np.nan)
         return Leaders(share, lead, nothing, np.zeros(share.shape, dtype=bool), leading)
@@ -198,8 +197,18 @@ def permuted_lead(
 
 
 def largest_lead(found: Leaders, seen: Bool[np.ndarray, "tokens keys"]) -> Float[np.ndarray, " heads"]:
-    """Return the largest lead of a key that a quarter of the queries may see."""
-    return np.asarray(found.lead[:, seen.mean(axis=0) >= 0.25].max(axis=-1))
+    """Return the largest lead of the keys that enough queries may see; see :func:`often_seen`."""
+    return np.asarray(found.lead[:, often_seen(seen)].max(axis=-1))
+
+
+def often_seen(seen: Bool[np.ndarray, "tokens keys"]) -> Bool[np.ndarray, " keys"]:
+    """Return the keys that at least a quarter as many queries may see as the key that most queries see.
+
+    Late keys of a causal model have a base near zero. In a layer of local attention no key is seen by a quarter of all
+    queries, so that their number counts beside that of the key that is seen most.
+    """
+    counts = seen.sum(axis=0)
+    return np.asarray(4 * counts >= counts.max())
 
 
 def permuted_top(

@@ -159,7 +159,7 @@ def inputs_of(model: Model, texts: Any, tokens: int, column: str = "text") -> In
         if not all(isinstance(entry, str) for entry in several):
             raise BadInputError("texts holds texts and others; give texts alone, or numbers of tokens alone")
         return Inputs(lambda: _parts(several), lambda part: model.encode(part, tokens), _empty_text)
-    return Inputs(lambda: [several] if several else [], lambda part: [_given(entry, tokens) for entry in part])
+    return Inputs(lambda: [several] if several else [], lambda part: [_given(model, entry, tokens) for entry in part])
 
 
 def _empty_text(text: str) -> bool:
@@ -191,7 +191,7 @@ def _file_parts(path: Path, column: str) -> Iterator[list[str]]:
     yield from _parts(itertools.chain.from_iterable(part.texts for part in parts))
 
 
-def _given(entry: Any, tokens: int) -> Encoded:
+def _given(model: Model, entry: Any, tokens: int) -> Encoded:
     """Return an input that is given as numbers."""
     ids = np.asarray(entry)
     if ids.dtype.kind not in "iuf" or ids.ndim not in (1, 3) or (ids.ndim == 1 and ids.dtype.kind == "f"):
@@ -201,7 +201,13 @@ def _given(entry: Any, tokens: int) -> Encoded:
         )
     if ids.ndim == 3:
         return Encoded(ids=ids, names=(), added=())
-    kept = ids[:tokens]
+    numbers = int(getattr(model.config, "vocab_size", ids.max(initial=0) + 1))
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= numbers:
+        raise BadInputError(
+            f"numbers of tokens lie between {ids.min()} and {ids.max()}; expected 0 to {numbers - 1}, those of the "
+            "model"
+        )
+    kept = ids[: min(tokens, model.most_tokens or tokens)]
     return Encoded(
         ids=kept, names=tuple(map(str, kept)), added=(False,) * len(kept), left_out=max(len(ids) - len(kept), 0)
     )

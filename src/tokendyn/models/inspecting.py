@@ -311,6 +311,11 @@ def _opened(model: Any, *, double: bool, part: str) -> "Model":
         raise BadInputError(
             "the model returns no attention weights; call model.set_attn_implementation('eager') before"
         )
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    if dtype not in ("float32", "float64"):
+        raise BadInputError(
+            f"the model computes in {dtype}, too coarse for what is measured; call model.float() before"
+        )
     return Model(model, source=type(model).__name__, part=part)
 
 
@@ -336,7 +341,7 @@ def _inspected(
     began = time.perf_counter()
     survey = inputs.survey()
     count = len(survey.lengths)
-    by_reference = count < LEAST_TEXTS and survey.are_texts and model.rules is not None
+    by_reference = count < LEAST_TEXTS and survey.are_texts and model.has_tokenizer
     if count == 1 and not by_reference:
         raise BadInputError("one input has no others to compare it with; give two or more, or a model with a tokenizer")
     others = model.encode(reference_texts()) if by_reference else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tokendyn.metrics.attention import leaders, visible
+from tokendyn.metrics.attention import leaders, often_seen, visible
 from tokendyn.metrics.geometry import clusters
 from tokendyn.models.source import Encoded, Model
 from tokendyn.models.tracing import Ablation, LayerView
@@ -80,18 +80,18 @@ class Received:
     ----------
     total
         ``(keys,)`` over that of a uniform head, summed over layers; None before a layer with attention has run.
-    seen_by
-        ``(keys,)``: share of the queries that may attend to each key in the last layer.
+    often
+        ``(keys,)``: which of them enough queries may attend to in the last layer.
     """
 
     def __init__(self) -> None:
         self.total: np.ndarray | None = None
-        self.seen_by = np.zeros(0)
+        self.often = np.zeros(0, dtype=bool)
 
     def add(self, lead: Float[np.ndarray, " keys"], seen: Bool[np.ndarray, "tokens keys"]) -> None:
         """Add the mean lead of each key in one layer."""
         self.total = lead if self.total is None else self.total + lead
-        self.seen_by = seen.mean(axis=0)
+        self.often = often_seen(seen)
 
     def __call__(self, view: LayerView) -> None:
         """Add a layer of a run."""
@@ -115,7 +115,7 @@ def key_ablations(model: Model, encoded: Encoded, received: Received) -> list[tu
     if encoded.ids.ndim != 1 or received.total is None or not model.takes_mask:
         return []
     # Late keys of causal models have a base near zero; as a null they would be masked for hardly any query.
-    often = received.seen_by >= 0.25
+    often = received.often
     loudest = int(np.where(often, received.total, -np.inf).argmax())
     content = [place for place, added in enumerate(encoded.added) if not added and place not in (0, loudest)]
     content = [place for place in content if often[place]] or content

@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,6 +142,11 @@ class Model:
         return "pixel_values" in self._accepted and "input_ids" not in self._accepted
 
     @property
+    def has_tokenizer(self) -> bool:
+        """Whether it cuts texts into tokens; without one it takes numbers of tokens."""
+        return self.rules is not None and self.rules.is_file()
+
+    @property
     def most_tokens(self) -> int | None:
         """How many tokens the model takes; None where its configuration does not say."""
         most = next((int(value) for name in _LENGTHS if (value := getattr(self.config, name, None))), None)
@@ -189,7 +194,7 @@ class Model:
         if empty or not texts:
             where = f"texts {', '.join(empty[:10])} are empty" if len(texts) > 1 else "the text is empty"
             raise BadInputError(f"{where}; give texts with words" if texts else "there are no texts; give one")
-        if self.rules is None or not self.rules.is_file():
+        if self.rules is None or not self.has_tokenizer:
             raise BadInputError(
                 f"{self.source} has no {RULES}, which cuts texts into tokens; write it with "
                 "AutoTokenizer.from_pretrained(folder).save_pretrained(folder), or give numbers of tokens"
@@ -251,10 +256,18 @@ class Model:
             given = self.module(**self._inputs(encoded, public=not known))
         states = tracer.all_states() if known else self._public_states(given, tracer)
         if not np.isfinite(states).all():
-            raise BadInputError(f"{self.source}: states are NaN or infinite; run it with double=True")
+            raise BadInputError(f"{self.source}: {self._not_finite()}")
         if visit is not None and not known:
             _visit_public(states, given, visit)
         return Run(states=states, outputs=tuple(tracer.outputs))
+
+    def _not_finite(self) -> str:
+        """Return why states are not finite, and what helps."""
+        for name, weight in self.module.named_parameters():
+            if not weight.isfinite().all():
+                return f"{name} holds NaN or infinity: its weights are damaged; get the model again"
+        more = "; its weights are too large" if self.is_double else "; run it with double=True"
+        return f"states are NaN or infinite{more}"
 
     def _public_states(self, given: Any, tracer: Tracer) -> np.ndarray:
         """Return the states of a family that is not known: those of its blocks where they are what the model returns.
@@ -405,8 +418,9 @@ class Model:
     def unknown(self) -> str:
         """What to say where a family is needed and not known."""
         return (
-            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: only its states are "
-            "there; name the parts with td.register_family(td.models.Family(...))"
+            f"{self.source} is of the family {self.model_type!r}, whose parts are not known: its states are there, and "
+            "its attention where it returns it, but nothing that needs its parts; name them with "
+            "td.register_family(td.models.Family(...))"
         )
 
     @cached_property
@@ -490,14 +504,33 @@ def open_model(folder: str | Path, *, double: bool = False, part: str = "") -> M
     transformers, torch = library("transformers"), library("torch")
     with quiet():
         try:
-            module = transformers.AutoModel.from_pretrained(
+            module, loading = transformers.AutoModel.from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                attn_implementation="eager", dtype=torch.float64 if double else torch.float32,
+                attn_implementation="eager", dtype=torch.float64 if double else torch.float32, output_loading_info=True,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise BadInputError(f"{folder} cannot be read by the transformers library ({reason})") from None
-    return Model(module, Path(folder) / RULES, Path(folder).resolve().name, part)
+    model = Model(module, Path(folder) / RULES, Path(folder).resolve().name, part)
+    _check_trained(model, module, loading["missing_keys"])
+    return model
+
+
+def _check_trained(model: Model, whole: Any, lacking: Collection[str]) -> None:
+    """Refuse a model with a weight that no file holds: the library fills it with random numbers.
+
+    A pooler, or the half that is not looked at, may be random: it moves no token.
+    """
+    import torch
+
+    embeddings = [module for module in model.module.modules() if isinstance(module, torch.nn.Embedding)]
+    own = {id(weight) for module in (*model.blocks, *embeddings) for weight in module.parameters()}
+    lost = sorted(name for name, weight in whole.named_parameters() if name in lacking and id(weight) in own)
+    if lost:
+        raise BadInputError(
+            f"{model.source}: {len(lost)} weights of its layers are in no file, such as {lost[0]}, and would be "
+            "random; save the whole model under the names of its library: model.save_pretrained(folder)"
+        )
 
 
 @contextmanager

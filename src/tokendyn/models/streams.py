@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokendyn.data.states import SUFFIXES, HiddenStates, read_states
+from tokendyn.data.states import SUFFIXES, HiddenStates, check_stream, read_states
 from tokendyn.errors import BadInputError
 from tokendyn.metrics.attention import (
     cold_index,
@@ -57,6 +57,9 @@ def inspect_states(given: Any) -> "Inspection":
     shapes = {(stream.states.shape[0], stream.states.shape[2]) for stream in streams}
     if len(shapes) > 1:
         raise BadInputError("the states have different numbers of layers or dimensions; they are of different models")
+    heads = {stream.attention.shape[1] for stream in streams if stream.attention is not None}
+    if len(heads) > 1:
+        raise BadInputError(f"attention has {min(heads)} to {max(heads)} heads; the states are of different models")
     sources = streams[:MOST_SOURCES]
     pool = pool_of((stream.states for stream in sources), len(sources)) if len(sources) > 1 else None
     texts = [_measured(stream, pool) for stream in streams]
@@ -75,6 +78,8 @@ def _stream(given: Any) -> HiddenStates:
     stream = read_states(given) if isinstance(given, str | Path) else given
     if isinstance(stream, np.ndarray):
         stream = _from_array(stream)
+    elif stream is given:
+        check_stream(stream)
     tokens = stream.states.shape[1]
     if tokens < LEAST_TOKENS or stream.layers < 1:
         raise BadInputError(
