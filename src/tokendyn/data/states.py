@@ -87,7 +87,7 @@ def read_states(path: str | Path) -> HiddenStates:
 
 
 def holds_states(path: str | Path) -> bool:
-    """Return whether a file holds the states of several layers, as :func:`write_states` and an inspection write them."""
+    """Return whether a file holds the states of all layers of a model, as :func:`write_states` writes them."""
     path = Path(path)
     if not path.is_file() or path.suffix.lower() not in (".npz", ".safetensors"):
         return False
