@@ -68,31 +68,106 @@ def lens(page):
 # ---- the tour ----
 
 
+HARD, SOFT, SAID = "#x-hard-said", "#x-soft-said", "#x-tour-said"
+
+
+def to_step(page, step):
+    """Begin the tour and go to a step."""
+    page.click("#x-tour-start")
+    for _ in range(step - 1):
+        page.click("#x-tour-next")
+    drawn(page)
+
+
 def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
     page.click("#x-tour-start")
-    titles = []
+    titles, heights = [], set()
     for step in range(1, 7):
         drawn(page)
         titles.append(page.inner_text("#x-tour-title"))
         assert titles[-1].startswith(f"{step} of 6: ")
         assert page.evaluate("document.activeElement.id") == "x-tour-title"
+        assert page.is_hidden("#x-note")
+        assert (page.inner_text(HARD) == "") == (step < 4), "leaders are shown before they are explained"
+        heights.add(round(page.locator("#x-tour-next").bounding_box()["y"] / 4))
         if step == 3:
             page.click("#x-tour-action")
             assert page.evaluate("tokendynExplorer.state.position") == 1
         if step == 4:
-            assert page.inner_text("#x-tour-said") == "Leaders now: 0, 2."
+            assert page.inner_text(SAID) == "Leaders now: 0, 2."
             page.evaluate("tokendynExplorer.app.seek(1)")
             drawn(page)
-            assert page.inner_text("#x-tour-said") == "Leaders now: 0, 1, 2."
+            assert page.inner_text(SAID) == "Leaders now: 0, 1, 2."
         if step < 6:
             page.click("#x-tour-next")
     assert len(set(titles)) == 6
-    assert "Leaders at the start: 0, 2." in page.inner_text("#x-tour-said")
-    page.evaluate("tokendynExplorer.app.moveToken(7, [1.2, -1])")
-    drawn(page)
-    assert "Done" in page.inner_text("#x-tour-said")
+    assert len(heights) == 1, "the buttons move"
     page.click("#x-tour-next")
     assert page.is_hidden("#x-tour")
+    assert "Try another preset" in page.inner_text("#x-invite-text")
+
+
+def test_the_keys_that_the_tour_names_make_token_7_a_leader_in_view(page):
+    to_step(page, 6)
+    assert "Leaders at the start: 0, 2." in page.inner_text(SAID)
+    page.focus("#x-hard")
+    page.keyboard.press("p")
+    presses = 0
+    while "Done" not in page.inner_text(SAID):
+        page.keyboard.press("Shift+ArrowUp")
+        drawn(page)
+        presses += 1
+        assert presses < 7
+    assert page.inner_text(SAID) == "Done: at the start, the leaders are now 0, 2, 7. Now press Play."
+    box, (_, y, _) = page.locator("#x-hard").bounding_box(), place_of(page, 7)
+    assert y > box["y"] + 12
+    page.click("#x-tour-close")
+
+
+def test_the_pictures_of_the_tour_end_above_the_bar_that_plays(page):
+    page.set_viewport_size({"width": 1280, "height": 720})
+    to_step(page, 6)
+    box = page.locator("#x-hard").bounding_box()
+    assert box["y"] + box["height"] < page.locator("#x-play").bounding_box()["y"]
+    page.click("#x-tour-close")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+
+
+@pytest.mark.parametrize(
+    ("beta", "said"),
+    [(0.03, "all tokens in one point"), (1.0, "all tokens in one point"), (20.0, "2 would"), (1e3, "3 would")],
+)
+def test_softmax_is_not_said_to_have_leaders_that_it_lost(page, beta, said):
+    field(page, "#x-beta-field", beta)
+    page.evaluate("tokendynExplorer.app.seek(30)")
+    drawn(page)
+    assert page.inner_text(SOFT).startswith(said)
+    assert page.inner_text(HARD) == "3 leaders"
+    end = replay(Explored(presets()["emerging-leader"].tokens, inverse_temperature=beta)).softmax.states[-1]
+    gaps = np.linalg.norm(end[:, None] - end, axis=2)
+    apart = {tuple(row) for row in (gaps < 0.1).tolist()}
+    assert len(apart) == (1 if said.startswith("all") else int(said[0]))
+
+
+def test_crosses_are_drawn_above_the_stars(page):
+    page.evaluate("tokendynExplorer.app.seek(30)")
+    looks = []
+    for on in (True, False):
+        page.set_checked("#x-show-projected", on)
+        drawn(page)
+        looks.append(
+            page.evaluate(
+                """([x, y]) => {
+                  const canvas = document.getElementById("x-hard"), box = canvas.getBoundingClientRect();
+                  const pen = canvas.getContext("2d"), ratio = canvas.width / canvas.clientWidth;
+                  const at = [x - box.left - canvas.clientLeft, y - box.top - canvas.clientTop];
+                  return Array.from(pen.getImageData(...at.map((part) => Math.round(part * ratio)), 1, 1).data);
+                }""",
+                place_of(page, 0)[:2],
+            )
+        )
+    page.set_checked("#x-show-projected", True)
+    assert looks[0] != looks[1]
 
 
 # ---- links ----
@@ -450,6 +525,20 @@ def test_on_a_phone_the_sliders_are_on_one_screen_with_the_picture(phone):
     assert phone.locator("#x-soft").bounding_box() is None
     phone.check("input[name=x-which][value=softmax]")
     assert phone.locator("#x-soft").bounding_box() is not None
+
+
+def test_the_tour_on_a_phone_speaks_of_one_picture_and_of_no_keys(phone):
+    phone.check("input[name=x-which][value=hardmax]")
+    phone.click("#x-tour-start")
+    texts = []
+    for _ in range(6):
+        drawn(phone)
+        texts.append(phone.inner_text("#x-tour-text"))
+        shown = phone.locator("#x-hard, #x-soft").filter(visible=True).bounding_box()
+        assert shown["y"] + shown["height"] <= phone.locator("#x-play").bounding_box()["y"]
+        phone.click("#x-tour-next")
+    assert "two pictures" not in texts[0]
+    assert not any("keyboard" in text for text in texts)
 
 
 # ---- words of a trained model ----

@@ -178,7 +178,7 @@
 
   const legend = () => (app.sphere()
     ? ["★ a token of a cluster, as large as the cluster", "colour: the cluster at the last time (one colour for a continuum)", "× where the projected law puts the tokens", state.setup.d === 3 ? "patches: the cluster that a point would follow" : "ring: the cluster that a point would follow"]
-    : ["★ leaders, as large as what follows them", "colour: the leader that a token follows in the end", "× where tokens will end, by the theorem", "shaded: hull of the leaders; dotted: hull of all", "sectors: the leader that a point would follow"]);
+    : ["★ leaders, as large as what follows them", "colour: the leader that a token follows in the end", "× where hardmax tokens end, by the theorem", "shaded: hull of the leaders; dotted: hull of all", "sectors: the leader that a point would follow"]);
 
   const fillControls = () => {
     const { setup } = state, sphere = app.sphere();

@@ -38,6 +38,12 @@ const tokendynDraw = (() => {
    */
   const groups = (run, state) => (run.setup.model === "meanfield" ? clusters(run) : chains(run, state));
 
+  /** Whether all tokens of a state are in one point, as far as a picture shows it. */
+  const merged = (run, state) => {
+    const { n, d } = run.setup, x = run.states[Math.min(state, run.states.length - 1)];
+    return n > 1 && x.every((value, place) => Math.abs(value - x[place % d]) < 0.01 * run.scale);
+  };
+
   const chains = (run, state) => {
     const at = Math.max(0, Math.min(state, run.leaders.length - 1));
     if (run.chain?.at === at && run.chain.known === run.found.length) return run.chain;
@@ -52,7 +58,9 @@ const tokendynDraw = (() => {
         if (of[i] >= 0) masses[of[i]] += weights[i];
       }
     }
-    const members = run.found.map(({ token, since }, place) => ({ token, since, mass: masses[place], shown: since <= at }));
+    // With softmax nobody leads for ever: shown are those who lead now, and none once all tokens are in one point.
+    const leads = new Set(run.kind === "softmax" && follow && !merged(run, at) ? Array.from(follow.keys()).filter((i) => follow[i] === i).map((i) => run.place[i]) : []);
+    const members = run.found.map(({ token, since }, place) => ({ token, since, mass: masses[place], shown: since <= at && (run.kind === "hardmax" || leads.has(place)) }));
     run.chain = { at, known: run.found.length, of, members };
     return run.chain;
   };
@@ -226,8 +234,6 @@ const tokendynDraw = (() => {
   const crosses = (pen, scene, colours) => {
     const { targets, view, width, height } = scene, place = placer(view, width, height);
     if (!targets) return;
-    pen.strokeStyle = colours.ink;
-    pen.lineWidth = 1.2;
     pen.beginPath();
     const seen = new Set();
     for (const target of targets) {
@@ -236,7 +242,12 @@ const tokendynDraw = (() => {
       seen.add(key);
       pen.moveTo(x - 5, y - 5); pen.lineTo(x + 5, y + 5); pen.moveTo(x - 5, y + 5); pen.lineTo(x + 5, y - 5);
     }
-    pen.stroke();
+    // A halo, since a cross may be on a star.
+    for (const [colour, wide] of [[colours.paper, 3.6], [colours.ink, 1.4]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.stroke();
+    }
   };
 
   const drawStar = (pen, x, y, size, rays) => {
@@ -327,6 +338,7 @@ const tokendynDraw = (() => {
       pen.arc(a, b, 12, 0, 2 * Math.PI);
       pen.stroke();
     }
+    crosses(pen, scene, colours);
     if (names) labelled(pen, places, labels, stars, colours, width, height);
   };
 
@@ -389,5 +401,5 @@ const tokendynDraw = (() => {
     pen.beginPath(); pen.moveTo(px(position), top); pen.lineTo(px(position), bottom); pen.stroke();
   };
 
-  return { NEUTRAL, theme, lifted, groups, placer, unplace, between, cells, hulls, trails, crosses, links, outside, tokens, chart };
+  return { NEUTRAL, theme, lifted, groups, merged, placer, unplace, between, cells, hulls, trails, links, outside, tokens, chart };
 })();

@@ -48,7 +48,7 @@
   /** Cells, hulls and trails change with the state only: they are kept on a second canvas between. */
   const background = (kind, scene, size, colours, colour) => {
     const { run, view } = scene, kept = state.layers[kind];
-    const key = [scene.state, run.states.length > scene.state, scene.group.known ?? scene.group.fresh, scene.targets?.length, state.ghost?.states.length, view.centre, view.radius, view.turn, Object.values(show), app.dark.matches].join();
+    const key = [scene.state, run.states.length > scene.state, scene.group.known ?? scene.group.fresh, view.centre, view.radius, view.turn, Object.values(show), app.dark.matches].join();
     if (kept && kept.run === run && kept.key === key) return kept.canvas;
     const canvas = kept?.canvas ?? document.createElement("canvas");
     canvas.width = canvases[kind].width;
@@ -59,20 +59,28 @@
     tokendynFrame.frame(pen, scene, colours);
     if (show.hull && !app.sphere()) draw.hulls(pen, scene, colours);
     if (show.trails) draw.trails(pen, scene, colour);
-    if (show.projected) draw.crosses(pen, scene, colours);
     state.layers[kind] = { run, key, canvas };
     return canvas;
   };
 
+  /** No groups: all tokens are plain dots. */
+  const plain = (run) => ({ of: new Int32Array(run.setup.n).fill(-1), members: [] });
+
+  const counted = (run, at, group) => {
+    const count = group.members.filter((member) => member.shown).length;
+    if (app.sphere()) return `${count} ${count === 1 ? "cluster" : "clusters"}`;
+    if (run.kind === "softmax") return draw.merged(run, at) ? "all tokens in one point" : `${count} would lead with hardmax`;
+    return `${count} ${count === 1 ? "leader" : "leaders"}`;
+  };
+
   const panel = (kind, colours) => {
     const run = state.shown[kind], canvas = canvases[kind], size = sized(canvas);
-    const position = Math.min(state.position, run.states.length - 1), at = Math.floor(position), group = draw.groups(run, at);
+    const position = Math.min(state.position, run.states.length - 1), at = Math.floor(position), group = state.plain ? plain(run) : draw.groups(run, at);
     const scene = {
       run, view: state.view, width: size.width, height: size.height, state: at, position: app.still.matches ? at : position, group,
       most: coloured(group), selected: state.selected, names: show.names, targets: crossesOf(run), linked: linkedOf(run.setup.n),
     };
-    const count = group.members.filter((member) => member.shown).length, [one, many] = app.sphere() ? ["cluster", "clusters"] : ["leader", "leaders"];
-    $(kind === "hardmax" ? "x-hard-said" : "x-soft-said").textContent = run.failure || `${count} ${count === 1 ? one : many}`;
+    $(kind === "hardmax" ? "x-hard-said" : "x-soft-said").textContent = run.failure || (state.plain ? "" : counted(run, at, group));
     if (!size.width) return 0;
     const colour = colourOf(colours, scene.most);
     size.pen.clearRect(0, 0, size.width, size.height);

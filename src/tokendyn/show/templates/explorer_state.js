@@ -6,7 +6,7 @@ const tokendynApp = (() => {
   const data = JSON.parse($("x-data").textContent);
   const KINDS = ["hardmax", "softmax"], BUDGET = 6, MOST_PAST = 200, MOST_FILE = 20e6, MOST_ADDRESS = 100000;
   const state = {
-    setup: null, shown: {}, next: null, ghost: null, dirty: false, position: 0, playing: false, selected: -1, stale: true, layers: {},
+    setup: null, shown: {}, next: null, ghost: null, dirty: false, position: 0, playing: false, plain: false, selected: -1, stale: true, layers: {},
     view: { d: 2, centre: [0, 0], radius: 1.2, turn: null }, seed: 1, frames: [], works: [], tables: "", past: [], future: [], gesture: "",
   };
   const show = { hull: true, cells: true, trails: true, names: true, links: false, projected: true };
