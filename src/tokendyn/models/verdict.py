@@ -221,6 +221,7 @@ def _sinks(inspection: "Inspection") -> list[str]:
     layers = int((inspection.sinks[:, place] > 0.5).sum())
     drawn, passed = (_by_text(inspection, name) for name in ("sink_attention", "sink_output"))
     where = f"in most heads of {layers} of {inspection.layers} layers" if layers else "in some heads"
+    where += ", in the first text" if inspection.texts > 1 else ""  # the others have no such token at this place
     return [
         f"{inspection.tokens[place]!r} is a sink {where}: sinks get {measured(drawn, inspection, percent=True)} of the "
         f"attention and give {measured(passed, inspection, percent=True)} of the output; {leads}."
