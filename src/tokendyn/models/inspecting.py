@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tokendyn.errors import BadInputError
 from tokendyn.experiments import Experiment, ProgressCallback
+from tokendyn.words import some_are
 
 if TYPE_CHECKING:
     from tokendyn.models.inputs import Inputs, Survey
@@ -381,8 +382,8 @@ def _notes(model: "Model", survey: "Survey") -> tuple[str, ...]:
     if survey.cut:
         kept, left_out = survey.longest
         notes.append(
-            f"{survey.cut} of {len(survey.lengths)} texts are cut at {kept} tokens; of the longest {left_out} tokens "
-            "are left out"
+            f"{some_are(survey.cut, len(survey.lengths), 'text')} cut at {kept} tokens; of the longest {left_out} are left "
+            "out"
         )
     if model.family is None:
         notes.append(model.unknown)
