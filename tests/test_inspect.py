@@ -51,7 +51,7 @@ def test_a_text_that_is_too_long_is_cut_before_its_last_token_and_said(folder):
     assert encoded.left_out == 38
     assert encoded.names[-1] == "[SEP]"
     result = td.inspect(folder, [" ".join(["warm film"] * 50), *TEXTS[:2]], ablate="none", ladder=False)
-    assert any("1 of 3 texts is cut at 64 tokens" in note and "38 are left out" in note for note in result.notes)
+    assert any("1 of 3 texts is cut at 64 tokens" in note and "38 tokens" in note for note in result.notes)
 
 
 def test_an_inspection_has_tables_sentences_figure_and_page(inspected, tmp_path):

@@ -382,8 +382,8 @@ def _notes(model: "Model", survey: "Survey") -> tuple[str, ...]:
     if survey.cut:
         kept, left_out = survey.longest
         notes.append(
-            f"{some_are(survey.cut, len(survey.lengths), 'text')} cut at {kept} tokens; of the longest {left_out} are left "
-            "out"
+            f"{some_are(survey.cut, len(survey.lengths), 'text')} cut at {kept} tokens; "
+            f"of the longest {left_out} tokens are left out"
         )
     if model.family is None:
         notes.append(model.unknown)
