@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from published_leaders import published
 
-from tokendyn.sentiment import load, save
+from tokendyn.sentiment import LeaderClassifier, load, save
 from tokendyn.sentiment.heads import Softmax
 from tokendyn.sentiment.report import explained_text, write_explanation
 from tokendyn.sentiment.routing import route_all
@@ -127,3 +127,8 @@ def test_fifteen_classes_fit_and_two_of_numbers_stay_binary():
     model = published(epochs=4).fit(texts, labels)
     assert model.embedding_.shape[1] == 16
     assert model.score(texts, labels) > 0.9
+
+
+def test_classes_that_repeat_one_text_each_are_learned():
+    model = LeaderClassifier().fit(["good"] * 6 + ["bad"] * 6, ["pos"] * 6 + ["neg"] * 6)
+    assert model.predict(["bad", "good"]).tolist() == ["neg", "pos"]

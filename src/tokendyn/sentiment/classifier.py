@@ -182,7 +182,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     array(['neg', 'pos'], dtype='<U3')
     >>> why = model.explain("A warm and funny film.")
     >>> print(why.label, [leader.word for leader in why.leaders])
-    pos ['warm', 'funny']
+    pos ['funny', 'warm']
     >>> abs(why.bias + why.residual + sum(leader.contribution for leader in why.leaders) - why.logit) < 1e-9
     True
     """
