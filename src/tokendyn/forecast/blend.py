@@ -9,11 +9,9 @@ import numpy as np
 from tokendyn.forecast.base import Forecaster, Progress, pack_members, restore_members
 from tokendyn.forecast.checks import check_number
 from tokendyn.forecast.closed_loop import Forecast
-from tokendyn.forecast.growth import growths_of
+from tokendyn.forecast.growth import growth_factors, growths_of
 from tokendyn.forecast.kinds import kind_of, known_kinds
 
-#: Logarithm of the largest factor by which bounds grow: what is beyond it has left all bounds of a forecast.
-_MOST_GROWTH = 100.0
 #: A mean rests at a bound when it is this near to it, as a share of the distance between both: weights round.
 _RESTING = 1e-9
 
@@ -129,7 +127,7 @@ class Blend(Forecaster):
         low = np.minimum(self.low_, windows.min(axis=-2, keepdims=True))
         high = np.maximum(self.high_, windows.max(axis=-2, keepdims=True))
         reach, leads = self.clip * (self.high_ - self.low_), np.minimum(np.arange(1, steps + 1), self.grown_)
-        factors = np.exp(np.minimum(np.multiply.outer(leads, self.growths_), _MOST_GROWTH))
+        factors = growth_factors(self.growths_, leads)
         return np.where(low < 0.0, low * factors, low) - reach, np.where(high > 0.0, high * factors, high) + reach
 
     def _settle(self, values: np.ndarray, spread: np.ndarray | None, steps: int, window: np.ndarray) -> Forecast:

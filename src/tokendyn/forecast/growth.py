@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+#: Logarithm of the largest factor that growth is taken for; by the bounds of forecasts more is a divergence.
+_MOST = 100.0
 
 
 def half_slopes(series: Sequence[np.ndarray]) -> Float[np.ndarray, " features"]:
@@ -28,3 +31,10 @@ def growths_of(series: Sequence[np.ndarray]) -> np.ndarray:
             slopes = [2.0 * half_slopes(part) for part in (logs, halves) if max(map(len, part)) > 1]
             growths[kept] = np.maximum(np.min(slopes, axis=0), 0.0) if slopes else 0.0
     return growths
+
+
+def growth_factors(
+    growths: Float[np.ndarray, " features"], steps: Int[np.ndarray, " steps"]
+) -> Float[np.ndarray, "steps features"]:
+    """Return by which factor each column grows in so many steps, at most ``e^100``."""
+    return np.asarray(np.exp(np.minimum(np.multiply.outer(steps, growths), _MOST)))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast.growth import growths_of
+from tokendyn.forecast.growth import growth_factors, growths_of
 from tokendyn.words import counted
 
 #: Level of the bands that come with a forecast when none is asked for.
@@ -50,8 +50,6 @@ _RECENT = 0.8
 #: Share of the correction for few origins that origins of one series get: leaving each out of its own scale pays for
 #: the rest.
 _CORRECTED = 0.5
-#: Logarithm of the largest factor by which an early residual is taken for a late one.
-_MOST_GROWTH = 100.0
 #: A rollout that left all bounds counts as an error of so many standard deviations.
 _DIVERGED = 3.0
 #: Numbers of one batch of rollouts at most.
@@ -379,8 +377,7 @@ class _Collector:
             wild = lost[:, :, None] & ~(np.abs(residuals) <= self.bound)
             residuals = np.where(wild, self.bound, residuals)
             self.diverged += int(lost.any(axis=1).sum())
-            later = np.minimum(np.multiply.outer(len(one) - some, self.growths), _MOST_GROWTH)
-            residuals = residuals * np.exp(later)[:, None]
+            residuals = residuals * growth_factors(self.growths, len(one) - some)[:, None]
             self.squares += (residuals**2).mean(axis=1).sum(axis=0)
             self.kept.extend(np.ascontiguousarray(residuals[:, self.leads - 1][:, :, self.columns]))
 

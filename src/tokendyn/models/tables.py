@@ -9,6 +9,7 @@ import numpy as np
 from tokendyn.metrics.attention import LEADS
 from tokendyn.models.measures import CUTS
 from tokendyn.models.motion import PARTS
+from tokendyn.models.verdict import number
 from tokendyn.show.report import Cell, Table
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class _Column:
 
 
 def _shown(value: float, digits: int) -> str:
-    text = "–" if np.isnan(value) else f"{value:.{digits}f}"
-    return text if text == "–" or float(text) else text.lstrip("-")
+    return "–" if np.isnan(value) else number(value, digits)
 
 
 def _table(frame: "pd.DataFrame", groups: "Sequence[tuple[str, Sequence[_Column]]]", heading: str, note: str) -> Table:
