@@ -453,7 +453,7 @@ def test_the_numbers_of_the_circle_are_those_of_the_library(page):
 
 def test_settings_without_a_projected_law_are_said_to_be_so(page):
     page.select_option("#x-preset", "ball")
-    assert "There is nothing to predict" in lens(page)
+    assert "Tokens climb the energy" in lens(page)
     page.select_option("#x-preset", "turning")
     assert "complex: clusters turn in E" in lens(page)
 

@@ -132,6 +132,7 @@ def _flow(explored: Explored, inverse_temperature: float) -> FlowTrajectory:
         interaction=explored.matrix,
         value=explored.value,
         cold_limit=explored.cold_limit if math.isinf(inverse_temperature) else None,
+        causal=explored.causal,
         tie_tolerance=explored.tie_tolerance,
     )
     times = np.arange(explored.steps + 1) * explored.step

@@ -186,6 +186,7 @@
     $("x-note").textContent = [setup.title, setup.note].filter(Boolean).join(": ");
     $("x-method").value = setup.method;
     $("x-cold").value = setup.coldLimit;
+    $("x-causal").value = String(setup.causal);
     fillTitles();
     $("x-model-title").textContent = sphere ? "Flow on the sphere" : "Layers in the plane";
     $("x-chart-title").textContent = sphere ? "W₂ to the projected law against time" : "Softmax against hardmax";
@@ -204,10 +205,11 @@
 
   const fillPresets = () => {
     const kinds = [["Plane (arXiv 2407.01602)", "clustering", 2], ["Circle (arXiv 2605.10931)", "meanfield", 2], ["Sphere (arXiv 2605.10931)", "meanfield", 3]];
-    for (const [label, model, d] of kinds) {
+    const laws = ["Laws of neighbouring papers"], isLaw = (name) => name.startsWith("law-");
+    for (const [label, model, d] of [...kinds, laws]) {
       const group = element("optgroup", { label });
       for (const [name, record] of Object.entries(data.settings)) {
-        if (record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, (record.title || name).slice(0, 60)));
+        if (isLaw(name) ? !model : record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, (record.title || name).slice(0, 60)));
       }
       if (group.children.length) $("x-preset").append(group);
     }
@@ -225,6 +227,12 @@
     }
   };
 
+  /** Causal attention and a law of full support exclude each other. */
+  const seen = (changes) => {
+    app.change(changes);
+    fillControls();
+  };
+
   const listenControls = () => {
     fillPresets();
     fillChecks();
@@ -233,7 +241,8 @@
     app.phone.addEventListener("change", placeSliders);
     $("x-preset").addEventListener("change", () => app.choose($("x-preset").value));
     $("x-method").addEventListener("change", () => app.change({ method: $("x-method").value }));
-    $("x-cold").addEventListener("change", () => { app.change({ coldLimit: $("x-cold").value }); fillTitles(); });
+    $("x-cold").addEventListener("change", () => seen({ coldLimit: $("x-cold").value, ...($("x-cold").value === "hardmax" ? {} : { causal: false }) }));
+    $("x-causal").addEventListener("change", () => seen({ causal: $("x-causal").value === "true", ...($("x-causal").value === "true" ? { coldLimit: "hardmax" } : {}) }));
     $("x-token").addEventListener("change", () => app.select(Number($("x-token").value)));
     for (const which of document.querySelectorAll("input[name=x-which]")) {
       which.addEventListener("change", () => { $("x-panels").dataset.which = which.value; state.stale = true; });

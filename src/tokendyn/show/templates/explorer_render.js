@@ -97,6 +97,7 @@
     renderTable(colours);
     equation();
     theory();
+    if (tokendynLaws.behind(state.shown.softmax)) state.stale = true;
     $("x-said").textContent = said();
     $("x-time").value = String(state.position);
     $("x-time").setAttribute("aria-valuetext", said());
@@ -114,7 +115,24 @@
     return app.sphere() ? `t = ${(state.position * state.setup.step).toFixed(2)} of ${(total * state.setup.step).toFixed(1)}` : `layer ${at} of ${total}`;
   };
 
+  /** A law in place of the distance, where directions are all alike: what is measured solid, its closed form dashed. */
+  const renderLaw = (colours, { values, expected, along, from, ylabel, said, against = "closed form" }) => {
+    const size = sized($("x-chart")), { step } = state.setup;
+    draw.chart(size.pen, size.width, size.height, {
+      series: [{ values: expected, colour: colours.ink, dash: [6, 4] }, { values, colour: colours.accent, dash: [] }], from,
+      total: app.total(), step, position: state.position, ylabel, xlabel: along ? "against time, logarithmic" : "against time", along,
+    }, colours);
+    const at = Math.min(Math.floor(state.position), values.length - 1);
+    $("x-chart-said").textContent = `${said} Now ${at >= 0 ? lens.short(values[at]) : "–"}${expected[at] === undefined ? "" : `; ${against} ${lens.short(expected[at])}`}.`;
+  };
+
   const renderChart = (colours) => {
+    const curve = app.sphere() ? tokendynLaws.sphere(state.shown.softmax)?.curve : null;
+    const title = curve?.title ?? (app.sphere() ? "W₂ to the projected law against time" : "Softmax against hardmax");
+    if ($("x-chart-title").textContent !== title) $("x-chart-title").textContent = title;
+    if (curve) {
+      return renderLaw(colours, curve);
+    }
     const { hardmax, softmax } = state.shown, size = sized($("x-chart")), sphere = app.sphere();
     const hard = { values: app.curve(hardmax, softmax), colour: colours.ink, dash: [6, 4] }, soft = { values: app.curve(softmax, hardmax), colour: colours.accent, dash: [] };
     const none = sphere && !app.targetsOf(softmax);
