@@ -583,6 +583,15 @@ def test_everything_that_a_finger_presses_is_large_enough(phone):
     assert phone.evaluate(SMALL) == []
 
 
+def test_a_panel_that_was_hidden_a_moment_ago_is_saved(phone):
+    phone.check("input[name=x-which][value=hardmax]")
+    with phone.expect_download():
+        phone.evaluate("""() => {
+          for (const name of ["[value=softmax]", "#x-png"]) document.querySelector(name).click();
+        }""")
+    phone.check("input[name=x-which][value=hardmax]")
+
+
 def test_on_a_phone_on_its_side_the_tour_is_beside_the_pictures(phone):
     phone.set_viewport_size({"width": 844, "height": 390})
     to_step(phone, 5)

@@ -129,7 +129,9 @@
     const canvas = $("x-ellipse"), shape = () => settings.ellipse(state.setup.matrix ?? settings.identity(2));
     let held = null;
     canvas.addEventListener("pointerdown", (event) => {
-      const now = shape(), gaps = handles(now).map(([x, y]) => Math.hypot(x - event.offsetX, y - event.offsetY));
+      const now = shape();
+      if (!now) return;
+      const gaps = handles(now).map(([x, y]) => Math.hypot(x - event.offsetX, y - event.offsetY));
       canvas.setPointerCapture(event.pointerId);
       held = { which: gaps[0] <= gaps[1] ? 0 : 1, scale: ellipseScale(now), shape: now };
     });
@@ -141,6 +143,7 @@
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (held = null));
     canvas.addEventListener("keydown", (event) => {
       const now = shape(), turns = { ArrowLeft: 0.05, ArrowRight: -0.05 }[event.key], grows = { ArrowUp: 1.05, ArrowDown: 1 / 1.05 }[event.key];
+      if (!now) return;
       if (turns) setEllipse({ ...now, angle: now.angle + turns });
       else if (grows) setEllipse({ ...now, first: now.first * grows });
       else return;
@@ -242,7 +245,7 @@
     placeSliders();
     ellipsePointer();
     for (const screen of [app.phone, app.low]) screen.addEventListener("change", placeSliders);
-    $("x-preset").addEventListener("change", () => app.choose($("x-preset").value));
+    $("x-preset").addEventListener("change", () => { if ($("x-preset").value) app.choose($("x-preset").value); });
     $("x-method").addEventListener("change", () => app.change({ method: $("x-method").value }));
     $("x-cold").addEventListener("change", () => { app.change({ coldLimit: $("x-cold").value }); fillTitles(); });
     $("x-token").addEventListener("change", () => app.select(Number($("x-token").value)));
