@@ -138,8 +138,8 @@ class Lookup:
         others = (first[unknown], length[unknown])
         numbers, first, length, weights = numbers[~unknown], first[~unknown], length[~unknown], weights[~unknown]
         rows = units.rows[first]
-        # Entries ascend in each text, as in training; occurrences of one entry keep their order when spans are wanted.
-        order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
+        # Entries ascend in each text, as in training, and occurrences of one entry keep their order.
+        order = _sorted_by(rows, numbers, self.size)
         rows, numbers, weights = rows[order], numbers[order], weights[order]
         new = np.ones(len(rows), dtype=bool)
         new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
@@ -319,6 +319,17 @@ def _sorted_runs(runs: dict[tuple[int, int], int], words: int) -> tuple[Ints, In
     keys = np.array([run * words + word for run, word in runs], dtype=np.int64)
     order = np.argsort(keys, kind="stable")
     return keys[order], np.array(list(runs.values()), dtype=np.int64)[order]
+
+
+def _sorted_by(rows: Ints, numbers: Ints, size: int) -> Ints:
+    """Return the order by row, then by number below ``size``; equal ones stay in order."""
+    count = len(rows)
+    if not count or (int(rows.max()) + 1) * size * count > np.iinfo(np.int64).max:
+        return np.lexsort((numbers, rows))
+    # Keys that hold their own place are all different, and sorting them is several times faster than a stable order.
+    keys = (rows * size + numbers) * count + np.arange(count)
+    keys.sort()
+    return keys % count
 
 
 def _follow(runs: Ints, following: Ints, keys: Ints, names: Ints, words: int) -> Ints:
