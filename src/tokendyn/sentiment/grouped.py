@@ -147,7 +147,7 @@ def _prominence(
     alone: Float[np.ndarray, " entries"],
     group: Float[np.ndarray, " entries"],
 ) -> Float[np.ndarray, " chosen"]:
-    """Return by what leaders are named in order: by sign the side of the verdict comes first, else the steadiest effect.
+    """Return by what leaders are named in order: by sign the side of the verdict first, else the steadiest effect.
 
     What a rare word does is as exact, but another training would put another number: it is named later.
     """
