@@ -23,7 +23,7 @@ def doubts(series: Sequence[Snapshots]) -> list[str]:
             rows = "row lacks" if one.held == 1 else f"{one.held} rows lack"
             notes.append(f"{of}the last {rows} numbers, for which the last known ones stand; the forecast begins after")
         if one.grid is None:
-            marks, names = marks_of_gaps(one.values), one.names
+            marks, names = marks_of_gaps(one.values), list(one.names)
         else:
             # Land is marked in every snapshot; fields may be large.
             marks, names = marks_of_gaps(one.values[:1].T), [one.grid.described()]

@@ -304,8 +304,8 @@ def _open_frame(table: Any, what: str) -> Opened:
         frame = frame.set_index(marked[0])
         if frame.index.dtype.kind not in "iufMm" and not hasattr(frame.index, "freq"):
             frame.index = _dates(frame.index, what, str(marked[0]))
-    dates = dates_of_texts(frame.index)
-    frame = frame if dates is None else frame.set_axis(dates)
+    told = dates_of_texts(frame.index)
+    frame = frame if told is None else frame.set_axis(told)
     names = tuple(map(str, frame.columns))
     texts = [name for name, kind in zip(names, frame.dtypes, strict=True) if getattr(kind, "kind", "O") not in "iufb"]
     if texts:

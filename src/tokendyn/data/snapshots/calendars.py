@@ -267,7 +267,7 @@ def dates_of_texts(index: Any) -> "pd.DatetimeIndex | None":
     """Return the dates of an index of texts, where all of them are dates; None for any other index."""
     import pandas as pd
 
-    texts = without_quarters(index.to_numpy()) if len(index) and isinstance(index[0], str) else ()
+    texts: Any = without_quarters(index.to_numpy()) if len(index) and isinstance(index[0], str) else ()
     if not len(texts) or not re.search(r"\d", texts[0]) or pd.notna(pd.to_numeric(texts[0], errors="coerce")):
         return None
     with warnings.catch_warnings():

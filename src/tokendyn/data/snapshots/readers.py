@@ -202,7 +202,7 @@ def _choose(
 
 def _check_times_first(available: Columns, wanted: list[str], time: str | None) -> None:
     """Raise BadInputError if the times are as many as the entries of another axis of an array than the first one."""
-    count = available.shapes[time][:1] if time in available.shapes else ()
+    count = available.shapes.get(time or "", ())[:1]
     for name in wanted if count else ():
         shape = available.shapes[name]
         if shape[:1] != count and count[0] in shape[1:]:

@@ -139,7 +139,8 @@ def plain_array(values: Any) -> np.ndarray:
         If the rows of a list are of different lengths.
     """
     if np.ma.isMaskedArray(values):
-        return np.asarray(values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else values.data)
+        masked: Any = values
+        return np.asarray(masked.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else masked.data)
     try:
         array = np.asarray(values)
     except ValueError:
