@@ -119,7 +119,7 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
     if columns > 1:
         rows = GridSpec(len(axes), 1, figure=figure)
         for number, part in enumerate(axes):
-            part.set_subplotspec(rows[number])
+            _move(part, rows[number])
         each = height / (len(axes) / columns)
         height = len(axes) * float(np.clip(NARROW * each / (width / columns), 2.0, 5.0))
     figure.set_size_inches(NARROW, height)
@@ -132,7 +132,7 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
         restore()
         figure.set_size_inches(size)
         for part, spec in specs.items():
-            part.set_subplotspec(spec)
+            _move(part, spec)
         for text, shown in titles:
             text.set_text(shown)
 
@@ -152,6 +152,16 @@ def can_be_narrow(figure: Any) -> bool:
 def _is_grey(colour: str) -> bool:
     channels = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
     return max(channels) - min(channels) < 0.1 * 255
+
+
+def _move(axes: "Axes", spec: Any) -> None:
+    """Put axes into a cell of a grid, and their colour bars where they are.
+
+    The layout takes a bar that is left behind for a margin of its axes, which may then leave no room for them.
+    """
+    axes.set_subplotspec(spec)
+    for bar in getattr(axes, "_colorbars", ()):
+        bar._set_position(axes.get_position())
 
 
 def _in_one_grid(figure: "Figure") -> "list[Axes]":
