@@ -122,13 +122,14 @@ def causal_attention(profile: Profile, seed: int, *, flow: Flow = causal) -> Fin
     rows += [{"experiment": "parking", "seed": k, "centres": found, "expected": expected} for k, found in
              enumerate(parked)]  # fmt: skip
     moved, figure = _metastable(flow, seed)
+    remark = f"{count:,} tokens at a distance of {distance:g} have {expected:.5g} centres in the mean."
     values = {
         "distance of the end from the first token, largest": max(ends),
         "second token against its integral, relative error": abs(reached / until - 1),
         "number of centres against Renyi's density, relative error": abs(float(np.mean(parked)) / expected - 1),
         "move of strong centres by their distance, largest": moved,
     }
-    return Finding(values=values, table=pd.DataFrame(rows), figure=figure, remark=f"Renyi's constant {expected:.4g}.")
+    return Finding(values=values, table=pd.DataFrame(rows), figure=figure, remark=remark)
 
 
 def _metastable(flow: Flow, seed: int) -> tuple[float, Figure]:
@@ -143,9 +144,13 @@ def _metastable(flow: Flow, seed: int) -> tuple[float, Figure]:
     moves = np.linalg.norm(run.states[-1] - run.states[0], axis=1)
     figure, panel = axes("time", "angle")
     paths = np.unwrap(np.arctan2(run.states[:, :, 1], run.states[:, :, 0]), axis=0)
-    for index in range(len(angles)):
-        colour = LEADER_COLOURS[0] if strong[index] else LEADER_COLOURS[1] if parked[index] else NEUTRAL
-        panel.plot(times, paths[:, index], color=colour, lw=1.0, zorder=1 + parked[index])
+    groups = {"other tokens": (~parked, NEUTRAL), "other centres": (parked & ~strong, LEADER_COLOURS[1]),
+              "strong centres": (strong, LEADER_COLOURS[0])}  # fmt: skip
+    for name, (members, colour) in groups.items():
+        lines = panel.plot(times, paths[:, members], color=colour, lw=1.0)
+        if lines:
+            lines[0].set_label(name)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return float(moves[strong].max() / distance), figure
 
 
