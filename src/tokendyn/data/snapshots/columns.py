@@ -18,10 +18,11 @@ from tokendyn.data.cells import number_in
 from tokendyn.data.delimited import check_header, filled_rows, is_index, shape_problems, split_header
 from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
 from tokendyn.data.text_files import DELIMITERS, ending, no_column, open_text, readable
-from tokendyn.errors import BadInputError, MissingLibraryError
-from tokendyn.optional import library, missing
+from tokendyn.errors import BadInputError
+from tokendyn.optional import library
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
-from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
+from tokendyn.runs.hdf5_files import check_hdf5, packed_size, read_dataset
+from tokendyn.runs.netcdf_files import open_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
 from tokendyn.runs.paths import no_file, other_separator
@@ -368,17 +369,7 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
 
 @contextmanager
 def _open_netcdf(path: Path) -> Iterator[Columns]:
-    import xarray as xr
-
-    check_netcdf(path)
-    try:
-        opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
-    except ValueError as error:
-        if "cftime" in str(error) and missing("cftime"):
-            remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"
-            raise MissingLibraryError(remedy) from None
-        raise
-    with opened as dataset:
+    with open_netcdf(path) as dataset:
         yield replace(_of_dataset(dataset, str(path)), packed=packed_size(path))
 
 
