@@ -54,9 +54,9 @@ def open_netcdf(path: Path, *, cache: bool = True) -> Iterator["xr.Dataset"]:
             remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"
             raise MissingLibraryError(remedy) from None
         raise
-    except (AttributeError, IndexError) as error:  # SciPy checks no length, and takes attributes for its own
+    except (AttributeError, LookupError):  # SciPy checks no length, and takes attributes for its own
         if magic in _CLASSIC:
-            raise BadInputError(f"{path} cannot be read whole (its header is damaged); write it again") from error
+            raise BadInputError(f"{path} cannot be read whole (its header is damaged); write it again") from None
         raise
     with opened as dataset:
         yield dataset
