@@ -288,8 +288,8 @@ class ClusteringRun(Result):
         if not one_sided:
             return []
         return [
-            "all tokens lie on one side of the origin, so one leads all: subtract the mean of each column first, if its "
-            "zero means nothing"
+            "all tokens lie on one side of the origin, so one leads all: if the zero of the columns means nothing, "
+            "subtract the mean of each column first"
         ]
 
     def disagreement(self) -> str:
