@@ -5,7 +5,6 @@ Nothing in a file is executed: npz archives that need pickle are refused.
 
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ from tokendyn.data.snapshots.calendars import dates_of_texts
 from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
 from tokendyn.data.snapshots.series import plain_array
 from tokendyn.data.text_files import DELIMITERS, ending, no_column, open_text, readable
-from tokendyn.errors import BadInputError, MissingLibraryError
-from tokendyn.optional import library, missing
+from tokendyn.errors import BadInputError
+from tokendyn.optional import library
 from tokendyn.runs.bounded import MOST_TABLE_BYTES, check_ratio, open_bytes
-from tokendyn.runs.hdf5_files import check_hdf5, check_netcdf, packed_size, read_dataset
+from tokendyn.runs.hdf5_files import check_hdf5, packed_size, read_dataset
+from tokendyn.runs.netcdf_files import open_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.parquet_files import check_parquet
 from tokendyn.runs.paths import no_file, other_separator
@@ -420,20 +420,7 @@ def _time_of_groups(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 @contextmanager
 def _open_netcdf(path: Path) -> Iterator[Columns]:
-    import xarray as xr
-
-    check_netcdf(path)
-    try:
-        with warnings.catch_warnings():
-            # Dates before 1582 become objects of cftime, which are read as well.
-            warnings.simplefilter("ignore", category=xr.SerializationWarning)
-            opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
-    except ValueError as error:
-        if "cftime" in str(error) and missing("cftime"):
-            remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"
-            raise MissingLibraryError(remedy) from None
-        raise
-    with opened as dataset:
+    with open_netcdf(path) as dataset:
         yield replace(_of_dataset(dataset, str(path)), packed=packed_size(path))
 
 
