@@ -218,7 +218,7 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
                 x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
             )
         else:
-            axes.text(0.5, 0.5, "in no run that is resolved", transform=axes.transAxes, ha="center", color=QUIET)
+            axes.text(0.5, 0.06, "in no run that is resolved", transform=axes.transAxes, ha="center", color=QUIET)
         models = [(beta, _closure(diagram.at(beta)[0])) for beta in betas]
         closed = [(beta, getattr(model.phases, name)) for beta, model in models if model is not None]
         closed = [(beta, value) for beta, value in closed if math.isfinite(value)]
