@@ -245,7 +245,10 @@ def _meaning(explained: ExplainedText) -> str:
     """Return what the logit has to do with the probability."""
     rival, label = explained.classes
     if not explained.several:
-        return f"the logit; its logistic function is the probability of {label}"
+        kept = (
+            f", but a text of its length leaves either class at least {explained.doubt:.2%}" if explained.doubt else ""
+        )
+        return f"the logit; its logistic function is the probability of {label}{kept}"
     return f"the score of {label}" if explained.others is None else f"by which {label} leads {rival}, the second best"
 
 
