@@ -115,11 +115,14 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
     axes = _in_one_grid(figure)
     specs = {part: spec for part in axes if (spec := part.get_subplotspec()) is not None}
     titles = [(text, text.get_text()) for text in _titles(figure)]
+    bare = [part for part in axes if not part.yaxis.get_tick_params().get("labelleft", True)]
     columns = axes[0].get_subplotspec().get_gridspec().ncols if axes else 1  # type: ignore[union-attr]
     if columns > 1:
         rows = GridSpec(len(axes), 1, figure=figure)
         for number, part in enumerate(axes):
             _move(part, rows[number])
+        for part in bare:  # its neighbour on the left had the numbers
+            part.tick_params(labelleft=True)
         each = height / (len(axes) / columns)
         height = len(axes) * float(np.clip(NARROW * each / (width / columns), 2.0, 5.0))
     figure.set_size_inches(NARROW, height)
@@ -130,6 +133,8 @@ def narrowed(figure: "Figure") -> "Iterator[Figure]":
         yield figure
     finally:
         restore()
+        for part in bare:
+            part.tick_params(labelleft=False)
         figure.set_size_inches(size)
         for part, spec in specs.items():
             _move(part, spec)
