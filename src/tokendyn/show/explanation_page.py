@@ -272,8 +272,11 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
             "away from the leaders, are not shown."
         )
     if dropped:
-        kind = "1 word overlaps" if dropped == 1 else f"{dropped:,} words overlap"
-        notes.append(f"{kind} a stronger one and is not coloured; its contribution counts all the same.")
+        notes.append(
+            "1 word overlaps a stronger one and is not coloured; what it adds counts all the same."
+            if dropped == 1
+            else f"{dropped:,} words overlap stronger ones and are not coloured; what they add counts all the same."
+        )
     if explained.scaled:
         notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
     return notes
