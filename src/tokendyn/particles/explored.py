@@ -71,7 +71,7 @@ class Replay:
     def describe(self) -> list[str]:
         """Return sentences about the differences between the page and the library."""
         lines = [f"{kind}: the page ended within {gap:.1e} of this run" for kind, gap in self.differences.items()]
-        return lines or ["the file holds no final states to compare with"]
+        return lines or ["there are no final states to compare with: a link holds none, 'Save JSON' writes them"]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write both trajectories and the settings into a new folder."""

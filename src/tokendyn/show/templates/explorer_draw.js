@@ -378,7 +378,8 @@ const tokendynDraw = (() => {
     pen.strokeStyle = colours.line;
     pen.textAlign = "right";
     const every = log ? Math.max(1, Math.ceil((high - low) / 4)) : high / 4;
-    for (let tick = low; tick <= high + 1e-9; tick += every) {
+    // Without a curve there are no numbers for its axis.
+    for (let tick = low; all.length && tick <= high + 1e-9; tick += every) {
       const y = bottom - ((bottom - top) * (tick - low)) / (high - low || 1);
       pen.beginPath(); pen.moveTo(left, y); pen.lineTo(right, y); pen.stroke();
       pen.fillText(log ? (Math.abs(tick) < 3 ? `${10 ** tick}`.slice(0, 5) : `1e${tick}`) : tick.toPrecision(2), left - 5, y + 4);

@@ -52,9 +52,9 @@ const tokendynLink = (() => {
   /** Whether a part of an address holds settings; other parts are places of a page. */
   const holds = (fragment) => /^#?(preset|model)=/.test(fragment);
 
-  /** The record, the preset and the position of a link, or an Error that says what is wrong with it. */
+  /** The record, the preset, the position, and whether the link changes the preset, or an Error that says what is wrong with it. */
   const read = (fragment, presets) => {
-    let record = { schema: "tokendyn-explored", schema_version: 1 }, preset = "", at = 0;
+    let record = { schema: "tokendyn-explored", schema_version: 1 }, preset = "", at = 0, altered = false;
     for (const part of fragment.replace(/^#/, "").split("&")) {
       const cut = part.indexOf("="), name = part.slice(0, cut), text = part.slice(cut + 1);
       if (name === "at") at = number(text, name);
@@ -62,9 +62,12 @@ const tokendynLink = (() => {
         preset = decodeURIComponent(text);
         if (!Object.hasOwn(presets, preset)) throw new Error(`this page has no preset "${preset.slice(0, 40)}"`);
         record = { ...presets[preset], final: {} };
-      } else record[name] = parsed(name, text);
+      } else {
+        record[name] = parsed(name, text);
+        altered = preset !== "";
+      }
     }
-    return { record, preset, at };
+    return { record, preset, at, altered };
   };
 
   return { write, read, holds };

@@ -68,7 +68,7 @@
 
   const counted = (run, at, group) => {
     const count = group.members.filter((member) => member.shown).length;
-    if (app.sphere()) return `${count} ${count === 1 ? "cluster" : "clusters"}`;
+    if (app.sphere()) return `${count} ${count === 1 ? "cluster" : "clusters"} ${run.done() ? "at the end" : "so far"}`;
     if (run.kind === "softmax") return draw.merged(run, at) ? "all tokens in one point" : `${count} would lead with hardmax`;
     return `${count} ${count === 1 ? "leader" : "leaders"}`;
   };
@@ -208,7 +208,7 @@
     if (state.playing && state.frames.length % 6) return;
     const { setup } = state, sphere = app.sphere(), token = Math.max(0, state.selected), share = setup.alpha / (1 + setup.alpha);
     const lines = sphere
-      ? [setup.method === "layers" ? "x ← x + h V m(x), divided by its norm" : "dx/dt = P_x V m(x)", `scores ⟨x, B y⟩, β = ${lens.short(setup.beta)}, time step h = ${lens.short(setup.step)}`]
+      ? [setup.method === "layers" ? "x ← x + h V m(x), divided by its norm" : "dx/dt = Pₓ V m(x)", `scores ⟨x, B y⟩, β = ${lens.short(setup.beta)}, time step h = ${lens.short(setup.step)}`]
       : ["z ← z + α/(1+α) · (V m − z)", `α = ${lens.short(setup.alpha)}: each layer goes ${(100 * share).toFixed(1)} % of the way to V m`, `scores ⟨A z, y⟩, β = ${lens.short(setup.beta)} for softmax`];
     for (const kind of KINDS) {
       const run = state.shown[kind], { n, d, value } = run.setup, at = Math.min(Math.floor(state.position), run.states.length - 1);
