@@ -92,7 +92,7 @@ def simulate_law(
     BadInputError
         As :func:`~tokendyn.particles.meanfield.circle_law`; and where nothing concentrates on two points.
     """
-    identity = np.eye(2)
+    identity = np.eye(next((len(matrix) for matrix in (flow.value, flow.interaction) if matrix is not None), 2))
     value = identity if flow.value is None else flow.value
     interaction = identity if flow.interaction is None else flow.interaction
     projection = project(value, interaction)
