@@ -90,7 +90,7 @@ class CircleLaw:
 
     def tokens(self, count: int, state: int = -1) -> Float[np.ndarray, "tokens 2"]:
         """Return tokens at the quantiles ``(i + 1/2) / count`` of the law."""
-        if not isinstance(count, Integral) or count < 1:
+        if not _whole(count) or count < 1:
             raise BadInputError(f"count must be a whole number above zero, got {count!r}")
         levels = (np.arange(count) + 0.5) / count
         return on_circle(np.interp(levels, self.cumulative(state), self.edges))
@@ -252,7 +252,7 @@ def _diffused(masses: np.ndarray, spread: float) -> np.ndarray:
 
 def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if callable(density):
-        if not isinstance(cells, Integral) or not 16 <= cells <= MAX_CELLS:
+        if not _whole(cells) or not 16 <= cells <= MAX_CELLS:
             raise BadInputError(f"cells must be a whole number from 16 to {MAX_CELLS}, got {cells!r}")
         # The mass of a cell by Simpson's rule: of the fourth order, as nothing after it is.
         edges = np.linspace(0, 2 * math.pi, 2 * cells + 1)
@@ -271,6 +271,10 @@ def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if not masses.sum() > 0:
         raise BadInputError("density has no mass; give a positive function or masses")
     return np.asarray(masses / masses.sum())
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral)
 
 
 def _check(flow: TokenFlow, times: np.ndarray, step: float, noise: float) -> None:
