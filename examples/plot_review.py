@@ -2,8 +2,8 @@
 Why a review was judged as it was
 =================================
 
-A classifier with two coordinates per word is trained on the 600 short reviews that come with the package. It decides
-at hardmax, so its verdict is an exact sum over the words of the text, most of it over a few leader words.
+A classifier is trained on the short reviews that come with the package. Its verdict is an exact sum over the words of
+the text, whose strong terms are gathered by a few leader words, found by hardmax attention.
 """
 
 from tokendyn.data.texts import small_reviews

@@ -396,6 +396,14 @@ def test_the_tikhonov_loss_is_the_largest_token_distance_squared_and_the_norm():
     assert runs.loss[0, 0] == pytest.approx(np.mean(farthest) + 0.2 * norm, rel=1e-12)
 
 
+def test_a_lowered_regularisation_begins_where_the_larger_one_ended():
+    problem = exact.tikhonov_problem(sequences=3, length=6, dim=5)
+    runs = exact.tikhonov_training(problem, [0.1, 0.4], epochs=5, starts=["random", "solution"], lowered=True)
+    np.testing.assert_array_equal(runs.regularisation, [0.4, 0.4, 0.1, 0.1])
+    norms = (runs.loss[:2, -1] - runs.misfit[:2, -1]) / 0.4
+    np.testing.assert_allclose(runs.loss[2:, 0], runs.misfit[:2, -1] + 0.1 * norms, rtol=1e-12)
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "options", [{"regularisation": [0.0]}, {"epochs": 0}, {"starts": ["bank"]}, {"learning_rate": -1.0}]

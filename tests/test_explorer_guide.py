@@ -81,7 +81,7 @@ def to_step(page, step):
 
 def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
     page.click("#x-tour-start")
-    titles, heights = [], set()
+    titles, heights = [], []
     for step in range(1, 7):
         drawn(page)
         titles.append(page.inner_text("#x-tour-title"))
@@ -89,7 +89,8 @@ def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
         assert page.evaluate("document.activeElement.id") == "x-tour-title"
         assert page.is_hidden("#x-note")
         assert (page.inner_text(HARD) == "") == (step < 4), "leaders are shown before they are explained"
-        heights.add(round(page.locator("#x-tour-next").bounding_box()["y"] / 4))
+        # Within the tour: the page itself may still scroll.
+        heights.append(page.locator("#x-tour-next").bounding_box()["y"] - page.locator("#x-tour").bounding_box()["y"])
         if step == 3:
             page.click("#x-tour-action")
             assert page.evaluate("tokendynExplorer.state.position") == 1
@@ -101,7 +102,7 @@ def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
         if step < 6:
             page.click("#x-tour-next")
     assert len(set(titles)) == 6
-    assert len(heights) == 1, "the buttons move"
+    assert max(heights) - min(heights) < 4.0, "the buttons move"
     page.click("#x-tour-next")
     assert page.is_hidden("#x-tour")
     assert "Try another preset" in page.inner_text("#x-invite-text")
@@ -285,6 +286,10 @@ def test_undo_and_redo_go_through_every_kind_of_change(page):
         ("1 2\r\n 3   4\r\n", [1, 2, 3, 4], ["0", "1"]),
         ('{"tokens": [[1, 2]], "labels": ["a"]}', [1, 2], ["a"]),
         ("3,0,4", [0.6, 0, 0.8], ["0"]),
+        ("[[1. 2.]\n [3. -4.]]", [1, 2, 3, -4], ["0", "1"]),
+        ("array([[1., 2.],\n       [3., 4.]], dtype=float32)", [1, 2, 3, 4], ["0", "1"]),
+        ("(1, 2), (3, 4)", [1, 2, 3, 4], ["0", "1"]),
+        ("\u22121,2,\n3,4,\n", [-1, 2, 3, 4], ["0", "1"]),
     ],
 )
 def test_pasted_tables_become_tokens(page, text, tokens, labels):
@@ -306,6 +311,7 @@ def test_pasted_tables_become_tokens(page, text, tokens, labels):
     [
         ("", "nothing in it"),
         ("[[1, 2], [3", "begins like JSON and is not"),
+        ("[[1, 2], [3, 4]", "begins like JSON and is not"),
         ("[1, 2]", "write tokens as [[1, 2], [3, 4]]"),
         ("nan,inf\n1,2", 'row 1, column 1 holds "nan"'),
         ("1,2\n" * 2001, "1 to 2000 rows, got 2001."),
@@ -392,6 +398,35 @@ def test_a_film_of_a_run_is_saved(page, tmp_path):
     assert page.inner_text("#x-film") == "● Record"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_files_are_read_in_the_encodings_that_spreadsheets_write(page, tmp_path, encoding):
+    (tmp_path / "words.csv").write_text("wort;x;y\ngrün;1,5;2\n", encoding=encoding)
+    page.set_input_files("#x-file", tmp_path / "words.csv")
+    page.wait_for_function("() => tokendynExplorer.state.setup.n === 1")
+    assert list(setup_of(page, "labels")) == ["grün"]
+    np.testing.assert_array_equal(setup_of(page, "tokens"), [1.5, 2])
+
+
+def test_what_is_said_of_a_preset_goes_once_it_is_changed(page):
+    whole = page.inner_text("#x-note")
+    assert "one of which emerges" in whole
+    field(page, "#x-beta-field", 3)
+    assert page.inner_text("#x-note") == "Figure 2: emerging leader, changed"
+    page.focus("#x-beta")
+    page.keyboard.press("Control+z")
+    assert page.inner_text("#x-note") == whole
+    page.evaluate("tokendynExplorer.app.follow('preset=emerging-leader&alpha=2')")
+    assert page.inner_text("#x-note") == "Figure 2: emerging leader, changed"
+    page.evaluate("tokendynExplorer.app.follow('preset=emerging-leader&at=3')")
+    assert page.inner_text("#x-note") == whole
+
+
+def test_keys_say_where_the_selected_token_starts(page):
+    page.focus("#x-hard")
+    page.keyboard.press("Shift+N")
+    assert page.inner_text("#x-status") == "Token 0 starts at (1, 0.333)."
+
+
 # ---- the theorem ----
 
 
@@ -453,7 +488,7 @@ def test_the_numbers_of_the_circle_are_those_of_the_library(page):
 
 def test_settings_without_a_projected_law_are_said_to_be_so(page):
     page.select_option("#x-preset", "ball")
-    assert "There is nothing to predict" in lens(page)
+    assert "Tokens climb the energy" in lens(page)
     page.select_option("#x-preset", "turning")
     assert "complex: clusters turn in E" in lens(page)
 
@@ -539,6 +574,44 @@ def test_the_tour_on_a_phone_speaks_of_one_picture_and_of_no_keys(phone):
         phone.click("#x-tour-next")
     assert "two pictures" not in texts[0]
     assert not any("keyboard" in text for text in texts)
+
+
+SMALL = """[...document.querySelectorAll(".x-page :is(button, select, summary, input[type=number], input[type=range])")]
+  .filter((node) => node.offsetWidth && node.getBoundingClientRect().height < 43.5).map((node) => node.id)"""
+
+
+def test_everything_that_a_finger_presses_is_large_enough(phone):
+    assert phone.evaluate(SMALL) == []
+
+
+def test_a_panel_that_was_hidden_a_moment_ago_is_saved(phone):
+    phone.check("input[name=x-which][value=hardmax]")
+    with phone.expect_download():
+        phone.evaluate("""() => {
+          for (const name of ["[value=softmax]", "#x-png"]) document.querySelector(name).click();
+        }""")
+    phone.check("input[name=x-which][value=hardmax]")
+
+
+def test_on_a_phone_on_its_side_the_tour_is_beside_the_pictures(phone):
+    phone.set_viewport_size({"width": 844, "height": 390})
+    to_step(phone, 5)
+    boxes = [phone.locator(name).bounding_box() for name in ("#x-tour", "#x-hard", "#x-play", "#x-beta")]
+    tour, picture, play, slider = boxes
+    assert tour["x"] + tour["width"] < picture["x"]
+    assert picture["height"] > 150
+    assert picture["y"] + picture["height"] <= play["y"] < slider["y"] < 390
+    phone.click("#x-tour-close")
+    assert phone.locator("#x-beta").bounding_box()["x"] > phone.locator("#x-soft").bounding_box()["x"]
+    assert phone.evaluate("document.documentElement.scrollWidth") == 844
+
+
+def test_a_wide_screen_shows_the_theory_beside_the_pictures(page):
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    picture, theory = (page.locator(name).bounding_box() for name in ("#x-soft", "#x-equation"))
+    assert theory["x"] > picture["x"] + picture["width"]
+    assert theory["y"] < picture["y"] + picture["height"]
+    page.set_viewport_size({"width": 1280, "height": 1000})
 
 
 # ---- words of a trained model ----

@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from tokendyn.data.systems import aerofoil_gusts
 from tokendyn.errors import BadInputError, TokendynError
-from tokendyn.forecast import TDTF
+from tokendyn.forecast import TDDMD, TDTF
 from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.naive import Drift, Persistence, SeasonalNaive
 from tokendyn.rivals.forecast import ESN, NVAR, PyDMDHankel, PySINDy, TorchEncoder
@@ -170,6 +171,19 @@ def test_a_last_fit_that_went_wrong_is_not_kept():
     made = iter([SeasonalNaive(period=25), SeasonalNaive(period=7)])
     found = tune(lambda period: next(made), lambda _: {"period": 25}, series, 1.0, horizon=50, budget=9.0, most=1)
     assert found.model.period == 25
+
+
+def test_coefficients_that_smooth_inputs_do_not_determine_lose_to_those_that_hold_under_noise():
+    learned = aerofoil_gusts(1200, 0.5, amplitude=0.16, stall=True, seed=0)
+    free, bound = {"delays": 20}, {"delays": 20, "ridge": 1e-6}
+    found = tune(
+        TDDMD, lambda _: {}, learned.values, 0.5, horizon=200, budget=9.0, inputs=learned.inputs, most=2,
+        first=[free, bound],
+    )  # fmt: skip
+    assert found.parameters == bound
+    other = aerofoil_gusts(240, 0.5, amplitude=0.16, stall=True, seed=1)
+    lift = found.model.forecast(other.values[:40], 200, other.inputs).values
+    assert np.sqrt(((lift - other.values[40:]) ** 2).mean()) < learned.values.std()
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -222,11 +222,17 @@ def test_differences_show_a_season_that_a_wandering_level_hides():
     assert 4 in seasons_of(values[:, None])
 
 
-@pytest.mark.parametrize(("rows", "season"), [(36, 12), (72, 24), (21, 7), (30, 10)])
+@pytest.mark.parametrize(("rows", "season"), [(36, 12), (72, 24), (21, 7), (30, 10), (156, 52)])
 def test_a_season_that_is_seen_just_three_times_is_found(rows, season):
     steps = np.arange(rows)
     wave = 5 * np.sin(2 * np.pi * steps / season) + 0.3 * steps
     assert season_length(wave + 0.3 * np.random.default_rng(0).standard_normal(rows)) == season
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_moves_the_flat_top_of_a_smooth_season_but_not_its_length(seed):
+    steps, rng = np.arange(416), np.random.default_rng(seed)
+    assert season_length(np.sin(2 * np.pi * steps / 52) + 0.3 * rng.standard_normal(len(steps))) == 52
 
 
 def test_half_of_a_mean_is_that_of_candidates_without_logarithms():

@@ -76,11 +76,12 @@ def test_the_first_eight_names_are_given_and_the_others_counted(count, more):
 def test_only_a_hardmax_run_says_how_far_it_is_from_its_prediction():
     tokens = np.random.default_rng(5).normal(size=(6, 2))
     run = simulate(tokens, alpha=0.5, layers=30)
-    error = run.summary()["prediction_error"]
-    said = [line for line in run.describe() if "differs from the prediction" in line]
-    assert said == [f"the run differs from the prediction by at most {error:.1e}"]
+    assert [line for line in run.describe() if "predict" in line] == ["the run ends as predicted"]
+    moved = replace(run.hardmax, states=run.hardmax.states + 3e-11)
+    said = [line for line in replace(run, hardmax=moved).describe() if "predict" in line]
+    assert said == ["the run differs from the prediction by at most 3.0e-11"]
     soft = simulate(tokens, alpha=0.5, layers=30, inverse_temperature=3.0)
-    assert not any("differs from the prediction" in line for line in soft.describe())
+    assert not any("predict" in line for line in soft.describe())
 
 
 def test_a_leader_of_an_unsettled_token_that_moves_itself_is_no_leader():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tokendyn.sentiment import LeaderClassifier, Modifiers, load, onnx_inputs
-from tokendyn.sentiment.modifiers import CONTRAST_REACH, INTENSIFIER_REACH, NEGATOR_REACH, followers, roles_of
+from tokendyn.sentiment.modifiers import INTENSIFIER_REACH, NEGATOR_REACH, followers, roles_of
 
 GOOD, BAD, FILLER = ["warm", "kind", "bright"], ["dull", "lazy", "cold"], ["film", "plot", "cast", "the", "of", "one"]
 
@@ -38,15 +38,16 @@ def model(corpus):
 def way_by_hand(roles, at):
     """Return how a word of a sentence of roles follows, by the rules one after the other."""
 
-    def negated(place):
-        return 1 in roles[max(0, place - NEGATOR_REACH) : place]
+    def near(place):
+        """Return the places of negators whose reach holds a place: up to four words back, and no contrast between."""
+        before = range(max(0, place - NEGATOR_REACH), place)
+        return [other for other in before if roles[other] == 1 and 2 not in roles[other : place + 1]]
 
-    before = [place for place in range(max(0, at - NEGATOR_REACH), at) if roles[place] == 1]
-    if before and (roles[at] == 1 or not negated(before[-1])):
+    if near(at) and (roles[at] == 1 or not near(near(at)[-1])):
         return 1
-    if roles[at] != 2 and 2 in roles[at + 1 : at + 1 + CONTRAST_REACH]:
+    if roles[at] != 2 and 2 in roles[at:]:
         return 3
-    if roles[at] != 2 and 2 in roles[max(0, at - CONTRAST_REACH) : at]:
+    if roles[at] != 2 and 2 in roles[:at]:
         return 4
     return 2 if roles[at] != 3 and 3 in roles[max(0, at - INTENSIFIER_REACH) : at] else 0
 
@@ -81,6 +82,17 @@ def test_two_negations_cancel():
     assert weights("i can't say it wasn't good") == [1.0, 1.0, -0.5, -0.5, -0.5, 1.0]
     assert weights("not very good") == [1.0, -0.5, -0.5]
     assert weights("bad but very good") == [0.5, 1.0, 1.25, 1.25]
+    assert weights("not bad but good") == [0.5, -0.5, 1.0, 1.25]
+
+
+def test_a_word_that_says_nothing_changes_not_whom_a_contrast_leads():
+    roles = roles_of(["film", "but", "not"])
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        run = np.append(rng.choice([0, 0, 0, 1, -1], size=20), -1)
+        ways, _ = followers(run, roles)
+        for gone in np.flatnonzero(run == 0).tolist():
+            assert followers(np.delete(run, gone), roles)[0].tolist() == np.delete(ways, gone).tolist()
 
 
 def test_what_modifiers_do_to_words_is_learned(model):

@@ -63,9 +63,15 @@ def by_hand(model, text):
         length += len(words)
         for at, word in enumerate(words):
             weight, of = 1.0, model.modifiers_
-            before, behind = words[max(at - 4, 0) : at], words[at + 1 : at + 5]
-            negators = [place for place in range(max(at - 4, 0), at) if is_negator(words[place])]
-            cancelled = negators and any(map(is_negator, words[max(negators[-1] - 4, 0) : negators[-1]]))
+            before, behind = words[:at], words[at + 1 :]
+
+            def negators_of(place, words=words):
+                """Return the places of negators up to four words back, with no contrast between."""
+                back = range(max(place - 4, 0), place)
+                return [k for k in back if is_negator(words[k]) and not CONTRASTS & set(words[k : place + 1])]
+
+            negators = negators_of(at)
+            cancelled = negators and negators_of(negators[-1])
             if negators and (is_negator(word) or not cancelled):
                 weight += of.negator
             elif word not in CONTRASTS and CONTRASTS & set(behind):
@@ -217,13 +223,27 @@ def test_the_strength_of_a_word_is_that_of_the_formula(corpus):
         assert strength[number[word]] == pytest.approx(expected)
 
 
-def test_by_sign_the_side_that_prevails_comes_first(corpus):
+def test_by_sign_the_side_of_the_verdict_comes_first(corpus):
     model = LeaderClassifier(groups="sign").fit(corpus.texts, corpus.labels)
     verdicts = [verdict for verdict in model.explain_many(corpus.texts) if len(verdict.leaders) == 2]
     assert verdicts
     for verdict in verdicts:
         first, second = verdict.leaders
-        assert abs(first.contribution) >= abs(second.contribution)
+        side = np.sign(verdict.logit)
+        assert side * first.contribution >= side * second.contribution
+
+
+def test_strong_words_are_ranked_by_strength_up_to_three_times_the_least_and_by_texts(corpus):
+    model = LeaderClassifier(ngrams=1).fit(corpus.texts, corpus.labels)
+    view = model._views.of(1, 0)
+    strong = np.flatnonzero(view.strong).tolist()
+    least = min(view.strength[word] for word in strong)
+    evidence = {
+        word: (min(view.strength[word], 3 * least) - least) * model.grouping_.frequencies[word] for word in strong
+    }
+    ranked = sorted(strong, key=lambda word: (evidence[word], view.strength[word]))
+    assert [float(view.rank[word]) for word in ranked] == sorted(float(view.rank[word]) for word in strong)
+    assert max(view.strength[word] for word in strong) > 3 * least
 
 
 def test_by_sign_the_word_of_most_evidence_leads_each_side(corpus):

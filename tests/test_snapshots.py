@@ -245,7 +245,7 @@ def test_unknown_kinds_folders_and_missing_files_are_refused(tmp_path):
         with pytest.raises(BadInputError, match=message):
             read_snapshots(path)
     with pytest.raises(BadInputError, match="is no table"):
-        read_snapshots([1, 2])
+        read_snapshots(1.0)
     (tmp_path / "latin.csv").write_bytes("größe\n1\n2".encode("latin-1"))
     with pytest.raises(BadInputError, match="UTF-8"):
         read_snapshots(tmp_path / "latin.csv")

@@ -28,6 +28,18 @@ def some_are(number: int, whole: int, noun: str) -> str:
     return f"{number} of {counted(whole, noun)} {'is' if number == 1 else 'are'}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, to a tenth.
+
+    Examples
+    --------
+    >>> from tokendyn.words import percent
+    >>> percent(0.9)
+    '90.0 %'
+    """
+    return f"{100 * share:.1f} %"
+
+
 def unit_below(seconds: float) -> tuple[str, float]:
     """Return the longest unit that is no longer than a time, and its seconds; the second for shorter times."""
     length, noun = next((unit for unit in _UNITS if seconds >= unit[0]), _UNITS[-1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokendyn.cli.output import announce
 from tokendyn.cli.progress import progress
+from tokendyn.words import percent
 
 if TYPE_CHECKING:
     from tokendyn.data.labelled_texts import LabelledTexts
@@ -142,7 +143,7 @@ def sentiment(folder: Path, seed: int) -> "list[Section]":
     facts = {
         "reviews": data.source,
         "training reviews": len(training),
-        "held-out accuracy": f"{measured['test_accuracy']:.1%}",
+        "held-out accuracy": percent(measured["test_accuracy"]),
         "leaders a review": f"{measured['mean_leaders']:.1f}",
         "processor time of the training, s": model.training_["cpu_seconds"],
     }

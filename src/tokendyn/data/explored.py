@@ -47,8 +47,9 @@ class Explored:
         Of the hardmax.
     alpha, layers
         Of the clustering.
-    cold_limit, method, step, steps
-        Of the flow: what zero temperature means, and how it is integrated.
+    cold_limit, causal, method, step, steps
+        Of the flow: what zero temperature means, whether a token sees itself and those before it only, and how it is
+        integrated.
     title, note
         For people.
     final
@@ -66,6 +67,7 @@ class Explored:
     alpha: float = 0.5
     layers: int = 30
     cold_limit: Literal["hardmax", "full support"] = "hardmax"
+    causal: bool = False
     method: Literal["rk4", "heun", "euler", "layers"] = "rk4"
     step: float = 0.1
     steps: int = 100
@@ -116,6 +118,8 @@ class Explored:
         for name in ("layers", "steps"):
             if not 1 <= getattr(self, name) <= MOST_STEPS:
                 problems.append(f"{name} must be 1 to {MOST_STEPS}, got {getattr(self, name)}")
+        if self.causal and (self.model != "meanfield" or self.cold_limit != "hardmax"):
+            problems.append("causal needs the model 'meanfield' and cold_limit 'hardmax'")
         if not 0 <= self.tie_tolerance <= 0.1:
             problems.append(f"tie_tolerance must be 0 to 0.1, got {self.tie_tolerance}")
         choices = (
@@ -128,7 +132,9 @@ class Explored:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object that :func:`explored_from` and the page read."""
-        mine = ("alpha", "layers") if self.model == "clustering" else ("cold_limit", "method", "step", "steps")
+        mine = (
+            ("alpha", "layers") if self.model == "clustering" else ("cold_limit", "causal", "method", "step", "steps")
+        )
         shared = ("title", "note", "model", "inverse_temperature", "tie_tolerance", *mine)
         return {
             "schema": SCHEMA,
@@ -156,14 +162,14 @@ def explored_from(record: object, source: str = "the explorer's JSON") -> Explor
     kinds: dict[str, type | tuple[type, ...]] = {
         "model": str, "title": str, "note": str, "method": str, "cold_limit": str, "labels": list, "final": dict,
         "inverse_temperature": (int, float), "tie_tolerance": (int, float), "alpha": (int, float), "step": (int, float),
-        "layers": int, "steps": int,
+        "layers": int, "steps": int, "causal": bool,
     }  # fmt: skip
     known = {option.name for option in fields(Explored)}
     values = {name: record[name] for name in kinds if name in known and record.get(name) is not None}
     wrong = [
         f"{name} is {type(value).__name__}, which it cannot be"
         for name, value in values.items()
-        if not isinstance(value, kinds[name]) or isinstance(value, bool)
+        if not isinstance(value, kinds[name]) or (isinstance(value, bool) and kinds[name] is not bool)
     ]
     if wrong:
         raise BadInputError.first_of(source, wrong, "problems")

@@ -124,7 +124,7 @@ class Verification(Numbers, kind="exact-verification"):
             largest = "with labels that the transformer does not have"
         return [
             f"{counted(self.sequences, 'sequence')} in {self.arithmetic} ({self.attention}): {verdict}, {largest}, "
-            f"{self.seconds:.1f} s"
+            f"{self.seconds:.2g} s"
         ]
 
 

@@ -110,7 +110,7 @@ def _path(model: ExactTransformer) -> list[Section]:
     alternative = "The questions that the first sequence is asked"
     if not why.questions:
         caption, alternative = (
-            f"Notice the longest bars: these tokens decide. {why.measure[:1].upper()}{why.measure[1:]}.",
+            "Notice the longest bars: these tokens decide.",
             "What each token of the first sequence does",
         )
     return [Picture(why.figure(), alternative, caption, "The first sequence"), Text(prose(why.describe()))]

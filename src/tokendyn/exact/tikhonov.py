@@ -143,10 +143,11 @@ def tikhonov_training(
     epochs: int,
     starts: Sequence[Start] = ("random", "solution"),
     learning_rate: float = 1e-3,
+    lowered: bool = False,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> TikhonovRuns:
-    """Train a block on a problem for every eps and every start, all at once: full batch, Adam, cosine to zero.
+    """Train a block on a problem for every eps and every start: full batch, Adam, cosine to zero.
 
     Parameters
     ----------
@@ -160,6 +161,10 @@ def tikhonov_training(
         ``"random"``: a new random block each time it is named; ``"solution"``: theta*.
     learning_rate
         At the first epoch.
+    lowered
+        Train for the largest eps first, and begin each smaller one where the one before it ended. A small eps alone
+        leaves random starts in worse minima, or far from any, for tens of thousands of epochs. By default every eps
+        begins at the starts, and all are trained at once.
     seed
         Of the random starts.
     progress
@@ -173,15 +178,40 @@ def tikhonov_training(
     _check(regularisation, epochs, starts, learning_rate)
     rng = np.random.default_rng([seed, 22])
     width, dim = problem.solution["U"].shape
-    runs = [(eps, start) for eps in regularisation for start in starts]
-    blocks = [problem.solution if start == "solution" else _random_block(rng, dim, width) for _, start in runs]
+    levels = sorted(regularisation, reverse=True) if lowered else list(regularisation)
+    runs = [(eps, start) for eps in levels for start in starts]
+    group = len(starts) if lowered else len(runs)
+    blocks = [problem.solution if start == "solution" else _random_block(rng, dim, width) for _, start in runs[:group]]
     parameters = _stacked(blocks)
-    strengths = torch.tensor([eps for eps, _ in runs], dtype=torch.float64)
+    parts = []
+    for first in range(0, len(runs), group):
+
+        def count(epoch: int, done: int = first // group * epochs) -> None:
+            if progress is not None and epoch % 100 == 0:
+                progress(done + epoch, epochs * len(runs) // group)
+
+        strengths = torch.tensor([eps for eps, _ in runs[first : first + group]], dtype=torch.float64)
+        parts.append(_trained(problem, parameters, strengths, epochs, learning_rate, count))
+    eps = np.array([strength for strength, _ in runs])
+    return TikhonovRuns(
+        regularisation=eps,
+        starts=tuple(start for _, start in runs),
+        loss=np.concatenate([loss for loss, _ in parts]),
+        misfit=np.concatenate([misfit for _, misfit in parts]),
+        threshold=eps * problem.squared_norm,
+    )
+
+
+def _trained(
+    problem: TikhonovProblem, parameters: Parameters, strengths: Tensor, epochs: int, learning_rate: float,
+    count: Callable[[int], None],
+) -> tuple[Float[np.ndarray, "runs epochs"], Float[np.ndarray, "runs epochs"]]:  # fmt: skip
+    """Train blocks in place, each for its own eps; return J and its misfit over the epochs."""
     tokens, targets = torch.from_numpy(problem.tokens), torch.from_numpy(problem.targets)[:, None]
     trained = [tensor.requires_grad_(True) for tensor in parameters.values()]
     optimiser = torch.optim.Adam(trained, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
-    loss, misfit = np.empty((2, len(runs), epochs + 1))
+    loss, misfit = np.empty((2, len(strengths), epochs + 1))
     for epoch in range(epochs + 1):
         gaps = ((block_outputs(tokens, parameters) - targets) ** 2).sum(dim=-1).amax(dim=-1).mean(dim=-1)
         norms = sum((tensor**2).flatten(1).sum(dim=1) for tensor in trained)
@@ -192,16 +222,8 @@ def tikhonov_training(
             losses.sum().backward()  # type: ignore[no-untyped-call,unused-ignore]
             optimiser.step()
             schedule.step()
-        if progress is not None and epoch % 100 == 0:
-            progress(epoch, epochs)
-    eps = np.array([strength for strength, _ in runs])
-    return TikhonovRuns(
-        regularisation=eps,
-        starts=tuple(start for _, start in runs),
-        loss=loss,
-        misfit=misfit,
-        threshold=eps * problem.squared_norm,
-    )
+        count(epoch)
+    return loss, misfit
 
 
 def _check(regularisation: Sequence[float], epochs: int, starts: Sequence[str], learning_rate: float) -> None:

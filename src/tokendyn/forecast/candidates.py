@@ -17,6 +17,9 @@ RIDGES = (1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)
 NOISY_RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
 #: Those of vector fields, whose few coefficients the data determine.
 FEW_RIDGES = (1e-14, 1e-10, 1e-6)
+#: A peak of the autocorrelation is broad where both neighbours are so high beside it; then periods within this share of
+#: it (one in so many) are compared by a fit of so many harmonics. Of longer ones a step more or less matters little.
+_BROAD, _NEAR, _HARMONICS, _LONG = 0.8, 20, 3, 400
 #: Monomials of a candidate at most: of a low order, and of any.
 _FEW, _MANY = 250, 720
 #: Columns of a linear candidate at most.
@@ -58,7 +61,8 @@ def season_length(values: np.ndarray) -> int | None:
     """Return the season of one column, None without a clear one.
 
     The highest peak of the autocorrelation of the detrended column behind its first negative lag, if above .3 and
-    ``2 / sqrt(n)``; of the peaks that are at least .8 as high, the one of least lag.
+    ``2 / sqrt(n)``; of the peaks that are at least .8 as high, the one of least lag. Noise moves the top of a broad
+    peak: there the period within 5 % whose harmonics fit best is taken.
     """
     samples = len(values)
     if samples < 8:
@@ -73,15 +77,35 @@ def season_length(values: np.ndarray) -> int | None:
     negative = np.flatnonzero(correlations < 0)
     if not len(negative):
         return None
-    # A season that is seen three times is the last one that counts.
-    lags = np.arange(max(negative[0], 1), min(len(correlations) - 1, samples // 3 + 1))
+    # A season that is seen three times is the last one that counts; noise may put the top of a broad peak behind it.
+    longest = samples // 3
+    lags = np.arange(max(negative[0], 1), min(len(correlations) - 1, longest + longest // _NEAR + 2))
     peaks = lags[(correlations[lags] > correlations[lags - 1]) & (correlations[lags] >= correlations[lags + 1])]
+    periods = peaks.copy()
+    for number in np.flatnonzero(peaks > longest):
+        periods[number] = _fitting_period(residual, correlations, int(peaks[number]))
+    peaks, periods = peaks[periods <= longest], periods[periods <= longest]
     if not len(peaks):
         return None
     height = correlations[peaks].max()
     if height <= max(0.3, 2 / np.sqrt(samples)):
         return None
-    return int(peaks[correlations[peaks] >= 0.8 * height][0])
+    first = int(np.flatnonzero(correlations[peaks] >= 0.8 * height)[0])
+    return min(_fitting_period(residual, correlations, int(periods[first])), longest)
+
+
+def _fitting_period(residual: np.ndarray, correlations: np.ndarray, lag: int) -> int:
+    """Return the period near a broad peak of which a few harmonics leave the least; the lag of any other peak."""
+    if lag > _LONG or min(correlations[lag - 1], correlations[lag + 1]) < _BROAD * correlations[lag]:
+        return lag
+    steps, reach = np.arange(len(residual)), max(1, lag // _NEAR)
+
+    def left(period: int) -> float:
+        angles = 2 * np.pi / period * np.outer(steps, np.arange(1, min(_HARMONICS, period // 2) + 1))
+        columns = np.hstack([np.cos(angles), np.sin(angles), np.ones((len(steps), 1)), steps[:, None] / len(steps)])
+        return float(((residual - columns @ np.linalg.lstsq(columns, residual, rcond=None)[0]) ** 2).sum())
+
+    return min(range(max(2, lag - reach), lag + reach + 1), key=left)
 
 
 def windows_for(features: int, time: int) -> list[tuple[int, int]]:

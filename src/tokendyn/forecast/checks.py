@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tokendyn.data.snapshots.series import scale_problems
+from tokendyn.data.snapshots.series import plain_array, scale_problems
 from tokendyn.errors import LISTED, BadInputError
 from tokendyn.words import counted
 
@@ -37,7 +37,7 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
     """
     if isinstance(series, str | PathLike):
         raise BadInputError(f"{what} is a path; read the file first: read_series({str(series)!r})")
-    array = np.asarray(series)
+    array = plain_array(series)
     if np.iscomplexobj(array):
         raise BadInputError(f"{what} is complex; give real and imaginary parts as columns of their own")
     if array.dtype.kind not in "fiub":
@@ -103,7 +103,7 @@ def far_points(values: Float[np.ndarray, "time features"]) -> list[tuple[int, in
 
     found = []
     for column, one in enumerate(values.T):
-        distance = np.abs(one - median_filter(one, size=min(_NEIGHBOURS, len(one)), mode="nearest"))
+        distance = np.abs(one - median_filter(one, size=min(_NEIGHBOURS, len(one)), mode="mirror"))
         usual = _FAR * np.quantile(distance, 0.95)
         far = np.flatnonzero(distance > usual)
         if usual > 0 and 0 < len(far) <= max(len(one) // 100, 1):

@@ -144,12 +144,13 @@ class Forecast(Result, kind="forecast"):
         import pandas as pd
 
         table = pd.DataFrame(self.values, index=self.index, columns=list(self.names))
+        further: dict[str, np.ndarray] = {}
         if self.lower is not None and self.upper is not None:
             pairs = zip(band_names(self.names), self.lower.T, self.upper.T, strict=True)
-            table = table.assign(**{name: end for names, *ends in pairs for name, end in zip(names, ends, strict=True)})
+            further |= {name: end for names, *ends in pairs for name, end in zip(names, ends, strict=True)}
         if self.spread is not None:
-            table = table.assign(**{f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)})
-        return table
+            further |= {f"{name}_spread": self.spread[:, k] for k, name in enumerate(self.names)}
+        return pd.concat([table, pd.DataFrame(further, index=table.index)], axis=1) if further else table
 
     def picture(self) -> Curves:
         """Return the features over time, each with its band where there is one."""

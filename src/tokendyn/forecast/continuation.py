@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ from tokendyn.errors import BadInputError, listing
 from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
-from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, series_of
+from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, noted, series_of
 
 if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
@@ -116,6 +117,7 @@ class Continuation(SeriesOptions, Experiment["ForecastRun"]):
         return continued(
             series, horizon, budget=seconds, future=future, test_fraction=self.test_fraction, seed=self.seed,
             progress=share, source=self.data.name, labelled=self.series, resume=path_of(checkpoint),
+            reading=noted(first, self.time, self.series, self.fill),
         )  # fmt: skip
 
     def into(
@@ -249,7 +251,7 @@ def run(
     source = Path(data).name if isinstance(data, str | Path) else first.source
     found = continued(
         arrays, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
-        progress=progress or _silent, source=source, labelled=series,
+        progress=progress or _silent, source=source, labelled=series, reading=noted(first, time, series, fill),
     )  # fmt: skip
     if isinstance(data, str | Path | Snapshots) or series is not None:
         return found
@@ -270,7 +272,10 @@ def run(
 def _as_list(data: Any) -> list[Any]:
     """Return a list of series: what is no list of arrays, tables or paths is one."""
     from tokendyn.data.snapshots import Snapshots
+    from tokendyn.data.snapshots.series import plain_array
 
+    if isinstance(data, list | tuple) and data and all(isinstance(one, Real | list | tuple) for one in data):
+        return [plain_array(data)]
     listed = isinstance(data, list | tuple) and all(
         isinstance(one, str | Path | Snapshots) or getattr(one, "shape", ()) for one in data
     )
@@ -289,6 +294,7 @@ def continued(
     source: str,
     labelled: str | None = None,
     resume: Path | None = None,
+    reading: "Mapping[str, Any] | None" = None,
 ) -> "ForecastRun":
     """Search on what is not held out, measure on what is, fit the same settings to everything, and forecast.
 
@@ -304,6 +310,8 @@ def continued(
         Column that tells several series apart.
     resume
         File of the trials of the search; see :func:`tokendyn.forecast.auto_forecaster`.
+    reading
+        What a forecast of the same table needs to know: :func:`tokendyn.forecast.reading.noted`.
     """
     import time
 
@@ -350,7 +358,7 @@ def continued(
         model=model, forecast=forecast, past=past, family=search.family, account=str(search),
         rows=sum(map(len, series)), held_out=held_out, errors=errors, season=season, spectrum=spectrum, maps=mapped,
         notes=tuple(notes), source=source, further=tuple(further), further_past=tuple(further_past),
-        series=labelled or ("series" if further else None),
+        series=labelled or ("series" if further else None), reading=dict(reading or {}),
         provenance=provenance({"horizon": horizon, "budget": budget}, seed=seed, seconds=time.perf_counter() - began),
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from tokendyn.forecast.forms import Form, TimeAxis, open_series
 from tokendyn.forecast.held_out import HeldOut
 from tokendyn.forecast.ranks import AUTO
 from tokendyn.forecast.spectra import Spectrum
-from tokendyn.forecast.store import plain
+from tokendyn.forecast.store import DATA_SCHEMA, DATA_SCHEMA_VERSION, plain
 from tokendyn.forecast.tddmd import TDDMD
 from tokendyn.results import Curves, Result
 from tokendyn.results.fields import check_fields
@@ -37,7 +37,7 @@ RECORD, TENSORS, _PACKED = "run.json", "run.safetensors", "run"
 #: Fields of a run that its record holds; the model has a folder of its own.
 _FIELDS = (
     "forecast", "past", "family", "account", "rows", "held_out", "errors", "season", "spectrum", "maps", "notes",
-    "source", "provenance", "further", "further_past", "series",
+    "source", "provenance", "further", "further_past", "series", "reading",
 )  # fmt: skip
 _PARTS = (Snapshots, Form, TimeAxis, Grid, Variable, Coordinate)
 #: Columns of the least-squares problem whose spectrum is shown, at most; and delays of a series without a season.
@@ -82,6 +82,8 @@ class ForecastRun(Result, kind="forecast-run"):
         Of several series forecast and end of the others; :attr:`forecasts` has all.
     series
         What tells several series apart; None for one.
+    reading
+        How the data were read, which a forecast of the same file needs to know: time, columns, inputs, fill.
     """
 
     model: Forecaster
@@ -101,6 +103,7 @@ class ForecastRun(Result, kind="forecast-run"):
     further: tuple[Forecast, ...] = ()
     further_past: tuple[Snapshots, ...] = ()
     series: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def forecasts(self) -> tuple[Forecast, ...]:
@@ -216,6 +219,8 @@ class ForecastRun(Result, kind="forecast-run"):
         record[_PACKED], tensors = pack({name: getattr(self, name) for name in _FIELDS}, _PARTS)
         with new_folder(folder, overwrite=overwrite) as place:
             self.model.save(place / "model")
+            if self.reading:
+                write_json(place / "model" / "data.json", self._about_data(command))
             if self.past.grid is None:
                 self._forecasts().to_csv(place / "forecast.csv")
             else:
@@ -249,6 +254,12 @@ class ForecastRun(Result, kind="forecast-run"):
         return Forecasts(
             self.forecasts, pasts, steps, self.source, self.past.time_name, self.series if self.further else None
         )
+
+    def _about_data(self, command: str) -> dict[str, Any]:
+        """Return what stands beside the model: how its data were read, and its error on what was held out."""
+        head = {"schema": DATA_SCHEMA, "schema_version": DATA_SCHEMA_VERSION, **self.reading, "source": self.source}
+        held_out = None if self.held_out is None else plain(self.held_out.numbers())
+        return head | {"held_out": held_out, "account": self.account, "command": command}
 
     def _field_files(self) -> list[str]:
         """Return the name of the file of each forecast of fields."""

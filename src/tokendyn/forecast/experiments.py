@@ -12,7 +12,15 @@ from tokendyn.errors import BadInputError
 from tokendyn.experiments import STANDARD_OUTPUT, Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
-from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, listed, read_series, series_of
+from tokendyn.forecast.reading import (
+    SeriesOptions,
+    described,
+    future_inputs,
+    listed,
+    noted,
+    read_series,
+    series_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,17 +173,10 @@ class Fitting(SeriesOptions, Experiment["FittedForecaster"]):
             # A forecast without data goes on where the data end, not where the part that was learned does.
             model.continue_from(whole[0])
         return FittedForecaster(
-            model=model, source=self.data.name, series=self._record(learned[0]), task=task, held_out=held_out,
-            simple={} if task is None else simple_errors(task), account=account,
+            model=model, source=self.data.name, task=task, held_out=held_out, account=account,
+            series=noted(learned[0], self.time, self.series, self.fill),
+            simple={} if task is None else simple_errors(task),
         )  # fmt: skip
-
-    def _record(self, first: "Snapshots") -> dict[str, Any]:
-        """Return what a forecast of the same table needs to know; of fields their names, not those of their points."""
-        columns = first.names if first.grid is None else [variable.name for variable in first.grid.variables]
-        return {
-            "time": self.time, "columns": list(columns), "inputs": list(first.input_names), "dt": first.dt,
-            "series": self.series, "fill": self.fill,
-        }  # fmt: skip
 
     def _calibrate(self, model: "Forecaster") -> None:
         """Measure what forecasts of the past miss; a fit that is too dear to repeat is tested on what was held out."""
@@ -296,7 +297,8 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
     inputs
         Columns with inputs, as for fit; by default those of the fit.
     series
-        Column that tells several series apart: each is forecast, and the column is written too.
+        Column that tells several series apart, as for fit; by default that of the fit. Each series is forecast, and the
+        column is written too.
     future
         Table with the inputs of the snapshots to come, for a model with inputs: columns named as in the data. For one
         series only.
@@ -333,7 +335,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
             check_free(folder, overwrite=True, ours=is_netcdf, inputs=self.files())
             return
         given = self._given[0]
-        header = [*([self.series] if self.series else []), given.time_name, *given.names]
+        header = [*([self._label] if self._label else []), given.time_name, *given.names]
         check_free(folder, overwrite=True, ours=lambda file: is_forecast(file, header), inputs=self.files())
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
@@ -366,7 +368,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
             forecasts.append(self._model.forecast(part, self.steps, driven, level=self.level))
         return Forecasts(
             forecasts=tuple(forecasts), past=tuple(part[-2 * self.steps :] for part in given), steps=self.steps,
-            source=self._source, time=given[0].time_name, series=self.series,
+            source=self._source, time=given[0].time_name, series=self._label,
             provenance=provenance({}, seed=None, seconds=clock.perf_counter() - began),
         )  # fmt: skip
 
@@ -401,6 +403,11 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
         return self.time if self.time is not None else self._about.get("time")
 
     @property
+    def _label(self) -> str | None:
+        """Column that tells several series apart."""
+        return self.series or (None if self.data is None else self._about.get("series"))
+
+    @property
     def _driving(self) -> list[str]:
         """Names of the inputs."""
         return listed(self.inputs) or self._about.get("inputs") or []
@@ -413,7 +420,7 @@ class Forecasting(SeriesOptions, Experiment["Forecasts"]):
             return [self._kept(model)]
         columns = listed(self.columns) or self._about.get("columns")
         fill = self.fill or self._about.get("fill")
-        given = read_series(self.data, self._time, columns or None, self._driving, series=self.series, fill=fill)
+        given = read_series(self.data, self._time, columns or None, self._driving, series=self._label, fill=fill)
         _check_fit(model, given)
         return given
 

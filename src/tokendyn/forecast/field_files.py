@@ -14,6 +14,7 @@ from tokendyn.data.delimited import check_header, first_is_index, number_blocks,
 from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.snapshots.columns import time_dimension
 from tokendyn.data.snapshots.grids import Grid, grid_of
+from tokendyn.data.snapshots.series import plain_array
 from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
 from tokendyn.runs.hdf5_files import check_dataset, check_hdf5
@@ -214,7 +215,8 @@ def joined(fields: Sequence[Field], source: str) -> Field:
 
 def _of_array(array: Any, source: str) -> Field:
     """Return a field of anything that has a shape, a type, and slices."""
-    array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
+    if np.ma.isMaskedArray(array) or not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        array = plain_array(array)
     if array.dtype.kind not in "fiub":
         remedy = "; give real and imaginary part as two fields" if array.dtype.kind == "c" else ""
         what = "complex numbers" if array.dtype.kind == "c" else array.dtype

@@ -108,7 +108,7 @@ def continued_figure(past: Mapping[str, Any], forecast: Mapping[str, Any], names
                 _shade(axes, np.asarray(part["times"]), values[:, column], half, drawn[0].get_color())
         quiet(axes, "time" if column == shown - 1 else "", name)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     figure.align_ylabels()
     return figure
 

@@ -12,7 +12,7 @@ from tokendyn.data.snapshots import Snapshots
 from tokendyn.data.snapshots.grids import Coordinate, Grid, Variable
 from tokendyn.errors import BadInputError
 from tokendyn.forecast.closed_loop import FAR, Forecast
-from tokendyn.forecast.intervals import band_names
+from tokendyn.forecast.intervals import band_names, full_band_names
 from tokendyn.forecast.store import PREDICTION_SCHEMA, plain
 from tokendyn.results import Curves, Result
 from tokendyn.runs.folders import check_free, new_file
@@ -210,24 +210,27 @@ def is_forecast(file: Path, header: Sequence[str]) -> bool:
 
 def netcdf_of(forecast: Forecast) -> "xr.Dataset":
     """Return a forecast as a Dataset: its fields, or a variable for each column, with the bands beside them."""
-    parts = {"": forecast.values}
-    parts |= {f"_{end}": band for end in ("lower", "upper") if (band := getattr(forecast, end, None)) is not None}
-    datasets = [_dataset(forecast, values, suffix) for suffix, values in parts.items()]
-    whole = datasets[0].merge(datasets[1]).merge(datasets[2]) if len(datasets) > 1 else datasets[0]
-    return whole.assign_attrs(title=_TITLE)
+    whole = _dataset(forecast, forecast.values)
+    names = [str(name) for name in whole.data_vars]
+    ends = full_band_names(names)
+    for number, band in enumerate((forecast.lower, forecast.upper)):
+        if band is not None:
+            part = _dataset(forecast, band)
+            whole = whole.assign({pair[number]: part[name].variable for name, pair in zip(names, ends, strict=True)})
+    # Arrays of groups of HDF5 have their path as a name, which NetCDF has for groups.
+    paths = {name: str(name).replace("/", "_") for name in (*whole.variables, *whole.dims) if "/" in str(name)}
+    return whole.rename(paths).assign_attrs(title=_TITLE)
 
 
-def _dataset(forecast: Forecast, values: np.ndarray, suffix: str) -> "xr.Dataset":
-    """Return values shaped as those of a forecast as a Dataset, with a suffix to the names of its variables."""
+def _dataset(forecast: Forecast, values: np.ndarray) -> "xr.Dataset":
+    """Return values shaped as those of a forecast as a Dataset."""
     import xarray as xr
 
     if forecast.form.grid is not None:
         fields = forecast.form.fields(values, forecast.times)
-        dataset = fields if isinstance(fields, xr.Dataset) else fields.to_dataset(name=fields.name or "x")
-    else:
-        columns = {name: (("time",), values[:, k]) for k, name in enumerate(forecast.names)}
-        dataset = xr.Dataset(columns, coords={"time": ("time", forecast.index)})
-    return dataset.rename({name: f"{name}{suffix}" for name in dataset.data_vars})
+        return fields if isinstance(fields, xr.Dataset) else fields.to_dataset(name=fields.name or "x")
+    columns = {name: (("time",), values[:, k]) for k, name in enumerate(forecast.names)}
+    return xr.Dataset(columns, coords={"time": ("time", forecast.index)})
 
 
 def is_netcdf(file: Path) -> bool:

@@ -12,11 +12,20 @@ import numpy as np
 from jaxtyping import Float
 
 from tokendyn.data.snapshots import Snapshots, index_after
-from tokendyn.data.snapshots.calendars import calendar_of, dates_on, infer, seasons_of, seasons_of_frequency
-from tokendyn.data.snapshots.clocks import day_first, is_clock
-from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, time_dimension
+from tokendyn.data.snapshots.calendars import (
+    calendar_of,
+    dates_of_texts,
+    dates_on,
+    day_first,
+    infer,
+    seasons_of,
+    seasons_of_frequency,
+    without_quarters,
+)
+from tokendyn.data.snapshots.clocks import is_clock
+from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, check_levels, time_dimension
 from tokendyn.data.snapshots.grids import Grid, flattened, grid_of, plain_grid
-from tokendyn.data.snapshots.series import check_times
+from tokendyn.data.snapshots.series import check_times, plain_array
 from tokendyn.errors import BadInputError, listing
 from tokendyn.results.fields import check_fields
 
@@ -267,6 +276,7 @@ def _known(series: Any) -> bool:
 
 def _open(series: Any, what: str, *, masking: bool = True) -> Opened:
     if isinstance(series, np.ndarray):
+        series = plain_array(series)
         values, grid = flattened([series], plain_grid({None: series.shape}, single=True), what, masking=masking)
         return Opened(values, None, Form("array", grid.names(), grid=grid))
     if isinstance(series, Snapshots):
@@ -286,6 +296,7 @@ def _open_frame(table: Any, what: str) -> Opened:
     """Open a DataFrame or a Series of pandas."""
     column = not hasattr(table, "columns")
     frame = table if not column else table.to_frame("x" if table.name is None else table.name)
+    check_levels(frame.index, what)
     frame = frame.infer_objects()
     marked = [name for name in frame.columns if str(name).lower() in TIME_NAMES] or _likely_times(frame)
     if marked and len(frame.columns) > 1:
@@ -293,6 +304,8 @@ def _open_frame(table: Any, what: str) -> Opened:
         frame = frame.set_index(marked[0])
         if frame.index.dtype.kind not in "iufMm" and not hasattr(frame.index, "freq"):
             frame.index = _dates(frame.index, what, str(marked[0]))
+    dates = dates_of_texts(frame.index)
+    frame = frame if dates is None else frame.set_axis(dates)
     names = tuple(map(str, frame.columns))
     texts = [name for name, kind in zip(names, frame.dtypes, strict=True) if getattr(kind, "kind", "O") not in "iufb"]
     if texts:
@@ -323,7 +336,7 @@ def _dates(index: Any, what: str, name: str) -> Any:
     import pandas as pd
 
     try:
-        return pd.DatetimeIndex(pd.to_datetime(index, dayfirst=day_first(index)), name=name)
+        return pd.DatetimeIndex(pd.to_datetime(without_quarters(index), dayfirst=day_first(index)), name=name)
     except (ValueError, TypeError) as error:
         raise BadInputError(f"{what}: column {name!r} holds neither numbers nor dates ({error})") from None
 

@@ -235,10 +235,30 @@ def check_level(level: float) -> None:
 
 
 def band_names(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names of the columns of the bands: NAME_lower and NAME_upper, or lower and upper with one column."""
+    """Return the names of the columns of the bands: NAME_lower and NAME_upper, or lower and upper with one column.
+
+    Where a column has such a name already, they are NAME_band_lower and NAME_band_upper.
+
+    Examples
+    --------
+    >>> from tokendyn.forecast.intervals import band_names
+    >>> band_names(["y"]), band_names(["y", "y_lower"])[0]
+    ([('lower', 'upper')], ('y_band_lower', 'y_band_upper'))
+    """
     if len(names) == 1 and names[0] not in ("lower", "upper"):
         return [("lower", "upper")]
-    return [(f"{name}_lower", f"{name}_upper") for name in names]
+    return full_band_names(names)
+
+
+def full_band_names(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the names of the bands with the name of the column in each, also where there is only one."""
+    ends = []
+    for name in names:
+        stem = name
+        while {f"{stem}_lower", f"{stem}_upper"} & set(names):
+            stem += "_band"
+        ends.append((f"{stem}_lower", f"{stem}_upper"))
+    return ends
 
 
 def calibration_horizon(lengths: Sequence[int], horizon: int | None, span: int, *, refit: bool = True) -> int:

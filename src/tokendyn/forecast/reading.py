@@ -102,6 +102,23 @@ def series_of(series: "Sequence[Snapshots]") -> Any:
     return series[0] if len(series) == 1 else list(series)
 
 
+def noted(first: "Snapshots", time: str | None, series: str | None, fill: str | None) -> dict[str, Any]:
+    """Return what a forecast of the same table needs to know; of fields their names, not those of their points.
+
+    Parameters
+    ----------
+    first
+        The series, or the first of several.
+    time, series, fill
+        As they were given.
+    """
+    columns = first.names if first.grid is None else [variable.name for variable in first.grid.variables]
+    return {
+        "time": time, "columns": list(columns), "inputs": list(first.input_names), "dt": first.dt, "series": series,
+        "fill": fill,
+    }  # fmt: skip
+
+
 def future_inputs(table: Path, names: Sequence[str], time: str | None, after: "Snapshots", steps: int) -> "np.ndarray":
     """Return the inputs of the ``steps`` snapshots that follow a series, ``(steps, inputs)``.
 
@@ -158,6 +175,7 @@ def _input_columns(
     import numpy as np
 
     from tokendyn.data.snapshots import seconds_since
+    from tokendyn.data.snapshots.calendars import dates_of_numbers
     from tokendyn.data.snapshots.clocks import DATE, time_column, with_date
     from tokendyn.data.snapshots.columns import open_columns
 
@@ -166,6 +184,8 @@ def _input_columns(
         opened, parts = (available, ()) if time else with_date(available)
         time = time or (DATE if parts else time_column(opened))
         times = opened.need(time) if time is not None and time in opened.shapes else None
+    if times is not None and after.epoch is not None:
+        times = dates_of_numbers(times)
     if times is not None and times.dtype.kind not in "fiu":
         source = f"{table}: time {time!r}"
         times = None if after.epoch is None else seconds_since(times, after.epoch, source, after.calendar)

@@ -69,8 +69,8 @@ class HeadTable(Result, kind="head-table"):
         """Return what the heads have in common and in what they differ, in sentences."""
         facts, weights = self.summary(), self.weights
         lines = [
-            f"{self.source}: {counted(facts['layers'], 'layer')}, {counted(facts['heads'], 'head')} "
-            f"({self.family}), from the weights alone",
+            f"{counted(facts['layers'], 'layer')}, {counted(facts['heads'], 'head')} of {self.source} ({self.family}), "
+            "from the weights alone",
             f"{facts['attracting']} heads attract (positive trace of V), {facts['repelling']} repel.",
         ]
         for name, what in (

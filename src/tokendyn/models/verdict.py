@@ -62,9 +62,9 @@ def differs(values: np.ndarray, inspection: "Inspection", least: float = _SMALL)
 
 
 def _what(inspection: "Inspection") -> str:
-    sizes = f"{counted(inspection.layers, 'layer')}, {inspection.states.shape[2]} dimensions"
+    sizes = f"{counted(inspection.layers, 'layer')} of {inspection.source} in {inspection.states.shape[2]} dimensions"
     texts = counted(inspection.texts, "text")
-    return f"{inspection.source}: {sizes}; {texts} of {int(np.sum(inspection.lengths))} tokens in all"
+    return f"{sizes}; {texts} of {int(np.sum(inspection.lengths))} tokens in all"
 
 
 def _others(inspection: "Inspection") -> str:
@@ -246,8 +246,9 @@ def _frozen(inspection: "Inspection") -> list[str]:
     error = float(inspection.error(frozen))
     count = number(float(frozen.mean()), 0 if np.isnan(error) else 1)
     count += "" if np.isnan(error) else f" ± {number(error, 1)}"
+    are = "is" if count == "1" else "are"
     return [
-        f"{count} of {cold[0].size} heads are frozen in a text (cold index above 1; quartiles of all {number(low)}, "
+        f"{count} of {cold[0].size} heads {are} frozen in a text (cold index above 1; quartiles of all {number(low)}, "
         f"{number(middle)}, {number(high)}{beside})."
     ]
 

@@ -308,7 +308,7 @@ class ClusteringRun(Result):
     def _agreement(self, error: float) -> str:
         """Return in words how close the run is to its prediction, and for which tokens that proves nothing."""
         if not self.doubtful.size:
-            return f"the run differs from the prediction by at most {error:.1e}"
+            return f"the run {self._apart(error)}"
         # Both decide such a tie by the same rounding, so their agreement is no evidence for either.
         decided = "run and prediction decided a tie by the same rounding, so that their agreement proves nothing"
         gaps = np.abs(self.prediction.at(self.hardmax.layers) - self.hardmax.states[-1]).max(axis=1)
@@ -317,9 +317,14 @@ class ClusteringRun(Result):
         if not sure.any():
             return f"for {counted(len(self.doubtful), 'token')} {decided}"
         return (
-            f"for {counted(int(sure.sum()), 'token')} the run differs from the prediction by at most "
-            f"{gaps[sure].max():.1e}; for {counted(len(self.doubtful), 'token')} {decided}"
+            f"for {counted(int(sure.sum()), 'token')} the run {self._apart(gaps[sure].max())}; "
+            f"for {counted(len(self.doubtful), 'token')} {decided}"
         )
+
+    def _apart(self, error: float) -> str:
+        """Return in words how far the end of the run is from its prediction; a few units in the last place are none."""
+        rounding = 8 * np.finfo(np.float64).eps * float(np.abs(self.hardmax.states[0]).max())
+        return "ends as predicted" if error <= rounding else f"differs from the prediction by at most {error:.1e}"
 
     def _proofs(self) -> list[str]:
         """Return sentences about the proved leaders and about tokens within rounding of a tie."""

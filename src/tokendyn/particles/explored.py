@@ -71,7 +71,7 @@ class Replay:
     def describe(self) -> list[str]:
         """Return sentences about the differences between the page and the library."""
         lines = [f"{kind}: the page ended within {gap:.1e} of this run" for kind, gap in self.differences.items()]
-        return lines or ["the file holds no final states to compare with"]
+        return lines or ["there are no final states to compare with: a link holds none, 'Save JSON' writes them"]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write both trajectories and the settings into a new folder."""
@@ -132,6 +132,7 @@ def _flow(explored: Explored, inverse_temperature: float) -> FlowTrajectory:
         interaction=explored.matrix,
         value=explored.value,
         cold_limit=explored.cold_limit if math.isinf(inverse_temperature) else None,
+        causal=explored.causal,
         tie_tolerance=explored.tie_tolerance,
     )
     times = np.arange(explored.steps + 1) * explored.step

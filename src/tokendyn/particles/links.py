@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _GRIDS = ("tokens", "score", "interaction", "value")
 _NUMBERS = ("inverse_temperature", "tie_tolerance", "alpha", "layers", "step", "steps")
 _TEXTS = ("model", "method", "cold_limit", "title", "note")
+_FLAGS = {"true": True, "false": False}
 #: What a link holds besides, for the page only: the layer or step that is shown.
 _PAGE = ("at",)
 
@@ -86,9 +87,13 @@ def _value(name: str, text: str) -> Any:
         return [unquote(label) for label in text.split(",")]
     if name in _TEXTS:
         return unquote(text)
+    if name == "causal":
+        if text not in _FLAGS:
+            raise BadInputError(f"the link has causal={text[:30]!r}, which is neither true nor false")
+        return _FLAGS[text]
     if name in _NUMBERS:
         return _number(name, text)
-    known = ", ".join(("preset", *_TEXTS, *_NUMBERS, *_GRIDS, "labels", "weights", *_PAGE))
+    known = ", ".join(("preset", *_TEXTS, "causal", *_NUMBERS, *_GRIDS, "labels", "weights", *_PAGE))
     raise BadInputError(f"the link has {name[:40]!r}, which is no field; there are {known}")
 
 

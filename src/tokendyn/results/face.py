@@ -199,7 +199,7 @@ class Result(ABC):
             Text(prose(self.describe())),
             KeyFigures(facts, alarm=alarm),
             Drawn(self.plot(), f"{title}, drawn"),
-            Table(self.table().reset_index(), "Table", most_rows=_ROWS),
+            Table(_with_index(self.table()), "Table", most_rows=_ROWS),
         ]
         record = getattr(self, "provenance", None)
         return Report(
@@ -271,6 +271,11 @@ def _short_facts(facts: dict[str, Any]) -> Iterator[str]:
             shown = f"{value:.6g}" if isinstance(value, float) else repr(value)
             if len(shown) <= _LINE // 3 and "\n" not in shown:
                 yield f"{name}={shown}"
+
+
+def _with_index(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table with its index as columns, unless it only counts the rows."""
+    return table if type(table.index).__name__ == "RangeIndex" else table.reset_index()
 
 
 def _is_long(value: Any) -> bool:

@@ -1,9 +1,10 @@
 """NetCDF files as xarray datasets: NetCDF-4, which is HDF5, and the classic formats that many programs write."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.optional import missing
@@ -45,10 +46,14 @@ def open_netcdf(path: Path, *, cache: bool = True) -> Iterator["xr.Dataset"]:
     try:
         if magic in _CLASSIC:
             note_opened(path)
-            opened = xr.open_dataset(path, engine="scipy", cache=cache)
+            options: dict[str, Any] = {"engine": "scipy"}
         else:
             check_netcdf(path)
-            opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access", cache=cache)
+            options = {"engine": "h5netcdf", "phony_dims": "access"}
+        with warnings.catch_warnings():
+            # Dates before 1582 become objects of cftime, which are read as well.
+            warnings.simplefilter("ignore", category=xr.SerializationWarning)
+            opened = xr.open_dataset(path, cache=cache, **options)
     except ValueError as error:
         if "cftime" in str(error) and missing("cftime"):
             remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"

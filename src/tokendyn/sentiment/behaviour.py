@@ -285,7 +285,7 @@ def saved_report(folder: Path, pictures: Path) -> Report:
 def behaviour_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of a check: what is right by kind, and the cases that are wrong."""
     wrong = [
-        {name: row[name] for name in (*_COLUMNS, "verdict", "probability", "reference_probability")}
+        {name.replace("_", " "): row[name] for name in (*_COLUMNS, "verdict", "probability", "reference_probability")}
         for row in record["table"]
         if not row["right"]
     ]
@@ -327,6 +327,10 @@ def _figure(report: BehaviourReport) -> "Figure":
     """Draw the share of right cases by kind."""
     from matplotlib.figure import Figure
 
+    from tokendyn.show.axes import quiet
+
     figure = Figure(figsize=(6.4, 0.8 + 0.3 * len(report.table())), layout="constrained")
-    report.picture().draw(figure.subplots())
+    axes = figure.subplots()
+    report.picture().draw(axes)
+    quiet(axes, axes.get_xlabel())
     return figure

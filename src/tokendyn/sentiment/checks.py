@@ -250,6 +250,11 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
     ]
     if given["floor"] == 0 or given["prior_strength"] == 0:
         problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+    doubt = given["doubt"]
+    if doubt is not None and not (_number(doubt) and 0 <= doubt < 0.5):
+        problems.append(
+            f"doubt={doubt!r}; expected None, to learn it on held-out texts, or a number from 0 to below .5"
+        )
     if given["groups"] not in ("topics", "sign"):
         problems.append(f"groups={given['groups']!r}; expected 'topics' or 'sign'")
     share = given["strong_share"]

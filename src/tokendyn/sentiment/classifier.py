@@ -26,6 +26,7 @@ from tokendyn.sentiment.checks import (
     warn_of_empty,
 )
 from tokendyn.sentiment.distilling import compared, source_of, split_for
+from tokendyn.sentiment.doubt import doubted, floors
 from tokendyn.sentiment.explanation import Explanation
 from tokendyn.sentiment.fitting import learn_values, targets_of, train_published
 from tokendyn.sentiment.grouped import grouped_explanation, grouped_tokens, grouped_verdicts
@@ -53,6 +54,7 @@ _save = function_at("tokendyn.sentiment.store:save")
 #: Strings, or texts that were read.
 Texts = Iterable[Any] | LabelledTexts
 Logits = Float[np.ndarray, "texts *classes"]
+Lengths = Float[np.ndarray, " texts"]
 Decoder = Float[np.ndarray, "*classes dim"]
 _CHUNK = 4096
 _BATCH = 1024
@@ -114,6 +116,10 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     floor, marginal, prior_strength
         Transfer 0. Least scale of a word's value, weight of its marginal effect in the scale, and of the prior, see
         :class:`tokendyn.sentiment.values.Prior`; None to choose them on held-out texts.
+    doubt
+        Transfer 0. Least chance of an error in a text of few words: no text of n words is surer than
+        ``1 - doubt (phantom / (n + phantom))^2``, see :mod:`tokendyn.sentiment.doubt`. None to learn it on held-out
+        texts; with 0, probabilities are the logistic function of the logit, or the softmax of the scores.
     groups
         Transfer 0. "topics": a leader leads strong words of its side that occur in like texts; "sign": one leader for
         each side, which changes least from one training to another.
@@ -157,6 +163,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The bias, or an array of C.
     phantom_
         Phantom words of every text.
+    doubt_
+        Least chance of an error in a text of few words; 0 at transfer 1.
     modifiers_
         Transfer 0. How far negators, contrasts and intensifiers scale the words beside them,
         :class:`tokendyn.sentiment.modifiers.Modifiers`.
@@ -208,6 +216,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         floor: float | None = None,
         marginal: float | None = None,
         prior_strength: float | None = None,
+        doubt: float | None = None,
         groups: str = "topics",
         strong_share: float | None = None,
         dimensions: int = 64,
@@ -239,6 +248,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.floor = floor
         self.marginal = marginal
         self.prior_strength = prior_strength
+        self.doubt = doubt
         self.groups = groups
         self.strong_share = strong_share
         self.dimensions = dimensions
@@ -418,7 +428,8 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Texts) -> Float[np.ndarray, "texts classes"]:
         """Return the probabilities of the classes, in the order of ``classes_``."""
-        return self._probabilities(self.decision_function(X))
+        logits, lengths, _ = self._judge(X, leaders=False)
+        return self._probabilities(logits, lengths)
 
     def predict(self, X: Texts) -> np.ndarray:
         """Return the label of each text."""
@@ -426,14 +437,14 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def leader_counts(self, texts: Texts) -> Int[np.ndarray, " texts"]:
         """Return how many leaders each text has: the words in ``explain(text).leaders``."""
-        return self._judge(texts)[1]
+        return self._judge(texts)[2]
 
     def predict_all(
         self, texts: Texts
     ) -> tuple[np.ndarray, Float[np.ndarray, "texts classes"], Int[np.ndarray, " texts"]]:
         """Return label, probabilities and number of leaders of each text, in one pass."""
-        logits, leads = self._judge(texts)
-        return self._labels(logits), self._probabilities(logits), leads
+        logits, lengths, leads = self._judge(texts)
+        return self._labels(logits), self._probabilities(logits, lengths), leads
 
     def tokens_of(self, text: str) -> TokenSet:
         """Return a text as the weighted tokens that the layers move."""
@@ -570,7 +581,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Take over the fitted state of the published model."""
         self.classes_, self.words_, self.embedding_ = classes, words, embedding
         self.decoder_, self.intercept_, self.phantom_ = decoder, intercept, phantom
-        self.values_ = np.ascontiguousarray(embedding[:-1, :-1])
+        self.values_, self.doubt_ = np.ascontiguousarray(embedding[:-1, :-1]), 0.0
         self._gain, self._linear = float(decoder.flat[0]), False
         self._lookup = Lookup({word: number for number, word in enumerate(words)}, self._rule())
 
@@ -583,10 +594,11 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         phantom: float,
         grouping: Grouping,
         modifiers: Modifiers,
+        doubt: float = 0.0,
     ) -> None:
         """Take over the fitted state at transfer 0."""
         self.classes_, self.words_, self.values_ = classes, words, values
-        self.intercept_, self.phantom_, self.grouping_ = intercept, phantom, grouping
+        self.intercept_, self.phantom_, self.grouping_, self.doubt_ = intercept, phantom, grouping, doubt
         self._gain, self._linear = float(self.ngrams), True
         self._views, self.modifiers_ = Views(values, grouping), modifiers
         spelling = None
@@ -601,33 +613,38 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         checked = check_texts(texts, empty_allowed=True)
         return [checked[first : first + size] for first in range(0, len(checked), size)]
 
-    def _judge(self, texts: Texts, *, leaders: bool = True) -> tuple[Logits, Int[np.ndarray, " texts"]]:
-        """Return logits and numbers of leaders (0 if they are not wanted) of any number of texts."""
+    def _judge(self, texts: Texts, *, leaders: bool = True) -> tuple[Logits, Lengths, Int[np.ndarray, " texts"]]:
+        """Return logits, numbers of words, and numbers of leaders (0 if they are not wanted) of any number of texts."""
         runs = [self._run(part, leaders) for part in self._parts(texts)]
-        logits = np.concatenate([*(run[0] for run in runs), np.empty((0, *np.shape(self.intercept_)))])
-        return logits, np.concatenate([*(run[1] for run in runs), np.empty(0, np.int64)])
+        none = np.empty((0, *np.shape(self.intercept_))), np.empty(0), np.empty(0, np.int64)
+        logits, lengths, leads = (np.concatenate(column) for column in zip(*runs, none, strict=True))
+        return logits, lengths, leads
 
     def _labels(self, logits: Logits) -> np.ndarray:
         number = logits.argmax(axis=1) if logits.ndim == 2 else (logits > 0).astype(np.int64)
         chosen: np.ndarray = self.classes_[number]
         return chosen
 
-    def _probabilities(self, logits: Logits) -> Float[np.ndarray, "texts classes"]:
+    def _probabilities(self, logits: Logits, lengths: Lengths) -> Float[np.ndarray, "texts classes"]:
+        """Return the probabilities of texts of so many words: no short one is quite sure."""
         if logits.ndim == 2:
-            return np.exp(log_softmax(logits)) if len(logits) else logits
-        return np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
+            plain = np.exp(log_softmax(logits)) if len(logits) else logits
+        else:
+            plain = np.exp(-np.logaddexp(0.0, np.stack([logits, -logits], axis=1)))
+        return doubted(plain, floors(lengths, self.phantom_, self.doubt_))
 
-    def _run(self, texts: list[str], leaders: bool) -> tuple[Logits, Int[np.ndarray, " texts"]]:
-        """Return logits and numbers of leaders."""
+    def _run(self, texts: list[str], leaders: bool) -> tuple[Logits, Lengths, Int[np.ndarray, " texts"]]:
+        """Return logits, numbers of words and numbers of leaders."""
         ragged: Ragged = self._lookup.encode(texts)
         if not self._linear:
             shares, leads = route_all(ragged, self.embedding_, float(self.alpha), self.layers)
-            return self._decode(ragged, shares * self._of_text(ragged)), leads
+            return self._decode(ragged, shares * self._of_text(ragged)), ragged.lengths, leads
         scores = self._decode(ragged, self._shares(ragged))
         if not leaders:
-            return scores, np.zeros(len(texts), dtype=np.int64)
+            return scores, ragged.lengths, np.zeros(len(texts), dtype=np.int64)
         best, second = best_two(scores if scores.ndim == 2 else scores[:, None])
-        return scores, lead(ragged, self._views, best, second, self.layers, float(self.alpha)).counts
+        counts = lead(ragged, self._views, best, second, self.layers, float(self.alpha)).counts
+        return scores, ragged.lengths, counts
 
     def _shares(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
         """Return the share of each entry at transfer 0, ``m / (ngrams (words + phantom))``."""

@@ -171,6 +171,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         With more than two classes at transfer 0, the second best class; else None.
     modified
         At transfer 0, the words that a modifier scales, in the order of the text.
+    doubt
+        Least chance of an error that a text of so many words keeps, whatever its logit: with 0, ``probability`` is the
+        logistic function of ``logit``.
     probabilities, scores, biases
         Of each class, when there are more than two; else empty.
     leaders
@@ -233,6 +236,7 @@ class Explanation(Result, kind="sentiment-explanation"):
     others: tuple[float, float] = (0.0, 0.0)
     rival: Any = None
     modified: tuple[Modified, ...] = ()
+    doubt: float = 0.0
     probabilities: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     biases: tuple[float, ...] = ()
@@ -330,8 +334,9 @@ class Explanation(Result, kind="sentiment-explanation"):
         write_explanation(_explained_text(self), path, _scene(self), title=title or "Why this verdict")
 
     def as_list(self) -> list[tuple[str, float]]:
-        """Return the leaders as (word, contribution), largest first."""
-        return [(leader.word, leader.contribution) for leader in self.leaders]
+        """Return the leaders as (word, contribution), largest ``|contribution|`` first."""
+        pairs = [(leader.word, leader.contribution) for leader in self.leaders]
+        return sorted(pairs, key=lambda pair: -abs(pair[1]))
 
     def to_html(self) -> str:
         """Return one HTML page that works from a file: verdict, coloured text, contributions, moving tokens."""

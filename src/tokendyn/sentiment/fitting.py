@@ -54,6 +54,7 @@ def learn_values(
         floor=model.floor,
         marginal=model.marginal,
         prior_strength=model.prior_strength,
+        doubt=None if model.doubt is None else float(model.doubt),
         leaders=float(model.leaders),
         strong_share=model.strong_share,
         dimensions=model.dimensions if model.groups == "topics" else 0,
@@ -70,8 +71,9 @@ def learn_values(
     values = learned.values
     intercept = float(values.biases[0]) if len(classes) == 2 else values.biases
     model._settle_values(
-        classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers
-    )
+        classes, learned.words, values.table, intercept, values.phantom, learned.grouping, learned.modifiers,
+        learned.doubt,
+    )  # fmt: skip
     model.training_ = {
         "texts": len(texts),
         "active_words": len(learned.words),

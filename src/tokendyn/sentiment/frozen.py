@@ -31,6 +31,7 @@ class FrozenModel(Protocol):
     decoder_: Float[np.ndarray, "*classes dim"]
     intercept_: Any
     phantom_: float
+    doubt_: float
     modifiers_: Modifiers
     _gain: float
     _linear: bool
@@ -43,8 +44,10 @@ class FrozenModel(Protocol):
     def _of_text(self, ragged: Ragged) -> Float[np.ndarray, " entries"]:
         """Return the share of the words of the text, beside the phantom ones, for each entry."""
 
-    def _probabilities(self, logits: Float[np.ndarray, "*scores"]) -> Float[np.ndarray, "texts number"]:
-        """Return the probabilities of the classes."""
+    def _probabilities(
+        self, logits: Float[np.ndarray, "*scores"], lengths: Float[np.ndarray, " texts"]
+    ) -> Float[np.ndarray, "texts number"]:
+        """Return the probabilities of the classes for texts of so many words."""
 
     def _decode(self, ragged: Ragged, shares: Float[np.ndarray, " entries"]) -> Float[np.ndarray, "*scores"]:
         """Return the logits, or the scores of several classes, for the shares of the words."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tokendyn.sentiment import group_kernels as kernels
+from tokendyn.sentiment.doubt import floors
 from tokendyn.sentiment.explanation import (
     Departure,
     Explanation,
@@ -124,7 +125,7 @@ def _verdicts(model: "FrozenModel", reading: _Reading) -> Iterator[Verdict]:
         )
     ]
     logits, biases = margins_of(reading.scores, model.intercept_, reading.best, reading.second)
-    probabilities = model._probabilities(reading.scores if several else reading.scores[:, 0])
+    probabilities = model._probabilities(reading.scores if several else reading.scores[:, 0], ragged.lengths)
     labels = model.classes_.tolist()
     for row, logit in enumerate(logits.tolist()):
         verdict = int(reading.best[row]) if several else int(logit > 0)
@@ -146,13 +147,14 @@ def _prominence(
     alone: Float[np.ndarray, " entries"],
     group: Float[np.ndarray, " entries"],
 ) -> Float[np.ndarray, " chosen"]:
-    """Return by what leaders are named in order: by sign the side that prevails comes first, else the steadiest effect.
+    """Return by what leaders are named in order: by sign the side of the verdict first, else the steadiest effect.
 
     What a rare word does is as exact, but another training would put another number: it is named later.
     """
     grouping = model._views.grouping
     if grouping.by_sign:
-        return np.abs(group[chosen])
+        logits, _ = margins_of(reading.scores, model.intercept_, reading.best, reading.second)
+        return np.where(logits > 0.0, 1.0, -1.0)[reading.rows[chosen]] * group[chosen]
     return np.abs(alone[chosen]) * grouping.steadiness(reading.texts.words[chosen])
 
 
@@ -280,8 +282,9 @@ def grouped_explanation(model: "FrozenModel", text: str) -> Explanation:
         token_leaders=passage.leaders,
         alpha=float(model.alpha),
         transfer=0.0,
+        doubt=float(floors(ragged.lengths, model.phantom_, model.doubt_)[0]),
         modified=_modified(model, reading, labels),
-        probabilities=tuple(model._probabilities(reading.scores)[0].tolist()) if several else (),
+        probabilities=tuple(model._probabilities(reading.scores, ragged.lengths)[0].tolist()) if several else (),
         scores=tuple(scores.tolist()) if several else (),
         biases=tuple(np.asarray(model.intercept_).tolist()) if several else (),
     )

@@ -28,6 +28,8 @@ _SEEN, _SELDOM = 1.0 / 2500.0, 1.5
 #: An n-gram without a strong word leads from so many times the strength on that a word needs: values of n-grams change
 #: more from one training to another than those of words.
 _ALONE = 3.0
+#: A word of more than so many times that strength leads no sooner for it: beyond, another training puts another number.
+_ENOUGH = 3.0
 #: Least part of its value in the strength of a word whose n-grams outweigh it.
 _LEAST_PART = 1e-6
 #: Words of a text without a strong word lead if they have so much of the largest strength.
@@ -64,8 +66,8 @@ class View:
         Which words may lead: those of largest strength that make up the strong share of all words of the training
         texts.
     rank
-        Rank of ``(strength - least) (texts with the word)`` among strong words, in (0, 1), where least is the smallest
-        strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
+        Rank of ``(min(strength, 3 least) - least) (texts with the word)`` among strong words, in (0, 1), where least is
+        the smallest strength of a strong word. Of the others, ``strength / least - 1`` or less, in [-1, 0].
     host
         Of an n-gram, its strongest word with a value, which it stands with; else -1.
     """
@@ -130,8 +132,8 @@ class Grouping:
         chosen = np.flatnonzero(strong)
         # The least strength is taken off: a frequent word at the edge of the strong ones would else lead in one
         # training, and in the next not be there.
-        evidence = (strength[chosen] - least) * self.frequencies[chosen]
-        rank[chosen[np.argsort(evidence, kind="stable")]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
+        evidence = (np.minimum(strength[chosen], _ENOUGH * least) - least) * self.frequencies[chosen]
+        rank[chosen[np.lexsort((strength[chosen], evidence))]] = (np.arange(len(chosen)) + 0.5) / max(len(chosen), 1)
         return View(margin=margin, strength=strength, strong=strong, rank=rank, host=host)
 
     def _strength(self, margin: Float[np.ndarray, " words"]) -> Float[np.ndarray, " words"]:

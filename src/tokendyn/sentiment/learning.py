@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
+from tokendyn.sentiment.doubt import fit_doubt
 from tokendyn.sentiment.groups import Grouping, members_of, topics_of, with_leaders
 from tokendyn.sentiment.modifier_fit import fit_modifiers, scaled
 from tokendyn.sentiment.modifiers import Modifiers
@@ -44,6 +45,7 @@ class Settings:
     floor: float | None
     marginal: float | None
     prior_strength: float | None
+    doubt: float | None
     leaders: float
     strong_share: float | None
     dimensions: int
@@ -77,6 +79,8 @@ class Learned:
         The settings of the fit.
     modifiers
         How far negators, contrasts and intensifiers scale the words that follow them.
+    doubt
+        The least chance of an error: see :func:`tokendyn.sentiment.doubt.floors`.
     record
         Which settings were tried with which held-out loss, and how many tokens and crops there were.
     """
@@ -86,6 +90,7 @@ class Learned:
     grouping: Grouping
     prior: Prior
     modifiers: Modifiers
+    doubt: float
     record: dict[str, object]
 
 
@@ -126,10 +131,16 @@ def learn(
         (np.ones(sample.counts.nnz), sample.counts.indices, sample.counts.indptr), shape=sample.counts.shape
     )
     frequencies = np.bincount(sample.counts.indices, minlength=len(tokens))
-    modifiers = Modifiers()
+    progress("modifiers")
+    sides = [keys & 1 == half for half in (0, 1)]
+    halves = [
+        _Half(sample, crops, counted.parents, led, choice.prior, out) for out in sides if 0 < out.sum() < len(out)
+    ]
+    modifiers = _modifiers(halves) if led and halves else Modifiers()
+    doubt = settings.doubt
+    if doubt is None:
+        doubt = fit_doubt(halves[0].judged(modifiers) if halves else [])
     if led:
-        progress("modifiers")
-        modifiers = _modifiers(sample, crops, counted.parents, led, choice.prior, keys & 1)
         sample = scaled(sample, [part[: len(sample)] for part in led], modifiers)
         crops = None if crops is None else scaled(crops, [part[len(sample) :] for part in led], modifiers)
     progress("values of words")
@@ -156,6 +167,7 @@ def learn(
     grouping = with_leaders(sample, values, grouping, settings.leaders, settings.layers, settings.alpha)
     record: dict[str, object] = {
         "modifiers": asdict(modifiers),
+        "doubt": doubt,
         "distinct_words": len(counted.names),
         "crops": len(counted.parents),
         "status": "completed" if choice.completed else "budget",
@@ -175,8 +187,9 @@ def learn(
         ],
     }
     return Learned(
-        words=words, values=values, grouping=grouping, prior=choice.prior, modifiers=modifiers, record=record
-    )
+        words=words, values=values, grouping=grouping, prior=choice.prior, modifiers=modifiers, doubt=doubt,
+        record=record,
+    )  # fmt: skip
 
 
 def _led(counted: CountedTexts, tokens: Int[np.ndarray, " tokens"]) -> list[sparse.csr_matrix]:
@@ -190,23 +203,12 @@ def _led(counted: CountedTexts, tokens: Int[np.ndarray, " tokens"]) -> list[spar
     ]
 
 
-def _modifiers(
-    sample: Sample,
-    crops: Sample | None,
-    parents: Int[np.ndarray, " crops"],
-    led: list[sparse.csr_matrix],
-    prior: Prior,
-    side: Int[np.ndarray, " texts"],
-) -> Modifiers:
+def _modifiers(halves: Sequence["_Half"]) -> Modifiers:
     """Return how far modifiers scale their followers: either half of the texts by values of the other.
 
     Values that were learned without modifiers hold some of what these do. So a reversing negator is tried beside the
     number that is learned, with values learned anew, and kept if held-out texts are no less likely.
     """
-    sides = [side == half for half in (0, 1)]
-    if not (sides[0].any() and sides[1].any()):
-        return Modifiers()
-    halves = [_Half(sample, crops, parents, led, prior, out) for out in sides]
     modifiers = fit_modifiers([part for half in halves for part in half.held()])
     reversing = replace(modifiers, negator=_REVERSES)
     if modifiers.negator > _WEAKENS or halves[0].loss(reversing) > halves[0].loss(modifiers):
@@ -215,7 +217,7 @@ def _modifiers(
 
 
 class _Half:
-    """Half of the texts with values that the other half teaches, to learn and to judge modifiers by."""
+    """Half of the texts with values that the other half teaches, to learn and to judge modifiers and doubt by."""
 
     def __init__(
         self,
@@ -237,22 +239,32 @@ class _Half:
         self.learned = learned
         texts = learned[0][0]
         self.scale = prior_scale((texts.counts > 0).astype(np.float64), texts.targets, prior.floor, prior.marginal)
-        self.values = self._fit(Modifiers())
+        self.fits: dict[Modifiers, Values] = {}
 
     def held(self) -> list[tuple[Sample, list[sparse.csr_matrix], Values]]:
         """Return texts that the values do not know, what follows modifiers in them, and the values."""
-        return [(part, led, self.values) for part, led in self.parts]
+        return [(part, led, self._values(Modifiers())) for part, led in self.parts]
+
+    def judged(self, modifiers: Modifiers) -> list[tuple[Sample, Values]]:
+        """Return these texts as modifiers scale them, and values that were learned with the modifiers."""
+        values = self._values(modifiers)
+        return [(scaled(part, led, modifiers), values) for part, led in self.parts]
 
     def loss(self, modifiers: Modifiers) -> float:
         """Return the mean log-loss of these texts by values that were learned with modifiers."""
-        values = self._fit(modifiers, start=self.values)
-        parts = [scaled(part, led, modifiers) for part, led in self.parts]
-        losses = np.concatenate([values.losses(part) for part in parts])
-        return float(np.average(losses, weights=np.concatenate([part.importance for part in parts])))
+        judged = self.judged(modifiers)
+        losses = np.concatenate([values.losses(part) for part, values in judged])
+        return float(np.average(losses, weights=np.concatenate([part.importance for part, _ in judged])))
 
-    def _fit(self, modifiers: Modifiers, start: Values | None = None) -> Values:
-        learned = join([scaled(part, led, modifiers) for part, led in self.learned])
-        return fit_values(learned, self.scale, self.prior, start=start, iterations=_ROUGH_ITERATIONS)
+    def _values(self, modifiers: Modifiers) -> Values:
+        """Return values of the other half, from those without modifiers on; each is learned once."""
+        if modifiers not in self.fits:
+            start = None if modifiers.idle else self._values(Modifiers())
+            learned = join([scaled(part, led, modifiers) for part, led in self.learned])
+            self.fits[modifiers] = fit_values(
+                learned, self.scale, self.prior, start=start, iterations=_ROUGH_ITERATIONS
+            )
+        return self.fits[modifiers]
 
 
 def _tell(progress: Callable[[str], None]) -> Callable[[int], None]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from tokendyn.sentiment.explanation import Span
-from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS, REACH, Modifiers, followers, roles_of
+from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIERS, Modifiers, followers, roles_of
 from tokendyn.sentiment.scan import WordTable
 from tokendyn.sentiment.spelling import Spelling
 from tokendyn.sentiment.tokenise import Lexicon
@@ -17,8 +17,6 @@ from tokendyn.sentiment.vocabulary import Ragged
 
 _WORDS, _IDLE = TokenRule(), Modifiers()
 _MOST_FORMS = 2**17
-#: Words back from an occurrence in which a negator is looked for when the occurrence is taken out.
-_NEGATED_REACH = 40
 Ints = Int[np.ndarray, " _"]
 
 
@@ -140,8 +138,8 @@ class Lookup:
         others = (first[unknown], length[unknown])
         numbers, first, length, weights = numbers[~unknown], first[~unknown], length[~unknown], weights[~unknown]
         rows = units.rows[first]
-        # Entries ascend in each text, as in training; occurrences of one entry keep their order when spans are wanted.
-        order = np.lexsort((first, numbers, rows)) if spans else np.lexsort((numbers, rows))
+        # Entries ascend in each text, as in training, and occurrences of one entry keep their order.
+        order = _sorted_by(rows, numbers, self.size)
         rows, numbers, weights = rows[order], numbers[order], weights[order]
         new = np.ones(len(rows), dtype=bool)
         new[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
@@ -193,26 +191,20 @@ class Lookup:
         gone
             For each word that goes, which removal it is about.
         """
-        # Around a gap, so many words matter; a negator may stand anywhere before it in the sentence.
-        reach = max(
-            self.rule.ngrams - 1,
-            _NEGATED_REACH if self.rule.negation else 0,
-            0 if self.modifiers.idle else REACH + 1,
-        )
         first, last = places.first[occurrences], places.last[occurrences]
+        low, high = self._around(places, first)[0], self._around(places, last)[1]
         # No token feels gaps of two windows that lie apart; nearer ones are one window, or their gaps would not add up.
         new = np.ones(len(first), dtype=bool)
-        new[1:] = (owners[1:] != owners[:-1]) | (first[1:] - last[:-1] > 2 * reach)
+        new[1:] = (owners[1:] != owners[:-1]) | (low[1:] > high[:-1])
         opening, closing, window = np.flatnonzero(new), np.flatnonzero(np.append(new, True)[1:]), np.cumsum(new) - 1
-        low, high = first[opening] - reach, last[closing] + reach
-        # One place more for each, and all outside the texts: -1, the end of the last text.
+        low, high = low[opening], high[closing]
+        # One place more for each: -1 keeps them apart.
         sizes = high - low + 2
         bounds = np.cumsum(sizes)
         starts, of = bounds - sizes, np.repeat(np.arange(len(sizes)), sizes)
         at = np.arange(len(of)) - starts[of] + low[of]
-        outside = (at < 0) | (at >= len(places.units))
-        outside[bounds - 1] = True
-        around = np.where(outside, -1, places.units[np.where(outside, 0, at)])
+        at[bounds - 1] = -1
+        around = places.units[at]
         stays, place = np.ones(len(of), dtype=bool), starts[window] + first - low[window]
         for further in range(int(np.max(last - first, initial=-1)) + 1):
             stays[place[first + further <= last] + further] = False
@@ -225,11 +217,23 @@ class Lookup:
         which, tokens, signs = (np.concatenate(column) for column in zip(*found, strict=True))
         return which, tokens, signs, removal[~stays]
 
+    def _around(self, places: Places, at: Ints) -> tuple[Ints, Ints]:
+        """Return the first and the last place whose words may matter to each of some words.
+
+        With modifiers or negated words that is their sentence with the mark behind it, else what n-grams span.
+        """
+        ends = np.flatnonzero(places.units < 0)
+        number = np.searchsorted(ends, at)
+        low, high = np.append(-1, ends)[number] + 1, ends[number]
+        if self.rule.negation or not self.modifiers.idle:
+            return low, high
+        return np.maximum(low, at - self.rule.ngrams + 1), np.minimum(high, at + self.rule.ngrams - 1)
+
     def modifier_of(self, places: Places, at: int) -> int:
         """Return the number of the modifier that a word follows."""
-        first = max(at - REACH, 0)
-        around = places.units[first : at + REACH + 1]
-        return int(around[followers(around, self.roles)[1][at - first]])
+        low, high = (int(bound[0]) for bound in self._around(places, np.array([at])))
+        around = places.units[low : high + 1]
+        return int(around[followers(around, self.roles)[1][at - low]])
 
     def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
         """Return what each occurrence counts when some words are gone; those of occurrences over such words are idle.
@@ -315,6 +319,17 @@ def _sorted_runs(runs: dict[tuple[int, int], int], words: int) -> tuple[Ints, In
     keys = np.array([run * words + word for run, word in runs], dtype=np.int64)
     order = np.argsort(keys, kind="stable")
     return keys[order], np.array(list(runs.values()), dtype=np.int64)[order]
+
+
+def _sorted_by(rows: Ints, numbers: Ints, size: int) -> Ints:
+    """Return the order by row, then by number below ``size``; equal ones stay in order."""
+    count = len(rows)
+    if not count or (int(rows.max()) + 1) * size * count > np.iinfo(np.int64).max:
+        return np.lexsort((numbers, rows))
+    # Keys that hold their own place are all different, and sorting them is several times faster than a stable order.
+    keys = (rows * size + numbers) * count + np.arange(count)
+    keys.sort()
+    return keys % count
 
 
 def _follow(runs: Ints, following: Ints, keys: Ints, names: Ints, words: int) -> Ints:

@@ -13,9 +13,10 @@ from tokendyn.sentiment.classifier import LeaderClassifier
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
 from tokendyn.sentiment.store import load
 from tokendyn.show import KeyFigures, Picture, Report, Table, Text, closing
+from tokendyn.show.axes import quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL
 from tokendyn.show.report import Section, shown_value
-from tokendyn.words import counted
+from tokendyn.words import counted, percent
 
 _DECIDES = (
     "Transfer 0: the verdict is a sum over all words and n-grams of a text, each with its own learned value. Negators "
@@ -43,14 +44,14 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
     }
     if "test_accuracy" in measured:
         numbers |= {
-            "held-out accuracy": f"{measured['test_accuracy']:.1%}",
+            "held-out accuracy": percent(measured["test_accuracy"]),
             "held-out texts": measured["test_texts"],
             "leaders a text": f"{measured['mean_leaders']:.1f}",
         }
     if "fidelity" in training:
         close = training["fidelity"]
         numbers |= {
-            "same verdict as the model distilled": f"{close['same_verdict']:.1%}",
+            "same verdict as the model distilled": percent(close["same_verdict"]),
             "texts held out": close["texts"],
             "divergence, nats": f"{close['divergence']:.3g}",
             "calibration error": f"{close['calibration_error']:.3g}",
@@ -65,8 +66,11 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
         sections.append(_words_picture(classifier))
     if len(classifier.classes_) == 2:
         sections.append(Table(strongest_words(classifier), "The words that weigh most, by class"))
-    rest = {name: value for name, value in measured.items() if name != "source"}
-    sections.append(Table([{"quantity": name, "value": value} for name, value in rest.items()], "Measured"))
+    rest = [
+        {"quantity": name.replace("_", " "), "value": value} for name, value in measured.items() if name != "source"
+    ]
+    if rest:
+        sections.append(Table(rest, "Measured"))
     sections += closing(record.get("command", ""), record["provenance"])
     return Report(
         title="A classifier with leaders for reasons" if linear else "A classifier that decides at hardmax",
@@ -78,18 +82,24 @@ def saved_model_report(folder: Path, pictures: Path) -> Report:
 def _summary(training: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
     """Return what a training came to in two sentences."""
     learned = f"A classifier that learned from {counted(training['texts'], 'text')}."
+    if "fidelity" in training:
+        close = training["fidelity"]
+        return (
+            f"{learned} Of {counted(close['texts'], 'text')} that were held out, {percent(close['same_verdict'])} have "
+            "the verdict of the model that was distilled."
+        )
     if "test_accuracy" not in measured:
         return f"{learned} No texts were held out, so that nothing is known of its accuracy on others."
     return (
         f"{learned} Of {counted(measured['test_texts'], 'text')} that were held out it labels "
-        f"{measured['test_accuracy']:.1%} right, with {measured['mean_leaders']:.1f} leaders a text on average."
+        f"{percent(measured['test_accuracy'])} right, with {measured['mean_leaders']:.1f} leaders a text on average."
     )
 
 
 def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     """Return what a training came to: its best epoch, or its chosen settings."""
     if "best" in training:
-        return {"validation accuracy": f"{training['best']['validation_accuracy']:.1%}"}
+        return {"validation accuracy": percent(training["best"]["validation_accuracy"])}
     names = ("phantom", "floor", "marginal", "prior_strength")
     chosen = {name: training[name] for name in names if name in training}
     loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
@@ -110,7 +120,8 @@ def _scaled(classifier: LeaderClassifier) -> dict[str, object]:
 
 def _settings_table(training: Mapping[str, Any]) -> Table:
     """Return the settings that were tried, with their losses on texts held out."""
-    return Table(training["tried"], "Settings that were tried", note="Log-loss on texts that a fit did not see.")
+    rows = [{name.replace("_", " "): value for name, value in row.items()} for row in training["tried"]]
+    return Table(rows, "Settings that were tried", note="Log-loss on texts that a fit did not see.")
 
 
 def _training_picture(training: Mapping[str, Any]) -> Picture:
@@ -134,8 +145,9 @@ def _words_picture(classifier: LeaderClassifier) -> Picture:
     pairs = zip(order.tolist(), towards.tolist(), strict=True)
     names = [f"{classifier.words_[word]} ({classifier.classes_[side]})" for word, side in pairs]
     figure = Figure(figsize=(7.0, 0.6 + 0.26 * len(order)), facecolor="white", layout="constrained")
-    bars = Bars(names, (sign * strength[order]).tolist(), "value times the root of the number of texts", "")
-    bars.draw(figure.subplots())
+    axes = figure.subplots()
+    Bars(names, (sign * strength[order]).tolist()).draw(axes)
+    quiet(axes, "value times the root of the number of texts")
     return Picture(
         figure,
         "The words and n-grams that weigh most in all texts together",

@@ -1,11 +1,11 @@
 """Attention that decides: negators, contrasts and intensifiers lead the words next to them and scale what these add.
 
-A word behind a negator (at most four words, in the same sentence), before or behind a contrast such as "but" (at most
-four), or right behind an intensifier follows it for one layer, whose value matrix moves the value of the follower by a
-multiple of its own: ``v_j -> (1 + g) v_j``, one ``g`` for each of the four kinds. So an occurrence weighs ``1 + g`` in
-the verdict, which stays an exact sum. A word follows one modifier: a negator first, then a contrast, then an
-intensifier ("not very good" is "not good"). A negator behind a negator follows it too, and leads nobody: two negations
-cancel.
+A word behind a negator (at most four words, in the same sentence, up to a contrast), before or behind a contrast such
+as "but" (in the same sentence, up to the next contrast), or right behind an intensifier follows it for one layer, whose
+value matrix moves the value of the follower by a multiple of its own: ``v_j -> (1 + g) v_j``, one ``g`` for each of the
+four kinds. So an occurrence weighs ``1 + g`` in the verdict, which stays an exact sum. A word follows one modifier: a
+negator first, then a contrast, then an intensifier ("not very good" is "not good"). A negator behind a negator follows
+it too, and leads nobody: two negations cancel.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,13 +23,11 @@ INTENSIFIERS = frozenset(
 )  # fmt: skip
 #: Words behind which comes what is meant.
 CONTRASTS = frozenset({"but", "however", "yet"})
-#: Words behind a negator, on either side of a contrast, and behind an intensifier, that follow it. Of 1 to 4 words and
-#: the whole sentence, four gave the best suite for negators on the development splits of IMDb; more distant words of a
-#: sentence are mostly not meant. For contrasts, four words, eight and the sentence were the same.
-NEGATOR_REACH, CONTRAST_REACH, INTENSIFIER_REACH = 4, 4, 1
-#: Words around a gap on which depends what follows whom when it closes: a word that comes within reach of a contrast,
-#: its negator, and the negator of that.
-REACH = 2 * NEGATOR_REACH + CONTRAST_REACH
+#: Words behind a negator, and behind an intensifier, that follow it. Of 1 to 4 words and the whole sentence, four gave
+#: the best suite for negators on the development splits of IMDb; more distant words of a sentence are mostly not meant.
+#: A contrast has no such bound: where it ended after four words, "this" taken out of "but this is a warm, brilliant
+#: film" brought "brilliant" within reach, and a word that says nothing had a large number of its own.
+NEGATOR_REACH, INTENSIFIER_REACH = 4, 1
 #: What a word is to others.
 _NEGATOR, _CONTRAST, _INTENSIFIER = 1, 2, 3
 #: Ways of following, in the order of the fields of Modifiers from 1 on; 0 is none.
@@ -119,31 +117,28 @@ def followers(
         ways[inside], leaders[inside] = way, leader[inside]
 
     # Later ones replace earlier ones.
-    end = _ends(numbers)
-    last = _last(role == _INTENSIFIER, end)
-    near = (last >= 0) & (place - last <= INTENSIFIER_REACH)
-    follow(_INTENSIFIED, near & (role != _INTENSIFIER) & (numbers >= 0), last)
-    contrast = role == _CONTRAST
-    last = _last(contrast, end)
-    follow(_AFTER, (last >= 0) & (place - last <= CONTRAST_REACH) & ~contrast & (numbers >= 0), last)
-    following = len(numbers) - 1 - _last(contrast[::-1], _ends(numbers[::-1]))[::-1]
-    inside = (following < len(numbers)) & (following - place <= CONTRAST_REACH)
-    follow(_BEFORE, inside & ~contrast & (numbers >= 0), following)
-    negator = role == _NEGATOR
-    last = _last(negator, end)
-    near = (last >= 0) & (place - last <= NEGATOR_REACH) & (numbers >= 0)
+    word, contrast, negator = numbers >= 0, role == _CONTRAST, role == _NEGATOR
+    end = _last_of(~word)
+    last = _before(role == _INTENSIFIER, end)
+    follow(_INTENSIFIED, (last >= 0) & (place - last <= INTENSIFIER_REACH) & (role != _INTENSIFIER) & word, last)
+    last = _before(contrast, end)
+    follow(_AFTER, (last >= 0) & ~contrast & word, last)
+    following = len(numbers) - 1 - _before(contrast[::-1], _last_of(~word[::-1]))[::-1]
+    follow(_BEFORE, (following < len(numbers)) & ~contrast & word, following)
+    last = _before(negator, _last_of(~word | contrast))
+    near = (last >= 0) & (place - last <= NEGATOR_REACH) & word
     cancelled = negator & near
     follow(_NEGATED, near & (negator | ~cancelled[last]), last)
     return ways, leaders
 
 
-def _ends(numbers: Units) -> Int[np.ndarray, " units"]:
-    """Return of each place the last end of a sentence up to it, -1 for none."""
-    return np.maximum.accumulate(np.where(numbers < 0, np.arange(len(numbers)), -1))
+def _last_of(marked: Bool[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
+    """Return of each place the last one up to it that is marked, -1 for none."""
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
-def _last(own: Bool[np.ndarray, " units"], end: Int[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
-    """Return of each word the last one before it in its sentence that is marked, -1 for none."""
-    last = np.full(len(own), -1)
-    last[1:] = np.maximum.accumulate(np.where(own, np.arange(len(own)), -1))[:-1]
+def _before(marked: Bool[np.ndarray, " units"], end: Int[np.ndarray, " units"]) -> Int[np.ndarray, " units"]:
+    """Return of each place the last marked one before it and behind ``end``, -1 for none."""
+    last = np.full(len(marked), -1)
+    last[1:] = _last_of(marked)[:-1]
     return np.where(last > end, last, -1)

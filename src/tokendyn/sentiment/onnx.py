@@ -14,7 +14,7 @@ from tokendyn.errors import BadInputError
 from tokendyn.runs.onnx_files import OnnxGraph, write_onnx
 from tokendyn.sentiment.checks import check_texts
 from tokendyn.sentiment.frozen import SCHEMA, SCHEMA_VERSION
-from tokendyn.sentiment.modifiers import CONTRAST_REACH, CONTRASTS, INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
+from tokendyn.sentiment.modifiers import CONTRASTS, INTENSIFIER_REACH, INTENSIFIERS, NEGATOR_REACH
 from tokendyn.sentiment.tokens import NEGATORS
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _HOW = (
     "in 'tokens', and all that are not there are together one token of number len(tokens). Pad with count 0. Where the "
     "graph takes lengths, lengths[i] is how many words text i has, known or not, n-grams not counted. Where token_rule "
     "has a negator, a single word counts 1 + negator in place of 1 when one of the negators, or a word in n't, stands "
-    "among the negator_reach words before it in its sentence. A negator counts so too, and then no word follows it. "
-    "Other words count 1 + before_contrast when one of the contrasts stands among the contrast_reach words behind "
-    "them, else 1 + after_contrast when one stands among those before them, else 1 + intensifier when one of the "
+    "among the negator_reach words before it in its sentence, with no contrast between. A negator counts so too, and "
+    "then no word follows it. Other words count 1 + before_contrast when one of the contrasts stands behind them in "
+    "their sentence, else 1 + after_contrast when one stands before them, else 1 + intensifier when one of the "
     "intensifiers stands among the intensifier_reach words before them; contrasts do not follow contrasts, nor "
     "intensifiers intensifiers."
 )
@@ -203,13 +203,33 @@ class _Graph(OnnxGraph):
             stacked = [self.add("Unsqueeze", mean, self.constant([1])) for mean in means]
             joined = self.add("Concat", *stacked, axis=1)
             self.add("Add", self.add("Mul", gain, joined), bias, output="logits")
-            self.add("Softmax", "logits", output="probabilities", axis=1)
+            self._probabilities("logits", classifier)
             return
         self.add("Add", self.add("Mul", gain, means[0]), bias, output="logits")
         # The softmax of (0, x) is (1 - p, p) with p the logistic function of x, without overflow.
         column = self.add("Unsqueeze", "logits", self.constant([1]))
         both = self.add("Concat", self.add("Sub", column, column), column, axis=1)
-        self.add("Softmax", both, output="probabilities", axis=1)
+        self._probabilities(both, classifier)
+
+    def _probabilities(self, scores: str, classifier: "FrozenModel") -> None:
+        """Add the softmax of the scores, with the doubt of :func:`tokendyn.sentiment.doubt.doubted`."""
+        if not classifier.doubt_:
+            self.add("Softmax", scores, output="probabilities", axis=1)
+            return
+        plain = self.add("Softmax", scores, axis=1)
+        classes = len(classifier.classes_)
+        most, phantom = 1.0 - 1.0 / classes, self.constant(float(classifier.phantom_))
+        share = self.add("Div", phantom, self._mass(classifier))
+        floor = self.add("Mul", self.constant(float(classifier.doubt_)), self.add("Mul", share, share))
+        error = self.add("Sub", self.constant(1.0), self.add("ReduceMax", plain, axes=[1], keepdims=0))
+        relative = self.add("Div", error, self.constant(most))
+        room = self.add("Sub", self.constant(1.0), self.add("Mul", relative, relative))
+        added = self.add("Mul", self.add("Mul", floor, floor), self.add("Max", room, self.constant(0.0)))
+        raised = self.add("Sqrt", self.add("Add", self.add("Mul", error, error), added))
+        left = self.add("Max", self.add("Sub", self.constant(most), error), self.constant(np.finfo(np.float64).tiny))
+        part = self.add("Unsqueeze", self.add("Div", self.add("Sub", raised, error), left), self.constant([1]))
+        kept = self.add("Mul", self.add("Sub", self.constant(1.0), part), plain)
+        self.add("Add", kept, self.add("Mul", part, self.constant(1.0 / classes)), output="probabilities")
 
 
 def _metadata(classifier: "FrozenModel") -> dict[str, str]:
@@ -220,8 +240,8 @@ def _metadata(classifier: "FrozenModel") -> dict[str, str]:
     if classifier._linear and not classifier.modifiers_.idle:
         rule |= {
             **asdict(classifier.modifiers_), "negator_reach": NEGATOR_REACH, "negators": sorted(NEGATORS),
-            "contrast_reach": CONTRAST_REACH, "contrasts": sorted(CONTRASTS),
-            "intensifier_reach": INTENSIFIER_REACH, "intensifiers": sorted(INTENSIFIERS),
+            "contrasts": sorted(CONTRASTS), "intensifier_reach": INTENSIFIER_REACH,
+            "intensifiers": sorted(INTENSIFIERS),
         }  # fmt: skip
     own = classifier.tokeniser is not None
     return {

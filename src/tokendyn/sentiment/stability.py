@@ -87,6 +87,7 @@ def retrained(model: Any, texts: Sequence[str], labels: Sequence[Any], retrainin
     settings = {}
     if model.transfer == 0:
         settings = {name: model.training_[name] for name in ("phantom", "floor", "marginal", "prior_strength")}
+        settings["doubt"] = model.doubt_
     for rows in drawn(len(texts), retrainings, seed):
         again = clone(model).set_params(**settings)
         yield again.fit([texts[row] for row in rows], [labels[row] for row in rows])

@@ -24,7 +24,7 @@ _VALUES = {"values", "intercept", "frequencies", "topics", "with_topic"}
 #: Parameters that older folders lack; without a transfer they hold the published model.
 _LATER = {
     "ngrams", "negation", "patience", "class_weight", "transfer", "phantom", "floor", "prior_strength", "groups",
-    "strong_share", "dimensions", "marginal", "modifiers", "spelling",
+    "strong_share", "dimensions", "marginal", "modifiers", "spelling", "doubt",
 }  # fmt: skip
 _FIELDS = ("classes", "words", "parameters", "training")
 
@@ -87,7 +87,7 @@ def save(
 
 def _fitted(classifier: LeaderClassifier) -> dict[str, float]:
     """Return the fitted numbers that are no tensors."""
-    fitted = {"phantom": float(classifier.phantom_)}
+    fitted = {"phantom": float(classifier.phantom_), "doubt": float(classifier.doubt_)}
     return fitted | (
         {name: getattr(classifier.grouping_, name) for name in ("texts", "spread", "share")}
         | asdict(classifier.modifiers_)
@@ -164,8 +164,9 @@ def load(folder: str | Path, *, tokeniser: Any = None) -> LeaderClassifier:
             modifying=modifiers.of_words(words),
         )
         classifier._settle_values(
-            classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers
-        )
+            classes, words, tensors["values"], intercept, float(fitted["phantom"]), grouping, modifiers,
+            float(fitted.get("doubt", 0.0)),
+        )  # fmt: skip
     else:
         phantom = float(fitted.get("phantom", 0.0))
         classifier._settle(classes, words, tensors["embedding"], tensors["decoder"], intercept, phantom)

@@ -26,6 +26,6 @@ def quiet(axes: Axes, xlabel: str = "", ylabel: str = "") -> None:
     axes.set_xlabel(xlabel, fontsize=9, color=QUIET)
     axes.set_ylabel(ylabel, fontsize=9, color=QUIET)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, colors=QUIET)
+    axes.tick_params(which="both", labelsize=8.5, colors=QUIET)
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)

@@ -84,6 +84,8 @@ class ExplainedText:
         not the probability.
     scaled
         What modifiers do to words of the text, a sentence for each.
+    doubt
+        Least chance of an error that a text of so many words keeps, whatever its logit.
     """
 
     text: str
@@ -102,6 +104,7 @@ class ExplainedText:
     others: tuple[float, float] | None = None
     several: bool = False
     scaled: Sequence[str] = ()
+    doubt: float = 0.0
 
     def __post_init__(self) -> None:
         problems = []

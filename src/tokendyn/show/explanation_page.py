@@ -245,7 +245,10 @@ def _meaning(explained: ExplainedText) -> str:
     """Return what the logit has to do with the probability."""
     rival, label = explained.classes
     if not explained.several:
-        return f"the logit; its logistic function is the probability of {label}"
+        kept = (
+            f", but a text of its length leaves either class at least {explained.doubt:.2%}" if explained.doubt else ""
+        )
+        return f"the logit; its logistic function is the probability of {label}{kept}"
     return f"the score of {label}" if explained.others is None else f"by which {label} leads {rival}, the second best"
 
 
@@ -269,8 +272,11 @@ def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str
             "away from the leaders, are not shown."
         )
     if dropped:
-        kind = "1 word overlaps" if dropped == 1 else f"{dropped:,} words overlap"
-        notes.append(f"{kind} a stronger one and is not coloured; its contribution counts all the same.")
+        notes.append(
+            "1 word overlaps a stronger one and is not coloured; what it adds counts all the same."
+            if dropped == 1
+            else f"{dropped:,} words overlap stronger ones and are not coloured; what they add counts all the same."
+        )
     if explained.scaled:
         notes.append(f"Modifiers in the text: {'; '.join(explained.scaled)}.")
     return notes

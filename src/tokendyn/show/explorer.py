@@ -11,7 +11,8 @@ from tokendyn.show.report import render, source, write_page
 
 #: Parts of the script in order: arithmetic and settings first, then what draws, then the page.
 _PARTS = (
-    "core", "setup", "link", "table", "lens", "draw", "frame", "state", "render", "hands", "controls", "record", "tour",
+    "core", "setup", "link", "table", "laws", "lens", "draw", "frame", "state", "render", "hands", "controls", "record",
+    "tour",
 )  # fmt: skip
 _SCRIPTS = (*(f"explorer_{part}.js" for part in _PARTS), "explorer.js")
 

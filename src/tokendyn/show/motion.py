@@ -300,7 +300,11 @@ def _said(view: View, layer: int, present: set[int], moved: int) -> str:
     count = len(present - {scene.neutral})
     lead = "1 leader" if count == 1 else f"{count} leaders"
     pole = " and the neutral pole" if scene.neutral in present else ""
-    follow = "no token follows another" if not moved else f"{moved} of {len(scene.labels)} tokens follow another"
+    follow = (
+        "no token follows another"
+        if not moved
+        else f"{moved} of {len(scene.labels)} tokens {'follows' if moved == 1 else 'follow'} another"
+    )
     where = ", the words where they stand" if layer == 0 else ", the last" if layer == scene.layers else ""
     return f"Layer {layer} of {scene.layers}{where}: {lead}{pole}; {follow}."
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 #: Rows above which a table scrolls in a box of its own.
 _TALL = 16
+#: Characters up to which the text of a cell stays in one line, and above which its column is kept wide.
+_SHORT, _PROSE = 20, 40
 
+#: Three spaces stand between columns, and not between words.
+_COLUMNS = re.compile("   ")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -36,8 +41,9 @@ class Text:
 
     @property
     def paragraphs(self) -> list[str]:
-        """The text, cut at empty lines."""
-        return [part.strip() for part in re.split(r"\n\s*\n", self.text) if part.strip()]
+        """The text, cut at empty lines; lines of columns are set apart from those of words."""
+        parts = [part.strip("\n") for part in re.split(r"\n\s*\n", self.text) if part.strip()]
+        return [block for part in parts for block in (_blocks(part) if "\n" in part else [part.strip()])]
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,17 @@ class Table:
             (name, bool(rows) and all(place < len(row) and row[place].number for row in rows))
             for place, name in enumerate(self.header)
         ]
+
+    @cached_property
+    def _numbers(self) -> list[bool]:
+        return [number for _, number in self.titles]
+
+    def style(self, column: int, cell: "Cell") -> str:
+        """Return how a cell is set: numbers flush right where their whole column is, short texts in one line."""
+        whole = self._numbers[column] if column < len(self._numbers) else cell.number
+        if cell.number and whole:
+            return "td-number"
+        return "td-short" if len(cell.text) <= _SHORT else "td-prose" if len(cell.text) > _PROSE else ""
 
     @property
     def is_tall(self) -> bool:
@@ -401,11 +418,20 @@ def shown_value(value: object, digits: int = 6) -> str:
         shown = f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:.{digits}g}"
     elif isinstance(value, (list, tuple)):
         most = [shown_value(entry, digits) for entry in value[:12]]
-        more = f", … ({len(value):,} in all)" if len(value) > 12 else ""
-        shown = ", ".join(most) + more if most else "none"
+        comma = "; " if any(isinstance(entry, (list, tuple)) for entry in value) else ", "
+        more = f"{comma}… ({len(value):,} in all)" if len(value) > 12 else ""
+        shown = comma.join(most) + more if most else "none"
     else:
         shown = str(value)
     return shown
+
+
+def _blocks(paragraph: str) -> list[str]:
+    """Return the lines of a paragraph together, or where some of them are columns, these and the others apart."""
+    if not _COLUMNS.search(paragraph):
+        return [paragraph.strip()]
+    groups = groupby(paragraph.splitlines(), key=lambda line: bool(_COLUMNS.search(line)) or line.startswith(" "))
+    return ["\n".join(lines) for _, lines in groups]
 
 
 def _spaced(name: object) -> str:
@@ -418,5 +444,5 @@ def _flattened(values: Mapping[str, object], prefix: str = "") -> list[tuple[str
         if isinstance(value, Mapping):
             rows += _flattened(value, f"{prefix}{name}.")
         else:
-            rows.append((f"{prefix}{name}", shown_value(value)))
+            rows.append((f"{prefix}{name}", shown_value(value) or "–"))
     return rows

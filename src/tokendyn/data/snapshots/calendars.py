@@ -7,6 +7,7 @@ for seconds that are counted on them; their dates need cftime.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Calendars of climate models, which only cftime knows.
 MODEL_CALENDARS = frozenset({"noleap", "365_day", "all_leap", "366_day", "360_day", "julian"})
+#: How quarters are written.
+_QUARTER = re.compile(r"\s*(\d{4})-?[Qq]([1-4])\s*")
 #: Families of months; dates that lie on several of them belong to the first.
 _MONTHLY = ("ME", "MS", "BME", "BMS")
 #: How many months have a name of their own.
@@ -247,6 +250,50 @@ def infer(dates: "pd.DatetimeIndex") -> str | None:
         warnings.simplefilter("ignore", category=DeprecationWarning)
         frequency: Any = pd.infer_freq(dates)
     return getattr(frequency, "freqstr", frequency)
+
+
+def without_quarters(dates: Any) -> Any:
+    """Return texts such as 2001Q3 and 2001-Q3 as the first days of these quarters; all else as it is."""
+    first = _QUARTER.fullmatch(str(dates[0])) if len(dates) else None
+    if first is None:
+        return dates
+    found = [(_QUARTER.fullmatch(str(date)), date) for date in dates]
+    return np.array([str(date) if part is None else f"{part[1]}-{3 * int(part[2]) - 2:02d}-01" for part, date in found])
+
+
+def dates_of_texts(index: Any) -> "pd.DatetimeIndex | None":
+    """Return the dates of an index of texts, where all of them are dates; None for any other index."""
+    import pandas as pd
+
+    texts = without_quarters(index.to_numpy()) if len(index) and isinstance(index[0], str) else ()
+    if not len(texts) or not re.search(r"\d", texts[0]) or pd.notna(pd.to_numeric(texts[0], errors="coerce")):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=UserWarning)
+        dates = pd.to_datetime(pd.Series(texts), errors="coerce", dayfirst=day_first(texts))
+    return None if dates.isna().any() else pd.DatetimeIndex(dates, name=index.name)
+
+
+def day_first(dates: Any) -> bool:
+    """Return whether dates are written as 31.12.2025: with points the day comes first, in every country."""
+    return len(dates) > 0 and re.match(r"\s*\d{1,2}\.\d{1,2}\.\d{2,4}\b", str(dates[0])) is not None
+
+
+def dates_of_numbers(times: Any) -> Any:
+    """Return numbers such as 200112 and 20011231 as dates, where all are and their steps are no equal numbers."""
+    numbers = np.asarray(times)
+    if numbers.dtype.kind not in "iuf" or len(numbers) < 3 or (np.diff(numbers) == numbers[1] - numbers[0]).all():
+        return times
+    if not np.isfinite(numbers).all() or (numbers % 1 != 0).any():
+        return times
+    for days in (100, 1):
+        years, months, parts = numbers // (100 * days), numbers // days % 100, numbers % days
+        if ((years >= 1600) & (years <= 2300) & (months >= 1) & (months <= 12)).all() and (
+            days == 1 or ((parts >= 1) & (parts <= 31)).all()
+        ):
+            rows = zip(years, months, np.maximum(parts, 1), strict=True)
+            return np.array([f"{int(year):04d}-{int(month):02d}-{int(day):02d}" for year, month, day in rows])
+    return times
 
 
 def described_step(calendar: str | None, epoch: str | None, dt: float) -> str:

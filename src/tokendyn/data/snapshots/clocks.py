@@ -1,6 +1,5 @@
 """The times of a table: which column holds them, and what they are: numbers, dates, or steps of a calendar."""
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from tokendyn.data.snapshots.calendars import calendar_of, counts_on, dates_on, model_times
+from tokendyn.data.snapshots.calendars import (
+    calendar_of,
+    counts_on,
+    dates_of_numbers,
+    dates_on,
+    day_first,
+    model_times,
+    without_quarters,
+)
 from tokendyn.data.snapshots.columns import LIKELY_TIME_NAMES, TIME_NAMES, Columns
 from tokendyn.data.snapshots.series import listed, wrong_numbers
 from tokendyn.errors import BadInputError
@@ -130,7 +137,7 @@ def is_clock(values: np.ndarray) -> bool:
         return bool((np.diff(values) > 0).all())
     if values.dtype.kind not in "OUST":
         return False
-    first = str(values[0])
+    first = str(without_quarters(values[:1])[0])
     if pd.notna(pd.to_numeric(first, errors="coerce")):
         return False
     with warnings.catch_warnings():
@@ -159,6 +166,7 @@ def read_clock(times: np.ndarray, length: int, source: str) -> Clock:
     """
     if times.shape != (length,):
         raise BadInputError(f"{source} has shape {times.shape}; expected {length} times")
+    times = dates_of_numbers(times)
     if times.dtype.kind in "fiu":
         return Clock(times)
     import pandas as pd
@@ -172,7 +180,7 @@ def read_clock(times: np.ndarray, length: int, source: str) -> Clock:
         numbers = pd.to_numeric(pd.Series(times), errors="coerce").notna()
         if 2 * numbers.sum() > length:
             raise BadInputError(f"{source} {wrong_numbers(times)}; write numbers or dates")
-    epoch = None
+    times, epoch = without_quarters(times), None
     if times.dtype.kind not in "bc" and length:
         epoch = pd.to_datetime(times[0], errors="coerce", dayfirst=day_first(times))
     if epoch is None or epoch is pd.NaT:
@@ -207,14 +215,10 @@ def _dates(dates: Shaped[np.ndarray, " rows"]) -> "pd.Series[Any]":
     """Return dates in UTC, NaT for what is none."""
     import pandas as pd
 
+    dates = without_quarters(dates)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Could not infer format", category=UserWarning)
         return pd.to_datetime(pd.Series(dates), errors="coerce", utc=True, dayfirst=day_first(dates))
-
-
-def day_first(dates: Any) -> bool:
-    """Return whether dates are written as 31.12.2025: with points the day comes first, in every country."""
-    return len(dates) > 0 and re.match(r"\s*\d{1,2}\.\d{1,2}\.\d{2,4}\b", str(dates[0])) is not None
 
 
 def _seconds(dates: "pd.Series[Any]", epoch: str) -> Float[np.ndarray, " rows"]:

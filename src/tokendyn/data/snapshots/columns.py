@@ -16,7 +16,9 @@ import numpy as np
 
 from tokendyn.data.cells import number_in
 from tokendyn.data.delimited import check_header, filled_rows, is_index, shape_problems, split_header
+from tokendyn.data.snapshots.calendars import dates_of_texts
 from tokendyn.data.snapshots.grids import TIME_DIMENSIONS
+from tokendyn.data.snapshots.series import plain_array
 from tokendyn.data.text_files import DELIMITERS, ending, no_column, open_text, readable
 from tokendyn.errors import BadInputError
 from tokendyn.optional import library
@@ -130,12 +132,13 @@ def _columns_of(table: Any, *, counting: bool) -> Columns:
         dataset = table if hasattr(table, "data_vars") else table.to_dataset(name=table.name or "x")
         return _of_dataset(dataset, "the xarray object")
     if isinstance(table, Mapping):
-        arrays = {str(name): np.asarray(values) for name, values in table.items()}
+        arrays = {str(name): plain_array(values) for name, values in table.items()}
         return Columns(
             shapes={name: array.shape for name, array in arrays.items()}, get=arrays.__getitem__, source="the mapping"
         )
-    if isinstance(table, np.ndarray):
-        return Columns(shapes={"x": table.shape}, get=lambda _: table, source="the array")
+    if isinstance(table, np.ndarray | list | tuple):
+        array = plain_array(table)
+        return Columns(shapes={"x": array.shape}, get=lambda _: array, source="the array")
     raise BadInputError(
         f"{type(table).__name__} is no table; give a path, an array, a mapping of arrays, a DataFrame or xarray"
     )
@@ -146,12 +149,23 @@ def _with_index(table: Any, *, counting: bool) -> Any:
     import pandas as pd
 
     frame = table if hasattr(table, "columns") else table.to_frame("x" if table.name is None else table.name)
+    check_levels(frame.index, "the DataFrame")
     index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
+    index = index if (dates := dates_of_texts(index)) is None else dates
     timed = {str(name).strip().lower() for name in frame.columns} & {*TIME_NAMES, *LIKELY_TIME_NAMES}
     dated = isinstance(index, pd.DatetimeIndex | pd.TimedeltaIndex)
     if index.name is None and not ("time" in timed or ((timed or not counting) and not dated)) and tells_times(index):
         index = index.rename("time")
     return frame.set_axis(index).reset_index() if index.name is not None else frame
+
+
+def check_levels(index: Any, what: str) -> None:
+    """Raise BadInputError if the index of a table has several levels, which would make one series of several."""
+    if index.nlevels > 1:
+        raise BadInputError(
+            f"{what} has an index of {index.nlevels} levels; give table.reset_index(), with the columns of the times "
+            "and of what tells several series apart (time, series)"
+        )
 
 
 def tells_times(index: Any) -> bool:
@@ -300,11 +314,17 @@ def _open_parquet(path: Path) -> Iterator[Columns]:
             # Texts stay numbers of a dictionary, whose texts cannot be longer than the file lets them be.
             texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            # An index without a name is no column, in a file as in a DataFrame.
-            shapes = {name: (count,) for name in schema.names if not re.fullmatch(r"__index_level_\d+__", name)}
-            yield Columns(
-                shapes=shapes, get=lambda name: _parquet_column(file, name, path), source=str(path), packed=size
-            )
+            # An index without a name is a column where it holds dates, in a file as in a DataFrame.
+            unnamed = {name for name in schema.names if re.fullmatch(r"__index_level_\d+__", name)}
+            dated = [name for name in unnamed if _is_date(schema.field(name).type)]
+            index = dated[0] if len(unnamed) == len(dated) == 1 and "time" not in schema.names else None
+            shapes = {name: (count,) for name in schema.names if name not in unnamed}
+            shapes |= {"time": (count,)} if index else {}
+
+            def get(name: str) -> np.ndarray:
+                return _parquet_column(file, index if index and name == "time" else name, path)
+
+            yield Columns(shapes=shapes, get=get, source=str(path), packed=size)
     except arrow.ArrowException as error:
         raise BadInputError(f"{path} is not a whole Parquet file ({error})") from None
 
@@ -315,6 +335,12 @@ def _is_text(kind: Any) -> bool:
     return any(test(kind) for test in (*tests, types.is_string_view, types.is_binary_view))
 
 
+def _is_date(kind: Any) -> bool:
+    """Return whether a type of Arrow holds dates, or periods of pandas."""
+    types = library("pyarrow.types")
+    return types.is_timestamp(kind) or types.is_date(kind) or str(kind).startswith("extension<pandas.period")
+
+
 def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
     """Return one column.
 
@@ -323,7 +349,7 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
     """
     arrow, types = library("pyarrow"), library("pyarrow.types")
     kind = file.schema_arrow.field(name).type
-    plain = (types.is_primitive, types.is_decimal, types.is_dictionary, types.is_null, _is_text)
+    plain = (types.is_primitive, types.is_decimal, types.is_dictionary, types.is_null, _is_text, _is_date)
     if not any(test(kind) for test in plain):
         raise BadInputError(f"{path}: {name!r} holds {str(kind)[:40]}; choose columns of numbers")
     column = file.read([name]).column(0)
@@ -336,7 +362,8 @@ def _parquet_column(file: Any, name: str, path: Path) -> np.ndarray:
         column = column.cast(column.type.value_type)
     if types.is_decimal(kind) or types.is_null(kind):
         column = column.cast(arrow.float64())
-    return np.asarray(column.to_pandas().to_numpy())
+    found = column.to_pandas()
+    return _plain_column(found.dt.to_timestamp() if hasattr(found.dtype, "freq") else found)
 
 
 @contextmanager
@@ -362,9 +389,17 @@ def _open_hdf5(path: Path) -> Iterator[Columns]:
             shapes=shapes,
             get=lambda name: read_dataset(file[name], str(path)),
             source=str(path),
-            time=None,
+            time=_time_of_groups(shapes),
             packed=packed_size(path),
         )
+
+
+def _time_of_groups(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the array of a group that is called time or t, where it is the only one; its name is a path."""
+    times = [
+        name for name, shape in shapes.items() if name.lower().rsplit("/", 1)[-1] in TIME_NAMES and len(shape) == 1
+    ]
+    return times[0] if len(times) == 1 and "/" in times[0] else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,25 @@ class Snapshots(ShortRepr):
         return replace(self, values=self.values + level * self.values.std(axis=0) * noise)
 
 
+def plain_array(values: Any) -> np.ndarray:
+    """Return numbers as an array without a mask: what is masked is NaN, and objects that are numbers are floats.
+
+    Raises
+    ------
+    BadInputError
+        If the rows of a list are of different lengths.
+    """
+    if np.ma.isMaskedArray(values):
+        return np.asarray(values.astype(np.float64).filled(np.nan) if np.ma.is_masked(values) else values.data)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise BadInputError("the rows of a list differ in length; expected (time, features)") from None
+    if array.dtype == object and all(isinstance(value, Real) or value is None for value in array.ravel().tolist()):
+        return array.astype(np.float64)
+    return array
+
+
 def snapshots(
     values: Any,
     dt: float | None = None,
@@ -221,7 +241,7 @@ MOST_GRID = 1000
 
 def _numbers(values: Any, source: str) -> np.ndarray:
     """Return real numbers as ``(rows, columns)`` of float64."""
-    array = np.asarray(values)
+    array = plain_array(values)
     if np.iscomplexobj(array):
         raise BadInputError(
             f"{source} is complex; a forecast is of real series: give real and imaginary part as two columns"

@@ -72,14 +72,14 @@ def time_map(diagram: Diagram) -> Figure:
     )  # fmt: skip
     bar = figure.colorbar(picture, ax=axes, pad=0.01)
     bar.set_label(r"$W_2(\mu_t, \Pi_\#\mu_0)$", fontsize=9, color=QUIET)
-    bar.ax.tick_params(labelsize=8, colors=QUIET)
+    bar.ax.tick_params(which="both", labelsize=8, colors=QUIET)
     for name, (label, colour, marker) in _MARKS.items():
         _mark(axes, diagram, name, label, colour, marker)
     for beta in betas:
         if any(run.resolution != "resolved" for run in diagram.at(beta)):
             axes.annotate(
                 "too few tokens", (0.995, beta), xycoords=("axes fraction", "data"), ha="right", va="center",
-                fontsize=8, color="white",
+                fontsize=8, color=INK, bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"},
             )  # fmt: skip
     axes.set_yscale("log")
     _mark_betas(axes.yaxis, betas)
@@ -169,7 +169,7 @@ def _shade(figure: Figure, axes: Axes, diagram: Diagram, table: np.ndarray, name
     if shown.count():
         bar = figure.colorbar(picture, ax=axes, pad=0.01)
         bar.set_label(name, fontsize=9, color=QUIET)
-        bar.ax.tick_params(labelsize=8, colors=QUIET)
+        bar.ax.tick_params(which="both", labelsize=8, colors=QUIET)
     axes.set_title(name, fontsize=9.5, color=INK)
     for i, beta in enumerate(diagram.betas):
         for j, ratio in enumerate(diagram.ratios):
@@ -211,15 +211,19 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
         power = power and bool((y > 0).all())
         narrow = power and len(y) > 0 and float(y.max()) < 5 * float(y.min())  # else decades alone are labelled
         bars = [estimate.deviation if math.isfinite(estimate.deviation) else 0.0 for _, estimate in measured]
-        axes.errorbar(
-            x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
-        )
+        if measured:
+            axes.errorbar(
+                x, y, bars, fmt="o", color=LEADER_COLOURS[0], capsize=2.5, label=f"runs, slope {_slope(x, y, power)}"
+            )
+        else:
+            axes.text(0.5, 0.5, "in no run that is resolved", transform=axes.transAxes, ha="center", color=QUIET)
         models = [(beta, _closure(diagram.at(beta)[0])) for beta in betas]
         closed = [(beta, getattr(model.phases, name)) for beta, model in models if model is not None]
         closed = [(beta, value) for beta, value in closed if math.isfinite(value)]
         if closed:
             u, w = np.array(closed).T
-            axes.plot(u, w, "--", color=LEADER_COLOURS[1], linewidth=1.4, label=f"closure, slope {_slope(u, w, power)}")
+            label = f"closure, slope {_slope(u, w, power)}"
+            axes.plot(u, w, "--" if len(u) > 1 else "_", color=LEADER_COLOURS[1], linewidth=1.4, label=label)
         axes.set_xscale("log")
         _mark_betas(axes.xaxis, betas)
         if power:
@@ -231,7 +235,8 @@ def slopes_figure(diagram: Diagram) -> Figure | None:
                 axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title, fontsize=9.5, color=INK)
         quiet(axes, r"inverse temperature $\beta$")
-        axes.legend(fontsize=8)
+        if measured or closed:
+            axes.legend(fontsize=8)
     return figure
 
 

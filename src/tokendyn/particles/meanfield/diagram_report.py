@@ -13,7 +13,7 @@ from tokendyn.particles.meanfield.diagram import SCHEMA, SCHEMA_VERSION, Diagram
 from tokendyn.particles.meanfield.diagram_figures import diagram_curves, slopes_figure, spectrum_map, time_map
 from tokendyn.runs.files import new_file, read_json, write_json
 from tokendyn.runs.provenance import provenance
-from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_report
+from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, prose, write_report
 from tokendyn.show.images import save_figure
 from tokendyn.show.report import Section, shown_value
 from tokendyn.words import counted, some_are
@@ -108,7 +108,9 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
         "curves": "Distances over time for every beta; the closure dashed",
         "slopes": "Against log beta, with least-squares slopes (of the logarithm for the least distance)",
     }
-    counts = {"runs": record["asked"], "betas": len(settings["betas"]), "ratios": len(settings["ratios"]) or "–"}
+    counts = {"runs": record["asked"], "betas": len(settings["betas"])}
+    if not over_time:
+        counts["ratios"] = len(settings["ratios"])
     names = [name for name in captions if name in record["figures"]]
     other = counted(counts["betas"], "inverse temperature") if over_time else f"{counts['ratios']} spectra of V"
     tokens = settings.get("words", "tokens")
@@ -118,7 +120,10 @@ def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
         if missing
         else Text(f"{runs} {_OVER_TIME if over_time else _OVER_SPECTRA}"),
         *([] if missing else [KeyFigures(counts)]),
-        *(kept_picture(pictures, f"{name}.png", captions[name], heading=captions[name]) for name in names),
+        *(
+            kept_picture(pictures, f"{name}.png", captions[name], _notice(name, over_time=over_time), captions[name])
+            for name in names
+        ),
         *_constants(record),
         Table(points, "Points", note=_NOTE),
         *closing(record["command"], record["provenance"]),
@@ -134,4 +139,15 @@ def _constants(record: Mapping[str, Any]) -> list[Section]:
         {"constant": row["constant"], **{name: shown_value(row[name], digits=4) for name in ("value", "low", "high")}}
         for row in record["constants"]
     ]
-    return [Text(" ".join(record["constants_say"]), "Constants of the bound"), Table(rows)]
+    return [Text(prose(record["constants_say"]), "Constants of the bound"), Table(rows)]
+
+
+def _notice(name: str, *, over_time: bool) -> str:
+    """Return what to notice in a figure."""
+    return {
+        "phase": "Notice the time between the triangles: there the distance is within twice its least value."
+        if over_time
+        else "Notice the dark cells on the left, where the tokens come near; on the right, how long they stay there.",
+        "curves": "Notice the depth of the curves: the larger beta, the nearer the tokens come, and the later.",
+        "slopes": "Notice whether the marks run parallel to the dashed lines: then tokens and closure have one slope.",
+    }[name]

@@ -18,6 +18,7 @@ from tokendyn.particles.meanfield.stage import Stage, draw_moment
 from tokendyn.particles.meanfield.theory import Envelope
 from tokendyn.show.axes import new_figure, quiet
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
+from tokendyn.show.vector import NARROW
 
 BLUE, VERMILION, GREEN = LEADER_COLOURS[:3]
 #: Number of states that are drawn side by side.
@@ -118,12 +119,17 @@ def curves_figure(curves: Sequence[DistanceCurve]) -> Figure:
     return figure
 
 
-def tokens_figure(run: MeanFieldRun) -> Figure:
-    """Draw the tokens at some moments; on the circle also the density of their angles over time."""
+def tokens_figure(run: MeanFieldRun, *, narrow: bool = False) -> Figure:
+    """Draw the tokens at some moments; on the circle also the density of their angles over time.
+
+    ``narrow`` is the shape for a narrow screen: three moments, the first, the middle and the last of the others.
+    """
     stage = Stage(run)
     moments = chosen_states(run)
     circle = stage.dim == 2
-    figure = new_figure(11.0, 5.4 if circle else 2.9)
+    if narrow:
+        moments = sorted({moments[0], moments[len(moments) // 2], moments[-1]})
+    figure = new_figure(NARROW if narrow else 11.0, 5.4 if circle else 2.9)
     grid = figure.add_gridspec(2 if circle else 1, len(moments), height_ratios=[1.0, 1.35] if circle else None)
     for column, state in enumerate(moments):
         axes = figure.add_subplot(grid[0, column])
@@ -178,7 +184,7 @@ def _draw_angles(axes: Axes, run: MeanFieldRun) -> None:
     )  # fmt: skip
     bar = axes.figure.colorbar(shades, ax=axes, pad=0.01)
     bar.set_label("density over uniform", fontsize=8.5, color=QUIET)
-    bar.ax.tick_params(labelsize=8, colors=QUIET)
+    bar.ax.tick_params(which="both", labelsize=8, colors=QUIET)
     for number, target in enumerate(np.unique(np.round(run.targets, 9), axis=0)[:8]):
         angle = math.atan2(target[1], target[0]) / math.pi
         if not run.asks:

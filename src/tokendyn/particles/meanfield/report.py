@@ -319,7 +319,8 @@ def theory_report(record: Mapping[str, Any], pictures: Path) -> Report:
     spectrum = kept_picture(pictures, "spectrum.png", "Eigenvalues in the complex plane", heading="Spectra")
     sections.insert(1, spectrum)
     sections += closing(str(record["command"]), record.get("provenance", {}))
-    return Report(str(record["title"]), "The theory of an attention head", sections)
+    title = str(record["title"])
+    return Report(title[:1].upper() + title[1:], "The theory of an attention head", sections)
 
 
 def saved_report(folder: Path, pictures: Path) -> Report:
@@ -377,7 +378,10 @@ def run_pictures(run: MeanFieldRun) -> list[Section]:
         "Notice how few places are left at the moment of the least distance. Colours: where the projection sends a "
         "token. Stars and thin lines: E, the dominant eigenspace of V B^T, near which tokens should gather."
     )
-    sections.append(Picture(tokens_figure(run), "The tokens at some moments", caption, "Tokens"))
+    small = tokens_figure(run, narrow=True) if run.trajectory.states.shape[2] == 2 else None
+    sections.append(
+        Picture(tokens_figure(run), alt="The tokens at some moments", caption=caption, heading="Tokens", narrow=small)
+    )
     return sections
 
 

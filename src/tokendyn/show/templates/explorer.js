@@ -20,7 +20,7 @@
 
   Object.assign(app, { play, seek });
 
-  const inText = (event) => ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
+  const inText = (event) => event.target.matches?.("textarea, input:not([type=range], [type=checkbox], [type=radio])");
 
   const keys = (event) => {
     const command = (event.ctrlKey || event.metaKey) && !event.altKey, key = event.key.toLowerCase();
@@ -28,7 +28,7 @@
       event.preventDefault();
       if (key === "y" || event.shiftKey) app.redo();
       else app.undo();
-    } else if (event.key === " " && !inText(event) && event.target.tagName !== "BUTTON" && event.target.tagName !== "SUMMARY") {
+    } else if (event.key === " " && !event.target.matches?.("textarea, input:not([type=range]), select, button, summary")) {
       event.preventDefault();
       play(!state.playing);
     }

@@ -46,8 +46,11 @@
 
   const sliders = SLIDERS.map(slider);
 
-  /** On a phone the two sliders that matter most are under the thumb, below the picture. */
-  const placeSliders = () => sliders.forEach(({ row }, place) => $(app.phone.matches && SLIDERS[place].thumb ? "x-thumb" : "x-sliders").append(row));
+  /** On a phone the two sliders that matter most are under the thumb, below the picture; on a phone on its side, in the tour. */
+  const placeSliders = () => {
+    const thumb = app.phone.matches || (app.low.matches && document.body.classList.contains("x-touring"));
+    sliders.forEach(({ row }, place) => $(thumb && SLIDERS[place].thumb ? "x-thumb" : "x-sliders").append(row));
+  };
 
   const fillTitles = () => {
     $("x-hard-title").textContent = app.sphere() && state.setup.coldLimit !== "hardmax" ? "Zero temperature, full support" : "Hardmax";
@@ -126,7 +129,9 @@
     const canvas = $("x-ellipse"), shape = () => settings.ellipse(state.setup.matrix ?? settings.identity(2));
     let held = null;
     canvas.addEventListener("pointerdown", (event) => {
-      const now = shape(), gaps = handles(now).map(([x, y]) => Math.hypot(x - event.offsetX, y - event.offsetY));
+      const now = shape();
+      if (!now) return;
+      const gaps = handles(now).map(([x, y]) => Math.hypot(x - event.offsetX, y - event.offsetY));
       canvas.setPointerCapture(event.pointerId);
       held = { which: gaps[0] <= gaps[1] ? 0 : 1, scale: ellipseScale(now), shape: now };
     });
@@ -138,6 +143,7 @@
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (held = null));
     canvas.addEventListener("keydown", (event) => {
       const now = shape(), turns = { ArrowLeft: 0.05, ArrowRight: -0.05 }[event.key], grows = { ArrowUp: 1.05, ArrowDown: 1 / 1.05 }[event.key];
+      if (!now) return;
       if (turns) setEllipse({ ...now, angle: now.angle + turns });
       else if (grows) setEllipse({ ...now, first: now.first * grows });
       else return;
@@ -177,17 +183,26 @@
   };
 
   const legend = () => (app.sphere()
-    ? ["★ a token of a cluster, as large as the cluster", "colour: the cluster at the last time (one colour for a continuum)", "× where the projected law puts the tokens", state.setup.d === 3 ? "patches: the cluster that a point would follow" : "ring: the cluster that a point would follow"]
-    : ["★ leaders, as large as what follows them", "colour: the leader that a token follows in the end", "× where hardmax tokens end, by the theorem", "shaded: hull of the leaders; dotted: hull of all", "sectors: the leader that a point would follow"]);
+    ? ["★ a cluster: a token and those within 0.2 of it at the last time", "colour: the cluster (one colour for a continuum)", "× where the projected law puts the tokens", state.setup.d === 3 ? "patches: the cluster that a point would follow" : "ring: the cluster that a point would follow"]
+    : ["★ leaders, as large as what follows them", "colour: the leader at the end of a token's arrows (with equal scores, the first)", "× where hardmax tokens end, by the theorem", "shaded: hull of the leaders; dotted: hull of all", "sectors: the leader that a point would follow"]);
+
+  /** What a note says of a preset or a file need not be true of what was made of it. */
+  const fillNote = () => {
+    const { title, note, altered } = state.setup, node = $("x-note"), { style } = node;
+    // The page does not move under the hand that drags.
+    style.minHeight = altered ? style.minHeight || `${node.getBoundingClientRect().height}px` : "";
+    node.textContent = altered ? `${title || "Own tokens"}, changed` : [title, note].filter(Boolean).join(": ");
+  };
 
   const fillControls = () => {
     const { setup } = state, sphere = app.sphere();
     $("x-preset").value = Object.hasOwn(data.settings, setup.base) ? setup.base : "";
-    $("x-note").textContent = [setup.title, setup.note].filter(Boolean).join(": ");
+    fillNote();
     $("x-method").value = setup.method;
     $("x-cold").value = setup.coldLimit;
+    $("x-causal").value = String(setup.causal);
     fillTitles();
-    $("x-model-title").textContent = sphere ? "Flow on the sphere" : "Layers in the plane";
+    $("x-model-title").textContent = !sphere ? "Layers in the plane" : setup.d === 2 ? "Flow on the circle" : "Flow on the sphere";
     $("x-chart-title").textContent = sphere ? "W₂ to the projected law against time" : "Softmax against hardmax";
     $("x-table-title").textContent = sphere ? "Clusters at zero temperature" : "Leaders at hardmax";
     $("x-table-first").textContent = sphere ? "a token of it" : "leader";
@@ -204,10 +219,11 @@
 
   const fillPresets = () => {
     const kinds = [["Plane (arXiv 2407.01602)", "clustering", 2], ["Circle (arXiv 2605.10931)", "meanfield", 2], ["Sphere (arXiv 2605.10931)", "meanfield", 3]];
-    for (const [label, model, d] of kinds) {
+    const laws = ["Laws of neighbouring papers"], isLaw = (name) => name.startsWith("law-");
+    for (const [label, model, d] of [...kinds, laws]) {
       const group = element("optgroup", { label });
       for (const [name, record] of Object.entries(data.settings)) {
-        if (record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, (record.title || name).slice(0, 60)));
+        if (isLaw(name) ? !model : record.model === model && record.tokens[0].length === d) group.append(element("option", { value: name }, (record.title || name).slice(0, 60)));
       }
       if (group.children.length) $("x-preset").append(group);
     }
@@ -225,20 +241,27 @@
     }
   };
 
+  /** Causal attention and a law of full support exclude each other. */
+  const seen = (changes) => {
+    app.change(changes);
+    fillControls();
+  };
+
   const listenControls = () => {
     fillPresets();
     fillChecks();
     placeSliders();
     ellipsePointer();
-    app.phone.addEventListener("change", placeSliders);
-    $("x-preset").addEventListener("change", () => app.choose($("x-preset").value));
+    for (const screen of [app.phone, app.low]) screen.addEventListener("change", placeSliders);
+    $("x-preset").addEventListener("change", () => { if ($("x-preset").value) app.choose($("x-preset").value); });
     $("x-method").addEventListener("change", () => app.change({ method: $("x-method").value }));
-    $("x-cold").addEventListener("change", () => { app.change({ coldLimit: $("x-cold").value }); fillTitles(); });
+    $("x-cold").addEventListener("change", () => seen({ coldLimit: $("x-cold").value, ...($("x-cold").value === "hardmax" ? {} : { causal: false }) }));
+    $("x-causal").addEventListener("change", () => seen({ causal: $("x-causal").value === "true", ...($("x-causal").value === "true" ? { coldLimit: "hardmax" } : {}) }));
     $("x-token").addEventListener("change", () => app.select(Number($("x-token").value)));
     for (const which of document.querySelectorAll("input[name=x-which]")) {
       which.addEventListener("change", () => { $("x-panels").dataset.which = which.value; state.stale = true; });
     }
   };
 
-  Object.assign(app, { fillControls, fillMatrices, fillTokens, fillPlace, fillTime, fillTitles, listenControls });
+  Object.assign(app, { placeSliders, fillNote, fillControls, fillMatrices, fillTokens, fillPlace, fillTime, fillTitles, listenControls });
 })();

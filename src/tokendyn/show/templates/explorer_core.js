@@ -73,10 +73,10 @@ const tokendynCore = (() => {
   // The kernels below fill rows first to last of a task; they are plain functions, which engines compile well.
 
   const hardmaxRows = (task, first, last) => {
-    const { queries, keys, values, weights, n, d, tolerance, frozen, radius, scores, means, leaders, spreads } = task;
+    const { queries, keys, values, weights, d, tolerance, frozen, radius, scores, means, leaders, spreads } = task;
     for (let i = first; i < last; i++) {
       if (frozen && frozen[i] >= 0) continue;
-      const top = rowScores(queries, keys, n, d, i, scores);
+      const n = task.causal ? i + 1 : task.n, top = rowScores(queries, keys, n, d, i, scores);
       const threshold = top - (tolerance ? tolerance * norm(queries, i * d, d) * radius : 0);
       let leader = -1, mass = 0, spread = 0;
       for (let j = 0; j < n; j++) {
@@ -121,10 +121,10 @@ const tokendynCore = (() => {
   };
 
   const driftRows = (task, first, last) => {
-    const { queries, keys: tokens, weights, n, d, beta, scores, means: shifts, signs, leaders } = task;
+    const { queries, keys: tokens, weights, d, beta, scores, means: shifts, signs, leaders } = task;
     const three = d === 3;
     for (let i = first; i < last; i++) {
-      const at = i * d;
+      const at = i * d, n = task.causal ? i + 1 : task.n;
       const a0 = queries[at], a1 = queries[at + 1], a2 = three ? queries[at + 2] : 0;
       const x0 = tokens[at], x1 = tokens[at + 1], x2 = three ? tokens[at + 2] : 0;
       let top = -Infinity, leader = -1;
@@ -175,10 +175,10 @@ const tokendynCore = (() => {
   const lost = () => new RangeError("the scores left the finite numbers");
 
   /** Hardmax: mean of the values of C_i, its first token, and whether it is more than one point; frozen rows are skipped. */
-  const hardmax = (queries, keys, values, weights, n, d, tolerance, frozen = null) => {
+  const hardmax = (queries, keys, values, weights, n, d, tolerance, frozen = null, causal = false) => {
     let radius = 0;
     if (tolerance) for (let j = 0; j < n; j++) radius = Math.max(radius, norm(keys, j * d, d));
-    return filled(hardmaxRows, n, d, { queries, keys, values, weights, tolerance, frozen, radius });
+    return filled(hardmaxRows, n, d, { queries, keys, values, weights, tolerance, frozen, radius, causal });
   };
 
   /** Hardmax in which tokens whose leader is certain for ever follow it without attending (dynamics/freeze.py). */
@@ -206,7 +206,7 @@ const tokendynCore = (() => {
     filled(softmaxRows, n, d, { queries, keys, values, weights, beta });
 
   /** Softmax in difference form: means are sum_j p_ij (x_j - sigma_ij x_i), signs are sum_j p_ij sigma_ij. */
-  const drift = (queries, keys, weights, n, d, beta) => filled(driftRows, n, d, { queries, keys, weights, beta });
+  const drift = (queries, keys, weights, n, d, beta, causal) => filled(driftRows, n, d, { queries, keys, weights, beta, causal });
 
   // A sum (high, low) plus one * other, without error in the product (Dekker) and the sum (Knuth).
   let high = 0, low = 0;
@@ -305,13 +305,13 @@ const tokendynCore = (() => {
     return function* velocity(x) {
       const queries = linear(x, n, d, interaction);
       if (!cold) {
-        const found = yield* drift(queries, x, weights, n, d, setup.beta);
+        const found = yield* drift(queries, x, weights, n, d, setup.beta, setup.causal);
         notes.first ??= found;
         if (method === "layers") return linear(added(signed(found.signs, x), found.means), n, d, value);
         const outside = tangent(x, linear(found.means, n, d, value), n, d);
         return value ? added(signed(found.signs, tangentOfLinear(x, n, d, value)), outside) : outside;
       }
-      const found = yield* hardmax(queries, x, x, weights, n, d, setup.tolerance);
+      const found = yield* hardmax(queries, x, x, weights, n, d, setup.tolerance, null, setup.causal);
       notes.first ??= found;
       const means = setup.coldLimit === "hardmax" ? found.means : retract(queries, n, d);
       const target = linear(means, n, d, value);

@@ -361,14 +361,16 @@ const tokendynDraw = (() => {
   };
 
   /** Curves over steps: series are {values, colour, dash}; logarithmic where all values are positive and far apart. */
-  const chart = (pen, width, height, { series, total, step, position, ylabel, xlabel }, colours) => {
+  const chart = (pen, width, height, { series, total, step, position, ylabel, xlabel, along, from }, colours) => {
     pen.clearRect(0, 0, width, height);
     const left = 46, bottom = height - 22, top = 24, right = width - 12;
     const all = series.flatMap(({ values }) => values).filter((value) => Number.isFinite(value));
     const positive = all.filter((value) => value > 1e-17), largest = Math.max(...all, 1e-12), least = Math.min(...positive, largest);
-    const log = largest / least > 50, floor = Math.max(least, largest * 1e-12);
-    const low = log ? Math.floor(Math.log10(floor)) : 0, high = log ? Math.ceil(Math.log10(largest)) : largest * 1.05;
-    const px = (k) => left + ((right - left) * k) / total;
+    const log = from === undefined && largest / least > 50, floor = Math.max(least, largest * 1e-12);
+    const low = log ? Math.floor(Math.log10(floor)) : 0, high = log ? Math.ceil(Math.log10(largest)) : from === 0 ? 4 * Math.ceil((largest * 1.02) / 4) : largest * 1.05;
+    // Along the logarithm of 1 + k, so that the start is on it.
+    const share = (k) => (along === "log" ? Math.log1p(k) / Math.log1p(total) : k / total), place = (q) => (along === "log" ? Math.expm1(q * Math.log1p(total)) : q * total);
+    const px = (k) => left + (right - left) * share(k);
     const py = (v) => bottom - ((bottom - top) * ((log ? Math.log10(Math.max(v, 10 ** low)) : v) - low)) / (high - low || 1);
     pen.font = "12px system-ui, sans-serif";
     pen.lineWidth = 1;
@@ -376,13 +378,14 @@ const tokendynDraw = (() => {
     pen.strokeStyle = colours.line;
     pen.textAlign = "right";
     const every = log ? Math.max(1, Math.ceil((high - low) / 4)) : high / 4;
-    for (let tick = low; tick <= high + 1e-9; tick += every) {
+    // Without a curve there are no numbers for its axis.
+    for (let tick = low; all.length && tick <= high + 1e-9; tick += every) {
       const y = bottom - ((bottom - top) * (tick - low)) / (high - low || 1);
       pen.beginPath(); pen.moveTo(left, y); pen.lineTo(right, y); pen.stroke();
       pen.fillText(log ? (Math.abs(tick) < 3 ? `${10 ** tick}`.slice(0, 5) : `1e${tick}`) : tick.toPrecision(2), left - 5, y + 4);
     }
     pen.textAlign = "center";
-    for (let k = 0; k <= 4; k++) pen.fillText(String(Number(((total * k * step) / 4).toPrecision(3))), px((total * k) / 4), height - 6);
+    for (let k = 0; k <= 4; k++) pen.fillText(String(Number((place(k / 4) * step).toPrecision(3))), px(place(k / 4)), height - 6);
     pen.textAlign = "right";
     pen.fillText(xlabel, right, 12);
     pen.textAlign = "left";

@@ -1,7 +1,7 @@
 // Tokens and view by hand: pointers, fingers, wheel and keys.
 (() => {
   "use strict";
-  const app = tokendynApp, core = tokendynCore, draw = tokendynDraw, settings = tokendynSetup;
+  const app = tokendynApp, core = tokendynCore, draw = tokendynDraw, lens = tokendynLens, settings = tokendynSetup;
   const { $, state, KINDS, canvases } = app;
   const NEAR = { mouse: 16, pen: 18, touch: 26 }, ZOOM = 1.25;
 
@@ -68,7 +68,7 @@
     if (app.sphere()) tokens = core.retract(tokens, n, d);
     const note = `Independent normal tokens${app.sphere() ? ", divided by their norms" : ""}.`;
     app.take({
-      ...state.setup, base: "", n, tokens, weights: null, labels: Array.from({ length: n }, (_, place) => String(place)),
+      ...state.setup, base: "", altered: false, n, tokens, weights: null, labels: Array.from({ length: n }, (_, place) => String(place)),
       title: `${n} random token${n === 1 ? "" : "s"}`, note,
     });
   };
@@ -166,25 +166,33 @@
     canvas.addEventListener("keydown", keys);
   };
 
+  /** What keys have done, for those who cannot see the picture. */
+  const tellSelected = () => {
+    const token = state.selected;
+    if (token < 0) app.report("No token is selected: arrows move the view.");
+    else app.report(`Token ${state.setup.labels[token].slice(0, 24)} starts at (${startOf(token).map(lens.short).join(", ")}).`);
+  };
+
   const keys = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { n } = state.setup, token = state.selected, size = (event.shiftKey ? 0.1 : 0.01) * (app.sphere() ? 1 : state.view.radius);
+    const { n } = state.setup, token = state.selected, key = event.key.length === 1 ? event.key.toLowerCase() : event.key, size = (event.shiftKey ? 0.1 : 0.01) * (app.sphere() ? 1 : state.view.radius);
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (steps && token >= 0) {
       const r = state.view.turn, [a, b] = steps.map((part) => part * size);
       const shift = state.view.d === 2 ? [a, b] : [0, 1, 2].map((c) => a * r[c] + b * r[3 + c]);
       moveToken(token, startOf(token).map((x, c) => x + shift[c]));
     } else if (steps) pan(0.1 * steps[0], 0.1 * steps[1]);
-    else if (event.key === "n") select((token + 1) % n);
-    else if (event.key === "p") select((Math.max(token, 0) + n - 1) % n);
-    else if (event.key === "Escape") select(-1);
-    else if (event.key === "i") zoom(ZOOM);
-    else if (event.key === "o") zoom(1 / ZOOM);
-    else if (event.key === "0") app.fit(true);
-    else if (event.key === "+") addToken(state.view.d === 2 ? state.view.centre : [1, 1, 1]);
-    else if (event.key === "Delete" || event.key === "Backspace") removeToken(token);
+    else if (key === "n") select((token + 1) % n);
+    else if (key === "p") select((Math.max(token, 0) + n - 1) % n);
+    else if (key === "Escape") select(-1);
+    else if (key === "i") zoom(ZOOM);
+    else if (key === "o") zoom(1 / ZOOM);
+    else if (key === "0") app.fit(true);
+    else if (key === "+") addToken(state.view.d === 2 ? state.view.centre : [1, 1, 1]);
+    else if (key === "Delete" || key === "Backspace") removeToken(token);
     else return;
     event.preventDefault();
+    if (["n", "p", "+", "Escape", "Delete", "Backspace"].includes(key) || (steps && token >= 0)) tellSelected();
   };
 
   const listenHands = () => {

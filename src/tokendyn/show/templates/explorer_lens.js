@@ -1,16 +1,12 @@
 // What the theory says about the settings: which hypotheses hold, what it predicts, and the first step that differs.
 const tokendynLens = (() => {
   "use strict";
-  const settings = tokendynSetup, core = tokendynCore;
+  const settings = tokendynSetup, core = tokendynCore, { short, row } = tokendynLaws;
   const WIDE = 0.01, DEPARTED = 0.5, DIRECTIONS = 24;
-
-  const short = (x) => (x === 0 ? "0" : Math.abs(x) >= 1e5 || Math.abs(x) < 1e-3 ? x.toExponential(1) : String(Number(x.toPrecision(3))));
-  // holds is true, false, or null while that is open.
-  const row = (holds, text, detail) => ({ holds, text, detail });
 
   /** Whom a token attends to at a state: [token, share], the largest first. */
   const attention = (run, at, token) => {
-    const { n, d, matrix, model, weights, beta, tolerance } = run.setup, state = run.states[Math.min(at, run.states.length - 1)];
+    const { d, matrix, model, weights, beta, tolerance, causal } = run.setup, n = causal ? token + 1 : run.setup.n, state = run.states[Math.min(at, run.states.length - 1)];
     const used = model === "meanfield" ? core.transposed(matrix, d) : matrix;
     const query = core.linear(state.slice(token * d, token * d + d), 1, d, used);
     const scores = new Float64Array(n);
@@ -117,7 +113,7 @@ const tokendynLens = (() => {
     const both = (measure, levels) => [[hardmax, levels[0]], [softmax, levels[1]]].map(([run, level]) => [run, measure(run, level)]);
     // The theorem is about hardmax: its prediction fails with the hardmax run. How long softmax keeps to it is told besides.
     const prediction = (text, pairs) => row(pairs[0][1].first < 0, text, pairs.map(([run, found]) => outcome(run, found, layer, run.kind)).join("; "));
-    const known = ghosts(ghost)?.filter(Boolean).length;
+    const known = ghosts(ghost)?.filter(Boolean).length, trapped = tokendynLaws.trapped(softmax);
     return {
       title: "Theorem on leaders (arXiv 2407.01602), for hardmax",
       hypotheses,
@@ -125,6 +121,7 @@ const tokendynLens = (() => {
         prediction("A leader stays where it is", both(wandering, [rounding, wide])),
         prediction("The hull of all tokens never grows", both(growth, [rounding, rounding])),
         prediction("Tokens go where hardmax with V = I sends them", both((run, level) => departure(run, ghost, level), [rounding, wide])),
+        ...(trapped ? [trapped] : []),
       ],
       note: known === undefined
         ? "The limits are being computed."
@@ -152,6 +149,8 @@ const tokendynLens = (() => {
 
   /** The theorem on concentration (arXiv 2605.10931). */
   const sphere = (setup, runs, curves, targets) => {
+    const law = tokendynLaws.sphere(runs.softmax);
+    if (law) return law;
     const { n, d, beta, step } = setup, one = settings.identity(d), B = setup.matrix ?? one, V = setup.value ?? one;
     const { projector, status, dimension, eigenvalues } = settings.projection(setup);
     const first = eigenvalues[0][0], second = dimension < d ? eigenvalues[dimension][0] : first;
@@ -182,10 +181,12 @@ const tokendynLens = (() => {
         row(hard.left < 0 && open(hard.near, "hardmax"), "At zero temperature it stays for ever", `bound of W₂: ${hard.text}${hard.left < 0 ? "" : `; fails first at ${time(hard.left)}`}`),
       );
     }
+    const rising = predictions.length > 1;
+    predictions.push(...(tokendynLaws.energy(runs.softmax)?.rows ?? []));
     return {
       title: "Concentration (arXiv 2605.10931), for a law of full support",
       hypotheses, predictions,
-      note: predictions.length > 1 ? `Crosses (×) are known before play. ${rate > 0 ? `Rate c = ${short(rate)}.` : ""}` : "There is nothing to predict: all directions are alike, a token is on the separatrix, or the dominant eigenvalue is defective.",
+      note: rising ? `Crosses (×) are known before play. ${rate > 0 ? `Rate c = ${short(rate)}.` : ""}` : "There is nothing to predict: all directions are alike, a token is on the separatrix, or the dominant eigenvalue is defective.",
     };
   };
 

@@ -5,7 +5,7 @@ const tokendynLink = (() => {
 
   const GRIDS = ["tokens", "score", "interaction", "value"], WORDS = ["model", "method", "cold_limit", "title", "note"];
   const NUMBERS = ["inverse_temperature", "tie_tolerance", "alpha", "layers", "step", "steps"];
-  const ORDER = ["model", ...NUMBERS, "method", "cold_limit", "score", "interaction", "value", "title", "note", "labels", "weights", "tokens"];
+  const ORDER = ["model", ...NUMBERS, "method", "cold_limit", "causal", "score", "interaction", "value", "title", "note", "labels", "weights", "tokens"];
   const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
   // encodeURIComponent leaves quotes and brackets, which end a link in a shell or in a text.
@@ -20,7 +20,7 @@ const tokendynLink = (() => {
   };
 
   const plain = (name, record) =>
-    name === "labels" ? record.labels.every((label, place) => label === String(place)) : ["", "identity"].includes(written(name, record[name]));
+    name === "causal" ? !record.causal : name === "labels" ? record.labels.every((label, place) => label === String(place)) : ["", "identity"].includes(written(name, record[name]));
 
   /** The part of an address for a record: what differs from a preset, or everything where there is none. */
   const write = (record, preset, base, at) => {
@@ -44,6 +44,7 @@ const tokendynLink = (() => {
     if (name === "labels") return text.split(",").map(decodeURIComponent);
     if (name === "weights") return text ? text.split(",").map((x) => number(x, name)) : null;
     if (WORDS.includes(name)) return decodeURIComponent(text);
+    if (name === "causal" && (text === "true" || text === "false")) return text === "true";
     if (NUMBERS.includes(name)) return number(text, name);
     throw new Error(`the link has ${name.slice(0, 40)}, which the explorer does not know`);
   };
@@ -51,9 +52,9 @@ const tokendynLink = (() => {
   /** Whether a part of an address holds settings; other parts are places of a page. */
   const holds = (fragment) => /^#?(preset|model)=/.test(fragment);
 
-  /** The record, the preset and the position of a link, or an Error that says what is wrong with it. */
+  /** The record, the preset, the position, and whether the link changes the preset, or an Error that says what is wrong with it. */
   const read = (fragment, presets) => {
-    let record = { schema: "tokendyn-explored", schema_version: 1 }, preset = "", at = 0;
+    let record = { schema: "tokendyn-explored", schema_version: 1 }, preset = "", at = 0, altered = false;
     for (const part of fragment.replace(/^#/, "").split("&")) {
       const cut = part.indexOf("="), name = part.slice(0, cut), text = part.slice(cut + 1);
       if (name === "at") at = number(text, name);
@@ -61,9 +62,12 @@ const tokendynLink = (() => {
         preset = decodeURIComponent(text);
         if (!Object.hasOwn(presets, preset)) throw new Error(`this page has no preset "${preset.slice(0, 40)}"`);
         record = { ...presets[preset], final: {} };
-      } else record[name] = parsed(name, text);
+      } else {
+        record[name] = parsed(name, text);
+        altered = preset !== "";
+      }
     }
-    return { record, preset, at };
+    return { record, preset, at, altered };
   };
 
   return { write, read, holds };

@@ -39,7 +39,13 @@
     return sheet;
   };
 
-  const picture = () => compose(document.createElement("canvas")).toBlob((blob) => save("explored.png", blob), "image/png");
+  /** A sheet of what is shown now; a panel that was hidden a moment ago is drawn first. */
+  const composed = () => {
+    app.render();
+    return compose(document.createElement("canvas"));
+  };
+
+  const picture = () => composed().toBlob((blob) => save("explored.png", blob), "image/png");
 
   // ---- film ----
 
@@ -50,7 +56,7 @@
     if (recorder) return recorder.stop();
     const [type, ending] = typeof MediaRecorder === "undefined" ? [] : FILMS.find(([kind]) => MediaRecorder.isTypeSupported(kind)) ?? [];
     if (!type) return app.complain("This browser cannot record. Save pictures instead, or open the page in another browser.");
-    sheet = compose(document.createElement("canvas"));
+    sheet = composed();
     const parts = [];
     recorder = new MediaRecorder(sheet.captureStream(30), { mimeType: type, videoBitsPerSecond: 6e6 });
     recorder.addEventListener("dataavailable", (event) => parts.push(event.data));

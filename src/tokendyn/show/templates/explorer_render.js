@@ -68,7 +68,7 @@
 
   const counted = (run, at, group) => {
     const count = group.members.filter((member) => member.shown).length;
-    if (app.sphere()) return `${count} ${count === 1 ? "cluster" : "clusters"}`;
+    if (app.sphere()) return `${count} ${count === 1 ? "cluster" : "clusters"} ${run.done() ? "at the end" : "so far"}`;
     if (run.kind === "softmax") return draw.merged(run, at) ? "all tokens in one point" : `${count} would lead with hardmax`;
     return `${count} ${count === 1 ? "leader" : "leaders"}`;
   };
@@ -97,6 +97,7 @@
     renderTable(colours);
     equation();
     theory();
+    if (tokendynLaws.behind(state.shown.softmax)) state.stale = true;
     $("x-said").textContent = said();
     $("x-time").value = String(state.position);
     $("x-time").setAttribute("aria-valuetext", said());
@@ -114,7 +115,24 @@
     return app.sphere() ? `t = ${(state.position * state.setup.step).toFixed(2)} of ${(total * state.setup.step).toFixed(1)}` : `layer ${at} of ${total}`;
   };
 
+  /** A law in place of the distance, where directions are all alike: what is measured solid, its closed form dashed. */
+  const renderLaw = (colours, { values, expected, along, from, ylabel, said, against = "closed form" }) => {
+    const size = sized($("x-chart")), { step } = state.setup;
+    draw.chart(size.pen, size.width, size.height, {
+      series: [{ values: expected, colour: colours.ink, dash: [6, 4] }, { values, colour: colours.accent, dash: [] }], from,
+      total: app.total(), step, position: state.position, ylabel, xlabel: along ? "against time, logarithmic" : "against time", along,
+    }, colours);
+    const at = Math.min(Math.floor(state.position), values.length - 1);
+    $("x-chart-said").textContent = `${said} Now ${at >= 0 ? lens.short(values[at]) : "–"}${expected[at] === undefined ? "" : `; ${against} ${lens.short(expected[at])}`}.`;
+  };
+
   const renderChart = (colours) => {
+    const curve = app.sphere() ? tokendynLaws.sphere(state.shown.softmax)?.curve : null;
+    const title = curve?.title ?? (app.sphere() ? "W₂ to the projected law against time" : "Softmax against hardmax");
+    if ($("x-chart-title").textContent !== title) $("x-chart-title").textContent = title;
+    if (curve) {
+      return renderLaw(colours, curve);
+    }
     const { hardmax, softmax } = state.shown, size = sized($("x-chart")), sphere = app.sphere();
     const hard = { values: app.curve(hardmax, softmax), colour: colours.ink, dash: [6, 4] }, soft = { values: app.curve(softmax, hardmax), colour: colours.accent, dash: [] };
     const none = sphere && !app.targetsOf(softmax);
@@ -190,7 +208,7 @@
     if (state.playing && state.frames.length % 6) return;
     const { setup } = state, sphere = app.sphere(), token = Math.max(0, state.selected), share = setup.alpha / (1 + setup.alpha);
     const lines = sphere
-      ? [setup.method === "layers" ? "x ← x + h V m(x), divided by its norm" : "dx/dt = P_x V m(x)", `scores ⟨x, B y⟩, β = ${lens.short(setup.beta)}, time step h = ${lens.short(setup.step)}`]
+      ? [setup.method === "layers" ? "x ← x + h V m(x), divided by its norm" : "dx/dt = Pₓ V m(x)", `scores ⟨x, B y⟩, β = ${lens.short(setup.beta)}, time step h = ${lens.short(setup.step)}`]
       : ["z ← z + α/(1+α) · (V m − z)", `α = ${lens.short(setup.alpha)}: each layer goes ${(100 * share).toFixed(1)} % of the way to V m`, `scores ⟨A z, y⟩, β = ${lens.short(setup.beta)} for softmax`];
     for (const kind of KINDS) {
       const run = state.shown[kind], { n, d, value } = run.setup, at = Math.min(Math.floor(state.position), run.states.length - 1);

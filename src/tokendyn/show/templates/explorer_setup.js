@@ -89,7 +89,8 @@ const tokendynSetup = (() => {
   /** Pi of every token; null when it is the identity, not defined for a token, or converges too slowly to compare with. */
   const targets = (setup, start) => {
     const { projector, status } = projection(setup);
-    if (status === "defective" || status === "identity" || !projector.every(Number.isFinite)) return null;
+    // A law has no order of its tokens: there is no projected law of causal attention.
+    if (setup.causal || status === "defective" || status === "identity" || !projector.every(Number.isFinite)) return null;
     const { n, d } = setup, images = tokendynCore.linear(start, n, d, projector);
     for (let i = 0; i < n; i++) if (!(tokendynCore.norm(images, i * d, d) > 1e-14 * size(projector))) return null;
     return tokendynCore.retract(images, n, d);
@@ -167,8 +168,10 @@ const tokendynSetup = (() => {
       need(choices.includes(given), `${name} must be one of ${choices.join(", ")}`);
       return given;
     };
+    const causal = inner.causal ?? false;
+    need(causal === false || (causal === true && sphere && inner.cold_limit !== "full support"), 'causal must be true or false; true needs the model "meanfield" and cold_limit "hardmax"');
     const setup = {
-      model: inner.model, n, d, labels: labels.map?.((label) => String(label).slice(0, MOST_LETTERS)), weights, matrix, value,
+      model: inner.model, causal, n, d, labels: labels.map?.((label) => String(label).slice(0, MOST_LETTERS)), weights, matrix, value,
       tokens: whole ? Float64Array.from(rows.flat()) : new Float64Array(0),
       title: typeof inner.title === "string" ? inner.title.slice(0, MOST_LETTERS) : "", note: typeof inner.note === "string" ? inner.note.slice(0, 1000) : "",
       beta: within("inverse_temperature", 1e-9, 1e9, 20), tolerance: within("tie_tolerance", 0, 0.1, 0),
@@ -194,7 +197,7 @@ const tokendynSetup = (() => {
       schema: SCHEMA, schema_version: 1, title: setup.title, note: setup.note, model,
       inverse_temperature: setup.beta, tie_tolerance: setup.tolerance, value,
       ...(sphere
-        ? { interaction: matrix, cold_limit: setup.coldLimit, method: setup.method, step: setup.step, steps: setup.steps }
+        ? { interaction: matrix, cold_limit: setup.coldLimit, causal: setup.causal, method: setup.method, step: setup.step, steps: setup.steps }
         : { score: matrix, alpha: setup.alpha, layers: setup.layers }),
       labels: setup.labels.slice(0, n), weights: setup.weights && Array.from(setup.weights), tokens: rowsOf(setup.tokens, d), final,
     };

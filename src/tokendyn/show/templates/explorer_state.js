@@ -13,6 +13,7 @@ const tokendynApp = (() => {
   const app = {
     $, data, KINDS, state, show, canvases: { hardmax: $("x-hard"), softmax: $("x-soft") },
     still: matchMedia("(prefers-reduced-motion: reduce)"), dark: matchMedia("(prefers-color-scheme: dark)"), phone: matchMedia("(max-width: 620px)"),
+    low: matchMedia("(min-width: 621px) and (max-height: 500px)"),
   };
   window.tokendynExplorer = { state, core, settings, app };
 
@@ -32,7 +33,7 @@ const tokendynApp = (() => {
 
   const change = (changes, gesture = "") => {
     remember(gesture);
-    state.setup = { ...state.setup, ...changes };
+    state.setup = { ...state.setup, ...changes, altered: true };
     state.dirty = true;
     state.stale = true;
     changed();
@@ -154,6 +155,7 @@ const tokendynApp = (() => {
   const changed = () => {
     $("x-undo").disabled = !state.past.length;
     $("x-redo").disabled = !state.future.length;
+    app.fillNote();
     clearTimeout(timer);
     timer = setTimeout(address, 250);
   };
@@ -186,8 +188,8 @@ const tokendynApp = (() => {
 
   const follow = (text) =>
     attempt(() => {
-      const { record, preset, at } = link.read(text, data.settings);
-      take({ ...settings.read(record), base: preset }, Math.max(0, at));
+      const { record, preset, at, altered } = link.read(text, data.settings);
+      take({ ...settings.read(record), base: preset, altered }, Math.max(0, at));
     });
 
   const choose = (name) => take({ ...settings.read(data.settings[name]), base: name });
@@ -198,7 +200,7 @@ const tokendynApp = (() => {
     if (file.size > MOST_FILE) return app.complain(`Not loaded: ${file.name} has ${file.size} bytes; at most ${MOST_FILE} are read.`);
     let text = "";
     try {
-      text = await file.text();
+      text = tokendynTable.decoded(await file.arrayBuffer());
     } catch {
       return app.complain(`Not loaded: ${file.name} cannot be read; a folder is no file.`);
     }

@@ -26,14 +26,15 @@ const tokendynTable = (() => {
   const table = (text) => {
     const lines = text.split(/\r\n|\r|\n/).filter((line) => line.trim() && !line.startsWith("#"));
     const separator = separatorOf(lines), comma = separator !== "," && lines.some((line) => /\d,\d/.test(line)) && !/\d\.\d/.test(text);
-    const read = (cell) => (comma ? cell.replace(",", ".") : cell);
+    const read = (cell) => (comma ? cell.replace(",", ".") : cell).replace(/^−/, "-");
     let rows = lines.map((line) => cells(line, separator));
     const isNumber = (cell) => NUMBER.test(read(cell ?? "")), width = rows[0].length;
     if (rows.length > 1 && !rows[0].some((cell) => isNumber(cell) || MISSING.test(cell))) rows = rows.slice(1);
     const uneven = rows.find((row) => row.length !== width);
     if (uneven) throw new Error(`a row has ${uneven.length} columns and another ${width}; give every row the same columns`);
-    const columns = Array.from({ length: width }, (_, c) => c), names = columns.filter((c) => rows.every((row) => !isNumber(row[c])));
-    const numbers = columns.filter((c) => !names.includes(c));
+    const columns = Array.from({ length: width }, (_, c) => c), words = columns.filter((c) => rows.every((row) => !isNumber(row[c])));
+    // A comma at the end of each row makes a column without a cell in it.
+    const numbers = columns.filter((c) => !words.includes(c)), names = words.filter((c) => rows.some((row) => row[c]));
     const wrong = rows.flatMap((row, k) => numbers.filter((c) => !isNumber(row[c])).map((c) => `row ${k + 1}, column ${c + 1} holds "${row[c].slice(0, 30)}"`));
     if (!numbers.length) throw new Error("the text holds no numbers; give one token a row, with two or three coordinates");
     if (wrong.length) throw new Error(`${wrong.slice(0, 3).join("; ")}, which is no number`);
@@ -64,6 +65,37 @@ const tokendynTable = (() => {
     }
   };
 
+  /** Rows of numbers as Python and NumPy print them: "(1, 2), (3, 4)", "[[1. 2.]\n [3. 4.]]"; null where a text is none. */
+  const printed = (text) => {
+    const groups = [...text.matchAll(/[[(]([^[\]()]*)[\])]/g)].map(([, inner]) => inner.split(/[\s,]+/).filter(Boolean));
+    const rest = text.replace(/[[(]([^[\]()]*)[\])]/g, "").replace(/^\s*(np\.|numpy\.)?array|dtype=[\w.]+|[[\]();,\s]/g, "");
+    const closed = text.split(/[[(]/).length === text.split(/[\])]/).length, right = closed && !rest && groups.length > 0 && groups.every((row) => row.length && row.every((cell) => NUMBER.test(cell)));
+    return right ? groups.map((row) => row.map(Number)) : null;
+  };
+
+  /** What a text that begins with a bracket holds, or null where it is a table all the same. */
+  const bracketed = (text) => {
+    if (!/^([[(]|(np\.|numpy\.)?array\()/.test(text)) return null;
+    try {
+      return json(text);
+    } catch (error) {
+      const rows = printed(text);
+      if (!rows && text.startsWith("[")) throw error;
+      return rows;
+    }
+  };
+
+  /** The text in the bytes of a file: UTF-8, or UTF-16 with its mark, or else as Windows wrote Western European texts. */
+  const decoded = (buffer) => {
+    const [first, second] = new Uint8Array(buffer.slice(0, 2)), wide = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[256 * first + second];
+    if (wide) return new TextDecoder(wide).decode(buffer);
+    try {
+      return new TextDecoder("utf-8", { fatal: true }).decode(buffer);
+    } catch {
+      return new TextDecoder("windows-1252").decode(buffer);
+    }
+  };
+
   /** The record in a text, or an Error that says what is wrong with it. */
   const read = (text, shown, title = "Own tokens") => {
     const trimmed = text.replace(/^\ufeff/, "").trim();
@@ -72,8 +104,9 @@ const tokendynTable = (() => {
       const record = json(trimmed), bare = Array.isArray(record.tokens) && record.schema === undefined;
       return bare ? recordOf({ rows: record.tokens, labels: record.labels }, shown, title) : record;
     }
-    return recordOf(trimmed.startsWith("[") ? { rows: json(trimmed) } : table(trimmed), shown, title);
+    const rows = bracketed(trimmed);
+    return recordOf(rows ? { rows } : table(trimmed), shown, title);
   };
 
-  return { read };
+  return { read, decoded };
 })();

@@ -47,13 +47,13 @@
     },
     {
       title: "A leader looks at itself",
-      text: () => ["Back at the start. A token that gives its highest score to itself looks at itself. It has nowhere to go, so it stays: it is a leader (★). All others look at someone else. Here each ends at a leader, whose colour it has; in other settings some stop between two.", `With hardmax, a leader leads for ever, and new ones can appear. Press Play, below the ${either("pictures", "picture")}.`],
+      text: () => ["Back at the start. A token that gives its highest score to itself looks at itself. It has nowhere to go, so it stays: it is a leader (★). All others look at someone else, and have the colour of the leader at the end of the arrows.", `Press Play, below the ${either("pictures", "picture")}, and watch token 1. New leaders can appear, and with hardmax a leader leads for ever. Here each token ends at a leader. Tokens that end together are a cluster.`],
       set: () => start(),
       lit: ["x-play"],
       said: () => `Leaders now: ${names(leaders(Math.min(Math.floor(state.position), state.shown.hardmax.leaders.length - 1))) || "being computed"}.`,
     },
     {
-      title: "Softmax looks at everybody a little",
+      title: "Softmax looks at all",
       text: () => [`Real transformers do not look at one token only. ${either("In the picture called Softmax", "With softmax")} each token spreads its attention: much to high scores, little to low ones. β says how sharply. A star is now a token that looks most at itself.`, "Set β, and press Play. With very large β (try 1000) it is nearly the same as Hardmax. With less, leaders drift: at β = 20, token 1 is lost to 2. With small β (try 1) all tokens run into one point."],
       set: () => { start(); look("softmax"); },
       lit: ["x-beta", "x-play"],
@@ -61,8 +61,8 @@
     {
       title: "Your turn: make a leader",
       text: () => [
-        "Back at the start. A cross (×) shows where hardmax tokens end, known from a theorem before you play; the colour behind shows whom a token there would follow. Drag token 7 away from the others and far out, until it looks at itself and gets a star.",
-        ...either(["By keyboard: go to the Hardmax picture with Tab, press P once so that 7 has a ring, then press Shift and ↑ a few times."], []),
+        "Back at the start. A cross (×) shows where hardmax tokens end, by a theorem and known before you play; the colour behind shows whom a token there would follow. Drag token 7 away from the others and far out, until it looks at itself and gets a star.",
+        ...(app.phone.matches || app.low.matches ? [] : ["By keyboard: go to the Hardmax picture with Tab, press P once so that 7 has a ring, then press Shift and ↑ a few times."]),
       ],
       set: () => {
         start({ projected: true, cells: true });
@@ -81,6 +81,9 @@
 
   let step = -1, kept = null, spoken = null;
 
+  /** The height that the tour leaves to the pictures follows that of its text, also when a phone is turned. */
+  const measure = () => document.body.style.setProperty("--x-tour-high", `${$("x-tour").offsetHeight}px`);
+
   const go = (next) => {
     if (step < 0) kept = { ...show };
     app.play(false);
@@ -89,6 +92,7 @@
     wanted = "";
     document.body.classList.add("x-touring");
     document.body.classList.toggle("x-thumbing", lit.some((id) => $(id).closest(".x-row")));
+    app.placeSliders();
     set();
     $("x-tour").hidden = false;
     $("x-invite").hidden = true;
@@ -102,7 +106,7 @@
     lit.forEach((id) => ($(id).closest(".x-row") ?? $(id)).classList.add("x-lit"));
     spoken = null;
     $("x-tour-title").focus({ preventScroll: true });
-    document.body.style.setProperty("--x-tour-high", `${$("x-tour").offsetHeight}px`);
+    measure();
     $("x-tour").scrollIntoView({ block: "start" });
   };
 
@@ -118,6 +122,7 @@
     app.fit();
     document.querySelectorAll(".x-lit").forEach((node) => node.classList.remove("x-lit"));
     document.body.classList.remove("x-touring", "x-thumbing");
+    app.placeSliders();
     $("x-tour").hidden = true;
     $("x-invite").hidden = false;
     for (const [name, on] of Object.entries(kept)) app.shown(name, on);
@@ -132,6 +137,7 @@
   };
 
   const listenTour = () => {
+    new ResizeObserver(measure).observe($("x-tour"));
     $("x-invite").hidden = !Object.hasOwn(data.settings, PRESET);
     $("x-tour-start").addEventListener("click", () => go(0));
     $("x-tour-back").addEventListener("click", () => go(step - 1));

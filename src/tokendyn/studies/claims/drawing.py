@@ -20,7 +20,7 @@ def axes(xlabel: str, ylabel: str, *, logx: bool = False, logy: bool = False) ->
     panel = figure.add_subplot()
     panel.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if logx else "linear", yscale="log" if logy else "linear")
     panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(colors=QUIET)
+    panel.tick_params(which="both", labelsize=8.5, colors=QUIET)
     return figure, panel
 
 

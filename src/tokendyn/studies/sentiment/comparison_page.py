@@ -12,6 +12,7 @@ from tokendyn.runs.files import read_json
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
 from tokendyn.show.palette import INK, LEADER_COLOURS, NEUTRAL, QUIET
 from tokendyn.studies.sentiment.comparison import MEASURES, Comparison
+from tokendyn.words import percent
 
 SCHEMA, SCHEMA_VERSION = "tokendyn-comparison", 1
 _ALT = (
@@ -56,6 +57,11 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of a record that :func:`write_comparison` wrote: the table, the figure, what the numbers are."""
     rows = record["table"]
     best = max(rows, key=lambda row: float(row["accuracy"]))
+    figures = {"test texts": record["test_texts"], rows[0]["classifier"]: percent(rows[0]["accuracy"])}
+    beside = ""
+    if best is not rows[0]:
+        figures[f"{best['classifier']}, most accurate"] = percent(best["accuracy"])
+        beside = f" “{rows[0]['classifier']}” labels {percent(rows[0]['accuracy'])} right."
     shown = [{name.replace("_", " "): _shown(name, value) for name, value in row.items()} for row in rows]
     return Report(
         title="Classifiers beside each other",
@@ -65,17 +71,11 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
         ),
         sections=[
             Text(
-                f"{best['classifier']} labels the most texts right: {best['accuracy']:.1%} of "
-                f"{record['test_texts']}. {rows[0]['classifier']} labels {rows[0]['accuracy']:.1%} right. Where the "
-                "intervals of two classifiers overlap, this test does not tell them apart."
+                f"Most texts are labelled right by “{best['classifier']}”: {percent(best['accuracy'])} of "
+                f"{record['test_texts']}.{beside} Where the intervals of two classifiers overlap, this test does not "
+                "tell them apart."
             ),
-            KeyFigures(
-                {
-                    "test texts": record["test_texts"],
-                    rows[0]["classifier"]: f"{rows[0]['accuracy']:.1%}",
-                    "most accurate": f"{best['classifier']}, {best['accuracy']:.1%}",
-                }
-            ),
+            KeyFigures(figures),
             Table(shown, heading="Measures", note="– where there are no leaders to count."),
             kept_picture(
                 pictures,
@@ -83,7 +83,10 @@ def comparison_report(record: Mapping[str, Any], pictures: Path) -> Report:
                 _ALT,
                 "Notice which intervals overlap. Numbers are those of the rows; the star is row 1.",
             ),
-            Table([{"measure": name, "is": what} for name, what in MEASURES.items()], heading="What the measures are"),
+            Table(
+                [{"measure": name.replace("_", " "), "is": what} for name, what in MEASURES.items()],
+                heading="What the measures are",
+            ),
             Text(
                 "One split, one seed: another split moves every accuracy by about the width of its interval, and all "
                 "of them together. A linear model has no leaders because each of its words counts; the fastText-like "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokendyn.results import Curves, Result
 from tokendyn.runs.folders import read_json
 from tokendyn.show import KeyFigures, Report, Table, Text, closing, kept_picture, write_page_folder
-from tokendyn.words import counted
+from tokendyn.words import counted, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,14 +114,14 @@ def curve_figure(curve: LeaderCurve) -> "Figure":
     """Draw the curve, with a bar of one standard error of each accuracy."""
     from matplotlib.figure import Figure
 
+    from tokendyn.show.axes import quiet
+
     table = curve.table()
     accuracy, error = _accuracy(table)
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.errorbar(table["leaders"], 100 * accuracy, yerr=100 * error, marker="o", capsize=3)
-    axes.set_xlabel("leaders a text (mean over validation texts)")
-    axes.set_ylabel("validation accuracy, %")
-    axes.grid(alpha=0.3)
+    quiet(axes, "leaders a text (mean over validation texts)", "validation accuracy, %")
     return figure
 
 
@@ -134,19 +134,19 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
     """Return the page of accuracy against leaders a text; ``pictures`` is the folder with the figure."""
     points = record["points"]
     best = max(points, key=lambda row: float(row["validation_accuracy"]))
+    right, leaders = percent(best["validation_accuracy"]), f"{best['leaders']:.1f} leaders a text"
     return Report(
         title="Accuracy against leaders a text",
         subtitle=str(record["source"]),
         sections=[
             Text(
                 f"{counted(len(points), 'model')} with more and fewer leaders a text. The most accurate one labels "
-                f"{best['validation_accuracy']:.1%} of the texts that were held out right, with {best['leaders']:.1f} "
-                "leaders a text."
+                f"{right} of the texts that were held out right, with {leaders}."
             ),
             KeyFigures(
                 {
                     "models": len(points),
-                    "most accurate": f"{best['validation_accuracy']:.1%} with {best['leaders']:.1f} leaders a text",
+                    "most accurate": f"{right} with {leaders}",
                 }
             ),
             kept_picture(
@@ -155,7 +155,7 @@ def curve_report(record: Mapping[str, Any], pictures: Path) -> Report:
                 "Validation accuracy against the mean number of leaders a text",
                 "Notice where the curve flattens: more leaders are hardly more accurate there.",
             ),
-            Table(points, "Points"),
+            Table([{name.replace("_", " "): value for name, value in row.items()} for row in points], "Points"),
             *closing(record["command"], record["provenance"]),
         ],
     )

@@ -19,6 +19,8 @@ from tokendyn.words import counted
 SCHEMA, SCHEMA_VERSION = "tokendyn-faithfulness", 1
 
 _MARKERS = "*osD^vP"
+#: Standard errors below this are rounding and no scatter.
+_ROUNDING = 1e-12
 _ALT = (
     "Drop of the probability against the share of words taken out, and of words left alone, a line for each "
     "explainer; and the mean drop against the seconds of one explanation."
@@ -61,9 +63,9 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
         shown[measure.replace("_", " ")] = [_with_error(mean, error) for mean, error in pairs]
     sections: list[Section] = [
         Text(
-            f"Of {counted(len(record['explainers']), 'explainer')}, {best['explainer']} names the words that matter "
+            f"Of {counted(len(record['explainers']), 'explainer')}, “{best['explainer']}” names the words that matter "
             f"most to the model: without them the probability of the verdict falls by {best['comprehensiveness']:.3f} "
-            f"on average over {counted(int(table['texts'].iloc[0]), 'text')}."
+            f"on average over {counted(int(table['texts'].iloc[0]), 'text')}." + (f"\n\n{notes}" if notes else "")
         ),
         KeyFigures(
             {
@@ -72,7 +74,6 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
                 "most comprehensive": f"{best['explainer']}, {best['comprehensiveness']:.3f}",
             }
         ),
-        *([Text(notes)] if notes else []),
         Table(shown, heading="Measures", note="Mean ± standard error over the texts; – where it is not defined."),
         kept_picture(
             pictures,
@@ -179,4 +180,4 @@ def _errors(drops: pd.DataFrame) -> np.ndarray:
 def _with_error(mean: float, error: float) -> str:
     if np.isnan(mean):
         return "–"
-    return f"{mean:.3g}" if np.isnan(error) or error == 0 else f"{mean:.3g} ± {error:.1g}"
+    return f"{mean:.3g}" if np.isnan(error) or error < _ROUNDING else f"{mean:.3g} ± {error:.1g}"
