@@ -145,7 +145,7 @@ def judged(tmp_path, theirs, texts):
 def test_the_command_learns_from_a_table_and_from_a_file_of_probabilities_alike(judged, capsys):
     once = ["sentiment", "distil", str(judged / "judged.csv"), "--classes", "neg,pos", "--out", str(judged / "one")]
     assert run(once) == 0
-    assert "have the verdict of the model" in capsys.readouterr().err
+    assert "have the verdict of the distilled model" in capsys.readouterr().err
     other = ["--probabilities", str(judged / "theirs.jsonl"), "--columns", "p,q", "--classes", "neg,pos"]
     assert run(["sentiment", "distil", str(judged / "judged.csv"), *other, "--json", "--out", str(judged / "two")]) == 0
     record = json.loads(capsys.readouterr().out)

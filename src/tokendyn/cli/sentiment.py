@@ -205,7 +205,7 @@ def check(
     model
         Folder that train or distil wrote.
     cases
-        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the suite that ships, on
+        CSV or TSV (also .gz) with the columns kind, text, expected and reference; by default the built-in suite, on
         films that are pos or neg. Expected is a label: without a reference it must be the verdict on the text, with one
         it must be more likely for the text than for the reference. The word same in its place: both must have the same
         verdict.

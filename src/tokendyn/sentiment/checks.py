@@ -240,8 +240,8 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
     problems = []
     if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
         problems.append(
-            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
-            "followers: between the two a number would be neither what a word does nor what its leader says"
+            f"transfer={given['transfer']!r}; expected 0.0 (words keep their values) or 1.0 (leaders speak for their "
+            "followers); there is no model between the two"
         )
     problems += [
         f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
@@ -249,7 +249,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
         if given[name] is not None and not (_number(given[name]) and given[name] >= least)
     ]
     if given["floor"] == 0 or given["prior_strength"] == 0:
-        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+        problems.append("floor and prior_strength must be positive: without a prior the fit does not converge")
     doubt = given["doubt"]
     if doubt is not None and not (_number(doubt) and 0 <= doubt < 0.5):
         problems.append(
