@@ -154,7 +154,7 @@ def test_the_command_learns_from_a_table_and_from_a_file_of_probabilities_alike(
     texts = ["a warm plot", "slow and dull music"]
     np.testing.assert_allclose(one.predict_proba(texts), two.predict_proba(texts), atol=1e-3)
     assert run(["report", str(judged / "two")]) == 0
-    assert "same verdict as the model distilled" in (judged / "two" / "report.html").read_text(encoding="utf-8")
+    assert "same verdict as the distilled model" in (judged / "two" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

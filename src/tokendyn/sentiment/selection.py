@@ -106,7 +106,7 @@ def choose_prior(
         return losses[prior]
 
     phantoms = [phantom for phantom in _PHANTOMS if phantom <= most]
-        # With few texts, a lower floor hides words behind the bias: fewer texts are right, though losses fall slightly.
+    # With few texts, a lower floor hides words behind the bias: fewer texts are right, though losses fall slightly.
     floors = [floor for floor in _FLOORS if floor >= guess.floor or not few]
     grids = {"phantom": phantoms, "marginal": _MARGINALS, "floor": floors, "strength": _STRENGTHS}
     strength = ("strength",) if len(sample) <= _SEARCHED else ()
