@@ -159,6 +159,10 @@ def table_of(lines):
     print(f"default / best peer on the whole ({best}): {means['default'] / means[best]:.3f}")
     print(f"default / best peer of each series in hindsight: {means['ratio']:.3f}; above 1.3: "
           f"{int((table['ratio'] > 1.3).sum())} of {len(table)}")  # fmt: skip
+    beyond = {
+        name: int((table[name] > 1.3 * table[["default", *peers]].min(axis=1)).sum()) for name in ["default", *peers]
+    }
+    print(f"above 1.3 of the best of all: {beyond}")
 
 
 def main():

@@ -81,7 +81,7 @@ def to_step(page, step):
 
 def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
     page.click("#x-tour-start")
-    titles, heights = [], set()
+    titles, heights = [], []
     for step in range(1, 7):
         drawn(page)
         titles.append(page.inner_text("#x-tour-title"))
@@ -89,7 +89,8 @@ def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
         assert page.evaluate("document.activeElement.id") == "x-tour-title"
         assert page.is_hidden("#x-note")
         assert (page.inner_text(HARD) == "") == (step < 4), "leaders are shown before they are explained"
-        heights.add(round(page.locator("#x-tour-next").bounding_box()["y"] / 4))
+        # Within the tour: the page itself may still scroll.
+        heights.append(page.locator("#x-tour-next").bounding_box()["y"] - page.locator("#x-tour").bounding_box()["y"])
         if step == 3:
             page.click("#x-tour-action")
             assert page.evaluate("tokendynExplorer.state.position") == 1
@@ -101,7 +102,7 @@ def test_the_tour_has_six_steps_and_shows_what_a_leader_is(page):
         if step < 6:
             page.click("#x-tour-next")
     assert len(set(titles)) == 6
-    assert len(heights) == 1, "the buttons move"
+    assert max(heights) - min(heights) < 4.0, "the buttons move"
     page.click("#x-tour-next")
     assert page.is_hidden("#x-tour")
     assert "Try another preset" in page.inner_text("#x-invite-text")

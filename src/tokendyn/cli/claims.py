@@ -28,7 +28,7 @@ def claims(
     Parameters
     ----------
     ids
-        Claims such as exact.blocks, or groups such as exact; all by default.
+        Claims such as exact.blocks, or groups such as field; all by default. --dry-run lists them.
     profile
         quick takes minutes, full takes as long as the sources' own sizes do.
     out

@@ -238,9 +238,9 @@ def forecasts(folder: Path, seed: int) -> "list[Section]":
     sections: list[Section] = [
         Text(
             "A cylinder sheds its vortices periodically: what comes is a linear function of a long enough past. "
-            f"The first {SHARE_LEARNED:.0%} are learned; the rest is forecast in closed loop, each prediction fed "
-            "back. TD-DMD, the linear model, is the one to take here: it is solved in one step, and its eigenvalues "
-            "are the frequencies of the flow.",
+            f"The first {100 * SHARE_LEARNED:.0f} % are learned; the rest is forecast in closed loop, each prediction "
+            "fed back. TD-DMD, the linear model, is the one to take here: it is solved in one step, and its "
+            "eigenvalues are the frequencies of the flow.",
             "A periodic wake: the linear model is enough",
         ),
         *_compared(wake, round(SHARE_LEARNED * len(wake)), linear, folder, "wake"),

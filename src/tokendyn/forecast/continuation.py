@@ -14,6 +14,7 @@ from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
 from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, noted, series_of
+from tokendyn.words import counted
 
 if TYPE_CHECKING:
     from tokendyn.data.snapshots import Snapshots
@@ -320,9 +321,14 @@ def continued(
     from tokendyn.forecast.continued import ForecastRun, linear_spectrum
     from tokendyn.forecast.fitted import simple_errors
     from tokendyn.forecast.held_out import measure
-    from tokendyn.forecast.search import auto_forecaster
+    from tokendyn.forecast.search import LEAST_ROWS, auto_forecaster
     from tokendyn.runs.provenance import provenance
 
+    longest = max(series, key=len)
+    if len(longest) < LEAST_ROWS:
+        wide = longest.values.shape[1] > LEAST_ROWS
+        remedy = "; rows are snapshots: (features, time) is given as its transpose" if wide else ""
+        raise BadInputError(f"{source} has {len(longest)} snapshots; a search needs at least {LEAST_ROWS}{remedy}")
     began = time.perf_counter()
     first, season = series[0], season_of(series[0])
     task, note = _task(series, horizon, test_fraction, season)
@@ -393,7 +399,7 @@ def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int
 
 def _doubts(series: "Sequence[Snapshots]") -> list[str]:
     """Return what of the data moves a forecast and may be a mistake: single far points, and filled ends."""
-    from tokendyn.forecast.checks import far_points
+    from tokendyn.forecast.checks import far_points, marks_of_gaps
 
     notes = []
     for one in series:
@@ -401,7 +407,17 @@ def _doubts(series: "Sequence[Snapshots]") -> list[str]:
         if one.held:
             rows = "row lacks" if one.held == 1 else f"{one.held} rows lack"
             notes.append(f"{of}the last {rows} numbers, for which the last known ones stand; the forecast begins after")
+        if one.grid is None:
+            marks, names = marks_of_gaps(one.values), one.names
+        else:
+            # Land is marked in every snapshot; fields may be large.
+            marks, names = marks_of_gaps(one.values[:1].T), [one.grid.described()]
+        for mark, column, count in marks:
+            where = counted(count, "row" if one.grid is None else "point of the first snapshot")
+            notes.append(f"{of}{names[column]} is {mark:g} in {where}: if that marks missing numbers, write NaN there")
+        marked = {(mark, column) for mark, column, _ in marks}
         far = far_points(one.values) if one.grid is None else []
+        far = [(row, column) for row, column in far if (one.values[row, column], column) not in marked]
         told = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
         if told:
             notes.append(f"{of}{listing(told)}, far from all others, which moves the forecast: is it a mistake?")

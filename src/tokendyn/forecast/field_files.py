@@ -17,7 +17,8 @@ from tokendyn.data.snapshots.grids import Grid, grid_of
 from tokendyn.data.snapshots.series import plain_array
 from tokendyn.data.text_files import DELIMITERS, ending
 from tokendyn.errors import BadInputError, listing
-from tokendyn.runs.hdf5_files import check_dataset, check_hdf5, check_netcdf
+from tokendyn.runs.hdf5_files import check_dataset, check_hdf5
+from tokendyn.runs.netcdf_files import open_netcdf
 from tokendyn.runs.numpy_files import DAMAGE, open_numpy
 from tokendyn.runs.paths import no_file
 from tokendyn.words import counted
@@ -252,10 +253,7 @@ def _hdf5(path: Path, variable: str | None) -> Iterator[Field]:
 
 @contextmanager
 def _netcdf(path: Path, variable: str | None) -> Iterator[Field]:
-    import xarray as xr
-
-    check_netcdf(path)
-    with xr.open_dataset(path, engine="h5netcdf", phony_dims="access", cache=False) as dataset:
+    with open_netcdf(path, cache=False) as dataset:
         names = [str(name) for name, found in dataset.data_vars.items() if found.ndim > 1]
         name = _pick(path, names, variable)
         time = time_dimension(dataset[name].dims, dataset.coords)

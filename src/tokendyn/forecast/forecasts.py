@@ -1,6 +1,7 @@
 """Forecasts of one or several series of a table: as sentences, as a table, as the CSV file that users read on."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _SHOWN = 1000
 #: Title of a NetCDF file, by which it is known again.
 _TITLE = "Forecast by tokendyn"
+#: Digits of times that are numbers, at least and at most, and those of a step.
+_DIGITS, _MOST_DIGITS, _STEP_DIGITS = 12, 17, 4
 
 
 @dataclass(frozen=True)
@@ -249,8 +252,16 @@ def stamps(times: np.ndarray, series: Snapshots) -> list[str]:
     from tokendyn.data.snapshots import dates_after
 
     if series.epoch is None:
-        return [f"{time:.12g}" for time in times]
+        # Enough digits to tell steps apart: milliseconds since 1970 have thirteen before the point.
+        wanted = math.log10(max(float(np.abs(times).max(initial=0.0)) / series.dt, 1.0)) + _STEP_DIGITS
+        return [_digits(float(time), min(max(math.ceil(wanted), _DIGITS), _MOST_DIGITS)) for time in times]
     return dates_after(times, series.epoch, series.calendar)
+
+
+def _digits(time: float, digits: int) -> str:
+    """Return a time with some digits; whole numbers without an exponent."""
+    text = f"{time:.{digits}g}"
+    return f"{time:.0f}" if "e+" in text and time == round(time) and abs(time) < 10**_MOST_DIGITS else text
 
 
 def _cell(value: Any) -> str:

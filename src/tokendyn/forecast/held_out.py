@@ -28,8 +28,8 @@ class HeldOut(Numbers, kind="held-out"):
     Attributes
     ----------
     nrmse, worst
-        Median and largest over the starts of the root mean square error, in standard deviations of the training data;
-        infinite where a rollout diverged.
+        Median and largest over the starts of the root mean square error, in standard deviations of the training data
+        (of fields in that of the whole field, over its area); infinite where a rollout diverged.
     valid_time, lower, upper
         Quartiles of the time until the error first exceeds :data:`THRESHOLD`, in the unit of the times.
     diverged, starts, horizon
@@ -45,6 +45,8 @@ class HeldOut(Numbers, kind="held-out"):
         where they were calibrated without refits. A forecast that diverged has no band behind its end.
     left_range
         Forecasts that left the range of the training data by ten widths of it, the diverged ones included.
+    unit
+        Of times that are numbers, where the data tell it.
     """
 
     nrmse: float
@@ -61,6 +63,7 @@ class HeldOut(Numbers, kind="held-out"):
     calendar: str | None = None
     coverage: float = float("nan")
     left_range: int = 0
+    unit: str = ""
 
     def numbers(self) -> dict[str, float | int]:
         """Return the numbers."""
@@ -91,7 +94,7 @@ class HeldOut(Numbers, kind="held-out"):
             fate = f"the worst {self.worst:.3g}"
         if self.left_range > self.diverged:
             fate += f"; {self.left_range} left the range of the training data by ten widths of it"
-        time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} units of time"
+        time = duration(self.valid_time) if self.dated else f"{self.valid_time:.4g} {self.unit or 'units of time'}"
         time = time if self.calendar is None else in_words(self.calendar, self.valid_time)
         return (
             f"held out: closed-loop error over {counted(self.horizon, 'step')} {self.nrmse:.3g} standard deviations "
@@ -165,8 +168,9 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         If the model's window is longer than what lies before the first start.
     """
     forecasts, truths = rollouts(task, model)
-    errors = np.sqrt((normalised_error(forecasts, truths, model.scale_) ** 2).mean(axis=1))
-    valid = valid_prediction_times(forecasts, truths, model.dt_, task.exponent, THRESHOLD, model.scale_)
+    scale = error_scale(task, model)
+    errors = np.sqrt((normalised_error(forecasts, truths, scale) ** 2).mean(axis=1))
+    valid = valid_prediction_times(forecasts, truths, model.dt_, task.exponent, THRESHOLD, scale)
     diverged = int(np.isnan(forecasts).any(axis=(1, 2)).sum())
     return HeldOut(
         float(np.median(errors)),
@@ -183,7 +187,17 @@ def measure(task: Task, model: Forecaster) -> HeldOut:
         calendar=task.tests[0].calendar,
         coverage=_coverage(model, forecasts, truths),
         left_range=sum(model._steps_within(forecast) < task.horizon for forecast in forecasts),
+        unit=task.tests[0].unit,
     )
+
+
+def error_scale(task: Task, model: Forecaster) -> Float[np.ndarray, " features"]:
+    """Return what errors are divided by: the deviation of each column, or of whole fields (:meth:`Grid.deviations`)."""
+    grid = task.train[0].grid
+    if grid is None:
+        return model.scale_
+    whole = grid.deviations(np.concatenate([part.values for part in task.train]).var(axis=0))
+    return model.scale_ if whole is None else whole
 
 
 def _coverage(model: Forecaster, forecasts: np.ndarray, truths: np.ndarray) -> float:

@@ -24,6 +24,8 @@ from tokendyn.forecast.short import ShortFound, contest, short_forecaster
 from tokendyn.forecast.trials import SearchResult, Trial
 from tokendyn.words import counted
 
+#: Snapshots that a search needs.
+LEAST_ROWS = 8
 #: The median of several simple models is not taken where the best alone is this good: exact recursions of clean signals
 #: have nothing to average.
 _CLEAN = 1e-3
@@ -110,9 +112,9 @@ def auto_forecaster(
         raise BadInputError.all_of("the search", problems)
     known = opened.inputs if inputs is None else plain_inputs(inputs)
     arrays, driven = check_training(opened.values, known, window=1)
-    if max(map(len, arrays)) < 8:
+    if max(map(len, arrays)) < LEAST_ROWS:
         raise BadInputError(
-            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least 8"
+            f"the longest series has {counted(max(map(len, arrays)), 'snapshot')}; a search needs at least {LEAST_ROWS}"
         )
     field = FieldForecaster() if arrays[0].shape[1] > WIDE else None
     searched = arrays if field is None else field.reduce(arrays, driven, dt, opened.form)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tokendyn.runs.checkpoint import Checkpoint
+    from tokendyn.show.report import Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,10 @@ class HeadTable(Result, kind="head-table"):
             name="trace of V over its largest singular value",
         )  # fmt: skip
 
+    def page(self, pictures: Path, *, title: str = "") -> "Report":
+        """Return the page of :meth:`report`; ``pictures`` is an empty folder for files that it is made of."""
+        return super().page(pictures, title=title or f"The heads of {self.source}")
+
     def save(self, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
         """Write ``result.json``, ``weights.csv`` and ``report.html``.
 
@@ -114,11 +119,12 @@ class HeadTable(Result, kind="head-table"):
             If the folder exists and ``overwrite`` is not set, or cannot be written.
         """
         from tokendyn.show import write_report
+        from tokendyn.show.report import repeated
 
         with new_folder(folder, overwrite=overwrite) as temporary:
             write_into(self, temporary, command=command)
             self.table().to_csv(temporary / "weights.csv", index=False)
-            write_report(self.page(temporary, title=f"The heads of {self.source}"), temporary / "report.html")
+            write_report(repeated(self.page(temporary), command), temporary / "report.html")
 
 
 def head_table(model: Model | str | Path, *, double: bool = False, part: str = "") -> HeadTable:

@@ -204,7 +204,7 @@ class Result(ABC):
         record = getattr(self, "provenance", None)
         return Report(
             title=title,
-            subtitle=STATUSES.get(self.status, self.status),
+            subtitle="" if self.status == "completed" else STATUSES.get(self.status, self.status),
             sections=[*sections, *closing("", record or {})],
         )
 

@@ -103,7 +103,10 @@ def _reached(training: Mapping[str, Any]) -> dict[str, object]:
     names = ("phantom", "floor", "marginal", "prior_strength")
     chosen = {name: training[name] for name in names if name in training}
     loss = next((row["loss"] for row in training["tried"] if all(row[name] == chosen[name] for name in chosen)), None)
-    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}"}
+    doubt = (
+        {"chance of an error that a very short text keeps": f"{training['doubt']:.1%}"} if "doubt" in training else {}
+    )
+    return {"phantom words": chosen["phantom"], "held-out log-loss": "–" if loss is None else f"{loss:.3f}", **doubt}
 
 
 def _scaled(classifier: LeaderClassifier) -> dict[str, object]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 from tokendyn.data.snapshots.calendars import (
     calendar_of,
     counts_on,
+    dates_at,
     dates_of_numbers,
     dates_on,
     day_first,
@@ -68,7 +69,7 @@ class Clock:
         gaps = np.diff(times)
         if first.tzinfo is not None or not len(gaps) or (gaps == gaps[0]).all():
             return Clock(times, self.epoch)
-        dates = pd.DatetimeIndex(first + pd.to_timedelta(np.round(1e9 * times), unit="ns"))
+        dates = dates_at(first, times)
         found = calendar_of(dates)
         if found is None:
             return Clock(times, self.epoch)
@@ -235,8 +236,7 @@ def index_after(times: Float[np.ndarray, " rows"], epoch: str, calendar: str | N
     if calendar is not None:
         dates = dates_on(calendar, epoch, times)
         return dates if isinstance(dates, pd.DatetimeIndex) else pd.Index(dates, dtype=object)
-    first = pd.Timestamp(epoch)
-    return pd.DatetimeIndex([first + pd.Timedelta(round(1e9 * float(second)), "ns") for second in times])
+    return dates_at(pd.Timestamp(epoch), times)
 
 
 def dates_after(times: Float[np.ndarray, " rows"], epoch: str, calendar: str | None = None) -> list[str]:

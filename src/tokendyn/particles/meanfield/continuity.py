@@ -8,13 +8,14 @@ of cells, carried along characteristics (conservative and semi-Lagrangian), and 
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from tokendyn.dynamics import TokenFlow
-from tokendyn.errors import BadInputError
+from tokendyn.errors import BadInputError, ConvergenceError
 from tokendyn.particles.meanfield.starts import Density, on_circle
 
 #: Entries of the largest kernel: 8,192 cells, half a gibibyte.
@@ -22,6 +23,9 @@ MAX_CELLS = 8192
 
 #: Largest ``h |dv/dtheta|`` of one step: characteristics keep their order well below 1.
 _COURANT = 0.5
+
+#: Steps after which a law is given up; a thousand cells take minutes for as many.
+_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,23 @@ class CircleLaw:
 
         ``max (F - F_n) - min (F - F_n)`` for the cumulative masses of this law and of the tokens at the edges; it does
         not depend on where angles begin.
+
+        Raises
+        ------
+        BadInputError
+            If there are no angles, or one is not finite.
         """
-        counts = np.histogram(np.mod(angles, 2 * math.pi), bins=self.edges)[0]
-        gaps = np.cumsum(self.masses[state] - counts / max(len(angles), 1))
+        turns = np.mod(np.asarray(angles, dtype=np.float64), 2 * math.pi)
+        if not turns.size or not np.isfinite(turns).all():
+            raise BadInputError("angles must be one or more finite numbers")
+        counts = np.histogram(turns, bins=self.edges)[0]
+        gaps = np.cumsum(self.masses[state] - counts / len(turns))
         return float(gaps.max() - gaps.min())
 
     def tokens(self, count: int, state: int = -1) -> Float[np.ndarray, "tokens 2"]:
         """Return tokens at the quantiles ``(i + 1/2) / count`` of the law."""
+        if not isinstance(count, Integral) or count < 1:
+            raise BadInputError(f"count must be a whole number above zero, got {count!r}")
         levels = (np.arange(count) + 0.5) / count
         return on_circle(np.interp(levels, self.cumulative(state), self.edges))
 
@@ -106,6 +120,8 @@ def circle_law(
     ------
     BadInputError
         If the flow is not one of laws on the circle, or density, times or numbers are invalid.
+    ConvergenceError
+        If it takes more than a million steps until the last time, at the speed that the law has.
 
     Examples
     --------
@@ -129,6 +145,12 @@ def circle_law(
             h = min(step, left, _COURANT / max(_steepness(speeds, edges), 1e-300))
             # A rest below rounding would be a step that moves nothing.
             h = left if left - h < 1e-9 * step else h
+            # Speeds change along the way, so a step that is too short for a moment is no reason yet to give up.
+            if steps + left / h > 100 * _MAX_STEPS or steps > _MAX_STEPS:
+                raise ConvergenceError(
+                    f"the law takes steps of {h:.1e} at t = {after - left:.6g}, {left / h:.1e} of them until t = "
+                    f"{after:g}; follow it for a shorter time, give a longer step, lower the inverse temperature or V"
+                )
             masses = _diffused(masses, noise * h / 2)
             half = _carried(masses, edges, velocity(masses) if noise else speeds, h / 2)
             masses = _diffused(_carried(masses, edges, velocity(half), h), noise * h / 2)
@@ -236,11 +258,14 @@ def _diffused(masses: np.ndarray, spread: float) -> np.ndarray:
 
 def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if callable(density):
-        if not 16 <= cells <= MAX_CELLS:
-            raise BadInputError(f"cells must be from 16 to {MAX_CELLS}, got {cells}")
+        if not isinstance(cells, Integral) or not 16 <= cells <= MAX_CELLS:
+            raise BadInputError(f"cells must be a whole number from 16 to {MAX_CELLS}, got {cells!r}")
         # The mass of a cell by Simpson's rule: of the fourth order, as nothing after it is.
         edges = np.linspace(0, 2 * math.pi, 2 * cells + 1)
-        values = np.broadcast_to(np.asarray(density(edges), dtype=np.float64), edges.shape)
+        values = np.asarray(density(edges), dtype=np.float64)
+        if values.shape not in ((), edges.shape):
+            raise BadInputError(f"density must return a number for each of {edges.shape} angles, got {values.shape}")
+        values = np.broadcast_to(values, edges.shape)
         masses = values[:-1:2] + 4 * values[1::2] + values[2::2]
     else:
         masses = np.asarray(density, dtype=np.float64)

@@ -10,15 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import quad
 from scipy.spatial import cKDTree
 
 from tokendyn.attention import Head
 from tokendyn.dynamics import Layer, Trajectory, run
-from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.starts import on_circle
 from tokendyn.studies.claims.claim import Claim, Finding, Profile, at_most
 from tokendyn.studies.claims.drawing import axes
+from tokendyn.studies.laws.checks import checked_exponent, integral, outside, refuse
 
 SOURCE = "arXiv 2508.09628; the two tokens on a line: derived here"
 
@@ -43,11 +42,23 @@ def trapping_time(inverse_temperature: float, *, start: float = 1.0, until: floa
     Raises
     ------
     BadInputError
-        If not ``0 < until < start``.
+        If not ``0 < until < start``, or the inverse temperature is negative.
+    ScaleError
+        If the time is beyond float64.
     """
-    if not 0 < until < start:
-        raise BadInputError(f"need 0 < until < start, got {until:g} and {start:g}")
-    return float(quad(lambda u: (1 + math.exp(2 * inverse_temperature * u * u)) / (2 * u), until, start)[0])
+    refuse(
+        "trapping time",
+        outside("start", start, 0, ends="()"),
+        outside("until", until, 0, start, "()"),
+        outside("inverse_temperature", inverse_temperature, 0),
+    )
+    checked_exponent("trapping time", 2 * inverse_temperature * start * start)
+
+    def slowness(s: float) -> float:
+        # u = e^s: du / u = ds, smooth also where u is tiny.
+        return (1 + math.exp(2 * inverse_temperature * math.exp(2 * s))) / 2
+
+    return integral(slowness, math.log(until), math.log(start))
 
 
 def trapping(profile: Profile, seed: int, *, runner: Runner = layers_of) -> Finding:
