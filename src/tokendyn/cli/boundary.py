@@ -112,7 +112,7 @@ def guarded(call: Callable[[], Any], arguments: Sequence[str]) -> int:
 
 
 def _answer(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
-    """Return the exit code and the message for what ended a command; what asks Python itself to end goes on."""
+    """Return the exit code and the message for the end of a command; exceptions that end Python itself pass through."""
     if isinstance(error, TokendynError):
         return error.exit_code, in_flags(str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -272,7 +272,7 @@ def _os_message(error: OSError) -> str:
 
 
 def _drop_output() -> None:
-    """Let what is left of standard output go, so that the end of the process does not fail at it again."""
+    """Discard the rest of standard output, so that the end of the process does not fail at it again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         number = sys.stdout.fileno()
         silent = os.open(os.devnull, os.O_WRONLY)

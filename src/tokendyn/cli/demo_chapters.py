@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokendyn.show.report import Section
 
 SHARE_HELD_OUT = 0.2
-#: Of the run of many tokens: inverse temperature, how many, and what of it is shown at a glance.
+#: The run of many tokens: inverse temperature, number of tokens, and the part shown in the overview.
 MEANFIELD_BETA, MEANFIELD_TOKENS = 100.0, 400
 MEANFIELD_FACTS = {
     "tokens": "tokens",

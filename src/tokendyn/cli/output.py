@@ -25,7 +25,7 @@ def announce(line: str) -> None:
 
 
 def announce_lines(text: str) -> None:
-    """Say a text of one or more lines on standard error; where that is closed, the work goes on without."""
+    """Write a text of one or more lines to standard error; if that is closed, the work continues without it."""
     with suppress(OSError, ValueError):
         print(printable(text), file=sys.stderr)
 

@@ -143,7 +143,7 @@ def explain(
         Write a page with the coloured text, the contributions and the moving tokens.
     learned
         The labelled texts that the model has learned from. The model is trained again on parts of 90 %, and the answer
-        says in how many of these retrainings each leader leads again.
+        reports the number of these retrainings in which each leader leads again.
     retrainings
         How often it is trained again; a training takes seconds for some thousand texts.
     text_column

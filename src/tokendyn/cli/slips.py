@@ -101,7 +101,7 @@ def _typed(words: Sequence[str]) -> str:
 
 
 def _error_of(words: list[str]) -> CycloptsError | None:
-    """Return what is wrong with a command line; None if it can be read as far as the option library reads it."""
+    """Return the faults of a command line; None if it can be read as far as the option library reads it."""
     try:
         app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -83,7 +83,7 @@ def filled_rows(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, li
 
 
 def shape_problems(path: Path, delimiter: str) -> list[str]:
-    """Return what is wrong with the number of cells of the first rows of a table with a header; empty is no problem.
+    """Return the faults of the number of cells of the first rows of a table with a header; empty is no problem.
 
     A blank line in a table of one column may stand for a missing number.
 
@@ -112,7 +112,7 @@ def shape_problems(path: Path, delimiter: str) -> list[str]:
 
 
 def bad_cells(path: Path, delimiter: str, skipped: Collection[int] = ()) -> list[str]:
-    """Return what is wrong with the first cells of a table with a header that are no numbers; empty is no problem."""
+    """Return the faults of the first cells of a table with a header that are no numbers; empty is no problem."""
     problems: list[str] = []
     with suppress(BadInputError), open_text(path) as file:
         rows = filled_rows(file.rows(delimiter))

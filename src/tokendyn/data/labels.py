@@ -1,4 +1,4 @@
-"""Labels as plain Python values, told apart by value and type."""
+"""Labels as plain Python values, distinguished by value and type."""
 
 from collections.abc import Iterable, Mapping, Set
 from typing import Any

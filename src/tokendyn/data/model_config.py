@@ -54,7 +54,7 @@ def _wrong(name: str, value: object, expected: str) -> BadInputError:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The configuration of one part of a model; every value is checked when asked for.
+    """The configuration of one part of a model; every value is checked on access.
 
     Attributes
     ----------

@@ -82,7 +82,7 @@ def _bounded(path: Path, texts: Iterator[str]) -> Iterator[str]:
 
 @dataclass
 class _Column:
-    """The cells of one column that are not finite numbers: how many of each kind, and the first ones."""
+    """The cells of one column that are not finite numbers: the number of each kind, and the first cells."""
 
     texts: int = 0
     empty: int = 0

@@ -115,7 +115,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 
 def _chosen(header: list[str], columns: Sequence[str], source: str) -> list[str]:
-    """Return the names of the columns that are asked for."""
+    """Return the names of the requested columns."""
     names = list(columns) or [name for name in header if name.startswith(PREFIX)]
     if not names:
         raise BadInputError(

@@ -56,7 +56,7 @@ def run_ragged(
         Called with the number of sets done and their number.
     checkpoint
         Where the sets that are done are kept, a path or a :class:`~tokendyn.Checkpoint`; a call that was stopped
-        resumes from it, to the same bits.
+        resumes from it, with bit-identical results.
 
     Raises
     ------

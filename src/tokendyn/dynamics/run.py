@@ -318,7 +318,7 @@ def _check_processes(
 
 
 def count_problem(name: str, count: Any) -> str:
-    """Return what is wrong with a number of processes or threads; empty for a whole number of at least 1."""
+    """Return the faults of a number of processes or threads; empty for a whole number of at least 1."""
     is_whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
     return "" if is_whole and int(count) >= 1 else f"{name} must be a whole number of at least 1, got {count!r}"
 

@@ -51,9 +51,9 @@ class Experiment(ABC, Generic[Result]):
     unit: ClassVar[str] = "steps"
     #: The file that it writes, for one that writes no folder.
     file: ClassVar[str] = ""
-    #: Whether it goes on from a checkpoint.
+    #: Whether it continues from a checkpoint.
     resumes: ClassVar[bool] = False
-    #: Whether it goes on from the folder that it wrote.
+    #: Whether it continues from its own folder.
     grows: ClassVar[bool] = False
     #: Whether what its budget cut is a result to use, the best so far: its command has done what it was asked.
     keeps_best: ClassVar[bool] = False
@@ -84,14 +84,14 @@ class Experiment(ABC, Generic[Result]):
         progress
             Called with how much is done, and how much there is.
         checkpoint
-            Where the state of a long run is kept, and from where it goes on to the same bits.
+            Where the state of a long run is kept, and from where it goes on with bit-identical results.
         budget
             Seconds after which it stops and keeps what is there.
         """
 
     @abstractmethod
     def write(self, result: Result, folder: str | Path, *, command: str = "", overwrite: bool = False) -> None:
-        """Write a result into a new folder, which is there whole or not at all.
+        """Write a result into a new folder, which is there completely or not at all.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Experiment(ABC, Generic[Result]):
         folder
             The folder, or the file for an experiment that writes one.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace what is there.
         """
@@ -163,7 +163,7 @@ class Experiment(ABC, Generic[Result]):
         return f"open {page}" if page.is_file() else ""
 
     def resolved(self) -> "Experiment[Any]":
-        """Return the experiment that the inputs ask for, where what they hold decides; by default this one."""
+        """Return the experiment for the inputs if their content decides; by default this one."""
         return self
 
     def files(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""One job into a store: done once, whole or not at all, with what failed recorded as a run."""
+"""One job into a store: done once, completely or not at all, with what failed recorded as a run."""
 
 import os
 import shutil

@@ -62,11 +62,11 @@ class EnsembleTDTF(Forecaster):
         for number in range(self.members):
             model = clone(self._template()).set_params(random_state=self.random_state + number)
 
-            def told(share: float, line: str, number: int = number) -> None:
+            def reported(share: float, line: str, number: int = number) -> None:
                 progress((number + share) / self.members, f"member {number + 1}: {line}")
 
             given = list(inputs) if self.n_inputs_ else None
-            self.members_.append(model.fit(list(series), dt=self.dt_, inputs=given, progress=told))
+            self.members_.append(model.fit(list(series), dt=self.dt_, inputs=given, progress=reported))
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return the mean of the members' predictions."""

@@ -20,7 +20,7 @@ from tokendyn.forecast.field_forecaster import WIDE, FieldForecaster
 from tokendyn.forecast.forms import open_series, plain_inputs
 from tokendyn.forecast.intervals import calibration_horizon, refit_cost, rolling_residuals
 from tokendyn.forecast.scoring import score_model
-from tokendyn.forecast.short import ShortFound, contest, short_forecaster
+from tokendyn.forecast.short import ShortSearch, contest, short_forecaster
 from tokendyn.forecast.trials import SearchResult, Trial
 from tokendyn.words import counted
 
@@ -140,7 +140,7 @@ def auto_forecaster(
     return result
 
 
-def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
+def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortSearch | None:
     """Return the weighted mean of short series for the end of one of medium length; None for others."""
     series, columns = search.series, search.features
     medium = len(series) == 1 and len(series[0]) <= _MEDIUM and columns <= _NARROW and not search.driven
@@ -155,7 +155,7 @@ def _mean_of_recent(search: Exploration, logarithms: bool) -> ShortFound | None:
     )  # fmt: skip
 
 
-def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> SearchResult:
+def _chosen(search: Exploration, status: str, mean: ShortSearch | None) -> SearchResult:
     """Choose among the trials, weigh a nonlinear choice against the mean of short series, and fit it to everything."""
     best, near = search.preferred()
     model, family = best.build(), best.title
@@ -173,7 +173,7 @@ def _chosen(search: Exploration, status: str, mean: ShortFound | None) -> Search
 
 
 def _mixed(
-    search: Exploration, model: Forecaster, best: Trial, family: str, mean: ShortFound, share: float, status: str
+    search: Exploration, model: Forecaster, best: Trial, family: str, mean: ShortSearch, share: float, status: str
 ) -> SearchResult:
     """Return the weighted mean of a choice and the mean of short series, or the latter alone."""
     families = f"weighted mean of {len(mean.chosen)}"

@@ -211,8 +211,8 @@ class TDTF(Forecaster):
     def _searches(self) -> bool:
         """Return whether no setting of the model is given, so that all are searched."""
         names = self.get_params(deep=False)
-        told = {name for name in names if name not in _FREE and names[name] != _default(name)}
-        return not told
+        given = {name for name in names if name not in _FREE and names[name] != _default(name)}
+        return not given
 
     def tokens(self, series: np.ndarray, inputs: np.ndarray) -> Float[np.ndarray, "samples delays width"]:
         """Return the normalised tokens of every window of a series that has a next snapshot."""
@@ -370,19 +370,19 @@ class TDTF(Forecaster):
             left = None if self.budget is None else max(self.budget - (time.process_time() - began), 0.0)
             return replace(what, budget=left)
 
-        def told(done: int) -> Progress:
+        def reported(done: int) -> Progress:
             return lambda share, line: progress((done + share) / (rounds + 1), f"round {done}: {line}")
 
         smooth, network = data, None
         for done in range(rounds):
             if self.budget is not None and time.process_time() - began > _ROUNDS_SHARE * self.budget:
                 break
-            cell, _ = train(smooth, bounded(short), progress=told(done), start=network)
+            cell, _ = train(smooth, bounded(short), progress=reported(done), start=network)
             network = cell.network if len(cell.network.bias) else None
             ratio = _SOFT * (RATIO / _SOFT) ** min(2 * done / max(rounds - 1, 1), 1.0)
             series = smoothed(cell, data.series, data.inputs, guess=smooth.series, ratio=ratio)
             smooth = replace(smooth, series=series)
-        return train(smooth, bounded(settings), progress=told(rounds), start=network)
+        return train(smooth, bounded(settings), progress=reported(rounds), start=network)
 
     def _one_step(self, series: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Predict each snapshot from the true ones before it."""

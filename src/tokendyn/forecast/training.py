@@ -413,17 +413,17 @@ class _Search:
         if self.best is not None and self.record.chosen:
             arrays |= {name: getattr(self.best, name) for name in _KEPT} | {"kept": self.best.network.pack()}
         record = self.record
-        told = {"iterations": record.iterations, "chosen": record.chosen, "history": record.history}
-        self.checkpoint.write(State(arrays, told | {"damping": damping}))
+        values = {"iterations": record.iterations, "chosen": record.chosen, "history": record.history}
+        self.checkpoint.write(State(arrays, values | {"damping": damping}))
 
     def resume(self, network: Network) -> tuple[Network, float, int]:
         """Return the start: weights, damping and iterations done, from the checkpoint if there is one."""
         found = None if self.checkpoint is None else self.checkpoint.read()
         if found is None:
             return network, 1e-2, 0
-        record, told = self.record, found.record
-        record.iterations = self.measured = told["iterations"]
-        record.chosen, record.history = told["chosen"], told["history"]
+        record, values = self.record, found.record
+        record.iterations = self.measured = values["iterations"]
+        record.chosen, record.history = values["chosen"], values["history"]
         if record.chosen:
             kept = network.unpack(found.arrays["kept"])
             linear, offset, readout = (found.arrays[name] for name in _KEPT)
@@ -431,7 +431,7 @@ class _Search:
             record.error = next(row.get("error") for row in record.history if row["iteration"] == record.chosen)
             self.bar = np.inf if record.error is None else record.error
             self.nonlinear, self.nonlinear_bar, self.nonlinear_at = self.best, self.bar, record.chosen
-        return network.unpack(found.arrays["weights"]), told["damping"], record.iterations
+        return network.unpack(found.arrays["weights"]), values["damping"], record.iterations
 
 
 #: Arrays of the best cell beside its network.

@@ -109,7 +109,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _numbers(file: Path) -> int:
-    """Return how many numbers a file of tensors holds, from its header; weights of whole numbers are refused."""
+    """Return the number of entries in a file of tensors, from its header; weights of whole numbers are refused."""
     with open_tensors(file) as stored:
         tensors = {name: stored.described(name) for name in stored.names}
     codes = sorted(name for name, (_, kind) in tensors.items() if name.endswith("weight") and kind not in FLOATS)

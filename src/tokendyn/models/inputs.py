@@ -31,7 +31,7 @@ class Survey:
     names
         Tokens of the first one.
     cut, longest
-        How many are cut, and of the longest one how many tokens are kept and left out.
+        Number of texts cut, and for the longest the numbers of tokens kept and left out.
     sample
         The first ones.
     digest

@@ -134,9 +134,9 @@ class Inspecting(Experiment["Inspection"]):
         Parameters
         ----------
         progress
-            Called with how many texts are measured, and how many there are.
+            Called with the number of texts measured, and the total number.
         checkpoint
-            File that keeps what is measured, and from which the same run goes on to the same bits.
+            File that keeps what is measured, and from which the same run goes on with bit-identical results.
         budget
             Not used.
         """
@@ -236,7 +236,7 @@ def inspect(
     checkpoint
         File that keeps what is done (``.safetensors``), in place of the one beside ``out``.
     progress
-        Called with how many texts are measured, and how many there are.
+        Called with the number of texts measured, and the total number.
 
     Returns
     -------

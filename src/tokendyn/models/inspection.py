@@ -71,7 +71,7 @@ class Inspection(Result, kind="inspection"):
     by_reference
         Whether the other texts are the reference texts that ship with the library.
     head_weights
-        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless it was asked for.
+        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless requested.
     notes
         What to know before relying on it.
     provenance
@@ -295,9 +295,9 @@ class Inspection(Result, kind="inspection"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads it.
+            Folder to write; it appears only when it is complete; ``tokendyn.load(folder)`` reads it.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 

@@ -1,4 +1,4 @@
-"""All measures of one text: its geometry, its heads, its leaders, its motion, and what is left when pieces are off."""
+"""All measures of one text: its geometry, its heads, its leaders, its motion, and its motion with pieces off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -285,17 +285,17 @@ def measure_all(
     Parameters
     ----------
     inputs, count
-        The inputs, and how many there are.
+        The inputs, and their number.
     others
         Reference texts.
     run
         :func:`run_here`, or the method of :class:`Workers`.
     checkpoint
-        Keeps the rows; where it has those of a stopped run, only the others are measured, to the same bits.
+        Keeps the rows; where it has those of a stopped run, only the others are measured, with bit-identical results.
     identity
         Of the run, for the checkpoint.
     progress
-        Called with how many inputs are measured, and how many there are.
+        Called with the number of inputs measured, and the total number.
     """
     total = count + len(others)
     kept = None if checkpoint is None else open_rows(checkpoint, *identity)

@@ -107,9 +107,9 @@ class HeadTable(Result, kind="head-table"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads it.
+            Folder to write; it appears only when it is complete; ``tokendyn.load(folder)`` reads it.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 

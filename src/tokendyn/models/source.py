@@ -33,7 +33,7 @@ from tokendyn.optional import library, missing
 
 #: Halves of a model that has both, where its family is not known.
 _HALVES = ("encoder", "decoder")
-#: Settings that say how many tokens a model takes.
+#: Settings with the largest number of tokens of a model.
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_seq_length")
 #: Families that count places of tokens from behind the padding token, so that they take two fewer.
 _PADDED_PLACES = {"roberta", "camembert", "xlm-roberta", "mpnet", "data2vec-text"}
@@ -322,7 +322,7 @@ class Model:
 
     @contextmanager
     def _settings(self) -> Iterator[None]:
-        """Let the configuration ask for no cache while the model runs."""
+        """Switch the cache off in the configuration while the model runs."""
         before = getattr(self.config, "use_cache", None)
         if before is not None:
             self.config.use_cache = False
@@ -550,7 +550,7 @@ def quiet() -> Iterator[None]:
 
 
 def _part(base: Any, halves: Sequence[str], part: str) -> tuple[str, Any]:
-    """Return the part of a model that is asked for, or the first that it has; a part that is given stays."""
+    """Return the requested part of a model, or its first part; a part that is given is returned unchanged."""
     known = {name: found(base, name) for name in halves}
     known = {name: module for name, module in known.items() if module is not None}
     if part and part not in known and known:

@@ -171,7 +171,7 @@ def weights_table(inspection: "Inspection") -> Table:
     note = (
         "From the weights alone, gains folded in; weights.csv has all. Words are the embeddings furthest along the "
         "first singular directions, as the first layer sees them. Turn: the angle by which V turns the dominant "
-        "directions of V Bᵀ out of themselves; 0 is what the theory asks for."
+        "directions of V Bᵀ out of themselves; the theory requires 0."
     )
     return _table(frame, groups, "Weights of the heads", note)
 

@@ -60,7 +60,7 @@ def save_run(
     report
         Whether to draw the figures and write the page.
     command
-        The command that repeats the run, for the report.
+        Command that repeats the run, for the report.
     overwrite
         Replace an existing folder.
 

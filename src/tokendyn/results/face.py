@@ -151,7 +151,7 @@ class Result(ABC):
         return whole
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Write the result into a new folder, whole or not at all; ``tokendyn.load`` reads it.
+        """Write the result into a new folder, completely or not at all; ``tokendyn.load`` reads it.
 
         Raises
         ------

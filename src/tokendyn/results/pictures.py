@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Num
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Ways of tokens, bars and curves that are drawn at most; more cannot be told apart.
+#: Largest number of paths of tokens, bars and curves drawn; more cannot be distinguished.
 MOST_WAYS, MOST_BARS, MOST_CURVES = 1000, 30, 10
 
 

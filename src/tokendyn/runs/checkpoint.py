@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a long run in one file, from which it goes on to the same bits."""
+"""Checkpoints: the state of a long run in one file, from which it goes on with bit-identical results."""
 
 import dataclasses
 import hashlib

@@ -130,7 +130,7 @@ class Index:
         Raises
         ------
         BadInputError
-            If the condition asks for a name that no run has; the message names the nearest.
+            If the condition has a name that no run has; the message names the nearest.
         """
         return self._asked(", ".join(_FIELDS[: len(COLUMNS) + 2]), _indexed, condition, limit)
 
@@ -141,7 +141,7 @@ class Index:
         return self._asked(fields, operator.itemgetter(0), condition, limit)
 
     def count(self, condition: Condition = Condition()) -> int:  # noqa: B008
-        """Return how many runs meet a condition."""
+        """Return the number of runs that meet a condition."""
         return int(self._all(f"SELECT count(*) FROM runs WHERE {condition.sql}", condition.values)[0][0])
 
     def some(self, runs: Sequence[str]) -> dict[str, Row]:

@@ -39,7 +39,7 @@ _HEADER_BYTES = 16_384  # numpy's own limit is 10,000 characters, but it applies
 
 @dataclass(frozen=True)
 class NumpyFile:
-    """The arrays of an npy or npz file, whose numbers are read when asked for.
+    """The arrays of an npy or npz file, whose numbers are read on demand.
 
     Attributes
     ----------

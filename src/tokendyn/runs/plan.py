@@ -1,4 +1,4 @@
-"""What a sweep file asks for: a list of jobs, always the same one for the same file.
+"""The jobs of a sweep file: always the same list for the same file.
 
 The jobs are every combination of the ``[grid]``, times the positions of the ``[list]``, times the samples of
 ``[random]`` and ``[latin]``; all share what is ``[fixed]``.

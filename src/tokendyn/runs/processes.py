@@ -14,7 +14,7 @@ class Processes:
     Attributes
     ----------
     rank, count
-        Number of this process, from 0, and how many there are.
+        Number of this process, from 0, and number of processes.
     """
 
     def __init__(self) -> None:

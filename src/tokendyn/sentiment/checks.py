@@ -236,7 +236,7 @@ def check_parameters(values: dict[str, Any]) -> None:
 
 
 def _sum_problems(given: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the parameters of transfer, prior and groups."""
+    """Return the faults of the parameters of transfer, prior and groups."""
     problems = []
     if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
         problems.append(
@@ -264,7 +264,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
 
 
 def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
-    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    """Return the faults of parameters that must be whole numbers of at least ``least``."""
     kind = "None or a whole number" if none_allowed else "a whole number"
     return [
         f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
@@ -274,7 +274,7 @@ def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_
 
 
 def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return what is wrong with parameters that must be positive numbers."""
+    """Return the faults of parameters that must be positive numbers."""
     return [
         f"{name}={values[name]!r}; expected a positive number"
         for name in names
@@ -283,7 +283,7 @@ def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[s
 
 
 def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
-    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    """Return the faults of a parameter that must lie between 0 and 1, both excluded."""
     value = values[name]
     return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 

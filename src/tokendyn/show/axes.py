@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tokendyn.show.palette import LEADER_COLOURS, QUIET
 
-#: Line styles beside colours, so that lines can be told apart without them.
+#: Line styles beside colours, so that lines can be distinguished without colours.
 STYLES = ("-", "--", "-.", ":")
 
 

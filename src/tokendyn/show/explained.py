@@ -72,7 +72,7 @@ class ExplainedText:
     leaders, tokens
         See :class:`ExplainedLeader`, :class:`ExplainedToken`; ``token.leader`` counts ``leaders`` from 0.
     neutral_mass, neutral_words
-        Mass of the neutral pole, and how many words of the text are there.
+        Mass of the neutral pole, and number of words of the text at it.
     note
         Anything the reader must know, in words.
     succession
@@ -85,7 +85,7 @@ class ExplainedText:
     scaled
         What modifiers do to words of the text, a sentence for each.
     doubt
-        Least chance of an error that a text of so many words keeps, whatever its logit.
+        Least chance of an error for a text of this length, whatever its logit.
     """
 
     text: str

@@ -79,7 +79,7 @@ class Table:
     note
         A line below.
     groups
-        Headings above the columns, with how many columns each is for; the table scrolls inside then, and its header and
+        Headings above the columns, with their number of columns; the table scrolls inside then, and its header and
         its first column stay.
     """
 

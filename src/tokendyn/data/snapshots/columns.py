@@ -56,7 +56,7 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Arrays by name, read when asked for; the first axis is time.
+    """Arrays by name, read on demand; the first axis is time.
 
     Attributes
     ----------

@@ -120,7 +120,7 @@ class Grid:
         return (variable.name or "x") + (f"[{', '.join(places)}]" if places else "")
 
     def described(self) -> str:
-        """Return the fields with their sizes, and how many points are masked."""
+        """Return the fields with their sizes, and the number of masked points."""
         shown = [f"{v.name or 'x'} ({' x '.join(map(str, v.shape))})" for v in self.variables if v.shape]
         shown += [str(v.name or "x") for v in self.variables if not v.shape]
         masked = self.points - self.features
@@ -235,8 +235,8 @@ class Grid:
             Coordinate(name, tuple(dims), np.array(values, dtype=kind), dict(attrs))
             for name, dims, values, kind, attrs in record["coords"]
         )
-        told = dict(record["attrs"]), dict(record.get("time_attrs", {}))
-        grid = cls(variables, coords, None, record["time"], bool(record["single"]), *told)
+        attributes = dict(record["attrs"]), dict(record.get("time_attrs", {}))
+        grid = cls(variables, coords, None, record["time"], bool(record["single"]), *attributes)
         if record["kept"] is None:
             return grid
         bits = np.frombuffer(base64.b64decode(record["kept"]), dtype=np.uint8)

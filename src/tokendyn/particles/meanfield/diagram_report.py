@@ -24,7 +24,7 @@ _NOTE = (
     "point; least is the least distance (W2) of all tokens to these points. stays: concentrated until the end of the "
     "run; leaves: concentrated, then left; never: not nearer than 0.5; unresolved: another number of tokens gives "
     "another answer; nothing: there is no projected law. Changes are those of a run of another size; stragglers are "
-    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and in how many seeds it was found."
+    "tokens left to themselves off E. Over several seeds: mean, standard deviation, and the number of seeds with it."
 )
 
 

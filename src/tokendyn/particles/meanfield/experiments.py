@@ -76,7 +76,7 @@ class Curve:
 def experiment_a(
     betas: Sequence[float] = BETAS, v2: float = 2.0, count: int = 1000, until: float = 20.0, tell: Tell | None = None
 ) -> tuple[list[Concentration], list[Curve]]:
-    """Run ``V = diag(1, v2)``, ``B = diag(4, 1)`` from quantile tokens on the circle; Heun, h = .05."""
+    """Run ``V = diag(1, v2)``, ``B = diag(4, 1)`` from quantile tokens on the circle; Heun, h = 0.05."""
     start = circle_quantiles(count, asymmetric_density)
     times = np.arange(round(until / 0.05) + 1) * 0.05
     rows, curves = [], []
@@ -143,7 +143,7 @@ def experiment_b(
 
 
 def turning_flow(inverse_temperature: float, angle: float = 0.3) -> TokenFlow:
-    """Return V = rotation by ``angle``, ``V B^T = diag(2, .8)``: a collapsed cluster turns at rate ``sin(angle)``."""
+    """Return V = rotation by ``angle``, ``V B^T = diag(2, 0.8)``: a collapsed cluster turns at rate ``sin(angle)``."""
     cosine, sine = math.cos(angle), math.sin(angle)
     value = np.array([[cosine, -sine], [sine, cosine]])
     return TokenFlow(inverse_temperature, interaction=(value.T @ np.diag([2.0, 0.8])).T, value=value)
@@ -191,7 +191,7 @@ def experiment_d(
     """Measure when clusters leave an E that V does not keep, against n and beta (a conjecture; see the docs).
 
     Each (beta, n) is run from quantile tokens (seed None) and from independent tokens of some seeds. The departure is
-    the first time after the least distance at which the distance exceeds .3.
+    the first time after the least distance at which the distance exceeds 0.3.
     """
     times = np.arange(round(until / 0.1) + 1) * 0.1
     rows = []

@@ -60,7 +60,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     betas
         Inverse temperatures, with commas.
     ratios
-        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), with commas; they ask for the diagram over the spectrum.
+        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), separated by commas; they select the diagram over the spectrum.
     spectrum
         The diagram over the spectrum, with the usual ratios.
     seeds

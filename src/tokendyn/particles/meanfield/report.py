@@ -124,7 +124,7 @@ def save_run(
     run
         The run.
     folder
-        Folder that appears when it is whole.
+        Folder to write; it appears only when it is complete.
     title
         What was run, for headings.
     companions

@@ -108,7 +108,7 @@ class MeanField(HeadOptions, TimeOptions, StartOptions, FlowOptions, Experiment[
         Parameters
         ----------
         progress
-            Called with steps done, and how many there are, of each run.
+            Called with the number of steps done, and the total number, of each run.
         checkpoint
             Where the state of the first run is kept.
         budget
