@@ -398,7 +398,7 @@ def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int
 
 
 def _doubts(series: "Sequence[Snapshots]") -> list[str]:
-    """Return notes on data that move a forecast and may be mistakes: single far points, and filled ends."""
+    """Return what of the data moves a forecast and may be a mistake: single far points, and filled ends."""
     from tokendyn.forecast.checks import far_points, marks_of_gaps
 
     notes = []
@@ -418,9 +418,9 @@ def _doubts(series: "Sequence[Snapshots]") -> list[str]:
         marked = {(mark, column) for mark, column, _ in marks}
         far = far_points(one.values) if one.grid is None else []
         far = [(row, column) for row, column in far if (one.values[row, column], column) not in marked]
-        remarks = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
-        if remarks:
-            notes.append(f"{of}{listing(remarks)}, far from all others, which moves the forecast: is it a mistake?")
+        told = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
+        if told:
+            notes.append(f"{of}{listing(told)}, far from all others, which moves the forecast: is it a mistake?")
     return notes
 
 
