@@ -295,7 +295,7 @@ def _compared(series: "Snapshots", learned: int, models: dict[str, Any], folder:
 
 
 def _headings(sections: "list[Section]") -> list[str]:
-    """Return under which text each section stands."""
+    """Return the text above each section."""
     current, headings = "", []
     for part in sections:
         current = part.heading if type(part).__name__ == "Text" else current
@@ -304,7 +304,7 @@ def _headings(sections: "list[Section]") -> list[str]:
 
 
 def _under(description: str, part: "Section") -> "Section":
-    """Return a picture without its own heading: it stands under that of its text."""
+    """Return a picture without its own heading: that of its text is above it."""
     import dataclasses
 
     return dataclasses.replace(part, heading="") if type(part).__name__ == "Picture" and description else part

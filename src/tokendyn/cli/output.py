@@ -1,4 +1,4 @@
-"""What every command says and where: people read standard error, programs read standard output."""
+"""The output of every command: standard error for people, standard output for programs."""
 
 import json
 import logging
@@ -44,7 +44,7 @@ def _broken_names() -> list[str]:
 
 
 class _Announcing(logging.Handler):
-    """Says what is logged to people."""
+    """Writes log records to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one line."""

@@ -1,4 +1,4 @@
-"""``tokendyn runs``: what lies in a store of runs."""
+"""``tokendyn runs``: the runs in a store."""
 
 import dataclasses
 import shutil

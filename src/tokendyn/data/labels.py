@@ -113,5 +113,5 @@ def _number(label: int) -> int:
 
 
 def _key(value: Any) -> Any:
-    """Return what tells labels apart: value and type."""
+    """Return the identity of a label: value and type."""
     return tuple(map(_key, value)) if isinstance(value, tuple) else (type(value), value)

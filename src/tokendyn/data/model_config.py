@@ -285,7 +285,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        If it is no JSON object.
+        If it is not a JSON object.
     """
     beside = (path if path.is_dir() else path.parent) / "config.json"
     note_opened(beside)

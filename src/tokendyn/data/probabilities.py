@@ -46,7 +46,7 @@ def read_probabilities(
     Raises
     ------
     BadInputError
-        If the file cannot be read whole, a column is missing, or a cell is no number from 0 to 1; rows at fault are
+        If the file cannot be read whole, a column is missing, or a cell is not a number from 0 to 1; rows at fault are
         counted, ten are listed.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""What every experiment has: options as fields, a dry run, a run, and a folder that holds what came out."""
+"""The base of all experiments: options as fields, a dry run, a run, and a folder with the results."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ ProgressCallback = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(ABC, Generic[Result]):
-    """Options, and what is done with them.
+    """Options, and the work done with them.
 
     A subclass is a frozen dataclass: its fields are the options, and its docstring says what each means. From them come
     the options of a command and their help, the keys of a TOML file, the dry run, the command that repeats a run, and
@@ -86,7 +86,7 @@ class Experiment(ABC, Generic[Result]):
         checkpoint
             Where the state of a long run is kept, and from where it goes on with bit-identical results.
         budget
-            Seconds after which it stops and keeps what is there.
+            Seconds after which it stops and keeps the part done.
         """
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Experiment(ABC, Generic[Result]):
         command
             Command that repeats it, for the record.
         overwrite
-            Replace what is there.
+            Replace an existing output.
         """
 
     def folder(self) -> Path:
@@ -114,7 +114,7 @@ class Experiment(ABC, Generic[Result]):
         return ()
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check, without running; return what would be run, in sentences.
+        """Make all checks of a run, without running; return a description of it in sentences.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class Experiment(ABC, Generic[Result]):
 
 
 def control_option(name: str) -> Option:
-    """Return an option that says where or how to write, not what to compute."""
+    """Return an option about the place or form of the output, not about the computation."""
     flag = f"--{name.replace('_', '-')}"
     return Option(
         name=name, keys=(name,), hint=str, default=None, positional=False, flags=(flag,), negative="", read=str
@@ -214,7 +214,7 @@ def control_option(name: str) -> Option:
 
 
 def checkpoint_of(path: "Checkpoint | Path | str | None", seconds: float = 30.0) -> "Checkpoint | None":
-    """Return the checkpoint at a path; a checkpoint, and None, are returned as they are.
+    """Return the checkpoint at a path; a checkpoint, and None, are returned unchanged.
 
     Parameters
     ----------

@@ -201,7 +201,7 @@ class Sweep:
         progress: ProgressCallback | None = None,
         announce: Announce | None = None,
     ) -> SweepResult:
-        """Run what is not done; see :func:`sweep`."""
+        """Run the jobs not done; see :func:`sweep`."""
         from tokendyn.runs.provenance import provenance
 
         announce = announce or _silent

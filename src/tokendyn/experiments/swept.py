@@ -122,7 +122,7 @@ class SweepResult(Result):
         Raises
         ------
         OutputError
-            If the folder is no sweep's, or the disk refuses.
+            If the folder is not a sweep's, or the disk refuses.
         """
         from tokendyn.show.sweeps import sweep_figure
 

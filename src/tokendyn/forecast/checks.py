@@ -52,7 +52,7 @@ def check_series(series: Any, what: str, *, features: int | None = None) -> np.n
         remedy = f"; rows are snapshots: give {what}.T" if array.shape[0] == features else ""
         wide = counted(array.shape[1], "column")
         raise BadInputError(f"{what} has {wide}, expected {features} as in the training series{remedy}")
-    with np.errstate(over="ignore", invalid="ignore"):  # what only longer floats hold is infinite here
+    with np.errstate(over="ignore", invalid="ignore"):  # values that only longer floats hold are infinite here
         array = np.ascontiguousarray(array, dtype=np.float64)
     gaps = np.flatnonzero(~np.isfinite(array).all(axis=1))
     if len(gaps):

@@ -215,7 +215,7 @@ class Opened:
 
 
 def open_series(series: Any) -> Opened:
-    """Return series as arrays with their form; what is no table, xarray, Snapshots or field is passed on unchanged.
+    """Return series as arrays with their form; what is not a table, xarray, Snapshots or field is passed on unchanged.
 
     Raises
     ------

@@ -31,7 +31,7 @@ _page = function_at("tokendyn.models.page:inspection_page")
 class Inspection(Result, kind="inspection"):
     """A trained model seen as an interacting particle system.
 
-    Arrays have one row a text; errors are over texts, since heads and tokens of one model are no independent samples.
+    Arrays have one row for each text; errors are over texts, since heads and tokens of a model are not independent.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Inspection(Result, kind="inspection"):
     head_weights
         By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless requested.
     notes
-        What to know before relying on it.
+        Notes to read before relying on the result.
     provenance
         Versions, machine kind, wall time.
     """
@@ -181,7 +181,7 @@ class Inspection(Result, kind="inspection"):
 
     @property
     def weights(self) -> "pd.DataFrame":
-        """One row a head: what its weights alone tell; see :func:`tokendyn.models.weights.head_weights`."""
+        """One row for each head: properties of its weights; see :func:`tokendyn.models.weights.head_weights`."""
         import pandas as pd
 
         return pd.DataFrame(dict(self.head_weights)) if self.head_weights else pd.DataFrame(columns=["layer", "head"])

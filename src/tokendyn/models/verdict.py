@@ -189,7 +189,7 @@ def _clusters(inspection: "Inspection") -> list[str]:
 
 
 def _masked(inspection: "Inspection") -> list[str]:
-    """Return what the loudest token matters, beside a random one."""
+    """Return the effect of the loudest token, beside that of a random one."""
     if LOUDEST not in inspection.own:
         return []
     own, other = inspection.own[LOUDEST], inspection.own[ANY]
@@ -310,7 +310,7 @@ def _motion(inspection: "Inspection") -> list[str]:
 
 
 def _ladder(inspection: "Inspection") -> list[str]:
-    """Return how well attention alone ranks pairs, beside doing nothing, and what each half adds as the last one."""
+    """Return how well attention alone ranks pairs, beside doing nothing, and the gain from each half as the last."""
     ranks = inspection.ladder_rank
     names = ("no dynamics", "attention alone", "feed-forward alone", "all = model")
     if not all(name in ranks for name in names):

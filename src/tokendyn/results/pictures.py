@@ -126,7 +126,7 @@ class Heat:
     name: str = ""
 
     def draw(self, ax: "Axes") -> None:
-        """Draw it with a bar that says what the shades mean."""
+        """Draw it with a bar that explains the shades."""
         shades = ax.pcolormesh(np.ma.masked_invalid(self.values))
         for axis, names in ((ax.xaxis, self.columns), (ax.yaxis, self.rows)):
             every = max(len(names) // 10, 1)

@@ -147,7 +147,7 @@ def read_plan(path: str | Path) -> Plan:
     Raises
     ------
     BadInputError
-        If the file is no sweep; the message lists every problem, with the nearest name for unknown keys.
+        If the file is not a sweep; the message lists every problem, with the nearest name for unknown keys.
     """
     path = Path(path)
     if not path.is_file():

@@ -28,7 +28,7 @@ class Processes:
         return slice(items * self.rank // self.count, items * (self.rank + 1) // self.count)
 
     def total(self, array: Any) -> np.ndarray:
-        """Return the sum of an array over the processes, float64; the array itself is left as it is."""
+        """Return the sum of an array over the processes, float64; the array itself is unchanged."""
         own = np.asarray(array, dtype=np.float64)
         if self.count == 1:
             return own

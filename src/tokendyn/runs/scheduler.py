@@ -53,7 +53,7 @@ class LostSchedulerError(TokendynError):
 
 @dataclass
 class Crew(Generic[Task, Answer]):
-    """Workers, and what to do with their answers.
+    """Workers, and the treatment of their answers.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ def end_local(executor: Any) -> None:
 
 
 def end_dask(executor: Executor) -> None:
-    """Drop what waits on a cluster; its workers stay."""
+    """Drop the waiting tasks of a cluster; its workers stay."""
     executor.shutdown(wait=False)
 
 

@@ -49,7 +49,7 @@ class BusyError(TokendynError):
 
 
 class DamagedError(BadInputError):
-    """A stored run is not what was written: cut short, or changed."""
+    """A stored run was cut short or changed after it was written."""
 
 
 @dataclass(frozen=True)

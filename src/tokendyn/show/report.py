@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-#: Tables show at most this many rows, and say so.
+#: Largest number of rows in a table; longer ones are cut with a note.
 MOST_ROWS = 200
 #: Rows above which a table scrolls in a box of its own.
 _TALL = 16

@@ -16,7 +16,7 @@ from tokendyn.errors import BadInputError, listing
 
 #: How dates begin.
 _DATE = re.compile(r"\d{4}[-./]\d{1,2}\b|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}\b|\d{1,2}[-./]\d{4}\b|\d{4}-?Q[1-4]\b")
-#: Most columns of one series that is no field.
+#: Most columns of one series that is not a field.
 MOST_FEATURES = 20_000
 #: Most points of all fields of one series.
 MOST_POINTS = 2_000_000

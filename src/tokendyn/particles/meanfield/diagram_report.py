@@ -98,7 +98,7 @@ _OVER_SPECTRA = "Every point is a run: its colour says how near its tokens came 
 
 
 def diagram_report(record: Mapping[str, Any], pictures: Path) -> Report:
-    """Return the page of what :func:`write_diagram` recorded; ``pictures`` is the folder with its figures."""
+    """Return the page of the record of :func:`write_diagram`; ``pictures`` is the folder with its figures."""
     settings, points = record["settings"], record["points"]
     missing, over_time = record["asked"] - record["runs"], not settings["ratios"]
     captions = {
@@ -143,7 +143,7 @@ def _constants(record: Mapping[str, Any]) -> list[Section]:
 
 
 def _notice(name: str, *, over_time: bool) -> str:
-    """Return what to notice in a figure."""
+    """Return the caption that explains a figure."""
     return {
         "phase": "Notice the time between the triangles: there the distance is within twice its least value."
         if over_time

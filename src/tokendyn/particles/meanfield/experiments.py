@@ -122,7 +122,7 @@ def experiment_b(
 ) -> tuple[list[dict[str, Any]], list[Curve]]:
     """Run ``V = diag(1, 1, 2)``, ``B = diag(4, 4, 1)``, so dim E = 2, on the sphere; RK4, h = 1/8.
 
-    The start is a Fibonacci lattice pushed by 1/4 along ``e_3``: left as it is, it is symmetric about E, and clusters
+    The start is a Fibonacci lattice pushed by 1/4 along ``e_3``: unchanged, it is symmetric about E, and clusters
     would never leave. Each beta has as many tokens as it needs, and no fewer than ``least_count``.
     """
     times = np.arange(57) * 0.125
@@ -175,7 +175,7 @@ def experiment_c(
 
 
 def leaning_flow(inverse_temperature: float, lean: float = 0.5) -> TokenFlow:
-    """Return ``V = [[1, 0], [lean, 2]]``, ``V B^T = diag(4, 2)``: ``E = span(e_1)`` is no eigenspace of V."""
+    """Return ``V = [[1, 0], [lean, 2]]``, ``V B^T = diag(4, 2)``: ``E = span(e_1)`` is not an eigenspace of V."""
     value = np.array([[1.0, 0.0], [lean, 2.0]])
     return TokenFlow(inverse_temperature, interaction=np.linalg.solve(value, np.diag([4.0, 2.0])).T, value=value)
 

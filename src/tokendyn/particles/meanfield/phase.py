@@ -88,7 +88,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return Path("phase")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be run, where nothing concentrates, and which betas the start does not resolve."""
+        """Describe the runs, where nothing concentrates, and the betas that the start does not resolve."""
         from tokendyn.particles.meanfield import resolution
 
         points, system = self._points, self._system
@@ -108,7 +108,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return lines
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, in sentences."""
+        """Make all checks of the runs; return a description of them in sentences."""
         lines = self.outline()
         self._seconds(None)
         rehearse(lambda begun: self._system.run(self._points[-1], begun))
@@ -121,7 +121,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "PhaseResult":
-        """Run what is missing of the diagram.
+        """Run the missing points of the diagram.
 
         Parameters
         ----------

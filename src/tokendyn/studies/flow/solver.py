@@ -1,4 +1,4 @@
-"""Two-dimensional flow past a body by the lattice-Boltzmann method, and what it does to the body.
+"""Two-dimensional flow past a body by the lattice-Boltzmann method, and its forces on the body.
 
 Nine velocities, two relaxation times with magic parameter 1/4, curved moving walls by interpolated bounce-back,
 forces by momentum exchange. The domain is periodic; a sponge before the outflow pulls the flow back to the
