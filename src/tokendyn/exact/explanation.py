@@ -323,7 +323,7 @@ class Trace(Result, kind="exact-trace"):
     names
         Names of the channels that the construction uses.
     tokens
-        ``(tokens, dim)``: what went in.
+        ``(tokens, dim)``: the input.
     states
         ``(blocks, tokens, channels)``.
     """

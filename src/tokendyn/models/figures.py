@@ -107,7 +107,7 @@ def leaders_figure(inspection: "Inspection", *, sinks: bool) -> Figure:
 
 
 def _name_shades(figure: Figure, axes: "Axes", image: Any, label: str) -> None:
-    """Draw a bar that says what the shades mean, in the sizes of the axes."""
+    """Draw a bar that explains the shades, in the sizes of the axes."""
     bar = figure.colorbar(image, ax=axes)
     bar.set_label(label, fontsize=9, color=QUIET)
     bar.ax.tick_params(which="both", labelsize=8, colors=QUIET)

@@ -1,4 +1,4 @@
-"""What the weights of every head of a model tell, as a result of its own: no text is needed."""
+"""The properties of the weights of every head of a model, as a result of its own: no text is needed."""
 
 import dataclasses
 import time
@@ -37,7 +37,7 @@ class HeadTable(Result, kind="head-table"):
     weights
         By name one value a head, of :func:`tokendyn.models.head_weights`.
     notes
-        What to know before relying on it.
+        Notes to read before relying on the result.
     provenance
         Versions, machine kind, wall time.
     """
@@ -67,7 +67,7 @@ class HeadTable(Result, kind="head-table"):
         return facts | {"attracting": int((trace > 0).sum()), "repelling": int((trace < 0).sum())}
 
     def describe(self) -> list[str]:
-        """Return what the heads have in common and in what they differ, in sentences."""
+        """Return common properties and differences of the heads in sentences."""
         facts, weights = self.summary(), self.weights
         lines = [
             f"{counted(facts['layers'], 'layer')}, {counted(facts['heads'], 'head')} of {self.source} ({self.family}), "
@@ -107,9 +107,9 @@ class HeadTable(Result, kind="head-table"):
         Parameters
         ----------
         folder
-            Folder that appears when it is whole; ``tokendyn.load(folder)`` reads it.
+            Folder to write; it appears only when it is complete; ``tokendyn.load(folder)`` reads it.
         command
-            The command that repeats it, for the record.
+            Command that repeats it, for the record.
         overwrite
             Replace an existing folder.
 
@@ -128,7 +128,7 @@ class HeadTable(Result, kind="head-table"):
 
 
 def head_table(model: Model | str | Path, *, double: bool = False, part: str = "") -> HeadTable:
-    """Return what the weights of every head tell: temperature, spectra, near-invariance, words; no text is needed.
+    """Return the properties of the weights of every head: temperature, spectra, near-invariance, words; without a text.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class ReadingHeads(Experiment[HeadTable]):
         return Path(f"{self.model.resolve().stem}-heads")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be read."""
+        """Return a description of the reading."""
         return (f"reading the heads of {self.model}",)
 
     def run(

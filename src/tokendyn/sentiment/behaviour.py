@@ -201,7 +201,7 @@ def check_behaviour(model: Any, cases: Iterable[Any] | str | Path | None = None)
     """
     classes = [str(label) for label in np.asarray(model.classes_).tolist()]
     if cases is None:
-        chosen, source = _in_words_of(classes, shipped_cases()), "the suite that ships"
+        chosen, source = _in_words_of(classes, shipped_cases()), "the built-in suite"
     elif isinstance(cases, str | Path):
         chosen, source = read_cases(cases), Path(cases).name
     else:
@@ -255,8 +255,8 @@ def _in_words_of(classes: Sequence[str], cases: Sequence[Case]) -> tuple[Case, .
     named = {side: [label for label in classes if label.strip().lower() in words] for side, words in _SIDES.items()}
     if len(classes) != 2 or any(len(labels) != 1 for labels in named.values()):
         raise BadInputError(
-            f"the cases that ship are statements on films that are pos or neg, and this model tells "
-            f"{', '.join(map(repr, classes[:6]))} apart; give `cases` of your own: a CSV file with the columns kind, "
+            "the built-in cases are statements on films with labels pos and neg, and the classes of this model are "
+            f"{', '.join(map(repr, classes[:6]))}; give `cases` of your own: a CSV file with the columns kind, "
             "text, expected and reference"
         )
     label_of = {side: labels[0] for side, labels in named.items()}

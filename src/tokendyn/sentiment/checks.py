@@ -236,12 +236,12 @@ def check_parameters(values: dict[str, Any]) -> None:
 
 
 def _sum_problems(given: dict[str, Any]) -> list[str]:
-    """Return what is wrong with the parameters of transfer, prior and groups."""
+    """Return the faults of the parameters of transfer, prior and groups."""
     problems = []
     if not (_number(given["transfer"]) and given["transfer"] in (0, 1)):
         problems.append(
-            f"transfer={given['transfer']!r}; expected 0.0, words keep their values, or 1.0, leaders speak for their "
-            "followers: between the two a number would be neither what a word does nor what its leader says"
+            f"transfer={given['transfer']!r}; expected 0.0 (words keep their values) or 1.0 (leaders speak for their "
+            "followers); there is no model between the two"
         )
     problems += [
         f"{name}={given[name]!r}; expected None, to choose by held-out losses, or a number of at least {least}"
@@ -249,7 +249,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
         if given[name] is not None and not (_number(given[name]) and given[name] >= least)
     ]
     if given["floor"] == 0 or given["prior_strength"] == 0:
-        problems.append("floor and prior_strength must be positive: without a prior the fit has no end")
+        problems.append("floor and prior_strength must be positive: without a prior the fit does not converge")
     doubt = given["doubt"]
     if doubt is not None and not (_number(doubt) and 0 <= doubt < 0.5):
         problems.append(
@@ -264,7 +264,7 @@ def _sum_problems(given: dict[str, Any]) -> list[str]:
 
 
 def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_allowed: bool = False) -> list[str]:
-    """Return what is wrong with parameters that must be whole numbers of at least ``least``."""
+    """Return the faults of parameters that must be whole numbers of at least ``least``."""
     kind = "None or a whole number" if none_allowed else "a whole number"
     return [
         f"{name}={values[name]!r}; expected {kind} of at least {lowest}"
@@ -274,7 +274,7 @@ def whole_problems(values: Mapping[str, Any], least: Mapping[str, int], *, none_
 
 
 def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Return what is wrong with parameters that must be positive numbers."""
+    """Return the faults of parameters that must be positive numbers."""
     return [
         f"{name}={values[name]!r}; expected a positive number"
         for name in names
@@ -283,7 +283,7 @@ def positive_problems(values: Mapping[str, Any], names: Iterable[str]) -> list[s
 
 
 def fraction_problems(values: Mapping[str, Any], name: str) -> list[str]:
-    """Return what is wrong with a parameter that must lie between 0 and 1, both excluded."""
+    """Return the faults of a parameter that must lie between 0 and 1, both excluded."""
     value = values[name]
     return [] if _number(value) and 0 < value < 1 else [f"{name}={value!r}; expected a number between 0 and 1"]
 

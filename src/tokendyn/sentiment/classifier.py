@@ -67,7 +67,7 @@ class LeaderClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     b + sum_j m_j v_j / (n + phantom)``, where m_j is the count of word or n-gram j and n is the number of words in the
     text. The phantom words have value 0 and make a short text uncertain. Layers of hardmax attention with ``A = diag(0,
     I)`` find leaders among the positions; values do not move. So these layers **explain and do not decide**: a leader
-    stands for the group of strong words that end with it, and groups, other words and bias add up to the logit.
+    represents the group of strong words that end with it, and groups, other words and bias add up to the logit.
     Attention does decide how much a word counts: **negators, contrasts and intensifiers lead the words beside them**
     and scale their contributions, so that m_j is a sum of weights instead of ones (``modifiers``). The values are those
     of a logistic regression with a prior that depends on how well each word separates the classes

@@ -67,7 +67,7 @@ class Fidelity:
     def describe(self) -> str:
         """Return the measures in one sentence."""
         return (
-            f"{self.same_verdict:.1%} of {self.texts} texts held out have the verdict of the model that was distilled; "
+            f"{self.same_verdict:.1%} of {self.texts} texts held out have the verdict of the distilled model; "
             f"divergence {self.divergence:.3g} nats, calibration error {self.calibration_error:.3g}"
         )
 
@@ -176,7 +176,9 @@ def fidelity(model: Judge, predict_proba: Any, texts: Iterable[Any]) -> Fidelity
     listed, own = check_texts(texts), model.classes_.tolist()
     source = source_of(predict_proba, listed, None if _classes_of(predict_proba) is not None else own)
     if source.classes.tolist() != own:
-        raise BadInputError(f"the classifier tells {own} apart, the other model {source.classes.tolist()}")
+        raise BadInputError(
+            f"the classes of the classifier are {own}, those of the other model {source.classes.tolist()}"
+        )
     return compared(model.predict_proba(listed), source.judge(listed))
 
 

@@ -198,7 +198,7 @@ class _Stand:
             artist.set_animated(view.dim == 2 and artist.get_zorder() > 2)
 
     def artists(self, time: Time) -> list[Artist]:
-        """Return what stands at a time."""
+        """Return the marks that are at rest at a time."""
         view, axes = self.view, self.axes
         inches = np.array(axes.get_position().size * np.array([_SIDE, axes.figure.get_figheight()]))  # type: ignore[union-attr]
         if view.dim == 3:

@@ -61,7 +61,7 @@ def write(
 
 
 def letters_within(text: str, size: float | int, points: float, most: int) -> int:
-    """Return how many letters of a bold title fit within a width, at least twelve and at most ``most``."""
+    """Return the number of letters of a bold title that fit within a width, at least twelve and at most ``most``."""
     lengths = range(min(len(text), most), 12, -1)
     return next((length for length in lengths if text_width(shown(text, length), size, "bold") <= points), 12)
 

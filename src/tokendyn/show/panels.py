@@ -22,7 +22,7 @@ from tokendyn.show.palette import INK, QUIET
 from tokendyn.show.scene import TokenScene
 from tokendyn.show.views import Time, View
 
-#: Layers drawn when none are asked for, with the last one.
+#: Default layers to draw, in addition to the last one.
 DEFAULT_LAYERS = (0, 1, 2, 5)
 
 #: Inches of the figure, and of one for a narrow screen.

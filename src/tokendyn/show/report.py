@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-#: Tables show at most this many rows, and say so.
+#: Largest number of rows in a table; longer ones are cut with a note.
 MOST_ROWS = 200
 #: Rows above which a table scrolls in a box of its own.
 _TALL = 16
@@ -79,7 +79,7 @@ class Table:
     note
         A line below.
     groups
-        Headings above the columns, with how many columns each is for; the table scrolls inside then, and its header and
+        Headings above the columns, with their number of columns; the table scrolls inside then, and its header and
         its first column stay.
     """
 

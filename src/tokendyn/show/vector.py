@@ -39,7 +39,7 @@ def dark(colours: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"
     paper = np.array([int(DARK_PAPER[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     grey = 1 - lightness**1.25 * (1 - paper)
     # Strong colours are mixed with white, the darker ones more, so that their order stays: .3 becomes .6, .65 becomes
-    # .8. Tints paler than .65 are mixed with black, down to the paper.
+    # 0.8. Tints paler than 0.65 are mixed with black, down to the paper.
     light = np.maximum(np.clip(0.6 + (lightness - 0.3) * 0.57, 0.6, 0.8), lightness)
     lifted = colours + (1 - colours) * (light - lightness) / np.maximum(1 - lightness, 1e-9)
     wanted = np.where(lightness > 0.65, 0.8 - (lightness - 0.65) * 1.94, light)

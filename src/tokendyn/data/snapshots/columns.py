@@ -56,7 +56,7 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Arrays by name, read when asked for; the first axis is time.
+    """Arrays by name, read on demand; the first axis is time.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ def open_columns(table: Any, *, counting: bool = False) -> Iterator[Columns]:
     Raises
     ------
     BadInputError
-        If the file is missing, empty, truncated, of unknown kind or too large, or the object is no table.
+        If the file is missing, empty, truncated, of unknown kind or too large, or the object is not a table.
     """
     if not isinstance(table, str | Path):
         yield _columns_of(table, counting=counting)

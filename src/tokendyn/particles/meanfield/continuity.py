@@ -158,7 +158,7 @@ def circle_law(
             h = min(step, left, _COURANT / max(_steepness(speeds, masses, edges), 1e-300))
             # A rest below rounding would be a step that moves nothing.
             h = left if left - h < 1e-9 * step else h
-            # Speeds change along the way, so a step that is too short for a moment is no reason yet to give up.
+            # Speeds change during the run, so a step that is too short for a moment is not yet a reason to give up.
             if steps + left / h > 100 * _MAX_STEPS or steps > _MAX_STEPS:
                 raise ConvergenceError(
                     f"the law takes steps of {h:.1e} at t = {after - left:.6g}, {left / h:.1e} of them until t = "
@@ -185,7 +185,7 @@ def _steepness(speeds: np.ndarray, masses: np.ndarray, edges: np.ndarray) -> flo
 
 
 def _carried(masses: np.ndarray, edges: np.ndarray, speeds: np.ndarray, h: float) -> np.ndarray:
-    """Return the masses after a time h in a velocity that stands still."""
+    """Return the masses after a time h in a constant velocity."""
     starts, turns = np.arange(len(masses)), h / edges[1]
     slopes = _spline_slopes(speeds)
     first = speeds
