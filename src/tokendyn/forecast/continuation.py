@@ -1,4 +1,4 @@
-"""The one path from data to a forecast: what they are is found, models are searched, the best goes on with bands."""
+"""The path from data to a forecast: read their properties, search a model, and forecast with bands."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ _SEARCH = 0.7
 class Continuation(SeriesOptions, Experiment["ForecastRun"]):
     """Go from a file to a forecast: find times, calendar, season, grid and mask, search a model, forecast, and report.
 
-    Several series in one file are told apart by a column (``series``): one model learns from all, and each goes on.
+    Several series in one file are separated by a column (``series``): one model learns from all, and each goes on.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ class Continuation(SeriesOptions, Experiment["ForecastRun"]):
         Parameters
         ----------
         progress
-            Called with how many hundredths are done, and with 100.
+            Called with the percentage done, and with 100.
         checkpoint
-            JSON file in which the search keeps what it has tried, and from which it goes on.
+            JSON file for the trials of the search, from which it continues.
         budget
             Processor seconds, in place of the option of this name.
         """
@@ -132,7 +132,7 @@ class Continuation(SeriesOptions, Experiment["ForecastRun"]):
         command: str = "",
         overwrite: bool = False,
     ) -> "ForecastRun":
-        """Run and write; what the search has tried is kept beside the folder until that is written."""
+        """Run and write; the trials of the search are kept beside the folder until it is written."""
         with kept_search(folder) as state:
             result = self.run(progress=progress, checkpoint=checkpoint or state, budget=budget)
             self.write(result, folder, command=command, overwrite=overwrite)
@@ -196,11 +196,11 @@ def run(
     seed
         Seed of every random choice.
     progress
-        Called with the share of the work that is done, and a line that says what is being done.
+        Called with the share of the work done, and a description of the current step.
 
     Returns
     -------
-    The forecast as what the data were (``run.predicted()``), with the model, its errors beside those of simple models,
+    The forecast in the data's form (``run.predicted()``), with the model, its errors beside those of simple models,
     and a page (``run.report(path)``).
 
     Raises
@@ -253,7 +253,7 @@ def run(
     )  # fmt: skip
     if isinstance(data, str | Path | Snapshots) or series is not None:
         return found
-    # The forecast comes back as what the data were: a DataFrame with its index, fields with their coordinates. Data
+    # The forecast has the form of the data: a DataFrame with its index, fields with their coordinates. Data
     # that are whole and tell their times go on as they are, with the zone and frequency of their index; others as read.
     whole = fill is None and time is None and first.inputs is None
     forecasts = []
@@ -299,7 +299,7 @@ def _future(future: Any, steps: int, names: Sequence[str]) -> "np.ndarray":
 
 
 def _as_list(data: Any) -> list[Any]:
-    """Return a list of series: what is no list of arrays, tables or paths is one."""
+    """Return a list of series; anything but a list of arrays, tables or paths is one series."""
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.data.snapshots.series import plain_array
 
@@ -325,7 +325,7 @@ def continued(
     resume: Path | None = None,
     reading: "Mapping[str, Any] | None" = None,
 ) -> "ForecastRun":
-    """Search on what is not held out, measure on what is, fit the same settings to everything, and forecast.
+    """Search on the training part, measure on the held-out part, fit the same settings to all data, and forecast.
 
     Parameters
     ----------
@@ -409,7 +409,7 @@ def _forecasts(model: "Forecaster", series: "Sequence[Snapshots]", horizon: int,
 
 
 def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int | None) -> "tuple[Task | None, str]":
-    """Return what is held out, over fewer steps where series are short, and a note; None where nothing can be.
+    """Return the held-out task, over fewer steps if series are short, and a note; None if nothing can be held out.
 
     Too few steps are preferred to a part to learn from that does not show the season twice.
     """

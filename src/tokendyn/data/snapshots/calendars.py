@@ -175,7 +175,7 @@ def seasons_of(calendar: str | None, dt: float | None) -> tuple[int, ...]:
     calendar
         Of steps that are not equal in seconds.
     dt
-        Seconds between steps that are; None for times that are no dates.
+        Seconds between steps that are; None for times that are not dates.
     """
     if calendar is not None and calendar not in MODEL_CALENDARS:
         size, family = _split(calendar)
@@ -220,7 +220,7 @@ def model_times(times: Sequence[Any], source: str) -> tuple[Float[np.ndarray, " 
     Raises
     ------
     BadInputError
-        If the dates are no dates of cftime.
+        If the dates are not dates of cftime.
     """
     import pandas as pd
 

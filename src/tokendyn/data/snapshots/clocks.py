@@ -1,4 +1,4 @@
-"""The times of a table: which column holds them, and what they are: numbers, dates, or steps of a calendar."""
+"""The times of a table: their column, and their kind: numbers, dates, or steps of a calendar."""
 
 import warnings
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Clock:
     times
         Numbers: seconds after ``epoch`` of dates, or steps of a calendar.
     epoch
-        Date of time 0, ISO 8601; None for times that are no dates.
+        Date of time 0, ISO 8601; None for times that are not dates.
     calendar
         On which ``times`` count steps; None for seconds and for numbers.
     """

@@ -120,7 +120,7 @@ class Grid:
         return (variable.name or "x") + (f"[{', '.join(places)}]" if places else "")
 
     def described(self) -> str:
-        """Return the fields with their sizes, and how many points are masked."""
+        """Return the fields with their sizes, and the number of masked points."""
         shown = [f"{v.name or 'x'} ({' x '.join(map(str, v.shape))})" for v in self.variables if v.shape]
         shown += [str(v.name or "x") for v in self.variables if not v.shape]
         masked = self.points - self.features
@@ -139,7 +139,7 @@ class Grid:
     def to_xarray(
         self, values: Float[np.ndarray, "rows features"], index: Any, dimension: str | None = None
     ) -> "xr.DataArray | xr.Dataset":
-        """Return rows of features as what the fields were: a DataArray, or a Dataset, with all coordinates.
+        """Return rows of features in the form of the fields: a DataArray, or a Dataset, with all coordinates.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Grid:
         return {name: value for name, value in self.time_attrs.items() if numbers or name not in ("units", "calendar")}
 
     def deviations(self, variances: Float[np.ndarray, " features"]) -> Float[np.ndarray, " features"] | None:
-        """Return what errors of fields are divided by: the deviation of the whole field, not that of each point.
+        """Return the divisors of errors of fields: the deviation of the whole field, not that of each point.
 
         Points in which little happens would count as much as all others. With cell areas a_c, on average 1, it is
         ``sqrt(V / a_c)`` with the mean ``V`` of the variances over the area of each field, so that a mean of squares
@@ -229,14 +229,14 @@ class Grid:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Grid":
-        """Return what :meth:`record` gave; TypeError, ValueError or KeyError where it does not fit."""
+        """Return the result of :meth:`record`; TypeError, ValueError or KeyError where it does not fit."""
         variables = tuple(Variable(name, tuple(d), tuple(s), dict(attrs)) for name, d, s, attrs in record["variables"])
         coords = tuple(
             Coordinate(name, tuple(dims), np.array(values, dtype=kind), dict(attrs))
             for name, dims, values, kind, attrs in record["coords"]
         )
-        told = dict(record["attrs"]), dict(record.get("time_attrs", {}))
-        grid = cls(variables, coords, None, record["time"], bool(record["single"]), *told)
+        attributes = dict(record["attrs"]), dict(record.get("time_attrs", {}))
+        grid = cls(variables, coords, None, record["time"], bool(record["single"]), *attributes)
         if record["kept"] is None:
             return grid
         bits = np.frombuffer(base64.b64decode(record["kept"]), dtype=np.uint8)
@@ -282,7 +282,7 @@ def flattened(
     values = rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
     if not masking or values.dtype.kind != "f":
         return values, grid
-    # One row tells for most points that they are not masked; only the others are looked at whole.
+    # One row tells for most points that they are not masked; only the others are read completely.
     candidates = np.flatnonzero(np.isnan(values[0])) if len(values) else np.array([], dtype=int)
     masked = candidates[np.isnan(values[:, candidates]).all(axis=0)]
     spatial = np.repeat([bool(v.shape) for v in grid.variables], [v.points for v in grid.variables])

@@ -16,7 +16,7 @@ from tokendyn.errors import BadInputError, listing
 
 #: How dates begin.
 _DATE = re.compile(r"\d{4}[-./]\d{1,2}\b|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}\b|\d{1,2}[-./]\d{4}\b|\d{4}-?Q[1-4]\b")
-#: Most columns of one series that is no field.
+#: Most columns of one series that is not a field.
 MOST_FEATURES = 20_000
 #: Most points of all fields of one series.
 MOST_POINTS = 2_000_000
@@ -73,7 +73,7 @@ def read_trajectories(
     fill: str | None = None,
     dt: float | None = None,
 ) -> list[Snapshots]:
-    """Read several series from one table, told apart by the column ``series``, in order of first appearance.
+    """Read several series from one table, separated by the column ``series``, in order of first appearance.
 
     Parameters are those of :func:`read_snapshots`. Rows are
     counted within their series.
@@ -179,8 +179,8 @@ def _choose(
         raise BadInputError(f"{available.source} holds no column besides {', '.join(sorted(filter(None, special)))}")
     lengths = {name: available.shapes[name][0] if available.shapes[name] else 0 for name in (*wanted, *inputs)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise BadInputError(f"{available.source}: lengths differ ({told}); choose columns of one length")
+        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise BadInputError(f"{available.source}: lengths differ ({shown}); choose columns of one length")
     _check_times_first(available, wanted, time)
     values, names, grid = _together(available, wanted, along=time)
     if asked is not None and asked != wanted:
@@ -213,7 +213,7 @@ def _check_times_first(available: Columns, wanted: list[str], time: str | None) 
 
 
 def _arrays_of(available: Columns, asked: list[str]) -> list[str]:
-    """Return the columns that hold what is asked for: ``x0`` and ``x2`` are features of an array ``x``.
+    """Return the requested columns: ``x0`` and ``x2`` are features of an array ``x``.
 
     A model names the features of the arrays that it was fitted to, and asks for them in the file that it forecasts.
     """

@@ -94,9 +94,9 @@ class Snapshots(ShortRepr):
 
     @property
     def unit(self) -> str:
-        """The unit of times that are numbers, where the data tell it; else empty."""
-        told = "" if self.grid is None or self.epoch is not None else self.grid.time_attrs.get("units", "")
-        return told if isinstance(told, str) and len(told) <= _LONGEST_UNIT and " since " not in told else ""
+        """The unit of times that are numbers, if the data have one; else empty."""
+        unit = "" if self.grid is None or self.epoch is not None else self.grid.time_attrs.get("units", "")
+        return unit if isinstance(unit, str) and len(unit) <= _LONGEST_UNIT and " since " not in unit else ""
 
     @property
     def step_words(self) -> str:
@@ -109,7 +109,7 @@ class Snapshots(ShortRepr):
 
     @property
     def time_unit(self) -> tuple[str, float] | None:
-        """The unit in which rates are told, ``("month", 1.0)``, and its length in the times; None without one."""
+        """The unit of rates, ``("month", 1.0)``, and its length in the times; None without one."""
         return (self.unit, 1.0) if self.unit else time_unit(self.calendar, self.epoch, self.dt)
 
     @property
@@ -217,9 +217,9 @@ def snapshots(
         slots = np.arange(len(table))
     else:
         at, slots, step, problems = check_times(np.asarray(times), dt, filling=fill is not None)
-    told = labels.__getitem__ if grid is None else grid.cell
+    label_of = labels.__getitem__ if grid is None else grid.cell
     known = ~np.isnan(table)
-    table, more = _checked(table, told, slots, len(at), fill, constant_allowed)
+    table, more = _checked(table, label_of, slots, len(at), fill, constant_allowed)
     problems += more
     if driving is not None:
         driving, more = _checked(driving, input_labels.__getitem__, slots, len(at), fill, constant_allowed=True)

@@ -66,7 +66,7 @@ def tuned_by(
 
 
 def default_search(task: Task, budget: float, seed: int) -> Tuned:
-    """Return what :func:`tokendyn.forecast.auto_forecaster` chooses: what a user gets who names no model."""
+    """Return the choice of :func:`tokendyn.forecast.auto_forecaster`: the model of a user who names no model."""
     from tokendyn.forecast import auto_forecaster
 
     values, dt, inputs = _learned(task)
