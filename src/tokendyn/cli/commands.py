@@ -250,7 +250,7 @@ _command(
     forecast,
     "fit",
     "forecast:fit",
-    "Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.",
+    "Fit a forecaster to snapshots, measure its closed loop on held-out data, and write it.",
     "tokendyn forecast fit data.csv --time t --horizon 200 --out model/",
     "tokendyn forecast fit data.csv --time t --budget 1m --figures --out model/",
     "tokendyn forecast fit runs.parquet --time t --series run --inputs pitch --delays 16 --stride 5 --out model/",
