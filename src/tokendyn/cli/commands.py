@@ -149,7 +149,7 @@ _command(
     sentiment,
     "evaluate",
     "sentiment_studies:evaluate",
-    "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
+    "Measure how faithful explanations are: words removed, words left alone, time, stability.\n\n"
     "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
     "tokendyn sentiment evaluate held_out.csv --model model/ --learned reviews.csv "
