@@ -10,7 +10,8 @@ import tokendyn as td
 from tokendyn.cli import run
 from tokendyn.data.snapshots import read_snapshots
 from tokendyn.errors import BadInputError
-from tokendyn.forecast.checks import far_points, marks_of_gaps
+from tokendyn.forecast.checks import far_points
+from tokendyn.forecast.doubts import marks_of_gaps
 from tokendyn.forecast.forecasts import netcdf_of, stamps
 from tokendyn.show.axes import new_figure
 from tokendyn.show.vector import narrowed
@@ -250,3 +251,27 @@ def test_a_colour_bar_follows_its_axes_to_a_narrow_screen():
         assert max(heights) < 1 / 8
     figure.draw_without_rendering()
     assert min(axes.get_position().height for axes in figure.axes) > 1 / 8
+
+
+def test_inputs_to_come_are_the_rows_after_the_data():
+    table = pd.DataFrame({"y": np.convolve(WAVE, [0.5, 0.2])[:ROWS], "push": WAVE})
+    ahead = np.cos(np.arange(ROWS, ROWS + 9) * np.pi / 6)
+    options = {"inputs": ["push"], "budget": 0.05}
+    three, nine = (td.forecast.run(table, 3, future=ahead[:k], **options).predicted() for k in (3, 9))
+    assert three.equals(nine)
+    for future, message in (
+        (ahead[:2], r"shape \(2, 1\), expected \(3, 1\): push of each"),
+        (np.ones((3, 2)), r"shape \(3, 2\)"),
+        (np.full(3, np.nan), "future has gaps"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            td.forecast.run(table, 3, future=future, **options)
+
+
+def test_requests_that_fit_no_series_are_one_message():
+    with pytest.raises(BadInputError, match="have 1, 2 columns"):
+        td.forecast.run([WAVE, np.stack([WAVE, WAVE**2], axis=1)], 2, budget=0.05)
+    with pytest.raises(BadInputError, match="seed is -1"):
+        td.forecast.run(WAVE, 2, seed=-1)
+    with pytest.raises(BadInputError, match=r"no column besides a, b$"):
+        td.forecast.run(pd.DataFrame({"a": WAVE, "b": WAVE}), 2, inputs=["a", "b"])

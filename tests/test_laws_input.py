@@ -305,6 +305,32 @@ def test_every_number_of_the_spectrum_needs_attention_under_v():
         assert not any(bound.met(found[name]) for name, bound in claim.bounds.items())
 
 
+@pytest.mark.parametrize("dim", [1, 2, 64])
+def test_clusters_that_merge_are_those_of_plain_single_linkage(rng, dim):
+    def linked(state):
+        labels = list(range(len(state)))
+        for i, j in np.argwhere(np.linalg.norm(state[:, None] - state, axis=2) <= 0.25):
+            labels = [labels[j] if label == labels[i] else label for label in labels]
+        return labels
+
+    for _ in range(15):
+        states = 0.3 * rng.normal(size=(4, 8, dim)) / math.sqrt(dim)
+        labels = [linked(state) for state in states]
+        expected = set()
+        for time in range(1, 4):
+            for cluster in set(labels[time]):
+                members = [token for token in range(8) if labels[time][token] == cluster]
+                before = {labels[time - 1][token] for token in members}
+                parts = (tuple(token for token in members if labels[time - 1][token] == old) for old in before)
+                if len(before) > 1:
+                    expected.add((float(time), frozenset(parts)))
+        merges = merge_events(np.arange(4.0), states, 0.25)
+        assert {(merge.time, frozenset(merge.partners)) for merge in merges} == expected
+        counts = [len(set(row)) for row in labels]
+        steps = [(float(t), k) for t, k in enumerate(counts) if t == 0 or counts[t - 1] != k]
+        assert cluster_staircase(np.arange(4.0), states, 0.25) == steps
+
+
 def test_measures_do_not_depend_on_the_size_of_the_tokens():
     tokens = random_tokens()
     for scale in (1e-300, 1e-160, 1e160, 1e300):

@@ -92,10 +92,11 @@ def test_long_work_writes_lines_to_the_log_of_a_job(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_LINE_EVERY", 0.0)
     with td.progress_bar("steps") as bar:
         bar(1, 4, "more")
-        bar(2, None)
+        bar(2, 4)
+        bar(3, None)
     said = capsys.readouterr()
     assert said.out == ""
-    assert re.fullmatch(r"steps 1/4, 0 s, 0 s left\nsteps 2, 0 s\n", said.err)
+    assert re.fullmatch(r"steps 1/4, 0 s\nsteps 2/4, 0 s, 0 s left\nsteps 3, 0 s\n", said.err)
 
 
 def test_the_explorer_is_the_content_of_a_frame_that_reaches_nothing(clustering):

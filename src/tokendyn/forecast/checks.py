@@ -14,8 +14,6 @@ from tokendyn.words import counted
 
 #: Number of neighbours in the median that a point is compared with, itself included, and the limit for "far".
 _NEIGHBOURS, _FAR = 7, 10.0
-#: Numbers that mark missing ones in files of many sources.
-_MARKS = (-99.0, -999.0, -9999.0, -99999.0, 9999.0, 99999.0, 1e20, -1e20, 9.969209968386869e36)
 _REMEDY = 'fill or cut the gaps first; for files with fill="linear"'
 
 
@@ -110,20 +108,6 @@ def far_points(values: Float[np.ndarray, "time features"]) -> list[tuple[int, in
         far = np.flatnonzero(distance > usual)
         if usual > 0 and 0 < len(far) <= max(len(one) // 100, 1):
             found += [(int(row), column) for row in far if distance[row] > np.ptp(np.delete(one, far))]
-    return found
-
-
-def marks_of_gaps(values: Float[np.ndarray, "time features"]) -> list[tuple[float, int, int]]:
-    """Return number, column and rows of what may mark missing numbers: -999 and the like, far from all others.
-
-    Far is the whole range of the others; a column that holds nothing else has no gaps.
-    """
-    found = []
-    for column, one in enumerate(values.T):
-        for mark in np.intersect1d(one, _MARKS):
-            rest = one[one != mark]
-            if len(rest) and np.abs(rest - mark).min() > np.ptp(rest):
-                found.append((float(mark), column, len(one) - len(rest)))
     return found
 
 

@@ -9,14 +9,15 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tokendyn.errors import BadInputError, listing
+from tokendyn.errors import BadInputError
 from tokendyn.experiments import Experiment, ProgressCallback
 from tokendyn.experiments.fields import seconds_of
 from tokendyn.forecast.kept_search import check_state, kept_search, path_of
 from tokendyn.forecast.reading import SeriesOptions, described, future_inputs, noted, series_of
-from tokendyn.words import counted
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tokendyn.data.snapshots import Snapshots
     from tokendyn.forecast.base import Forecaster
     from tokendyn.forecast.closed_loop import Forecast
@@ -217,16 +218,10 @@ def run(
     >>> run.predicted().index[0], len(run.predicted()), run.season
     (Timestamp('2020-01-01 00:00:00'), 24, 12)
     """
-    import numpy as np
-
     from tokendyn.data.snapshots import Snapshots, read_snapshots, read_trajectories
     from tokendyn.forecast.likeness import like
 
-    whole_number = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
-    if horizon is not None and (not whole_number or horizon < 1):
-        raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
-    if not 0 <= test_fraction < 1:
-        raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
+    _check_request(horizon, test_fraction, seed)
     seconds = seconds_of(budget) if isinstance(budget, str) else budget
     if not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds >= 0):
         raise BadInputError(
@@ -249,6 +244,8 @@ def run(
         raise BadInputError(f"there are {len(arrays)} series with inputs; forecast one at a time")
     if first.inputs is not None and future is None:
         raise BadInputError(f"the data have inputs {', '.join(first.input_names)}; give those to come with future")
+    if first.inputs is not None:
+        future = _future(future, steps, first.input_names)
     source = Path(data).name if isinstance(data, str | Path) else first.source
     found = continued(
         arrays, steps, budget=float(seconds), future=future, test_fraction=test_fraction, seed=seed,
@@ -268,6 +265,37 @@ def run(
                 forecasts[-1] = model.forecast(None, steps, future)
                 break
     return dataclasses.replace(found, forecast=forecasts[0], further=tuple(forecasts[1:]))
+
+
+def _check_request(horizon: Any, test_fraction: float, seed: Any) -> None:
+    """Raise BadInputError for a number that is out of its range."""
+    from tokendyn.forecast.checks import check_count
+
+    if horizon is not None and check_count("horizon", horizon):
+        raise BadInputError(f"horizon is {horizon!r}, expected an integer of at least 1")
+    if not 0 <= test_fraction < 1:
+        raise BadInputError(f"test_fraction is {test_fraction}, expected a number in [0, 1)")
+    if check_count("seed", seed, 0):
+        raise BadInputError(f"seed is {seed!r}, expected an integer of at least 0")
+
+
+def _future(future: Any, steps: int, names: Sequence[str]) -> "np.ndarray":
+    """Return the inputs of the horizon, ``(steps, inputs)``: the first rows of what is given.
+
+    Raises
+    ------
+    BadInputError
+        If rows or columns are missing, or numbers are.
+    """
+    from tokendyn.forecast.checks import check_series
+    from tokendyn.forecast.forms import plain_inputs
+
+    rows = check_series(plain_inputs(future), "future")
+    if len(rows) < steps or rows.shape[1] != len(names):
+        raise BadInputError(
+            f"future has shape {rows.shape}, expected ({steps}, {len(names)}): {', '.join(names)} of each step to come"
+        )
+    return rows[:steps]
 
 
 def _as_list(data: Any) -> list[Any]:
@@ -319,11 +347,15 @@ def continued(
     from sklearn.base import clone
 
     from tokendyn.forecast.continued import ForecastRun, linear_spectrum
+    from tokendyn.forecast.doubts import doubts
     from tokendyn.forecast.fitted import simple_errors
     from tokendyn.forecast.held_out import measure
     from tokendyn.forecast.search import LEAST_ROWS, auto_forecaster
     from tokendyn.runs.provenance import provenance
 
+    widths = [one.values.shape[1] for one in series]
+    if len(set(widths)) > 1:
+        raise BadInputError(f"the series have {', '.join(map(str, widths))} columns; expected the same in all")
     longest = max(series, key=len)
     if len(longest) < LEAST_ROWS:
         wide = longest.values.shape[1] > LEAST_ROWS
@@ -345,7 +377,7 @@ def continued(
         logarithms=all((one.values > 0.0).all() for one in series),
         progress=lambda done, line: progress(_SEARCH * min(done, 1.0), line),
     )  # fmt: skip
-    notes = [*search.notes(), *([note] if note else []), *_doubts(series)]
+    notes = [*search.notes(), *([note] if note else []), *doubts(series)]
     held_out = None if task is None else measure(task, search.model)
     errors = {} if task is None else simple_errors(task, season)
     model = search.model
@@ -395,33 +427,6 @@ def _task(series: "Sequence[Snapshots]", horizon: int, share: float, season: int
     task = next((task for task in tasks if len(task.train[0]) > 2 * (season or 0)), tasks[0])
     shorter = f"the errors are those of forecasts of {task.horizon} steps: the data are short"
     return task, "" if task.horizon == horizon else shorter
-
-
-def _doubts(series: "Sequence[Snapshots]") -> list[str]:
-    """Return what of the data moves a forecast and may be a mistake: single far points, and filled ends."""
-    from tokendyn.forecast.checks import far_points, marks_of_gaps
-
-    notes = []
-    for one in series:
-        of = f"series {one.label}: " if one.label else ""
-        if one.held:
-            rows = "row lacks" if one.held == 1 else f"{one.held} rows lack"
-            notes.append(f"{of}the last {rows} numbers, for which the last known ones stand; the forecast begins after")
-        if one.grid is None:
-            marks, names = marks_of_gaps(one.values), one.names
-        else:
-            # Land is marked in every snapshot; fields may be large.
-            marks, names = marks_of_gaps(one.values[:1].T), [one.grid.described()]
-        for mark, column, count in marks:
-            where = counted(count, "row" if one.grid is None else "point of the first snapshot")
-            notes.append(f"{of}{names[column]} is {mark:g} in {where}: if that marks missing numbers, write NaN there")
-        marked = {(mark, column) for mark, column, _ in marks}
-        far = far_points(one.values) if one.grid is None else []
-        far = [(row, column) for row, column in far if (one.values[row, column], column) not in marked]
-        told = [f"{one.names[column]} is {one.values[row, column]:.4g} in row {row + 1}" for row, column in far]
-        if told:
-            notes.append(f"{of}{listing(told)}, far from all others, which moves the forecast: is it a mistake?")
-    return notes
 
 
 def _labelled(series: "Sequence[Snapshots]") -> "list[Snapshots]":

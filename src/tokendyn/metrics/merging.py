@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from tokendyn.errors import BadInputError
 from tokendyn.geometry import cluster_points
 from tokendyn.scales import power_of_two
+
+#: Most tokens whose pairs are all looked at; where they coincide, each of half a million is one.
+EXACT = 1000
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,9 @@ def merge_events(
 ) -> list[Merge]:
     """Return the merges of clusters over a run, in the order of time.
 
-    Clusters are tokens linked by gaps of at most ``gap`` (:func:`~tokendyn.geometry.cluster_points`). A merge is dated
-    by the kept times: keep them closely, or at equal ratios for a staircase. Tokens that part are not merges.
+    Clusters are tokens linked by gaps of at most ``gap`` (single linkage); of more than ``EXACT`` tokens those of
+    :func:`~tokendyn.geometry.cluster_points`, which links at about that. A merge is dated by the kept times: keep them
+    closely, or at equal ratios for a staircase. Tokens that part are not merges.
 
     Parameters
     ----------
@@ -57,10 +64,10 @@ def merge_events(
     ((0,), (1,))
     """
     grid, points = _checked_run(times, states, gap)
-    labels = [cluster_points(state, gap).labels for state in points]
+    labels = [_labels(state, gap) for state in points]
     events = []
     for time, before, after in zip(grid[1:], labels[:-1], labels[1:], strict=True):
-        for cluster in range(int(after.max()) + 1):
+        for cluster in range(int(after.max(initial=-1)) + 1):
             members = np.flatnonzero(after == cluster)
             parts = [tuple(members[before[members] == old].tolist()) for old in np.unique(before[members])]
             if len(parts) > 1:
@@ -144,10 +151,20 @@ def cluster_staircase(
     grid, points = _checked_run(times, states, gap)
     steps: list[tuple[float, int]] = []
     for time, state in zip(grid, points, strict=True):
-        count = len(cluster_points(state, gap).sizes)
+        count = int(_labels(state, gap).max(initial=-1)) + 1
         if not steps or steps[-1][1] != count:
             steps.append((float(time), count))
     return steps
+
+
+def _labels(state: np.ndarray, gap: float) -> np.ndarray:
+    """Return the number of the cluster of each token."""
+    if len(state) > EXACT:
+        return cluster_points(state, gap).labels
+    unit = power_of_two(state)
+    pairs = cKDTree(state / unit).query_pairs(gap / unit, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(state), len(state)))
+    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def _checked_run(times: object, states: object, gap: float) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokendyn.errors import BadInputError, MissingLibraryError
 from tokendyn.optional import missing
@@ -44,15 +44,16 @@ def open_netcdf(path: Path, *, cache: bool = True) -> Iterator["xr.Dataset"]:
     if magic == _CDF5:
         raise BadInputError(f"{path} is of the format CDF-5; write it as NetCDF-4: nccopy -k nc4 {path.name} NEW.nc")
     try:
+        if magic in _CLASSIC:
+            note_opened(path)
+            options: dict[str, Any] = {"engine": "scipy"}
+        else:
+            check_netcdf(path)
+            options = {"engine": "h5netcdf", "phony_dims": "access"}
         with warnings.catch_warnings():
             # Dates before 1582 become objects of cftime, which are read as well.
             warnings.simplefilter("ignore", category=xr.SerializationWarning)
-            if magic in _CLASSIC:
-                note_opened(path)
-                opened = xr.open_dataset(path, engine="scipy", cache=cache)
-            else:
-                check_netcdf(path)
-                opened = xr.open_dataset(path, engine="h5netcdf", phony_dims="access", cache=cache)
+            opened = xr.open_dataset(path, cache=cache, **options)
     except ValueError as error:
         if "cftime" in str(error) and missing("cftime"):
             remedy = f"the times of {path} are of a calendar of climate models: {missing('cftime')}"

@@ -384,6 +384,7 @@ class Explanation(Result, kind="sentiment-explanation"):
             "unknown_words": self.unknown_words,
             "note": self.note,
             **({} if self.rival is None else {"rival": _plain(self.rival)}),
+            **({"doubt": self.doubt} if self.doubt else {}),
             **({"modified": [_json(word) for word in self.modified]} if self.modified else {}),
             **{name: list(numbers) for name, numbers in several.items() if numbers},
             **self._explorer(),

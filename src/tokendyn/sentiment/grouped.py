@@ -335,11 +335,10 @@ def _modified(model: "FrozenModel", reading: _Reading, labels: tuple[str, ...]) 
         return ()
     names, mass = list(model._lookup.units), float(reading.texts.lengths[0]) + model.phantom_
     entries = np.searchsorted(places.indptr, changed, side="right") - 1
+    by = model._lookup.modifiers_of(places, places.first[changed])
     found = []
-    for entry, occurrence in zip(entries.tolist(), changed.tolist(), strict=True):
-        at = int(places.first[occurrence])
-        number = model._lookup.modifier_of(places, at)
-        start, end = places.spans[at].tolist()
+    for entry, occurrence, number in zip(entries.tolist(), changed.tolist(), by.tolist(), strict=True):
+        start, end = places.spans[int(places.first[occurrence])].tolist()
         weight, value = float(places.weights[occurrence]), float(reading.lead.margins[entry])
         found.append(
             Modified(

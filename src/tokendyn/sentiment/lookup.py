@@ -229,11 +229,9 @@ class Lookup:
             return low, high
         return np.maximum(low, at - self.rule.ngrams + 1), np.minimum(high, at + self.rule.ngrams - 1)
 
-    def modifier_of(self, places: Places, at: int) -> int:
-        """Return the number of the modifier that a word follows."""
-        low, high = (int(bound[0]) for bound in self._around(places, np.array([at])))
-        around = places.units[low : high + 1]
-        return int(around[followers(around, self.roles)[1][at - low]])
+    def modifiers_of(self, places: Places, at: Ints) -> Ints:
+        """Return the numbers of the modifiers that some words follow."""
+        return places.units[followers(places.units, self.roles)[1][at]]
 
     def weights_without(self, places: Places, gone: Bool[np.ndarray, " units"]) -> Float[np.ndarray, " occurrences"]:
         """Return the weight of each occurrence without some words; for occurrences over these words it is not used.

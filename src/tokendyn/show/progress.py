@@ -56,20 +56,24 @@ def progress_bar(what: str = "") -> Iterator[Callable[..., None]]:
 def _log_lines(what: str) -> Callable[..., None]:
     """Return the callback that writes lines of a log."""
     began = shown = time.monotonic()
+    first: tuple[int, float] | None = None
 
     def update(done: int, total: int | None, *_: Any) -> None:
-        nonlocal shown
+        nonlocal first, shown
         now = time.monotonic()
+        # What is compiled once delays the first report; the pace is that of those after it.
+        first = first or (done, now)
         if now - shown >= _LINE_EVERY:
             shown = now
-            print(f"{what} {_extent(done, total, now - began)}".lstrip(), file=sys.stderr, flush=True)
+            line = f"{what} {_extent(done, total, now - began, (done - first[0], now - first[1]))}"
+            print(line.lstrip(), file=sys.stderr, flush=True)
 
     return update
 
 
-def _extent(done: int, total: int | None, seconds: float) -> str:
-    """Return how much is done, the seconds that have passed, and those that are left at this pace."""
-    left = f", {seconds * (total - done) / done:.0f} s left" if total and 0 < done < total else ""
+def _extent(done: int, total: int | None, seconds: float, pace: tuple[int, float]) -> str:
+    """Return how much is done, the seconds that have passed, and those that are left at a pace (steps, seconds)."""
+    left = f", {pace[1] * (total - done) / pace[0]:.0f} s left" if total and pace[0] > 0 and done < total else ""
     return f"{done}, {seconds:.0f} s" if total is None else f"{done}/{total}, {seconds:.0f} s{left}"
 
 
@@ -109,4 +113,5 @@ def bar_html(what: str, done: int, total: int | None, seconds: float) -> str:
     '<label>steps <progress value="3" max="4"></progress> 3/4, 6 s, 2 s left</label>'
     """
     extent = "" if total is None else f' value="{done}" max="{total}"'
-    return f"<label>{html.escape(what)} <progress{extent}></progress> {_extent(done, total, seconds)}</label>"
+    count = _extent(done, total, seconds, (done, seconds))
+    return f"<label>{html.escape(what)} <progress{extent}></progress> {count}</label>"

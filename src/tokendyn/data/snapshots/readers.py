@@ -176,7 +176,7 @@ def _choose(
     if problems:
         raise BadInputError.all_of(available.source, problems)
     if not wanted:
-        raise BadInputError(f"{available.source} holds no column besides {', '.join(filter(None, map(str, special)))}")
+        raise BadInputError(f"{available.source} holds no column besides {', '.join(sorted(filter(None, special)))}")
     lengths = {name: available.shapes[name][0] if available.shapes[name] else 0 for name in (*wanted, *inputs)}
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())

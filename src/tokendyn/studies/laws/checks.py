@@ -36,7 +36,7 @@ def outside(name: str, number: object, least: float, most: float = math.inf, end
 
 def not_whole(name: str, number: object, least: int) -> str | None:
     """Return the faults of a whole number that must be at least another, or None."""
-    if isinstance(number, Integral) and number >= least:
+    if isinstance(number, Integral) and int(number) >= least:
         return None
     return f"{name} must be a whole number, {least} or more, got {number!r}"
 
