@@ -33,7 +33,7 @@ def forced(draw, names):
 
 
 def measure(make, draw, names, budget):
-    """Print one line a model; return the search's error over that of the best linear one."""
+    """Print one line for each model; return the search's error over that of the best linear one."""
     task, models, seed = make(draw, names)
     outcomes, failures = compare(task, models, budget, seed)
     for one in outcomes:

@@ -31,7 +31,7 @@ TASKS |= {"noise-1": ("all", 0.01, NOISY), "noise-5": ("all", 0.05, NOISY)}
 
 
 def measure(name, task, parameters, *, seeds, peers=()):
-    """Print one line a training seed and model, and one a peer, tuned on rollouts over its training series.
+    """Print one line for each training seed and model, and one a peer, tuned on rollouts over its training series.
 
     Returns the model of the first seed.
     """

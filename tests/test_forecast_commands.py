@@ -256,7 +256,7 @@ def test_bands_are_written_at_a_level_and_left_out_where_they_are_not_wanted(tmp
     data = written(noisy[["t", "a"]], tmp_path / "data.csv")
     fit = ["forecast", "fit", data, "--model", "tddmd", "--delays", "12", "--horizon", "30"]
     assert run([*fit, "--out", str(tmp_path / "with")]) == 0
-    assert re.search(r"bands of 90 % hold \d+ % of what was held out", capsys.readouterr().err)
+    assert re.search(r"bands of 90 % hold \d+ % of the held-out part", capsys.readouterr().err)
     assert run([*fit, "--no-intervals", "--out", str(tmp_path / "without")]) == 0
     widths = {}
     for level in ("0.5", "0.9"):

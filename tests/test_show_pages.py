@@ -504,8 +504,8 @@ def test_the_page_and_the_terminal_say_what_would_turn_the_verdict():
         return explanation_html(text), console.export_text()
 
     for words, wanted in (
-        ([("good", 0.5), ("<b>", -0.1), ("x", -2.0)], "the verdict turns, taken out in this order: good, "),
-        ([("good", 0.5)], "the verdict is weakest and still stands, taken out in this order: good."),
+        ([("good", 0.5), ("<b>", -0.1), ("x", -2.0)], "the verdict turns, removed in this order: good, "),
+        ([("good", 0.5)], "the verdict is weakest and still stands, removed in this order: good."),
         ([(f"w{i}", 1.0) for i in range(14)], "w11 and 2 more."),
     ):
         html, terminal = shown(words)

@@ -95,7 +95,7 @@ class Record(Result):
         return self.values[name]
 
     def describe(self) -> list[str]:
-        """Return what the record is and what it holds."""
+        """Return the kind and the content of the record."""
         return [f"{self.what}, from {self.source}", f"it holds {', '.join(sorted(self.values))}"]
 
     def summary(self) -> dict[str, Any]:

@@ -149,7 +149,7 @@ _command(
     sentiment,
     "evaluate",
     "sentiment_studies:evaluate",
-    "Measure how faithful explanations are: words taken out, words left alone, time, stability.\n\n"
+    "Measure how faithful explanations are: words removed, words left alone, time, stability.\n\n"
     "Writes a folder with the table, all texts, a figure and report.html. lime and shap need tokendyn[bench].",
     "tokendyn sentiment evaluate held_out.csv --model model/ --out evaluation/",
     "tokendyn sentiment evaluate held_out.csv --model model/ --learned reviews.csv "
@@ -250,7 +250,7 @@ _command(
     forecast,
     "fit",
     "forecast:fit",
-    "Fit a forecaster to snapshots, say how well its closed loop does on what was held out, and write it.",
+    "Fit a forecaster to snapshots, measure its closed loop on held-out data, and write it.",
     "tokendyn forecast fit data.csv --time t --horizon 200 --out model/",
     "tokendyn forecast fit data.csv --time t --budget 1m --figures --out model/",
     "tokendyn forecast fit runs.parquet --time t --series run --inputs pitch --delays 16 --stride 5 --out model/",

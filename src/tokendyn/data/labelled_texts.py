@@ -22,7 +22,7 @@ class LabelledTexts(ShortRepr):
     texts
         The texts as written.
     labels
-        One label a text, or None.
+        One label for each text, or None.
     rows
         The row of each text in its file; the first row of data is 1, headers and empty lines are not counted.
         Empty when the texts are of no file.

@@ -1,4 +1,4 @@
-"""Probabilities of texts from a table: one column a class."""
+"""Probabilities of texts from a table: one column for each class."""
 
 import math
 from collections.abc import Iterator, Sequence

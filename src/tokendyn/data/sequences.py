@@ -49,7 +49,7 @@ class LabelledSequences(ShortRepr):
     sequences
         ``(tokens, dim)`` arrays.
     labels
-        One label a sequence, or None if not requested.
+        One label for each sequence, or None if not requested.
     words
         The words of each sequence when it was a text, else None.
     """

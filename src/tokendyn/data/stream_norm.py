@@ -1,4 +1,4 @@
-"""The normalisation whose output an attention layer reads, and what it says of the norm of tokens."""
+"""The normalisation whose output an attention layer reads, and its consequence for the norm of tokens."""
 
 import itertools
 from dataclasses import dataclass, replace

@@ -156,7 +156,7 @@ def open_text(path: Path | None, most: int | None = None) -> Iterator[TextFile]:
             file = TextFile(stream=text, packed=packed, source=source)
             yield file
     except _DAMAGE as error:
-        raise BadInputError(f"{source} {_what_is_wrong(error, path, file.line if file else 0)}") from None
+        raise BadInputError(f"{source} {_read_fault(error, path, file.line if file else 0)}") from None
 
 
 _DAMAGE = (OSError, UnicodeDecodeError, EOFError, zlib.error, MemoryError)
@@ -168,7 +168,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise BadInputError(f"{path} {_what_is_wrong(error, path, 0)}") from None
+        raise BadInputError(f"{path} {_read_fault(error, path, 0)}") from None
 
 
 @contextmanager
@@ -184,14 +184,14 @@ def _opened(path: Path | None) -> Iterator[Any]:
         yield stream
 
 
-def _what_is_wrong(error: BaseException, path: Path | None, lines: int) -> str:
+def _read_fault(error: BaseException, path: Path | None, lines: int) -> str:
     """Say what prevented a file from being read whole, and what to do."""
     read = f"; {lines} lines could be read" if lines else ""
     if isinstance(error, FileNotFoundError):
         why = "it does not exist" if path is None else no_file(path)
         return f"is not a file: {why}; texts are read from {listing([*DELIMITERS, *JSON_LINES])} (or .gz)"
     if isinstance(error, UnicodeDecodeError):
-        return f"is not UTF-8: {'save it as UTF-8' if path is None else _what_instead(path)}"
+        return f"is not UTF-8: {'save it as UTF-8' if path is None else _encoding_hint(path)}"
     if isinstance(error, gzip.BadGzipFile):
         remedy = "fetch it again, or take .gz from its name if it is plain text"
         return f"cannot be read: it is not a gzip file ({error}{read}); {remedy}"
@@ -202,7 +202,7 @@ def _what_is_wrong(error: BaseException, path: Path | None, lines: int) -> str:
     return f"cannot be read: {getattr(error, 'strerror', None) or error}"
 
 
-def _what_instead(path: Path) -> str:
+def _encoding_hint(path: Path) -> str:
     """Say what a file that is not UTF-8 seems to be, where, and what to do."""
     try:
         with bounded.open_bytes(path) as stream:

@@ -41,7 +41,7 @@ class FileLabels:
     known: tuple[bool, ...]
 
     def rows(self) -> Iterator[list[object]]:
-        """Yield the heading and one row a sequence, as cells that no spreadsheet evaluates as a formula."""
+        """Yield the heading and one row for each sequence, as cells that no spreadsheet evaluates as a formula."""
         yield list(HEADER)
         for name, label, known in zip(self.ids, self.labels, self.known, strict=True):
             cells = (name, "" if label is None else label, "yes" if known else "no")

@@ -92,7 +92,7 @@ class LossCurves(Result, kind="exact-loss-curves"):
         return Curves(np.arange(self.loss.shape[1]), curves, "epoch", "loss", log=bool((self.loss > 0).all()))
 
     def figure(self) -> "Figure":
-        """Return a figure with loss, misfit and accuracy side by side, one line a start."""
+        """Return a figure with loss, misfit and accuracy side by side, one line for each start."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(10, 3), layout="constrained")

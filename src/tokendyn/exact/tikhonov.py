@@ -89,7 +89,7 @@ def block_outputs(tokens: Tensor, parameters: Parameters) -> Tensor:
 
 @dataclass(frozen=True)
 class TikhonovRuns:
-    """What trainings of one problem came to, one row a run.
+    """Results of trainings of one problem, one row for each run.
 
     Attributes
     ----------

@@ -238,7 +238,7 @@ def beyond(job: Job, opened: Iterable[Path], store: Path) -> dict[str, str]:
     Raises
     ------
     BadInputError
-        If an input was changed while the run was made: what it holds now is not what the id says.
+        If an input was changed while the run was made: its present content does not match the id.
     """
     covered = {}
     for name, digest in job.inputs.items():

@@ -99,7 +99,7 @@ def sweep(
     Returns
     -------
     SweepResult
-        One row a job, with its status, its options and its results.
+        One row for each job, with its status, its options and its results.
 
     Raises
     ------

@@ -34,7 +34,7 @@ class SweepResult(Result):
     swept
         The options that change from job to job.
     rows
-        One row a job: number, run, status, error, the swept options, the results.
+        One row for each job: number, run, status, error, the swept options, the results.
     counts
         How many jobs ended how: completed, diverged, stopped, failed.
     ran
@@ -73,7 +73,7 @@ class SweepResult(Result):
         return table_of(self.rows)
 
     def table(self) -> "pd.DataFrame":
-        """Return one row a job: number, run, status, error, the swept options, the results."""
+        """Return one row for each job: number, run, status, error, the swept options, the results."""
         import pandas as pd
 
         return pd.DataFrame(self.columns())

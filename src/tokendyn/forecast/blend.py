@@ -19,8 +19,8 @@ _RESTING = 1e-9
 class Blend(Forecaster):
     """Closed loops of several members, each on its own, combined at every lead.
 
-    The weighted mean of what backtests rank about equally errs less, on short series, than the best alone (measured in
-    :doc:`theory-forecast`).
+    On short series, the weighted mean of candidates with similar backtests has a smaller error than the best alone
+    (measured in :doc:`theory-forecast`).
 
     Parameters
     ----------
@@ -31,11 +31,11 @@ class Blend(Forecaster):
     combine
         "mean" or "median".
     clip
-        Keep forecasts within the range of the training data and of the window, widened on both sides by so many widths
-        of the former; None for no bounds. Where a column of one sign grows by a factor, its end of the range grows on
-        at that rate, which is the lesser one of the whole series and of its second half, for at most as many steps as
-        the series has. A forecast that all members would take beyond these bounds rests at them, and its status says
-        "left range".
+        Keep forecasts within the range of the training data and of the window, widened on both sides by this multiple
+        of the width of the former; None for no bounds. If a column of one sign grows by a factor, its end of the range
+        continues to grow at that rate, the smaller of the rates of the whole series and of its second half, for at most
+        the length of the series. A forecast that all members would take beyond these bounds stays at them, and its
+        status is "left range".
 
     Attributes
     ----------

@@ -173,7 +173,7 @@ class ForecastRun(Result, kind="forecast-run"):
             return ["warning: the model is no better than one that learns nothing; do not rely on its forecasts"]
         # A tie with the linear model says nothing against either.
         if self.errors[best] < CLEARLY * own and own > EXACT:
-            return [f"warning: {best} is clearly better on what was held out"]
+            return [f"warning: {best} is clearly better on the held-out part"]
         return []
 
     def _skills(self) -> list[str]:

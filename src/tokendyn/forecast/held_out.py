@@ -77,7 +77,7 @@ class HeldOut(Numbers, kind="held-out"):
 
     def describe(self) -> list[str]:
         """Return :meth:`line`, and the share of the truth inside the bands."""
-        covered = f"bands of {100 * LEVEL:g} % hold {100 * self.coverage:.0f} % of what was held out"
+        covered = f"bands of {100 * LEVEL:g} % hold {100 * self.coverage:.0f} % of the held-out part"
         return [self.line()] if math.isnan(self.coverage) else [self.line(), covered]
 
     def picture(self) -> Bars:

@@ -70,7 +70,7 @@ def model_figures(
     found = {
         "forecast": (
             forecast_figure(held.truths[0], drawn, model.dt_, names, model.scale_, past, half),
-            f"The first forecast of what was held out, and its error in standard deviations over time.{shaded}",
+            f"The first forecast of the held-out part, and its error in standard deviations over time.{shaded}",
         )
     }
     if model.window_length_ * model.n_features_ > _LARGEST:

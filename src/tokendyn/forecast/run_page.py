@@ -128,7 +128,7 @@ def run_report(run: Run, *, title: str, command: str) -> Report:
             sections.append(Picture(field_figure(part), shown, f"{shown}."))
     if run.errors:
         sections.append(
-            Table(run.skill(), "Errors on what was held out", note="Median closed-loop error, standard deviations.")
+            Table(run.skill(), "Errors on the held-out part", note="Median closed-loop error, standard deviations.")
         )
     sections += _spectral(run)
     if run.past.grid is None:

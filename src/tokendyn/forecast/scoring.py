@@ -77,7 +77,7 @@ class Holdout:
                 truths.append(one[start : start + self.horizon])
                 drives.append(driven[start - span : start + self.horizon])
         if 2 * len(windows) < sum(map(len, self.starts)):
-            raise BadInputError(f"a window of {span} snapshots is too long for what is held out")
+            raise BadInputError(f"a window of {span} snapshots is too long for the held-out part")
         return np.stack(windows), np.stack(truths), np.stack(drives)
 
 

@@ -19,34 +19,34 @@ from tokendyn.forecast.kinds import kind_of
 from tokendyn.forecast.logarithm import Logarithm
 from tokendyn.forecast.scoring import errors_of, score
 
-#: Series of at most so many snapshots are short.
+#: Largest number of snapshots of a short series.
 SHORT = 300
-#: Rolling origins by the processor seconds that there are at least, and the earliest at this share of the series.
+#: Number of rolling origins by the available processor seconds, and the first origin as a share of the series.
 _ORIGINS, _EARLIEST = ((5.0, 12), (0.5, 6), (0.0, 3)), 0.5
-#: Of less than so many seconds linear models have this ridge only.
+#: Below this number of seconds linear models have only this ridge.
 _HURRIED, _RIDGE = 0.3, 1e-3
-#: Seconds that smoothing of one column takes with one trend and season, and the share of the time that it may take.
+#: Seconds of smoothing a column with one trend and season, and the largest share of the time for smoothing.
 _SMOOTHING_SECONDS, _SMOOTHING_SHARE = 1.5e-3, 0.3
-#: Share of the series that a backtest forecasts at most.
+#: Largest share of the series in a forecast of a backtest.
 _AHEAD = 0.2
-#: Errors are cut here, in standard deviations, so that one bad origin does not decide alone.
+#: Errors are cut here, in standard deviations, so that a single bad origin does not decide.
 _WORST = 3.0
-#: Power of the score ratio that a weight within a group is, where the best candidate has less than this share of the
-#: score of the best naive one, and where it has not: what can hardly be forecast is best averaged over many. Chosen on
-#: development series (chaotic systems, tones and noise; 35 real ones, see :doc:`theory-forecast`).
+#: Power of the score ratio in a weight within a group, if the best candidate has less than this share of the score of
+#: the best naive one, and otherwise: series that are hard to forecast gain from a mean of many. Chosen on development
+#: series (chaotic systems, tones and noise; 35 real ones, see :doc:`theory-forecast`).
 _PREDICTABLE, _POWERS = 0.5, (4, 1)
 #: Smoothing and all other candidates are two groups; a group's weight is this power of its own mean's score ratio.
 _GROUP_POWER = 8
-#: Within smoothing the weight is the squared score ratio times exp(-(criterion - least) / so much): twice the number is
-#: what information criteria have for independent errors of a true model; one-step errors of real series say less.
+#: Within smoothing the weight is the squared score ratio times exp(-(criterion - least) / this divisor). For
+#: independent errors of a true model information criteria have 2; one-step errors of real series are less informative.
 _SMOOTHING_POWER, _DOUBT = 2, 10.0
-#: A season that is shown must be repeated so many times.
+#: Least number of repetitions of a season.
 _FEWEST_SEASONS = 3
-#: A period of smoothing is at most so long: each of its steps is a number to be found.
+#: Longest period of smoothing: each of its steps is a parameter.
 _LONGEST_PERIOD = 60
-#: Windows of smoothing hold so many snapshots, or seasons, where the first origin leaves them.
+#: Length of the windows of smoothing in snapshots, and in seasons, if the first origin allows them.
 _WINDOW, _WINDOW_SEASONS = 100, 8
-#: Positive series whose largest value is so many times the least are forecast by their logarithm too.
+#: Positive series whose largest value is this multiple of the least are also forecast by their logarithm.
 _GROWTH = 1.5
 #: Members of less weight than these shares of the largest of their group are left out, of smoothing and of others; and
 #: groups of less weight than the first. Many mediocre members together err less than the few best.
@@ -71,7 +71,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RollingTest:
-    """Rolling origins, what follows each, and deviation, least and largest value of every column."""
+    """Rolling origins, the following snapshots, and deviation, least and largest value of every column."""
 
     origins: np.ndarray
     truths: np.ndarray
@@ -88,7 +88,7 @@ class RollingTest:
 
 @dataclass(frozen=True)
 class ShortSearch:
-    """The fitted mean, all candidates, which of them are its members, the test, and what the mean forecast in it."""
+    """The fitted mean, all candidates, its members among them, the test, and the forecasts of the mean in it."""
 
     model: Blend
     candidates: tuple[Candidate, ...]
@@ -188,7 +188,7 @@ def _test_of(series: np.ndarray, horizon: int | None, seasons: Sequence[int], co
 def _backtest(
     kind: str, parameters: dict[str, Any], family: str, series: np.ndarray, test: RollingTest, dt: float
 ) -> tuple[Candidate, np.ndarray]:
-    """Return the candidate with its score, and what refits before each origin forecast; NaN without a refit."""
+    """Return the candidate with its score, and the forecasts of refits before each origin; NaN without a refit."""
     began = time.process_time()
     forecasts, weights, criterion = np.full(test.truths.shape, np.nan), 0, np.inf
     for number, origin in enumerate(test.origins):
@@ -202,7 +202,7 @@ def _backtest(
 
 
 def _continued(model: Forecaster, series: np.ndarray, ahead: int) -> np.ndarray:
-    """Return what a model forecasts behind a series."""
+    """Return the forecast of a model after a series."""
     span = model.window_length_
     values: np.ndarray = model._rollout(series[None, len(series) - span :], ahead, np.empty((1, ahead + span, 0)))[0]
     return values[0]
@@ -237,7 +237,7 @@ def _criterion(model: Forecaster, series: np.ndarray) -> float:
 def _half_plain(
     candidates: Sequence[Candidate], forecasts: np.ndarray, test: RollingTest
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of the weights of all candidates and of those without a logarithm, and what it forecast.
+    """Return the mean of the weights of all candidates and of those without a logarithm, and its forecasts.
 
     Growth by factors that was right at every origin may end: then what grows by steps is right.
     """

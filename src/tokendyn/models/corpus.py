@@ -1,4 +1,4 @@
-"""Measures of many texts put together: arrays with one row a text, and cosines across texts."""
+"""Measures of many texts put together: arrays with one row for each text, and cosines across texts."""
 
 import math
 import tempfile

@@ -71,7 +71,7 @@ class Inspection(Result, kind="inspection"):
     by_reference
         Whether the other texts are the reference texts that ship with the library.
     head_weights
-        By name one value a head, of :func:`tokendyn.models.weights.head_weights`; empty unless requested.
+        By name one value for each head, of :func:`tokendyn.models.weights.head_weights`; empty unless requested.
     notes
         Notes to read before relying on the result.
     provenance
@@ -140,7 +140,7 @@ class Inspection(Result, kind="inspection"):
 
     @property
     def geometry(self) -> "pd.DataFrame":
-        """One row a layer: gathering of the model and of each run with pieces off, cosines, rank, clusters."""
+        """One row for each layer: gathering of the model and of each run with pieces off, cosines, rank, clusters."""
         import pandas as pd
 
         columns: dict[str, Any] = {"layer": np.arange(self.layers + 1)}
@@ -215,7 +215,7 @@ class Inspection(Result, kind="inspection"):
 
     @property
     def motion(self) -> "pd.DataFrame":
-        """One row a layer: the share of each part in the motion, with its error."""
+        """One row for each layer: the share of each part in the motion, with its error."""
         import pandas as pd
 
         if self.motion_shares is None:
@@ -244,7 +244,7 @@ class Inspection(Result, kind="inspection"):
 
     @property
     def ladder(self) -> "pd.DataFrame":
-        """One row a rung: pieces of the model that are on, and how the last layer of the real model follows."""
+        """One row for each rung: pieces of the model that are on, and how the last layer of the real model follows."""
         import pandas as pd
 
         rows = [

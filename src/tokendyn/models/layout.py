@@ -1,4 +1,4 @@
-"""The measures of many texts as a table of numbers: one row a text, a named group of columns a measure.
+"""The measures of many texts as a table of numbers: one row for each text, a named group of columns a measure.
 
 A row does not depend on the other texts, so that rows can be computed in any order and by any process. What does, the
 cosines across texts, is computed from the rows.

@@ -35,7 +35,7 @@ class HeadTable(Result, kind="head-table"):
     family
         Which family of models its parts were read as.
     weights
-        By name one value a head, of :func:`tokendyn.models.head_weights`.
+        By name one value for each head, of :func:`tokendyn.models.head_weights`.
     notes
         Notes to read before relying on the result.
     provenance
@@ -54,7 +54,7 @@ class HeadTable(Result, kind="head-table"):
         return "completed"
 
     def table(self) -> "pd.DataFrame":
-        """Return one row a head."""
+        """Return one row for each head."""
         import pandas as pd
 
         return pd.DataFrame(dict(self.weights))

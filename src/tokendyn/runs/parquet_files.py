@@ -1,4 +1,4 @@
-"""Parquet files: what they say of themselves is held against their size, in another process, before they are read."""
+"""Parquet files: their headers are checked against their size, in another process, before they are read."""
 
 from pathlib import Path
 from typing import Any

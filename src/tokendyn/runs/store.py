@@ -1,4 +1,4 @@
-"""The store of runs: one folder a run, named by its id, that is there completely or not at all.
+"""The store of runs: one folder for each run, named by its id, written completely or not at all.
 
 ``RUNS/ID/`` holds ``config.toml`` (the options), ``manifest.json`` (status, results, seed, versions, machine, times, a
 digest of each file and of the manifest itself), and what the command wrote. The folders are the truth; the index is a

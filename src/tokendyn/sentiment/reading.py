@@ -26,7 +26,7 @@ def read_verdict(
 ) -> Explanation:
     """Return the explanation of the verdict ``gain sum_j w_j s_j + bias``, s the first coordinate.
 
-    With more than two classes s has one coordinate a class, and the predicted class is explained.
+    With more than two classes s has one coordinate for each class, and the predicted class is explained.
 
     Parameters
     ----------

@@ -72,7 +72,7 @@ def place(values: Values, radius: float, jitter: float) -> Float[np.ndarray, "wo
 
     ``z = (s, t)`` with ``t = sqrt(max(R^2 - s^2, 0)) exp(jitter (rank|s| - 1/2))``, the rank in (0, 1). Words
     of equal norm would all lead themselves; the factor makes words of large value lead (our own).
-    Where s is a vector, one coordinate a class, the same holds with its norm for ``|s|``.
+    Where s is a vector, one coordinate for each class, the same holds with its norm for ``|s|``.
     """
     strength = np.abs(values) if values.ndim == 1 else np.linalg.norm(values, axis=1)
     order = np.argsort(strength, kind="stable")

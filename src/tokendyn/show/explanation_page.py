@@ -253,7 +253,7 @@ def _meaning(explained: ExplainedText) -> str:
 
 
 def succession_line(explained: ExplainedText) -> str:
-    """Return which words have to go for the verdict to turn, in words; empty when nothing is known of it."""
+    """Return the words whose removal turns the verdict, in a sentence; empty if unknown."""
     if not explained.succession:
         return ""
     turned = next((number for number, (_, margin) in enumerate(explained.succession) if margin < 0), None)
@@ -261,7 +261,7 @@ def succession_line(explained: ExplainedText) -> str:
     more = f" and {len(removed) - _MOST_GONE} more" if len(removed) > _MOST_GONE else ""
     names = ", ".join(removed[:_MOST_GONE]) + more
     stands = "is weakest and still stands" if turned is None else "turns"
-    return f"Without these words the verdict {stands}, taken out in this order: {names}."
+    return f"Without these words the verdict {stands}, removed in this order: {names}."
 
 
 def _text_notes(explained: ExplainedText, hidden: int, dropped: int) -> list[str]:

@@ -125,7 +125,7 @@ class HeadFacts(Result):
         return "completed"
 
     def table(self) -> "pd.DataFrame":
-        """Return one row a fact."""
+        """Return one row for each fact."""
         import pandas as pd
 
         return pd.DataFrame([{"heading": heading, **row} for heading, rows in self.facts.items() for row in rows])

@@ -458,7 +458,7 @@ class PhaseResult(Result):
         return "partial" if self.missing else "diverged" if self.diverged else "completed"
 
     def table(self) -> "pd.DataFrame":
-        """Return one row a point."""
+        """Return one row for each point."""
         return self.diagram.table()
 
     def picture(self) -> Picture:

@@ -1,6 +1,6 @@
 """Explainers on one footing: one score for each distinct word of a text, from any model of texts.
 
-All explainers see the same words (:func:`tokendyn.sentiment.find_words`), and a word is taken out in the same way
+All explainers see the same words (:func:`tokendyn.sentiment.find_words`), and a word is removed in the same way
 for all of them, at each of its places; only how they find their scores differs.
 """
 
@@ -36,7 +36,7 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True)
 class CutText:
-    """A text cut at its words, so that words can be taken out.
+    """A text cut at its words, so that words can be removed.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ Explainer = Callable[[Judge, int, int], WordScores]
 
 
 def leaders(judge: Judge, seed: int, samples: int) -> WordScores:
-    """Score words by succession: those taken out until the verdict turns, in order; then by value.
+    """Score words by succession: those removed until the verdict turns, in order; then by value.
 
     The first word of :attr:`Explanation.succession` has the largest score, the last of them 2; other words have
     their learned value towards the verdict, scaled into (-1, 1). The size is the number of leaders.
@@ -251,7 +251,7 @@ def lime(judge: Judge, seed: int, samples: int) -> WordScores:
 
 
 def shap(judge: Judge, seed: int, samples: int) -> WordScores:
-    """Score words by Shapley values over permutations (package ``shap``), a missing word being taken out.
+    """Score words by Shapley values over permutations (package ``shap``), a missing word being removed.
 
     Each permutation takes 2 words + 1 variants, forward and back; there are as many of them as ``samples``
     allows, and at least one.

@@ -31,7 +31,7 @@ class Network:
     Attributes
     ----------
     embedding
-        Float64, one row a word.
+        Float64, one row for each word.
     decoder, bias
         ``v`` and ``b``.
     alpha
@@ -193,7 +193,7 @@ class PublishedHardmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts
             Strings: a list, tuple, array or pandas Series.
         labels
-            One label a text, of two kinds, all strings or all numbers.
+            One label for each text, of two kinds, all strings or all numbers.
         progress
             Called after each epoch with the epoch, the number of epochs and the validation accuracy.
 

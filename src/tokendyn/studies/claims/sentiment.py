@@ -29,7 +29,7 @@ def trained(parts: Split, seed: int) -> LeaderClassifier:
 
 
 def context(profile: Profile, seed: int, *, explainer: str = "leaders", rivals: Sequence[str] = _RIVALS) -> Finding:
-    """Measure what leaders weigh in the decision, and what the verdict loses when they are taken out."""
+    """Measure what leaders weigh in the decision, and the loss of the verdict when they are removed."""
     texts, samples = _SIZE[profile]
     parts = split_texts(small_reviews(), 0.3, seed)
     model, test = trained(parts, seed), parts.test.texts[:texts]
@@ -102,7 +102,7 @@ CLAIMS = (
         id="sentiment.context",
         statement="The model captures context: words of little meaning gather around leader words that carry the most.",
         source=SOURCE,
-        how="Values of leaders against other words; loss of the verdict's probability when words are taken out.",
+        how="Values of leaders against other words; loss of the verdict's probability when words are removed.",
         bounds={
             "value of a leader by that of another word": at_least(2.0),
             "lost without leaders, minus without random words": at_least(0.05),

@@ -96,7 +96,7 @@ class Comparison(SeriesOptions, Experiment["Study"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "Study":
-        """Tune every model and forecast what was held out.
+        """Tune every model and forecast the held-out part.
 
         Parameters
         ----------

@@ -73,7 +73,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
             best = min(known, key=lambda name: known[name])
             where = f"On {task}" if task else "Here"
             sentences.append(f"{where} {best} comes nearest: {known[best]:.3g} standard deviations, the median.")
-    return " ".join(sentences[:6]) or "The models are compared on what was held out."
+    return " ".join(sentences[:6]) or "The models are compared on the held-out part."
 
 
 def study_report(record: Mapping[str, Any], folder: Path) -> Report:

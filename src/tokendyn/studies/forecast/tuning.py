@@ -99,16 +99,16 @@ def tune(
 ) -> Tuned:
     """Search settings on what :func:`tokendyn.forecast.auto_forecaster` holds out, by its score and in its time.
 
-    Settings are drawn until the processor time is spent; each is fitted to what is learned and rolled out from the
-    held-out starts. The best few are scored again from more starts, and the best of them is fitted to everything; where
-    that fit is three times worse on the same starts, which it has learned, what was validated is kept. With inputs a
-    model is taken whose forecasts hold when noise of 1 % is added to them, if there is one: what is held out has inputs
-    like those that were learned, and does not show what others do to coefficients that nothing in the data determines.
+    Settings are drawn until the processor time is spent; each is fitted to the training part and rolled out from the
+    held-out starts. The best few are scored again from more starts, and the best of them is fitted to all data; if that
+    fit is three times worse on the same starts, which it has learned, the validated fit is kept. With inputs, a model
+    is preferred whose forecasts stay valid when noise of 1 % is added to the inputs: the held-out part has inputs like
+    the training part, and does not test coefficients that the data leave undetermined.
 
     A model with a parameter ``budget`` stops in time: after a third of the budget, or the rest of it. One
-    that can tell its cost before (NVAR) is refused when that is too high. Others run to their end, so that a search
-    overruns by one fit at most. Where other programs share the processor, a model is given as many wall seconds as the
-    processor time takes. Settings that fix ``budget`` themselves are left alone. All run in one thread.
+    that knows its cost in advance (NVAR) is refused if that is too high. Others run to their end, so that a search
+    overruns by at most one fit. If other programs share the processor, a model gets the wall seconds that the
+    processor time takes. Settings that fix ``budget`` themselves are left unchanged. All run in one thread.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def tune(
     series, dt, inputs
         One training series ``(time, features)`` or a list of them, the step, and the inputs of each.
     horizon
-        Steps of the task; the rollouts are as long where what is held out allows it.
+        Steps of the task; the rollouts have this length if the held-out part allows it.
     budget
         Processor seconds, the last fit included; at least one setting is tried whatever it costs.
     longest

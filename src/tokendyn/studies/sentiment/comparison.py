@@ -109,7 +109,7 @@ class Comparison(Result, kind="sentiment-comparison"):
         return Bars(names=names, values=[outcome.accuracy for outcome in self.outcomes], xlabel="accuracy")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row a classifier with the columns of ``MEASURES``."""
+        """Return one row for each classifier with the columns of ``MEASURES``."""
         from scipy.stats import binomtest
 
         first, rows = self.outcomes[0], []

@@ -49,7 +49,7 @@ class LeaderCurve(Result, kind="leader-curve"):
         ]
 
     def table(self) -> "pd.DataFrame":
-        """Return one row a model."""
+        """Return one row for each model."""
         import pandas as pd
 
         return pd.DataFrame(list(self.points))

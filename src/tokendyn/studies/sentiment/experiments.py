@@ -207,7 +207,7 @@ class Curve(ReviewOptions, Experiment["LeaderCurve"]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation(Experiment["FaithfulnessReport"]):
-    """Measure how faithful explanations are: words taken out, words left alone, time, stability.
+    """Measure how faithful explanations are: words removed, words left alone, time, stability.
 
     Parameters
     ----------

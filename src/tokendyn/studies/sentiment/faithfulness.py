@@ -1,4 +1,4 @@
-"""How faithful explanations are: the verdict when the words that they name are taken out, or left alone.
+"""How faithful explanations are: the verdict when the words that they name are removed, or left alone.
 
 The measures are those of ERASER (DeYoung et al., ACL 2020) with the area over the perturbation curve (AOPC) of
 Samek et al., 2017; they compare explainers on one model and the same texts. None of them says what the verdict
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _figure = function_at("tokendyn.studies.sentiment.faithfulness_page:faithfulness_figure")
 
-#: The shares of the distinct words that are taken out, or left alone.
+#: The shares of the distinct words that are removed, or left alone.
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 #: The measures in the order of the table, and what each is.
@@ -171,7 +171,7 @@ def evaluate_explanations(
     r"""Measure how faithful explanations of a model are, explainer by explainer, on the same texts.
 
     Let :math:`c` be the class that the model predicts for a text :math:`x`, and :math:`P` the probability that
-    it gives to this class, which stays the same whatever is taken out. An explainer scores the n distinct words;
+    it gives to this class, which stays the same whatever is removed. An explainer scores the n distinct words;
     a positive score supports :math:`c`. Let :math:`R_f` be the :math:`\max(1, \lceil f n \rceil)` words of the
     highest signed scores (of equal scores, the word that comes first). Then, averaged over the fractions f,
 
@@ -198,7 +198,7 @@ def evaluate_explanations(
     texts
         Strings, each with at least one word.
     explainers
-        Of "leaders" (succession: the words that have to go for the verdict to turn, then by value),
+        Of "leaders" (succession: the words whose removal turns the verdict, then by value),
         "contributions" (exact, to the logit), "value" (learned values alone), "coefficients" (of a linear model: of the
         model itself, or of TF-IDF with logistic regression on words and pairs, which learns from ``learned`` and is
         judged on its own verdicts), "lime", "shap" (these two need

@@ -22,7 +22,7 @@ _MARKERS = "*osD^vP"
 #: Standard errors below this are rounding and no scatter.
 _ROUNDING = 1e-12
 _ALT = (
-    "Drop of the probability against the share of words taken out, and of words left alone, a line for each "
+    "Drop of the probability against the share of words removed, and of words left alone, a line for each "
     "explainer; and the mean drop against the seconds of one explanation."
 )
 
@@ -32,7 +32,7 @@ def faithfulness_figure(report: FaithfulnessReport) -> Figure:
     figure = Figure(figsize=(11.0, 4.1), dpi=100, facecolor="white", layout="constrained")
     removed, kept, cost = figure.subplots(1, 3)
     for axes, prefix, title in (
-        (removed, "removed", "Top words taken out\n(comprehensiveness: higher is better)"),
+        (removed, "removed", "Top words removed\n(comprehensiveness: higher is better)"),
         (kept, "kept", "Top words left alone\n(sufficiency: lower is better)"),
     ):
         _draw_drops(axes, report, prefix)
@@ -86,17 +86,17 @@ def evaluation_report(record: Mapping[str, Any], pictures: Path) -> Report:
             heading="What the measures are",
         ),
         Text(
-            "Verdict is the class predicted for the whole text; it stays the same whatever is taken out. Explainers "
+            "Verdict is the class predicted for the whole text; it stays the same whatever is removed. Explainers "
             "are compared on this model and these texts only.\n\n"
             "Texts without some of their words are unlike those that the model has learned from, and when a leader "
-            "is taken out another word takes over. None of these numbers says what the verdict would be had the "
+            "is removed another word takes over. None of these numbers says what the verdict would be had the "
             "author written something else.",
             heading="What they do not say",
         ),
         *closing(record["command"], record["provenance"]),
     ]
     return Report(
-        title="How faithful are the explanations?", subtitle="Words taken out, and words left alone", sections=sections
+        title="How faithful are the explanations?", subtitle="Words removed, and words left alone", sections=sections
     )
 
 

@@ -40,7 +40,7 @@ class LeaderTable:
     Attributes
     ----------
     table
-        One row a dimension.
+        One row for each dimension.
     frequent
         The most frequent leaders of confident reviews and the number of these in which they lead, by dimension.
     """
