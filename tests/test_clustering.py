@@ -635,3 +635,9 @@ def test_a_run_shorter_than_its_settling_says_so():
     long = simulate(np.array([(1.0, 0.0), (0.9, 0.1)]), score=np.zeros((2, 2)), layers=2)
     assert math.isnan(long.prediction_error)
     assert json.loads(json.dumps(long.summary(), allow_nan=False))["prediction_error"] is None
+
+
+def test_tokens_on_one_side_of_the_origin_are_told_to_be_centred():
+    weather = np.random.default_rng(0).normal(size=(30, 2)) * [3.0, 1.0] + [12.0, 4.0]
+    assert "subtract the mean of each column" in simulate(weather).describe()[-1]
+    assert not any("subtract" in line for line in simulate(weather - weather.mean(axis=0)).describe())

@@ -171,7 +171,7 @@ def test_a_table_of_a_field_that_ends_within_quotes_is_one_error(tmp_path):
         ("x,y\n1,2\n,\n3,4\n", "line 3 holds '' in column 'x'"),
         ('x\n1\n""\n3\n', "line 3 holds '' in column 'x'"),
         ("1,5;2,5\n3,5;4,5\n", r"separated by ';' and decimals are written with commas"),
-        ("x;y\n1;2\n3;4\n", "separated by ';'"),
+        ("x;y\n1;2\n3;4\n", r"separated by ';'; in pandas, read_csv\(FILE, sep=';', decimal=','\)"),
         ("x,y\n0x00,1\n0x1F,2\n", "column 'x' holds no numbers, but what looks like them: '0x00'"),
         ("x,y\n1d5,1\n2.5D-1,2\n", "column 'x' holds no numbers, but what looks like them: '1d5'"),
     ],

@@ -41,7 +41,7 @@ def test_the_commands_of_the_readme_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (commands,) = (block for block in page_blocks(ROOT / "README.md") if block.language == "sh")
     assert differs(commands.shown, run_block(commands, {}, "README.md")) is None
-    assert {"run", "model", "why.html", "exact", "forecaster", "forecast.csv", "report.html"} <= set(os.listdir())
+    assert {"run", "concentrated", "model", "why.html", "exact", "forecast", "report.html"} <= set(os.listdir())
 
 
 def test_the_howto_of_forecasts_runs_as_written(tmp_path, monkeypatch):

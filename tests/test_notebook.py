@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tokendyn as td
+from tokendyn.show import progress
 from tokendyn.show.embedded import EmbeddedPage
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -81,12 +82,21 @@ def test_a_bar_serves_the_functions_of_the_library(shown):
     assert all(re.search(r"(\d+)/\1,", states[-1]) for states in shown)
 
 
-def test_a_bar_is_silent_where_nobody_watches(capsys):
+def test_quick_work_writes_no_line_where_nobody_watches(capsys):
     with td.progress_bar("steps") as bar:
         bar(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_long_work_writes_lines_to_the_log_of_a_job(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_EVERY", 0.0)
+    with td.progress_bar("steps") as bar:
+        bar(1, 4, "more")
+        bar(2, 4)
+        bar(3, None)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.strip() == ""
+    assert re.fullmatch(r"steps 1/4, 0 s\nsteps 2/4, 0 s, 0 s left\nsteps 3, 0 s\n", said.err)
 
 
 def test_the_explorer_is_the_content_of_a_frame_that_reaches_nothing(clustering):

@@ -68,10 +68,12 @@ def written(tmp_path, field):
     with h5py.File(tmp_path / "f.h5", "w") as file:
         file["group/velocity"] = field
         file["time"] = np.arange(len(field))
-    xr.Dataset({"velocity": (("time", "c", "y", "x"), field)}).to_netcdf(tmp_path / "f.nc", engine="h5netcdf")
+    dataset = xr.Dataset({"velocity": (("time", "c", "y", "x"), field)})
+    dataset.to_netcdf(tmp_path / "f.nc", engine="h5netcdf")
+    dataset.to_netcdf(tmp_path / "classic.nc", engine="scipy", unlimited_dims=["time"])
     np.save(tmp_path / "f.npy", field)
     np.savez_compressed(tmp_path / "f.npz", velocity=field, time=np.arange(len(field)))
-    return [tmp_path / f"f.{end}" for end in ("h5", "nc", "npy", "npz")]
+    return [tmp_path / name for name in ("f.h5", "f.nc", "classic.nc", "f.npy", "f.npz")]
 
 
 def test_files_give_what_the_array_gives(tmp_path, field):

@@ -44,6 +44,10 @@ def write_netcdf(path):
     xr.Dataset({n: ("time", FRAME[n]) for n in FRAME.columns[1:]}, {"time": TIMES}).to_netcdf(path, engine="h5netcdf")
 
 
+def write_classic_netcdf(path):
+    xr.Dataset({n: ("time", FRAME[n]) for n in FRAME.columns[1:]}, {"time": TIMES}).to_netcdf(path, engine="scipy")
+
+
 WRITERS = {
     "a.csv": write_csv,
     "a.tsv.gz": write_gzipped,
@@ -51,6 +55,7 @@ WRITERS = {
     "a.npz": write_npz,
     "a.h5": write_hdf5,
     "a.nc": write_netcdf,
+    "a.netcdf": write_classic_netcdf,
 }
 
 

@@ -188,10 +188,10 @@ def _series_hdf5() -> bytes:
     return stream.getvalue()
 
 
-def _series_netcdf() -> bytes:
+def _series_netcdf(engine: str = "h5netcdf") -> bytes:
     with tempfile.TemporaryDirectory() as home:
         path = Path(home) / "series.nc"
-        _series_frame().to_xarray().to_netcdf(path, engine="h5netcdf")
+        _series_frame().to_xarray().to_netcdf(path, engine=engine)
         return path.read_bytes()
 
 
@@ -442,6 +442,7 @@ TARGETS: dict[str, Target] = {
     "snapshots-parquet": Target("series.parquet", _snapshots, _series_parquet),
     "snapshots-hdf5": Target("series.h5", _snapshots, _series_hdf5),
     "snapshots-netcdf": Target("series.nc", _snapshots, _series_netcdf),
+    "snapshots-netcdf-classic": Target("series.nc", _snapshots, lambda: _series_netcdf("scipy")),
     "types-npz": Target("types.npz", _typed_arrays, _typed_npz),
     "pointers-hdf5": Target("pointers.h5", _pointed, _pointing_hdf5),
     "explored-json": Target("explored.json", _loader("tokendyn.data.explored", "read_explored"), _explored),

@@ -21,7 +21,7 @@ def claims(
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
-    """Check claims: measure, compare with the bound stated beforehand, say the verdict.
+    """Check claims: measure, compare with the bound stated beforehand, and report the verdict.
 
     Exits with 1 when a claim falls short.
 

@@ -28,7 +28,7 @@ class Alignment:
     mean, least, most
         Their mean and extremes.
     quantiles
-        At the levels ``LEVELS``, to within .001.
+        At the levels ``LEVELS``, to within 0.001.
     merged
         Share of the pairs whose angle is at most the given one.
     edges, counts

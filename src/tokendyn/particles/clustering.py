@@ -273,7 +273,24 @@ class ClusteringRun(Result):
         if trajectory.status == "diverged":
             lines.append(f"the run diverged; {counted(trajectory.layers, 'finite layer')} kept")
         lines += [f"the theorem does not apply: {departure}" for departure in self.departures]
-        return lines
+        return lines + self._one_sided()
+
+    def _one_sided(self) -> list[str]:
+        """Return a hint if one token leads all because the origin lies outside: columns such as temperatures.
+
+        A positive score of every token with the only leader puts all tokens into one open half-space.
+        """
+        leaders, states = self.prediction.leaders, self.trajectory.states
+        if len(leaders) != 1 or len(self.trajectory.labels) < 3 or not self.trajectory.is_whole:
+            return []
+        with np.errstate(over="ignore", invalid="ignore"):  # only signs matter
+            one_sided = (states[0] @ self.score @ states[0][leaders[0]] > 0).all()
+        if not one_sided:
+            return []
+        return [
+            "all tokens lie on one side of the origin, so one leads all: if the zero of the columns means nothing, "
+            "subtract the mean of each column first"
+        ]
 
     def disagreement(self) -> str:
         """Return a sentence about the largest difference between the run and its prediction."""

@@ -20,7 +20,7 @@ _BEGINNINGS = (
 
 
 def no_file(path: Path) -> str:
-    """Return why a path is no file, and the name that was probably meant.
+    """Return why a path is not a file, and the name that was probably meant.
 
     Examples
     --------
@@ -67,8 +67,8 @@ def other_separator(cells: list[str], delimiter: str) -> str:
     Examples
     --------
     >>> from tokendyn.runs.paths import other_separator
-    >>> other_separator(["x;y"], ",")
-    "its columns seem to be separated by ';'; in pandas, read_csv(FILE, sep=';').to_csv(NEW, index=False) writes commas"
+    >>> other_separator(["x;y"], ",").split("; ")[1]
+    "in pandas, read_csv(FILE, sep=';', decimal=',').to_csv(NEW, index=False) writes commas"
     """
     line = delimiter.join(cells)
     counts = {mark: line.count(mark) for mark in (";", "\t", "|", ",") if mark != delimiter}
@@ -78,8 +78,9 @@ def other_separator(cells: list[str], delimiter: str) -> str:
         return ""
     if mark in ("\t", ","):
         return f"its columns are separated by {_NAMED[mark]}"
-    decimal = ", decimal=','" if delimiter == "," and len(cells) > 1 else ""
-    commas = " and decimals are written with commas" if decimal else ""
+    commas = " and decimals are written with commas" if delimiter == "," and len(cells) > 1 else ""
+    # Semicolons part columns where commas are decimal; a header does not show it. Numbers with points stay as they are.
+    decimal = ", decimal=','" if commas or (mark, delimiter) == (";", ",") else ""
     return (
         f"its columns seem to be separated by {mark!r}{commas}; in pandas, read_csv(FILE, sep={mark!r}{decimal})"
         ".to_csv(NEW, index=False) writes commas"

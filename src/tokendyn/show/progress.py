@@ -1,4 +1,4 @@
-"""Progress of long work where it is watched: a bar in a notebook or on a terminal, nothing elsewhere."""
+"""Progress of long work: a bar in a notebook or on a terminal, a line now and then elsewhere."""
 
 import html
 import sys
@@ -9,13 +9,16 @@ from typing import Any
 
 #: Seconds between two pictures of a bar in a notebook: each is a message to the browser.
 _EVERY = 0.2
+#: Seconds between two lines of a log: quick work writes none.
+_LINE_EVERY = 60.0
 
 
 @contextmanager
 def progress_bar(what: str = "") -> Iterator[Callable[..., None]]:
     """Show how far long work has come: give what it yields as ``progress`` to a function of the library.
 
-    In a notebook it is a bar below the cell, on a terminal a line with the time left; elsewhere nothing is shown.
+    In a notebook it is a bar below the cell, on a terminal a bar with the time left; elsewhere, such as in the log of a
+    job, standard error gets a line a minute.
 
     Parameters
     ----------
@@ -41,10 +44,37 @@ def progress_bar(what: str = "") -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     target = Console(stderr=True, highlight=False)
+    if not target.is_terminal:
+        yield _log_lines(what)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=target, disable=not target.is_terminal) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=target) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total, *_: bar.update(task, completed=done, total=total)
+
+
+def _log_lines(what: str) -> Callable[..., None]:
+    """Return the callback that writes lines of a log."""
+    began = shown = time.monotonic()
+    first: tuple[int, float] | None = None
+
+    def update(done: int, total: int | None, *_: Any) -> None:
+        nonlocal first, shown
+        now = time.monotonic()
+        # What is compiled once delays the first report; the pace is that of those after it.
+        first = first or (done, now)
+        if now - shown >= _LINE_EVERY:
+            shown = now
+            line = f"{what} {_extent(done, total, now - began, (done - first[0], now - first[1]))}"
+            print(line.lstrip(), file=sys.stderr, flush=True)
+
+    return update
+
+
+def _extent(done: int, total: int | None, seconds: float, pace: tuple[int, float]) -> str:
+    """Return how much is done, the seconds that have passed, and those that are left at a pace (steps, seconds)."""
+    left = f", {pace[1] * (total - done) / pace[0]:.0f} s left" if total and pace[0] > 0 and done < total else ""
+    return f"{done}, {seconds:.0f} s" if total is None else f"{done}/{total}, {seconds:.0f} s{left}"
 
 
 def _in_notebook() -> bool:
@@ -83,6 +113,5 @@ def bar_html(what: str, done: int, total: int | None, seconds: float) -> str:
     '<label>steps <progress value="3" max="4"></progress> 3/4, 6 s, 2 s left</label>'
     """
     extent = "" if total is None else f' value="{done}" max="{total}"'
-    left = f", {seconds * (total - done) / done:.0f} s left" if total and 0 < done < total else ""
-    count = str(done) if total is None else f"{done}/{total}"
-    return f"<label>{html.escape(what)} <progress{extent}></progress> {count}, {seconds:.0f} s{left}</label>"
+    count = _extent(done, total, seconds, (done, seconds))
+    return f"<label>{html.escape(what)} <progress{extent}></progress> {count}</label>"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from tokendyn.particles.meanfield.refinement import Refinement, refine
 
-#: Where each name is: loaded when it is used, so that the options of a command can be read without what computes.
+#: The module of each name, imported at first use, so that reading the options of a command imports no numerical code.
 _HOMES = {
     "CircleLaw": "tokendyn.particles.meanfield.continuity",
     "Closure": "tokendyn.particles.meanfield.closure",

@@ -90,7 +90,7 @@ class CircleLaw:
 
     def tokens(self, count: int, state: int = -1) -> Float[np.ndarray, "tokens 2"]:
         """Return tokens at the quantiles ``(i + 1/2) / count`` of the law."""
-        if not isinstance(count, Integral) or count < 1:
+        if not _whole(count) or count < 1:
             raise BadInputError(f"count must be a whole number above zero, got {count!r}")
         levels = (np.arange(count) + 0.5) / count
         return on_circle(np.interp(levels, self.cumulative(state), self.edges))
@@ -158,7 +158,7 @@ def circle_law(
             h = min(step, left, _COURANT / max(_steepness(speeds, masses, edges), 1e-300))
             # A rest below rounding would be a step that moves nothing.
             h = left if left - h < 1e-9 * step else h
-            # Speeds change along the way, so a step that is too short for a moment is no reason yet to give up.
+            # Speeds change during the run, so a step that is too short for a moment is not yet a reason to give up.
             if steps + left / h > 100 * _MAX_STEPS or steps > _MAX_STEPS:
                 raise ConvergenceError(
                     f"the law takes steps of {h:.1e} at t = {after - left:.6g}, {left / h:.1e} of them until t = "
@@ -185,7 +185,7 @@ def _steepness(speeds: np.ndarray, masses: np.ndarray, edges: np.ndarray) -> flo
 
 
 def _carried(masses: np.ndarray, edges: np.ndarray, speeds: np.ndarray, h: float) -> np.ndarray:
-    """Return the masses after a time h in a velocity that stands still."""
+    """Return the masses after a time h in a constant velocity."""
     starts, turns = np.arange(len(masses)), h / edges[1]
     slopes = _spline_slopes(speeds)
     first = speeds
@@ -252,7 +252,7 @@ def _diffused(masses: np.ndarray, spread: float) -> np.ndarray:
 
 def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if callable(density):
-        if not isinstance(cells, Integral) or not 16 <= cells <= MAX_CELLS:
+        if not _whole(cells) or not 16 <= cells <= MAX_CELLS:
             raise BadInputError(f"cells must be a whole number from 16 to {MAX_CELLS}, got {cells!r}")
         # The mass of a cell by Simpson's rule: of the fourth order, as nothing after it is.
         edges = np.linspace(0, 2 * math.pi, 2 * cells + 1)
@@ -271,6 +271,10 @@ def _start(density: Density | np.ndarray, cells: int) -> np.ndarray:
     if not masses.sum() > 0:
         raise BadInputError("density has no mass; give a positive function or masses")
     return np.asarray(masses / masses.sum())
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral)
 
 
 def _check(flow: TokenFlow, times: np.ndarray, step: float, noise: float) -> None:

@@ -157,7 +157,7 @@ class PointResult:
 
     @classmethod
     def read(cls, path: Path) -> "PointResult":
-        """Read what :meth:`write` wrote."""
+        """Read a diagram written by :meth:`write`."""
         record = read_json(path, schema=_RUN_SCHEMA, version=SCHEMA_VERSION)
         try:
             fields, (first, last) = record["phases"], map(_number, record["metastable"])

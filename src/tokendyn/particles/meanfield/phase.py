@@ -61,7 +61,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
     betas
         Inverse temperatures, with commas.
     ratios
-        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), with commas; they ask for the diagram over the spectrum.
+        Ratios v2/v1 of V = diag(1, ..., 1, v2/v1), separated by commas; they select the diagram over the spectrum.
     spectrum
         The diagram over the spectrum, with the usual ratios.
     seeds
@@ -93,7 +93,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return Path("phase")
 
     def outline(self) -> Sequence[str]:
-        """Return what will be run, where nothing concentrates, and which betas the start does not resolve."""
+        """Describe the runs, where nothing concentrates, and the betas that the start does not resolve."""
         from tokendyn.particles.meanfield import resolution
 
         points, system = self._points, self._system
@@ -112,7 +112,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         return lines
 
     def check(self, checkpoint: "Path | str | None" = None) -> Sequence[str]:
-        """Check everything that a run would check; return what would be run, in sentences."""
+        """Make all checks of the runs; return a description of them in sentences."""
         lines = self.outline()
         self._seconds(None)
         rehearse(lambda begun: self._system.run(self._points[-1], begun))
@@ -125,7 +125,7 @@ class Phase(TimeOptions, StartOptions, FlowOptions, Experiment["PhaseResult"]):
         checkpoint: "Checkpoint | Path | str | None" = None,
         budget: float | None = None,
     ) -> "PhaseResult":
-        """Run what is missing of the diagram.
+        """Run the missing points of the diagram.
 
         Parameters
         ----------

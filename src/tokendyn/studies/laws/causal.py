@@ -29,7 +29,7 @@ _LATE = 40.0
 def parking_density(arrivals: float) -> float:
     """Return the expected share of a long street that parked cars cover after some arrivals per car length.
 
-    ``int_0^t exp(-2 int_0^u (1 - e^{-v}) / v dv) du``; Renyi's constant .7476 for infinitely many. Times a length over
+    ``int_0^t exp(-2 int_0^u (1 - e^{-v}) / v dv) du``; Renyi's constant 0.7476 for infinitely many. Times a length over
     the distance, it is the number of Renyi centres of random tokens, ``t`` being tokens times distance over the length.
 
     Raises
@@ -47,7 +47,7 @@ def parking_density(arrivals: float) -> float:
     if arrivals == 0:
         return 0.0
     early = integral(free, 0, min(arrivals, _LATE))
-    # E_1 is below 1e-19 from here on: what is left is e^{-2 gamma} int du / u^2, which no quadrature over 1e6 finds.
+    # E_1 is below 1e-19 from here on: the rest is e^{-2 gamma} int du / u^2, which no quadrature over 1e6 finds.
     return early + math.exp(-2 * np.euler_gamma) * max(1 / _LATE - 1 / arrivals, 0.0)
 
 

@@ -25,7 +25,7 @@ def refuse(law: str, *problems: str | None) -> None:
 
 
 def outside(name: str, number: object, least: float, most: float = math.inf, ends: str = "[)") -> str | None:
-    """Return what is wrong with a number that must lie in an interval, or None; ``ends`` are its two brackets."""
+    """Return the faults of a number that must lie in an interval, or None; ``ends`` are its two brackets."""
     value = float(number) if isinstance(number, Real) else math.nan
     above = value >= least if ends[0] == "[" else value > least
     below = value <= most if ends[1] == "]" else value < most
@@ -35,8 +35,8 @@ def outside(name: str, number: object, least: float, most: float = math.inf, end
 
 
 def not_whole(name: str, number: object, least: int) -> str | None:
-    """Return what is wrong with a whole number that must be at least another, or None."""
-    if isinstance(number, Integral) and number >= least:
+    """Return the faults of a whole number that must be at least another, or None."""
+    if isinstance(number, Integral) and int(number) >= least:
         return None
     return f"{name} must be a whole number, {least} or more, got {number!r}"
 

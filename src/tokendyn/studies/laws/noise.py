@@ -96,7 +96,7 @@ def stationary_order(inverse_temperature: float, diffusivity: float, most: int =
 
 
 def _stationary(inverse_temperature: float, diffusivity: float, most: int) -> tuple[float, float]:
-    """Return ``r_1`` after at most so many iterations from one point, and how far the last one moved a harmonic."""
+    """Return ``r_1`` after a bounded number of iterations from one point, and the last change of a harmonic."""
     refuse(
         "stationary order",
         outside("inverse_temperature", inverse_temperature, 0, ends="()"),
