@@ -1,6 +1,7 @@
 """The velocity of a law on the circle at the edges of its cells: the attention of each edge to the masses of cells."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -8,6 +9,9 @@ from jaxtyping import Float
 from tokendyn.dynamics import TokenFlow
 from tokendyn.errors import BadInputError
 from tokendyn.particles.meanfield.starts import on_circle
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Entries of the largest kernel: half a gibibyte. All pairs of 8,192 cells, or the bands of many more.
 MOST_ENTRIES = 8192**2
@@ -48,7 +52,7 @@ class CellVelocity:
                 f"{len(at):,} cells at inverse_temperature={flow.inverse_temperature:g} need a kernel of {entries:,} "
                 f"entries, more than {MOST_ENTRIES:,}; take at most {math.isqrt(MOST_ENTRIES):,} cells"
             )
-        self.kernel = self._banded(sharpness, halves) if banded else self._dense(queries)
+        self.kernel: Any = self._banded(sharpness, halves) if banded else self._dense(queries)
 
     def __call__(self, masses: Float[np.ndarray, " cells"]) -> Float[np.ndarray, " cells"]:
         """Return the velocity at the left edge of every cell."""
@@ -67,7 +71,7 @@ class CellVelocity:
         # Softmax does not depend on a constant of each row; unnormalised attention does.
         return np.asarray(np.exp(scores - scores.max(axis=1, keepdims=True) if self.flow.normalised else scores))
 
-    def _banded(self, sharpness: np.ndarray, halves: np.ndarray) -> "object":
+    def _banded(self, sharpness: np.ndarray, halves: np.ndarray) -> "csr_array":
         """Return the kernel ``e^{kappa (cos u - 1)}`` of the angles u from the query, within its band."""
         from scipy.sparse import csr_array
 

@@ -385,7 +385,7 @@ class _System:
         from tokendyn.particles.meanfield.law_run import simulate_law
 
         density = asymmetric_density if self.phase.density == "asymmetric" else np.ones_like
-        step = {} if self.step == "auto" else {"step": self.step}
+        step: dict[str, Any] = {} if self.step == "auto" else {"step": self.step}
         return simulate_law(
             self.flow(point), density, self.grid(point), noise=self.phase.noise, progress=progress, **step
         )
